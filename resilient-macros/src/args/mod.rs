@@ -1,0 +1,217 @@
+//! The grammar of `#[resilient(...)]`.
+
+mod fallback;
+mod policies;
+mod value;
+
+use proc_macro2::{Span, TokenStream, TokenTree};
+use syn::ext::IdentExt;
+use syn::parse::{ParseStream, Parser};
+use syn::{Error, Expr, Ident, LitStr, Path, Result, Token};
+
+pub(crate) use fallback::{Fallback, Level};
+pub(crate) use policies::{Policy, Retry};
+pub(crate) use value::{Setting, Value};
+
+use crate::diag::Errors;
+use crate::text::closest;
+
+/// An argument that is one expression.
+pub(crate) struct Keyed<T> {
+    pub(crate) key: Ident,
+    pub(crate) value: T,
+}
+
+/// What the attribute says, as far as it could be understood.
+pub(crate) struct Args {
+    pub(crate) circuit_breaker: Option<Policy>,
+    pub(crate) retry: Option<Retry>,
+    pub(crate) bulkhead: Option<Policy>,
+    pub(crate) timeout: Option<Policy>,
+    pub(crate) fallback: Option<Fallback>,
+    pub(crate) priority: Option<Keyed<Expr>>,
+    pub(crate) failure: Option<Keyed<Expr>>,
+    pub(crate) idempotent: Option<Ident>,
+    pub(crate) clone: Option<Keyed<Vec<Ident>>>,
+    pub(crate) map_err: Option<Keyed<Expr>>,
+    pub(crate) name: Option<LitStr>,
+    pub(crate) registry: Option<Keyed<Expr>>,
+    pub(crate) krate: Path,
+    /// Every argument's key, also of those that could not be understood.
+    pub(crate) keys: Vec<Ident>,
+}
+
+const ARGUMENTS: &[&str] = &[
+    "bulkhead", "circuit_breaker", "clone", "crate", "failure", "fallback", "idempotent", "map_err", "name",
+    "priority", "registry", "retry", "timeout",
+];
+
+/// Words that people write for something else.
+const ALIASES: &[(&str, &str)] = &[
+    ("breaker", "circuit_breaker"),
+    ("circuit", "circuit_breaker"),
+    ("cb", "circuit_breaker"),
+    ("retries", "retry"),
+    ("deadline", "timeout"),
+    ("semaphore", "bulkhead"),
+    ("concurrency", "bulkhead"),
+    ("default", "fallback"),
+];
+
+impl Args {
+    /// Never fails: what cannot be understood is reported and left out.
+    pub(crate) fn parse(tokens: TokenStream, errors: &mut Errors) -> Self {
+        let mut args = Self {
+            circuit_breaker: None,
+            retry: None,
+            bulkhead: None,
+            timeout: None,
+            fallback: None,
+            priority: None,
+            failure: None,
+            idempotent: None,
+            clone: None,
+            map_err: None,
+            name: None,
+            registry: None,
+            krate: syn::parse_quote!(::resilient),
+            keys: Vec::new(),
+        };
+        if tokens.is_empty() {
+            errors.span(
+                Span::call_site(),
+                "`#[resilient]` needs at least one policy, as in `#[resilient(retry(max = 3))]`",
+            );
+        }
+        let parse = |input: ParseStream<'_>| {
+            each(input, errors, "arguments", |input, errors| args.argument(input, errors));
+            Ok(())
+        };
+        if let Err(error) = parse.parse2(tokens) {
+            errors.push(error);
+        }
+        args
+    }
+
+    fn argument(&mut self, input: ParseStream<'_>, errors: &mut Errors) -> Result<()> {
+        let key = key(input, "the name of a policy, such as `circuit_breaker = \"..\"`")?;
+        let text = key.to_string();
+        if self.keys.contains(&key) {
+            return Err(Error::new(key.span(), format!("`{text}` is given twice")));
+        }
+        self.keys.push(key.clone());
+        match text.as_str() {
+            "circuit_breaker" => self.circuit_breaker = Some(policies::circuit_breaker(key, input, errors)?),
+            "retry" => self.retry = Some(policies::retry(key, input, errors)?),
+            "bulkhead" => self.bulkhead = Some(policies::bulkhead(key, input, errors)?),
+            "timeout" => self.timeout = Some(policies::timeout(key, input, errors)?),
+            "fallback" => self.fallback = Some(fallback::parse(key, input, errors)?),
+            "priority" => self.priority = Some(expression(key, input, "high")?),
+            "failure" => self.failure = Some(expression(key, input, "|output| ..")?),
+            "map_err" => self.map_err = Some(expression(key, input, "|rejection| ..")?),
+            "registry" => self.registry = Some(expression(key, input, "registry")?),
+            "name" => self.name = Some(value::component_name(&key, input)?),
+            "clone" => self.clone = Some(clone(key, input)?),
+            "idempotent" => {
+                if !input.is_empty() && !input.peek(Token![,]) {
+                    return Err(Error::new(key.span(), "`idempotent` takes nothing: write the word alone"));
+                }
+                self.idempotent = Some(key);
+            }
+            "crate" => self.krate = crate_path(input)?,
+            _ => return Err(unknown(&key, "argument", ARGUMENTS, ALIASES)),
+        }
+        Ok(())
+    }
+
+    /// Whether a stage can refuse or cut off a call.
+    pub(crate) fn can_reject(&self) -> bool {
+        self.circuit_breaker.is_some() || self.bulkhead.is_some() || self.timeout.is_some()
+    }
+}
+
+/// Parses comma-separated parts; goes on behind the next comma after an error.
+fn each(
+    input: ParseStream<'_>,
+    errors: &mut Errors,
+    what: &str,
+    mut part: impl FnMut(ParseStream<'_>, &mut Errors) -> Result<()>,
+) {
+    while !input.is_empty() {
+        if let Err(error) = part(input, errors) {
+            errors.push(error);
+            skip_past_comma(input);
+        } else if !input.is_empty() && input.parse::<Token![,]>().is_err() {
+            let next = input.cursor().token_tree().map(|(token, _)| token);
+            errors.at(next, format!("expected `,` between two {what}"));
+            skip_past_comma(input);
+        }
+    }
+}
+
+fn skip_past_comma(input: ParseStream<'_>) {
+    while !input.is_empty() {
+        if input.parse::<Token![,]>().is_ok() {
+            return;
+        }
+        let _ = input.parse::<TokenTree>();
+    }
+}
+
+fn key(input: ParseStream<'_>, expected: &str) -> Result<Ident> {
+    if !input.peek(Ident::peek_any) {
+        let found = if input.peek(LitStr) { ", found a string" } else { "" };
+        return Err(input.error(format!("expected {expected}{found}")));
+    }
+    input.call(Ident::parse_any)
+}
+
+fn unknown(key: &Ident, what: &str, known: &[&str], aliases: &[(&str, &'static str)]) -> Error {
+    let word = key.to_string();
+    let list = known.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+    let alias = aliases.iter().find(|(alias, _)| *alias == word).map(|(_, name)| *name);
+    let message = match alias.or_else(|| closest(&word, known.iter().copied())) {
+        Some(name) => format!("unknown {what} `{word}`; did you mean `{name}`?\nknown: {list}"),
+        None => format!("unknown {what} `{word}`\nknown: {list}"),
+    };
+    Error::new(key.span(), message)
+}
+
+/// `= expression`
+fn expression(key: Ident, input: ParseStream<'_>, example: &str) -> Result<Keyed<Expr>> {
+    if !input.peek(Token![=]) {
+        return Err(Error::new(key.span(), format!("`{key}` takes an expression, as in `{key} = {example}`")));
+    }
+    input.parse::<Token![=]>()?;
+    if input.is_empty() || input.peek(Token![,]) {
+        let message = format!("`{key} =` is not finished; expected an expression, as in `{key} = {example}`");
+        return Err(Error::new(key.span(), message));
+    }
+    Ok(Keyed { value: input.parse()?, key })
+}
+
+fn clone(key: Ident, input: ParseStream<'_>) -> Result<Keyed<Vec<Ident>>> {
+    if !input.peek(syn::token::Paren) {
+        let message = "`clone` takes the arguments to copy for each attempt, as in `clone(payload)`";
+        return Err(Error::new(key.span(), message));
+    }
+    let content;
+    syn::parenthesized!(content in input);
+    let names = content.parse_terminated(Ident::parse_any, Token![,])?;
+    if names.is_empty() {
+        return Err(Error::new(key.span(), "`clone()` names no argument; write `clone(payload)`"));
+    }
+    Ok(Keyed { key, value: names.into_iter().collect() })
+}
+
+fn crate_path(input: ParseStream<'_>) -> Result<Path> {
+    input.parse::<Token![=]>()?;
+    let path = input.call(Path::parse_mod_style)?;
+    let first = path.segments.first().map(|segment| segment.ident.to_string());
+    let absolute = path.leading_colon.is_some() || matches!(first.as_deref(), Some("crate" | "self" | "super" | "$crate"));
+    if !absolute {
+        let message = "the path must be found from everywhere: begin it with `::` or `crate::`, as in `crate = ::resilient`";
+        return Err(Error::new_spanned(path, message));
+    }
+    Ok(path)
+}

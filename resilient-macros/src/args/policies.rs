@@ -1,0 +1,278 @@
+//! The policies that are components: each a table of its options.
+
+use syn::ext::IdentExt;
+use syn::parse::ParseStream;
+use syn::{Error, Expr, Ident, LitInt, LitStr, Result, Token, parenthesized, token};
+
+use super::value::{self, Setting, Takes, Value};
+use super::{each, expression, unknown};
+use crate::diag::Errors;
+
+/// A component with its inline settings.
+pub(crate) struct Policy {
+    pub(crate) key: Ident,
+    pub(crate) name: Option<LitStr>,
+    pub(crate) settings: Vec<Setting>,
+}
+
+/// A retry, and what of it is code.
+pub(crate) struct Retry {
+    pub(crate) policy: Policy,
+    pub(crate) when: Option<super::Keyed<Expr>>,
+}
+
+/// An option: its name, the field it sets, what it takes.
+type Opt = (&'static str, &'static str, Takes);
+
+const POSITIVE: Takes = Takes::Duration { zero: false };
+const MILLION: u64 = 1_000_000;
+
+const CIRCUIT_BREAKER: &[Opt] = &[
+    ("failure_rate", "failure_rate", Takes::Ratio { zero: false }),
+    ("window", "window", Takes::Window),
+    ("min_calls", "min_calls", Takes::Count { min: 1, max: MILLION }),
+    ("failure_threshold", "failure_threshold", Takes::Count { min: 1, max: MILLION }),
+    ("success_threshold", "success_threshold", Takes::Count { min: 1, max: MILLION }),
+    ("open_for", "open_for", POSITIVE),
+    ("open_max", "open_max", POSITIVE),
+    ("half_open_calls", "half_open_calls", Takes::Count { min: 1, max: 10_000 }),
+    ("slow_call", "slow_call", POSITIVE),
+    ("slow_rate", "slow_rate", Takes::Ratio { zero: false }),
+];
+
+const RETRY: &[Opt] = &[
+    ("max", "max", Takes::Count { min: 1, max: 1000 }),
+    ("attempts", "max", Takes::Count { min: 2, max: 1001 }),
+    (
+        "backoff",
+        "backoff",
+        Takes::Word(&["exponential", "constant", "linear", "fibonacci", "decorrelated"]),
+    ),
+    ("base", "base", Takes::Duration { zero: true }),
+    ("factor", "factor", Takes::Number { min: 1.0, max: 100.0 }),
+    ("max_delay", "max_delay", Takes::Duration { zero: true }),
+    ("jitter", "jitter", Takes::Ratio { zero: true }),
+    ("max_elapsed", "max_elapsed", POSITIVE),
+];
+
+const BUDGET: &[Opt] = &[
+    ("ratio", "budget_ratio", Takes::Ratio { zero: true }),
+    ("reserve", "budget_reserve", Takes::Number { min: 0.0, max: 1e6 }),
+];
+
+const BULKHEAD: &[Opt] = &[
+    ("max_concurrent", "max_concurrent", Takes::Count { min: 1, max: MILLION }),
+    ("max_queue", "max_queue", Takes::Count { min: 0, max: MILLION }),
+    ("max_wait", "max_wait", POSITIVE),
+];
+
+const RESERVE: &[Opt] = &[
+    ("critical", "reserve_critical", Takes::Count { min: 0, max: MILLION }),
+    ("high", "reserve_high", Takes::Count { min: 0, max: MILLION }),
+];
+
+const TIMEOUT: &[Opt] = &[("total", "total", POSITIVE), ("attempt", "attempt", POSITIVE)];
+
+/// Words that people write for something else.
+const ALIASES: &[(&str, &str)] = &[
+    ("maximum", "max"),
+    ("max_retries", "max"),
+    ("max_attempts", "attempts"),
+    ("times", "max"),
+    ("count", "max"),
+    ("retries", "max"),
+    ("delay", "base"),
+    ("initial", "base"),
+    ("if", "when"),
+    ("retry_if", "when"),
+    ("cap", "max_delay"),
+    ("threshold", "failure_threshold"),
+    ("timeout", "open_for"),
+    ("reset_timeout", "open_for"),
+    ("permits", "max_concurrent"),
+    ("max_concurrency", "max_concurrent"),
+    ("queue", "max_queue"),
+    ("wait", "max_wait"),
+    ("per_attempt", "attempt"),
+];
+
+pub(super) fn circuit_breaker(key: Ident, input: ParseStream<'_>, errors: &mut Errors) -> Result<Policy> {
+    named(key, CIRCUIT_BREAKER, &[], input, errors, |_, _, _, _| Ok(false))
+}
+
+pub(super) fn bulkhead(key: Ident, input: ParseStream<'_>, errors: &mut Errors) -> Result<Policy> {
+    let special = |option: &Ident, input: ParseStream<'_>, errors: &mut Errors, into: &mut Vec<Setting>| {
+        if option != "reserve" {
+            return Ok(false);
+        }
+        group(option, RESERVE, "reserve(critical = 4)", input, errors, into).map(|()| true)
+    };
+    named(key, BULKHEAD, &["reserve"], input, errors, special)
+}
+
+pub(super) fn timeout(key: Ident, input: ParseStream<'_>, errors: &mut Errors) -> Result<Policy> {
+    if input.peek(Token![=]) {
+        let (value, span) = value::parse(&key, POSITIVE, input)?;
+        return Ok(Policy { key, name: None, settings: vec![Setting { field: "total", value, span }] });
+    }
+    let policy = listed(key, TIMEOUT, &[], "timeout = \"2s\"", input, errors, |_, _, _, _| Ok(false))?;
+    if policy.settings.is_empty() && policy.name.is_none() {
+        let message = "`timeout` needs a limit, as in `timeout = \"2s\"` or `timeout(attempt = \"500ms\")`";
+        return Err(Error::new(policy.key.span(), message));
+    }
+    Ok(policy)
+}
+
+pub(super) fn retry(key: Ident, input: ParseStream<'_>, errors: &mut Errors) -> Result<Retry> {
+    if input.peek(Token![=]) {
+        if !input.peek2(LitStr) {
+            return Err(Error::new(key.span(), "`retry` takes a limit or a name, as in `retry(max = 3)` or `retry = \"payment\"`"));
+        }
+        let name = Some(value::component_name(&key, input)?);
+        return Ok(Retry { policy: Policy { key, name, settings: Vec::new() }, when: None });
+    }
+    let mut when = None;
+    let special = |option: &Ident, input: ParseStream<'_>, errors: &mut Errors, into: &mut Vec<Setting>| {
+        if option == "when" {
+            when = Some(expression(option.clone(), input, "is_transient")?);
+            return Ok(true);
+        }
+        if option != "budget" {
+            return Ok(false);
+        }
+        if input.peek(token::Paren) {
+            return group(option, BUDGET, "budget(ratio = 0.1, reserve = 3)", input, errors, into).map(|()| true);
+        }
+        let (value, span) = value::parse(option, Takes::Name, input)?;
+        into.push(Setting { field: "budget", value, span });
+        Ok(true)
+    };
+    let mut policy = listed(key, RETRY, &["when", "budget"], "retry(max = 3)", input, errors, special)?;
+    limit(&mut policy, errors)?;
+    Ok(Retry { policy, when })
+}
+
+/// `attempts` counts the first one too; one of the two words is enough, and needed.
+fn limit(policy: &mut Policy, errors: &mut Errors) -> Result<()> {
+    let mut limits = policy.settings.iter_mut().filter(|setting| setting.field == "max");
+    match (limits.next(), limits.next()) {
+        (None, _) if policy.name.is_none() => {
+            Err(Error::new(policy.key.span(), "`retry` needs a limit, as in `retry(max = 3)`"))
+        }
+        (Some(_), Some(second)) => {
+            let message = "`max` counts retries and `attempts` counts all attempts; give one of them";
+            errors.span(second.span, message);
+            Ok(())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// `= "name"` or `("name", option = value, ..)`
+fn named(
+    key: Ident,
+    table: &'static [Opt],
+    also: &[&'static str],
+    input: ParseStream<'_>,
+    errors: &mut Errors,
+    special: impl FnMut(&Ident, ParseStream<'_>, &mut Errors, &mut Vec<Setting>) -> Result<bool>,
+) -> Result<Policy> {
+    if !input.peek(token::Paren) {
+        let name = Some(value::component_name(&key, input)?);
+        return Ok(Policy { key, name, settings: Vec::new() });
+    }
+    let example = format!("{key}(\"payment\", ..)");
+    let policy = listed(key, table, also, &example, input, errors, special)?;
+    if policy.name.is_none() {
+        let key = &policy.key;
+        let message = format!("`{key}` needs a name first, as in `{key} = \"payment\"` or `{key}(\"payment\", ..)`");
+        return Err(Error::new(key.span(), message));
+    }
+    Ok(policy)
+}
+
+/// `(["name",] option = value, ..)`
+fn listed(
+    key: Ident,
+    table: &'static [Opt],
+    also: &[&'static str],
+    example: &str,
+    input: ParseStream<'_>,
+    errors: &mut Errors,
+    special: impl FnMut(&Ident, ParseStream<'_>, &mut Errors, &mut Vec<Setting>) -> Result<bool>,
+) -> Result<Policy> {
+    if !input.peek(token::Paren) {
+        return Err(Error::new(key.span(), format!("`{key}` takes a list, as in `{example}`")));
+    }
+    let content;
+    parenthesized!(content in input);
+    if content.peek(LitInt) {
+        let number: LitInt = content.parse()?;
+        let option = table[0].0;
+        return Err(Error::new(number.span(), format!("write `{key}({option} = {number})`")));
+    }
+    let mut name = None;
+    if content.peek(LitStr) {
+        name = Some(value::literal_name(&key, &content)?);
+        if !content.is_empty() && content.parse::<Token![,]>().is_err() {
+            return Err(content.error("expected `,` after the name"));
+        }
+    }
+    let mut settings = Vec::new();
+    options(&key, table, also, &content, errors, &mut settings, special);
+    Ok(Policy { key, name, settings })
+}
+
+/// `option(option = value, ..)`
+fn group(
+    key: &Ident,
+    table: &'static [Opt],
+    example: &str,
+    input: ParseStream<'_>,
+    errors: &mut Errors,
+    into: &mut Vec<Setting>,
+) -> Result<()> {
+    if !input.peek(token::Paren) {
+        return Err(Error::new(key.span(), format!("`{key}` takes a list, as in `{example}`")));
+    }
+    let content;
+    parenthesized!(content in input);
+    options(key, table, &[], &content, errors, into, |_, _, _, _| Ok(false));
+    Ok(())
+}
+
+fn options(
+    of: &Ident,
+    table: &'static [Opt],
+    also: &[&'static str],
+    content: ParseStream<'_>,
+    errors: &mut Errors,
+    into: &mut Vec<Setting>,
+    mut special: impl FnMut(&Ident, ParseStream<'_>, &mut Errors, &mut Vec<Setting>) -> Result<bool>,
+) {
+    let mut seen: Vec<Ident> = Vec::new();
+    each(content, errors, "options", |input, errors| {
+        if !input.peek(Ident::peek_any) {
+            return Err(input.error(format!("expected an option of `{of}`, as in `{} = ..`", table[0].0)));
+        }
+        let option = input.call(Ident::parse_any)?;
+        if seen.contains(&option) {
+            return Err(Error::new(option.span(), format!("`{option}` is given twice")));
+        }
+        seen.push(option.clone());
+        if special(&option, input, errors, into)? {
+            return Ok(());
+        }
+        let Some((name, field, takes)) = table.iter().find(|(name, ..)| option == name) else {
+            let known: Vec<&str> = table.iter().map(|(name, ..)| *name).chain(also.iter().copied()).collect();
+            let aliases: Vec<_> = ALIASES.iter().copied().filter(|(_, name)| known.contains(name)).collect();
+            return Err(unknown(&option, &format!("option of `{of}`"), &known, &aliases));
+        };
+        let (mut value, span) = value::parse(&option, *takes, input)?;
+        if let ("attempts", Value::Count(all)) = (*name, &value) {
+            value = Value::Count(all - 1);
+        }
+        into.push(Setting { field, value, span });
+        Ok(())
+    });
+}

@@ -1,0 +1,198 @@
+//! Values of settings: what each option takes, as a table entry.
+
+use proc_macro2::Span;
+use syn::parse::ParseStream;
+use syn::spanned::Spanned;
+use syn::{Error, Expr, ExprLit, Ident, Lit, LitStr, Result, Token};
+
+use crate::text::{closest, duration, percentage};
+
+/// What an option takes.
+#[derive(Clone, Copy)]
+pub(super) enum Takes {
+    /// A duration; zero only where it makes sense.
+    Duration { zero: bool },
+    /// A whole number in a range.
+    Count { min: u64, max: u64 },
+    /// A share; zero only where it makes sense.
+    Ratio { zero: bool },
+    /// A number in a range.
+    Number { min: f64, max: f64 },
+    /// One of these words.
+    Word(&'static [&'static str]),
+    /// A duration or a number of calls.
+    Window,
+    /// The name of a component.
+    Name,
+}
+
+/// The value of a setting.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Value {
+    Duration(u64),
+    Count(u64),
+    Ratio(f64),
+    Number(f64),
+    Text(String),
+}
+
+/// One setting for a component.
+pub(crate) struct Setting {
+    /// The field of the component's config.
+    pub(crate) field: &'static str,
+    pub(crate) value: Value,
+    /// Of the value.
+    pub(crate) span: Span,
+}
+
+/// `= value`
+pub(super) fn parse(key: &Ident, takes: Takes, input: ParseStream<'_>) -> Result<(Value, Span)> {
+    let example = example(takes);
+    if !input.peek(Token![=]) {
+        return Err(Error::new(key.span(), format!("`{key}` takes a value, as in `{key} = {example}`")));
+    }
+    input.parse::<Token![=]>()?;
+    if input.is_empty() || input.peek(Token![,]) {
+        let message = format!("`{key} =` is not finished; expected a value, as in `{key} = {example}`");
+        return Err(Error::new(key.span(), message));
+    }
+    let expr: Expr = input.parse()?;
+    let span = expr.span();
+    Ok((read(key, takes, &expr)?, span))
+}
+
+fn example(takes: Takes) -> &'static str {
+    match takes {
+        Takes::Duration { .. } => "\"250ms\"",
+        Takes::Count { .. } => "3",
+        Takes::Ratio { .. } => "0.5",
+        Takes::Number { .. } => "2.0",
+        Takes::Word(words) => words[0],
+        Takes::Window => "\"30s\"",
+        Takes::Name => "\"payment\"",
+    }
+}
+
+fn read(key: &Ident, takes: Takes, expr: &Expr) -> Result<Value> {
+    let lit = match expr {
+        Expr::Lit(ExprLit { lit, .. }) => Some(lit),
+        _ => None,
+    };
+    let fail = |message: String| Err(Error::new_spanned(expr, message));
+    match (takes, lit) {
+        (Takes::Duration { zero }, Some(Lit::Str(text))) => match duration(text)? {
+            0 if !zero => fail(format!("`{key}` must be more than zero")),
+            nanos => Ok(Value::Duration(nanos)),
+        },
+        (Takes::Duration { .. }, _) => fail(format!("`{key}` must be a string with a unit, as in `\"100ms\"`")),
+        (Takes::Window, Some(Lit::Str(text))) => match duration(text)? {
+            0 => fail("a window must be more than zero".into()),
+            nanos => Ok(Value::Duration(nanos)),
+        },
+        (Takes::Window, Some(Lit::Int(_))) => read(key, Takes::Count { min: 1, max: 10_000 }, expr),
+        (Takes::Window, _) => {
+            fail("`window` is a duration, such as `\"30s\"`, or a number of calls, such as `100`".into())
+        }
+        (Takes::Count { min, max }, Some(Lit::Int(number))) => match number.base10_parse::<u64>() {
+            Ok(count) if (min..=max).contains(&count) => Ok(Value::Count(count)),
+            _ => fail(format!("`{key}` must be from {min} to {max}")),
+        },
+        (Takes::Count { .. }, Some(Lit::Str(text))) if text.value().parse::<u64>().is_ok() => {
+            fail(format!("`{key}` is a number: write `{key} = {}`", text.value()))
+        }
+        (Takes::Count { min, max }, _) => fail(format!("`{key}` must be a whole number from {min} to {max}")),
+        (Takes::Ratio { zero }, lit) => match ratio(lit)? {
+            Some(share) if share > 0.0 || zero => Ok(Value::Ratio(share)),
+            Some(_) => fail(format!("`{key}` must be more than zero")),
+            None => fail(format!(
+                "`{key}` is a share: a number from 0 to 1, such as `0.5`, or a percentage, such as `\"50%\"`"
+            )),
+        },
+        (Takes::Number { min, max }, lit) => match number(lit) {
+            Some(number) if (min..=max).contains(&number) => Ok(Value::Number(number)),
+            _ => fail(format!("`{key}` must be a number from {min} to {max}")),
+        },
+        (Takes::Word(words), _) => word(key, words, expr),
+        (Takes::Name, Some(Lit::Str(text))) => check_name(key, text).map(|()| Value::Text(text.value())),
+        (Takes::Name, _) => fail(name_must_be_literal(key)),
+    }
+}
+
+fn ratio(lit: Option<&Lit>) -> Result<Option<f64>> {
+    if let Some(Lit::Str(text)) = lit {
+        return percentage(text).map(Some);
+    }
+    Ok(number(lit).filter(|share| (0.0..=1.0).contains(share)))
+}
+
+fn number(lit: Option<&Lit>) -> Option<f64> {
+    match lit? {
+        Lit::Float(float) => float.base10_parse().ok(),
+        Lit::Int(int) => int.base10_parse().ok(),
+        _ => None,
+    }
+}
+
+fn word(key: &Ident, words: &[&'static str], expr: &Expr) -> Result<Value> {
+    let list = words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ");
+    let given = match expr {
+        Expr::Path(path) => path.path.get_ident().map(ToString::to_string),
+        Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) => {
+            return Err(Error::new_spanned(expr, format!("write `{key} = {}`, without quotes", text.value())));
+        }
+        _ => None,
+    };
+    let Some(given) = given else {
+        return Err(Error::new_spanned(expr, format!("`{key}` is one of {list}")));
+    };
+    if words.contains(&given.as_str()) {
+        return Ok(Value::Text(given));
+    }
+    let message = match closest(&given, words.iter().copied()) {
+        Some(meant) => format!("unknown `{key}` `{given}`; did you mean `{meant}`?\nknown: {list}"),
+        None => format!("unknown `{key}` `{given}`\nknown: {list}"),
+    };
+    Err(Error::new_spanned(expr, message))
+}
+
+/// `= "name"`
+pub(super) fn component_name(key: &Ident, input: ParseStream<'_>) -> Result<LitStr> {
+    if !input.peek(Token![=]) {
+        return Err(Error::new(key.span(), format!("`{key}` takes a name, as in `{key} = \"payment\"`")));
+    }
+    input.parse::<Token![=]>()?;
+    if input.is_empty() || input.peek(Token![,]) {
+        let message = format!("`{key} =` is not finished; expected a name, as in `{key} = \"payment\"`");
+        return Err(Error::new(key.span(), message));
+    }
+    literal_name(key, input)
+}
+
+/// `"name"`
+pub(super) fn literal_name(key: &Ident, input: ParseStream<'_>) -> Result<LitStr> {
+    let expr: Expr = input.parse()?;
+    let Expr::Lit(ExprLit { lit: Lit::Str(name), .. }) = expr else {
+        return Err(Error::new_spanned(expr, name_must_be_literal(key)));
+    };
+    check_name(key, &name)?;
+    Ok(name)
+}
+
+fn name_must_be_literal(key: &Ident) -> String {
+    format!("`{key}` must be a string literal, because all calls of the function share one component")
+}
+
+/// The rule of the registry for names, so that none is changed at run time.
+fn check_name(key: &Ident, name: &LitStr) -> Result<()> {
+    let text = name.value();
+    let problem = if text.trim().is_empty() {
+        "must not be empty"
+    } else if text.len() > 128 {
+        "must not be longer than 128 bytes"
+    } else if text.contains(char::is_control) {
+        "must not contain control characters"
+    } else {
+        return Ok(());
+    };
+    Err(Error::new(name.span(), format!("the name of `{key}` {problem}")))
+}

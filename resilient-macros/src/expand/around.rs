@@ -1,0 +1,285 @@
+//! What surrounds an attempt: admission, judgement, repetition.
+//!
+//! ```text
+//! let mut call = Call::begin(SITE.pipeline());
+//! loop {                                          // only with `retry`
+//!     let delay = match call.admit() {
+//!         Ok(()) => {
+//!             let out = BODY;                     // in place, once
+//!             match call.finish(judge!(&out)) {
+//!                 Return => break out, Fail => break out, Retry(delay) => delay,
+//!             }
+//!         }
+//!         Err(rejection) => match call.refused(&rejection) {
+//!             Retry(delay) => delay, _ => break reject(rejection),
+//!         },
+//!     };
+//!     delay.await;
+//! }
+//! ```
+
+use proc_macro2::{Span, TokenStream};
+use quote::{quote, quote_spanned};
+use syn::{Expr, Token};
+
+use super::Writer;
+use crate::spans::{ends, located, runtime_at};
+
+impl Writer<'_> {
+    /// The whole new body behind the site: `attempt` is the old body as a closure or an `async` block.
+    pub(super) fn call(&self, attempt: &TokenStream) -> TokenStream {
+        let begin = self.begin();
+        let attempts = self.attempts(attempt);
+        match &self.args.fallback {
+            None => quote!(#begin #attempts),
+            Some(fallback) => {
+                let answer = self.fall_back(fallback);
+                let mixed = Span::mixed_site();
+                quote_spanned! {mixed=>
+                    #begin
+                    match { #attempts } {
+                        ::core::result::Result::Ok(__out) => __out,
+                        ::core::result::Result::Err(__failure) => { #answer }
+                    }
+                }
+            }
+        }
+    }
+
+    fn begin(&self) -> TokenStream {
+        let (krate, mixed) = (self.krate(), Span::mixed_site());
+        let begin = match &self.args.registry {
+            None => quote_spanned! {mixed=>
+                let mut __call = #krate::__rt::Call::begin(__RESILIENT_SITE.pipeline());
+            },
+            Some(registry) => {
+                let registry = &registry.value;
+                quote_spanned! {mixed=>
+                    let __pipeline = __RESILIENT_SITE.pipeline_in(#registry);
+                    let mut __call = #krate::__rt::Call::begin(&__pipeline);
+                }
+            }
+        };
+        let Some(priority) = &self.args.priority else { return begin };
+        let expr = &priority.value;
+        let class = match expr {
+            Expr::Path(path) => path.path.get_ident().and_then(|ident| class(&ident.to_string())),
+            _ => None,
+        };
+        let priority = match class {
+            Some(class) => {
+                let class = proc_macro2::Ident::new(class, mixed);
+                quote_spanned!(mixed=> #krate::__rt::Priority::#class)
+            }
+            None => quote!(#expr),
+        };
+        quote_spanned!(mixed=> #begin __call.set_priority(#priority);)
+    }
+
+    fn attempts(&self, attempt: &TokenStream) -> TokenStream {
+        let mixed = Span::mixed_site();
+        let Some(retry) = &self.args.retry else { return self.one_attempt(attempt) };
+        // rustc's "inside of this loop" then underlines the word `retry` in the attribute.
+        let keyword = Token![loop](located(retry.policy.key.span()));
+        let pause = if self.shape.is_async() {
+            quote_spanned!(mixed=> __delay.await;)
+        } else {
+            quote_spanned!(mixed=> __delay.block();)
+        };
+        let run = self.admitted(attempt, &Leave::Break);
+        // The outcome ends with this block: were it in scope at the pause, it would be part of the future, and
+        // a value that is not `Send` would make the future so (a move does not end borrowed storage).
+        quote_spanned! {mixed=>
+            #keyword {
+                let __delay = { #run };
+                #pause
+            }
+        }
+    }
+
+    fn one_attempt(&self, attempt: &TokenStream) -> TokenStream {
+        self.admitted(attempt, &Leave::Value)
+    }
+
+    /// Admission, and the attempt if it is granted.
+    fn admitted(&self, attempt: &TokenStream, leave: &Leave) -> TokenStream {
+        let (krate, mixed) = (self.krate(), Span::mixed_site());
+        let run = self.run(attempt, leave);
+        if !self.args.can_reject() {
+            return quote_spanned!(mixed=> __call.begin_attempt(); #run);
+        }
+        let admit = if !self.shape.is_async() {
+            quote_spanned!(mixed=> __call.admit_blocking())
+        } else if self.args.bulkhead.is_some() {
+            quote_spanned!(mixed=> __call.admit_async().await)
+        } else {
+            // Each suspension point costs size and compile time, and nothing here can wait.
+            quote_spanned!(mixed=> __call.admit())
+        };
+        let next = quote_spanned!(mixed=> __call.refused(&__rejection));
+        let refused = self.after_rejection(krate, &next, leave);
+        quote_spanned! {mixed=>
+            match #admit {
+                ::core::result::Result::Ok(()) => { #run }
+                ::core::result::Result::Err(__rejection) => #refused,
+            }
+        }
+    }
+
+    /// The attempt and what comes after it.
+    fn run(&self, attempt: &TokenStream, leave: &Leave) -> TokenStream {
+        let (krate, copies, mixed) = (self.krate(), self.copies, Span::mixed_site());
+        let finish = self.finish(leave);
+        if !self.shape.is_async() {
+            return quote_spanned! {mixed=>
+                #copies
+                let __out = __call.attempt_sync(#attempt);
+                #finish
+            };
+        }
+        if self.args.timeout.is_none() {
+            return quote_spanned! {mixed=>
+                #copies
+                let __out = __call.attempt_untimed(#attempt).await;
+                #finish
+            };
+        }
+        let next = quote_spanned!(mixed=> __call.timed_out(&__rejection));
+        let cut_off = self.after_rejection(krate, &next, leave);
+        quote_spanned! {mixed=>
+            #copies
+            match __call.attempt(#attempt).await {
+                ::core::result::Result::Ok(__out) => { #finish }
+                ::core::result::Result::Err(__rejection) => #cut_off,
+            }
+        }
+    }
+
+    /// Judges `__out` and leaves, or gives the pause.
+    fn finish(&self, leave: &Leave) -> TokenStream {
+        let (krate, mixed) = (self.krate(), Span::mixed_site());
+        let (returned, failed) = (leave.with(&self.returned()), leave.with(&self.failed()));
+        let verdict = self.verdict();
+        match leave {
+            Leave::Break => quote_spanned! {mixed=>
+                #verdict
+                match __call.finish(__verdict) {
+                    #krate::__rt::Next::Return => #returned,
+                    #krate::__rt::Next::Fail => #failed,
+                    #krate::__rt::Next::Retry(__delay) => __delay,
+                }
+            },
+            Leave::Value if self.args.fallback.is_some() => quote_spanned! {mixed=>
+                #verdict
+                match __call.finish(__verdict) {
+                    #krate::__rt::Next::Fail => #failed,
+                    _ => #returned,
+                }
+            },
+            Leave::Value => quote_spanned! {mixed=>
+                #verdict
+                let _ = __call.finish(__verdict);
+                #returned
+            },
+        }
+    }
+
+    fn verdict(&self) -> TokenStream {
+        let (krate, mixed) = (self.krate(), Span::mixed_site());
+        let bound = if self.args.fallback.is_none() && !self.args.can_reject() {
+            let assert = self.runtime_at_output("assert_outcome");
+            quote_spanned!(mixed=> #assert(&__out);)
+        } else {
+            TokenStream::new()
+        };
+        let mut verdict = quote_spanned!(mixed=> #bound let __verdict = #krate::__rt::judge!(&__out););
+        if let Some(failure) = &self.args.failure {
+            let predicate = &failure.value;
+            let rule = runtime_at(krate, "failure", ends(predicate));
+            verdict.extend(quote_spanned!(mixed=> let __verdict = #rule(&__out, __verdict, #predicate);));
+        }
+        if let Some(when) = self.args.retry.as_ref().and_then(|retry| retry.when.as_ref()) {
+            let predicate = &when.value;
+            let rule = runtime_at(krate, "when", ends(predicate));
+            verdict.extend(quote_spanned!(mixed=> let __verdict = #rule(&__out, __verdict, #predicate);));
+        }
+        verdict
+    }
+
+    fn after_rejection(&self, krate: &syn::Path, next: &TokenStream, leave: &Leave) -> TokenStream {
+        let mixed = Span::mixed_site();
+        let rejected = leave.with(&self.rejected());
+        match leave {
+            Leave::Break => quote_spanned! {mixed=>
+                match #next {
+                    #krate::__rt::Next::Retry(__delay) => __delay,
+                    _ => #rejected,
+                }
+            },
+            Leave::Value => quote_spanned!(mixed=> { let _ = #next; #rejected }),
+        }
+    }
+
+    /// The value of a call that succeeded.
+    fn returned(&self) -> TokenStream {
+        let mixed = Span::mixed_site();
+        match &self.args.fallback {
+            Some(_) => quote_spanned!(mixed=> ::core::result::Result::Ok(__out)),
+            None => quote_spanned!(mixed=> __out),
+        }
+    }
+
+    /// The value of a call that failed.
+    fn failed(&self) -> TokenStream {
+        let (krate, mixed) = (self.krate(), Span::mixed_site());
+        match &self.args.fallback {
+            Some(_) => {
+                quote_spanned!(mixed=> ::core::result::Result::Err(#krate::__rt::into_failure!(__out)))
+            }
+            None => quote_spanned!(mixed=> __out),
+        }
+    }
+
+    /// The value of a call that was refused or cut off.
+    fn rejected(&self) -> TokenStream {
+        let (krate, output, mixed) = (self.krate(), self.output, Span::mixed_site());
+        if self.args.fallback.is_some() {
+            return quote_spanned! {mixed=>
+                ::core::result::Result::Err(#krate::__rt::Failure::Rejected(__rejection))
+            };
+        }
+        if let Some(map_err) = &self.args.map_err {
+            let map = &map_err.value;
+            let with = runtime_at(krate, "reject_with", ends(map));
+            return quote_spanned!(mixed=> #with::<#output, _>(__rejection, #map));
+        }
+        let reject = self.runtime_at_error("reject");
+        quote_spanned!(mixed=> #reject::<#output>(__rejection))
+    }
+}
+
+/// How a value leaves the attempt: out of the loop, or as the value of the expression.
+enum Leave {
+    Break,
+    Value,
+}
+
+impl Leave {
+    fn with(&self, value: &TokenStream) -> TokenStream {
+        match self {
+            Self::Break => quote_spanned!(Span::mixed_site()=> break #value),
+            Self::Value => value.clone(),
+        }
+    }
+}
+
+/// The variant of `Priority` that a bare word stands for.
+fn class(word: &str) -> Option<&'static str> {
+    match word {
+        "critical" => Some("Critical"),
+        "high" => Some("High"),
+        "normal" => Some("Normal"),
+        "low" => Some("Low"),
+        _ => None,
+    }
+}

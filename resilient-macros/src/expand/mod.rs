@@ -1,0 +1,119 @@
+//! From the checked parts to the emitted function.
+
+mod around;
+mod fallback;
+mod params;
+mod site;
+
+use proc_macro2::{Span, TokenStream};
+use quote::{quote, quote_spanned};
+use syn::{GenericArgument, Path, PathArguments, ReturnType, Token, Type};
+
+pub(crate) use params::bindings;
+
+use crate::args::Args;
+use crate::item::FnItem;
+use crate::shape::{Shape, tokens};
+use crate::spans::{braced, ends, located, runtime_at};
+
+pub(crate) fn expand(args: &Args, mut function: FnItem, shape: &Shape, completion: &TokenStream) -> TokenStream {
+    let output = shape.attempt_type(&function);
+    let copies = params::copies(args, &mut function.sig);
+    if !copies.is_empty() {
+        // Each attempt gets a copy, so the function does not use the argument up; its caller need not care.
+        function.attrs.push(syn::parse_quote!(#[allow(clippy::needless_pass_by_value)]));
+    }
+    let writer = Writer { args, function: &function, shape, output: &output, copies: &copies };
+    let mixed = Span::mixed_site();
+    let site = writer.site();
+    let body = match shape {
+        Shape::Sync => {
+            let call = writer.call(&writer.closure());
+            quote!(#completion #site #call)
+        }
+        Shape::Async => {
+            let call = writer.call(&writer.async_block(&function.body));
+            quote!(#completion #site #call)
+        }
+        Shape::ReturnsFuture(_) => {
+            let body = braced(function.brace, function.body.clone());
+            let call = writer.call(&writer.async_block(&quote_spanned!(mixed=> #body.await)));
+            quote_spanned!(mixed=> #completion #site async move { #call })
+        }
+        Shape::Boxed(boxed) => {
+            let (before, once) = (tokens(&boxed.before), tokens(&boxed.once));
+            let (capture, pin) = (&boxed.capture, &boxed.pin);
+            let call = writer.call(&writer.async_block(&tokens(&boxed.stmts)));
+            quote_spanned!(mixed=> #completion #before #site #pin(async #capture { #once #call }))
+        }
+    };
+    function.with_body(&body)
+}
+
+/// Writes the pieces of the new body.
+struct Writer<'a> {
+    args: &'a Args,
+    function: &'a FnItem,
+    shape: &'a Shape,
+    /// What an attempt returns.
+    output: &'a Type,
+    /// What is made anew for each attempt.
+    copies: &'a TokenStream,
+}
+
+impl Writer<'_> {
+    fn krate(&self) -> &Path {
+        &self.args.krate
+    }
+
+    /// `::resilient::__rt::NAME`, blamed on the whole return type, or the function's name where it has none.
+    fn runtime_at_output(&self, name: &str) -> TokenStream {
+        let place = match &self.function.sig.output {
+            ReturnType::Default => ends(&self.function.sig.ident),
+            ReturnType::Type(_, ty) => ends(ty),
+        };
+        runtime_at(self.krate(), name, place)
+    }
+
+    /// `::resilient::__rt::NAME`, blamed on the `E` of `Result<T, E>` where that is written out.
+    fn runtime_at_error(&self, name: &str) -> TokenStream {
+        if let Type::Path(path) = self.output
+            && let Some(PathArguments::AngleBracketed(args)) = path.path.segments.last().map(|last| &last.arguments)
+            && let (2, Some(GenericArgument::Type(error))) = (args.args.len(), args.args.last())
+        {
+            return runtime_at(self.krate(), name, ends(error));
+        }
+        self.runtime_at_output(name)
+    }
+
+    fn body_start(&self) -> Span {
+        located(self.function.brace.span.open())
+    }
+
+    /// The body of a synchronous function. Not `move`: what it only reads stays for the next attempt.
+    fn closure(&self) -> TokenStream {
+        let output = self.output;
+        let body = braced(self.function.brace, self.function.body.clone());
+        quote_spanned!(self.body_start()=> || -> #output #body)
+    }
+
+    /// The body of an asynchronous function. Not `move`, likewise.
+    fn async_block(&self, body: &TokenStream) -> TokenStream {
+        let output = self.output;
+        let (edge_at, _) = match &self.function.sig.output {
+            ReturnType::Default => ends(&self.function.sig.ident),
+            ReturnType::Type(_, ty) => ends(ty),
+        };
+        // Tells inference what `?`, `return` and the last expression must be.
+        let edge = quote_spanned! {edge_at=>
+            #[allow(unreachable_code, clippy::all, clippy::pedantic, clippy::nursery)]
+            if false {
+                let __edge: #output = loop {};
+                return __edge;
+            }
+        };
+        let block = braced(self.function.brace, quote!(#edge #body));
+        let keyword = Token![async](self.body_start());
+        quote!(#keyword #block)
+    }
+}

@@ -1,0 +1,94 @@
+//! The constant that says what the attribute said.
+
+use proc_macro2::{Literal, Span, TokenStream};
+use quote::{quote, quote_spanned};
+use syn::LitStr;
+
+use super::Writer;
+use crate::args::{Policy, Setting, Value};
+
+impl Writer<'_> {
+    pub(super) fn site(&self) -> TokenStream {
+        let (args, krate, mixed) = (self.args, self.krate(), Span::mixed_site());
+        let function = self.function.sig.ident.to_string();
+        let function = function.strip_prefix("r#").unwrap_or(&function);
+        let name = option(args.name.as_ref());
+        let asynchronous = self.shape.is_async();
+        let idempotent = args.idempotent.is_some();
+        let own_registry = args.registry.is_some();
+        let stages = [
+            args.retry.as_ref().map(|retry| self.stage("Retry", &retry.policy)),
+            args.circuit_breaker.as_ref().map(|policy| self.stage("CircuitBreaker", policy)),
+            args.bulkhead.as_ref().map(|policy| self.stage("Bulkhead", policy)),
+            args.timeout.as_ref().map(|policy| self.stage("Timeout", policy)),
+            args.fallback.as_ref().map(|_| self.stage_of("Fallback", None, &[])),
+        ];
+        let stages = stages.into_iter().flatten();
+        let levels = args.fallback.iter().flat_map(|fallback| &fallback.levels).map(|level| self.level(level.variant));
+        quote_spanned! {mixed=>
+            static __RESILIENT_SITE: #krate::__rt::Site = #krate::__rt::Site::new(#krate::__rt::SiteMeta {
+                function: #function,
+                module: ::core::module_path!(),
+                file: ::core::file!(),
+                line: ::core::line!(),
+                name: #name,
+                asynchronous: #asynchronous,
+                idempotent: #idempotent,
+                own_registry: #own_registry,
+                stages: &[#(#stages,)*],
+                levels: &[#(#levels,)*],
+            });
+            #krate::__rt::submit_site!(__RESILIENT_SITE);
+        }
+    }
+
+    /// `Level::VARIANT`
+    pub(super) fn level(&self, variant: &str) -> TokenStream {
+        let (krate, mixed) = (self.krate(), Span::mixed_site());
+        let variant = proc_macro2::Ident::new(variant, mixed);
+        quote_spanned!(mixed=> #krate::__rt::Level::#variant)
+    }
+
+    fn stage(&self, kind: &str, policy: &Policy) -> TokenStream {
+        self.stage_of(kind, policy.name.as_ref(), &policy.settings)
+    }
+
+    fn stage_of(&self, kind: &str, name: Option<&LitStr>, settings: &[Setting]) -> TokenStream {
+        let (krate, mixed) = (self.krate(), Span::mixed_site());
+        let kind = proc_macro2::Ident::new(kind, mixed);
+        let name = option(name);
+        let settings = settings.iter().map(|Setting { field, value, .. }| {
+            let value = self.value(value);
+            quote_spanned!(mixed=> #krate::__rt::Setting { field: #field, value: #value })
+        });
+        quote_spanned! {mixed=>
+            #krate::__rt::StageUse { kind: #krate::__rt::Kind::#kind, name: #name, settings: &[#(#settings,)*] }
+        }
+    }
+
+    fn value(&self, value: &Value) -> TokenStream {
+        let (krate, mixed) = (self.krate(), Span::mixed_site());
+        match value {
+            Value::Duration(nanos) => quote_spanned! {mixed=>
+                #krate::__rt::Value::Duration(::core::time::Duration::from_nanos(#nanos))
+            },
+            Value::Count(count) => quote_spanned!(mixed=> #krate::__rt::Value::Count(#count)),
+            Value::Ratio(share) => {
+                let share = Literal::f64_suffixed(*share);
+                quote_spanned!(mixed=> #krate::__rt::Value::Ratio(#share))
+            }
+            Value::Number(number) => {
+                let number = Literal::f64_suffixed(*number);
+                quote_spanned!(mixed=> #krate::__rt::Value::Number(#number))
+            }
+            Value::Text(text) => quote_spanned!(mixed=> #krate::__rt::Value::text(#text)),
+        }
+    }
+}
+
+fn option(name: Option<&LitStr>) -> TokenStream {
+    match name {
+        Some(name) => quote!(::core::option::Option::Some(#name)),
+        None => quote!(::core::option::Option::None),
+    }
+}

@@ -1,0 +1,81 @@
+//! The attribute `#[resilient(...)]`; use it through the crate `resilient-runtime`.
+//!
+//! The crate knows no policy. It parses what the user wrote (`args`), looks at the function (`item`, `shape`),
+//! checks that both fit together (`validate`), and writes the function anew (`expand`): the body stays where
+//! it is, once, with a small loop of calls into the runtime around it. Whatever is wrong is collected
+//! (`diag`), and the function is emitted all the same, so that an editor keeps working.
+
+mod args;
+mod diag;
+mod entry;
+mod expand;
+mod ide;
+mod item;
+mod shape;
+mod spans;
+mod text;
+mod validate;
+
+#[cfg(test)]
+mod tests;
+
+use proc_macro::TokenStream;
+
+/// Protects a function: retry, circuit breaker, bulkhead, timeout, fallback.
+///
+/// ```ignore
+/// #[resilient(circuit_breaker = "payment", retry(max = 3), bulkhead = "gateway", timeout = "2s")]
+/// async fn charge(order: &Order) -> Result<Receipt, PayError> { .. }
+/// ```
+///
+/// Goes on functions and methods, synchronous and asynchronous, above other attributes. The function returns
+/// `Result`, `Option`, or with a fallback any value. Inline settings are defaults for the named component.
+///
+/// # `circuit_breaker`
+/// `= "name"`, or `("name", ..)` with `failure_rate` (0.5 or "50%"), `window` ("30s", or a number of calls),
+/// `min_calls`, `failure_threshold`, `success_threshold`, `open_for`, `open_max`, `half_open_calls`,
+/// `slow_call`, `slow_rate`.
+///
+/// # `retry`
+/// `= "name"`, or `(["name",] max = retries | attempts = all, ..)` with `backoff` (`exponential`, `constant`,
+/// `linear`, `fibonacci`, `decorrelated`), `base`, `factor`, `max_delay`, `jitter`, `when = path`,
+/// `budget = "name"` or `budget(ratio = .., reserve = ..)`, `max_elapsed`.
+///
+/// The body borrows its arguments, so that each attempt finds them as they were. A `mut` argument is copied
+/// for each attempt. An argument that the body moves must be named in `clone(..)`; else rustc says "value
+/// moved here, in previous iteration of loop" and underlines the word `retry`.
+///
+/// # `bulkhead`
+/// `= "name"`, or `("name", ..)` with `max_concurrent`, `max_queue`, `max_wait`,
+/// `reserve(critical = .., high = ..)`.
+///
+/// # `timeout`
+/// `= "2s"` for the whole call, or `(["name",] total = .., attempt = ..)`. Asynchronous functions.
+///
+/// # `fallback`
+/// `= path` or `= |failure| ..`: called with the `Failure`; any other expression is evaluated when it is
+/// needed, and may `.await` in an asynchronous function. Or levels, asked in this order:
+/// `(replica = .., distributed_cache = .., local_cache = .., backup = .., default = ..)`, whose paths and
+/// closures are called with `&Failure`. Each gives what the function returns.
+///
+/// # `priority`
+/// `critical`, `high`, `normal`, `low`, or an expression of type `Priority` that may use the arguments.
+///
+/// # `failure`
+/// A predicate over `&` the returned value: what counts as failed though it is `Ok`.
+///
+/// # `idempotent`
+/// Twice has the effect of once: repeated even where the attempt may have been carried out.
+///
+/// # `clone`
+/// `(a, b)`: arguments that the body moves, copied for each attempt.
+///
+/// # `map_err`
+/// `= |rejection| error`, for an error type that has no `From<Rejection>`.
+///
+/// # `name`, `registry`, `crate`
+/// The operation's name, an expression for another `Registry`, the path under which the crate is found.
+#[proc_macro_attribute]
+pub fn resilient(args: TokenStream, item: TokenStream) -> TokenStream {
+    entry::entry(args.into(), item.into()).into()
+}

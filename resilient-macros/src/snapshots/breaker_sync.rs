@@ -1,0 +1,44 @@
+fn f(x: &str) -> Result<u32, E> {
+    #[allow(unexpected_cfgs)]
+    const _: () = {
+        #[cfg(rust_analyzer)]
+        {
+            mod __arguments {
+                use ::resilient::__rt::ide::arguments::*;
+                use self::circuit_breaker as _;
+            }
+        }
+    };
+    static __RESILIENT_SITE: ::resilient::__rt::Site = ::resilient::__rt::Site::new(::resilient::__rt::SiteMeta {
+        function: "f",
+        module: ::core::module_path!(),
+        file: ::core::file!(),
+        line: ::core::line!(),
+        name: ::core::option::Option::None,
+        asynchronous: false,
+        idempotent: false,
+        own_registry: false,
+        stages: &[
+            ::resilient::__rt::StageUse {
+                kind: ::resilient::__rt::Kind::CircuitBreaker,
+                name: ::core::option::Option::Some("payment"),
+                settings: &[],
+            },
+        ],
+        levels: &[],
+    });
+    ::resilient::__rt::submit_site!(__RESILIENT_SITE);
+    let mut __call = ::resilient::__rt::Call::begin(__RESILIENT_SITE.pipeline());
+    match __call.admit_blocking() {
+        ::core::result::Result::Ok(()) => {
+            let __out = __call.attempt_sync(|| -> Result<u32, E> { Ok(x.parse()?) });
+            let __verdict = ::resilient::__rt::judge!(& __out);
+            let _ = __call.finish(__verdict);
+            __out
+        }
+        ::core::result::Result::Err(__rejection) => {
+            let _ = __call.refused(&__rejection);
+            ::resilient::__rt::reject::<Result<u32, E>>(__rejection)
+        }
+    }
+}

@@ -1,0 +1,95 @@
+fn rate(&self) -> u32 {
+    #[allow(unexpected_cfgs)]
+    const _: () = {
+        #[cfg(rust_analyzer)]
+        {
+            mod __arguments {
+                use ::resilient::__rt::ide::arguments::*;
+                use self::{bulkhead as _, fallback as _};
+            }
+            mod __fallback {
+                use ::resilient::__rt::ide::fallback::*;
+                use self::{default as _, replica as _};
+            }
+        }
+    };
+    static __RESILIENT_SITE: ::resilient::__rt::Site = ::resilient::__rt::Site::new(::resilient::__rt::SiteMeta {
+        function: "rate",
+        module: ::core::module_path!(),
+        file: ::core::file!(),
+        line: ::core::line!(),
+        name: ::core::option::Option::None,
+        asynchronous: false,
+        idempotent: false,
+        own_registry: false,
+        stages: &[
+            ::resilient::__rt::StageUse {
+                kind: ::resilient::__rt::Kind::Bulkhead,
+                name: ::core::option::Option::Some("gateway"),
+                settings: &[],
+            },
+            ::resilient::__rt::StageUse {
+                kind: ::resilient::__rt::Kind::Fallback,
+                name: ::core::option::Option::None,
+                settings: &[],
+            },
+        ],
+        levels: &[::resilient::__rt::Level::Replica, ::resilient::__rt::Level::Default],
+    });
+    ::resilient::__rt::submit_site!(__RESILIENT_SITE);
+    let mut __call = ::resilient::__rt::Call::begin(__RESILIENT_SITE.pipeline());
+    match {
+        match __call.admit_blocking() {
+            ::core::result::Result::Ok(()) => {
+                let __out = __call.attempt_sync(|| -> u32 { self.fetch() });
+                let __verdict = ::resilient::__rt::judge!(& __out);
+                match __call.finish(__verdict) {
+                    ::resilient::__rt::Next::Fail => {
+                        ::core::result::Result::Err(
+                            ::resilient::__rt::into_failure!(__out),
+                        )
+                    }
+                    _ => ::core::result::Result::Ok(__out),
+                }
+            }
+            ::core::result::Result::Err(__rejection) => {
+                let _ = __call.refused(&__rejection);
+                ::core::result::Result::Err(
+                    ::resilient::__rt::Failure::Rejected(__rejection),
+                )
+            }
+        }
+    } {
+        ::core::result::Result::Ok(__out) => __out,
+        ::core::result::Result::Err(__failure) => '__levels: {
+            {
+                __call.enter_level(::resilient::__rt::Level::Replica);
+                let __out: u32 = ::resilient::__rt::recover_level::<
+                    u32,
+                    _,
+                >(&__failure, other);
+                let __answered = ::resilient::__rt::judge!(& __out)
+                    == ::resilient::__rt::Verdict::Success;
+                if __answered {
+                    __call.level_served(::resilient::__rt::Level::Replica);
+                    break '__levels __out;
+                }
+                __call.level_failed(::resilient::__rt::Level::Replica);
+            }
+            {
+                __call.enter_level(::resilient::__rt::Level::Default);
+                let __out: u32 = 0;
+                let __answered = ::resilient::__rt::judge!(& __out)
+                    == ::resilient::__rt::Verdict::Success;
+                if __answered {
+                    __call.level_served(::resilient::__rt::Level::Default);
+                    break '__levels __out;
+                }
+                __call.level_failed(::resilient::__rt::Level::Default);
+                break '__levels ::resilient::__rt::all_failed!(
+                    __failure, __out, ::resilient::__rt::Level::Default
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,90 @@
+async fn charge(order: &Order) -> Result<Receipt, PayError> {
+    #[allow(unexpected_cfgs)]
+    const _: () = {
+        #[cfg(rust_analyzer)]
+        {
+            mod __arguments {
+                use ::resilient::__rt::ide::arguments::*;
+                use self::{circuit_breaker as _, fallback as _};
+            }
+        }
+    };
+    static __RESILIENT_SITE: ::resilient::__rt::Site = ::resilient::__rt::Site::new(::resilient::__rt::SiteMeta {
+        function: "charge",
+        module: ::core::module_path!(),
+        file: ::core::file!(),
+        line: ::core::line!(),
+        name: ::core::option::Option::None,
+        asynchronous: true,
+        idempotent: false,
+        own_registry: false,
+        stages: &[
+            ::resilient::__rt::StageUse {
+                kind: ::resilient::__rt::Kind::CircuitBreaker,
+                name: ::core::option::Option::Some("payment"),
+                settings: &[],
+            },
+            ::resilient::__rt::StageUse {
+                kind: ::resilient::__rt::Kind::Fallback,
+                name: ::core::option::Option::None,
+                settings: &[],
+            },
+        ],
+        levels: &[::resilient::__rt::Level::Default],
+    });
+    ::resilient::__rt::submit_site!(__RESILIENT_SITE);
+    let mut __call = ::resilient::__rt::Call::begin(__RESILIENT_SITE.pipeline());
+    match {
+        match __call.admit() {
+            ::core::result::Result::Ok(()) => {
+                let __out = __call
+                    .attempt_untimed(async {
+                        #[allow(
+                            unreachable_code,
+                            clippy::all,
+                            clippy::pedantic,
+                            clippy::nursery
+                        )]
+                        if false {
+                            let __edge: Result<Receipt, PayError> = loop {};
+                            return __edge;
+                        }
+                        gateway.charge(order).await
+                    })
+                    .await;
+                let __verdict = ::resilient::__rt::judge!(& __out);
+                match __call.finish(__verdict) {
+                    ::resilient::__rt::Next::Fail => {
+                        ::core::result::Result::Err(
+                            ::resilient::__rt::into_failure!(__out),
+                        )
+                    }
+                    _ => ::core::result::Result::Ok(__out),
+                }
+            }
+            ::core::result::Result::Err(__rejection) => {
+                let _ = __call.refused(&__rejection);
+                ::core::result::Result::Err(
+                    ::resilient::__rt::Failure::Rejected(__rejection),
+                )
+            }
+        }
+    } {
+        ::core::result::Result::Ok(__out) => __out,
+        ::core::result::Result::Err(__failure) => {
+            __call.enter_level(::resilient::__rt::Level::Default);
+            let __out: Result<Receipt, PayError> = {
+                ::core::mem::drop(__failure);
+                queue_for_later(order).await
+            };
+            let __answered = ::resilient::__rt::judge!(& __out)
+                == ::resilient::__rt::Verdict::Success;
+            if __answered {
+                __call.level_served(::resilient::__rt::Level::Default);
+            } else {
+                __call.level_failed(::resilient::__rt::Level::Default);
+            }
+            __out
+        }
+    }
+}

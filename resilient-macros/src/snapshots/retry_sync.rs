@@ -1,0 +1,59 @@
+#[allow(clippy::needless_pass_by_value)]
+fn f(x: Vec<u8>) -> Option<u32> {
+    #[allow(unexpected_cfgs)]
+    const _: () = {
+        #[cfg(rust_analyzer)]
+        {
+            mod __arguments {
+                use ::resilient::__rt::ide::arguments::*;
+                use self::retry as _;
+            }
+            mod __retry {
+                use ::resilient::__rt::ide::retry::*;
+                use self::max as _;
+            }
+        }
+    };
+    static __RESILIENT_SITE: ::resilient::__rt::Site = ::resilient::__rt::Site::new(::resilient::__rt::SiteMeta {
+        function: "f",
+        module: ::core::module_path!(),
+        file: ::core::file!(),
+        line: ::core::line!(),
+        name: ::core::option::Option::None,
+        asynchronous: false,
+        idempotent: false,
+        own_registry: false,
+        stages: &[
+            ::resilient::__rt::StageUse {
+                kind: ::resilient::__rt::Kind::Retry,
+                name: ::core::option::Option::None,
+                settings: &[
+                    ::resilient::__rt::Setting {
+                        field: "max",
+                        value: ::resilient::__rt::Value::Count(3u64),
+                    },
+                ],
+            },
+        ],
+        levels: &[],
+    });
+    ::resilient::__rt::submit_site!(__RESILIENT_SITE);
+    let mut __call = ::resilient::__rt::Call::begin(__RESILIENT_SITE.pipeline());
+    loop {
+        let __delay = {
+            __call.begin_attempt();
+            #[allow(clippy::shadow_reuse, clippy::shadow_same, clippy::shadow_unrelated)]
+            let mut x = ::core::clone::Clone::clone(&x);
+            let __out = __call
+                .attempt_sync(|| -> Option<u32> { x.pop().map(u32::from) });
+            ::resilient::__rt::assert_outcome(&__out);
+            let __verdict = ::resilient::__rt::judge!(& __out);
+            match __call.finish(__verdict) {
+                ::resilient::__rt::Next::Return => break __out,
+                ::resilient::__rt::Next::Fail => break __out,
+                ::resilient::__rt::Next::Retry(__delay) => __delay,
+            }
+        };
+        __delay.block();
+    }
+}

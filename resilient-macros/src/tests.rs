@@ -1,0 +1,106 @@
+//! The macro run outside the compiler: what it emits, and that no input makes it panic or lose the body.
+
+use proc_macro2::{Group, TokenStream, TokenTree};
+
+const SAMPLES: &[(&str, &str)] = &[
+    (
+        "retry(max = 3, budget(ratio = 0.1), when = is_transient), circuit_breaker(\"x\", window = 10)",
+        "pub fn f(mut a: u32, (b, c): (u8, u8)) -> Result<u32, E> { let marker_one = a?; return Ok(marker_two) }",
+    ),
+    (
+        "retry(attempts = 3, base = \"10ms\"), timeout(total = \"1s\", attempt = \"10ms\"), fallback = |e| Ok(0)",
+        "async fn f<'a, T: Clone>(&'a self, x: impl Display) -> Result<&'a T, E> where T: Send { marker_one.await?; marker_two }",
+    ),
+    (
+        "bulkhead(\"b\", max_concurrent = 8, reserve(critical = 1)), map_err = E::from, priority = high",
+        "fn f(x: &str) -> impl Future<Output = Result<u32, E>> + Send { async move { marker_one; marker_two } }",
+    ),
+    (
+        "retry(max = 2), clone(x), fallback(replica = other(x).await, default = |_| None)",
+        "fn f(x: &str) -> Pin<Box<dyn Future<Output = Option<u32>> + Send + '_>> { Box::pin(async move { marker_one; marker_two }) }",
+    ),
+];
+
+/// Every stream with one token (at any depth) left out, and every prefix.
+fn broken(stream: &TokenStream) -> Vec<TokenStream> {
+    let tokens: Vec<TokenTree> = stream.clone().into_iter().collect();
+    let mut out = Vec::new();
+    for index in 0..tokens.len() {
+        out.push(tokens.iter().take(index).cloned().collect());
+        out.push(tokens.iter().enumerate().filter(|(k, _)| *k != index).map(|(_, t)| t.clone()).collect());
+        if let TokenTree::Group(group) = &tokens[index] {
+            for inner in broken(&group.stream()) {
+                let mut copy = tokens.clone();
+                copy[index] = TokenTree::Group(Group::new(group.delimiter(), inner));
+                out.push(copy.into_iter().collect());
+            }
+        }
+    }
+    out
+}
+
+fn count(stream: &TokenStream, word: &str) -> usize {
+    let count = |token| match token {
+        TokenTree::Ident(ident) => usize::from(ident == word),
+        TokenTree::Group(group) => count(&group.stream(), word),
+        _ => 0,
+    };
+    stream.clone().into_iter().map(count).sum()
+}
+
+#[test]
+fn no_input_makes_it_panic_or_lose_the_body() {
+    let mut inputs = 0;
+    for (args, item) in SAMPLES {
+        let (args, item): (TokenStream, TokenStream) = (args.parse().unwrap(), item.parse().unwrap());
+        let pairs = broken(&args)
+            .into_iter()
+            .map(|args| (args, item.clone()))
+            .chain(broken(&item).into_iter().map(|item| (args.clone(), item)));
+        for (args, item) in pairs {
+            let out = crate::entry::entry(args.clone(), item.clone());
+            for marker in ["marker_one", "marker_two"] {
+                assert_eq!(count(&item, marker), count(&out, marker), "\n{args}\n{item}\n-> {out}");
+            }
+            inputs += 1;
+        }
+    }
+    assert!(inputs > 500, "{inputs} broken inputs");
+}
+
+fn expand(args: &str, item: &str) -> String {
+    let out = crate::entry::entry(args.parse().unwrap(), item.parse().unwrap());
+    prettyplease::unparse(&syn::parse2(out).expect("the expansion is Rust"))
+}
+
+/// Compares with a file in `snapshots`; `UPDATE_SNAPSHOTS=1` writes it.
+fn snapshot(name: &str, args: &str, item: &str) {
+    let path = format!("{}/src/snapshots/{name}.rs", env!("CARGO_MANIFEST_DIR"));
+    let now = expand(args, item);
+    if std::env::var_os("UPDATE_SNAPSHOTS").is_some() {
+        std::fs::write(&path, &now).unwrap();
+    }
+    let known = std::fs::read_to_string(&path).unwrap_or_default();
+    assert_eq!(known, now, "UPDATE_SNAPSHOTS=1 accepts it");
+}
+
+#[test]
+fn the_expansion_of_typical_functions_is_known() {
+    snapshot("breaker_sync", "circuit_breaker = \"payment\"", "fn f(x: &str) -> Result<u32, E> { Ok(x.parse()?) }");
+    snapshot("retry_sync", "retry(max = 3)", "fn f(mut x: Vec<u8>) -> Option<u32> { x.pop().map(u32::from) }");
+    snapshot(
+        "four_async",
+        "circuit_breaker = \"payment\", retry(max = 3), bulkhead = \"gateway\", timeout = \"2s\"",
+        "async fn charge(order: &Order) -> Result<Receipt, PayError> { gateway.charge(order).await }",
+    );
+    snapshot(
+        "fallback_async",
+        "circuit_breaker = \"payment\", fallback = queue_for_later(order).await",
+        "async fn charge(order: &Order) -> Result<Receipt, PayError> { gateway.charge(order).await }",
+    );
+    snapshot(
+        "chain_sync",
+        "bulkhead = \"gateway\", fallback(default = 0, replica = other)",
+        "fn rate(&self) -> u32 { self.fetch() }",
+    );
+}

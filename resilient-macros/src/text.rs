@@ -1,0 +1,119 @@
+//! Durations, shares, and "did you mean".
+
+use syn::{Error, LitStr, Result};
+
+/// The known word that is nearest to `word`, if it is near enough to be meant.
+pub(crate) fn closest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let distances = known.into_iter().map(|name| (distance(word, name), name));
+    distances.filter(|(distance, name)| *distance <= 1 + name.len() / 4).min().map(|(_, name)| name)
+}
+
+/// Levenshtein's distance, one row at a time.
+fn distance(from: &str, to: &str) -> usize {
+    let to: Vec<char> = to.chars().collect();
+    let mut row: Vec<usize> = (0..=to.len()).collect();
+    for (index, a) in from.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = index + 1;
+        for (column, b) in to.iter().enumerate() {
+            let replaced = diagonal + usize::from(a != *b);
+            diagonal = row[column + 1];
+            row[column + 1] = replaced.min(row[column] + 1).min(diagonal + 1);
+        }
+    }
+    row[to.len()]
+}
+
+const UNITS: &[(&str, u64)] = &[
+    ("ns", 1),
+    ("us", 1_000),
+    ("µs", 1_000),
+    ("ms", 1_000_000),
+    ("s", 1_000_000_000),
+    ("m", 60_000_000_000),
+    ("h", 3_600_000_000_000),
+];
+
+const DAY: u64 = 24 * 3_600_000_000_000;
+
+/// `"250ms"`, `"2s"`, `"1m30s"` to nanoseconds; at most 24 h.
+pub(crate) fn duration(lit: &LitStr) -> Result<u64> {
+    let text = lit.value();
+    let fail = |message: String| Err(Error::new(lit.span(), message));
+    let mut rest = text.trim();
+    if rest.is_empty() {
+        return fail("an empty duration; write a number and a unit, as in `\"250ms\"`".into());
+    }
+    let mut total: u64 = 0;
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
+        let (number, after) = rest.split_at(digits);
+        if number.is_empty() {
+            return fail(format!("`{text}` is not a duration; write a whole number and a unit, as in `\"250ms\"`"));
+        }
+        let letters = after.find(|c: char| c.is_ascii_digit()).unwrap_or(after.len());
+        let (unit, next) = after.split_at(letters);
+        let unit = unit.trim();
+        if unit.is_empty() {
+            return fail(format!("`{text}` has no unit; write `\"{text}ms\"` or `\"{text}s\"`"));
+        }
+        if unit.starts_with('.') {
+            return fail(format!("`{text}` has a fraction; write it in a smaller unit, as in `\"1500ms\"`"));
+        }
+        let Some((_, scale)) = UNITS.iter().find(|(name, _)| *name == unit) else {
+            return fail(format!("unknown time unit `{unit}`; expected one of `ns`, `us`, `ms`, `s`, `m`, `h`"));
+        };
+        let span = number.parse().ok().and_then(|n: u64| n.checked_mul(*scale));
+        total = match span.and_then(|span| total.checked_add(span)) {
+            Some(sum) if sum <= DAY => sum,
+            _ => return fail(format!("`{text}` is more than 24 hours")),
+        };
+        rest = next.trim_start();
+    }
+    Ok(total)
+}
+
+/// `"50%"` to 0.5.
+pub(crate) fn percentage(lit: &LitStr) -> Result<f64> {
+    let text = lit.value();
+    let number = text.trim().strip_suffix('%').and_then(|number| number.trim().parse::<f64>().ok());
+    match number {
+        Some(percent) if (0.0..=100.0).contains(&percent) => Ok(percent / 100.0),
+        _ => Err(Error::new(lit.span(), "a share is a number from 0 to 1, such as `0.5`, or a percentage, such as `\"50%\"`")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> std::result::Result<u64, String> {
+        duration(&LitStr::new(text, proc_macro2::Span::call_site())).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_duration_is_numbers_with_units() {
+        assert_eq!(parse("250ms"), Ok(250_000_000));
+        assert_eq!(parse("1m30s"), Ok(90_000_000_000));
+        assert_eq!(parse("1h 1ns"), Ok(3_600_000_000_001));
+        assert_eq!(parse("24h"), Ok(DAY));
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_duration_is_said() {
+        for (text, part) in [
+            ("100", "has no unit; write `\"100ms\"`"),
+            ("1m30", "has no unit"),
+            ("100sec", "unknown time unit `sec`"),
+            ("soon", "is not a duration"),
+            ("1.5s", "has a fraction"),
+            ("", "empty"),
+            ("25h", "more than 24 hours"),
+            ("99999999999999999999s", "more than 24 hours"),
+            ("-1s", "is not a duration"),
+        ] {
+            let message = parse(text).unwrap_err();
+            assert!(message.contains(part), "{text}: {message}");
+        }
+    }
+}

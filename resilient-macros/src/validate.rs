@@ -1,0 +1,249 @@
+//! Combinations that cannot work, found before rustc finds them in generated code.
+
+use proc_macro2::{TokenStream, TokenTree};
+use quote::ToTokens;
+use syn::visit_mut::{self, VisitMut};
+use syn::{Expr, FnArg, Ident, ReceiverKind, ReturnType, Safety, Type, TypeReference};
+
+use crate::args::{Args, Policy, Value};
+use crate::diag::Errors;
+use crate::expand::bindings;
+use crate::item::FnItem;
+use crate::shape::Shape;
+
+pub(crate) fn check(args: &Args, function: &FnItem, shape: &Shape, errors: &mut Errors) {
+    signature(function, errors);
+    output(args, function, errors);
+    needs_a_stage(args, errors);
+    contradictions(args, errors);
+    timeout_is_possible(args, shape, errors);
+    fallback_fits(args, shape, errors);
+    clones(args, function, errors);
+    borrow_given_out(args, function, errors);
+}
+
+fn signature(function: &FnItem, errors: &mut Errors) {
+    let sig = &function.sig;
+    if let Some(token) = &sig.constness {
+        errors.at(
+            token,
+            "`#[resilient]` cannot be used on a `const fn`: a retry or a circuit breaker needs state at run time",
+        );
+    }
+    if let Safety::Unsafe(token) = &sig.safety {
+        errors.at(
+            token,
+            "`#[resilient]` cannot be used on an `unsafe fn`: the caller's promise covers one run of the body; wrap the \
+             unsafe call in a safe function",
+        );
+    }
+    if let Some(abi) = &sig.abi
+        && abi.name.as_ref().is_none_or(|name| name.value() != "Rust")
+    {
+        errors.at(abi, "`#[resilient]` cannot be used on an `extern` function; wrap it in a Rust function");
+    }
+    if let Some(variadic) = &sig.variadic {
+        errors.at(variadic, "`#[resilient]` cannot be used on a variadic function");
+    }
+    for attr in &function.attrs {
+        if attr.path().segments.last().is_some_and(|segment| segment.ident == "resilient") {
+            errors.at(attr, "a second `#[resilient]` on one function; put all policies into one attribute");
+        }
+    }
+}
+
+fn output(args: &Args, function: &FnItem, errors: &mut Errors) {
+    match &function.sig.output {
+        ReturnType::Default if args.fallback.is_none() => errors.at(
+            &function.sig.ident,
+            "this function returns nothing, so `#[resilient]` cannot tell success from failure; return a `Result`",
+        ),
+        ReturnType::Type(_, ty) if matches!(&**ty, Type::Never(_)) => {
+            errors.at(ty, "a function that never returns cannot be resilient: there is no outcome to look at");
+        }
+        _ => {}
+    }
+}
+
+fn needs_a_stage(args: &Args, errors: &mut Errors) {
+    let has = |name: &str| args.keys.iter().any(|key| key == name);
+    let stage = ["retry", "circuit_breaker", "bulkhead", "timeout", "fallback"].iter().any(|name| has(name));
+    if let (false, Some(first)) = (stage, args.keys.first()) {
+        errors.at(
+            first,
+            format!("`{first}` alone protects nothing; add `retry`, `circuit_breaker`, `bulkhead`, `timeout` or `fallback`"),
+        );
+    }
+    if let (Some(map_err), true) = (&args.map_err, has("fallback")) {
+        errors.at(&map_err.key, "`map_err` is never used: `fallback` already takes every rejection");
+    } else if let (Some(map_err), false) = (&args.map_err, args.can_reject()) {
+        errors.at(&map_err.key, "`map_err` is never used: no policy here can reject a call");
+    }
+    if let (Some(idempotent), false) = (&args.idempotent, has("retry")) {
+        errors.at(idempotent, "`idempotent` has no effect without `retry`");
+    }
+    if let (Some(priority), false) = (&args.priority, has("bulkhead")) {
+        errors.at(&priority.key, "`priority` has no effect without `bulkhead`");
+    }
+}
+
+/// The value of a setting and its place.
+fn find<'a>(policy: &'a Policy, field: &str) -> Option<(&'a Value, proc_macro2::Span)> {
+    let setting = policy.settings.iter().find(|setting| setting.field == field)?;
+    Some((&setting.value, setting.span))
+}
+
+fn duration(policy: &Policy, field: &str) -> Option<(u64, proc_macro2::Span)> {
+    match find(policy, field)? {
+        (Value::Duration(nanos), span) => Some((*nanos, span)),
+        _ => None,
+    }
+}
+
+fn count(policy: &Policy, field: &str) -> Option<(u64, proc_macro2::Span)> {
+    match find(policy, field)? {
+        (Value::Count(count), span) => Some((*count, span)),
+        _ => None,
+    }
+}
+
+fn contradictions(args: &Args, errors: &mut Errors) {
+    if let Some(breaker) = &args.circuit_breaker {
+        if let (Some((calls, span)), Some((window, _))) = (count(breaker, "min_calls"), count(breaker, "window"))
+            && calls > window
+        {
+            errors.span(span, format!("the window of {window} calls never holds `min_calls = {calls}`, so the circuit could not open"));
+        }
+        if let (Some((open_for, span)), Some((open_max, _))) = (duration(breaker, "open_for"), duration(breaker, "open_max"))
+            && open_for > open_max
+        {
+            errors.span(span, "`open_for` is longer than `open_max`");
+        }
+        if let (Some((_, span)), None) = (find(breaker, "slow_rate"), find(breaker, "slow_call")) {
+            errors.span(span, "`slow_rate` needs `slow_call`: how long a call takes that is slow, as in `slow_call = \"2s\"`");
+        }
+    }
+    if let Some(bulkhead) = &args.bulkhead {
+        bulkhead_contradictions(bulkhead, errors);
+    }
+    if let Some(timeout) = &args.timeout
+        && let (Some((attempt, span)), Some((total, _))) = (duration(timeout, "attempt"), duration(timeout, "total"))
+        && attempt > total
+    {
+        errors.span(span, "the attempt timeout can never fire: the total is shorter");
+    }
+}
+
+fn bulkhead_contradictions(bulkhead: &Policy, errors: &mut Errors) {
+    let queue = count(bulkhead, "max_queue").filter(|(count, _)| *count > 0);
+    let wait = duration(bulkhead, "max_wait");
+    if let (Some((_, span)), None) = (queue, wait) {
+        errors.span(span, "a queue needs `max_wait`, or its callers could wait for ever, as in `max_wait = \"50ms\"`");
+    }
+    if let (None, Some((_, span))) = (queue, wait) {
+        errors.span(span, "`max_wait` has no effect without a queue: add `max_queue = 100`");
+    }
+    let reserved = ["reserve_critical", "reserve_high"].map(|field| count(bulkhead, field));
+    let sum: u64 = reserved.iter().flatten().map(|(count, _)| *count).sum();
+    let last = reserved.iter().flatten().next_back();
+    if let (Some((max, _)), Some((_, span))) = (count(bulkhead, "max_concurrent"), last)
+        && sum >= max
+    {
+        errors.span(*span, format!("the reserve of {sum} leaves nothing of `max_concurrent = {max}` for normal calls"));
+    }
+}
+
+fn timeout_is_possible(args: &Args, shape: &Shape, errors: &mut Errors) {
+    if let (Some(timeout), false) = (&args.timeout, shape.is_async()) {
+        errors.at(
+            &timeout.key,
+            "a synchronous function cannot be stopped, so its time cannot be limited; make it an `async fn`",
+        );
+    }
+}
+
+fn fallback_fits(args: &Args, shape: &Shape, errors: &mut Errors) {
+    let Some(fallback) = &args.fallback else { return };
+    for level in &fallback.levels {
+        if let (Expr::Closure(closure), false) = (&level.answer, shape.is_async())
+            && let Some(token) = &closure.asyncness
+        {
+            errors.at(
+                token,
+                "this fallback is async, but the function is not; remove `async` from one or add it to the other",
+            );
+        }
+    }
+}
+
+fn clones(args: &Args, function: &FnItem, errors: &mut Errors) {
+    let Some(clone) = &args.clone else { return };
+    if !args.keys.iter().any(|key| key == "retry") {
+        errors.at(&clone.key, "`clone` has no effect without `retry`: the body runs once");
+    }
+    let names: Vec<Ident> = bindings(&function.sig).into_iter().map(|binding| binding.ident).collect();
+    for ident in &clone.value {
+        if !names.contains(ident) {
+            errors.at(ident, format!("no parameter is named `{ident}`"));
+        }
+    }
+}
+
+/// `fn f(&mut self) -> Result<&T, E>`: the one borrow that a loop cannot have, until Polonius.
+fn borrow_given_out(args: &Args, function: &FnItem, errors: &mut Errors) {
+    let (Some(_), ReturnType::Type(_, ret)) = (&args.retry, &function.sig.output) else { return };
+    let given_out = |arg: &&FnArg| {
+        let lifetime = match arg {
+            FnArg::Receiver(receiver) => match &receiver.kind {
+                ReceiverKind::Reference(_, lifetime, Some(_)) => lifetime.as_ref(),
+                _ => return false,
+            },
+            FnArg::Typed(arg) => match &*arg.ty {
+                Type::Reference(reference) if reference.mutability.is_some() => reference.lifetime.as_ref(),
+                _ => return false,
+            },
+        };
+        match lifetime {
+            Some(lifetime) if lifetime.ident != "_" => names_lifetime(ret.to_token_stream(), &lifetime.ident),
+            _ => {
+                let elided = matches!(arg, FnArg::Receiver(_)) || function.sig.inputs.len() == 1;
+                elided && has_elided_reference(ret)
+            }
+        }
+    };
+    let Some(arg) = function.sig.inputs.iter().find(given_out) else { return };
+    let what = if matches!(arg, FnArg::Receiver(_)) { "`&mut self`" } else { "a `&mut` parameter" };
+    errors.at(
+        ret,
+        format!(
+            "`retry` cannot be used on a function that gives out a borrow of {what}: the borrow would have to end before \
+             the next attempt; return an owned value"
+        ),
+    );
+}
+
+fn names_lifetime(tokens: TokenStream, lifetime: &Ident) -> bool {
+    let mut tick = false;
+    tokens.into_iter().any(|token| match token {
+        TokenTree::Group(group) => names_lifetime(group.stream(), lifetime),
+        TokenTree::Punct(punct) => {
+            tick = punct.as_char() == '\'';
+            false
+        }
+        TokenTree::Ident(ident) => std::mem::take(&mut tick) && ident == *lifetime,
+        TokenTree::Literal(_) => false,
+    })
+}
+
+fn has_elided_reference(ty: &Type) -> bool {
+    struct Find(bool);
+    impl VisitMut for Find {
+        fn visit_type_reference_mut(&mut self, reference: &mut TypeReference) {
+            self.0 |= reference.lifetime.as_ref().is_none_or(|lifetime| lifetime.ident == "_");
+            visit_mut::visit_type_reference_mut(self, reference);
+        }
+    }
+    let mut find = Find(false);
+    find.visit_type_mut(&mut ty.clone());
+    find.0
+}

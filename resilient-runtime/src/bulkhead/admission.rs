@@ -1,0 +1,127 @@
+//! Waiting for a permit.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use super::Bulkhead;
+use super::gate::Arrival;
+use super::queue::Place;
+use crate::clock::{Instant, Timer, unparker};
+use crate::priority::Priority;
+use crate::rejection::{Rejection, RejectionKind};
+
+/// A call on its way into a bulkhead.
+///
+/// # Cancel safety
+/// Dropping it leaves the queue; a permit granted at that moment goes to the next.
+#[derive(Debug)]
+#[must_use = "futures do nothing unless polled"]
+pub struct Admission<'a> {
+    bulkhead: &'a Bulkhead,
+    priority: Priority,
+    deadline: Instant,
+    /// Made once the call has to wait, and boxed, so that calls that need not wait are small.
+    waiting: Option<Box<Waiting<'a>>>,
+}
+
+#[derive(Debug)]
+struct Waiting<'a> {
+    ticket: QueueTicket<'a>,
+    timer: Pin<Box<Timer>>,
+}
+
+/// A place in the queue; dropped, it is given up.
+#[derive(Debug)]
+struct QueueTicket<'a> {
+    bulkhead: &'a Bulkhead,
+    place: Place,
+    open: bool,
+}
+
+impl Drop for QueueTicket<'_> {
+    fn drop(&mut self) {
+        if self.open {
+            self.bulkhead.gate.withdraw(self.place);
+        }
+    }
+}
+
+impl<'a> Admission<'a> {
+    pub(super) fn new(bulkhead: &'a Bulkhead, priority: Priority, deadline: Instant) -> Self {
+        Self { bulkhead, priority, deadline, waiting: None }
+    }
+
+    #[cold]
+    fn arrive(&mut self, cx: &Context<'_>) -> Option<Result<(), Rejection>> {
+        let bulkhead = self.bulkhead;
+        let place = match bulkhead.gate.arrive(self.priority, Some(cx.waker())) {
+            Arrival::Entered => return Some(Ok(())),
+            Arrival::Full => return Some(Err(bulkhead.refuse())),
+            Arrival::Queued(place) => place,
+        };
+        let ticket = QueueTicket { bulkhead, place, open: true };
+        bulkhead.counters.queued();
+        let Ok(timer) = bulkhead.core.clock().timer(bulkhead.patience(self.deadline)) else {
+            return Some(Err(Rejection::new(RejectionKind::NoTimer, &bulkhead.core.name)));
+        };
+        self.waiting = Some(Box::new(Waiting { ticket, timer: Box::pin(timer) }));
+        None
+    }
+}
+
+impl Future for Admission<'_> {
+    type Output = Result<(), Rejection>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let bulkhead = self.bulkhead;
+        if self.waiting.is_none() {
+            if bulkhead.gate.try_enter(self.priority) {
+                return Poll::Ready(Ok(()));
+            }
+            if let Some(decided) = self.arrive(cx) {
+                return Poll::Ready(decided);
+            }
+        }
+        let Some(waiting) = &mut self.waiting else { return Poll::Pending };
+        if bulkhead.gate.is_granted(waiting.ticket.place, Some(cx.waker())) {
+            waiting.ticket.open = false;
+            return Poll::Ready(Ok(()));
+        }
+        if waiting.timer.as_mut().poll(cx).is_pending() {
+            return Poll::Pending;
+        }
+        self.waiting = None;
+        Poll::Ready(Err(bulkhead.refuse()))
+    }
+}
+
+/// The same, blocking the thread.
+#[cold]
+pub(super) fn wait_blocking(
+    bulkhead: &Bulkhead,
+    priority: Priority,
+    deadline: Instant,
+) -> Result<(), Rejection> {
+    let waker = unparker();
+    let place = match bulkhead.gate.arrive(priority, Some(&waker)) {
+        Arrival::Entered => return Ok(()),
+        Arrival::Full => return Err(bulkhead.refuse()),
+        Arrival::Queued(place) => place,
+    };
+    let mut ticket = QueueTicket { bulkhead, place, open: true };
+    bulkhead.counters.queued();
+    let clock = bulkhead.core.clock();
+    let until = bulkhead.patience(deadline);
+    loop {
+        if bulkhead.gate.is_granted(place, None) {
+            ticket.open = false;
+            return Ok(());
+        }
+        if clock.now() >= until {
+            drop(ticket);
+            return Err(bulkhead.refuse());
+        }
+        clock.park(until);
+    }
+}

@@ -1,0 +1,220 @@
+//! Bounds how many calls run at once, so that one slow dependency cannot take all of a process with it.
+//!
+//! - A call takes a permit or is refused. With `max_queue` it may wait up to `max_wait` for one.
+//! - The queue is ordered by [`Priority`], then by arrival; nobody overtakes their own class. A low class can
+//!   be overtaken again and again, but waits no longer than `max_wait`.
+//! - `reserve_critical` and `reserve_high` keep permits for the higher classes.
+//! - The limit can be changed while calls run: a smaller one lets the calls in flight end, a larger one admits
+//!   waiters at once.
+//!
+//! ```
+//! use resilient::{Component, Registry, RejectionKind, bulkhead::Config};
+//!
+//! let bulkhead = Registry::new().bulkhead("gateway");
+//! bulkhead.reconfigure(Config::default().max_concurrent(1u32)).unwrap();
+//! let permit = bulkhead.try_acquire().unwrap();
+//! let refused = bulkhead.try_acquire().unwrap_err();
+//! assert_eq!(refused.kind(), RejectionKind::BulkheadFull);
+//! drop(permit);
+//! assert!(bulkhead.try_acquire().is_ok());
+//! ```
+
+mod admission;
+mod config;
+mod gate;
+mod permit;
+mod queue;
+mod stats;
+
+#[cfg(all(test, resilient_loom))]
+mod loom_models;
+#[cfg(all(test, not(resilient_loom)))]
+mod model_tests;
+#[cfg(all(test, not(resilient_loom)))]
+mod tests;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use admission::Admission;
+pub use config::Config;
+pub use permit::Permit;
+pub use stats::{ClassLimits, Stats};
+
+use crate::clock::Instant;
+use crate::component::{Component, Core, Create, Kind};
+use crate::observe::Happening;
+use crate::outcome::Reject;
+use crate::priority::Priority;
+use crate::rejection::{Rejection, RejectionKind};
+use crate::settings::{ConfigError, Effective};
+use gate::Gate;
+use stats::Counters;
+
+/// Bounds concurrent calls. See the [module](self).
+#[derive(Debug)]
+pub struct Bulkhead {
+    core: Core<Config>,
+    gate: Gate,
+    counters: Counters,
+}
+
+impl Bulkhead {
+    /// A permit for a call of normal priority, if there is one now.
+    ///
+    /// # Errors
+    /// When there is none.
+    #[inline]
+    pub fn try_acquire(&self) -> Result<Permit<'_>, Rejection> {
+        self.try_acquire_as(Priority::Normal)
+    }
+
+    /// A permit for a call of this priority, if there is one now.
+    ///
+    /// # Errors
+    /// When there is none.
+    #[inline]
+    pub fn try_acquire_as(&self, priority: Priority) -> Result<Permit<'_>, Rejection> {
+        self.admit(priority).map(|()| Permit::new(self))
+    }
+
+    /// A permit for a call of normal priority; waits in the queue if there is one.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves the queue; a permit granted at that moment goes to the next.
+    ///
+    /// # Errors
+    /// When the queue is full or `max_wait` is over.
+    pub async fn acquire(&self) -> Result<Permit<'_>, Rejection> {
+        self.acquire_as(Priority::Normal).await
+    }
+
+    /// A permit for a call of this priority; waits in the queue if there is one.
+    ///
+    /// # Cancel safety
+    /// As of [`acquire`](Self::acquire).
+    ///
+    /// # Errors
+    /// As of [`acquire`](Self::acquire).
+    pub async fn acquire_as(&self, priority: Priority) -> Result<Permit<'_>, Rejection> {
+        self.admit_async(priority, Instant::NEVER).await.map(|()| Permit::new(self))
+    }
+
+    /// A permit for a call of this priority; blocks the thread in the queue if there is one.
+    ///
+    /// # Errors
+    /// As of [`acquire`](Self::acquire).
+    pub fn acquire_blocking(&self, priority: Priority) -> Result<Permit<'_>, Rejection> {
+        self.admit_blocking(priority, Instant::NEVER).map(|()| Permit::new(self))
+    }
+
+    /// Runs `work` with a permit; blocks in the queue if there is one.
+    pub fn call<R: Reject>(&self, work: impl FnOnce() -> R) -> R {
+        match self.acquire_blocking(Priority::Normal) {
+            Ok(_permit) => work(),
+            Err(rejection) => R::from_rejection(rejection),
+        }
+    }
+
+    /// Runs `work` with a permit; waits in the queue if there is one.
+    ///
+    /// # Cancel safety
+    /// Dropping the future drops the work and gives the permit back.
+    pub async fn call_async<R: Reject>(&self, work: impl AsyncFnOnce() -> R) -> R {
+        match self.acquire().await {
+            Ok(_permit) => work().await,
+            Err(rejection) => R::from_rejection(rejection),
+        }
+    }
+
+    // What the pipeline calls ------------------------------------------------------------------------------
+
+    /// Takes a permit if there is one now; counts nothing if not.
+    #[inline]
+    pub(crate) fn try_enter(&self, priority: Priority) -> bool {
+        self.gate.try_enter(priority)
+    }
+
+    /// Takes a permit or refuses; never waits.
+    #[inline]
+    pub(crate) fn admit(&self, priority: Priority) -> Result<(), Rejection> {
+        if self.gate.try_enter(priority) { Ok(()) } else { Err(self.refuse()) }
+    }
+
+    /// Takes a permit, if need be after waiting in the queue until `deadline`.
+    pub(crate) fn admit_async(&self, priority: Priority, deadline: Instant) -> Admission<'_> {
+        Admission::new(self, priority, deadline)
+    }
+
+    /// The same, blocking the thread.
+    pub(crate) fn admit_blocking(&self, priority: Priority, deadline: Instant) -> Result<(), Rejection> {
+        if self.gate.try_enter(priority) {
+            return Ok(());
+        }
+        admission::wait_blocking(self, priority, deadline)
+    }
+
+    /// Gives a permit back.
+    #[inline]
+    pub(crate) fn release(&self) {
+        self.gate.leave();
+    }
+
+    #[cold]
+    fn refuse(&self) -> Rejection {
+        self.counters.rejected();
+        let kind = RejectionKind::BulkheadFull;
+        tracing::debug!(target: "resilient::bulkhead", bulkhead = %self.core.name, "full");
+        self.core.publish(Self::KIND, Happening::Rejected { rejection: kind, retry_after: None });
+        Rejection::new(kind, &self.core.name)
+    }
+
+    /// Until when a call that arrives now may wait.
+    fn patience(&self, deadline: Instant) -> Instant {
+        let wait = self.core.config().max_wait.unwrap_or(Duration::ZERO);
+        self.core.clock().now().after(wait).min(deadline)
+    }
+}
+
+impl Create for Bulkhead {
+    fn create(core: Core<Config>) -> Self {
+        let gate = Gate::new(&core.config());
+        Self { core, gate, counters: Counters::default() }
+    }
+
+    fn core(&self) -> &Core<Config> {
+        &self.core
+    }
+}
+
+impl Component for Bulkhead {
+    const KIND: Kind = Kind::Bulkhead;
+    type Config = Config;
+    type Stats = Stats;
+
+    fn name(&self) -> &str {
+        &self.core.name
+    }
+
+    fn stats(&self) -> Stats {
+        self.counters.snapshot(&self.core.config(), &self.gate)
+    }
+
+    /// Zeroes the counts; permits in use and waiters stay.
+    fn reset(&self) {
+        self.counters.reset();
+        self.core.publish(Self::KIND, Happening::Reset);
+    }
+
+    fn config(&self) -> Arc<Config> {
+        self.core.config()
+    }
+
+    fn reconfigure(&self, config: Config) -> Result<(), ConfigError> {
+        self.core.reconfigure(Self::KIND, config, |config| self.gate.resize(config))
+    }
+
+    fn effective(&self) -> Vec<Effective> {
+        self.core.settings.effective()
+    }
+}

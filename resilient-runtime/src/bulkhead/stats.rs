@@ -1,0 +1,85 @@
+//! What a bulkhead counts.
+
+use serde::Serialize;
+
+use super::config::Config;
+use super::gate::Gate;
+use crate::priority::Priority;
+use crate::sync::{AtomicU64, Ordering};
+
+#[derive(Debug)]
+pub(super) struct Counters {
+    rejected: AtomicU64,
+    queued: AtomicU64,
+}
+
+impl Default for Counters {
+    fn default() -> Self {
+        Self { rejected: AtomicU64::new(0), queued: AtomicU64::new(0) }
+    }
+}
+
+impl Counters {
+    pub(super) fn rejected(&self) {
+        self.rejected.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn queued(&self) {
+        self.queued.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn reset(&self) {
+        self.rejected.store(0, Ordering::Relaxed);
+        self.queued.store(0, Ordering::Relaxed);
+    }
+
+    pub(super) fn snapshot(&self, config: &Config, gate: &Gate) -> Stats {
+        let in_use = gate.in_use();
+        Stats {
+            in_use,
+            limit: config.max_concurrent,
+            available: config.max_concurrent.saturating_sub(in_use),
+            queued: gate.waiting(),
+            max_queue: config.max_queue,
+            limits: ClassLimits {
+                normal: config.limit(Priority::Normal),
+                high: config.limit(Priority::High),
+                critical: config.limit(Priority::Critical),
+            },
+            rejected: self.rejected.load(Ordering::Relaxed),
+            waited: self.queued.load(Ordering::Relaxed),
+        }
+    }
+}
+
+/// A snapshot of a [`Bulkhead`](crate::Bulkhead).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Stats {
+    /// Calls in flight.
+    pub in_use: u32,
+    /// Calls that may be in flight.
+    pub limit: u32,
+    /// Permits left, for a critical call.
+    pub available: u32,
+    /// Calls that wait now.
+    pub queued: u64,
+    /// Calls that may wait.
+    pub max_queue: u32,
+    /// Up to how many calls in flight each class may enter.
+    pub limits: ClassLimits,
+    /// Calls refused.
+    pub rejected: u64,
+    /// Calls that had to wait, whatever became of them.
+    pub waited: u64,
+}
+
+/// Up to how many calls in flight each class may enter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct ClassLimits {
+    /// Low and normal calls.
+    pub normal: u32,
+    /// High calls.
+    pub high: u32,
+    /// Critical calls.
+    pub critical: u32,
+}

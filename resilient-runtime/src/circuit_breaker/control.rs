@@ -1,0 +1,183 @@
+//! What an operator does: force, resume, reset, reconfigure.
+
+use std::sync::Arc;
+
+use super::config::Config;
+use super::opening::Opening;
+use super::rules::Rules;
+use super::state::{State, Word};
+use super::stats::Stats;
+use super::transition::{Change, Inner};
+use super::window::{CountWindow, TimeWindow, Window};
+use super::CircuitBreaker;
+use crate::component::{Component, Core, Create, Kind};
+use crate::observe::{Happening, Striped};
+use crate::rejection::OpenReason;
+use crate::settings::{ConfigError, Effective};
+use crate::sync::{AtomicU32, AtomicU64, Mutex, Ordering};
+
+impl CircuitBreaker {
+    /// Refuses every call until [`resume`](Self::resume), [`reset`](Component::reset) or another order.
+    pub fn force_open(&self) {
+        self.force(State::ForcedOpen);
+    }
+
+    /// Lets every call pass until [`resume`](Self::resume), [`reset`](Component::reset) or another order.
+    /// Calls are still counted.
+    pub fn force_closed(&self) {
+        self.force(State::ForcedClosed);
+    }
+
+    /// Lets every call pass as if there were no circuit breaker, until [`resume`](Self::resume),
+    /// [`reset`](Component::reset) or another order.
+    pub fn disable(&self) {
+        self.force(State::Disabled);
+    }
+
+    /// Ends what [`force_open`](Self::force_open), [`force_closed`](Self::force_closed) or
+    /// [`disable`](Self::disable) began: the circuit is closed, its window empty, and it acts by itself
+    /// again. Does nothing else: a circuit that opened by itself stays open.
+    pub fn resume(&self) {
+        let now = self.core.clock().now();
+        let change = {
+            let mut inner = self.inner.lock();
+            let forced = self.word().state().is_forced();
+            forced.then(|| self.change(&mut inner, State::Closed, None, now))
+        };
+        self.tell(change);
+    }
+
+    fn force(&self, to: State) {
+        let now = self.core.clock().now();
+        let reason = (to == State::ForcedOpen).then_some(OpenReason::Forced);
+        let change = {
+            let mut inner = self.inner.lock();
+            let other = self.word().state() != to;
+            other.then(|| self.change(&mut inner, to, reason, now))
+        };
+        self.tell(change);
+    }
+
+    /// A circuit that is closed already gets a new epoch all the same: what is in flight is of the past.
+    fn change_to_new(&self, inner: &mut Inner) -> Option<Change> {
+        let was_closed = self.word().state() == State::Closed;
+        self.about_to_change();
+        self.opening.forget();
+        self.opening.open_gate();
+        let change = self.change(inner, State::Closed, None, self.core.clock().now());
+        inner.transitions = 0;
+        inner.baseline = Some(Box::new(self.lifetime()));
+        (!was_closed).then_some(change)
+    }
+
+    /// Puts the settings in force that the config has now, whoever put them there.
+    fn apply(&self) {
+        let now = self.core.clock().now();
+        let change = {
+            let mut inner = self.inner.lock();
+            let config = self.core.config();
+            self.rules.apply_limits(&config);
+            self.apply_window(config.window, now);
+            self.apply_watch(&mut inner, config.slow_in_flight);
+            let half_open = self.word().state() == State::HalfOpen;
+            // The new settings may have decided already, and then no probe would come to find out.
+            if half_open { self.decide(&mut inner, None, now) } else { None }
+        };
+        self.tell(change);
+    }
+
+    fn apply_window(&self, window: Window, now: crate::clock::Instant) {
+        let counted = self.rules.counts_calls();
+        match window {
+            Window::Time(span) => {
+                self.time_window.resize(span);
+                if counted {
+                    self.time_window.clear(now, &self.counters);
+                }
+            }
+            Window::Count(size) => {
+                let window = self.count_window.get_or_init(|| Box::new(CountWindow::new(size)));
+                if !counted {
+                    window.clear();
+                }
+                window.resize(size);
+            }
+        }
+        self.rules.use_window(window);
+    }
+
+    fn apply_watch(&self, inner: &mut Inner, watched: bool) {
+        let word = self.word();
+        if word.state() == State::Closed {
+            self.word.store(word.watched(watched).bits(), Ordering::Release);
+        }
+        if !watched {
+            inner.in_flight.clear();
+        }
+    }
+}
+
+impl Create for CircuitBreaker {
+    fn create(core: Core<Config>) -> Self {
+        let config = core.config();
+        let now = core.clock().now();
+        let time_span = match config.window {
+            Window::Time(span) => span,
+            // Set when it comes into use.
+            Window::Count(_) => std::time::Duration::from_secs(30),
+        };
+        let breaker = Self {
+            core,
+            word: AtomicU64::new(Word::NEW.bits()),
+            row: AtomicU32::new(0),
+            rules: Rules::new(&config),
+            opening: Opening::default(),
+            counters: Striped::new(),
+            time_window: TimeWindow::new(time_span, now),
+            count_window: std::sync::OnceLock::new(),
+            inner: Mutex::new(Inner::new(now)),
+        };
+        breaker.apply();
+        breaker
+    }
+
+    fn core(&self) -> &Core<Config> {
+        &self.core
+    }
+}
+
+impl Component for CircuitBreaker {
+    const KIND: Kind = Kind::CircuitBreaker;
+    type Config = Config;
+    type Stats = Stats;
+
+    fn name(&self) -> &str {
+        &self.core.name
+    }
+
+    fn stats(&self) -> Stats {
+        self.snapshot()
+    }
+
+    /// Closes the circuit, with an empty window and all counts at zero. Results of calls in flight will be
+    /// late.
+    fn reset(&self) {
+        let change = self.change_to_new(&mut self.inner.lock());
+        self.tell(change);
+        self.core.publish(Self::KIND, Happening::Reset);
+    }
+
+    fn config(&self) -> Arc<Config> {
+        self.core.config()
+    }
+
+    /// State, window, probes and the running open period stay as they are; only a change between a window of
+    /// time and one of calls begins with an empty window.
+    fn reconfigure(&self, config: Config) -> Result<(), ConfigError> {
+        self.core.reconfigure(Self::KIND, config, |_| self.apply())
+    }
+
+    fn effective(&self) -> Vec<Effective> {
+        self.core.settings.effective()
+    }
+}

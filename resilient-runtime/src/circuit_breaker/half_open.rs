@@ -1,0 +1,196 @@
+//! The probes of a half-open circuit: who may go, and what their results decide.
+
+use std::time::Duration;
+
+use super::config::Config;
+use super::state::Lease;
+use crate::clock::Instant;
+use crate::ratio::Ratio;
+use crate::rejection::OpenReason;
+
+/// Probes on their way, each with a lease, and the results so far.
+#[derive(Debug, Default)]
+pub(super) struct Probes {
+    out: Vec<Probe>,
+    good: u32,
+    bad: u32,
+}
+
+#[derive(Debug)]
+struct Probe {
+    lease: Lease,
+    until: Instant,
+}
+
+/// What the probes decided.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Decision {
+    Close,
+    Reopen(OpenReason),
+}
+
+impl Probes {
+    /// A new half-open period.
+    pub(super) fn restart(&mut self) {
+        self.out.clear();
+        (self.good, self.bad) = (0, 0);
+    }
+
+    pub(super) fn out(&self) -> u32 {
+        u32::try_from(self.out.len()).unwrap_or(u32::MAX)
+    }
+
+    pub(super) fn good(&self) -> u32 {
+        self.good
+    }
+
+    pub(super) fn bad(&self) -> u32 {
+        self.bad
+    }
+
+    /// Lets a probe go, if one may. Probes whose lease is over are given up first.
+    pub(super) fn grant(&mut self, lease: Lease, now: Instant, config: &Config) -> bool {
+        self.give_up_the_lost(now, config);
+        if self.is_full(config) {
+            return false;
+        }
+        self.out.push(Probe { lease, until: now.after(config.probe_lease) });
+        true
+    }
+
+    fn give_up_the_lost(&mut self, now: Instant, config: &Config) {
+        let longest = now.after(config.probe_lease);
+        self.out.retain_mut(|probe| {
+            // No lease ends later than one that begins now: not if the clock went back or the lease shrank.
+            probe.until = probe.until.min(longest);
+            now < probe.until
+        });
+    }
+
+    fn is_full(&self, config: &Config) -> bool {
+        // Where a number of successes decides, there is no number of probes that must do.
+        let ended = if config.success_threshold.is_some() { 0 } else { self.ended() };
+        self.out().saturating_add(ended) >= config.half_open_calls
+    }
+
+    /// How long nobody may go even if no probe ends; `None` when somebody may.
+    pub(super) fn full_for(&self, now: Instant, config: &Config) -> Option<Duration> {
+        let first = self.out.iter().map(|probe| probe.until).min()?;
+        self.is_full(config).then(|| first.since(now).min(config.probe_lease))
+    }
+
+    /// Takes a probe back; `false` when it was given up before.
+    pub(super) fn take_back(&mut self, lease: Lease) -> bool {
+        let before = self.out.len();
+        self.out.retain(|probe| probe.lease != lease);
+        self.out.len() < before
+    }
+
+    pub(super) fn ended(&self) -> u32 {
+        self.good.saturating_add(self.bad)
+    }
+
+    pub(super) fn record(&mut self, bad: bool) {
+        let count = if bad { &mut self.bad } else { &mut self.good };
+        *count = count.saturating_add(1);
+    }
+
+    /// As early as the outcome is certain (T8).
+    pub(super) fn decide(&self, config: &Config) -> Option<Decision> {
+        let (reopen, close) = match config.success_threshold {
+            Some(successes) => (self.bad > 0, self.good >= successes),
+            None => {
+                let limit = config.rate_rule().unwrap_or(Ratio::HALF);
+                let all = u64::from(config.half_open_calls.max(self.ended()));
+                let remaining = all - u64::from(self.ended());
+                let bad = u64::from(self.bad);
+                (Ratio::of(bad, all) >= limit, Ratio::of(bad + remaining, all) < limit)
+            }
+        };
+        let reason = OpenReason::ProbesFailed { failed: self.bad, ended: self.ended() };
+        if reopen {
+            Some(Decision::Reopen(reason))
+        } else {
+            close.then_some(Decision::Close)
+        }
+    }
+}
+
+#[cfg(all(test, not(resilient_loom)))]
+mod tests {
+    use super::*;
+
+    fn lease(number: u64) -> Lease {
+        Lease::new(number).unwrap()
+    }
+
+    fn decision(config: &Config, results: &str) -> Option<Decision> {
+        let mut probes = Probes::default();
+        results.chars().for_each(|result| probes.record(result == 'x'));
+        probes.decide(config)
+    }
+
+    fn reopens(config: &Config, results: &str) -> bool {
+        matches!(decision(config, results), Some(Decision::Reopen(_)))
+    }
+
+    #[test]
+    fn the_decision_falls_as_soon_as_it_is_certain() {
+        // T8, T17
+        let config = Config::default().half_open_calls(10u32).failure_rate(Ratio::HALF);
+        assert!(reopens(&config, "xxxxx"), "5 of 10 cannot be undone");
+        assert_eq!(decision(&config, "xxxx....."), None, "the last one decides");
+        assert!(reopens(&config, "xxxx.....x"));
+        assert_eq!(decision(&config, "xxxx......"), Some(Decision::Close));
+        assert_eq!(decision(&config, "....."), None, "five more could fail");
+        assert_eq!(decision(&config, "......"), Some(Decision::Close));
+    }
+
+    #[test]
+    fn with_every_number_of_probes_all_results_together_decide() {
+        for (probes, percent) in (1_u8..=12).flat_map(|n| [1_u8, 33, 50, 67, 100].map(|percent| (n, percent))) {
+            let limit = Ratio::percent(f64::from(percent)).unwrap();
+            let config = Config::default().half_open_calls(u32::from(probes)).failure_rate(limit);
+            for bad in 0..=probes {
+                let results = "x".repeat(bad.into()) + &".".repeat((probes - bad).into());
+                let reopens = f64::from(bad) / f64::from(probes) >= limit.get();
+                let reason = OpenReason::ProbesFailed { failed: bad.into(), ended: probes.into() };
+                let expected = if reopens { Decision::Reopen(reason) } else { Decision::Close };
+                assert_eq!(decision(&config, &results), Some(expected), "{results} at {limit}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_success_threshold_wants_a_row_without_a_failure() {
+        let config = Config::default().success_threshold(4);
+        assert_eq!(decision(&config, "..."), None);
+        assert_eq!(decision(&config, "...."), Some(Decision::Close));
+        assert!(reopens(&config, "...x"));
+    }
+
+    #[test]
+    fn a_lost_probe_is_given_up_with_its_lease() {
+        let config = Config::default().half_open_calls(1u32);
+        let start = Instant::from_nanos(0);
+        let mut probes = Probes::default();
+        assert!(probes.grant(lease(1), start, &config));
+        assert_eq!(probes.full_for(start, &config), Some(config.probe_lease));
+        let later = start.after(config.probe_lease);
+        assert!(!probes.grant(lease(2), Instant::from_nanos(later.as_nanos() - 1), &config));
+        assert!(probes.grant(lease(3), later, &config));
+        assert!(!probes.take_back(lease(1)), "it has no lease any more");
+        assert!(probes.take_back(lease(3)));
+        assert_eq!(probes.full_for(later, &config), None);
+    }
+
+    #[test]
+    fn a_clock_that_went_back_does_not_lengthen_a_lease() {
+        // T10
+        let config = Config::default().half_open_calls(1u32);
+        let mut probes = Probes::default();
+        assert!(probes.grant(lease(1), Instant::from_nanos(u64::MAX / 2), &config));
+        assert!(!probes.grant(lease(2), Instant::from_nanos(0), &config));
+        assert!(probes.grant(lease(3), Instant::from_nanos(0).after(config.probe_lease), &config));
+    }
+}

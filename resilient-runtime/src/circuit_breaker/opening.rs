@@ -1,0 +1,120 @@
+//! How long and why a circuit refuses calls, readable without a lock.
+
+use std::time::Duration;
+
+use crate::clock::{Instant, nanos};
+use crate::ratio::Ratio;
+use crate::rejection::OpenReason;
+use crate::sync::{AtomicU64, Ordering};
+
+/// Until when nobody needs to ask under the lock, and why the circuit opened last.
+///
+/// Written under the breaker's lock. A new reason is written only while the state is marked as changing, so
+/// that a reader who finds the same unmarked state before and after has read one reason, not parts of two.
+#[derive(Debug, Default)]
+pub(super) struct Opening {
+    /// The end of the open period, or of the first lease when all probes are out; 0 for none.
+    gate: AtomicU64,
+    /// How long the gate is closed at most. Further away it can only be because the clock went back (T10).
+    span: AtomicU64,
+    rule: AtomicU64,
+    numbers: [AtomicU64; 3],
+}
+
+impl Opening {
+    /// Refuses from `now` on for `span`.
+    pub(super) fn close_gate(&self, now: Instant, span: Duration) {
+        // Release, for the Acquire in `left`: with a new gate a reader sees the state it belongs to.
+        self.span.store(nanos(span), Ordering::Release);
+        self.gate.store(now.after(span).as_nanos(), Ordering::Release);
+    }
+
+    pub(super) fn open_gate(&self) {
+        self.gate.store(0, Ordering::Release);
+    }
+
+    /// For how many nanoseconds the gate is still closed.
+    #[inline]
+    pub(super) fn left(&self, now: Instant) -> u64 {
+        Instant::from_nanos(self.gate.load(Ordering::Acquire)).nanos_since(now)
+    }
+
+    /// For how many nanoseconds the gate was closed when it was closed.
+    #[inline]
+    pub(super) fn span(&self) -> u64 {
+        self.span.load(Ordering::Acquire)
+    }
+
+    pub(super) fn remember(&self, reason: OpenReason) {
+        let (rule, numbers) = encode(reason);
+        // Release, for the Acquire in `reason`.
+        self.rule.store(rule, Ordering::Release);
+        for (place, number) in self.numbers.iter().zip(numbers) {
+            place.store(number, Ordering::Release);
+        }
+    }
+
+    pub(super) fn forget(&self) {
+        self.rule.store(0, Ordering::Release);
+    }
+
+    /// Why the circuit opened the last time by itself.
+    #[inline]
+    pub(super) fn reason(&self) -> Option<OpenReason> {
+        // Acquire: having read a newer word, the second look at the state finds that changed.
+        let rule = self.rule.load(Ordering::Acquire);
+        decode(rule, std::array::from_fn(|index| self.numbers[index].load(Ordering::Acquire)))
+    }
+}
+
+fn encode(reason: OpenReason) -> (u64, [u64; 3]) {
+    let share = |ratio: Ratio| ratio.get().to_bits();
+    match reason {
+        OpenReason::FailureRate { observed, limit, calls } => (1, [share(observed), share(limit), calls]),
+        OpenReason::SlowRate { observed, limit, calls } => (2, [share(observed), share(limit), calls]),
+        OpenReason::Consecutive { failures } => (3, [failures.into(), 0, 0]),
+        OpenReason::SlowInFlight { calls } => (4, [calls, 0, 0]),
+        OpenReason::ProbesFailed { failed, ended } => (5, [failed.into(), ended.into(), 0]),
+        OpenReason::Forced => (6, [0; 3]),
+    }
+}
+
+#[inline]
+fn decode(rule: u64, [first, second, third]: [u64; 3]) -> Option<OpenReason> {
+    let share = |bits: u64| Ratio::new(f64::from_bits(bits)).unwrap_or(Ratio::ZERO);
+    let count = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
+    Some(match rule {
+        1 => OpenReason::FailureRate { observed: share(first), limit: share(second), calls: third },
+        2 => OpenReason::SlowRate { observed: share(first), limit: share(second), calls: third },
+        3 => OpenReason::Consecutive { failures: count(first) },
+        4 => OpenReason::SlowInFlight { calls: first },
+        5 => OpenReason::ProbesFailed { failed: count(first), ended: count(second) },
+        6 => OpenReason::Forced,
+        _ => return None,
+    })
+}
+
+#[cfg(all(test, not(resilient_loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_comes_back_as_it_was() {
+        let (observed, limit) = (Ratio::new(0.7).unwrap(), Ratio::HALF);
+        let opening = Opening::default();
+        assert_eq!(opening.reason(), None);
+        for reason in [
+            OpenReason::FailureRate { observed, limit, calls: 20 },
+            OpenReason::SlowRate { observed, limit, calls: 21 },
+            OpenReason::Consecutive { failures: 5 },
+            OpenReason::SlowInFlight { calls: 22 },
+            OpenReason::ProbesFailed { failed: 2, ended: 3 },
+            OpenReason::Forced,
+        ] {
+            opening.remember(reason);
+            assert_eq!(opening.reason(), Some(reason));
+        }
+        opening.forget();
+        assert_eq!(opening.reason(), None);
+    }
+}

@@ -1,0 +1,134 @@
+//! The circuit breaker by hand: around a closure, around a future, or as a permit.
+
+use std::mem::ManuallyDrop;
+
+use super::state::Ticket;
+use super::CircuitBreaker;
+use crate::classify::Class;
+use crate::clock::Instant;
+use crate::outcome::{Reject, Verdict};
+use crate::rejection::Rejection;
+
+impl CircuitBreaker {
+    /// Calls `work` if the circuit lets it pass, and learns from what it returns: a failure is a failure,
+    /// unless you [say more](Self::call_judged).
+    ///
+    /// ```
+    /// use resilient::{Registry, Rejection};
+    ///
+    /// let breaker = Registry::new().circuit_breaker("stock");
+    /// let stock: Result<u32, Rejection> = breaker.call(|| Ok(7));
+    /// assert_eq!(stock.unwrap(), 7);
+    ///
+    /// breaker.force_open();
+    /// let stock: Option<u32> = breaker.call(|| unreachable!("the circuit is open"));
+    /// assert_eq!(stock, None);
+    /// ```
+    pub fn call<R: Reject>(&self, work: impl FnOnce() -> R) -> R {
+        self.call_judged(work, Verdict::of)
+    }
+
+    /// Like [`call`](Self::call), with a judge of your own, such as [`Verdict::by_class`].
+    ///
+    /// ```
+    /// use resilient::{Component, Registry, Verdict};
+    ///
+    /// let breaker = Registry::new().circuit_breaker("disk");
+    /// let read = || std::fs::read("/no/such/file");
+    /// breaker.call_judged(read, Verdict::by_class).unwrap_err();
+    /// assert_eq!(breaker.stats().failed, 1);
+    /// ```
+    pub fn call_judged<R: Reject>(
+        &self,
+        work: impl FnOnce() -> R,
+        judge: impl FnOnce(&R) -> Verdict,
+    ) -> R {
+        match self.try_acquire() {
+            Ok(permit) => {
+                let outcome = work();
+                permit.settle(judge(&outcome));
+                outcome
+            }
+            Err(rejection) => R::from_rejection(rejection),
+        }
+    }
+
+    /// Like [`call`](Self::call), for a future.
+    ///
+    /// # Cancel safety
+    /// Dropping the future drops the work and is no evidence for or against the dependency; a probe makes
+    /// place for another.
+    pub async fn call_async<R: Reject>(&self, work: impl AsyncFnOnce() -> R) -> R {
+        self.call_judged_async(work, Verdict::of).await
+    }
+
+    /// Like [`call_async`](Self::call_async), with a judge of your own.
+    ///
+    /// # Cancel safety
+    /// As of [`call_async`](Self::call_async).
+    pub async fn call_judged_async<R: Reject>(
+        &self,
+        work: impl AsyncFnOnce() -> R,
+        judge: impl FnOnce(&R) -> Verdict,
+    ) -> R {
+        match self.try_acquire() {
+            Ok(permit) => {
+                let outcome = work().await;
+                permit.settle(judge(&outcome));
+                outcome
+            }
+            Err(rejection) => R::from_rejection(rejection),
+        }
+    }
+
+    /// Admission without a call around it.
+    ///
+    /// ```
+    /// use resilient::{Component, Registry, Verdict};
+    ///
+    /// let breaker = Registry::new().circuit_breaker("queue");
+    /// let permit = breaker.try_acquire().unwrap();
+    /// // ... send, and hear of the answer elsewhere ...
+    /// permit.settle(Verdict::Success);
+    /// assert_eq!(breaker.stats().successful, 1);
+    /// ```
+    ///
+    /// # Errors
+    /// With the reason and the time to wait, when the circuit is open.
+    pub fn try_acquire(&self) -> Result<Permit<'_>, Rejection> {
+        let ticket = self.admit(|| self.core.clock().now())?;
+        // A call that began at the end of time took none, whenever it ends.
+        let started = if self.rules.times_calls() { self.core.clock().now() } else { Instant::NEVER };
+        Ok(Permit { breaker: self, ticket, started })
+    }
+}
+
+/// One admitted call.
+///
+/// Dropped without [`settle`](Self::settle) it is no evidence at all, unless the thread is panicking: then it
+/// is a failure.
+#[must_use = "a permit that is dropped at once is a call that was never made"]
+#[derive(Debug)]
+pub struct Permit<'a> {
+    breaker: &'a CircuitBreaker,
+    ticket: Ticket,
+    started: Instant,
+}
+
+impl Permit<'_> {
+    /// How the call ended.
+    pub fn settle(self, verdict: Verdict) {
+        ManuallyDrop::new(self).end(Some(verdict));
+    }
+
+    #[inline]
+    fn end(&self, verdict: Option<Verdict>) {
+        self.breaker.settle(self.ticket, verdict, self.started, || self.breaker.core.clock().now());
+    }
+}
+
+impl Drop for Permit<'_> {
+    fn drop(&mut self) {
+        self.end(std::thread::panicking().then_some(Verdict::Failure(Class::TRANSIENT)));
+    }
+}

@@ -1,0 +1,142 @@
+//! What a circuit breaker shows of itself.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::state::State;
+use super::transition::Inner;
+use super::window::{Grade, Window};
+use super::{CircuitBreaker, IGNORED, LATE, PROBED, REJECTED};
+use crate::observe::{optional_seconds, seconds};
+use crate::ratio::Ratio;
+use crate::rejection::OpenReason;
+
+/// A snapshot of a [`CircuitBreaker`]. Times are seconds when serialised.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Stats {
+    /// Where it stands; an open circuit whose open period is over is half-open.
+    pub state: State,
+    /// For how long it has been in the state that it changed to last.
+    #[serde(serialize_with = "seconds")]
+    pub unchanged_for: Duration,
+    /// Why it is open, or, since it is not, why it was open last.
+    pub reason: Option<OpenReason>,
+    /// What is left of the open period.
+    #[serde(serialize_with = "optional_seconds")]
+    pub retry_after: Option<Duration>,
+    /// The calls that are judged.
+    pub window: WindowStats,
+    /// Failed calls since the last one that did not.
+    pub failures_in_a_row: u32,
+    /// The probes of the half-open circuit.
+    pub probes: ProbeStats,
+    /// Changes of state.
+    pub transitions: u64,
+    /// Calls that succeeded.
+    pub successful: u64,
+    /// Calls that failed.
+    pub failed: u64,
+    /// Those of the successful and the failed ones that were slow.
+    pub slow: u64,
+    /// Calls that were no evidence: cancelled, refused further in, or with an error that is the caller's own.
+    pub ignored: u64,
+    /// Calls that ended after the state in which they were admitted, and were not judged for that.
+    pub late: u64,
+    /// Calls that were refused.
+    pub rejected: u64,
+}
+
+/// The window of a circuit breaker.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct WindowStats {
+    /// How far it reaches.
+    pub size: Window,
+    /// The calls that it must hold before shares are judged.
+    pub min_calls: u32,
+    /// The calls that it holds.
+    pub calls: u64,
+    /// Those of them that failed.
+    pub failed: u64,
+    /// Those of them that were slow, whether they failed or not.
+    pub slow: u64,
+    /// The share of failed calls.
+    pub failure_rate: Ratio,
+    /// The share of slow calls.
+    pub slow_rate: Ratio,
+}
+
+/// The probes of a half-open circuit; all zero in other states.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct ProbeStats {
+    /// Probes on their way.
+    pub in_flight: u32,
+    /// Probes that succeeded.
+    pub successful: u32,
+    /// Probes that failed or were slow.
+    pub failed: u32,
+}
+
+/// By [`Grade`], then [`IGNORED`], [`REJECTED`] and [`LATE`].
+pub(super) type Totals = [u64; PROBED];
+
+impl CircuitBreaker {
+    pub(super) fn snapshot(&self) -> Stats {
+        let now = self.core.clock().now();
+        let config = self.core.config();
+        let inner = self.inner.lock();
+        let state = self.word().state();
+        let left = self.opening.left(now);
+        let waits = state == State::Open && left > 0;
+        let content = self.content(now);
+        let totals = self.totals(&inner);
+        Stats {
+            state: if state == State::Open && !waits { State::HalfOpen } else { state },
+            unchanged_for: now.since(inner.since),
+            reason: if state == State::ForcedOpen { Some(OpenReason::Forced) } else { self.opening.reason() },
+            retry_after: waits.then_some(Duration::from_nanos(left)),
+            window: WindowStats {
+                size: config.window,
+                min_calls: config.fewest_calls(),
+                calls: content.calls,
+                failed: content.failed,
+                slow: content.slow,
+                failure_rate: content.failure_rate(),
+                slow_rate: content.slow_rate(),
+            },
+            failures_in_a_row: self.row.load(crate::sync::Ordering::Relaxed),
+            probes: ProbeStats {
+                in_flight: inner.probes.out(),
+                successful: inner.probes.good(),
+                failed: inner.probes.bad(),
+            },
+            transitions: inner.transitions,
+            successful: totals[Grade::Good as usize] + totals[Grade::Slow as usize],
+            failed: totals[Grade::Failed as usize] + totals[Grade::FailedSlow as usize],
+            slow: totals[Grade::Slow as usize] + totals[Grade::FailedSlow as usize],
+            ignored: totals[IGNORED],
+            late: totals[LATE],
+            rejected: totals[REJECTED],
+        }
+    }
+
+    /// Since the last reset.
+    fn totals(&self, inner: &Inner) -> Totals {
+        let mut totals = self.lifetime();
+        if let Some(baseline) = &inner.baseline {
+            totals.iter_mut().zip(**baseline).for_each(|(total, before)| *total = total.saturating_sub(before));
+        }
+        totals
+    }
+
+    /// Since the beginning: the counters, what probes brought, and the good calls of a window of calls,
+    /// which only that counts.
+    pub(super) fn lifetime(&self) -> Totals {
+        let mut totals = std::array::from_fn(|index| self.counters.sum(index));
+        for grade in Grade::ALL {
+            totals[grade as usize] += self.counters.sum(PROBED + grade as usize);
+        }
+        totals[Grade::Good as usize] += self.count_window.get().map_or(0, |window| window.good());
+        totals
+    }
+}

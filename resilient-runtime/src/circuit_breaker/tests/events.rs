@@ -1,0 +1,125 @@
+//! What is told about changes of state, and that nobody is delayed by the telling.
+
+use std::sync::{Mutex, mpsc};
+
+use super::*;
+use crate::observe::{Happening, Subscription};
+use crate::rejection::RejectionKind;
+
+fn happenings(subscription: &mut Subscription) -> Vec<Happening> {
+    std::iter::from_fn(|| subscription.try_recv()).map(|event| event.what).collect()
+}
+
+fn transition(from: &'static str, to: &'static str, reason: Option<OpenReason>) -> Happening {
+    Happening::Transition { from, to, reason }
+}
+
+#[test]
+fn every_change_and_every_refusal_is_told_once() {
+    let fixture = Fixture::new(config().failure_threshold(1).half_open_calls(1u32));
+    let mut subscription = fixture.breaker.core.events().subscribe();
+    fixture.call(FAILED);
+    drop(fixture.refused());
+    fixture.time.advance(5 * SECOND);
+    fixture.call(Verdict::Success);
+    fixture.breaker.force_open();
+    fixture.breaker.force_open();
+    fixture.breaker.reset();
+    let expected = [
+        transition("closed", "open", Some(OpenReason::Consecutive { failures: 1 })),
+        Happening::Rejected { rejection: RejectionKind::CircuitOpen, retry_after: Some(5 * SECOND) },
+        transition("open", "half_open", None),
+        transition("half_open", "closed", None),
+        transition("closed", "forced_open", Some(OpenReason::Forced)),
+        transition("forced_open", "closed", None),
+        Happening::Reset,
+    ];
+    assert_eq!(happenings(&mut subscription), expected);
+}
+
+#[test]
+fn threads_that_see_the_limit_crossed_together_make_one_transition() {
+    // T15
+    for _ in 0..50 {
+        let fixture = Fixture::new(config().failure_threshold(1));
+        let mut subscription = fixture.breaker.core.events().subscribe();
+        let tickets: Vec<_> = (0..16).map(|_| fixture.admitted()).collect();
+        let barrier = std::sync::Barrier::new(tickets.len());
+        std::thread::scope(|scope| {
+            for ticket in tickets {
+                let (fixture, barrier) = (&fixture, &barrier);
+                scope.spawn(move || {
+                    barrier.wait();
+                    fixture.settle(ticket, FAILED);
+                });
+            }
+        });
+        assert_eq!(happenings(&mut subscription).len(), 1);
+        let stats = fixture.stats();
+        assert_eq!((stats.transitions, stats.failed + stats.late), (1, 16));
+    }
+}
+
+/// Hands each log record to a closure.
+struct Listener<F>(F);
+
+impl<F: Fn() + 'static> tracing::Subscriber for Listener<F> {
+    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
+        metadata.target() == "resilient::circuit_breaker"
+    }
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        tracing::span::Id::from_u64(1)
+    }
+    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+    fn event(&self, _: &tracing::Event<'_>) {
+        (self.0)();
+    }
+    fn enter(&self, _: &tracing::span::Id) {}
+    fn exit(&self, _: &tracing::span::Id) {}
+}
+
+#[test]
+fn a_listener_may_call_back_into_the_breaker() {
+    // T23
+    let fixture = Fixture::new(config().failure_threshold(1));
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let (breaker, clock, log) = (Arc::clone(&fixture.breaker), fixture.time.clock(), Arc::clone(&seen));
+    let listener = Listener(move || {
+        let refused = breaker.admit(|| clock.now()).is_err();
+        log.lock().unwrap().push((breaker.state(), breaker.stats().transitions, refused));
+        breaker.resume();
+    });
+    tracing::subscriber::with_default(listener, || fixture.call(FAILED));
+    assert_eq!(*seen.lock().unwrap(), [(State::Open, 1, true)]);
+}
+
+#[test]
+fn a_listener_that_takes_its_time_delays_no_other_call() {
+    // T23
+    let fixture = Fixture::new(config().failure_threshold(1));
+    let (entered, has_entered) = mpsc::channel();
+    let (go_on, may_go_on) = mpsc::channel::<()>();
+    let may_go_on = Mutex::new(may_go_on);
+    let breaker = Arc::clone(&fixture.breaker);
+    let clock = fixture.time.clock();
+    let opening = std::thread::spawn(move || {
+        let listener = Listener(move || {
+            entered.send(()).unwrap();
+            may_go_on.lock().unwrap().recv().unwrap();
+        });
+        tracing::subscriber::with_default(listener, || {
+            let ticket = breaker.admit(|| clock.now()).unwrap();
+            breaker.settle(ticket, Some(FAILED), clock.now(), || clock.now());
+        });
+    });
+    has_entered.recv().unwrap();
+    // The listener still holds the thread that opened the circuit.
+    fixture.refused();
+    fixture.time.advance(5 * SECOND);
+    fixture.calls(2, Verdict::Success);
+    fixture.assert_state(State::Closed);
+    assert_eq!(fixture.stats().transitions, 3);
+    go_on.send(()).unwrap();
+    opening.join().unwrap();
+}

@@ -1,0 +1,217 @@
+//! The half-open circuit: how many probes, whose results, and what they decide.
+
+use super::*;
+
+#[test]
+fn calls_from_before_the_outage_take_no_probe_and_give_none() {
+    // T1
+    let fixture = Fixture::new(config().failure_threshold(1).half_open_calls(2u32).slow_call(SECOND));
+    let old: Vec<_> = (0..7).map(|_| fixture.admitted()).collect();
+    fixture.call(FAILED);
+    fixture.time.advance(5 * SECOND);
+    let _probe = fixture.admitted();
+    old.into_iter().for_each(|ticket| fixture.settle(ticket, Verdict::Success));
+    let _probe = fixture.admitted();
+    fixture.refused();
+    fixture.assert_state(State::HalfOpen);
+    assert_eq!(fixture.stats().probes.in_flight, 2);
+}
+
+#[test]
+fn late_results_neither_close_nor_reopen() {
+    // T2, T3
+    for verdict in [Verdict::Success, FAILED] {
+        let fixture = Fixture::new(config().failure_threshold(1));
+        let old: Vec<_> = (0..100).map(|_| fixture.admitted()).collect();
+        fixture.call(FAILED);
+        fixture.time.advance(5 * SECOND);
+        let probe = fixture.admitted();
+        old.into_iter().for_each(|ticket| fixture.settle(ticket, verdict));
+        fixture.assert_state(State::HalfOpen);
+        fixture.settle(probe, Verdict::Success);
+        fixture.call(Verdict::Success);
+        fixture.assert_state(State::Closed);
+        let stats = fixture.stats();
+        assert_eq!((stats.late, stats.successful, stats.failed), (100, 2, 1));
+        assert_eq!(stats.window.calls, 0, "and they are not in the new window");
+    }
+}
+
+#[test]
+fn a_result_that_is_late_by_a_whole_outage_is_still_late() {
+    // T3
+    let fixture = Fixture::new(config().failure_threshold(1).half_open_calls(1u32));
+    let old = fixture.admitted();
+    fixture.call(FAILED);
+    fixture.time.advance(5 * SECOND);
+    fixture.call(Verdict::Success);
+    fixture.assert_state(State::Closed);
+    fixture.settle(old, FAILED);
+    fixture.assert_state(State::Closed);
+    assert_eq!(fixture.stats().late, 1);
+}
+
+#[test]
+fn a_probe_that_is_dropped_at_any_point_makes_place_for_another() {
+    // T4, T6, T146
+    use std::future::Future;
+    use std::pin::pin;
+    use std::task::{Context, Waker};
+
+    let fixture = Fixture::half_open(config().half_open_calls(1u32));
+    let breaker = &*fixture.breaker;
+    for polls in 0..4 {
+        let mut left = 3;
+        let probe = pin!(breaker.call_async(async || {
+            std::future::poll_fn(|_| {
+                left -= 1;
+                if left > 0 { std::task::Poll::Pending } else { std::task::Poll::Ready(()) }
+            })
+            .await;
+            std::future::pending::<Option<()>>().await
+        }));
+        {
+            let mut probe = probe;
+            for _ in 0..polls {
+                assert!(probe.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+                assert_eq!(fixture.stats().probes.in_flight, 1);
+                fixture.refused();
+            }
+        }
+    }
+    // `pin!` drops at the end of each round of the loop.
+    assert_eq!(fixture.stats().probes.in_flight, 0);
+    assert_eq!(fixture.stats().ignored, 3);
+    fixture.assert_state(State::HalfOpen);
+    fixture.call(Verdict::Success);
+    fixture.assert_state(State::Closed);
+}
+
+#[test]
+fn a_probe_that_says_nothing_neither_closes_nor_blocks() {
+    // T6, T7
+    for nothing in [None, Some(IGNORED), Some(Verdict::Failure(Class::NotExecuted { retry_after: None }))] {
+        let fixture = Fixture::half_open(config());
+        for _ in 0..10 {
+            let probes: Vec<_> = (0..3).map(|_| fixture.admitted()).collect();
+            fixture.refused();
+            probes.into_iter().for_each(|probe| fixture.settle(probe, nothing));
+        }
+        fixture.assert_state(State::HalfOpen);
+        assert_eq!(fixture.stats().ignored, 30);
+        fixture.calls(2, Verdict::Success);
+        fixture.assert_state(State::Closed);
+    }
+}
+
+#[test]
+fn a_panicking_probe_has_failed() {
+    // T147
+    let fixture = Fixture::half_open(config().half_open_calls(1u32));
+    let breaker = Arc::clone(&fixture.breaker);
+    let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        breaker.call(|| -> Option<()> { std::panic::resume_unwind(Box::new("the probe fell")) })
+    }));
+    result.unwrap_err();
+    fixture.assert_state(State::Open);
+    let reason = fixture.refused().reason();
+    assert_eq!(reason, Some(OpenReason::ProbesFailed { failed: 1, ended: 1 }));
+}
+
+#[test]
+fn the_circuit_reopens_as_soon_as_the_probes_cannot_succeed() {
+    // T8
+    let fixture = Fixture::half_open(config());
+    let probes: Vec<_> = (0..3).map(|_| fixture.admitted()).collect();
+    fixture.settle(probes[0], FAILED);
+    fixture.assert_state(State::HalfOpen);
+    fixture.settle(probes[1], FAILED);
+    fixture.assert_state(State::Open);
+    let reason = Some(OpenReason::ProbesFailed { failed: 2, ended: 2 });
+    assert_eq!(fixture.refused().reason(), reason);
+    fixture.settle(probes[2], Verdict::Success);
+    fixture.assert_state(State::Open);
+    assert_eq!(fixture.stats().late, 1);
+}
+
+#[test]
+fn the_circuit_closes_as_soon_as_the_probes_cannot_fail() {
+    // T8
+    let fixture = Fixture::half_open(config());
+    fixture.call(Verdict::Success);
+    fixture.assert_state(State::HalfOpen);
+    fixture.call(Verdict::Success);
+    fixture.assert_state(State::Closed);
+}
+
+#[test]
+fn a_slow_probe_has_failed() {
+    let fixture = Fixture::half_open(config().half_open_calls(1u32).slow_call(SECOND));
+    fixture.slow_call(SECOND, Verdict::Success);
+    fixture.assert_state(State::Open);
+    assert_eq!((fixture.stats().successful, fixture.stats().slow), (1, 1));
+}
+
+#[test]
+fn one_failure_reopens_where_successes_in_a_row_are_wanted() {
+    let fixture = Fixture::half_open(config().success_threshold(3).half_open_calls(1u32));
+    fixture.calls(2, Verdict::Success);
+    fixture.assert_state(State::HalfOpen);
+    fixture.call(FAILED);
+    fixture.assert_state(State::Open);
+    fixture.time.advance(10 * SECOND);
+    fixture.calls(3, Verdict::Success);
+    fixture.assert_state(State::Closed);
+}
+
+#[test]
+fn a_lost_probe_gives_its_place_back_with_its_lease() {
+    let fixture = Fixture::half_open(config().half_open_calls(1u32));
+    let lost = fixture.admitted();
+    fixture.time.advance(60 * SECOND - Duration::from_nanos(1));
+    assert!(fixture.breaker.would_refuse(fixture.now()));
+    assert_eq!(fixture.refused().retry_after(), None, "nobody knows when a probe ends");
+    fixture.time.advance(Duration::from_nanos(1));
+    assert!(!fixture.breaker.would_refuse(fixture.now()));
+    let other = fixture.admitted();
+    fixture.settle(lost, FAILED);
+    fixture.assert_state(State::HalfOpen);
+    assert_eq!(fixture.stats().late, 1);
+    fixture.settle(other, Verdict::Success);
+    fixture.assert_state(State::Closed);
+}
+
+#[test]
+fn a_probe_of_an_earlier_half_open_is_none_of_this_one() {
+    // T1
+    let fixture = Fixture::half_open(config().half_open_calls(2u32));
+    let old = fixture.admitted();
+    fixture.call(FAILED);
+    fixture.time.advance(10 * SECOND);
+    let probes = [fixture.admitted(), fixture.admitted()];
+    fixture.settle(old, None);
+    fixture.refused();
+    probes.into_iter().for_each(|probe| fixture.settle(probe, Verdict::Success));
+    fixture.assert_state(State::Closed);
+}
+
+#[test]
+fn a_thousand_callers_at_once_make_exactly_as_many_probes_as_there_are_permits() {
+    // T9
+    let fixture = Fixture::half_open(config());
+    let admitted = std::sync::Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for _ in 0..100 {
+            scope.spawn(|| {
+                for _ in 0..10 {
+                    // Refused at once: no call waits for what becomes of the probes.
+                    admitted.lock().unwrap().extend(fixture.admit().ok());
+                }
+            });
+        }
+    });
+    let admitted = admitted.into_inner().unwrap();
+    assert_eq!((admitted.len(), fixture.stats().rejected), (3, 997));
+    admitted.into_iter().for_each(|probe| fixture.settle(probe, Verdict::Success));
+    fixture.assert_state(State::Closed);
+}

@@ -1,0 +1,291 @@
+//! Every change of state, one at a time, under one lock; told about after the lock.
+
+use std::time::Duration;
+
+use super::half_open::{Decision, Probes};
+use super::in_flight::InFlight;
+use super::state::{Lease, NO_LEASE, State, Ticket, Word};
+use super::stats::Totals;
+use super::window::Grade;
+use super::{CircuitBreaker, IGNORED, LATE, PROBED, REJECTED};
+use crate::clock::Instant;
+use crate::component::Component;
+use crate::observe::Happening;
+use crate::rejection::{OpenReason, Rejection, RejectionKind};
+use crate::sync::Ordering;
+
+/// What only changes of state, probes and watched calls need.
+#[derive(Debug)]
+pub(super) struct Inner {
+    /// When the state last changed.
+    pub(super) since: Instant,
+    pub(super) transitions: u64,
+    /// How often the probes failed since the circuit was last closed.
+    pub(super) reopened: u32,
+    pub(super) probes: Probes,
+    pub(super) in_flight: InFlight,
+    last_lease: Lease,
+    /// What the totals were at the last reset.
+    pub(super) baseline: Option<Box<Totals>>,
+}
+
+/// A change of state that is yet to be told.
+#[must_use]
+#[derive(Debug)]
+pub(super) struct Change {
+    from: State,
+    to: State,
+    reason: Option<OpenReason>,
+}
+
+/// A server's wish for a longer open period is heard up to here.
+const LONGEST_HINT: Duration = Duration::from_secs(3600);
+
+impl Inner {
+    pub(super) fn new(now: Instant) -> Self {
+        Self {
+            since: now,
+            transitions: 0,
+            reopened: 0,
+            probes: Probes::default(),
+            in_flight: InFlight::default(),
+            last_lease: NO_LEASE,
+            baseline: None,
+        }
+    }
+
+    fn next_lease(&mut self) -> Lease {
+        self.last_lease = self.last_lease.saturating_add(1);
+        self.last_lease
+    }
+}
+
+impl CircuitBreaker {
+    /// The one place where the state changes. The caller holds the lock, and tells about the change after it.
+    pub(super) fn change(
+        &self,
+        inner: &mut Inner,
+        to: State,
+        reason: Option<OpenReason>,
+        now: Instant,
+    ) -> Change {
+        let word = self.word();
+        inner.since = now;
+        inner.transitions += 1;
+        inner.probes.restart();
+        inner.in_flight.clear();
+        if matches!(to, State::Closed | State::ForcedClosed) {
+            inner.reopened = 0;
+            self.clear_window(now);
+        }
+        let watched = to == State::Closed && self.core.config().slow_in_flight;
+        // Release: with the new state one sees what belongs to it.
+        self.word.store(word.next(to).watched(watched).bits(), Ordering::Release);
+        Change { from: word.state(), to, reason }
+    }
+
+    fn clear_window(&self, now: Instant) {
+        self.time_window.clear(now, &self.counters);
+        if let Some(window) = self.count_window.get() {
+            window.clear();
+        }
+        self.row.store(0, Ordering::Relaxed);
+    }
+
+    /// Opens the circuit that admitted the call, if it is still closed (T15).
+    #[cold]
+    pub(super) fn open(&self, ticket: Ticket, reason: OpenReason, hint: Option<Duration>, now: Instant) {
+        let change = {
+            let mut inner = self.inner.lock();
+            let word = self.word();
+            let same = ticket.is_of(word.epoch()) && word.state() == State::Closed;
+            same.then(|| self.change_to_open(&mut inner, reason, hint, now))
+        };
+        self.tell(change);
+    }
+
+    fn change_to_open(
+        &self,
+        inner: &mut Inner,
+        reason: OpenReason,
+        hint: Option<Duration>,
+        now: Instant,
+    ) -> Change {
+        let period = self.open_period(inner.reopened, hint);
+        self.about_to_change();
+        self.opening.remember(reason);
+        self.opening.close_gate(now, period);
+        self.change(inner, State::Open, Some(reason), now)
+    }
+
+    /// To be called before the reason is replaced. Relaxed, because the Release stores of the new reason carry
+    /// it to whoever reads them.
+    pub(super) fn about_to_change(&self) {
+        self.word.store(self.word().changing().bits(), Ordering::Relaxed);
+    }
+
+    /// Grows with each failed half-open, less what is left to chance (T27).
+    fn open_period(&self, reopened: u32, hint: Option<Duration>) -> Duration {
+        let config = self.core.config();
+        let doublings = 1_u32.checked_shl(reopened).unwrap_or(u32::MAX);
+        let full = config.open_for.saturating_mul(doublings).min(config.longest_open());
+        let chance = full.mul_f64(self.core.environment.random.share() * config.open_jitter.get());
+        let period = full.saturating_sub(chance);
+        // Not before the server wants it, and not all instances at that very moment either.
+        hint.map_or(period, |hint| period.max(hint.min(LONGEST_HINT).saturating_add(chance)))
+    }
+
+    /// Admission as seen under the lock: the only way to become a probe or a watched call.
+    #[cold]
+    pub(super) fn admit_locked(&self, now: Instant) -> Result<Ticket, Rejection> {
+        let mut change = None;
+        let admitted = {
+            let mut inner = self.inner.lock();
+            self.admit_under(&mut inner, now, &mut change)
+        };
+        self.tell(change);
+        admitted.map_err(|left| match self.word().state() {
+            State::ForcedOpen => self.refuse_forced(),
+            _ => self.refuse(left, self.opening.reason()),
+        })
+    }
+
+    /// The ticket, or when to come again.
+    fn admit_under(
+        &self,
+        inner: &mut Inner,
+        now: Instant,
+        change: &mut Option<Change>,
+    ) -> Result<Ticket, Option<Duration>> {
+        let word = self.word();
+        let state = word.state();
+        match state {
+            State::Closed if word.is_watched() => self.admit_watched(inner, word, now, change),
+            State::Closed | State::ForcedClosed | State::Disabled => Ok(word.ticket(NO_LEASE)),
+            State::ForcedOpen => Err(None),
+            State::Open => {
+                let left = self.time_left(now);
+                if left > 0 {
+                    return Err(Some(Duration::from_nanos(left)));
+                }
+                *change = Some(self.change(inner, State::HalfOpen, None, now));
+                self.admit_probe(inner, now)
+            }
+            State::HalfOpen => self.admit_probe(inner, now),
+        }
+    }
+
+    /// What is left of the open period; begins it anew if the clock went back before its beginning (T10).
+    fn time_left(&self, now: Instant) -> u64 {
+        let span = self.opening.span();
+        if self.opening.left(now) > span {
+            self.opening.close_gate(now, Duration::from_nanos(span));
+        }
+        self.opening.left(now)
+    }
+
+    fn admit_probe(&self, inner: &mut Inner, now: Instant) -> Result<Ticket, Option<Duration>> {
+        let lease = inner.next_lease();
+        let granted = inner.probes.grant(lease, now, &self.core.config());
+        self.set_gate(inner, now);
+        if granted { Ok(self.word().ticket(lease)) } else { Err(None) }
+    }
+
+    /// While no probe may go, everybody is refused without the lock (T9).
+    pub(super) fn set_gate(&self, inner: &Inner, now: Instant) {
+        match inner.probes.full_for(now, &self.core.config()) {
+            Some(span) => self.opening.close_gate(now, span),
+            None => self.opening.open_gate(),
+        }
+    }
+
+    fn admit_watched(
+        &self,
+        inner: &mut Inner,
+        word: Word,
+        now: Instant,
+        change: &mut Option<Change>,
+    ) -> Result<Ticket, Option<Duration>> {
+        let hanging = self.rules.slow_call().map_or(0, |limit| inner.in_flight.slow(now, limit));
+        let row = self.row.load(Ordering::Relaxed);
+        // T22
+        if let Some(reason) = self.rules.judge_hanging(hanging, row, || self.content(now)) {
+            *change = Some(self.change_to_open(inner, reason, None, now));
+            return Err(Some(Duration::from_nanos(self.opening.left(now))));
+        }
+        let lease = inner.next_lease();
+        inner.in_flight.begin(lease, now);
+        Ok(word.ticket(lease))
+    }
+
+    /// The result of a probe, if it is still one.
+    pub(super) fn settle_probe(&self, ticket: Ticket, grade: Grade, hint: Option<Duration>, now: Instant) {
+        let change = {
+            let mut inner = self.inner.lock();
+            if !self.take_back(&mut inner, ticket) {
+                drop(inner);
+                return self.counters.add(LATE);
+            }
+            self.counters.add(PROBED + grade as usize);
+            inner.probes.record(grade != Grade::Good);
+            self.decide(&mut inner, hint, now)
+        };
+        self.tell(change);
+    }
+
+    /// A probe that said nothing makes place for another (T4, T6, T7).
+    pub(super) fn return_probe(&self, ticket: Ticket, now: Instant) {
+        let mut inner = self.inner.lock();
+        let returned = self.take_back(&mut inner, ticket);
+        if returned {
+            self.set_gate(&inner, now);
+        }
+        drop(inner);
+        self.counters.add(if returned { IGNORED } else { LATE });
+    }
+
+    fn take_back(&self, inner: &mut Inner, ticket: Ticket) -> bool {
+        // A lease is never given twice, so that one of an earlier half-open is simply not there.
+        ticket.is_of(self.word().epoch()) && inner.probes.take_back(ticket.lease)
+    }
+
+    /// Ends the half-open state as soon as its probes leave no doubt.
+    pub(super) fn decide(&self, inner: &mut Inner, hint: Option<Duration>, now: Instant) -> Option<Change> {
+        match inner.probes.decide(&self.core.config()) {
+            Some(Decision::Close) => Some(self.change(inner, State::Closed, None, now)),
+            Some(Decision::Reopen(reason)) => {
+                inner.reopened = inner.reopened.saturating_add(1);
+                Some(self.change_to_open(inner, reason, hint, now))
+            }
+            None => {
+                self.set_gate(inner, now);
+                None
+            }
+        }
+    }
+
+    pub(super) fn refuse_forced(&self) -> Rejection {
+        self.refuse(None, Some(OpenReason::Forced))
+    }
+
+    #[inline]
+    pub(super) fn refuse(&self, retry_after: Option<Duration>, reason: Option<OpenReason>) -> Rejection {
+        const KIND: RejectionKind = RejectionKind::CircuitOpen;
+        self.counters.add(REJECTED);
+        self.core.publish(Self::KIND, Happening::Rejected { rejection: KIND, retry_after });
+        Rejection::circuit_open(&self.core.name, retry_after, reason)
+    }
+
+    /// Tells about a change, with no lock held: a listener may call back, or take its time (T23).
+    pub(super) fn tell(&self, change: Option<Change>) {
+        const TARGET: &str = "resilient::circuit_breaker";
+        let Some(Change { from, to, reason }) = change else { return };
+        let (name, from, to) = (&*self.core.name, from.as_str(), to.as_str());
+        self.core.publish(Self::KIND, Happening::Transition { from, to, reason });
+        if let Some(reason) = reason {
+            tracing::warn!(target: TARGET, circuit_breaker = name, from, to, %reason, "circuit opened");
+        } else {
+            tracing::info!(target: TARGET, circuit_breaker = name, from, to, "circuit changed");
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! What an error means for retry and circuit breaker.
+
+use std::time::Duration;
+
+use crate::rejection::{Rejection, RejectionKind};
+
+/// What kind of failure an error is.
+///
+/// | class | retried | the circuit breaker sees | fallback |
+/// |---|---|---|---|
+/// | `Transient` | yes | a failure | yes |
+/// | `Uncertain` | only where the function is `idempotent` | a failure | yes |
+/// | `Overload` | yes, after its hint | a failure, the hint lengthens the open period | yes |
+/// | `Permanent` | no | a failure | yes |
+/// | `Ignored` | no | nothing | no |
+/// | `NotExecuted` | only after its hint | nothing | yes |
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Class {
+    /// Another attempt may succeed, and this one had no effect.
+    Transient {
+        /// The server's wish: not before this span has passed.
+        retry_after: Option<Duration>,
+    },
+    /// Another attempt may succeed, but this one may have had its effect: the connection broke after the
+    /// request was sent, or time ran out.
+    Uncertain {
+        /// The server's wish: not before this span has passed.
+        retry_after: Option<Duration>,
+    },
+    /// The other side has too much to do.
+    Overload {
+        /// The server's wish: not before this span has passed.
+        retry_after: Option<Duration>,
+    },
+    /// The dependency failed, and would fail again.
+    Permanent,
+    /// The caller's own mistake: an answer like any other, and no evidence against the dependency.
+    Ignored,
+    /// Refused on this side before anything was sent.
+    NotExecuted {
+        /// When another call has a chance.
+        retry_after: Option<Duration>,
+    },
+}
+
+impl Class {
+    /// A transient failure without a hint.
+    pub const TRANSIENT: Self = Self::Transient { retry_after: None };
+
+    /// The other side's wish, where it gave one.
+    pub const fn retry_after(self) -> Option<Duration> {
+        match self {
+            Self::Transient { retry_after }
+            | Self::Uncertain { retry_after }
+            | Self::Overload { retry_after }
+            | Self::NotExecuted { retry_after } => retry_after,
+            Self::Permanent | Self::Ignored => None,
+        }
+    }
+}
+
+/// An error that says what it is. Implement it for your error type, and retry and circuit breaker follow.
+///
+/// Without it every error is [`Class::TRANSIENT`], except that a [`Rejection`] in the error's `source()`
+/// chain is recognised.
+///
+/// ```
+/// use resilient::{Class, Classify};
+///
+/// enum ApiError { Status(u16), Parse(String) }
+///
+/// impl Classify for ApiError {
+///     fn classify(&self) -> Class {
+///         match self {
+///             ApiError::Status(500..) => Class::TRANSIENT,
+///             ApiError::Status(_) => Class::Ignored,
+///             ApiError::Parse(_) => Class::Permanent,
+///         }
+///     }
+/// }
+/// # assert_eq!(ApiError::Status(503).classify(), Class::TRANSIENT);
+/// # assert_eq!(ApiError::Parse(String::new()).classify(), Class::Permanent);
+/// ```
+pub trait Classify {
+    /// What this error is.
+    fn classify(&self) -> Class;
+}
+
+impl<E: Classify + ?Sized> Classify for &E {
+    fn classify(&self) -> Class {
+        (**self).classify()
+    }
+}
+
+impl<E: Classify + ?Sized> Classify for Box<E> {
+    fn classify(&self) -> Class {
+        (**self).classify()
+    }
+}
+
+impl Classify for Rejection {
+    fn classify(&self) -> Class {
+        match self.kind() {
+            RejectionKind::TotalTimeout | RejectionKind::AttemptTimeout => Class::Uncertain { retry_after: None },
+            // A retry would not wait for the circuit: whoever holds it knows better.
+            RejectionKind::CircuitOpen => Class::NotExecuted { retry_after: None },
+            RejectionKind::BulkheadFull | RejectionKind::NoTimer => {
+                Class::NotExecuted { retry_after: self.retry_after() }
+            }
+        }
+    }
+}
+
+impl Classify for std::io::Error {
+    /// Not sent: transient. Broken on the way: uncertain. A [`Rejection`] inside: as it says. Else: permanent.
+    fn classify(&self) -> Class {
+        use std::io::ErrorKind;
+        if let Some(rejection) = self.get_ref().and_then(|inner| inner.downcast_ref::<Rejection>()) {
+            return rejection.classify();
+        }
+        match self.kind() {
+            ErrorKind::ConnectionRefused
+            | ErrorKind::HostUnreachable
+            | ErrorKind::NetworkUnreachable
+            | ErrorKind::NetworkDown
+            | ErrorKind::NotConnected
+            | ErrorKind::Interrupted
+            | ErrorKind::WouldBlock
+            | ErrorKind::ResourceBusy => Class::TRANSIENT,
+            ErrorKind::ConnectionReset
+            | ErrorKind::ConnectionAborted
+            | ErrorKind::BrokenPipe
+            | ErrorKind::TimedOut
+            | ErrorKind::UnexpectedEof => Class::Uncertain { retry_after: None },
+            _ => Class::Permanent,
+        }
+    }
+}
+
+#[cfg(feature = "http")]
+impl Classify for http::StatusCode {
+    /// 5xx and 408 are transient, 429 is overload; every other code is an answer.
+    fn classify(&self) -> Class {
+        match self.as_u16() {
+            429 => Class::Overload { retry_after: None },
+            408 | 500..=599 => Class::TRANSIENT,
+            _ => Class::Ignored,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_io_error_tells_what_was_surely_not_sent_from_what_may_have_been() {
+        // T33
+        use std::io::{Error, ErrorKind};
+        assert_eq!(Error::from(ErrorKind::ConnectionRefused).classify(), Class::TRANSIENT);
+        assert_eq!(Error::from(ErrorKind::ConnectionReset).classify(), Class::Uncertain { retry_after: None });
+        assert_eq!(Error::from(ErrorKind::PermissionDenied).classify(), Class::Permanent);
+        let open = Rejection::new(RejectionKind::CircuitOpen, &"db".into());
+        assert_eq!(Error::from(open).classify(), Class::NotExecuted { retry_after: None });
+    }
+
+    #[cfg(feature = "http")]
+    #[test]
+    fn a_status_code_is_retried_when_the_server_failed_and_not_when_the_caller_did() {
+        let class = |code: u16| http::StatusCode::from_u16(code).unwrap().classify();
+        for code in [500, 502, 503, 504, 408] {
+            assert_eq!(class(code), Class::TRANSIENT, "{code}");
+        }
+        for code in [400, 401, 403, 404, 409, 422] {
+            assert_eq!(class(code), Class::Ignored, "{code}");
+        }
+        assert_eq!(class(429), Class::Overload { retry_after: None });
+    }
+}

@@ -1,0 +1,124 @@
+//! A clock that stands still until it is told to move.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Wake, Waker};
+use std::time::Duration;
+
+use super::{Clock, Instant, Source, nanos};
+use crate::sync::Mutex;
+
+/// The handle by which a test moves its clock.
+///
+/// Clones move the same clock. Timers that come due are woken by [`advance`](Self::advance), in the order of
+/// their times.
+///
+/// ```
+/// use std::time::Duration;
+/// let time = resilient::clock::ManualClock::new();
+/// let start = time.clock().now();
+/// time.advance(Duration::from_millis(5));
+/// assert_eq!(time.clock().now().since(start), Duration::from_millis(5));
+/// ```
+#[derive(Clone, Debug)]
+pub struct ManualClock(Arc<Manual>);
+
+impl ManualClock {
+    /// A clock that stands at one hour, so that there is a past to jump back to.
+    pub fn new() -> Self {
+        let hour = nanos(Duration::from_secs(3600));
+        Self(Arc::new(Manual { now: AtomicU64::new(hour), timers: Mutex::default() }))
+    }
+
+    /// The clock to give to a registry.
+    pub fn clock(&self) -> Clock {
+        Clock(Source::Manual(Arc::clone(&self.0)))
+    }
+
+    /// Moves the clock forward and wakes what came due.
+    pub fn advance(&self, span: Duration) {
+        self.0.advance(span);
+    }
+
+    /// Moves the clock back: no real monotonic clock does this, but nothing here may break if one did.
+    pub fn rewind(&self, span: Duration) {
+        let back = |now: u64| Some(now.saturating_sub(nanos(span)));
+        let _ = self.0.now.fetch_update(Ordering::AcqRel, Ordering::Acquire, back);
+    }
+
+    /// The timers that wait for this clock.
+    #[cfg(test)]
+    pub(crate) fn timers(&self) -> usize {
+        self.0.timers.lock().waiting.len()
+    }
+}
+
+impl Default for ManualClock {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Manual {
+    now: AtomicU64,
+    timers: Mutex<Timers>,
+}
+
+#[derive(Debug, Default)]
+struct Timers {
+    waiting: BTreeMap<(Instant, u64), Waker>,
+    last_id: u64,
+}
+
+impl Manual {
+    pub(super) fn now(&self) -> Instant {
+        Instant::from_nanos(self.now.load(Ordering::Acquire))
+    }
+
+    pub(super) fn advance(&self, span: Duration) {
+        let forward = |now: u64| Some(now.saturating_add(nanos(span)));
+        let _ = self.now.fetch_update(Ordering::AcqRel, Ordering::Acquire, forward);
+        let now = self.now();
+        let due = {
+            let mut timers = self.timers.lock();
+            let later = timers.waiting.split_off(&(now.after(Duration::from_nanos(1)), 0));
+            std::mem::replace(&mut timers.waiting, later)
+        };
+        // Outside the lock: a woken task may arm a new timer at once.
+        due.into_values().for_each(Waker::wake);
+    }
+
+    /// Registers a waker for `at`; the key removes it again.
+    pub(super) fn register(&self, at: Instant, waker: Waker) -> (Instant, u64) {
+        let mut timers = self.timers.lock();
+        timers.last_id += 1;
+        let key = (at, timers.last_id);
+        timers.waiting.insert(key, waker);
+        key
+    }
+
+    pub(super) fn forget(&self, key: (Instant, u64)) {
+        self.timers.lock().waiting.remove(&key);
+    }
+
+    pub(super) fn park(&self, until: Instant) {
+        let key = self.register(until, unparker());
+        if self.now() < until {
+            std::thread::park();
+        }
+        self.forget(key);
+    }
+}
+
+/// A waker that unparks the current thread.
+pub(crate) fn unparker() -> Waker {
+    struct Unpark(std::thread::Thread);
+    impl Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    Waker::from(Arc::new(Unpark(std::thread::current())))
+}

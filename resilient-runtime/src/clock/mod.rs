@@ -1,0 +1,182 @@
+//! The one source of time: monotonic, cheap, and in the hands of a test when it wants it.
+//!
+//! Every component takes the time from the [`Clock`] of its registry, never from the wall. There are three:
+//!
+//! - [`Clock::system`]: the processor's time stamp counter where there is one (about 10 ns a read), else the
+//!   operating system's monotonic clock;
+//! - [`Clock::tokio`]: tokio's clock, which follows `tokio::time::pause` and `advance`;
+//! - [`ManualClock`]: stands still until a test moves it.
+//!
+//! ```
+//! use std::time::Duration;
+//! use resilient::{Registry, clock::ManualClock};
+//!
+//! let time = ManualClock::new();
+//! let registry = Registry::with_clock(time.clock());
+//! let before = registry.clock().now();
+//! time.advance(Duration::from_secs(3600));
+//! assert_eq!(registry.clock().now().since(before), Duration::from_secs(3600));
+//! ```
+
+mod delay;
+mod manual;
+mod timer;
+
+pub use delay::Delay;
+pub use manual::ManualClock;
+pub(crate) use manual::unparker;
+pub(crate) use timer::Timer;
+
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+
+use manual::Manual;
+
+/// A point on a [`Clock`]: nanoseconds from an arbitrary origin. All arithmetic saturates, so a clock that
+/// jumps in either direction never overflows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Instant(u64);
+
+impl Instant {
+    /// Later than every reachable point: "never".
+    pub(crate) const NEVER: Self = Self(u64::MAX);
+
+    pub(crate) const fn from_nanos(nanos: u64) -> Self {
+        Self(nanos)
+    }
+
+    pub(crate) const fn as_nanos(self) -> u64 {
+        self.0
+    }
+
+    /// The time from `earlier` to this point; zero if `earlier` is the later one.
+    pub const fn since(self, earlier: Self) -> Duration {
+        Duration::from_nanos(self.0.saturating_sub(earlier.0))
+    }
+
+    pub(crate) const fn nanos_since(self, earlier: Self) -> u64 {
+        self.0.saturating_sub(earlier.0)
+    }
+
+    /// The point `span` later; saturates at the end of time (some 584 years).
+    pub const fn after(self, span: Duration) -> Self {
+        Self(self.0.saturating_add(nanos(span)))
+    }
+}
+
+/// The nanoseconds of a span, saturating.
+pub(crate) const fn nanos(span: Duration) -> u64 {
+    let nanos = span.as_nanos();
+    if nanos > u64::MAX as u128 {
+        u64::MAX
+    } else {
+        // Checked in the line above.
+        #[allow(clippy::cast_possible_truncation)]
+        {
+            nanos as u64
+        }
+    }
+}
+
+/// Where the time comes from; cheap to clone. See the [module](self).
+#[derive(Clone, Debug)]
+pub struct Clock(Source);
+
+#[derive(Clone, Debug)]
+enum Source {
+    System,
+    Tokio,
+    Manual(Arc<Manual>),
+}
+
+/// No timer can be had here: there is no tokio runtime, or it was built without `enable_time`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct NoTimer;
+
+impl Clock {
+    /// The machine's monotonic clock. The first use in a process calibrates it (below 1 ms as a rule, 200 ms at most).
+    pub fn system() -> Self {
+        Self(Source::System)
+    }
+
+    /// Tokio's clock: virtual under `tokio::time::pause`.
+    pub fn tokio() -> Self {
+        Self(Source::Tokio)
+    }
+
+    /// Now, on this clock.
+    #[inline]
+    pub fn now(&self) -> Instant {
+        match &self.0 {
+            Source::System => Instant(system_nanos()),
+            Source::Tokio => Instant(tokio_nanos()),
+            Source::Manual(manual) => manual.now(),
+        }
+    }
+
+    /// Blocks the thread for `span`. A [`ManualClock`] is moved forward instead: a blocking wait on a clock
+    /// that only its own thread moves would otherwise last for ever.
+    pub fn sleep(&self, span: Duration) {
+        match &self.0 {
+            Source::System | Source::Tokio => std::thread::sleep(span),
+            Source::Manual(manual) => manual.advance(span),
+        }
+    }
+
+    /// Blocks the thread until it is unparked or `until` is reached; may wake early.
+    pub(crate) fn park(&self, until: Instant) {
+        match &self.0 {
+            Source::System | Source::Tokio => std::thread::park_timeout(until.since(self.now())),
+            Source::Manual(manual) => manual.park(until),
+        }
+    }
+
+    /// A timer that fires at `at`.
+    pub(crate) fn timer(&self, at: Instant) -> Result<Timer, NoTimer> {
+        match &self.0 {
+            Source::System | Source::Tokio => Timer::tokio(at.since(self.now())),
+            Source::Manual(manual) => Ok(Timer::manual(manual, at)),
+        }
+    }
+
+    /// Whether points of the two clocks can be compared.
+    pub(crate) fn identity(&self) -> usize {
+        match &self.0 {
+            Source::System => 0,
+            Source::Tokio => 1,
+            Source::Manual(manual) => Arc::as_ptr(manual).addr(),
+        }
+    }
+}
+
+impl Default for Clock {
+    fn default() -> Self {
+        Self::system()
+    }
+}
+
+struct System {
+    clock: quanta::Clock,
+    origin: u64,
+}
+
+#[inline]
+fn system_nanos() -> u64 {
+    static SYSTEM: LazyLock<System> = LazyLock::new(|| {
+        let clock = quanta::Clock::new();
+        let origin = clock.raw();
+        System { clock, origin }
+    });
+    SYSTEM.clock.delta_as_nanos(SYSTEM.origin, SYSTEM.clock.raw())
+}
+
+fn tokio_nanos() -> u64 {
+    /// A paused runtime may have been started before the origin was taken, so that its time lies before it.
+    const BASE: u64 = 1 << 62;
+    static ORIGIN: LazyLock<std::time::Instant> = LazyLock::new(std::time::Instant::now);
+    let now = tokio::time::Instant::now().into_std();
+    match now.checked_duration_since(*ORIGIN) {
+        Some(later) => BASE.saturating_add(nanos(later)),
+        None => BASE.saturating_sub(nanos(ORIGIN.saturating_duration_since(now))),
+    }
+}

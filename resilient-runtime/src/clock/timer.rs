@@ -1,0 +1,83 @@
+//! One timer, of tokio or of a manual clock, without a box around it.
+
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use pin_project_lite::pin_project;
+
+use super::manual::Manual;
+use super::{Instant, NoTimer};
+
+pin_project! {
+    /// Completes once its time has come.
+    #[project = TimerProj]
+    #[derive(Debug)]
+    pub(crate) enum Timer {
+        Tokio { #[pin] sleep: tokio::time::Sleep },
+        Manual { wait: ManualWait },
+    }
+}
+
+impl Timer {
+    pub(super) fn tokio(span: Duration) -> Result<Self, NoTimer> {
+        // Asked first, because it answers without the panic message that the next line would print.
+        if tokio::runtime::Handle::try_current().is_err() {
+            return Err(NoTimer);
+        }
+        // A runtime built without `enable_time` can be told only by trying.
+        catch_unwind(AssertUnwindSafe(|| tokio::time::sleep(span)))
+            .map(|sleep| Self::Tokio { sleep })
+            .map_err(|_| NoTimer)
+    }
+
+    pub(super) fn manual(clock: &Arc<Manual>, at: Instant) -> Self {
+        Self::Manual { wait: ManualWait { clock: Arc::clone(clock), at, key: None } }
+    }
+}
+
+impl Future for Timer {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        match self.project() {
+            TimerProj::Tokio { sleep } => sleep.poll(cx),
+            TimerProj::Manual { wait } => wait.poll(cx),
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct ManualWait {
+    clock: Arc<Manual>,
+    at: Instant,
+    key: Option<(Instant, u64)>,
+}
+
+impl ManualWait {
+    fn poll(&mut self, cx: &Context<'_>) -> Poll<()> {
+        self.forget();
+        // Registered before the time is read: an `advance` in between then finds the waker.
+        self.key = Some(self.clock.register(self.at, cx.waker().clone()));
+        if self.clock.now() < self.at {
+            return Poll::Pending;
+        }
+        self.forget();
+        Poll::Ready(())
+    }
+
+    fn forget(&mut self) {
+        if let Some(key) = self.key.take() {
+            self.clock.forget(key);
+        }
+    }
+}
+
+impl Drop for ManualWait {
+    fn drop(&mut self) {
+        self.forget();
+    }
+}

@@ -1,0 +1,185 @@
+//! What every component can do, so that who knows one knows all.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use crate::clock::Clock;
+use crate::nearest::nearest;
+use crate::observe::{Event, Events, Happening};
+use crate::random::Random;
+use crate::settings::{ConfigError, Effective, Layered, Settings};
+
+/// The kinds of component.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Kind {
+    /// [`CircuitBreaker`](crate::CircuitBreaker)
+    CircuitBreaker,
+    /// [`Retry`](crate::Retry)
+    Retry,
+    /// [`RetryBudget`](crate::retry::RetryBudget)
+    RetryBudget,
+    /// [`Bulkhead`](crate::Bulkhead)
+    Bulkhead,
+    /// [`Timeout`](crate::Timeout)
+    Timeout,
+    /// [`Fallback`](crate::Fallback)
+    Fallback,
+}
+
+impl Kind {
+    /// All kinds.
+    pub const ALL: [Self; 6] =
+        [Self::CircuitBreaker, Self::Retry, Self::RetryBudget, Self::Bulkhead, Self::Timeout, Self::Fallback];
+
+    /// The name used in the attribute, in JSON and in paths.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::CircuitBreaker => "circuit_breaker",
+            Self::Retry => "retry",
+            Self::RetryBudget => "retry_budget",
+            Self::Bulkhead => "bulkhead",
+            Self::Timeout => "timeout",
+            Self::Fallback => "fallback",
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// There is no such kind of component.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnknownKind(String);
+
+impl fmt::Display for UnknownKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let known = Kind::ALL.map(Kind::as_str);
+        // Not more of a hostile name than helps to recognise it.
+        let shown: String = self.0.chars().take(64).collect();
+        write!(f, "no kind of component is called `{shown}`")?;
+        match nearest(&self.0, known) {
+            Some(name) => write!(f, "; did you mean `{name}`?"),
+            None => write!(f, "; known: {}", known.join(", ")),
+        }
+    }
+}
+
+impl std::error::Error for UnknownKind {}
+
+impl FromStr for Kind {
+    type Err = UnknownKind;
+
+    fn from_str(name: &str) -> Result<Self, UnknownKind> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == name).ok_or_else(|| UnknownKind(name.to_owned()))
+    }
+}
+
+/// A named part of a call's protection, seen and steered at run time.
+///
+/// A component is made once and never replaced, only reconfigured: an `Arc` held anywhere stays the live one.
+pub trait Component: Send + Sync + 'static {
+    /// What kind it is.
+    const KIND: Kind;
+    /// Its settings.
+    type Config: Settings;
+    /// A snapshot of what it counted and where it stands.
+    type Stats: Serialize;
+
+    /// Its name in the registry.
+    fn name(&self) -> &str;
+
+    /// A snapshot; reading it costs the component nothing.
+    fn stats(&self) -> Self::Stats;
+
+    /// Back to the state it had when it was new, with the settings it has now. Calls in flight keep what
+    /// they hold.
+    fn reset(&self);
+
+    /// The settings in force.
+    fn config(&self) -> Arc<Self::Config>;
+
+    /// Changes the settings. State, permits and windows survive.
+    ///
+    /// # Errors
+    /// When a setting is out of its range or contradicts another; then nothing has changed.
+    fn reconfigure(&self, config: Self::Config) -> Result<(), ConfigError>;
+
+    /// Every setting in force, and where its value came from.
+    fn effective(&self) -> Vec<Effective>;
+}
+
+/// How a registry makes a component.
+pub(crate) trait Create: Component + Sized {
+    fn create(core: Core<Self::Config>) -> Self;
+    fn core(&self) -> &Core<Self::Config>;
+}
+
+/// What a registry gives to each of its components.
+#[derive(Clone, Debug)]
+pub(crate) struct Environment {
+    pub(crate) clock: Clock,
+    pub(crate) events: Events,
+    pub(crate) random: Arc<Random>,
+}
+
+/// What every component has.
+#[derive(Debug)]
+pub(crate) struct Core<C> {
+    pub(crate) name: Arc<str>,
+    pub(crate) environment: Environment,
+    pub(crate) settings: Layered<C>,
+}
+
+impl<C: Settings> Core<C> {
+    #[inline]
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.environment.clock
+    }
+
+    pub(crate) fn events(&self) -> &Events {
+        &self.environment.events
+    }
+
+    pub(crate) fn config(&self) -> Arc<C> {
+        self.settings.get()
+    }
+
+    /// The common part of `Component::reconfigure`: all or nothing, then `apply` for what the component keeps
+    /// in atomics of its own.
+    pub(crate) fn reconfigure(
+        &self,
+        kind: Kind,
+        config: C,
+        apply: impl FnOnce(&C),
+    ) -> Result<(), ConfigError> {
+        config.validate()?;
+        self.settings.replace(config);
+        apply(&self.settings.get());
+        self.publish(kind, Happening::Reconfigured);
+        Ok(())
+    }
+
+    pub(crate) fn publish(&self, kind: Kind, what: Happening) {
+        self.events().publish(|| Event { kind, component: Arc::clone(&self.name), what });
+    }
+
+    /// A core outside of any registry, for unit tests.
+    #[cfg(test)]
+    pub(crate) fn for_test(name: &str, clock: Clock, config: C) -> Self {
+        let (settings, error) = Layered::new(&[]);
+        assert_eq!(error.problems(), &[]);
+        config.validate().expect("a valid config");
+        settings.replace(config);
+        let environment =
+            Environment { clock, events: Events::default(), random: Arc::new(Random::new(Some(7))) };
+        Self { name: name.into(), environment, settings }
+    }
+}

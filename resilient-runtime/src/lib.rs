@@ -1,0 +1,89 @@
+//! Makes any function survive a bad day: retried within a budget, cut off by a circuit breaker, isolated by a
+//! bulkhead, bounded in time, and answered by a fallback where all else fails.
+//!
+//! ```
+//! use resilient::{Rejection, resilient};
+//!
+//! #[derive(Debug, thiserror::Error)]
+//! enum PayError {
+//!     #[error("the gateway said no")]
+//!     Refused,
+//!     #[error(transparent)]
+//!     Rejected(#[from] Rejection),
+//! }
+//!
+//! #[resilient(circuit_breaker = "payment", retry(max = 3), bulkhead = "gateway")]
+//! fn charge(cents: u32) -> Result<u32, PayError> {
+//!     if cents > 0 { Ok(cents) } else { Err(PayError::Refused) }
+//! }
+//!
+//! assert_eq!(charge(995).unwrap(), 995);
+//! println!("{}", resilient::stats());
+//! ```
+//!
+//! One engine has three faces: the attribute [`macro@resilient`], the [`Pipeline`] builder, and each
+//! component by hand ([`CircuitBreaker`], [`Retry`], [`Bulkhead`], [`Timeout`], [`Fallback`]). Components
+//! have names and live in a [`Registry`], where they can be seen and steered.
+//!
+//! # Features
+//! - `inventory` (default): annotated functions are listed before their first call;
+//! - `http`: [`Classify`] for `http::StatusCode`.
+
+#![deny(missing_docs)]
+// The models exercise the lock-free parts alone.
+#![cfg_attr(resilient_loom, allow(dead_code, unused_imports))]
+
+// The attribute's expansion names the crate by its path from outside, in the tests of this crate too.
+#[cfg(test)]
+extern crate self as resilient;
+
+pub mod bulkhead;
+pub mod circuit_breaker;
+pub mod clock;
+pub mod fallback;
+pub mod observe;
+pub mod pipeline;
+pub mod registry;
+pub mod retry;
+pub mod settings;
+pub mod timeout;
+
+mod classify;
+mod component;
+mod nearest;
+mod outcome;
+mod priority;
+mod random;
+mod ratio;
+mod rejection;
+mod scope;
+mod site;
+mod sync;
+
+#[doc(hidden)]
+#[path = "rt/mod.rs"]
+pub mod __rt;
+
+pub use resilient_macros::resilient;
+
+pub use bulkhead::Bulkhead;
+pub use circuit_breaker::CircuitBreaker;
+pub use classify::{Class, Classify};
+pub use component::{Component, Kind, UnknownKind};
+pub use fallback::{Fallback, FallbackFailed};
+pub use observe::{Event, Happening, Subscription};
+pub use outcome::{Failure, FromRejection, Outcome, Reject, Verdict};
+pub use pipeline::Pipeline;
+pub use priority::Priority;
+pub use ratio::Ratio;
+pub use registry::{Registry, registry};
+pub use rejection::{OpenReason, Rejection, RejectionKind};
+pub use retry::Retry;
+pub use scope::attempt;
+pub use settings::ConfigError;
+pub use timeout::Timeout;
+
+/// A snapshot of the process's registry.
+pub fn stats() -> registry::Stats {
+    registry().stats()
+}

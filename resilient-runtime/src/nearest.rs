@@ -1,0 +1,52 @@
+//! "Did you mean": the known name that is nearest to a mistyped one.
+
+/// The nearest of `known` by edit distance, if it is near enough to be meant.
+pub(crate) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    ranked(word, known).into_iter().next()
+}
+
+/// Those of `known` that are near enough to be meant, nearest first.
+pub(crate) fn ranked<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
+    // A name of 10 kB is near to nothing, and its distance costs the product of the lengths.
+    if word.len() > 256 {
+        return Vec::new();
+    }
+    let word = word.to_lowercase();
+    let near = |name: &'a str| {
+        let distance = distance(&word, &name.to_lowercase());
+        (distance <= 2 + name.len() / 4).then_some((distance, name))
+    };
+    let mut found: Vec<_> = known.into_iter().filter_map(near).collect();
+    found.sort_unstable();
+    found.into_iter().map(|(_, name)| name).collect()
+}
+
+/// Levenshtein's distance, one row at a time.
+fn distance(from: &str, to: &str) -> usize {
+    let to: Vec<char> = to.chars().collect();
+    let mut row: Vec<usize> = (0..=to.len()).collect();
+    for (index, a) in from.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = index + 1;
+        for (column, b) in to.iter().enumerate() {
+            let replaced = diagonal + usize::from(a != *b);
+            diagonal = row[column + 1];
+            row[column + 1] = replaced.min(row[column] + 1).min(diagonal + 1);
+        }
+    }
+    row[to.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slip_finds_its_name_and_a_stranger_finds_none() {
+        let known = ["payment", "orders", "Payment-EU"];
+        assert_eq!(nearest("paymnet", known), Some("payment"));
+        assert_eq!(nearest("PAYMENT", known), Some("payment"));
+        assert_eq!(nearest("inventory-service", known), None);
+        assert_eq!(nearest(&"x".repeat(10_000), known), None);
+    }
+}

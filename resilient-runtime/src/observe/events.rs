@@ -1,0 +1,194 @@
+//! What happened, as a bounded stream that nobody can stall.
+
+use std::sync::Arc;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use serde::Serialize;
+use tokio::sync::broadcast;
+
+use crate::component::Kind;
+use crate::rejection::{OpenReason, RejectionKind};
+
+/// Events held for a subscriber that does not keep up; then the oldest are dropped, and counted.
+pub const EVENT_CAPACITY: usize = 1024;
+
+/// Something a component did.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Event {
+    /// The kind of the component.
+    pub kind: Kind,
+    /// Its name.
+    pub component: Arc<str>,
+    /// What it did.
+    pub what: Happening,
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case", tag = "event")]
+#[non_exhaustive]
+pub enum Happening {
+    /// A circuit breaker changed its state.
+    Transition {
+        /// The state before.
+        from: &'static str,
+        /// The state after.
+        to: &'static str,
+        /// Why the circuit is open, where it is.
+        reason: Option<OpenReason>,
+    },
+    /// A call was refused or cut off.
+    Rejected {
+        /// By what rule.
+        rejection: RejectionKind,
+        /// When another call has a chance.
+        retry_after: Option<Duration>,
+    },
+    /// A failed attempt will be repeated.
+    Retrying {
+        /// The attempt that failed, from 1.
+        attempt: u32,
+        /// How long the call waits first.
+        delay: Duration,
+    },
+    /// A failed attempt was not repeated, because the budget had nothing left.
+    BudgetExhausted,
+    /// A fallback level answered.
+    FallbackServed {
+        /// The level.
+        level: &'static str,
+    },
+    /// Every fallback level failed.
+    FallbackFailed,
+    /// The settings changed.
+    Reconfigured,
+    /// The component was reset.
+    Reset,
+    /// Two places give this component different settings; the first in the order of the source is in force.
+    SettingsConflict {
+        /// The place that is not heard.
+        ignored: String,
+        /// The place that is.
+        in_force: String,
+    },
+    /// An inline setting or a name was refused; the default stands in its place.
+    SettingsRefused {
+        /// What is wrong.
+        problem: String,
+    },
+}
+
+/// The sending side; cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Events(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    subscribers: AtomicUsize,
+    sender: OnceLock<broadcast::Sender<Event>>,
+}
+
+impl Events {
+    /// Never blocks and never fails; one load where nobody listens.
+    #[inline]
+    pub(crate) fn publish(&self, event: impl FnOnce() -> Event) {
+        if self.0.subscribers.load(Ordering::Relaxed) > 0 {
+            self.send(event());
+        }
+    }
+
+    #[cold]
+    fn send(&self, event: Event) {
+        if let Some(sender) = self.0.sender.get() {
+            // The last subscriber may have just gone.
+            let _ = sender.send(event);
+        }
+    }
+
+    pub(crate) fn subscribe(&self) -> Subscription {
+        let sender = self.0.sender.get_or_init(|| broadcast::Sender::new(EVENT_CAPACITY));
+        let receiver = sender.subscribe();
+        self.0.subscribers.fetch_add(1, Ordering::Relaxed);
+        Subscription { shared: Arc::clone(&self.0), receiver, dropped: 0 }
+    }
+}
+
+/// A stream of [`Event`]s. It holds the newest [`EVENT_CAPACITY`]; who reads too slowly loses the oldest and
+/// can see how many. A subscriber never delays a call.
+#[derive(Debug)]
+pub struct Subscription {
+    shared: Arc<Shared>,
+    receiver: broadcast::Receiver<Event>,
+    dropped: u64,
+}
+
+impl Subscription {
+    /// The next event; waits for one.
+    ///
+    /// # Cancel safety
+    /// Dropping the future loses no event.
+    pub async fn recv(&mut self) -> Option<Event> {
+        loop {
+            match self.receiver.recv().await {
+                Ok(event) => return Some(event),
+                Err(broadcast::error::RecvError::Lagged(missed)) => self.dropped += missed,
+                Err(broadcast::error::RecvError::Closed) => return None,
+            }
+        }
+    }
+
+    /// The next event, if there is one already.
+    pub fn try_recv(&mut self) -> Option<Event> {
+        loop {
+            match self.receiver.try_recv() {
+                Ok(event) => return Some(event),
+                Err(broadcast::error::TryRecvError::Lagged(missed)) => self.dropped += missed,
+                Err(_) => return None,
+            }
+        }
+    }
+
+    /// How many events were lost so far because this side read too slowly.
+    pub fn dropped(&self) -> u64 {
+        self.dropped
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        self.shared.subscribers.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(component: &str) -> Event {
+        Event { kind: Kind::Bulkhead, component: component.into(), what: Happening::Reset }
+    }
+
+    #[test]
+    fn a_slow_subscriber_loses_the_oldest_and_knows_how_many() {
+        let events = Events::default();
+        let mut slow = events.subscribe();
+        for number in 0..EVENT_CAPACITY + 10 {
+            events.publish(|| event(&number.to_string()));
+        }
+        assert_eq!(&*slow.try_recv().unwrap().component, "10");
+        assert_eq!(slow.dropped(), 10);
+    }
+
+    #[test]
+    fn nothing_is_made_where_nobody_listens() {
+        let events = Events::default();
+        events.publish(|| unreachable!("no subscriber"));
+        let mut subscription = events.subscribe();
+        events.publish(|| event("a"));
+        assert_eq!(subscription.try_recv(), Some(event("a")));
+        drop(subscription);
+        events.publish(|| unreachable!("the subscriber has gone"));
+    }
+}

@@ -1,0 +1,14 @@
+//! What is counted and told about calls: golden numbers for each operation, and events.
+
+mod events;
+mod latency;
+mod operation;
+mod striped;
+
+pub(crate) use events::Events;
+pub use events::{EVENT_CAPACITY, Event, Happening, Subscription};
+pub use latency::LatencyStats;
+pub(crate) use latency::{Latencies, optional_seconds, seconds};
+pub(crate) use operation::{Ending, Operation};
+pub use operation::OperationStats;
+pub(crate) use striped::Striped;

@@ -1,0 +1,189 @@
+//! What a call returned, read as success or failure.
+
+use std::error::Error;
+
+use crate::classify::{Class, Classify};
+use crate::rejection::Rejection;
+
+/// A return type whose success can be told from its failure.
+#[diagnostic::on_unimplemented(
+    message = "`#[resilient]` cannot tell success from failure in `{Self}`",
+    label = "expected `Result<_, _>` or `Option<_>`, found `{Self}`",
+    note = "return a `Result` or an `Option`, add `fallback = ...`, or implement `resilient::Outcome` for `{Self}`"
+)]
+pub trait Outcome: Sized {
+    /// What it holds when it failed.
+    type Error;
+
+    /// Whether it failed.
+    fn is_failure(&self) -> bool;
+
+    /// The error of a failure; `None` for a success.
+    fn error(&self) -> Option<&Self::Error>;
+
+    /// The error of a failure, by value; `None` for a success.
+    fn into_error(self) -> Option<Self::Error>;
+}
+
+impl<T, E> Outcome for Result<T, E> {
+    type Error = E;
+
+    #[inline]
+    fn is_failure(&self) -> bool {
+        self.is_err()
+    }
+
+    fn error(&self) -> Option<&E> {
+        self.as_ref().err()
+    }
+
+    fn into_error(self) -> Option<E> {
+        self.err()
+    }
+}
+
+impl<T> Outcome for Option<T> {
+    type Error = ();
+
+    #[inline]
+    fn is_failure(&self) -> bool {
+        self.is_none()
+    }
+
+    fn error(&self) -> Option<&()> {
+        if self.is_none() { Some(&()) } else { None }
+    }
+
+    fn into_error(self) -> Option<()> {
+        if self.is_none() { Some(()) } else { None }
+    }
+}
+
+/// A return type that can say "the call was rejected".
+#[diagnostic::on_unimplemented(
+    message = "a function that returns `{Self}` has no way to report a rejected call",
+    label = "this return type cannot hold a `resilient::Rejection`",
+    note = "return `Result<_, E>` with `E: From<resilient::Rejection>`, return `Option<_>`, \
+            or add `fallback = ...` to `#[resilient(...)]`"
+)]
+pub trait Reject: Outcome {
+    /// The value that reports `rejection`.
+    fn from_rejection(rejection: Rejection) -> Self;
+}
+
+impl<T, E: FromRejection> Reject for Result<T, E> {
+    fn from_rejection(rejection: Rejection) -> Self {
+        Err(E::from_rejection(rejection))
+    }
+}
+
+impl<T> Reject for Option<T> {
+    fn from_rejection(_: Rejection) -> Self {
+        None
+    }
+}
+
+/// An error type that can be made from a [`Rejection`]: every `E: From<Rejection>` is one.
+#[diagnostic::on_unimplemented(
+    message = "the error type `{Self}` cannot be made from a `resilient::Rejection`",
+    label = "`{Self}` does not implement `From<resilient::Rejection>`",
+    note = "a circuit breaker, bulkhead or timeout can refuse a call, and the function must then return an \
+            error it did not make itself",
+    note = "with thiserror: add a variant `Rejected(#[from] resilient::Rejection)`; for a foreign error type \
+            use `map_err = |rejection| ...`; to never surface rejections use `fallback = ...`"
+)]
+pub trait FromRejection {
+    /// The error that reports `rejection`.
+    fn from_rejection(rejection: Rejection) -> Self;
+}
+
+#[diagnostic::do_not_recommend]
+impl<E: From<Rejection>> FromRejection for E {
+    fn from_rejection(rejection: Rejection) -> Self {
+        rejection.into()
+    }
+}
+
+/// Why a fallback is asked.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Failure<E> {
+    /// The call was refused or cut off.
+    Rejected(Rejection),
+    /// The call ran and returned this error, the last one where it was retried.
+    Failed(E),
+    /// The call returned a value that `failure = ...` counts as failed.
+    Unacceptable,
+}
+
+impl<E> Failure<E> {
+    /// The rejection, if it was one.
+    pub fn rejection(&self) -> Option<&Rejection> {
+        match self {
+            Self::Rejected(rejection) => Some(rejection),
+            Self::Failed(_) | Self::Unacceptable => None,
+        }
+    }
+
+    /// The error, if the call ran and returned one.
+    pub fn error(&self) -> Option<&E> {
+        match self {
+            Self::Failed(error) => Some(error),
+            Self::Rejected(_) | Self::Unacceptable => None,
+        }
+    }
+}
+
+/// How one attempt is judged; what retry, circuit breaker and fallback act on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It succeeded.
+    Success,
+    /// It failed, in this way.
+    Failure(Class),
+}
+
+impl Verdict {
+    /// Every failure is transient: the rule for outcomes of which nothing more is known.
+    #[inline]
+    pub fn of<R: Outcome>(outcome: &R) -> Self {
+        if outcome.is_failure() { Self::Failure(Class::TRANSIENT) } else { Self::Success }
+    }
+
+    /// The error's own word.
+    pub fn by_class<T, E: Classify>(outcome: &Result<T, E>) -> Self {
+        match outcome {
+            Ok(_) => Self::Success,
+            Err(error) => Self::Failure(error.classify()),
+        }
+    }
+
+    /// Transient, unless there is a [`Rejection`] among the sources of the error: then as that says.
+    pub fn by_source(error: &(dyn Error + 'static)) -> Self {
+        let mut next = Some(error);
+        while let Some(error) = next {
+            if let Some(rejection) = error.downcast_ref::<Rejection>() {
+                return Self::Failure(rejection.classify());
+            }
+            next = error.source();
+        }
+        Self::Failure(Class::TRANSIENT)
+    }
+
+    /// `retry(when = ..)` has the last word on whether to try again, and none on the hint.
+    #[must_use]
+    pub fn when(self, again: bool) -> Self {
+        match self {
+            Self::Failure(class) if again => Self::Failure(Class::Transient { retry_after: class.retry_after() }),
+            Self::Failure(Class::Transient { .. } | Class::Uncertain { .. } | Class::Overload { .. }) => {
+                Self::Failure(Class::Permanent)
+            }
+            other => other,
+        }
+    }
+
+    /// `failure = ..` makes a failure of what looked like a success.
+    #[must_use]
+    pub fn or_failure(self, failed: bool) -> Self {
+        if failed && self == Self::Success { Self::Failure(Class::TRANSIENT) } else { self }
+    }
+}

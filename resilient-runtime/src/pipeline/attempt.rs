@@ -1,0 +1,123 @@
+//! The body of an asynchronous call while it runs.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use pin_project_lite::pin_project;
+
+use super::Call;
+use crate::clock::Timer;
+use crate::rejection::Rejection;
+use crate::scope::Scope;
+use crate::timeout::{TimedOut, poll_timer};
+
+pin_project! {
+    /// One attempt of a call whose time is limited.
+    ///
+    /// # Cancel safety
+    /// Dropping it drops the body; the call then gives back what it holds.
+    #[derive(Debug)]
+    pub struct Attempt<'c, 'p, F> {
+        #[pin]
+        body: F,
+        #[pin]
+        timer: Option<Timer>,
+        call: &'c mut Call<'p>,
+    }
+}
+
+impl<'c, 'p, F> Attempt<'c, 'p, F> {
+    #[inline]
+    pub(super) fn new(call: &'c mut Call<'p>, body: F) -> Self {
+        Self { body, timer: None, call }
+    }
+}
+
+impl<F: Future> Future for Attempt<'_, '_, F> {
+    type Output = Result<F::Output, Rejection>;
+
+    #[inline]
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        // The body first: what is ready in the same poll as its timer has made it (T65).
+        if let Poll::Ready(output) = poll_body(this.call, this.body, cx) {
+            return Poll::Ready(Ok(output));
+        }
+        poll_limit(this.call, this.timer, cx).map(Err)
+    }
+}
+
+/// Outside of the generic future, so that it is compiled once.
+fn poll_limit(call: &Call<'_>, timer: Pin<&mut Option<Timer>>, cx: &mut Context<'_>) -> Poll<Rejection> {
+    let pipeline = call.pipeline();
+    let (Some(timeout), Some(limit)) = (&pipeline.timeout, call.limit()) else { return Poll::Pending };
+    poll_timer(timer, &pipeline.clock, limit.at, cx).map(|cut| match cut {
+        TimedOut::Fired => timeout.fired(limit.kind),
+        TimedOut::NoTimer => timeout.no_timer(),
+    })
+}
+
+pin_project! {
+    /// One attempt of a call whose time is not limited.
+    ///
+    /// # Cancel safety
+    /// Dropping it drops the body; the call then gives back what it holds.
+    #[derive(Debug)]
+    pub struct UntimedAttempt<'c, 'p, F> {
+        #[pin]
+        body: F,
+        call: &'c mut Call<'p>,
+    }
+}
+
+impl<'c, 'p, F> UntimedAttempt<'c, 'p, F> {
+    #[inline]
+    pub(super) fn new(call: &'c mut Call<'p>, body: F) -> Self {
+        Self { body, call }
+    }
+}
+
+impl<F: Future> Future for UntimedAttempt<'_, '_, F> {
+    type Output = F::Output;
+
+    #[inline]
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let this = self.project();
+        poll_body(this.call, this.body, cx)
+    }
+}
+
+#[inline]
+fn poll_body<F: Future>(call: &mut Call<'_>, body: Pin<&mut F>, cx: &mut Context<'_>) -> Poll<F::Output> {
+    let entered = call.enter_body();
+    let poll = body.poll(cx);
+    drop(entered);
+    call.left_body();
+    poll
+}
+
+pin_project! {
+    /// A future that is polled in a scope.
+    #[derive(Debug)]
+    pub(crate) struct Scoped<F> {
+        #[pin]
+        body: F,
+        scope: Scope,
+    }
+}
+
+pub(crate) fn scoped<F: Future>(scope: Scope, body: F) -> Scoped<F> {
+    Scoped { body, scope }
+}
+
+impl<F: Future> Future for Scoped<F> {
+    type Output = F::Output;
+
+    #[inline]
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let this = self.project();
+        let _entered = this.scope.enter();
+        this.body.poll(cx)
+    }
+}

@@ -1,0 +1,118 @@
+//! A pipeline put together by hand.
+
+use std::sync::Arc;
+
+use super::Pipeline;
+use crate::bulkhead::Bulkhead;
+use crate::circuit_breaker::CircuitBreaker;
+use crate::fallback::Fallback;
+use crate::registry::Registry;
+use crate::retry::Retry;
+use crate::timeout::Timeout;
+
+/// Something that names or is a component.
+pub trait IntoComponent<C> {
+    /// The component, looked up or made by its name in `registry` where it is not at hand.
+    fn into_component(self, registry: &Registry) -> Arc<C>;
+}
+
+impl<C> IntoComponent<C> for Arc<C> {
+    fn into_component(self, _: &Registry) -> Arc<C> {
+        self
+    }
+}
+
+impl<C> IntoComponent<C> for &Arc<C> {
+    fn into_component(self, _: &Registry) -> Arc<C> {
+        Arc::clone(self)
+    }
+}
+
+/// Puts a [`Pipeline`] together. The order of the calls does not matter: the order of the stages is fixed.
+#[derive(Clone, Debug)]
+#[must_use = "a builder does nothing until `build`"]
+pub struct PipelineBuilder {
+    name: String,
+    registry: Registry,
+    retry: Option<Arc<Retry>>,
+    circuit_breaker: Option<Arc<CircuitBreaker>>,
+    bulkhead: Option<Arc<Bulkhead>>,
+    timeout: Option<Arc<Timeout>>,
+    fallback: Option<Arc<Fallback>>,
+    idempotent: bool,
+}
+
+macro_rules! stages {
+    ($($stage:ident: $component:ident),*) => {
+        $(
+            impl IntoComponent<$component> for &str {
+                fn into_component(self, registry: &Registry) -> Arc<$component> {
+                    registry.$stage(self)
+                }
+            }
+        )*
+
+        impl PipelineBuilder {
+            $(
+                #[doc = concat!("Adds this [`", stringify!($component), "`], or the one of this name.")]
+                pub fn $stage(mut self, component: impl IntoComponent<$component>) -> Self {
+                    self.$stage = Some(component.into_component(&self.registry));
+                    self
+                }
+            )*
+        }
+    };
+}
+
+stages! {
+    retry: Retry,
+    circuit_breaker: CircuitBreaker,
+    bulkhead: Bulkhead,
+    timeout: Timeout,
+    fallback: Fallback
+}
+
+impl PipelineBuilder {
+    pub(super) fn new(name: &str, registry: &Registry) -> Self {
+        Self {
+            name: name.to_owned(),
+            registry: registry.clone(),
+            retry: None,
+            circuit_breaker: None,
+            bulkhead: None,
+            timeout: None,
+            fallback: None,
+            idempotent: false,
+        }
+    }
+
+    /// Looks names up in this registry from here on, and takes its clock. Say it first.
+    pub fn registry(mut self, registry: &Registry) -> Self {
+        self.registry = registry.clone();
+        self
+    }
+
+    /// The work may run twice with the effect of once, so that it is retried even where it may have been
+    /// carried out: after a timeout, or when the connection broke.
+    pub fn idempotent(mut self) -> Self {
+        self.idempotent = true;
+        self
+    }
+
+    /// The pipeline. Its numbers are those of the operation of this name in the registry.
+    pub fn build(self) -> Pipeline {
+        let pipeline = Pipeline {
+            operation: self.registry.operation(&self.name),
+            clock: self.registry.clock().clone(),
+            retry: self.retry,
+            circuit_breaker: self.circuit_breaker,
+            bulkhead: self.bulkhead,
+            timeout: self.timeout,
+            fallback: self.fallback,
+            levels: &[],
+            idempotent: self.idempotent,
+        };
+        self.registry.explain_as(pipeline.name(), pipeline.explain());
+        pipeline
+    }
+}

@@ -1,0 +1,440 @@
+//! One call on its way through the stages. Not generic: compiled once, here, for every annotated function.
+
+use super::Pipeline;
+use super::attempt::{Attempt, UntimedAttempt};
+use crate::circuit_breaker::Ticket;
+use crate::classify::Class;
+use crate::clock::{Delay, Instant};
+use crate::fallback::{Level, Levels};
+use crate::observe::Ending;
+use crate::outcome::Verdict;
+use crate::priority::Priority;
+use crate::rejection::{Rejection, RejectionKind};
+use crate::retry::{Progress, Situation, Stop};
+use crate::scope::{Entered, Scope};
+use crate::timeout::Limit;
+
+/// One call. Dropped at any point, it gives back what it holds and records how it ended.
+#[derive(Debug)]
+pub struct Call<'p> {
+    pipeline: &'p Pipeline,
+    started: Instant,
+    /// The earlier one of the own total and the deadline around it.
+    deadline: Instant,
+    /// The time as last read.
+    now: Instant,
+    /// When the body of this attempt began, after all queueing.
+    attempt_started: Instant,
+    progress: Progress,
+    ticket: Option<Ticket>,
+    holds_slot: bool,
+    /// The body runs, or is being polled: who drops the call now is a panic.
+    in_body: bool,
+    asynchronous: bool,
+    /// A call around this one is at its second attempt or later.
+    inside_retry: bool,
+    priority: Priority,
+    ending: Ending,
+}
+
+/// What comes after an attempt.
+#[derive(Debug)]
+pub enum Next {
+    /// It succeeded, or its error is the caller's own affair: return it.
+    Return,
+    /// It failed and will not be repeated: fall back, or return it.
+    Fail,
+    /// It failed and will be repeated after this pause.
+    Retry(Delay),
+}
+
+impl<'p> Call<'p> {
+    /// Starts a call: the first of its two readings of the clock.
+    #[inline]
+    pub fn begin(pipeline: &'p Pipeline) -> Self {
+        pipeline.operation.started();
+        if let Some(retry) = &pipeline.retry {
+            retry.budget().deposit();
+        }
+        let started = pipeline.clock.now();
+        let around = Scope::current();
+        let inherited = around.deadline_on(&pipeline.clock);
+        let deadline = match &pipeline.timeout {
+            Some(timeout) => timeout.deadline(started, inherited),
+            None => inherited,
+        };
+        Self {
+            pipeline,
+            started,
+            deadline,
+            now: started,
+            attempt_started: started,
+            progress: Progress::default(),
+            ticket: None,
+            holds_slot: false,
+            in_body: false,
+            asynchronous: false,
+            inside_retry: around.inside_retry(),
+            priority: Priority::Normal,
+            // What a call is until it has ended in another way.
+            ending: Ending::Cancelled,
+        }
+    }
+
+    /// How important the call is.
+    #[inline]
+    pub fn set_priority(&mut self, priority: Priority) {
+        self.priority = priority;
+    }
+
+    // Admission ------------------------------------------------------------------------------------------
+
+    /// Starts an attempt of a pipeline in which nothing can refuse.
+    #[inline]
+    pub fn begin_attempt(&mut self) {
+        self.arrive();
+        self.attempt_started = self.now;
+    }
+
+    /// Asks the stages for admission, without waiting.
+    #[inline]
+    pub fn admit(&mut self) -> Result<(), Rejection> {
+        self.pass_breaker()?;
+        if let Some(bulkhead) = &self.pipeline.bulkhead {
+            let admitted = bulkhead.admit(self.priority);
+            self.enter_bulkhead(admitted)?;
+        }
+        self.attempt_started = self.now;
+        Ok(())
+    }
+
+    /// Asks the stages for admission; waits in the bulkhead's queue if there is one.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves the queue and gives back what the call holds.
+    #[inline]
+    pub async fn admit_async(&mut self) -> Result<(), Rejection> {
+        self.pass_breaker()?;
+        if let Some(bulkhead) = &self.pipeline.bulkhead {
+            if bulkhead.try_enter(self.priority) {
+                self.holds_slot = true;
+            } else {
+                let admitted = bulkhead.admit_async(self.priority, self.deadline).await;
+                self.now = self.pipeline.clock.now();
+                self.enter_bulkhead(admitted)?;
+            }
+        }
+        self.attempt_started = self.now;
+        Ok(())
+    }
+
+    /// Asks the stages for admission; blocks in the bulkhead's queue if there is one.
+    #[inline]
+    pub fn admit_blocking(&mut self) -> Result<(), Rejection> {
+        self.pass_breaker()?;
+        if let Some(bulkhead) = &self.pipeline.bulkhead {
+            if bulkhead.try_enter(self.priority) {
+                self.holds_slot = true;
+            } else {
+                let admitted = bulkhead.admit_blocking(self.priority, self.deadline);
+                self.now = self.pipeline.clock.now();
+                self.enter_bulkhead(admitted)?;
+            }
+        }
+        self.attempt_started = self.now;
+        Ok(())
+    }
+
+    /// The time of a first attempt was read when the call began; a pause has made it old.
+    #[inline]
+    fn arrive(&mut self) {
+        if self.progress.retries > 0 {
+            self.now = self.pipeline.clock.now();
+        }
+    }
+
+    #[inline]
+    fn pass_breaker(&mut self) -> Result<(), Rejection> {
+        self.arrive();
+        if self.now >= self.deadline {
+            return Err(self.out_of_time());
+        }
+        if let Some(breaker) = &self.pipeline.circuit_breaker {
+            let now = self.now;
+            self.ticket = Some(breaker.admit(|| now)?);
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn enter_bulkhead(&mut self, admitted: Result<(), Rejection>) -> Result<(), Rejection> {
+        match admitted {
+            Ok(()) => {
+                self.holds_slot = true;
+                Ok(())
+            }
+            Err(refused) => Err(self.leave_before_body(refused)),
+        }
+    }
+
+    /// Refused further in: no evidence for the breaker, and a probe goes back.
+    #[cold]
+    fn leave_before_body(&mut self, refused: Rejection) -> Rejection {
+        self.settle(None);
+        // The queue gave up because the call's own time was over.
+        if self.now >= self.deadline { self.out_of_time() } else { refused }
+    }
+
+    #[cold]
+    fn out_of_time(&self) -> Rejection {
+        let kind = RejectionKind::TotalTimeout;
+        match &self.pipeline.timeout {
+            Some(timeout) => timeout.fired(kind),
+            None => Rejection::new(kind, self.pipeline.operation.name()),
+        }
+    }
+
+    /// After a refusal: whether another attempt may be admitted later.
+    #[cold]
+    pub fn refused(&mut self, rejection: &Rejection) -> Next {
+        self.ending = if rejection.is_timeout() { Ending::TimedOut } else { Ending::Rejected };
+        match rejection.kind() {
+            RejectionKind::BulkheadFull => {
+                self.repeat(Class::Transient { retry_after: rejection.retry_after() })
+            }
+            _ => Next::Fail,
+        }
+    }
+
+    // The attempt ----------------------------------------------------------------------------------------
+
+    /// Runs the body of a synchronous function. It is a `FnOnce`, so that the body may give out what it
+    /// captured.
+    #[inline]
+    pub fn attempt_sync<R>(&mut self, body: impl FnOnce() -> R) -> R {
+        let _scope = self.enter_body();
+        let outcome = body();
+        self.in_body = false;
+        outcome
+    }
+
+    /// Runs the body of an asynchronous function within its time.
+    #[inline]
+    pub fn attempt<'c, F: Future>(&'c mut self, body: F) -> Attempt<'c, 'p, F> {
+        self.asynchronous = true;
+        Attempt::new(self, body)
+    }
+
+    /// Runs the body of an asynchronous function that has no limit of time of its own.
+    #[inline]
+    pub fn attempt_untimed<'c, F: Future>(&'c mut self, body: F) -> UntimedAttempt<'c, 'p, F> {
+        self.asynchronous = true;
+        UntimedAttempt::new(self, body)
+    }
+
+    #[inline]
+    pub(super) fn enter_body(&mut self) -> Entered {
+        self.in_body = true;
+        // The scope around the call is that of whoever polls it.
+        let mut scope = Scope::current();
+        if self.deadline != Instant::NEVER {
+            scope = scope.with_deadline(self.deadline, &self.pipeline.clock);
+        }
+        if self.pipeline.retry.is_some() {
+            scope = scope.with_attempt(self.progress.retries + 1);
+        }
+        scope.enter()
+    }
+
+    #[inline]
+    pub(super) fn left_body(&mut self) {
+        self.in_body = false;
+    }
+
+    pub(super) fn pipeline(&self) -> &'p Pipeline {
+        self.pipeline
+    }
+
+    /// What the attempt runs into first, if anything.
+    #[inline]
+    pub(super) fn limit(&self) -> Option<Limit> {
+        self.pipeline.timeout.as_ref().map(|timeout| timeout.limit(self.attempt_started, self.deadline))
+    }
+
+    // What comes of it -----------------------------------------------------------------------------------
+
+    /// Takes note of how an attempt ended: the second reading of the clock.
+    #[inline]
+    pub fn finish(&mut self, verdict: Verdict) -> Next {
+        self.now = self.pipeline.clock.now();
+        self.settle(Some(verdict));
+        match verdict {
+            Verdict::Success if self.progress.retries == 0 => {
+                self.ending = Ending::Succeeded;
+                Next::Return
+            }
+            verdict => self.finish_slowly(verdict),
+        }
+    }
+
+    #[cold]
+    fn finish_slowly(&mut self, verdict: Verdict) -> Next {
+        match verdict {
+            Verdict::Success => {
+                self.ending = Ending::Succeeded;
+                if let Some(retry) = &self.pipeline.retry {
+                    retry.recovered();
+                }
+                Next::Return
+            }
+            Verdict::Failure(Class::Ignored) => {
+                self.ending = Ending::Ignored;
+                Next::Return
+            }
+            Verdict::Failure(class) => {
+                self.ending = Ending::Failed;
+                self.repeat(class)
+            }
+        }
+    }
+
+    /// Takes note of an attempt that was cut off. It may have had its effect (T33).
+    #[cold]
+    pub fn timed_out(&mut self, rejection: &Rejection) -> Next {
+        self.now = self.pipeline.clock.now();
+        let class = Class::Uncertain { retry_after: None };
+        match rejection.kind() {
+            RejectionKind::AttemptTimeout => {
+                self.settle(Some(Verdict::Failure(class)));
+                self.ending = Ending::TimedOut;
+                self.repeat(class)
+            }
+            RejectionKind::TotalTimeout => {
+                self.settle(Some(Verdict::Failure(class)));
+                self.ending = Ending::TimedOut;
+                Next::Fail
+            }
+            _ => {
+                self.settle(None);
+                self.ending = Ending::Rejected;
+                Next::Fail
+            }
+        }
+    }
+
+    /// Gives back what the attempt held and tells the breaker what it was worth.
+    #[inline]
+    fn settle(&mut self, verdict: Option<Verdict>) {
+        if self.holds_slot {
+            self.holds_slot = false;
+            if let Some(bulkhead) = &self.pipeline.bulkhead {
+                bulkhead.release();
+            }
+        }
+        if let (Some(ticket), Some(breaker)) = (self.ticket.take(), &self.pipeline.circuit_breaker) {
+            let now = self.now;
+            breaker.settle(ticket, verdict, self.attempt_started, || now);
+        }
+    }
+
+    fn repeat(&mut self, class: Class) -> Next {
+        let Some(retry) = &self.pipeline.retry else { return Next::Fail };
+        let breaker = self.pipeline.circuit_breaker.as_deref();
+        let situation = Situation {
+            started: self.started,
+            now: self.now,
+            deadline: self.deadline,
+            idempotent: self.pipeline.idempotent,
+            inside_retry: self.inside_retry,
+            // With the circuit open, the error in hand says more than the refusal that would follow it.
+            refused: &|at| breaker.is_some_and(|breaker| breaker.would_refuse(at)),
+        };
+        let Ok(span) = retry.next(&mut self.progress, class, &situation) else { return Next::Fail };
+        let pause = if self.asynchronous { Delay::timer_in } else { Delay::blocking_in };
+        match pause(&self.pipeline.clock, span) {
+            Ok(delay) => {
+                // Not ended after all: dropped from here on, it is cancelled.
+                self.ending = Ending::Cancelled;
+                Next::Retry(delay)
+            }
+            Err(_) => {
+                retry.stopped(Stop::NoTimer);
+                Next::Fail
+            }
+        }
+    }
+
+    // Fallback -------------------------------------------------------------------------------------------
+
+    /// A fallback level is about to be asked.
+    #[cold]
+    pub fn enter_level(&mut self, level: Level) {
+        if let Some(fallback) = &self.pipeline.fallback {
+            fallback.asked(level);
+        }
+    }
+
+    /// It has answered.
+    #[cold]
+    pub fn level_served(&mut self, level: Level) {
+        self.ending = Ending::FellBack;
+        if let Some(fallback) = &self.pipeline.fallback {
+            fallback.served(level);
+        }
+    }
+
+    /// It had no answer.
+    #[cold]
+    pub fn level_failed(&mut self, level: Level) {
+        let is_last = self.pipeline.levels.last().is_none_or(|last| *last == level);
+        if is_last {
+            self.all_failed();
+        }
+    }
+
+    /// Dropped while it holds something: a panic in the body, or a cancellation.
+    #[cold]
+    fn abandon(&mut self) {
+        self.now = self.pipeline.clock.now();
+        if self.in_body {
+            self.ending = Ending::Panicked;
+            self.settle(Some(Verdict::Failure(Class::TRANSIENT)));
+        } else {
+            self.settle(None);
+        }
+    }
+}
+
+impl Levels for Call<'_> {
+    fn asked(&mut self, level: Level) {
+        self.enter_level(level);
+    }
+
+    fn served(&mut self, level: Level) {
+        self.level_served(level);
+    }
+
+    fn all_failed(&mut self) {
+        if let Some(fallback) = &self.pipeline.fallback {
+            fallback.all_failed();
+        }
+    }
+}
+
+impl Drop for Call<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        if self.in_body || self.holds_slot || self.ticket.is_some() {
+            self.abandon();
+        }
+        if matches!(self.ending, Ending::Cancelled | Ending::FellBack) {
+            self.now = self.pipeline.clock.now();
+            // Outside of the body: in a predicate, an expression for the priority, or a fallback.
+            if self.ending == Ending::Cancelled && std::thread::panicking() {
+                self.ending = Ending::Panicked;
+            }
+        }
+        let nanos = self.now.nanos_since(self.started);
+        self.pipeline.operation.ended(self.ending, nanos);
+    }
+}

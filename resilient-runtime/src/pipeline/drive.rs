@@ -1,0 +1,162 @@
+//! The loop around the attempts, for pipelines that are called by hand. The attribute writes the same loop
+//! around the body in place.
+
+use super::{Call, Next, Pipeline};
+use crate::fallback::{AllFailed, Chain, into_failure};
+use crate::outcome::{Failure, Outcome, Reject, Verdict};
+use crate::priority::Priority;
+use crate::rejection::Rejection;
+
+/// A call that did not succeed.
+enum Missed<R> {
+    Rejected(Rejection),
+    Failed(R),
+}
+
+impl<R: Reject> Missed<R> {
+    fn surface(self) -> R {
+        match self {
+            Self::Rejected(rejection) => R::from_rejection(rejection),
+            Self::Failed(outcome) => outcome,
+        }
+    }
+}
+
+impl<R: Outcome> Missed<R> {
+    fn into_failure(self) -> Failure<R::Error> {
+        match self {
+            Self::Rejected(rejection) => Failure::Rejected(rejection),
+            Self::Failed(outcome) => into_failure(outcome),
+        }
+    }
+}
+
+impl Pipeline {
+    /// Runs `work` through the stages; every failure is transient. Blocks in queues and between attempts.
+    ///
+    /// A synchronous body cannot be cut off: a timeout ends the waiting and the retries, not the body.
+    pub fn call<R: Reject>(&self, work: impl FnMut() -> R) -> R {
+        self.call_judged(Priority::Normal, work, Verdict::of)
+    }
+
+    /// Like [`call`](Self::call), with a priority and a judge of your own, such as [`Verdict::by_class`].
+    pub fn call_judged<R: Reject>(
+        &self,
+        priority: Priority,
+        mut work: impl FnMut() -> R,
+        judge: impl Fn(&R) -> Verdict,
+    ) -> R {
+        let mut call = self.begin(priority);
+        drive(&mut call, &mut work, &judge).unwrap_or_else(Missed::surface)
+    }
+
+    /// Runs `work` through the stages, and the levels of `chain` if it failed. The chain is built only then.
+    pub fn call_or<'a, R: AllFailed>(
+        &self,
+        mut work: impl FnMut() -> R,
+        chain: impl FnOnce() -> Chain<'a, R>,
+    ) -> R {
+        let mut call = self.begin(Priority::Normal);
+        match drive(&mut call, &mut work, &Verdict::of) {
+            Ok(outcome) => outcome,
+            Err(missed) => chain().answer(&mut call, missed.into_failure()),
+        }
+    }
+
+    /// Runs `work` through the stages; every failure is transient.
+    ///
+    /// # Cancel safety
+    /// Dropping the future, at whichever point, drops the work and gives back every permit; the circuit
+    /// breaker takes it neither for a success nor for a failure.
+    pub async fn call_async<R: Reject>(&self, work: impl AsyncFnMut() -> R) -> R {
+        self.call_judged_async(Priority::Normal, work, Verdict::of).await
+    }
+
+    /// Like [`call_async`](Self::call_async), with a priority and a judge of your own.
+    ///
+    /// # Cancel safety
+    /// As of [`call_async`](Self::call_async).
+    pub async fn call_judged_async<R: Reject>(
+        &self,
+        priority: Priority,
+        mut work: impl AsyncFnMut() -> R,
+        judge: impl Fn(&R) -> Verdict,
+    ) -> R {
+        let mut call = self.begin(priority);
+        drive_async(&mut call, &mut work, &judge).await.unwrap_or_else(Missed::surface)
+    }
+
+    /// Runs `work` through the stages, and the levels of `chain` if it failed. The chain is built only then.
+    ///
+    /// # Cancel safety
+    /// As of [`call_async`](Self::call_async).
+    pub async fn call_or_async<'a, R: AllFailed>(
+        &self,
+        mut work: impl AsyncFnMut() -> R,
+        chain: impl FnOnce() -> Chain<'a, R>,
+    ) -> R {
+        let mut call = self.begin(Priority::Normal);
+        match drive_async(&mut call, &mut work, &Verdict::of).await {
+            Ok(outcome) => outcome,
+            Err(missed) => chain().answer(&mut call, missed.into_failure()),
+        }
+    }
+
+    fn begin(&self, priority: Priority) -> Call<'_> {
+        let mut call = Call::begin(self);
+        call.set_priority(priority);
+        call
+    }
+}
+
+fn drive<R>(
+    call: &mut Call<'_>,
+    work: &mut impl FnMut() -> R,
+    judge: &impl Fn(&R) -> Verdict,
+) -> Result<R, Missed<R>> {
+    loop {
+        let delay = match call.admit_blocking() {
+            Ok(()) => {
+                let outcome = call.attempt_sync(&mut *work);
+                match call.finish(judge(&outcome)) {
+                    Next::Return => return Ok(outcome),
+                    Next::Fail => return Err(Missed::Failed(outcome)),
+                    Next::Retry(delay) => delay,
+                }
+            }
+            Err(rejection) => match call.refused(&rejection) {
+                Next::Retry(delay) => delay,
+                Next::Return | Next::Fail => return Err(Missed::Rejected(rejection)),
+            },
+        };
+        delay.block();
+    }
+}
+
+async fn drive_async<R>(
+    call: &mut Call<'_>,
+    work: &mut impl AsyncFnMut() -> R,
+    judge: &impl Fn(&R) -> Verdict,
+) -> Result<R, Missed<R>> {
+    loop {
+        // Nothing of the attempt may live on into the pause: it would be part of the future.
+        let delay = match call.admit_async().await {
+            Ok(()) => match call.attempt(work()).await {
+                Ok(outcome) => match call.finish(judge(&outcome)) {
+                    Next::Return => return Ok(outcome),
+                    Next::Fail => return Err(Missed::Failed(outcome)),
+                    Next::Retry(delay) => delay,
+                },
+                Err(rejection) => match call.timed_out(&rejection) {
+                    Next::Retry(delay) => delay,
+                    Next::Return | Next::Fail => return Err(Missed::Rejected(rejection)),
+                },
+            },
+            Err(rejection) => match call.refused(&rejection) {
+                Next::Retry(delay) => delay,
+                Next::Return | Next::Fail => return Err(Missed::Rejected(rejection)),
+            },
+        };
+        delay.await;
+    }
+}

@@ -1,0 +1,83 @@
+//! One engine behind every face: the stages of a call in their fixed order.
+//!
+//! | # | stage | |
+//! |---|---|---|
+//! | 1 | observe | one record for each logical call |
+//! | 2 | fallback | once, after everything below gave up |
+//! | 3 | total timeout | a deadline; nested calls inherit it |
+//! | 4 | retry + budget | each attempt passes everything below |
+//! | 5 | circuit breaker | the result goes to the epoch that admitted it |
+//! | 6 | bulkhead | free while a retry waits |
+//! | 7 | attempt timeout | counts the work only, not the queue |
+//! | 8 | the body | |
+//!
+//! Only the stages that were asked for exist. Another order is had by nesting pipelines, components or
+//! annotated functions.
+//!
+//! The attribute expands to the same [`Call`] that [`Pipeline::call`] drives, so both do the same thing.
+
+mod attempt;
+mod builder;
+mod call;
+mod drive;
+mod explain;
+
+use std::sync::Arc;
+
+pub(crate) use attempt::scoped;
+pub use attempt::{Attempt, UntimedAttempt};
+pub use builder::{IntoComponent, PipelineBuilder};
+pub use call::{Call, Next};
+pub use explain::{Explanation, StageExplanation};
+
+use crate::bulkhead::Bulkhead;
+use crate::circuit_breaker::CircuitBreaker;
+use crate::clock::Clock;
+use crate::fallback::{Fallback, Level};
+use crate::observe::{Operation, OperationStats};
+use crate::registry::registry;
+use crate::retry::Retry;
+use crate::timeout::Timeout;
+
+/// The stages around one operation, each a component that other pipelines may share.
+///
+/// ```
+/// use resilient::{Pipeline, Rejection};
+///
+/// let pipeline = Pipeline::builder("checkout").circuit_breaker("payment").retry("payment").build();
+/// let receipt: Result<u32, Rejection> = pipeline.call(|| Ok(42));
+/// assert_eq!(receipt.unwrap(), 42);
+/// assert_eq!(pipeline.stats().succeeded, 1);
+/// ```
+#[derive(Debug)]
+pub struct Pipeline {
+    pub(crate) operation: Arc<Operation>,
+    pub(crate) clock: Clock,
+    pub(crate) retry: Option<Arc<Retry>>,
+    pub(crate) circuit_breaker: Option<Arc<CircuitBreaker>>,
+    pub(crate) bulkhead: Option<Arc<Bulkhead>>,
+    pub(crate) timeout: Option<Arc<Timeout>>,
+    pub(crate) fallback: Option<Arc<Fallback>>,
+    pub(crate) levels: &'static [Level],
+    pub(crate) idempotent: bool,
+}
+
+impl Pipeline {
+    /// Starts a pipeline for the operation `name`, with components of the process's registry.
+    pub fn builder(name: &str) -> PipelineBuilder {
+        PipelineBuilder::new(name, registry())
+    }
+
+    /// The operation's name.
+    pub fn name(&self) -> &str {
+        self.operation.name()
+    }
+
+    /// The golden numbers of the operation.
+    pub fn stats(&self) -> OperationStats {
+        self.operation.stats()
+    }
+}
+
+#[cfg(all(test, not(resilient_loom)))]
+mod tests;

@@ -1,0 +1,446 @@
+//! What the stages do to each other.
+
+use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::circuit_breaker::State;
+use crate::clock::ManualClock;
+use crate::fallback::{Chain, Level};
+use crate::pipeline::Pipeline;
+use crate::{
+    Class, Classify, Component, FallbackFailed, Priority, Ratio, Registry, Rejection, RejectionKind, Verdict,
+    bulkhead, circuit_breaker, retry, timeout,
+};
+
+const MS: fn(u64) -> Duration = Duration::from_millis;
+
+#[derive(Debug, thiserror::Error)]
+enum Error {
+    #[error("down")]
+    Down,
+    #[error("your mistake")]
+    Mistake,
+    #[error(transparent)]
+    Rejected(#[from] Rejection),
+    #[error(transparent)]
+    AllFailed(#[from] FallbackFailed),
+}
+
+impl Classify for Error {
+    fn classify(&self) -> Class {
+        match self {
+            Self::Mistake => Class::Ignored,
+            Self::Rejected(rejection) => rejection.classify(),
+            Self::Down | Self::AllFailed(_) => Class::TRANSIENT,
+        }
+    }
+}
+
+type Outcome = Result<u32, Error>;
+
+struct Fixture {
+    time: ManualClock,
+    registry: Registry,
+}
+
+impl Fixture {
+    fn new() -> Self {
+        let time = ManualClock::new();
+        Self { registry: Registry::with_seed(time.clock(), 7), time }
+    }
+
+    /// All stages, all named `x`: two consecutive failures open the circuit.
+    fn all(&self) -> Pipeline {
+        let breaker = circuit_breaker::Config::default().failure_threshold(2u32).open_for(MS(1000));
+        self.registry.circuit_breaker("x").reconfigure(breaker).unwrap();
+        let retry = retry::Config::default().base(MS(10)).jitter(Ratio::ZERO).max(3u32);
+        self.registry.retry("x").reconfigure(retry).unwrap();
+        self.registry.bulkhead("x").reconfigure(bulkhead::Config::default().max_concurrent(1u32)).unwrap();
+        let timeout = timeout::Config::default().total(MS(500)).attempt(MS(100));
+        self.registry.timeout("x").reconfigure(timeout).unwrap();
+        self.registry
+            .pipeline("op")
+            .circuit_breaker("x")
+            .retry("x")
+            .bulkhead("x")
+            .timeout("x")
+            .fallback("x")
+            .build()
+    }
+
+    fn nothing_is_held(&self) {
+        assert_eq!(self.registry.bulkhead("x").stats().in_use, 0, "a bulkhead permit is held");
+        assert_eq!(self.time.timers(), 0, "a timer is left");
+    }
+}
+
+#[test]
+fn success_passes_all_stages_and_is_counted_once() {
+    let fixture = Fixture::new();
+    let pipeline = fixture.all();
+    assert_eq!(pipeline.call(|| Outcome::Ok(1)).unwrap(), 1);
+    let stats = pipeline.stats();
+    assert_eq!((stats.calls, stats.succeeded, stats.in_flight), (1, 1, 0));
+    assert_eq!(fixture.registry.circuit_breaker("x").stats().window.calls, 1);
+    fixture.nothing_is_held();
+}
+
+#[test]
+fn each_attempt_counts_for_the_breaker() {
+    // T35
+    let fixture = Fixture::new();
+    let pipeline = fixture.registry.pipeline("op").retry("r").circuit_breaker("b").build();
+    let three = retry::Config::default().max(2u32).base(Duration::ZERO);
+    fixture.registry.retry("r").reconfigure(three).unwrap();
+    assert!(pipeline.call(|| Outcome::Err(Error::Down)).is_err());
+    let window = fixture.registry.circuit_breaker("b").stats().window;
+    assert_eq!((window.calls, window.failed), (3, 3));
+}
+
+#[test]
+fn an_open_circuit_does_not_burn_attempts() {
+    // T34
+    let fixture = Fixture::new();
+    let pipeline = fixture.all();
+    let calls = Cell::new(0);
+    let failing = || {
+        calls.set(calls.get() + 1);
+        Outcome::Err(Error::Down)
+    };
+    let error = pipeline.call(failing).unwrap_err();
+    assert!(matches!(error, Error::Down), "the last real error, not the refusal that would follow: {error}");
+    assert_eq!(calls.get(), 2, "the second failure opened the circuit");
+    let refused = pipeline.call(failing).unwrap_err();
+    let Error::Rejected(rejection) = refused else { panic!("{refused}") };
+    assert_eq!(rejection.kind(), RejectionKind::CircuitOpen);
+    assert!(rejection.reason().is_some() && rejection.retry_after().is_some());
+    assert_eq!(calls.get(), 2);
+    assert_eq!(fixture.registry.retry("x").stats().circuit_open, 1);
+}
+
+#[test]
+fn a_full_bulkhead_is_no_evidence_against_a_healthy_backend() {
+    // T21: capacity 1, and ten callers that find it taken
+    let fixture = Fixture::new();
+    let pipeline = fixture.all();
+    let bulkhead = fixture.registry.bulkhead("x");
+    let held = bulkhead.try_acquire().unwrap();
+    for _ in 0..10 {
+        let error = pipeline.call(|| -> Outcome { unreachable!("no permit") }).unwrap_err();
+        assert!(matches!(error, Error::Rejected(ref r) if r.kind() == RejectionKind::BulkheadFull), "{error}");
+    }
+    drop(held);
+    let breaker = fixture.registry.circuit_breaker("x");
+    assert_eq!(breaker.state(), State::Closed);
+    assert_eq!(breaker.stats().window.calls, 0);
+    fixture.nothing_is_held();
+}
+
+#[test]
+fn a_refused_probe_goes_back() {
+    let fixture = Fixture::new();
+    let pipeline = fixture.all();
+    assert!(pipeline.call(|| Outcome::Err(Error::Down)).is_err());
+    fixture.time.advance(MS(2000));
+    let bulkhead = fixture.registry.bulkhead("x");
+    let held = bulkhead.try_acquire().unwrap();
+    assert!(pipeline.call(|| Outcome::Ok(1)).is_err());
+    drop(held);
+    fixture.time.advance(MS(2000));
+    for _ in 0..3 {
+        assert!(pipeline.call(|| Outcome::Ok(1)).is_ok(), "every probe is there");
+    }
+    assert_eq!(fixture.registry.circuit_breaker("x").state(), State::Closed);
+}
+
+#[test]
+fn the_slot_is_free_during_the_backoff() {
+    // T53
+    let fixture = Fixture::new();
+    let pipeline = fixture.all();
+    let bulkhead = fixture.registry.bulkhead("x");
+    let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+    let mut call = std::pin::pin!(pipeline.call_async(async || Outcome::Err(Error::Down)));
+    assert!(call.as_mut().poll(&mut cx).is_pending(), "in the pause");
+    assert_eq!(bulkhead.stats().in_use, 0);
+}
+
+#[test]
+fn an_ignored_error_is_returned_as_it_is() {
+    let fixture = Fixture::new();
+    let pipeline = fixture.all();
+    let mut calls = 0;
+    let work = || {
+        calls += 1;
+        Outcome::Err(Error::Mistake)
+    };
+    let error = pipeline.call_judged(Priority::Normal, work, Verdict::by_class).unwrap_err();
+    assert!(matches!(error, Error::Mistake));
+    assert_eq!(calls, 1);
+    assert_eq!(pipeline.stats().ignored, 1);
+    assert_eq!(fixture.registry.circuit_breaker("x").stats().window.calls, 0);
+}
+
+#[test]
+fn an_attempt_that_timed_out_is_repeated_only_where_that_is_harmless() {
+    // T33
+    for (idempotent, attempts) in [(false, 1), (true, 2)] {
+        let fixture = Fixture::new();
+        fixture.all();
+        let builder = fixture.registry.pipeline("op").retry("x").timeout("x");
+        let pipeline = if idempotent { builder.idempotent() } else { builder }.build();
+        let calls = Cell::new(0);
+        let call = pipeline.call_async(async || -> Outcome {
+            calls.set(calls.get() + 1);
+            if calls.get() == 1 { std::future::pending().await } else { Ok(1) }
+        });
+        let outcome = run(&fixture.time, call);
+        assert_eq!(calls.get(), attempts);
+        assert_eq!(outcome.is_ok(), idempotent, "{outcome:?}");
+        fixture.nothing_is_held();
+    }
+}
+
+#[test]
+fn the_total_time_ends_everything() {
+    // T66
+    let fixture = Fixture::new();
+    fixture.all();
+    fixture.registry.timeout("x").reconfigure(timeout::Config::default().total(MS(25))).unwrap();
+    let pipeline = fixture.registry.pipeline("op").retry("x").timeout("x").idempotent().build();
+    let start = fixture.time.clock().now();
+    let calls = Cell::new(0);
+    let call = pipeline.call_async(async || {
+        calls.set(calls.get() + 1);
+        Outcome::Err(Error::Down)
+    });
+    assert!(matches!(run(&fixture.time, call), Err(Error::Down)), "the last real error");
+    assert_eq!(calls.get(), 2, "the pause of 20 ms after the second attempt would end at 30 ms");
+    assert!(fixture.time.clock().now().since(start) < MS(25));
+}
+
+#[test]
+fn a_call_with_no_time_left_is_refused_before_it_begins() {
+    let fixture = Fixture::new();
+    let pipeline = fixture.all();
+    let clock = fixture.time.clock();
+    let passed = clock.now();
+    let _scope = crate::scope::Scope::current().with_deadline(passed, &clock).enter();
+    let error = pipeline.call(|| -> Outcome { unreachable!("no time") }).unwrap_err();
+    assert!(matches!(error, Error::Rejected(ref r) if r.kind() == RejectionKind::TotalTimeout), "{error}");
+    assert_eq!(pipeline.stats().timed_out, 1);
+}
+
+#[test]
+fn a_panic_is_a_failure_and_travels_on() {
+    // T55, T147
+    let fixture = Fixture::new();
+    let pipeline = fixture.all();
+    for _ in 0..2 {
+        let panicked = catch_unwind(AssertUnwindSafe(|| pipeline.call(|| -> Outcome { panic!("body") })));
+        assert!(panicked.is_err());
+    }
+    fixture.nothing_is_held();
+    assert_eq!(fixture.registry.circuit_breaker("x").state(), State::Open);
+    let stats = pipeline.stats();
+    assert_eq!((stats.calls, stats.panicked, stats.in_flight), (2, 2, 0));
+}
+
+#[test]
+fn a_judge_that_panics_loses_nothing() {
+    // T147
+    let fixture = Fixture::new();
+    let pipeline = fixture.all();
+    let judge = |_: &Outcome| -> Verdict { panic!("judge") };
+    let panicked = catch_unwind(AssertUnwindSafe(|| {
+        pipeline.call_judged(Priority::Normal, || Outcome::Ok(1), judge)
+    }));
+    assert!(panicked.is_err());
+    fixture.nothing_is_held();
+    assert_eq!(pipeline.stats().panicked, 1);
+    assert_eq!(fixture.registry.circuit_breaker("x").stats().window.calls, 0);
+}
+
+#[test]
+fn a_fallback_answers_and_the_call_has_one_outcome() {
+    let fixture = Fixture::new();
+    let pipeline = fixture.all();
+    let chain = || Chain::of(Level::Replica, |_| Err(Error::Down)).or(Level::Default, |_| Outcome::Ok(9));
+    assert_eq!(pipeline.call_or(|| Outcome::Err(Error::Down), chain).unwrap(), 9);
+    let stats = pipeline.stats();
+    assert_eq!((stats.calls, stats.fell_back, stats.failed), (1, 1, 0));
+    let levels = fixture.registry.fallback("x").stats().levels;
+    assert_eq!((levels[&Level::Replica].asked, levels[&Level::Default].served), (1, 1));
+}
+
+#[test]
+fn a_fallback_that_panics_leaves_no_call_without_an_outcome() {
+    let fixture = Fixture::new();
+    let pipeline = fixture.all();
+    let chain = || Chain::of(Level::Default, |_| -> Outcome { panic!("fallback") });
+    let panicked = catch_unwind(AssertUnwindSafe(|| pipeline.call_or(|| Outcome::Err(Error::Down), chain)));
+    assert!(panicked.is_err());
+    let stats = pipeline.stats();
+    assert_eq!((stats.calls, stats.in_flight), (1, 0));
+    fixture.nothing_is_held();
+}
+
+/// Polls, moving the clock to each next timer, until the future is ready.
+fn run<T>(time: &ManualClock, future: impl Future<Output = T>) -> T {
+    let mut future = std::pin::pin!(future);
+    let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+    for _ in 0..10_000 {
+        if let std::task::Poll::Ready(output) = future.as_mut().poll(&mut cx) {
+            return output;
+        }
+        time.advance(MS(1));
+    }
+    panic!("still pending after ten seconds")
+}
+
+/// Pending `times` times, then ready.
+async fn pending(times: u32) {
+    let mut left = times;
+    std::future::poll_fn(|cx| {
+        if left == 0 {
+            return std::task::Poll::Ready(());
+        }
+        left -= 1;
+        cx.waker().wake_by_ref();
+        std::task::Poll::Pending
+    })
+    .await;
+}
+
+#[test]
+fn dropped_after_any_number_of_polls_a_call_holds_nothing() {
+    // T146, T68: for the whole, with an attempt that fails, a pause, and an attempt that succeeds
+    for polls in 0..40 {
+        let fixture = Fixture::new();
+        let pipeline = fixture.all();
+        let attempts = Cell::new(0);
+        let mut call = Box::pin(pipeline.call_async(async || {
+            attempts.set(attempts.get() + 1);
+            pending(5).await;
+            if attempts.get() == 1 { Outcome::Err(Error::Down) } else { Ok(1) }
+        }));
+        let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+        let mut ready = false;
+        for _ in 0..polls {
+            if call.as_mut().poll(&mut cx).is_ready() {
+                ready = true;
+                break;
+            }
+            fixture.time.advance(MS(1));
+        }
+        drop(call);
+        fixture.nothing_is_held();
+        let stats = pipeline.stats();
+        let cancelled = u64::from(polls > 0 && !ready);
+        assert_eq!((stats.cancelled, stats.in_flight), (cancelled, 0), "after {polls} polls");
+        assert_eq!(stats.panicked + stats.failed + stats.timed_out, 0, "after {polls} polls");
+        let window = fixture.registry.circuit_breaker("x").stats().window;
+        assert!(window.failed <= 1, "a cancellation is no failure");
+        assert_eq!(fixture.registry.circuit_breaker("x").state(), State::Closed);
+    }
+}
+
+#[test]
+fn dropped_in_half_open_a_probe_goes_back() {
+    // T4
+    for polls in 1..8 {
+        let fixture = Fixture::new();
+        let pipeline = fixture.all();
+        assert!(pipeline.call(|| Outcome::Err(Error::Down)).is_err());
+        fixture.time.advance(MS(2000));
+        for _ in 0..10 {
+            let mut probe = Box::pin(pipeline.call_async(async || {
+                pending(100).await;
+                Outcome::Ok(1)
+            }));
+            let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+            for _ in 0..polls {
+                assert!(probe.as_mut().poll(&mut cx).is_pending(), "admitted");
+            }
+        }
+        assert_eq!(fixture.registry.circuit_breaker("x").state(), State::HalfOpen);
+        fixture.nothing_is_held();
+        for _ in 0..3 {
+            assert!(pipeline.call(|| Outcome::Ok(1)).is_ok());
+        }
+    }
+}
+
+#[test]
+fn dropped_in_the_queue_a_call_leaves_it() {
+    // T146
+    let fixture = Fixture::new();
+    let pipeline = fixture.all();
+    let bulkhead = fixture.registry.bulkhead("x");
+    let queued = bulkhead::Config::default().max_concurrent(1u32).max_queue(4u32).max_wait(MS(50));
+    bulkhead.reconfigure(queued).unwrap();
+    let held = bulkhead.try_acquire().unwrap();
+    let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+    let mut call = Box::pin(pipeline.call_async(async || Outcome::Ok(1)));
+    assert!(call.as_mut().poll(&mut cx).is_pending());
+    assert_eq!(bulkhead.stats().queued, 1);
+    drop(call);
+    assert_eq!(bulkhead.stats().queued, 0);
+    drop(held);
+    fixture.nothing_is_held();
+    assert_eq!(pipeline.stats().cancelled, 1);
+}
+
+#[test]
+fn calls_are_the_sum_of_their_endings_whatever_happens() {
+    // T130
+    let fixture = Fixture::new();
+    let pipeline = fixture.all();
+    for number in 0..500u32 {
+        fixture.time.advance(MS(u64::from(number % 7) * 100));
+        let _ = catch_unwind(AssertUnwindSafe(|| {
+            pipeline.call_judged(
+                Priority::Normal,
+                || match number % 5 {
+                    0 => panic!("body"),
+                    1 => Err(Error::Down),
+                    2 => Err(Error::Mistake),
+                    _ => Ok(number),
+                },
+                Verdict::by_class,
+            )
+        }));
+        if number % 9 == 0 {
+            let mut call = Box::pin(pipeline.call_async(async || -> Outcome { std::future::pending().await }));
+            let _ = call.as_mut().poll(&mut std::task::Context::from_waker(std::task::Waker::noop()));
+        }
+    }
+    let s = pipeline.stats();
+    let endings = s.succeeded + s.failed + s.ignored + s.rejected + s.timed_out + s.fell_back + s.cancelled + s.panicked;
+    assert_eq!((s.calls, s.in_flight), (endings, 0), "{s:?}");
+    assert!(s.rejected > 0 && s.panicked > 0 && s.cancelled > 0 && s.ignored > 0 && s.succeeded > 0, "{s:?}");
+    fixture.nothing_is_held();
+}
+
+#[test]
+fn the_order_is_fixed_and_can_be_read() {
+    let fixture = Fixture::new();
+    let explanation = fixture.all().explain();
+    let kinds: Vec<_> = explanation.stages.iter().map(|stage| stage.kind.as_str()).collect();
+    assert_eq!(kinds, ["fallback", "timeout", "retry", "circuit_breaker", "bulkhead"]);
+    let text = explanation.to_string();
+    assert!(text.contains("max_concurrent = 1  (run-time)"), "{text}");
+    assert!(text.contains("factor = 2  (default)"), "{text}");
+    assert!(fixture.registry.explain("op").is_some());
+}
+
+#[test]
+fn a_pipeline_is_shared_by_threads() {
+    fn shared<T: Send + Sync>(_: &T) {}
+    let pipeline = Arc::new(Fixture::new().all());
+    shared(&pipeline);
+    fn sendable<T: Send>(_: &T) {}
+    sendable(&pipeline.call_async(async || Ok::<u32, Rejection>(1)));
+}

@@ -1,0 +1,54 @@
+//! A share between nothing and all.
+
+use std::fmt;
+
+use serde::Serialize;
+
+/// A share from 0 to 1, never NaN.
+///
+/// ```
+/// use resilient::Ratio;
+/// assert_eq!(Ratio::percent(50.0), Ratio::new(0.5));
+/// assert_eq!(Ratio::new(1.5), None);
+/// assert_eq!(Ratio::new(0.25).unwrap().to_string(), "25 %");
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, PartialOrd, Serialize)]
+#[serde(transparent)]
+pub struct Ratio(f64);
+
+impl Ratio {
+    /// Nothing.
+    pub const ZERO: Self = Self(0.0);
+    /// Half.
+    pub const HALF: Self = Self(0.5);
+    /// All.
+    pub const ONE: Self = Self(1.0);
+
+    /// The share, or `None` when it is not between 0 and 1.
+    pub fn new(share: f64) -> Option<Self> {
+        (0.0..=1.0).contains(&share).then_some(Self(share))
+    }
+
+    /// The share of `percent` hundredths, or `None` when it is not between 0 and 100.
+    pub fn percent(percent: f64) -> Option<Self> {
+        Self::new(percent / 100.0)
+    }
+
+    /// `part` of `whole`; zero when there is no whole.
+    pub(crate) fn of(part: u64, whole: u64) -> Self {
+        if whole == 0 { Self::ZERO } else { Self((part as f64 / whole as f64).min(1.0)) }
+    }
+
+    /// As a number from 0 to 1.
+    pub const fn get(self) -> f64 {
+        self.0
+    }
+}
+
+impl fmt::Display for Ratio {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // One decimal at most: `33.3 %`, `50 %`.
+        let percent = (self.0 * 1000.0).round() / 10.0;
+        write!(f, "{percent} %")
+    }
+}

@@ -1,0 +1,326 @@
+//! Named components of every kind: made at their first mention, shared by all who say the name.
+//!
+//! [`registry()`] is the process's. A test makes its own with [`Registry::new`] or
+//! [`Registry::with_clock`], so that tests that run side by side share nothing.
+//!
+//! ```
+//! use resilient::Component;
+//! let registry = resilient::Registry::new();
+//! let one = registry.circuit_breaker("payment");
+//! let same = registry.circuit_breaker("payment");
+//! assert!(std::sync::Arc::ptr_eq(&one, &same));
+//! assert_eq!(registry.stats().circuit_breaker.len(), 1);
+//! ```
+//!
+//! # Names
+//! A name is 1 to 128 bytes without control characters. The attribute checks that at compile time. At run
+//! time a name is never refused, so that nobody loses their protection over it: an empty one becomes
+//! `(empty)`, a longer one is cut and given a checksum. [`Registry::validate`] reports such names, and names
+//! that differ in case only. A registry holds at most 1024 names of a kind; all further ones share the
+//! component `__overflow__`.
+
+mod conflicts;
+mod name;
+mod shelf;
+mod stats;
+mod table;
+mod validate;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock};
+
+pub use stats::{ComponentStats, SiteStats, Stats, UnknownComponent};
+pub use validate::ValidationError;
+
+use crate::bulkhead::Bulkhead;
+use crate::circuit_breaker::CircuitBreaker;
+use crate::clock::Clock;
+use crate::component::{Core, Create, Environment, Kind};
+use crate::fallback::Fallback;
+use crate::observe::{Events, Happening, Operation, Subscription};
+use crate::pipeline::{Explanation, Pipeline};
+use crate::random::Random;
+use crate::retry::{Retry, RetryBudget};
+use crate::settings::{Layered, Setting, Settings};
+use crate::site::{self, Site};
+use crate::sync::Mutex;
+use crate::timeout::Timeout;
+use conflicts::Conflicts;
+use shelf::Shelf;
+
+/// A set of named components with one clock. Cheap to clone; clones are the same registry.
+#[derive(Clone, Debug)]
+pub struct Registry(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    environment: Environment,
+    /// Whether this is the process's registry, which annotated functions use where they name no other.
+    is_global: bool,
+    circuit_breakers: Shelf<CircuitBreaker>,
+    retries: Shelf<Retry>,
+    retry_budgets: Shelf<RetryBudget>,
+    bulkheads: Shelf<Bulkhead>,
+    timeouts: Shelf<Timeout>,
+    fallbacks: Shelf<Fallback>,
+    operations: Shelf<Operation>,
+    /// Pipelines built by hand, in words; those of sites are explained live.
+    explanations: Mutex<BTreeMap<String, Explanation>>,
+    /// The pipelines of sites that name this registry, by the address of the site.
+    pipelines: Mutex<BTreeMap<usize, Arc<Pipeline>>>,
+    conflicts: Mutex<Conflicts>,
+}
+
+static GLOBAL: OnceLock<Registry> = OnceLock::new();
+
+/// The process's registry.
+pub fn registry() -> &'static Registry {
+    GLOBAL.get_or_init(|| Registry::make(Clock::system(), None, true))
+}
+
+impl Default for Registry {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Registry {
+    /// A registry of its own on the system's clock.
+    pub fn new() -> Self {
+        Self::with_clock(Clock::system())
+    }
+
+    /// A registry of its own on `clock`.
+    pub fn with_clock(clock: Clock) -> Self {
+        Self::make(clock, None, false)
+    }
+
+    /// A registry of its own whose jitter can be repeated.
+    pub fn with_seed(clock: Clock, seed: u64) -> Self {
+        Self::make(clock, Some(seed), false)
+    }
+
+    /// Makes the process's registry one on `clock`, before anybody uses it. With [`Clock::tokio`] even
+    /// functions that name no registry follow `tokio::time::pause`.
+    ///
+    /// # Errors
+    /// When the process's registry is in use already.
+    pub fn install(clock: Clock) -> Result<(), AlreadyInstalled> {
+        GLOBAL.set(Self::make(clock, None, true)).map_err(|_| AlreadyInstalled)
+    }
+
+    fn make(clock: Clock, seed: Option<u64>, is_global: bool) -> Self {
+        let random = Arc::new(Random::new(seed));
+        Self(Arc::new(Inner {
+            environment: Environment { clock, events: Events::default(), random },
+            is_global,
+            circuit_breakers: Shelf::default(),
+            retries: Shelf::default(),
+            retry_budgets: Shelf::default(),
+            bulkheads: Shelf::default(),
+            timeouts: Shelf::default(),
+            fallbacks: Shelf::default(),
+            operations: Shelf::default(),
+            explanations: Mutex::default(),
+            pipelines: Mutex::default(),
+            conflicts: Mutex::default(),
+        }))
+    }
+
+    /// The clock of all its components.
+    pub fn clock(&self) -> &Clock {
+        &self.0.environment.clock
+    }
+
+    /// What happens from now on. See [`Subscription`] for its bound.
+    pub fn subscribe(&self) -> Subscription {
+        self.0.environment.events.subscribe()
+    }
+
+    /// A pipeline with components of this registry.
+    pub fn pipeline(&self, name: &str) -> crate::pipeline::PipelineBuilder {
+        Pipeline::builder(name).registry(self)
+    }
+
+    /// The circuit breaker of this name.
+    pub fn circuit_breaker(&self, name: &str) -> Arc<CircuitBreaker> {
+        self.component(&self.0.circuit_breakers, name, None)
+    }
+
+    /// The retry of this name.
+    pub fn retry(&self, name: &str) -> Arc<Retry> {
+        self.retry_with(name, None)
+    }
+
+    /// The retry budget of this name, which retries share that say `budget = "name"`.
+    pub fn retry_budget(&self, name: &str) -> Arc<RetryBudget> {
+        self.component(&self.0.retry_budgets, name, None)
+    }
+
+    /// The bulkhead of this name.
+    pub fn bulkhead(&self, name: &str) -> Arc<Bulkhead> {
+        self.component(&self.0.bulkheads, name, None)
+    }
+
+    /// The timeout of this name.
+    pub fn timeout(&self, name: &str) -> Arc<Timeout> {
+        self.component(&self.0.timeouts, name, None)
+    }
+
+    /// The fallback of this name.
+    pub fn fallback(&self, name: &str) -> Arc<Fallback> {
+        self.component(&self.0.fallbacks, name, None)
+    }
+
+    pub(crate) fn operation(&self, name: &str) -> Arc<Operation> {
+        let name = name::normal(name);
+        self.0.operations.get_or_make(&name, |name| Operation::new(name))
+    }
+
+    pub(crate) fn explain_as(&self, name: &str, explanation: Explanation) {
+        // Bounded by the number of operations.
+        self.0.explanations.lock().insert(name.to_owned(), explanation);
+    }
+
+    // Making components ----------------------------------------------------------------------------------
+
+    fn component<C: Create>(&self, shelf: &Shelf<C>, name: &str, by: Option<By>) -> Arc<C> {
+        self.component_from(shelf, name, by, C::create)
+    }
+
+    fn retry_with(&self, name: &str, by: Option<By>) -> Arc<Retry> {
+        self.component_from(&self.0.retries, name, by, |core| {
+            let shared = core.config().budget.clone();
+            Retry::with_budget(core, shared.map(|name| self.retry_budget(&name)))
+        })
+    }
+
+    /// Gets or makes a component. What attributes say about it is laid under what it is told at run time.
+    fn component_from<C: Create>(
+        &self,
+        shelf: &Shelf<C>,
+        name: &str,
+        by: Option<By>,
+        create: impl FnOnce(Core<C::Config>) -> C,
+    ) -> Arc<C> {
+        if let (Some(found), None) = (shelf.get(name), by) {
+            return found;
+        }
+        let name = name::normal(name);
+        let settings = self.settings_for(C::KIND, &name, by);
+        let mut made = false;
+        let component = shelf.get_or_make(&name, |name| {
+            made = true;
+            let (layered, refused) = Layered::new(settings);
+            let core = Core { name, environment: self.0.environment.clone(), settings: layered };
+            if let Err(refused) = refused.finish() {
+                self.report_refused(&core, C::KIND, &refused.to_string());
+            }
+            create(core)
+        });
+        if !made && !settings.is_empty() {
+            lay_beneath(&*component, settings);
+        }
+        component
+    }
+
+    fn report_refused<C: Settings>(&self, core: &Core<C>, kind: Kind, problem: &str) {
+        let name = &core.name;
+        tracing::warn!(target: "resilient::settings", %kind, %name, problem, "inline settings refused");
+        core.publish(kind, Happening::SettingsRefused { problem: problem.to_owned() });
+        self.0.conflicts.lock().refused(kind, name, problem);
+    }
+
+    /// The inline settings of a component: those of the first place in the order of the source that gives
+    /// any. In the process's registry all places are known before the first call.
+    fn settings_for(&self, kind: Kind, name: &Arc<str>, by: Option<By>) -> &'static [Setting] {
+        let mut places = by.filter(|by| !by.settings.is_empty()).map(|by| (by.settings, by.place()));
+        let mut conflicts = self.0.conflicts.lock();
+        if self.0.is_global {
+            for place in site::definitions(kind, name) {
+                conflicts.defined(kind, name, place);
+            }
+        }
+        if let Some(place) = places.take() {
+            conflicts.defined(kind, name, place);
+        }
+        let (settings, news) = conflicts.in_force(kind, name);
+        drop(conflicts);
+        for what in news {
+            if let Happening::SettingsConflict { ignored, in_force } = &what {
+                tracing::warn!(target: "resilient::settings", %kind, %name, ignored, in_force, "settings conflict");
+            }
+            let component = Arc::clone(name);
+            self.0.environment.events.publish(|| crate::observe::Event { kind, component, what });
+        }
+        settings
+    }
+
+    // Sites ----------------------------------------------------------------------------------------------
+
+    /// The pipeline of a site that names this registry.
+    pub(crate) fn site_pipeline(&self, site: &'static Site) -> Arc<Pipeline> {
+        let key = std::ptr::from_ref(site).addr();
+        if let Some(found) = self.0.pipelines.lock().get(&key) {
+            return Arc::clone(found);
+        }
+        // Not under the lock: making components may report. The first of two that race is kept.
+        let made = Arc::new(self.build_site(site));
+        Arc::clone(self.0.pipelines.lock().entry(key).or_insert(made))
+    }
+
+    pub(crate) fn build_site(&self, site: &'static Site) -> Pipeline {
+        let name = site.operation_name();
+        let stage = |kind| site.meta().stages.iter().find(|stage| stage.kind == kind);
+        let by = |kind| {
+            stage(kind).map(|stage| (stage.name.unwrap_or(&name), By { settings: stage.settings, site }))
+        };
+        Pipeline {
+            operation: self.operation(&name),
+            clock: self.clock().clone(),
+            retry: by(Kind::Retry).map(|(name, by)| self.retry_with(name, Some(by))),
+            circuit_breaker: by(Kind::CircuitBreaker)
+                .map(|(name, by)| self.component(&self.0.circuit_breakers, name, Some(by))),
+            bulkhead: by(Kind::Bulkhead).map(|(name, by)| self.component(&self.0.bulkheads, name, Some(by))),
+            timeout: by(Kind::Timeout).map(|(name, by)| self.component(&self.0.timeouts, name, Some(by))),
+            fallback: by(Kind::Fallback).map(|(name, by)| self.component(&self.0.fallbacks, name, Some(by))),
+            levels: site.meta().levels,
+            idempotent: site.meta().idempotent,
+        }
+    }
+
+    /// Whether annotated functions that name no registry use this one.
+    pub(crate) fn is_global(&self) -> bool {
+        self.0.is_global
+    }
+}
+
+/// The place in the source that asks for a component.
+#[derive(Clone, Copy)]
+struct By {
+    settings: &'static [Setting],
+    site: &'static Site,
+}
+
+impl By {
+    fn place(&self) -> site::Place {
+        self.site.place()
+    }
+}
+
+/// A component that was made by hand before the function that configures it was known.
+fn lay_beneath<C: Create>(component: &C, settings: &'static [Setting]) {
+    let layered = &component.core().settings;
+    let config = layered.beneath(settings);
+    if config != *layered.get() && component.reconfigure(config).is_ok() {
+        layered.credit_attribute(settings);
+    }
+}
+
+/// The process's registry is in use already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the process's registry is in use already; install the clock at the start of `main`")]
+pub struct AlreadyInstalled;
+
+#[cfg(all(test, not(resilient_loom)))]
+mod tests;

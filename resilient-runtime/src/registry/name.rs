@@ -1,0 +1,58 @@
+//! What may be the name of a component.
+
+use std::sync::Arc;
+
+/// The longest name, in bytes.
+const LONGEST: usize = 128;
+
+/// Whether `name` can be used as it is.
+pub(super) fn is_normal(name: &str) -> bool {
+    !name.trim().is_empty() && name.len() <= LONGEST && !name.contains(char::is_control)
+}
+
+/// `name` if it can be used as it is, else one that can, different for different names.
+pub(super) fn normal(name: &str) -> Arc<str> {
+    if is_normal(name) {
+        return name.into();
+    }
+    if name.trim().is_empty() {
+        return "(empty)".into();
+    }
+    let printable = |c: char| if c.is_control() { '\u{fffd}' } else { c };
+    let mut shown = String::new();
+    for c in name.chars().map(printable) {
+        // Room for `~` and 16 digits.
+        if shown.len() + c.len_utf8() > LONGEST - 17 {
+            break;
+        }
+        shown.push(c);
+    }
+    format!("{shown}~{:016x}", fnv1a(name)).into()
+}
+
+/// Whether `name` is what [`normal`] made of another.
+pub(super) fn is_changed(name: &str) -> bool {
+    let checksum = name.rsplit_once('~').map(|(_, sum)| sum);
+    name == "(empty)" || checksum.is_some_and(|sum| sum.len() == 16 && sum.bytes().all(|b| b.is_ascii_hexdigit()))
+}
+
+/// The 64-bit FNV-1a hash (Fowler, Noll, Vo): stable between runs, so that a name stays the same.
+fn fnv1a(text: &str) -> u64 {
+    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bad_name_becomes_a_good_one_and_stays_distinct() {
+        assert_eq!(&*normal("payment"), "payment");
+        assert_eq!(&*normal(" \t"), "(empty)");
+        let (a, b) = (normal(&"x".repeat(10_000)), normal(&"x".repeat(10_001)));
+        assert_ne!(a, b);
+        for name in [a, b, normal("line\nbreak"), normal(&"\u{1f600}".repeat(100))] {
+            assert!(is_normal(&name), "{name}");
+        }
+    }
+}

@@ -1,0 +1,241 @@
+//! Everything a registry has counted, in one snapshot.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::Serialize;
+
+use super::Registry;
+use super::shelf::Shelf;
+use crate::component::{Component, Kind};
+use crate::nearest::ranked;
+use crate::observe::OperationStats;
+use crate::pipeline::Explanation;
+use crate::site::{self, Site};
+use crate::{bulkhead, circuit_breaker, fallback, retry, timeout};
+
+/// A snapshot of a registry; serialises, and displays as a table.
+#[derive(Clone, Debug, Serialize)]
+pub struct Stats {
+    /// The golden numbers of each operation, by name.
+    pub operations: BTreeMap<String, OperationStats>,
+    /// Circuit breakers by name.
+    pub circuit_breaker: BTreeMap<String, circuit_breaker::Stats>,
+    /// Retries by name.
+    pub retry: BTreeMap<String, retry::Stats>,
+    /// Named retry budgets; those of single retries are with the retries.
+    pub retry_budget: BTreeMap<String, retry::BudgetStats>,
+    /// Bulkheads by name.
+    pub bulkhead: BTreeMap<String, bulkhead::Stats>,
+    /// Timeouts by name.
+    pub timeout: BTreeMap<String, timeout::Stats>,
+    /// Fallbacks by name.
+    pub fallback: BTreeMap<String, fallback::Stats>,
+    /// Inline settings that contradict each other or cannot be.
+    pub conflicts: Vec<String>,
+}
+
+/// A snapshot of one component.
+#[derive(Clone, Debug, Serialize)]
+#[serde(untagged)]
+#[non_exhaustive]
+pub enum ComponentStats {
+    /// Of a circuit breaker.
+    CircuitBreaker(circuit_breaker::Stats),
+    /// Of a retry.
+    Retry(retry::Stats),
+    /// Of a retry budget.
+    RetryBudget(retry::BudgetStats),
+    /// Of a bulkhead.
+    Bulkhead(bulkhead::Stats),
+    /// Of a timeout.
+    Timeout(timeout::Stats),
+    /// Of a fallback.
+    Fallback(fallback::Stats),
+}
+
+/// An annotated function.
+#[derive(Clone, Debug, Serialize)]
+pub struct SiteStats {
+    /// The operation's name.
+    pub operation: String,
+    /// The function, with its module.
+    pub function: String,
+    /// File and line.
+    pub place: String,
+    /// Whether it is asynchronous.
+    pub asynchronous: bool,
+    /// Its golden numbers; all zero before its first call.
+    pub stats: OperationStats,
+}
+
+/// There is no component of this kind and name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnknownComponent {
+    kind: Kind,
+    name: String,
+    nearest: Vec<String>,
+}
+
+impl UnknownComponent {
+    /// Names that may have been meant, nearest first.
+    pub fn nearest(&self) -> &[String] {
+        &self.nearest
+    }
+}
+
+impl fmt::Display for UnknownComponent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Not more of a hostile name than helps to recognise it.
+        let name: String = self.name.chars().take(128).collect();
+        write!(f, "there is no {} `{name}`", self.kind)?;
+        if !self.nearest.is_empty() {
+            write!(f, "; did you mean `{}`?", self.nearest.join("` or `"))?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for UnknownComponent {}
+
+/// Calls `$body` with the shelf of a kind.
+macro_rules! with_shelf {
+    ($registry:expr, $kind:expr, |$shelf:ident, $variant:ident| $body:expr) => {
+        match $kind {
+            Kind::CircuitBreaker => {
+                let ($shelf, $variant) = (&$registry.0.circuit_breakers, ComponentStats::CircuitBreaker);
+                $body
+            }
+            Kind::Retry => {
+                let ($shelf, $variant) = (&$registry.0.retries, ComponentStats::Retry);
+                $body
+            }
+            Kind::RetryBudget => {
+                let ($shelf, $variant) = (&$registry.0.retry_budgets, ComponentStats::RetryBudget);
+                $body
+            }
+            Kind::Bulkhead => {
+                let ($shelf, $variant) = (&$registry.0.bulkheads, ComponentStats::Bulkhead);
+                $body
+            }
+            Kind::Timeout => {
+                let ($shelf, $variant) = (&$registry.0.timeouts, ComponentStats::Timeout);
+                $body
+            }
+            Kind::Fallback => {
+                let ($shelf, $variant) = (&$registry.0.fallbacks, ComponentStats::Fallback);
+                $body
+            }
+        }
+    };
+}
+
+impl Registry {
+    /// A snapshot of everything. Reading it costs the calls nothing.
+    pub fn stats(&self) -> Stats {
+        let operations = self.0.operations.all();
+        Stats {
+            operations: operations.iter().map(|(name, op)| (name.to_string(), op.stats())).collect(),
+            circuit_breaker: snapshots(&self.0.circuit_breakers),
+            retry: snapshots(&self.0.retries),
+            retry_budget: snapshots(&self.0.retry_budgets),
+            bulkhead: snapshots(&self.0.bulkheads),
+            timeout: snapshots(&self.0.timeouts),
+            fallback: snapshots(&self.0.fallbacks),
+            conflicts: self.0.conflicts.lock().problems(),
+        }
+    }
+
+    /// A snapshot of one component.
+    ///
+    /// # Errors
+    /// When there is none of this name; the error knows the nearest names.
+    pub fn component_stats(&self, kind: Kind, name: &str) -> Result<ComponentStats, UnknownComponent> {
+        with_shelf!(self, kind, |shelf, variant| match shelf.get(name) {
+            Some(component) => Ok(variant(component.stats())),
+            None => Err(self.unknown(kind, name)),
+        })
+    }
+
+    /// Puts one component back to the state it had when it was new.
+    ///
+    /// # Errors
+    /// When there is none of this name; the error knows the nearest names.
+    ///
+    /// ```
+    /// use resilient::{Kind, Registry};
+    /// let registry = Registry::new();
+    /// registry.circuit_breaker("payment");
+    /// assert!(registry.reset(Kind::CircuitBreaker, "payment").is_ok());
+    /// let error = registry.reset(Kind::CircuitBreaker, "paymnet").unwrap_err();
+    /// assert_eq!(error.to_string(), "there is no circuit_breaker `paymnet`; did you mean `payment`?");
+    /// ```
+    pub fn reset(&self, kind: Kind, name: &str) -> Result<(), UnknownComponent> {
+        with_shelf!(self, kind, |shelf, _variant| match shelf.get(name) {
+            Some(component) => {
+                component.reset();
+                Ok(())
+            }
+            None => Err(self.unknown(kind, name)),
+        })
+    }
+
+    /// The names in use, by kind.
+    pub fn names(&self) -> Vec<(Kind, Vec<String>)> {
+        Kind::ALL.into_iter().map(|kind| (kind, self.names_of(kind))).collect()
+    }
+
+    fn names_of(&self, kind: Kind) -> Vec<String> {
+        with_shelf!(self, kind, |shelf, _variant| {
+            shelf.all().into_iter().map(|(name, _)| name.to_string()).collect()
+        })
+    }
+
+    fn unknown(&self, kind: Kind, name: &str) -> UnknownComponent {
+        let known = self.names_of(kind);
+        let nearest = ranked(name, known.iter().map(String::as_str));
+        let nearest = nearest.into_iter().take(3).map(str::to_owned).collect();
+        UnknownComponent { kind, name: name.to_owned(), nearest }
+    }
+
+    /// All annotated functions of the process that use this registry, called or not.
+    pub fn sites(&self) -> Vec<SiteStats> {
+        let operation = |site: &'static Site| {
+            if self.is_global() {
+                return (!site.meta().own_registry).then(|| site.resolved().map(|pipeline| pipeline.stats()));
+            }
+            let key = std::ptr::from_ref(site).addr();
+            self.0.pipelines.lock().get(&key).map(|pipeline| Some(pipeline.stats()))
+        };
+        let described = |site: &'static Site| {
+            let stats = operation(site)?.unwrap_or_default();
+            let meta = site.meta();
+            Some(SiteStats {
+                operation: site.operation_name(),
+                function: format!("{}::{}", meta.module, meta.function),
+                place: site.place().to_string(),
+                asynchronous: meta.asynchronous,
+                stats,
+            })
+        };
+        site::all().into_iter().filter_map(described).collect()
+    }
+
+    /// The stages of an operation in words: outer to inner, with every setting in force and its origin.
+    /// `None` when there is no such operation.
+    pub fn explain(&self, operation: &str) -> Option<Explanation> {
+        if self.is_global() {
+            let named = |site: &&'static Site| !site.meta().own_registry && site.operation_name() == operation;
+            if let Some(site) = site::all().into_iter().find(named) {
+                return Some(site.pipeline().explain());
+            }
+        }
+        let pipelines = self.0.pipelines.lock().values().find(|found| found.name() == operation).cloned();
+        let explained = pipelines.map(|pipeline| pipeline.explain());
+        explained.or_else(|| self.0.explanations.lock().get(operation).cloned())
+    }
+}
+
+fn snapshots<C: Component>(shelf: &Shelf<C>) -> BTreeMap<String, C::Stats> {
+    shelf.all().into_iter().map(|(name, component)| (name.to_string(), component.stats())).collect()
+}

@@ -1,0 +1,101 @@
+//! A snapshot for the terminal.
+
+use std::fmt::{self, Display, Formatter};
+
+use super::Stats;
+use crate::fallback::Level;
+
+impl Display for Stats {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        self.operations(f)?;
+        self.circuit_breakers(f)?;
+        self.retries(f)?;
+        self.bulkheads(f)?;
+        self.timeouts(f)?;
+        self.fallbacks(f)?;
+        for conflict in &self.conflicts {
+            writeln!(f, "! {conflict}")?;
+        }
+        Ok(())
+    }
+}
+
+impl Stats {
+    #[allow(clippy::unused_self, clippy::unnecessary_wraps)] // STUB
+    fn circuit_breakers(&self, _: &mut Formatter<'_>) -> fmt::Result {
+        Ok(())
+    }
+
+    #[allow(clippy::unused_self, clippy::unnecessary_wraps)] // STUB
+    fn bulkheads(&self, _: &mut Formatter<'_>) -> fmt::Result {
+        Ok(())
+    }
+
+    fn operations(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        for (name, op) in &self.operations {
+            writeln!(f, "operation {name}: {} calls", op.calls)?;
+            let endings = [
+                ("in flight", op.in_flight),
+                ("succeeded", op.succeeded),
+                ("failed", op.failed),
+                ("ignored", op.ignored),
+                ("rejected", op.rejected),
+                ("timed out", op.timed_out),
+                ("fell back", op.fell_back),
+                ("cancelled", op.cancelled),
+                ("panicked", op.panicked),
+            ];
+            let seen: Vec<_> = endings.iter().filter(|(_, count)| *count > 0).collect();
+            for (ending, count) in seen {
+                writeln!(f, "    {ending:<10} {count}")?;
+            }
+            let latency = op.latency;
+            if op.calls > 0 {
+                let (p50, p95, p99, p999) = (latency.p50, latency.p95, latency.p99, latency.p999);
+                writeln!(f, "    latency    p50 {p50:.1?}  p95 {p95:.1?}  p99 {p99:.1?}  p99.9 {p999:.1?}")?;
+            }
+        }
+        Ok(())
+    }
+
+    fn retries(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        for (name, retry) in &self.retry {
+            let (retries, recovered, exhausted) = (retry.retries, retry.recovered, retry.exhausted);
+            write!(f, "retry {name}: {retries} retries, {recovered} calls recovered, {exhausted} exhausted")?;
+            if retry.denied_by_budget > 0 {
+                write!(f, ", {} denied by the budget", retry.denied_by_budget)?;
+            }
+            writeln!(f, "; budget {:.1} of {:.0}", retry.budget.tokens, retry.budget.capacity)?;
+        }
+        for (name, budget) in &self.retry_budget {
+            let (tokens, capacity, denied) = (budget.tokens, budget.capacity, budget.denied);
+            writeln!(f, "retry_budget {name}: {tokens:.1} of {capacity:.0}, {denied} denied")?;
+        }
+        Ok(())
+    }
+
+    fn timeouts(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        for (name, timeout) in &self.timeout {
+            let shown = |span: Option<std::time::Duration>| {
+                span.map_or_else(|| "-".to_owned(), |span| format!("{span:?}"))
+            };
+            let (total, attempt) = (shown(timeout.total), shown(timeout.attempt));
+            let (totals, attempts) = (timeout.total_timeouts, timeout.attempt_timeouts);
+            writeln!(f, "timeout {name}: total {total} fired {totals}, attempt {attempt} fired {attempts}")?;
+        }
+        Ok(())
+    }
+
+    fn fallbacks(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        for (name, fallback) in &self.fallback {
+            write!(f, "fallback {name}:")?;
+            for level in Level::ALL {
+                if let Some(stats) = fallback.levels.get(&level).filter(|stats| stats.asked > 0) {
+                    write!(f, " {level} {} of {},", stats.served, stats.asked)?;
+                }
+            }
+            writeln!(f, " all failed {}", fallback.all_failed)?;
+        }
+        Ok(())
+    }
+}

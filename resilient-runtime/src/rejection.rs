@@ -1,0 +1,206 @@
+//! The one error of the framework: a call was refused or cut off.
+
+use std::error::Error;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::ratio::Ratio;
+
+/// Why a protected call was refused or cut off: what, which component, why, and when to try again.
+///
+/// Cloning it allocates nothing. It converts into `anyhow::Error`, `eyre::Report`, `Box<dyn Error>`,
+/// [`std::io::Error`] and, by `#[from]`, into any `thiserror` enum:
+///
+/// ```
+/// #[derive(Debug, thiserror::Error)]
+/// enum PayError {
+///     #[error("the gateway said no: {0}")]
+///     Gateway(String),
+///     #[error(transparent)]
+///     Rejected(#[from] resilient::Rejection),
+/// }
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rejection {
+    kind: RejectionKind,
+    component: Arc<str>,
+    retry_after: Option<Duration>,
+    reason: Option<OpenReason>,
+}
+
+/// What refused the call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum RejectionKind {
+    /// A circuit breaker is open, or has given out all its probes.
+    CircuitOpen,
+    /// A bulkhead has no permit left, and no place in its queue or no time to wait.
+    BulkheadFull,
+    /// The call ran out of its total time.
+    TotalTimeout,
+    /// One attempt ran out of its time.
+    AttemptTimeout,
+    /// A timer was needed and there is no tokio runtime with `enable_time` here.
+    NoTimer,
+}
+
+impl RejectionKind {
+    /// The name used in events, statistics and JSON.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::CircuitOpen => "circuit_open",
+            Self::BulkheadFull => "bulkhead_full",
+            Self::TotalTimeout => "total_timeout",
+            Self::AttemptTimeout => "attempt_timeout",
+            Self::NoTimer => "no_timer",
+        }
+    }
+}
+
+/// Why a circuit is open.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case", tag = "rule")]
+#[non_exhaustive]
+pub enum OpenReason {
+    /// Too large a share of the window's calls failed (or, where slow calls count as failed, were slow).
+    FailureRate {
+        /// The share that was seen.
+        observed: Ratio,
+        /// The share that opens the circuit.
+        limit: Ratio,
+        /// The calls in the window.
+        calls: u64,
+    },
+    /// Too large a share of the window's calls was slow.
+    SlowRate {
+        /// The share that was seen.
+        observed: Ratio,
+        /// The share that opens the circuit.
+        limit: Ratio,
+        /// The calls in the window.
+        calls: u64,
+    },
+    /// Too many failures in a row.
+    Consecutive {
+        /// How many.
+        failures: u32,
+    },
+    /// Too many calls hang that are slow already, though none of them has ended.
+    SlowInFlight {
+        /// How many.
+        calls: u64,
+    },
+    /// The probes of the half-open circuit failed.
+    ProbesFailed {
+        /// Failed probes.
+        failed: u32,
+        /// Ended probes.
+        ended: u32,
+    },
+    /// Somebody forced it open.
+    Forced,
+}
+
+impl fmt::Display for OpenReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::FailureRate { observed, limit, calls } => {
+                write!(f, "{observed} of {calls} calls failed, limit {limit}")
+            }
+            Self::SlowRate { observed, limit, calls } => {
+                write!(f, "{observed} of {calls} calls were slow, limit {limit}")
+            }
+            Self::Consecutive { failures } => write!(f, "{failures} failures in a row"),
+            Self::SlowInFlight { calls } => write!(f, "{calls} calls in flight are slow already"),
+            Self::ProbesFailed { failed, ended } => write!(f, "{failed} of {ended} probes failed"),
+            Self::Forced => f.write_str("forced open"),
+        }
+    }
+}
+
+impl Rejection {
+    pub(crate) fn new(kind: RejectionKind, component: &Arc<str>) -> Self {
+        Self { kind, component: Arc::clone(component), retry_after: None, reason: None }
+    }
+
+    /// Made in one piece: an open circuit does hardly anything else.
+    #[inline]
+    pub(crate) fn circuit_open(
+        component: &Arc<str>,
+        retry_after: Option<Duration>,
+        reason: Option<OpenReason>,
+    ) -> Self {
+        Self { kind: RejectionKind::CircuitOpen, component: Arc::clone(component), retry_after, reason }
+    }
+
+    pub(crate) fn with_retry_after(mut self, span: Duration) -> Self {
+        self.retry_after = Some(span);
+        self
+    }
+
+    pub(crate) fn with_reason(mut self, reason: Option<OpenReason>) -> Self {
+        self.reason = reason;
+        self
+    }
+
+    /// What refused the call.
+    pub fn kind(&self) -> RejectionKind {
+        self.kind
+    }
+
+    /// The name of the component that refused it.
+    pub fn component(&self) -> &str {
+        &self.component
+    }
+
+    /// When another call has a chance, counted from the refusal; `None` when that cannot be told.
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.retry_after
+    }
+
+    /// Why the circuit is open, for [`RejectionKind::CircuitOpen`].
+    pub fn reason(&self) -> Option<OpenReason> {
+        self.reason
+    }
+
+    /// Whether the call was cut off while it ran: it may have had an effect.
+    pub fn is_timeout(&self) -> bool {
+        matches!(self.kind, RejectionKind::TotalTimeout | RejectionKind::AttemptTimeout)
+    }
+}
+
+impl fmt::Display for Rejection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = &self.component;
+        match self.kind {
+            RejectionKind::CircuitOpen => write!(f, "circuit breaker `{name}` is open")?,
+            RejectionKind::BulkheadFull => write!(f, "bulkhead `{name}` is full")?,
+            RejectionKind::TotalTimeout => write!(f, "`{name}` ran out of its total time")?,
+            RejectionKind::AttemptTimeout => write!(f, "an attempt of `{name}` ran out of its time")?,
+            RejectionKind::NoTimer => write!(
+                f,
+                "`{name}` needs a timer, and there is no tokio runtime with `enable_time` here"
+            )?,
+        }
+        if let Some(reason) = self.reason {
+            write!(f, " ({reason})")?;
+        }
+        if let Some(span) = self.retry_after {
+            write!(f, "; try again in {span:.1?}")?;
+        }
+        Ok(())
+    }
+}
+
+impl Error for Rejection {}
+
+impl From<Rejection> for std::io::Error {
+    fn from(rejection: Rejection) -> Self {
+        let kind = if rejection.is_timeout() { std::io::ErrorKind::TimedOut } else { std::io::ErrorKind::Other };
+        Self::new(kind, rejection)
+    }
+}

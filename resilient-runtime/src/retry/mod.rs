@@ -1,0 +1,331 @@
+//! Tries again what failed for the moment: with growing, jittered delays, within a budget that all calls
+//! share, and never beyond the caller's deadline.
+//!
+//! A failed attempt is repeated when all of this holds:
+//! - its [`Class`] is worth it: `Transient` and `Overload` are, `Uncertain` only for what is declared
+//!   idempotent, `Permanent` and `Ignored` never;
+//! - fewer than `max` retries were made;
+//! - the call is not itself part of another call's retry: three nested retries of three would make 64 calls
+//!   of one, so the inner ones stand back while an outer one repeats;
+//! - the delay, or the server's longer wish, ends before the deadline and `max_elapsed`: else the last error
+//!   is returned at once, not after a sleep that nobody can use;
+//! - the circuit breaker of the pipeline, where there is one, would admit the next attempt;
+//! - the [`RetryBudget`] has a token left.
+//!
+//! Whatever stops it, the last real outcome is returned with its type unchanged.
+//!
+//! ```
+//! use std::time::Duration;
+//! use resilient::{Registry, clock::ManualClock};
+//!
+//! let registry = Registry::with_clock(ManualClock::new().clock()); // its sleeps take no time
+//! let retry = registry.retry("inventory");
+//! let mut calls = 0;
+//! let stock: Result<u32, &str> = retry.call(|| {
+//!     calls += 1;
+//!     if calls < 3 { Err("connection refused") } else { Ok(7) }
+//! });
+//! assert_eq!((stock, calls), (Ok(7), 3));
+//! ```
+
+mod backoff;
+mod budget;
+mod config;
+mod stats;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use backoff::Backoff;
+pub use budget::{BudgetConfig, BudgetStats, RetryBudget};
+pub use config::Config;
+pub use stats::Stats;
+
+use crate::classify::Class;
+use crate::clock::{Delay, Instant};
+use crate::component::{Component, Core, Create, Kind};
+use crate::observe::Happening;
+use crate::outcome::{Outcome, Verdict};
+use crate::scope::Scope;
+use crate::settings::{ConfigError, Effective};
+use crate::sync::Mutex;
+use stats::Counters;
+
+/// Repeats failed calls. See the [module](self).
+#[derive(Debug)]
+pub struct Retry {
+    core: Core<Config>,
+    /// Shared where the config names one.
+    budget: Arc<RetryBudget>,
+    counters: Mutex<Counters>,
+}
+
+/// How far one call has come.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Progress {
+    /// Retries made so far.
+    pub(crate) retries: u32,
+    /// The delay before the latest of them, in nanoseconds: two words in every call instead of three.
+    previous: u64,
+}
+
+/// What one call knows that the retry does not.
+pub(crate) struct Situation<'a> {
+    pub(crate) started: Instant,
+    pub(crate) now: Instant,
+    pub(crate) deadline: Instant,
+    pub(crate) idempotent: bool,
+    /// A call around this one is at its second attempt or later.
+    pub(crate) inside_retry: bool,
+    /// Whether an attempt that begins then would be refused anyway.
+    pub(crate) refused: &'a dyn Fn(Instant) -> bool,
+}
+
+/// Why a failed call was not repeated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stop {
+    NotRetryable,
+    Exhausted,
+    Nested,
+    OutOfTime,
+    CircuitOpen,
+    Budget,
+    NoTimer,
+}
+
+impl Retry {
+    pub(crate) fn with_budget(core: Core<Config>, shared: Option<Arc<RetryBudget>>) -> Self {
+        let budget = shared.unwrap_or_else(|| Arc::new(RetryBudget::private(&core)));
+        Self { core, budget, counters: Mutex::default() }
+    }
+
+    /// The budget it draws on.
+    pub fn budget(&self) -> &Arc<RetryBudget> {
+        &self.budget
+    }
+
+    /// Calls `work` until it succeeds or must not be repeated, blocking the thread in between.
+    pub fn call<R: Outcome>(&self, work: impl FnMut() -> R) -> R {
+        self.call_judged(work, Verdict::of)
+    }
+
+    /// Like [`call`](Self::call), with a judge of your own, such as [`Verdict::by_class`].
+    pub fn call_judged<R>(&self, mut work: impl FnMut() -> R, judge: impl Fn(&R) -> Verdict) -> R {
+        let mut run = self.begin();
+        loop {
+            let outcome = {
+                let _scope = run.scope().enter();
+                work()
+            };
+            match run.after(judge(&outcome), Delay::blocking_in) {
+                Some(delay) => delay.block(),
+                None => return outcome,
+            }
+        }
+    }
+
+    /// Calls `work` until it succeeds or must not be repeated.
+    ///
+    /// # Cancel safety
+    /// Dropping the future drops the attempt or the pause it is in; nothing is held.
+    pub async fn call_async<R: Outcome>(&self, work: impl AsyncFnMut() -> R) -> R {
+        self.call_judged_async(work, Verdict::of).await
+    }
+
+    /// Like [`call_async`](Self::call_async), with a judge of your own.
+    ///
+    /// # Cancel safety
+    /// As of [`call_async`](Self::call_async).
+    pub async fn call_judged_async<R>(
+        &self,
+        mut work: impl AsyncFnMut() -> R,
+        judge: impl Fn(&R) -> Verdict,
+    ) -> R {
+        let mut run = self.begin();
+        loop {
+            let delay = {
+                let outcome = crate::pipeline::scoped(run.scope(), work()).await;
+                match run.after(judge(&outcome), Delay::timer_in) {
+                    Some(delay) => delay,
+                    None => return outcome,
+                }
+            };
+            delay.await;
+        }
+    }
+
+    fn begin(&self) -> Run<'_> {
+        let around = Scope::current();
+        let now = self.core.clock().now();
+        self.budget.deposit();
+        Run { retry: self, progress: Progress::default(), started: now, around }
+    }
+
+    /// The delay before the next attempt, or why there is none.
+    pub(crate) fn next(
+        &self,
+        progress: &mut Progress,
+        class: Class,
+        situation: &Situation<'_>,
+    ) -> Result<Duration, Stop> {
+        let next = self.decide(progress, class, situation);
+        match next {
+            Ok(delay) => self.retrying(progress, delay),
+            Err(stop) => self.stopped(stop),
+        }
+        next
+    }
+
+    fn decide(&self, progress: &Progress, class: Class, situation: &Situation<'_>) -> Result<Duration, Stop> {
+        let config = self.core.config();
+        if !worth_it(class, situation.idempotent) {
+            return Err(Stop::NotRetryable);
+        }
+        if progress.retries >= config.max {
+            return Err(Stop::Exhausted);
+        }
+        if situation.inside_retry {
+            return Err(Stop::Nested);
+        }
+        let hint = class.retry_after().unwrap_or_default();
+        let random = self.core.environment.random.share();
+        let delay = backoff::delay(&config, progress.retries + 1, Duration::from_nanos(progress.previous), random).max(hint);
+        let begins = situation.now.after(delay);
+        let latest = config.max_elapsed.map_or(Instant::NEVER, |span| situation.started.after(span));
+        if hint > config.max_retry_after || begins >= situation.deadline || begins > latest {
+            return Err(Stop::OutOfTime);
+        }
+        if (situation.refused)(begins) {
+            return Err(Stop::CircuitOpen);
+        }
+        // Last, so that a token is taken only for a retry that will be made.
+        if self.budget.try_withdraw() { Ok(delay) } else { Err(Stop::Budget) }
+    }
+
+    fn retrying(&self, progress: &mut Progress, delay: Duration) {
+        progress.retries += 1;
+        progress.previous = crate::clock::nanos(delay);
+        self.counters.lock().retries += 1;
+        let attempt = progress.retries;
+        tracing::debug!(target: "resilient::retry", retry = %self.core.name, attempt, ?delay, "attempt failed, will retry");
+        self.core.publish(Self::KIND, Happening::Retrying { attempt, delay });
+    }
+
+    pub(crate) fn stopped(&self, stop: Stop) {
+        self.counters.lock().stopped(stop);
+        if stop == Stop::Budget {
+            tracing::warn!(target: "resilient::retry", retry = %self.core.name, "retry budget exhausted");
+            self.core.publish(Self::KIND, Happening::BudgetExhausted);
+        }
+    }
+
+    /// A call that was repeated has succeeded.
+    pub(crate) fn recovered(&self) {
+        self.counters.lock().recovered += 1;
+    }
+}
+
+fn worth_it(class: Class, idempotent: bool) -> bool {
+    match class {
+        Class::Transient { .. } | Class::Overload { .. } => true,
+        Class::Uncertain { .. } => idempotent,
+        Class::NotExecuted { retry_after } => retry_after.is_some(),
+        Class::Permanent | Class::Ignored => false,
+    }
+}
+
+/// One call by hand.
+struct Run<'a> {
+    retry: &'a Retry,
+    progress: Progress,
+    started: Instant,
+    around: Scope,
+}
+
+impl Run<'_> {
+    fn scope(&self) -> Scope {
+        self.around.with_attempt(self.progress.retries + 1)
+    }
+
+    /// The pause before the next attempt, or `None` when the outcome stands.
+    fn after(&mut self, verdict: Verdict, pause: Pause) -> Option<Delay> {
+        let Verdict::Failure(class) = verdict else {
+            if self.progress.retries > 0 {
+                self.retry.recovered();
+            }
+            return None;
+        };
+        let clock = self.retry.core.clock();
+        let situation = Situation {
+            started: self.started,
+            now: clock.now(),
+            deadline: self.around.deadline_on(clock),
+            idempotent: false,
+            inside_retry: self.around.inside_retry(),
+            refused: &|_| false,
+        };
+        let delay = self.retry.next(&mut self.progress, class, &situation).ok()?;
+        pause(clock, delay).map_err(|_| self.retry.stopped(Stop::NoTimer)).ok()
+    }
+}
+
+type Pause = fn(&crate::clock::Clock, Duration) -> Result<Delay, crate::clock::NoTimer>;
+
+impl Create for Retry {
+    fn create(core: Core<Config>) -> Self {
+        Self::with_budget(core, None)
+    }
+
+    fn core(&self) -> &Core<Config> {
+        &self.core
+    }
+}
+
+impl Component for Retry {
+    const KIND: Kind = Kind::Retry;
+    type Config = Config;
+    type Stats = Stats;
+
+    fn name(&self) -> &str {
+        &self.core.name
+    }
+
+    fn stats(&self) -> Stats {
+        self.counters.lock().snapshot(self.budget.name(), self.budget.stats())
+    }
+
+    fn reset(&self) {
+        *self.counters.lock() = Counters::default();
+        if self.core.config().budget.is_none() {
+            self.budget.reset();
+        }
+        self.core.publish(Self::KIND, Happening::Reset);
+    }
+
+    fn config(&self) -> Arc<Config> {
+        self.core.config()
+    }
+
+    fn reconfigure(&self, config: Config) -> Result<(), ConfigError> {
+        let mut error = ConfigError::default();
+        let same = config.budget == self.core.config().budget;
+        let allowed = "the budget is chosen when the retry is made; it cannot change afterwards";
+        error.require(same, "budget", config.budget.clone(), allowed);
+        error.finish()?;
+        self.core.reconfigure(Self::KIND, config, |config| {
+            if config.budget.is_none() {
+                // Valid by the retry's own check of the same ranges.
+                let _ = self.budget.reconfigure(config.budget_config());
+            }
+        })
+    }
+
+    fn effective(&self) -> Vec<Effective> {
+        self.core.settings.effective()
+    }
+}
+
+#[cfg(all(test, not(resilient_loom)))]
+mod model_tests;
+#[cfg(all(test, not(resilient_loom)))]
+mod tests;

@@ -1,0 +1,78 @@
+//! What a retry counts.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use super::{BudgetStats, Stop};
+
+/// All off the success path of a call, so a lock holds them together.
+#[derive(Debug, Default)]
+pub(super) struct Counters {
+    pub(super) retries: u64,
+    pub(super) recovered: u64,
+    exhausted: u64,
+    not_retryable: u64,
+    nested: u64,
+    out_of_time: u64,
+    circuit_open: u64,
+    denied_by_budget: u64,
+    no_timer: u64,
+}
+
+impl Counters {
+    pub(super) fn stopped(&mut self, stop: Stop) {
+        *match stop {
+            Stop::NotRetryable => &mut self.not_retryable,
+            Stop::Exhausted => &mut self.exhausted,
+            Stop::Nested => &mut self.nested,
+            Stop::OutOfTime => &mut self.out_of_time,
+            Stop::CircuitOpen => &mut self.circuit_open,
+            Stop::Budget => &mut self.denied_by_budget,
+            Stop::NoTimer => &mut self.no_timer,
+        } += 1;
+    }
+
+    pub(super) fn snapshot(&self, budget_name: &str, budget: BudgetStats) -> Stats {
+        Stats {
+            retries: self.retries,
+            recovered: self.recovered,
+            exhausted: self.exhausted,
+            not_retryable: self.not_retryable,
+            nested: self.nested,
+            out_of_time: self.out_of_time,
+            circuit_open: self.circuit_open,
+            denied_by_budget: self.denied_by_budget,
+            no_timer: self.no_timer,
+            budget_name: budget_name.into(),
+            budget,
+        }
+    }
+}
+
+/// A snapshot of a [`Retry`](crate::Retry).
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Stats {
+    /// Retries begun.
+    pub retries: u64,
+    /// Calls that succeeded at a retry.
+    pub recovered: u64,
+    /// Calls that failed with all their retries used.
+    pub exhausted: u64,
+    /// Calls whose failure was not worth a retry.
+    pub not_retryable: u64,
+    /// Calls that left the repeating to a retry around them.
+    pub nested: u64,
+    /// Calls whose next attempt did not fit the deadline, `max_elapsed` or `max_retry_after`.
+    pub out_of_time: u64,
+    /// Calls whose next attempt an open circuit would have refused.
+    pub circuit_open: u64,
+    /// Calls whose next attempt the budget could not pay.
+    pub denied_by_budget: u64,
+    /// Calls whose pause needed a timer where there is none.
+    pub no_timer: u64,
+    /// The budget it draws on; its own has its own name.
+    pub budget_name: Arc<str>,
+    /// That budget.
+    pub budget: BudgetStats,
+}

@@ -1,0 +1,276 @@
+use super::*;
+use crate::clock::ManualClock;
+use crate::registry::Registry;
+
+const MS: fn(u64) -> Duration = Duration::from_millis;
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+fn fixture(config: Config) -> (ManualClock, Arc<Retry>) {
+    let time = ManualClock::new();
+    let retry = Registry::with_seed(time.clock(), 7).retry("r");
+    retry.reconfigure(config).unwrap();
+    (time, retry)
+}
+
+fn plain() -> Config {
+    Config::default().base(MS(100)).jitter(Ratio::ZERO)
+}
+
+use crate::ratio::Ratio;
+
+fn failing(calls: &mut u32) -> Result<(), u32> {
+    *calls += 1;
+    Err(*calls)
+}
+
+#[test]
+fn max_counts_retries_and_the_last_real_error_is_returned() {
+    // T45
+    let (_, retry) = fixture(plain().max(3u32));
+    let mut calls = 0;
+    assert_eq!(retry.call(|| failing(&mut calls)), Err(4));
+    assert_eq!(calls, 4);
+    let stats = retry.stats();
+    assert_eq!((stats.retries, stats.exhausted, stats.recovered), (3, 1, 0));
+}
+
+#[test]
+fn a_value_that_counts_as_failed_is_retried_and_the_last_one_returned() {
+    // T45
+    let (_, retry) = fixture(plain().max(2u32));
+    let mut calls = 0;
+    let work = || {
+        calls += 1;
+        Ok::<_, ()>(calls)
+    };
+    let judge = |_: &Result<u32, ()>| Verdict::Success.or_failure(true);
+    assert_eq!(retry.call_judged(work, judge), Ok(3));
+}
+
+#[test]
+fn the_pauses_are_those_of_the_backoff() {
+    let (time, retry) = fixture(plain().max(3u32));
+    let start = time.clock().now();
+    let _ = retry.call(|| Err::<(), _>(()));
+    assert_eq!(time.clock().now().since(start), MS(100 + 200 + 400));
+}
+
+#[test]
+fn a_servers_wish_is_never_undercut() {
+    // T31
+    let (time, retry) = fixture(plain().max(1u32));
+    let start = time.clock().now();
+    let wish = Class::Transient { retry_after: Some(Duration::from_secs(3)) };
+    let _ = retry.call_judged(|| Err::<(), _>(()), |_| Verdict::Failure(wish));
+    assert_eq!(time.clock().now().since(start), Duration::from_secs(3));
+}
+
+#[test]
+fn a_wish_that_cannot_be_met_ends_the_call_at_once() {
+    // T31
+    let (time, retry) = fixture(plain().max(3u32).max_elapsed(Duration::from_secs(10)));
+    let start = time.clock().now();
+    let wish = Class::Overload { retry_after: Some(Duration::from_secs(30)) };
+    let _ = retry.call_judged(|| Err::<(), _>(()), |_| Verdict::Failure(wish));
+    assert_eq!(time.clock().now(), start);
+    assert_eq!(retry.stats().out_of_time, 1);
+    let hour = Class::Overload { retry_after: Some(Duration::from_secs(3600)) };
+    retry.reconfigure(plain()).unwrap();
+    let _ = retry.call_judged(|| Err::<(), _>(()), |_| Verdict::Failure(hour));
+    assert_eq!(time.clock().now(), start, "an hour is more than `max_retry_after`");
+}
+
+#[test]
+fn no_sleep_is_begun_that_the_deadline_would_cut() {
+    // T32
+    let (time, retry) = fixture(plain().base(MS(500)));
+    let clock = time.clock();
+    let start = clock.now();
+    let _deadline = Scope::current().with_deadline(start.after(MS(200)), &clock).enter();
+    let mut calls = 0;
+    assert_eq!(retry.call(|| failing(&mut calls)), Err(1));
+    assert_eq!(clock.now(), start);
+    assert_eq!(retry.stats().out_of_time, 1);
+}
+
+#[test]
+fn what_may_have_been_carried_out_is_not_repeated_by_itself() {
+    // T33
+    let (_, retry) = fixture(plain());
+    let mut calls = 0;
+    let uncertain = |_: &Result<(), u32>| Verdict::Failure(Class::Uncertain { retry_after: None });
+    assert_eq!(retry.call_judged(|| failing(&mut calls), uncertain), Err(1));
+    calls = 0;
+    let allowed = |_: &Result<(), u32>| Verdict::Failure(Class::Uncertain { retry_after: None }).when(true);
+    assert_eq!(retry.call_judged(|| failing(&mut calls), allowed), Err(4));
+}
+
+#[test]
+fn inner_retries_stand_back_while_an_outer_one_repeats() {
+    // T46: 4 * 4 * 4 = 64 calls without the rule
+    let registry = Registry::with_seed(ManualClock::new().clock(), 7);
+    let [outer, middle, inner] = ["outer", "middle", "inner"].map(|name| {
+        let retry = registry.retry(name);
+        retry.reconfigure(plain().max(3u32).budget_reserve(1000.0)).unwrap();
+        retry
+    });
+    let mut calls = 0;
+    let mut seen = Vec::new();
+    let outcome = outer.call(|| {
+        middle.call(|| {
+            inner.call(|| {
+                seen.push(crate::attempt());
+                failing(&mut calls)
+            })
+        })
+    });
+    assert_eq!(outcome, Err(10), "4 of the innermost, then 3 of each layer around it");
+    assert_eq!(&seen[..5], [1, 2, 3, 4, 1]);
+    assert!(inner.stats().nested > 0);
+    assert_eq!(crate::attempt(), 1, "the scope ends with the call");
+}
+
+#[test]
+fn a_panic_restores_the_scope() {
+    let (_, retry) = fixture(plain());
+    let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        retry.call(|| -> Result<(), ()> { if crate::attempt() == 2 { panic!("second") } else { Err(()) } })
+    }));
+    assert!(panicked.is_err());
+    assert_eq!(crate::attempt(), 1);
+}
+
+#[test]
+fn the_budget_bounds_the_load_in_an_outage() {
+    // T37: 1000 calls a second for 60 s, all failing, 20 %
+    let (time, retry) = fixture(plain().base(Duration::ZERO).budget_ratio(Ratio::percent(20.0).unwrap()));
+    let mut calls = 0;
+    for _ in 0..60_000 {
+        let _ = retry.call(|| failing(&mut calls));
+        time.advance(MS(1));
+    }
+    let reserve = 60 * 3 + 30 + 1;
+    assert!(calls <= 72_000 + reserve, "{calls} calls of 60 000");
+    assert!(calls > 71_000, "and the budget is used: {calls}");
+    assert!(retry.stats().denied_by_budget > 0, "T43: a count of its own");
+}
+
+#[test]
+fn concurrent_retries_never_exceed_the_budget() {
+    // T38
+    let (_, retry) = fixture(plain().base(Duration::ZERO).max(1u32).budget_reserve(0.0));
+    let calls = std::sync::atomic::AtomicU32::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                for _ in 0..1000 {
+                    let _ = retry.call(|| {
+                        calls.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                        Err::<(), _>(())
+                    });
+                }
+            });
+        }
+    });
+    // 8000 deposits of a tenth, and the 30 tokens it was made with; the clock stands still.
+    let retries = calls.into_inner() - 8000;
+    assert!((700..=830).contains(&retries), "{retries} retries");
+}
+
+#[test]
+fn a_drained_budget_fills_again() {
+    // T39
+    let (time, retry) = fixture(plain().base(Duration::ZERO).max(1u32));
+    for _ in 0..100 {
+        let _ = retry.call(|| Err::<(), _>(()));
+    }
+    let denied = retry.stats().denied_by_budget;
+    assert!(denied > 0);
+    for _ in 0..50 {
+        assert!(retry.call(|| Ok::<_, ()>(())).is_ok());
+    }
+    time.advance(Duration::from_secs(1));
+    let _ = retry.call(|| Err::<(), _>(()));
+    assert_eq!(retry.stats().denied_by_budget, denied, "50 calls and a second have paid for it");
+}
+
+#[test]
+fn a_quiet_service_can_retry_from_the_start() {
+    // T42
+    let (time, retry) = fixture(plain().max(1u32));
+    for minute in 0..100 {
+        let mut calls = 0;
+        let _ = retry.call(|| failing(&mut calls));
+        assert_eq!(calls, 2, "minute {minute}");
+        time.advance(Duration::from_secs(60));
+    }
+}
+
+#[test]
+fn a_named_budget_is_shared() {
+    // T40
+    let registry = Registry::with_seed(ManualClock::new().clock(), 7);
+    let shared = registry.retry_budget("gateway");
+    shared.reconfigure(BudgetConfig::default().reserve(0.0)).unwrap();
+    shared.reset();
+    let retry = registry.retry("a");
+    let moved = retry.reconfigure(plain().budget(Arc::<str>::from("gateway"))).unwrap_err();
+    assert_eq!(moved.problems()[0].field, "budget");
+    let core = Core::for_test("b", registry.clock().clone(), plain());
+    let other = Retry::with_budget(core, Some(Arc::clone(&shared)));
+    let _ = other.call(|| Err::<(), _>(()));
+    assert_eq!(shared.stats().denied, 1);
+    assert_eq!(shared.stats().calls, 1);
+}
+
+#[test]
+fn settings_that_cannot_be_are_refused_whole() {
+    let (_, retry) = fixture(plain());
+    let error = retry
+        .reconfigure(Config::default().max(5000u32).factor(f64::NAN).base(DAY).max_elapsed(Duration::ZERO))
+        .unwrap_err();
+    let fields: Vec<_> = error.problems().iter().map(|problem| problem.field).collect();
+    assert_eq!(fields, ["max", "base", "factor", "max_elapsed"]);
+    assert_eq!(*retry.config(), plain());
+}
+
+#[test]
+fn a_clock_that_jumps_neither_freezes_nor_floods_the_budget() {
+    let (time, retry) = fixture(plain().max(1u32));
+    time.rewind(Duration::from_secs(3000));
+    assert!(retry.call(|| Err::<(), _>(())).is_err());
+    time.advance(10 * DAY);
+    assert!(retry.budget().tokens() <= 130.0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn asynchronous_pauses_follow_virtual_time() {
+    // T148
+    let retry = Registry::with_clock(crate::clock::Clock::tokio()).retry("r");
+    retry.reconfigure(plain().max(2u32)).unwrap();
+    let start = tokio::time::Instant::now();
+    let outcome: Result<u32, u32> = retry
+        .call_async(async || if crate::attempt() == 3 { Ok(crate::attempt()) } else { Err(0) })
+        .await;
+    assert_eq!(outcome, Ok(3));
+    assert!((MS(300)..MS(310)).contains(&start.elapsed()), "{:?}", start.elapsed());
+}
+
+#[test]
+fn without_a_timer_the_last_error_is_returned_at_once() {
+    // T149
+    let retry = Registry::new().retry("r");
+    let mut calls = 0;
+    let outcome = ready(retry.call_async(async || failing(&mut calls)));
+    assert_eq!(outcome, Err(1));
+    assert_eq!(retry.stats().no_timer, 1);
+}
+
+/// Polls once: what needs no timer is ready.
+fn ready<T>(future: impl Future<Output = T>) -> T {
+    let mut future = std::pin::pin!(future);
+    match future.as_mut().poll(&mut std::task::Context::from_waker(std::task::Waker::noop())) {
+        std::task::Poll::Ready(output) => output,
+        std::task::Poll::Pending => panic!("it waits for something"),
+    }
+}

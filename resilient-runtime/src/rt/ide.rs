@@ -1,0 +1,79 @@
+//! Names for an editor to complete inside `#[resilient(...)]`, with what it shows when one hovers over them.
+//! The attribute's expansion refers to them under `cfg(rust_analyzer)` only. They are modules, because editors
+//! show the documentation of a module that is imported, and not that of a constant.
+
+/// Defines documented empty modules.
+macro_rules! names {
+    ($($(#[$about:meta])* $group:ident { $($name:ident: $doc:literal),* $(,)? })*) => {
+        $(
+            $(#[$about])*
+            pub mod $group {
+                $(#[doc = $doc] pub mod $name {})*
+            }
+        )*
+    };
+}
+
+names! {
+    /// The arguments of the attribute.
+    arguments {
+        bulkhead: "`bulkhead = \"gateway\"`: at most so many calls at once.",
+        circuit_breaker: "`circuit_breaker = \"payment\"`: stops calling what does not answer.",
+        clone: "`clone(a, b)`: arguments that the body moves, copied for each attempt.",
+        failure: "`failure = |output| ..`: what counts as failed though it is `Ok`.",
+        fallback: "`fallback = |failure| ..`: the answer when all else has failed.",
+        idempotent: "`idempotent`: running it twice has the effect of once.",
+        map_err: "`map_err = |rejection| ..`: for an error type without `From<Rejection>`.",
+        name: "`name = \"charge\"`: the operation's name.",
+        priority: "`priority = high`: `critical`, `high`, `normal`, `low`, or an expression.",
+        registry: "`registry = expression`: another registry.",
+        retry: "`retry(max = 3)`: tries again what failed for the moment.",
+        timeout: "`timeout = \"2s\"`: bounds the time of a call.",
+    }
+    /// The options of `circuit_breaker`.
+    circuit_breaker {
+        failure_rate: "`failure_rate = 0.5`: the share of failed calls that opens the circuit.",
+        window: "`window = \"30s\"` or `window = 100`: the calls that are looked at, by time or number.",
+        min_calls: "`min_calls = 20`: fewer calls in the window are too few to judge by.",
+        failure_threshold: "`failure_threshold = 5`: so many failures in a row open the circuit.",
+        success_threshold: "`success_threshold = 2`: so many successful probes in a row close it.",
+        open_for: "`open_for = \"5s\"`: how long it is open at first.",
+        open_max: "`open_max = \"60s\"`: how long it is open at most.",
+        half_open_calls: "`half_open_calls = 3`: how many probes there are.",
+        slow_call: "`slow_call = \"2s\"`: how long a call takes that is slow.",
+        slow_rate: "`slow_rate = 0.8`: the share of slow calls that opens the circuit.",
+    }
+    /// The options of `retry`.
+    retry {
+        max: "`max = 3`: retries after the first attempt.",
+        attempts: "`attempts = 4`: attempts in all.",
+        backoff: "`backoff = exponential`: how the delay grows.",
+        base: "`base = \"100ms\"`: the first delay.",
+        factor: "`factor = 2`: what an exponential delay grows by.",
+        max_delay: "`max_delay = \"5s\"`: the longest delay.",
+        jitter: "`jitter = 0.5`: how far a delay is spread to both sides.",
+        when: "`when = is_transient`: which errors are worth a retry.",
+        budget: "`budget(ratio = 0.1, reserve = 3)` or `budget = \"shared\"`: bounds the retries of all calls.",
+        max_elapsed: "`max_elapsed = \"30s\"`: no retry begins later than this.",
+    }
+    /// The options of `bulkhead`.
+    bulkhead {
+        max_concurrent: "`max_concurrent = 64`: calls that may run at once.",
+        max_queue: "`max_queue = 100`: calls that may wait for a permit.",
+        max_wait: "`max_wait = \"50ms\"`: how long one may wait.",
+        reserve: "`reserve(critical = 4, high = 8)`: permits kept for the higher classes.",
+    }
+    /// The options of `timeout`.
+    timeout {
+        total: "`total = \"2s\"`: the time of a whole call.",
+        attempt: "`attempt = \"500ms\"`: the time of one attempt.",
+    }
+    /// The levels of `fallback`.
+    fallback {
+        replica: "Another instance or region of the same thing.",
+        distributed_cache: "A cache shared by several machines.",
+        local_cache: "A cache of this process.",
+        backup: "Another way to the same end.",
+        default: "A fixed or computed stand-in.",
+    }
+}

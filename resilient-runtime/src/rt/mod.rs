@@ -1,0 +1,143 @@
+//! What expanded code may name. Not public API: it changes with any release.
+
+pub use crate::classify::{Class, Classify};
+pub use crate::component::Kind;
+pub use crate::fallback::{BoxError, FallbackFailed, Level};
+pub use crate::outcome::{Failure, Outcome, Reject, Verdict};
+pub use crate::pipeline::{Call, Next, Pipeline};
+pub use crate::priority::Priority;
+pub use crate::rejection::Rejection;
+pub use crate::settings::{Setting, Value};
+#[cfg(feature = "inventory")]
+pub use crate::site::SiteHook;
+pub use crate::site::{Site, SiteMeta, StageUse};
+#[cfg(feature = "inventory")]
+pub use inventory;
+
+pub use crate::{
+    __all_failed as all_failed, __into_failure as into_failure, __judge as judge, __submit_site as submit_site,
+};
+
+pub mod ide;
+mod judge;
+
+pub use judge::{Combine, Judge, judging};
+
+/// Sends a site in at link time.
+#[cfg(feature = "inventory")]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __submit_site {
+    ($site:ident) => {
+        $crate::__rt::inventory::submit! { $crate::__rt::SiteHook(&$site) }
+    };
+}
+
+/// Without link-time registration a site joins at its first call.
+#[cfg(not(feature = "inventory"))]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __submit_site {
+    ($site:ident) => {};
+}
+
+/// How `$outcome` (a reference) is judged, by the best rule that its type allows.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __judge {
+    ($outcome:expr) => {{
+        use $crate::__rt::judging::*;
+        let outcome = $outcome;
+        (&&&&&$crate::__rt::Judge::of(outcome)).verdict(outcome)
+    }};
+}
+
+/// The failure in `$outcome` (by value), for a fallback.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __into_failure {
+    ($outcome:expr) => {{
+        use $crate::__rt::judging::*;
+        let outcome = $outcome;
+        (&$crate::__rt::Judge::of(&outcome)).failure(outcome)
+    }};
+}
+
+/// What to return when every level of a chain failed: `$failure` is the call's own, `$last` of `$level`.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __all_failed {
+    ($failure:expr, $last:expr, $level:expr) => {{
+        use $crate::__rt::judging::*;
+        let (failure, last) = ($failure, $last);
+        (&&$crate::__rt::Combine::of(&last)).combine(failure, last, $level)
+    }};
+}
+
+/// Asks for nothing but the bound, with the words of its diagnostics.
+#[inline]
+pub fn assert_outcome<R: Outcome>(_: &R) {}
+
+/// The value of a refused call.
+#[cold]
+pub fn reject<R: Reject>(rejection: Rejection) -> R {
+    R::from_rejection(rejection)
+}
+
+/// A return type that can hold what `map_err` gives.
+#[diagnostic::on_unimplemented(
+    message = "`map_err` gives `{E}`, but the function returns `{Self}`",
+    label = "`{Self}` cannot hold a `{E}`",
+    note = "`map_err` turns a `Rejection` into the error type of the function"
+)]
+pub trait RejectWith<E>: Outcome {
+    /// The value that holds `error`.
+    fn with(error: E) -> Self;
+}
+
+impl<T, E> RejectWith<E> for Result<T, E> {
+    fn with(error: E) -> Self {
+        Err(error)
+    }
+}
+
+/// The value of a refused call whose error `map_err` makes.
+#[cold]
+pub fn reject_with<R: RejectWith<E>, E>(rejection: Rejection, map: impl FnOnce(Rejection) -> E) -> R {
+    R::with(map(rejection))
+}
+
+/// `retry(when = ..)`
+pub fn when<R: Outcome>(outcome: &R, verdict: Verdict, again: impl FnOnce(&R::Error) -> bool) -> Verdict {
+    match outcome.error() {
+        Some(error) => verdict.when(again(error)),
+        None => verdict,
+    }
+}
+
+/// `failure = ..`
+pub fn failure<R>(outcome: &R, verdict: Verdict, failed: impl FnOnce(&R) -> bool) -> Verdict {
+    if verdict == Verdict::Success { verdict.or_failure(failed(outcome)) } else { verdict }
+}
+
+/// A single fallback.
+#[cold]
+pub fn recover<R, E>(failure: Failure<E>, answer: impl FnOnce(Failure<E>) -> R) -> R {
+    answer(failure)
+}
+
+/// A single asynchronous fallback.
+pub async fn recover_async<R, E>(failure: Failure<E>, answer: impl AsyncFnOnce(Failure<E>) -> R) -> R {
+    answer(failure).await
+}
+
+/// One level of a chain.
+#[cold]
+pub fn recover_level<R, E>(failure: &Failure<E>, answer: impl FnOnce(&Failure<E>) -> R) -> R {
+    answer(failure)
+}
+
+/// One asynchronous level of a chain.
+pub async fn recover_level_async<R, E>(failure: &Failure<E>, answer: impl AsyncFnOnce(&Failure<E>) -> R) -> R {
+    answer(failure).await
+}

@@ -1,0 +1,85 @@
+//! What a protected call tells the code inside it: the number of the attempt, and the deadline.
+//!
+//! Kept in a thread-local that is set while the body runs (of a future: while it is polled), so that nested
+//! protected calls inherit it without an argument. It does not follow `spawn`.
+
+use std::cell::Cell;
+
+use crate::clock::{Clock, Instant};
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Scope {
+    /// From 1; 0 outside of any retry.
+    attempt: u32,
+    /// Whether any call around the body is at its second attempt or later.
+    repeating: bool,
+    deadline: Instant,
+    /// The clock that `deadline` is on.
+    clock: usize,
+}
+
+impl Scope {
+    const NONE: Self = Self { attempt: 0, repeating: false, deadline: Instant::NEVER, clock: 0 };
+
+    pub(crate) fn current() -> Self {
+        CURRENT.get()
+    }
+
+    /// The same deadline, and attempt `number` of the retry nearest to the body.
+    pub(crate) fn with_attempt(self, number: u32) -> Self {
+        Self { attempt: number, repeating: self.repeating || number > 1, ..self }
+    }
+
+    pub(crate) fn with_deadline(self, deadline: Instant, clock: &Clock) -> Self {
+        Self { deadline, clock: clock.identity(), ..self }
+    }
+
+    /// The deadline of the calls around this one. Points on another clock cannot be compared: none, then.
+    pub(crate) fn deadline_on(self, clock: &Clock) -> Instant {
+        if self.deadline == Instant::NEVER || self.clock != clock.identity() {
+            return Instant::NEVER;
+        }
+        self.deadline
+    }
+
+    /// Whether a call around this one is at its second attempt or later.
+    pub(crate) fn inside_retry(self) -> bool {
+        self.repeating
+    }
+
+    /// Makes this the scope of the thread until the guard is dropped.
+    #[inline]
+    pub(crate) fn enter(self) -> Entered {
+        Entered { outer: CURRENT.replace(self) }
+    }
+}
+
+thread_local! {
+    static CURRENT: Cell<Scope> = const { Cell::new(Scope::NONE) };
+}
+
+/// Restores the scope around it, also when the body panics.
+#[derive(Debug)]
+pub(crate) struct Entered {
+    outer: Scope,
+}
+
+impl Drop for Entered {
+    #[inline]
+    fn drop(&mut self) {
+        CURRENT.set(self.outer);
+    }
+}
+
+/// The number of the attempt in which this code runs: 1 for the first, and outside of any retry.
+///
+/// ```
+/// let registry = resilient::Registry::new();
+/// let retry = registry.retry("r");
+/// let third = retry.call(|| if resilient::attempt() < 3 { Err("again") } else { Ok(resilient::attempt()) });
+/// # retry.reset();
+/// assert_eq!(third, Ok(3));
+/// ```
+pub fn attempt() -> u32 {
+    Scope::current().attempt.max(1)
+}

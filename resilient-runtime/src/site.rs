@@ -1,0 +1,175 @@
+//! Places in the source that ask for protection: the annotated functions.
+//!
+//! Each has a static of its own, sent in at link time, so that all are known before the first call. A site
+//! finds its components once and keeps them; from then on it costs one load.
+
+use std::borrow::Borrow;
+use std::fmt;
+use std::sync::Arc;
+
+use once_cell::sync::OnceCell;
+
+use crate::component::Kind;
+use crate::fallback::Level;
+use crate::pipeline::Pipeline;
+use crate::registry::{Registry, registry};
+use crate::settings::Setting;
+use crate::sync::Mutex;
+
+/// What the attribute said; a constant.
+#[derive(Debug)]
+pub struct SiteMeta {
+    /// The function's name.
+    pub function: &'static str,
+    /// The path of its module.
+    pub module: &'static str,
+    /// The file it is in.
+    pub file: &'static str,
+    /// The line it is in.
+    pub line: u32,
+    /// `name = ".."`
+    pub name: Option<&'static str>,
+    /// Whether it is an `async fn` or the like.
+    pub asynchronous: bool,
+    /// `idempotent`
+    pub idempotent: bool,
+    /// `registry = ..`
+    pub own_registry: bool,
+    /// The stages that were asked for.
+    pub stages: &'static [StageUse],
+    /// The fallback levels, in the order of the chain.
+    pub levels: &'static [Level],
+}
+
+/// A stage that an attribute asks for.
+#[derive(Debug)]
+pub struct StageUse {
+    /// The kind of its component.
+    pub kind: Kind,
+    /// The component's name; the operation's where there is none.
+    pub name: Option<&'static str>,
+    /// The inline settings.
+    pub settings: &'static [Setting],
+}
+
+/// Where in the source; ordered by file, then line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Place {
+    file: &'static str,
+    line: u32,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.file, self.line)
+    }
+}
+
+/// One annotated function.
+#[derive(Debug)]
+pub struct Site {
+    meta: SiteMeta,
+    pipeline: OnceCell<Pipeline>,
+}
+
+impl Site {
+    /// A site that has not been called yet.
+    pub const fn new(meta: SiteMeta) -> Self {
+        Self { meta, pipeline: OnceCell::new() }
+    }
+
+    /// What the attribute said.
+    pub fn meta(&self) -> &SiteMeta {
+        &self.meta
+    }
+
+    /// The stages of a function that names no registry.
+    #[inline]
+    pub fn pipeline(&'static self) -> &'static Pipeline {
+        self.pipeline.get_or_init(|| self.resolve())
+    }
+
+    #[cold]
+    fn resolve(&'static self) -> Pipeline {
+        join(self);
+        registry().build_site(self)
+    }
+
+    /// The stages of a function that says `registry = ..`: one look-up for each call.
+    pub fn pipeline_in(&'static self, registry: impl Borrow<Registry>) -> Arc<Pipeline> {
+        registry.borrow().site_pipeline(self)
+    }
+
+    pub(crate) fn resolved(&self) -> Option<&Pipeline> {
+        self.pipeline.get()
+    }
+
+    pub(crate) fn place(&self) -> Place {
+        Place { file: self.meta.file, line: self.meta.line }
+    }
+
+    /// `name = ".."`, else the path of the function; with its line where two functions have the same path,
+    /// as methods of different types in one module have.
+    pub(crate) fn operation_name(&'static self) -> String {
+        if let Some(name) = self.meta.name {
+            return name.to_owned();
+        }
+        let same_path = |other: &&Site| {
+            (other.meta.module, other.meta.function, other.meta.name)
+                == (self.meta.module, self.meta.function, None)
+        };
+        let path = format!("{}::{}", self.meta.module, self.meta.function);
+        if all().iter().filter(|other| other.place() != self.place()).any(same_path) {
+            return format!("{path}:{}", self.meta.line);
+        }
+        path
+    }
+}
+
+/// What the link-time list holds.
+#[cfg(feature = "inventory")]
+#[derive(Debug)]
+pub struct SiteHook(pub &'static Site);
+
+#[cfg(feature = "inventory")]
+inventory::collect!(SiteHook);
+
+/// Sites that the link-time list does not have: where there is no such list, they join at their first call.
+static JOINED: std::sync::LazyLock<Mutex<Vec<&'static Site>>> = std::sync::LazyLock::new(Mutex::default);
+
+fn join(site: &'static Site) {
+    if !listed().any(|other| std::ptr::eq(other, site)) {
+        let mut joined = JOINED.lock();
+        if !joined.iter().any(|other| std::ptr::eq(*other, site)) {
+            joined.push(site);
+        }
+    }
+}
+
+#[cfg(feature = "inventory")]
+fn listed() -> impl Iterator<Item = &'static Site> {
+    inventory::iter::<SiteHook>.into_iter().map(|hook| hook.0)
+}
+
+#[cfg(not(feature = "inventory"))]
+fn listed() -> impl Iterator<Item = &'static Site> {
+    std::iter::empty()
+}
+
+/// All annotated functions, in the order of their places.
+pub(crate) fn all() -> Vec<&'static Site> {
+    let mut sites: Vec<_> = listed().chain(JOINED.lock().iter().copied()).collect();
+    sites.sort_by_key(|site| site.place());
+    sites
+}
+
+/// Where sites of the process's registry give settings for a component by its name.
+pub(crate) fn definitions(kind: Kind, name: &str) -> Vec<(&'static [Setting], Place)> {
+    let stages = all().into_iter().filter(|site| !site.meta.own_registry).flat_map(|site| {
+        site.meta.stages.iter().map(move |stage| (stage, site.place()))
+    });
+    stages
+        .filter(|(stage, _)| stage.kind == kind && stage.name == Some(name) && !stage.settings.is_empty())
+        .map(|(stage, place)| (stage.settings, place))
+        .collect()
+}

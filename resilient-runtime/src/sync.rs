@@ -1,0 +1,37 @@
+//! The atomics and locks of the crate, in one place, so that a model checker can take their place.
+//!
+//! Built with `RUSTFLAGS="--cfg resilient_loom"` the names below are loom's and `cargo xtask models`
+//! explores every interleaving of the lock-free parts. A poisoned lock is not a poisoned state here: no
+//! guarded section leaves its data half written, so the guard is taken as it is.
+
+#[cfg(not(resilient_loom))]
+use std::sync as real;
+#[cfg(resilient_loom)]
+use loom::sync as real;
+
+pub(crate) use real::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
+
+/// A mutex that ignores poison.
+#[derive(Debug, Default)]
+pub(crate) struct Mutex<T>(real::Mutex<T>);
+
+pub(crate) type MutexGuard<'a, T> = real::MutexGuard<'a, T>;
+
+impl<T> Mutex<T> {
+    pub(crate) fn new(value: T) -> Self {
+        Self(real::Mutex::new(value))
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// The guard, or `None` when another thread holds it.
+    pub(crate) fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
+        match self.0.try_lock() {
+            Ok(guard) => Some(guard),
+            Err(std::sync::TryLockError::Poisoned(poison)) => Some(poison.into_inner()),
+            Err(std::sync::TryLockError::WouldBlock) => None,
+        }
+    }
+}

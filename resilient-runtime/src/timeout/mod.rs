@@ -1,0 +1,184 @@
+//! Bounds the time of a call: in total, and for each attempt.
+//!
+//! The total is a *deadline*: queueing, attempts and the pauses between them are all spent from it, and the
+//! protected calls made inside inherit it (the earlier one wins). The time of an attempt counts the work
+//! alone, not the queue before it.
+//!
+//! An asynchronous call is cut off by dropping its future, which is done before the error is returned. If the
+//! work and its timer are ready at the same moment, the work wins. A timer is armed only once the work has
+//! turned out to be pending, so what is ready at once costs nothing.
+//!
+//! A synchronous call cannot be cut off. There the total still ends the retries and the waiting in queues.
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread", start_paused = true)]
+//! # async fn main() {
+//! use std::time::Duration;
+//! use resilient::{Registry, Rejection, RejectionKind, clock::Clock, Component};
+//!
+//! let registry = Registry::with_clock(Clock::tokio());
+//! let timeout = registry.timeout("report");
+//! timeout.reconfigure(timeout.config().as_ref().clone().total(Duration::from_secs(2))).unwrap();
+//!
+//! let late: Result<(), Rejection> = timeout.call_async(async || std::future::pending().await).await;
+//! assert_eq!(late.unwrap_err().kind(), RejectionKind::TotalTimeout);
+//! # }
+//! ```
+
+mod config;
+mod stats;
+mod timed;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use config::Config;
+pub use stats::Stats;
+pub(crate) use timed::{TimedOut, poll_timer};
+use timed::Timed;
+
+use crate::clock::Instant;
+use crate::component::{Component, Core, Create, Kind};
+use crate::observe::Happening;
+use crate::outcome::Reject;
+use crate::rejection::{Rejection, RejectionKind};
+use crate::scope::Scope;
+use crate::settings::{ConfigError, Effective};
+use crate::sync::{AtomicU64, Ordering};
+
+/// Bounds the time of calls. See the [module](self).
+#[derive(Debug)]
+pub struct Timeout {
+    core: Core<Config>,
+    /// In nanoseconds, `u64::MAX` for none: what a call needs of the config.
+    total: AtomicU64,
+    attempt: AtomicU64,
+    totals_fired: AtomicU64,
+    attempts_fired: AtomicU64,
+}
+
+/// Which limit an attempt meets first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Limit {
+    pub(crate) at: Instant,
+    pub(crate) kind: RejectionKind,
+}
+
+impl Timeout {
+    /// Runs `work`, for as long as it may take.
+    ///
+    /// # Cancel safety
+    /// Dropping the future drops the work.
+    pub async fn call_async<R: Reject>(&self, work: impl AsyncFnOnce() -> R) -> R {
+        let clock = self.core.clock();
+        let started = clock.now();
+        let around = Scope::current();
+        let deadline = self.deadline(started, around.deadline_on(clock));
+        let limit = self.limit(started, deadline);
+        let scope = around.with_deadline(deadline, clock);
+        match Timed::new(crate::pipeline::scoped(scope, work()), clock, limit.at).await {
+            Ok(outcome) => outcome,
+            Err(TimedOut::Fired) => R::from_rejection(self.fired(limit.kind)),
+            Err(TimedOut::NoTimer) => R::from_rejection(self.no_timer()),
+        }
+    }
+
+    /// When a call that starts now must have ended: its own total, or the deadline around it if earlier.
+    #[inline]
+    pub(crate) fn deadline(&self, started: Instant, around: Instant) -> Instant {
+        // Relaxed: a setting, and each call may see the old or the new one.
+        started.after(Duration::from_nanos(self.total.load(Ordering::Relaxed))).min(around)
+    }
+
+    /// What an attempt that starts now runs into first.
+    #[inline]
+    pub(crate) fn limit(&self, attempt_started: Instant, deadline: Instant) -> Limit {
+        let at = attempt_started.after(Duration::from_nanos(self.attempt.load(Ordering::Relaxed)));
+        if at < deadline {
+            Limit { at, kind: RejectionKind::AttemptTimeout }
+        } else {
+            Limit { at: deadline, kind: RejectionKind::TotalTimeout }
+        }
+    }
+
+    #[cold]
+    pub(crate) fn fired(&self, kind: RejectionKind) -> Rejection {
+        let fired =
+            if kind == RejectionKind::AttemptTimeout { &self.attempts_fired } else { &self.totals_fired };
+        fired.fetch_add(1, Ordering::Relaxed);
+        self.reject(kind)
+    }
+
+    #[cold]
+    pub(crate) fn no_timer(&self) -> Rejection {
+        self.reject(RejectionKind::NoTimer)
+    }
+
+    fn reject(&self, kind: RejectionKind) -> Rejection {
+        tracing::debug!(target: "resilient::timeout", timeout = %self.core.name, kind = kind.as_str(), "cut off");
+        self.core.publish(Self::KIND, Happening::Rejected { rejection: kind, retry_after: None });
+        Rejection::new(kind, &self.core.name)
+    }
+
+    fn apply(&self, config: &Config) {
+        let nanos = |span: Option<Duration>| span.map_or(u64::MAX, crate::clock::nanos);
+        self.total.store(nanos(config.total), Ordering::Relaxed);
+        self.attempt.store(nanos(config.attempt), Ordering::Relaxed);
+    }
+}
+
+impl Create for Timeout {
+    fn create(core: Core<Config>) -> Self {
+        let config = core.config();
+        let zero = || AtomicU64::new(0);
+        let timeout =
+            Self { core, total: zero(), attempt: zero(), totals_fired: zero(), attempts_fired: zero() };
+        timeout.apply(&config);
+        timeout
+    }
+
+    fn core(&self) -> &Core<Config> {
+        &self.core
+    }
+}
+
+impl Component for Timeout {
+    const KIND: Kind = Kind::Timeout;
+    type Config = Config;
+    type Stats = Stats;
+
+    fn name(&self) -> &str {
+        &self.core.name
+    }
+
+    fn stats(&self) -> Stats {
+        let config = self.core.config();
+        Stats {
+            total: config.total,
+            attempt: config.attempt,
+            total_timeouts: self.totals_fired.load(Ordering::Relaxed),
+            attempt_timeouts: self.attempts_fired.load(Ordering::Relaxed),
+        }
+    }
+
+    fn reset(&self) {
+        self.totals_fired.store(0, Ordering::Relaxed);
+        self.attempts_fired.store(0, Ordering::Relaxed);
+        self.core.publish(Self::KIND, Happening::Reset);
+    }
+
+    fn config(&self) -> Arc<Config> {
+        self.core.config()
+    }
+
+    fn reconfigure(&self, config: Config) -> Result<(), ConfigError> {
+        self.core.reconfigure(Self::KIND, config, |config| self.apply(config))
+    }
+
+    fn effective(&self) -> Vec<Effective> {
+        self.core.settings.effective()
+    }
+}
+
+#[cfg(all(test, not(resilient_loom)))]
+mod tests;

@@ -1,0 +1,62 @@
+//! Runs steps one after the other, says how long each took, and stops at the first that fails.
+
+use std::process::{Command, ExitCode, Stdio};
+use std::time::{Duration, Instant};
+
+/// One command.
+pub(crate) struct Step {
+    name: &'static str,
+    args: Vec<String>,
+    env: Vec<(&'static str, &'static str)>,
+}
+
+impl Step {
+    /// A cargo command.
+    pub(crate) fn cargo(name: &'static str, args: &[&str]) -> Self {
+        Self { name, args: args.iter().map(ToString::to_string).collect(), env: Vec::new() }
+    }
+
+    /// With this in its environment.
+    pub(crate) fn env(mut self, key: &'static str, value: &'static str) -> Self {
+        self.env.push((key, value));
+        self
+    }
+
+    fn run(&self) -> Result<(), String> {
+        let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
+        let mut command = Command::new(cargo);
+        command.args(&self.args).envs(self.env.iter().copied()).stdin(Stdio::null());
+        match command.status() {
+            Ok(status) if status.success() => Ok(()),
+            Ok(status) => Err(status.to_string()),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+}
+
+/// Whether a command can be started.
+pub(crate) fn has(command: &str) -> bool {
+    let silent = Command::new(command).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
+    silent.is_ok_and(|status| status.success())
+}
+
+/// Runs all steps.
+pub(crate) fn steps(steps: &[Step]) -> ExitCode {
+    let mut times: Vec<(&str, Duration)> = Vec::new();
+    for step in steps {
+        println!("\n=== {}: cargo {}", step.name, step.args.join(" "));
+        let start = Instant::now();
+        if let Err(problem) = step.run() {
+            eprintln!("\n=== {} failed: {problem}", step.name);
+            return ExitCode::FAILURE;
+        }
+        times.push((step.name, start.elapsed()));
+    }
+    println!("\n=== all well");
+    for (name, time) in &times {
+        println!("{:>7.1} s  {name}", time.as_secs_f64());
+    }
+    let total: Duration = times.iter().map(|(_, time)| *time).sum();
+    println!("{:>7.1} s  in all", total.as_secs_f64());
+    ExitCode::SUCCESS
+}
