@@ -8,6 +8,7 @@ use resilient_benches::{Job, measure};
 
 type Outcome = Result<u64, Rejection>;
 
+#[allow(clippy::unnecessary_wraps)] // what the others return
 fn plain(n: u64) -> Outcome {
     Ok(n.wrapping_mul(3))
 }
@@ -37,6 +38,7 @@ async fn four(n: u64) -> Outcome {
     Ok(n.wrapping_mul(3))
 }
 
+#[allow(clippy::unused_async)] // what the others are
 async fn plain_async(n: u64) -> Outcome {
     Ok(n.wrapping_mul(3))
 }

@@ -17,7 +17,7 @@ pub(crate) enum Shape {
     /// `async fn f() -> R`
     Async,
     /// `fn f() -> impl Future<Output = R>`
-    ReturnsFuture(Type),
+    ReturnsFuture(Box<Type>),
     /// `fn f() -> Pin<Box<dyn Future<Output = R>>>` that ends in `Box::pin(async move { .. })`, which is
     /// what `#[async_trait]` makes.
     Boxed(Box<Boxed>),
@@ -43,7 +43,7 @@ impl Shape {
         }
         let ReturnType::Type(_, ty) = &function.sig.output else { return Self::Sync };
         if let Type::ImplTrait(bounds) = &**ty {
-            return future_output(bounds.bounds.iter()).map_or(Self::Sync, Self::ReturnsFuture);
+            return future_output(bounds.bounds.iter()).map_or(Self::Sync, |output| Self::ReturnsFuture(Box::new(output)));
         }
         let Some(output) = boxed_output(ty) else { return Self::Sync };
         if let Some(boxed) = boxed(function, output) {
@@ -60,7 +60,7 @@ impl Shape {
     /// The type that an attempt produces, with `_` for `impl Trait`.
     pub(crate) fn attempt_type(&self, function: &FnItem) -> Type {
         let mut ty = match (self, &function.sig.output) {
-            (Self::ReturnsFuture(output), _) => output.clone(),
+            (Self::ReturnsFuture(output), _) => (**output).clone(),
             (Self::Boxed(boxed), _) => boxed.output.clone(),
             (_, ReturnType::Default) => parse_quote!(()),
             (_, ReturnType::Type(_, ty)) => (**ty).clone(),

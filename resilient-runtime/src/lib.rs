@@ -33,10 +33,6 @@
 // The models exercise the lock-free parts alone.
 #![cfg_attr(resilient_loom, allow(dead_code, unused_imports))]
 
-// The attribute's expansion names the crate by its path from outside, in the tests of this crate too.
-#[cfg(test)]
-extern crate self as resilient;
-
 pub mod bulkhead;
 pub mod circuit_breaker;
 pub mod clock;

@@ -137,16 +137,6 @@ impl Rejection {
         Self { kind: RejectionKind::CircuitOpen, component: Arc::clone(component), retry_after, reason }
     }
 
-    pub(crate) fn with_retry_after(mut self, span: Duration) -> Self {
-        self.retry_after = Some(span);
-        self
-    }
-
-    pub(crate) fn with_reason(mut self, reason: Option<OpenReason>) -> Self {
-        self.reason = reason;
-        self
-    }
-
     /// What refused the call.
     pub fn kind(&self) -> RejectionKind {
         self.kind

@@ -140,6 +140,7 @@ impl ConfigError {
     }
 
     /// Adds a problem unless `holds`.
+    #[allow(clippy::needless_pass_by_value)] // every caller reads better without an `&`
     pub(crate) fn require(
         &mut self,
         holds: bool,

@@ -3,16 +3,17 @@
 //! ```text
 //! let mut call = Call::begin(SITE.pipeline());
 //! loop {                                          // only with `retry`
-//!     let delay = match call.admit() {
-//!         Ok(()) => {
-//!             let out = BODY;                     // in place, once
-//!             match call.finish(judge!(&out)) {
-//!                 Return => break out, Fail => break out, Retry(delay) => delay,
-//!             }
+//!     if let Err(rejection) = call.admit() {
+//!         match call.refused(&rejection) {
+//!             Retry(delay) => { delay.await; continue; }
+//!             _ => break reject(rejection),
 //!         }
-//!         Err(rejection) => match call.refused(&rejection) {
-//!             Retry(delay) => delay, _ => break reject(rejection),
-//!         },
+//!     }
+//!     let delay = {
+//!         let out = BODY;                         // in place, once
+//!         match call.finish(judge!(&out)) {
+//!             Return => break out, Fail => break out, Retry(delay) => delay,
+//!         }
 //!     };
 //!     delay.await;
 //! }
@@ -78,35 +79,39 @@ impl Writer<'_> {
 
     fn attempts(&self, attempt: &TokenStream) -> TokenStream {
         let mixed = Span::mixed_site();
-        let Some(retry) = &self.args.retry else { return self.one_attempt(attempt) };
+        let Some(retry) = &self.args.retry else {
+            let (admission, run) = (self.admission(&Leave::Block), self.run(attempt, &Leave::Block));
+            return quote_spanned!(mixed=> '__attempt: { #admission #run });
+        };
         // rustc's "inside of this loop" then underlines the word `retry` in the attribute.
         let keyword = Token![loop](located(retry.policy.key.span()));
-        let pause = if self.shape.is_async() {
-            quote_spanned!(mixed=> __delay.await;)
-        } else {
-            quote_spanned!(mixed=> __delay.block();)
-        };
-        let run = self.admitted(attempt, &Leave::Break);
-        // The outcome ends with this block: were it in scope at the pause, it would be part of the future, and
-        // a value that is not `Send` would make the future so (a move does not end borrowed storage).
+        let (admission, run, pause) = (self.admission(&Leave::Loop), self.run(attempt, &Leave::Loop), self.pause());
+        // The outcome ends with the inner block: were it in scope at the pause, it would be part of the future,
+        // and a value that is not `Send` would make the future so (a move does not end borrowed storage).
         quote_spanned! {mixed=>
             #keyword {
+                #admission
                 let __delay = { #run };
                 #pause
             }
         }
     }
 
-    fn one_attempt(&self, attempt: &TokenStream) -> TokenStream {
-        self.admitted(attempt, &Leave::Value)
+    fn pause(&self) -> TokenStream {
+        let mixed = Span::mixed_site();
+        if self.shape.is_async() {
+            quote_spanned!(mixed=> __delay.await;)
+        } else {
+            quote_spanned!(mixed=> __delay.block();)
+        }
     }
 
-    /// Admission, and the attempt if it is granted.
-    fn admitted(&self, attempt: &TokenStream, leave: &Leave) -> TokenStream {
+    /// Goes on behind this if the stages admit the attempt. A statement of its own, and the pause behind the
+    /// `match`: what is matched on lives as long as the `match`, and would be part of the future.
+    fn admission(&self, leave: &Leave) -> TokenStream {
         let (krate, mixed) = (self.krate(), Span::mixed_site());
-        let run = self.run(attempt, leave);
         if !self.args.can_reject() {
-            return quote_spanned!(mixed=> __call.begin_attempt(); #run);
+            return quote_spanned!(mixed=> __call.begin_attempt(););
         }
         let admit = if !self.shape.is_async() {
             quote_spanned!(mixed=> __call.admit_blocking())
@@ -116,12 +121,29 @@ impl Writer<'_> {
             // Each suspension point costs size and compile time, and nothing here can wait.
             quote_spanned!(mixed=> __call.admit())
         };
-        let next = quote_spanned!(mixed=> __call.refused(&__rejection));
-        let refused = self.after_rejection(krate, &next, leave);
+        let rejected = leave.with(&self.rejected());
+        if matches!(leave, Leave::Block) {
+            return quote_spanned! {mixed=>
+                if let ::core::result::Result::Err(__rejection) = #admit {
+                    let _ = __call.refused(&__rejection);
+                    #rejected;
+                }
+            };
+        }
+        let pause = self.pause();
         quote_spanned! {mixed=>
-            match #admit {
-                ::core::result::Result::Ok(()) => { #run }
-                ::core::result::Result::Err(__rejection) => #refused,
+            {
+                let __again = match #admit {
+                    ::core::result::Result::Ok(()) => ::core::option::Option::None,
+                    ::core::result::Result::Err(__rejection) => match __call.refused(&__rejection) {
+                        #krate::__rt::Next::Retry(__delay) => ::core::option::Option::Some(__delay),
+                        _ => #rejected,
+                    },
+                };
+                if let ::core::option::Option::Some(__delay) = __again {
+                    #pause
+                    continue;
+                }
             }
         }
     }
@@ -144,8 +166,16 @@ impl Writer<'_> {
                 #finish
             };
         }
-        let next = quote_spanned!(mixed=> __call.timed_out(&__rejection));
-        let cut_off = self.after_rejection(krate, &next, leave);
+        let rejected = self.rejected();
+        let cut_off = match leave {
+            Leave::Block => quote_spanned!(mixed=> { let _ = __call.timed_out(&__rejection); #rejected }),
+            Leave::Loop => quote_spanned! {mixed=>
+                match __call.timed_out(&__rejection) {
+                    #krate::__rt::Next::Retry(__delay) => __delay,
+                    _ => break #rejected,
+                }
+            },
+        };
         quote_spanned! {mixed=>
             #copies
             match __call.attempt(#attempt).await {
@@ -155,28 +185,27 @@ impl Writer<'_> {
         }
     }
 
-    /// Judges `__out` and leaves, or gives the pause.
+    /// Judges `__out`; leaves with it, or gives the pause.
     fn finish(&self, leave: &Leave) -> TokenStream {
         let (krate, mixed) = (self.krate(), Span::mixed_site());
-        let (returned, failed) = (leave.with(&self.returned()), leave.with(&self.failed()));
-        let verdict = self.verdict();
+        let (returned, failed, verdict) = (self.returned(), self.failed(), self.verdict());
         match leave {
-            Leave::Break => quote_spanned! {mixed=>
+            Leave::Loop => quote_spanned! {mixed=>
                 #verdict
                 match __call.finish(__verdict) {
-                    #krate::__rt::Next::Return => #returned,
-                    #krate::__rt::Next::Fail => #failed,
+                    #krate::__rt::Next::Return => break #returned,
+                    #krate::__rt::Next::Fail => break #failed,
                     #krate::__rt::Next::Retry(__delay) => __delay,
                 }
             },
-            Leave::Value if self.args.fallback.is_some() => quote_spanned! {mixed=>
+            Leave::Block if self.args.fallback.is_some() => quote_spanned! {mixed=>
                 #verdict
                 match __call.finish(__verdict) {
                     #krate::__rt::Next::Fail => #failed,
                     _ => #returned,
                 }
             },
-            Leave::Value => quote_spanned! {mixed=>
+            Leave::Block => quote_spanned! {mixed=>
                 #verdict
                 let _ = __call.finish(__verdict);
                 #returned
@@ -204,20 +233,6 @@ impl Writer<'_> {
             verdict.extend(quote_spanned!(mixed=> let __verdict = #rule(&__out, __verdict, #predicate);));
         }
         verdict
-    }
-
-    fn after_rejection(&self, krate: &syn::Path, next: &TokenStream, leave: &Leave) -> TokenStream {
-        let mixed = Span::mixed_site();
-        let rejected = leave.with(&self.rejected());
-        match leave {
-            Leave::Break => quote_spanned! {mixed=>
-                match #next {
-                    #krate::__rt::Next::Retry(__delay) => __delay,
-                    _ => #rejected,
-                }
-            },
-            Leave::Value => quote_spanned!(mixed=> { let _ = #next; #rejected }),
-        }
     }
 
     /// The value of a call that succeeded.
@@ -258,17 +273,20 @@ impl Writer<'_> {
     }
 }
 
-/// How a value leaves the attempt: out of the loop, or as the value of the expression.
+/// What the attempt stands in.
 enum Leave {
-    Break,
-    Value,
+    /// The loop of a retry.
+    Loop,
+    /// A block that runs once.
+    Block,
 }
 
 impl Leave {
     fn with(&self, value: &TokenStream) -> TokenStream {
+        let mixed = Span::mixed_site();
         match self {
-            Self::Break => quote_spanned!(Span::mixed_site()=> break #value),
-            Self::Value => value.clone(),
+            Self::Loop => quote_spanned!(mixed=> break #value),
+            Self::Block => quote_spanned!(mixed=> break '__attempt #value),
         }
     }
 }

@@ -29,16 +29,14 @@ fn f(x: &str) -> Result<u32, E> {
     });
     ::resilient::__rt::submit_site!(__RESILIENT_SITE);
     let mut __call = ::resilient::__rt::Call::begin(__RESILIENT_SITE.pipeline());
-    match __call.admit_blocking() {
-        ::core::result::Result::Ok(()) => {
-            let __out = __call.attempt_sync(|| -> Result<u32, E> { Ok(x.parse()?) });
-            let __verdict = ::resilient::__rt::judge!(& __out);
-            let _ = __call.finish(__verdict);
-            __out
-        }
-        ::core::result::Result::Err(__rejection) => {
+    '__attempt: {
+        if let ::core::result::Result::Err(__rejection) = __call.admit_blocking() {
             let _ = __call.refused(&__rejection);
-            ::resilient::__rt::reject::<Result<u32, E>>(__rejection)
+            break '__attempt ::resilient::__rt::reject::<Result<u32, E>>(__rejection);
         }
+        let __out = __call.attempt_sync(|| -> Result<u32, E> { Ok(x.parse()?) });
+        let __verdict = ::resilient::__rt::judge!(& __out);
+        let _ = __call.finish(__verdict);
+        __out
     }
 }

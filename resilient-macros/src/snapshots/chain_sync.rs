@@ -39,24 +39,20 @@ fn rate(&self) -> u32 {
     ::resilient::__rt::submit_site!(__RESILIENT_SITE);
     let mut __call = ::resilient::__rt::Call::begin(__RESILIENT_SITE.pipeline());
     match {
-        match __call.admit_blocking() {
-            ::core::result::Result::Ok(()) => {
-                let __out = __call.attempt_sync(|| -> u32 { self.fetch() });
-                let __verdict = ::resilient::__rt::judge!(& __out);
-                match __call.finish(__verdict) {
-                    ::resilient::__rt::Next::Fail => {
-                        ::core::result::Result::Err(
-                            ::resilient::__rt::into_failure!(__out),
-                        )
-                    }
-                    _ => ::core::result::Result::Ok(__out),
-                }
-            }
-            ::core::result::Result::Err(__rejection) => {
+        '__attempt: {
+            if let ::core::result::Result::Err(__rejection) = __call.admit_blocking() {
                 let _ = __call.refused(&__rejection);
-                ::core::result::Result::Err(
+                break '__attempt ::core::result::Result::Err(
                     ::resilient::__rt::Failure::Rejected(__rejection),
-                )
+                );
+            }
+            let __out = __call.attempt_sync(|| -> u32 { self.fetch() });
+            let __verdict = ::resilient::__rt::judge!(& __out);
+            match __call.finish(__verdict) {
+                ::resilient::__rt::Next::Fail => {
+                    ::core::result::Result::Err(::resilient::__rt::into_failure!(__out))
+                }
+                _ => ::core::result::Result::Ok(__out),
             }
         }
     } {

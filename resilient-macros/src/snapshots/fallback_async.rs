@@ -35,38 +35,34 @@ async fn charge(order: &Order) -> Result<Receipt, PayError> {
     ::resilient::__rt::submit_site!(__RESILIENT_SITE);
     let mut __call = ::resilient::__rt::Call::begin(__RESILIENT_SITE.pipeline());
     match {
-        match __call.admit() {
-            ::core::result::Result::Ok(()) => {
-                let __out = __call
-                    .attempt_untimed(async {
-                        #[allow(
-                            unreachable_code,
-                            clippy::all,
-                            clippy::pedantic,
-                            clippy::nursery
-                        )]
-                        if false {
-                            let __edge: Result<Receipt, PayError> = loop {};
-                            return __edge;
-                        }
-                        gateway.charge(order).await
-                    })
-                    .await;
-                let __verdict = ::resilient::__rt::judge!(& __out);
-                match __call.finish(__verdict) {
-                    ::resilient::__rt::Next::Fail => {
-                        ::core::result::Result::Err(
-                            ::resilient::__rt::into_failure!(__out),
-                        )
-                    }
-                    _ => ::core::result::Result::Ok(__out),
-                }
-            }
-            ::core::result::Result::Err(__rejection) => {
+        '__attempt: {
+            if let ::core::result::Result::Err(__rejection) = __call.admit() {
                 let _ = __call.refused(&__rejection);
-                ::core::result::Result::Err(
+                break '__attempt ::core::result::Result::Err(
                     ::resilient::__rt::Failure::Rejected(__rejection),
-                )
+                );
+            }
+            let __out = __call
+                .attempt_untimed(async {
+                    #[allow(
+                        unreachable_code,
+                        clippy::all,
+                        clippy::pedantic,
+                        clippy::nursery
+                    )]
+                    if false {
+                        let __edge: Result<Receipt, PayError> = loop {};
+                        return __edge;
+                    }
+                    gateway.charge(order).await
+                })
+                .await;
+            let __verdict = ::resilient::__rt::judge!(& __out);
+            match __call.finish(__verdict) {
+                ::resilient::__rt::Next::Fail => {
+                    ::core::result::Result::Err(::resilient::__rt::into_failure!(__out))
+                }
+                _ => ::core::result::Result::Ok(__out),
             }
         }
     } {

@@ -63,47 +63,54 @@ async fn charge(order: &Order) -> Result<Receipt, PayError> {
     ::resilient::__rt::submit_site!(__RESILIENT_SITE);
     let mut __call = ::resilient::__rt::Call::begin(__RESILIENT_SITE.pipeline());
     loop {
-        let __delay = {
-            match __call.admit_async().await {
-                ::core::result::Result::Ok(()) => {
-                    match __call
-                        .attempt(async {
-                            #[allow(
-                                unreachable_code,
-                                clippy::all,
-                                clippy::pedantic,
-                                clippy::nursery
-                            )]
-                            if false {
-                                let __edge: Result<Receipt, PayError> = loop {};
-                                return __edge;
-                            }
-                            gateway.charge(order).await
-                        })
-                        .await
-                    {
-                        ::core::result::Result::Ok(__out) => {
-                            let __verdict = ::resilient::__rt::judge!(& __out);
-                            match __call.finish(__verdict) {
-                                ::resilient::__rt::Next::Return => break __out,
-                                ::resilient::__rt::Next::Fail => break __out,
-                                ::resilient::__rt::Next::Retry(__delay) => __delay,
-                            }
+        {
+            let __again = match __call.admit_async().await {
+                ::core::result::Result::Ok(()) => ::core::option::Option::None,
+                ::core::result::Result::Err(__rejection) => {
+                    match __call.refused(&__rejection) {
+                        ::resilient::__rt::Next::Retry(__delay) => {
+                            ::core::option::Option::Some(__delay)
                         }
-                        ::core::result::Result::Err(__rejection) => {
-                            match __call.timed_out(&__rejection) {
-                                ::resilient::__rt::Next::Retry(__delay) => __delay,
-                                _ => {
-                                    break ::resilient::__rt::reject::<
-                                        Result<Receipt, PayError>,
-                                    >(__rejection);
-                                }
-                            }
+                        _ => {
+                            break ::resilient::__rt::reject::<
+                                Result<Receipt, PayError>,
+                            >(__rejection);
                         }
                     }
                 }
+            };
+            if let ::core::option::Option::Some(__delay) = __again {
+                __delay.await;
+                continue;
+            }
+        }
+        let __delay = {
+            match __call
+                .attempt(async {
+                    #[allow(
+                        unreachable_code,
+                        clippy::all,
+                        clippy::pedantic,
+                        clippy::nursery
+                    )]
+                    if false {
+                        let __edge: Result<Receipt, PayError> = loop {};
+                        return __edge;
+                    }
+                    gateway.charge(order).await
+                })
+                .await
+            {
+                ::core::result::Result::Ok(__out) => {
+                    let __verdict = ::resilient::__rt::judge!(& __out);
+                    match __call.finish(__verdict) {
+                        ::resilient::__rt::Next::Return => break __out,
+                        ::resilient::__rt::Next::Fail => break __out,
+                        ::resilient::__rt::Next::Retry(__delay) => __delay,
+                    }
+                }
                 ::core::result::Result::Err(__rejection) => {
-                    match __call.refused(&__rejection) {
+                    match __call.timed_out(&__rejection) {
                         ::resilient::__rt::Next::Retry(__delay) => __delay,
                         _ => {
                             break ::resilient::__rt::reject::<

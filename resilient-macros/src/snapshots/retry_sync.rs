@@ -40,8 +40,8 @@ fn f(x: Vec<u8>) -> Option<u32> {
     ::resilient::__rt::submit_site!(__RESILIENT_SITE);
     let mut __call = ::resilient::__rt::Call::begin(__RESILIENT_SITE.pipeline());
     loop {
+        __call.begin_attempt();
         let __delay = {
-            __call.begin_attempt();
             #[allow(clippy::shadow_reuse, clippy::shadow_same, clippy::shadow_unrelated)]
             let mut x = ::core::clone::Clone::clone(&x);
             let __out = __call

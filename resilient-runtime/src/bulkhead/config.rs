@@ -23,7 +23,7 @@ settings! {
 
 impl Config {
     pub(super) fn check(&self, error: &mut ConfigError) {
-        const DAY: Duration = Duration::from_secs(24 * 3600);
+        const DAY: Duration = Duration::from_hours(24);
         const MOST: u32 = 1_000_000;
         let permits = (1..=MOST).contains(&self.max_concurrent);
         error.require(permits, "max_concurrent", self.max_concurrent, "1 to 1000000 calls");

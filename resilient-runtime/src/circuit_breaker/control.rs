@@ -1,7 +1,9 @@
 //! What an operator does: force, resume, reset, reconfigure.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
+use super::CircuitBreaker;
 use super::config::Config;
 use super::opening::Opening;
 use super::rules::Rules;
@@ -9,7 +11,7 @@ use super::state::{State, Word};
 use super::stats::Stats;
 use super::transition::{Change, Inner};
 use super::window::{CountWindow, TimeWindow, Window};
-use super::CircuitBreaker;
+use crate::clock::Instant;
 use crate::component::{Component, Core, Create, Kind};
 use crate::observe::{Happening, Striped};
 use crate::rejection::OpenReason;
@@ -44,7 +46,7 @@ impl CircuitBreaker {
             let forced = self.word().state().is_forced();
             forced.then(|| self.change(&mut inner, State::Closed, None, now))
         };
-        self.tell(change);
+        self.tell(change.as_ref());
     }
 
     fn force(&self, to: State) {
@@ -55,7 +57,7 @@ impl CircuitBreaker {
             let other = self.word().state() != to;
             other.then(|| self.change(&mut inner, to, reason, now))
         };
-        self.tell(change);
+        self.tell(change.as_ref());
     }
 
     /// A circuit that is closed already gets a new epoch all the same: what is in flight is of the past.
@@ -81,12 +83,16 @@ impl CircuitBreaker {
             self.apply_watch(&mut inner, config.slow_in_flight);
             let half_open = self.word().state() == State::HalfOpen;
             // The new settings may have decided already, and then no probe would come to find out.
-            if half_open { self.decide(&mut inner, None, now) } else { None }
+            if half_open {
+                self.decide(&mut inner, None, now)
+            } else {
+                None
+            }
         };
-        self.tell(change);
+        self.tell(change.as_ref());
     }
 
-    fn apply_window(&self, window: Window, now: crate::clock::Instant) {
+    fn apply_window(&self, window: Window, now: Instant) {
         let counted = self.rules.counts_calls();
         match window {
             Window::Time(span) => {
@@ -124,7 +130,7 @@ impl Create for CircuitBreaker {
         let time_span = match config.window {
             Window::Time(span) => span,
             // Set when it comes into use.
-            Window::Count(_) => std::time::Duration::from_secs(30),
+            Window::Count(_) => Duration::from_secs(30),
         };
         let breaker = Self {
             core,
@@ -134,7 +140,7 @@ impl Create for CircuitBreaker {
             opening: Opening::default(),
             counters: Striped::new(),
             time_window: TimeWindow::new(time_span, now),
-            count_window: std::sync::OnceLock::new(),
+            count_window: OnceLock::new(),
             inner: Mutex::new(Inner::new(now)),
         };
         breaker.apply();
@@ -163,7 +169,7 @@ impl Component for CircuitBreaker {
     /// late.
     fn reset(&self) {
         let change = self.change_to_new(&mut self.inner.lock());
-        self.tell(change);
+        self.tell(change.as_ref());
         self.core.publish(Self::KIND, Happening::Reset);
     }
 

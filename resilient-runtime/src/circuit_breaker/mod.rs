@@ -128,16 +128,12 @@ impl CircuitBreaker {
         if word.is_plainly_closed() {
             return Ok(word.ticket(NO_LEASE));
         }
-        self.admit_unless_refused(word, now)
+        self.admit_otherwise(word, now)
     }
 
     #[cold]
     #[inline(never)]
-    fn admit_unless_refused(
-        &self,
-        word: Word,
-        now: impl FnOnce() -> Instant,
-    ) -> Result<Ticket, Rejection> {
+    fn admit_otherwise(&self, word: Word, now: impl FnOnce() -> Instant) -> Result<Ticket, Rejection> {
         let state = word.state();
         match state {
             State::ForcedClosed | State::Disabled => Ok(word.ticket(NO_LEASE)),
@@ -202,16 +198,24 @@ impl CircuitBreaker {
                 if self.rules.is_slow(ended.nanos_since(started)) {
                     return self.record(ticket, Grade::Slow, None, ended);
                 }
-                match window {
-                    Some(window) => window.record(Grade::Good),
-                    None => {
-                        self.time_window.touch(ended, &self.counters);
-                        self.counters.add(Grade::Good as usize);
-                    }
-                }
+                self.count(window, Grade::Good, ended);
             }
         }
         self.end_row();
+    }
+
+    #[inline]
+    fn count(&self, window: Option<&CountWindow>, grade: Grade, now: Instant) {
+        if let Some(window) = window {
+            window.record(grade);
+            if grade == Grade::Good {
+                // Known from the window.
+                return;
+            }
+        } else {
+            self.time_window.touch(now, &self.counters);
+        }
+        self.counters.add(grade as usize);
     }
 
     #[inline]
@@ -224,7 +228,11 @@ impl CircuitBreaker {
 
     #[inline]
     fn calls_window(&self) -> Option<&CountWindow> {
-        if self.rules.counts_calls() { self.count_window.get().map(Box::as_ref) } else { None }
+        if self.rules.counts_calls() {
+            self.count_window.get().map(Box::as_ref)
+        } else {
+            None
+        }
     }
 
     #[cold]
@@ -269,19 +277,7 @@ impl CircuitBreaker {
 
     /// Counts a call of the present epoch, and opens the circuit if it was the one too many.
     fn record(&self, ticket: Ticket, grade: Grade, hint: Option<Duration>, now: Instant) {
-        match self.calls_window() {
-            Some(window) => {
-                window.record(grade);
-                if grade != Grade::Good {
-                    // The good ones are known from the window.
-                    self.counters.add(grade as usize);
-                }
-            }
-            None => {
-                self.time_window.touch(now, &self.counters);
-                self.counters.add(grade as usize);
-            }
-        }
+        self.count(self.calls_window(), grade, now);
         if ticket.state() != State::Closed {
             return;
         }

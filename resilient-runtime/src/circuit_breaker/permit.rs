@@ -2,8 +2,8 @@
 
 use std::mem::ManuallyDrop;
 
-use super::state::Ticket;
 use super::CircuitBreaker;
+use super::state::Ticket;
 use crate::classify::Class;
 use crate::clock::Instant;
 use crate::outcome::{Reject, Verdict};
@@ -38,11 +38,7 @@ impl CircuitBreaker {
     /// breaker.call_judged(read, Verdict::by_class).unwrap_err();
     /// assert_eq!(breaker.stats().failed, 1);
     /// ```
-    pub fn call_judged<R: Reject>(
-        &self,
-        work: impl FnOnce() -> R,
-        judge: impl FnOnce(&R) -> Verdict,
-    ) -> R {
+    pub fn call_judged<R: Reject>(&self, work: impl FnOnce() -> R, judge: impl FnOnce(&R) -> Verdict) -> R {
         match self.try_acquire() {
             Ok(permit) => {
                 let outcome = work();
@@ -98,8 +94,16 @@ impl CircuitBreaker {
     pub fn try_acquire(&self) -> Result<Permit<'_>, Rejection> {
         let ticket = self.admit(|| self.core.clock().now())?;
         // A call that began at the end of time took none, whenever it ends.
-        let started = if self.rules.times_calls() { self.core.clock().now() } else { Instant::NEVER };
-        Ok(Permit { breaker: self, ticket, started })
+        let started = if self.rules.times_calls() {
+            self.core.clock().now()
+        } else {
+            Instant::NEVER
+        };
+        Ok(Permit {
+            breaker: self,
+            ticket,
+            started,
+        })
     }
 }
 
@@ -123,7 +127,9 @@ impl Permit<'_> {
 
     #[inline]
     fn end(&self, verdict: Option<Verdict>) {
-        self.breaker.settle(self.ticket, verdict, self.started, || self.breaker.core.clock().now());
+        self.breaker.settle(self.ticket, verdict, self.started, || {
+            self.breaker.core.clock().now()
+        });
     }
 }
 

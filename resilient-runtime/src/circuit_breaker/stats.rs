@@ -91,9 +91,17 @@ impl CircuitBreaker {
         let content = self.content(now);
         let totals = self.totals(&inner);
         Stats {
-            state: if state == State::Open && !waits { State::HalfOpen } else { state },
+            state: if state == State::Open && !waits {
+                State::HalfOpen
+            } else {
+                state
+            },
             unchanged_for: now.since(inner.since),
-            reason: if state == State::ForcedOpen { Some(OpenReason::Forced) } else { self.opening.reason() },
+            reason: if state == State::ForcedOpen {
+                Some(OpenReason::Forced)
+            } else {
+                self.opening.reason()
+            },
             retry_after: waits.then_some(Duration::from_nanos(left)),
             window: WindowStats {
                 size: config.window,
@@ -124,7 +132,10 @@ impl CircuitBreaker {
     fn totals(&self, inner: &Inner) -> Totals {
         let mut totals = self.lifetime();
         if let Some(baseline) = &inner.baseline {
-            totals.iter_mut().zip(**baseline).for_each(|(total, before)| *total = total.saturating_sub(before));
+            totals
+                .iter_mut()
+                .zip(**baseline)
+                .for_each(|(total, before)| *total = total.saturating_sub(before));
         }
         totals
     }

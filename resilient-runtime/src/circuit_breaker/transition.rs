@@ -38,6 +38,9 @@ pub(super) struct Change {
     reason: Option<OpenReason>,
 }
 
+/// Of what is logged.
+pub(super) const TARGET: &str = "resilient::circuit_breaker";
+
 /// A server's wish for a longer open period is heard up to here.
 const LONGEST_HINT: Duration = Duration::from_secs(3600);
 
@@ -80,8 +83,13 @@ impl CircuitBreaker {
         }
         let watched = to == State::Closed && self.core.config().slow_in_flight;
         // Release: with the new state one sees what belongs to it.
-        self.word.store(word.next(to).watched(watched).bits(), Ordering::Release);
-        Change { from: word.state(), to, reason }
+        self.word
+            .store(word.next(to).watched(watched).bits(), Ordering::Release);
+        Change {
+            from: word.state(),
+            to,
+            reason,
+        }
     }
 
     fn clear_window(&self, now: Instant) {
@@ -101,7 +109,7 @@ impl CircuitBreaker {
             let same = ticket.is_of(word.epoch()) && word.state() == State::Closed;
             same.then(|| self.change_to_open(&mut inner, reason, hint, now))
         };
-        self.tell(change);
+        self.tell(change.as_ref());
     }
 
     fn change_to_open(
@@ -128,11 +136,16 @@ impl CircuitBreaker {
     fn open_period(&self, reopened: u32, hint: Option<Duration>) -> Duration {
         let config = self.core.config();
         let doublings = 1_u32.checked_shl(reopened).unwrap_or(u32::MAX);
-        let full = config.open_for.saturating_mul(doublings).min(config.longest_open());
+        let full = config
+            .open_for
+            .saturating_mul(doublings)
+            .min(config.longest_open());
         let chance = full.mul_f64(self.core.environment.random.share() * config.open_jitter.get());
         let period = full.saturating_sub(chance);
         // Not before the server wants it, and not all instances at that very moment either.
-        hint.map_or(period, |hint| period.max(hint.min(LONGEST_HINT).saturating_add(chance)))
+        hint.map_or(period, |hint| {
+            period.max(hint.min(LONGEST_HINT).saturating_add(chance))
+        })
     }
 
     /// Admission as seen under the lock: the only way to become a probe or a watched call.
@@ -143,7 +156,7 @@ impl CircuitBreaker {
             let mut inner = self.inner.lock();
             self.admit_under(&mut inner, now, &mut change)
         };
-        self.tell(change);
+        self.tell(change.as_ref());
         admitted.map_err(|left| match self.word().state() {
             State::ForcedOpen => self.refuse_forced(),
             _ => self.refuse(left, self.opening.reason()),
@@ -188,7 +201,11 @@ impl CircuitBreaker {
         let lease = inner.next_lease();
         let granted = inner.probes.grant(lease, now, &self.core.config());
         self.set_gate(inner, now);
-        if granted { Ok(self.word().ticket(lease)) } else { Err(None) }
+        if granted {
+            Ok(self.word().ticket(lease))
+        } else {
+            Err(None)
+        }
     }
 
     /// While no probe may go, everybody is refused without the lock (T9).
@@ -206,7 +223,10 @@ impl CircuitBreaker {
         now: Instant,
         change: &mut Option<Change>,
     ) -> Result<Ticket, Option<Duration>> {
-        let hanging = self.rules.slow_call().map_or(0, |limit| inner.in_flight.slow(now, limit));
+        let hanging = self
+            .rules
+            .slow_call()
+            .map_or(0, |limit| inner.in_flight.slow(now, limit));
         let row = self.row.load(Ordering::Relaxed);
         // T22
         if let Some(reason) = self.rules.judge_hanging(hanging, row, || self.content(now)) {
@@ -230,7 +250,7 @@ impl CircuitBreaker {
             inner.probes.record(grade != Grade::Good);
             self.decide(&mut inner, hint, now)
         };
-        self.tell(change);
+        self.tell(change.as_ref());
     }
 
     /// A probe that said nothing makes place for another (T4, T6, T7).
@@ -272,16 +292,25 @@ impl CircuitBreaker {
     pub(super) fn refuse(&self, retry_after: Option<Duration>, reason: Option<OpenReason>) -> Rejection {
         const KIND: RejectionKind = RejectionKind::CircuitOpen;
         self.counters.add(REJECTED);
-        self.core.publish(Self::KIND, Happening::Rejected { rejection: KIND, retry_after });
+        tracing::debug!(target: TARGET, circuit_breaker = %self.core.name, ?retry_after, "call refused");
+        self.core.publish(
+            Self::KIND,
+            Happening::Rejected {
+                rejection: KIND,
+                retry_after,
+            },
+        );
         Rejection::circuit_open(&self.core.name, retry_after, reason)
     }
 
     /// Tells about a change, with no lock held: a listener may call back, or take its time (T23).
-    pub(super) fn tell(&self, change: Option<Change>) {
-        const TARGET: &str = "resilient::circuit_breaker";
-        let Some(Change { from, to, reason }) = change else { return };
+    pub(super) fn tell(&self, change: Option<&Change>) {
+        let Some(&Change { from, to, reason }) = change else {
+            return;
+        };
         let (name, from, to) = (&*self.core.name, from.as_str(), to.as_str());
-        self.core.publish(Self::KIND, Happening::Transition { from, to, reason });
+        self.core
+            .publish(Self::KIND, Happening::Transition { from, to, reason });
         if let Some(reason) = reason {
             tracing::warn!(target: TARGET, circuit_breaker = name, from, to, %reason, "circuit opened");
         } else {

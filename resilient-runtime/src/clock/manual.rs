@@ -27,7 +27,7 @@ pub struct ManualClock(Arc<Manual>);
 impl ManualClock {
     /// A clock that stands at one hour, so that there is a past to jump back to.
     pub fn new() -> Self {
-        let hour = nanos(Duration::from_secs(3600));
+        let hour = nanos(Duration::from_hours(1));
         Self(Arc::new(Manual { now: AtomicU64::new(hour), timers: Mutex::default() }))
     }
 

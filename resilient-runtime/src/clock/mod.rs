@@ -14,8 +14,8 @@
 //! let time = ManualClock::new();
 //! let registry = Registry::with_clock(time.clock());
 //! let before = registry.clock().now();
-//! time.advance(Duration::from_secs(3600));
-//! assert_eq!(registry.clock().now().since(before), Duration::from_secs(3600));
+//! time.advance(Duration::from_hours(1));
+//! assert_eq!(registry.clock().now().since(before), Duration::from_hours(1));
 //! ```
 
 mod delay;

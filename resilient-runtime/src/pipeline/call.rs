@@ -16,6 +16,7 @@ use crate::timeout::Limit;
 
 /// One call. Dropped at any point, it gives back what it holds and records how it ended.
 #[derive(Debug)]
+#[allow(clippy::struct_excessive_bools)] // each a question of its own, and the call must be small
 pub struct Call<'p> {
     pipeline: &'p Pipeline,
     started: Instant,

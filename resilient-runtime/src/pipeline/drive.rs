@@ -115,20 +115,18 @@ fn drive<R>(
     judge: &impl Fn(&R) -> Verdict,
 ) -> Result<R, Missed<R>> {
     loop {
-        let delay = match call.admit_blocking() {
-            Ok(()) => {
-                let outcome = call.attempt_sync(&mut *work);
-                match call.finish(judge(&outcome)) {
-                    Next::Return => return Ok(outcome),
-                    Next::Fail => return Err(Missed::Failed(outcome)),
-                    Next::Retry(delay) => delay,
-                }
-            }
-            Err(rejection) => match call.refused(&rejection) {
-                Next::Retry(delay) => delay,
-                Next::Return | Next::Fail => return Err(Missed::Rejected(rejection)),
-            },
+        if let Err(rejection) = call.admit_blocking() {
+            let Next::Retry(delay) = call.refused(&rejection) else { return Err(Missed::Rejected(rejection)) };
+            delay.block();
+            continue;
+        }
+        let outcome = call.attempt_sync(&mut *work);
+        let delay = match call.finish(judge(&outcome)) {
+            Next::Return => return Ok(outcome),
+            Next::Fail => return Err(Missed::Failed(outcome)),
+            Next::Retry(delay) => delay,
         };
+        drop(outcome);
         delay.block();
     }
 }
@@ -139,20 +137,26 @@ async fn drive_async<R>(
     judge: &impl Fn(&R) -> Verdict,
 ) -> Result<R, Missed<R>> {
     loop {
-        // Nothing of the attempt may live on into the pause: it would be part of the future.
-        let delay = match call.admit_async().await {
-            Ok(()) => match call.attempt(work()).await {
-                Ok(outcome) => match call.finish(judge(&outcome)) {
-                    Next::Return => return Ok(outcome),
-                    Next::Fail => return Err(Missed::Failed(outcome)),
-                    Next::Retry(delay) => delay,
-                },
-                Err(rejection) => match call.timed_out(&rejection) {
-                    Next::Retry(delay) => delay,
-                    Next::Return | Next::Fail => return Err(Missed::Rejected(rejection)),
-                },
-            },
+        // Statements of their own: what is matched on lives as long as its `match`, and would be part of the
+        // future.
+        let again = match call.admit_async().await {
+            Ok(()) => None,
             Err(rejection) => match call.refused(&rejection) {
+                Next::Retry(delay) => Some(delay),
+                Next::Return | Next::Fail => return Err(Missed::Rejected(rejection)),
+            },
+        };
+        if let Some(delay) = again {
+            delay.await;
+            continue;
+        }
+        let delay = match call.attempt(work()).await {
+            Ok(outcome) => match call.finish(judge(&outcome)) {
+                Next::Return => return Ok(outcome),
+                Next::Fail => return Err(Missed::Failed(outcome)),
+                Next::Retry(delay) => delay,
+            },
+            Err(rejection) => match call.timed_out(&rejection) {
                 Next::Retry(delay) => delay,
                 Next::Return | Next::Fail => return Err(Missed::Rejected(rejection)),
             },

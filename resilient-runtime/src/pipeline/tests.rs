@@ -439,8 +439,8 @@ fn the_order_is_fixed_and_can_be_read() {
 #[test]
 fn a_pipeline_is_shared_by_threads() {
     fn shared<T: Send + Sync>(_: &T) {}
+    fn sendable<T: Send>(_: &T) {}
     let pipeline = Arc::new(Fixture::new().all());
     shared(&pipeline);
-    fn sendable<T: Send>(_: &T) {}
     sendable(&pipeline.call_async(async || Ok::<u32, Rejection>(1)));
 }

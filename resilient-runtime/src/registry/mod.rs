@@ -174,7 +174,7 @@ impl Registry {
 
     pub(crate) fn operation(&self, name: &str) -> Arc<Operation> {
         let name = name::normal(name);
-        self.0.operations.get_or_make(&name, |name| Operation::new(name))
+        self.0.operations.get_or_make(&name, Operation::new)
     }
 
     pub(crate) fn explain_as(&self, name: &str, explanation: Explanation) {
@@ -184,8 +184,8 @@ impl Registry {
 
     // Making components ----------------------------------------------------------------------------------
 
-    fn component<C: Create>(&self, shelf: &Shelf<C>, name: &str, by: Option<By>) -> Arc<C> {
-        self.component_from(shelf, name, by, C::create)
+    fn component<C: Create>(&self, kept: &Shelf<C>, name: &str, by: Option<By>) -> Arc<C> {
+        self.component_from(kept, name, by, C::create)
     }
 
     fn retry_with(&self, name: &str, by: Option<By>) -> Arc<Retry> {
@@ -198,18 +198,18 @@ impl Registry {
     /// Gets or makes a component. What attributes say about it is laid under what it is told at run time.
     fn component_from<C: Create>(
         &self,
-        shelf: &Shelf<C>,
+        kept: &Shelf<C>,
         name: &str,
         by: Option<By>,
         create: impl FnOnce(Core<C::Config>) -> C,
     ) -> Arc<C> {
-        if let (Some(found), None) = (shelf.get(name), by) {
+        if let (Some(found), None) = (kept.get(name), by) {
             return found;
         }
         let name = name::normal(name);
         let settings = self.settings_for(C::KIND, &name, by);
         let mut made = false;
-        let component = shelf.get_or_make(&name, |name| {
+        let component = kept.get_or_make(&name, |name| {
             made = true;
             let (layered, refused) = Layered::new(settings);
             let core = Core { name, environment: self.0.environment.clone(), settings: layered };

@@ -10,7 +10,7 @@ use super::shelf::Shelf;
 use crate::component::{Component, Kind};
 use crate::nearest::ranked;
 use crate::observe::OperationStats;
-use crate::pipeline::Explanation;
+use crate::pipeline::{Explanation, Pipeline};
 use crate::site::{self, Site};
 use crate::{bulkhead, circuit_breaker, fallback, retry, timeout};
 
@@ -202,7 +202,7 @@ impl Registry {
     pub fn sites(&self) -> Vec<SiteStats> {
         let operation = |site: &'static Site| {
             if self.is_global() {
-                return (!site.meta().own_registry).then(|| site.resolved().map(|pipeline| pipeline.stats()));
+                return (!site.meta().own_registry).then(|| site.resolved().map(Pipeline::stats));
             }
             let key = std::ptr::from_ref(site).addr();
             self.0.pipelines.lock().get(&key).map(|pipeline| Some(pipeline.stats()))

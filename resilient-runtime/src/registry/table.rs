@@ -26,8 +26,16 @@ impl Stats {
         Ok(())
     }
 
-    #[allow(clippy::unused_self, clippy::unnecessary_wraps)] // STUB
-    fn bulkheads(&self, _: &mut Formatter<'_>) -> fmt::Result {
+    fn bulkheads(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        for (name, bulkhead) in &self.bulkhead {
+            let (in_use, limit, rejected) = (bulkhead.in_use, bulkhead.limit, bulkhead.rejected);
+            write!(f, "bulkhead {name}: {in_use} of {limit} in use")?;
+            if bulkhead.max_queue > 0 {
+                let (queued, max_queue, waited) = (bulkhead.queued, bulkhead.max_queue, bulkhead.waited);
+                write!(f, ", {queued} of {max_queue} queued, {waited} waited")?;
+            }
+            writeln!(f, ", {rejected} rejected")?;
+        }
         Ok(())
     }
 

@@ -26,7 +26,7 @@ settings! {
         /// No retry begins later than this after the call began.
         pub max_elapsed: Option<Duration> = None,
         /// A server's wish to wait longer than this ends the call instead; 0 to 24 h.
-        pub max_retry_after: Duration = Duration::from_secs(60),
+        pub max_retry_after: Duration = Duration::from_mins(1),
         /// The shared budget to draw on. It is chosen when the retry is made and stays.
         pub budget: Option<Arc<str>> = None,
         /// The share of a token that each call deposits in the retry's own budget; 0 to 1.
@@ -38,8 +38,8 @@ settings! {
 
 impl Config {
     pub(super) fn check(&self, error: &mut ConfigError) {
-        const HOUR: Duration = Duration::from_secs(3600);
-        const DAY: Duration = Duration::from_secs(24 * 3600);
+        const HOUR: Duration = Duration::from_hours(1);
+        const DAY: Duration = Duration::from_hours(24);
         error.require(self.max <= 1000, "max", self.max, "0 to 1000 retries");
         error.require(self.base <= HOUR, "base", self.base, "0 to 1 h");
         let factor = (1.0..=100.0).contains(&self.factor);

@@ -325,6 +325,8 @@ impl Component for Retry {
     }
 }
 
+#[cfg(all(test, resilient_loom))]
+mod loom_models;
 #[cfg(all(test, not(resilient_loom)))]
 mod model_tests;
 #[cfg(all(test, not(resilient_loom)))]

@@ -3,7 +3,7 @@ use crate::clock::ManualClock;
 use crate::registry::Registry;
 
 const MS: fn(u64) -> Duration = Duration::from_millis;
-const DAY: Duration = Duration::from_secs(24 * 3600);
+const DAY: Duration = Duration::from_hours(24);
 
 fn fixture(config: Config) -> (ManualClock, Arc<Retry>) {
     let time = ManualClock::new();
@@ -74,7 +74,7 @@ fn a_wish_that_cannot_be_met_ends_the_call_at_once() {
     let _ = retry.call_judged(|| Err::<(), _>(()), |_| Verdict::Failure(wish));
     assert_eq!(time.clock().now(), start);
     assert_eq!(retry.stats().out_of_time, 1);
-    let hour = Class::Overload { retry_after: Some(Duration::from_secs(3600)) };
+    let hour = Class::Overload { retry_after: Some(Duration::from_hours(1)) };
     retry.reconfigure(plain()).unwrap();
     let _ = retry.call_judged(|| Err::<(), _>(()), |_| Verdict::Failure(hour));
     assert_eq!(time.clock().now(), start, "an hour is more than `max_retry_after`");
@@ -202,7 +202,7 @@ fn a_quiet_service_can_retry_from_the_start() {
         let mut calls = 0;
         let _ = retry.call(|| failing(&mut calls));
         assert_eq!(calls, 2, "minute {minute}");
-        time.advance(Duration::from_secs(60));
+        time.advance(Duration::from_mins(1));
     }
 }
 
@@ -237,7 +237,7 @@ fn settings_that_cannot_be_are_refused_whole() {
 #[test]
 fn a_clock_that_jumps_neither_freezes_nor_floods_the_budget() {
     let (time, retry) = fixture(plain().max(1u32));
-    time.rewind(Duration::from_secs(3000));
+    time.rewind(Duration::from_mins(50));
     assert!(retry.call(|| Err::<(), _>(())).is_err());
     time.advance(10 * DAY);
     assert!(retry.budget().tokens() <= 130.0);

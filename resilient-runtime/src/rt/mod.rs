@@ -59,7 +59,7 @@ macro_rules! __into_failure {
     ($outcome:expr) => {{
         use $crate::__rt::judging::*;
         let outcome = $outcome;
-        (&$crate::__rt::Judge::of(&outcome)).failure(outcome)
+        (&&$crate::__rt::Judge::of(&outcome)).failure(outcome)
     }};
 }
 

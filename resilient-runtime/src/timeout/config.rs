@@ -16,7 +16,7 @@ settings! {
 
 impl Config {
     pub(super) fn check(&self, error: &mut ConfigError) {
-        const DAY: Duration = Duration::from_secs(24 * 3600);
+        const DAY: Duration = Duration::from_hours(24);
         let allowed = "more than 0, at most 24 h";
         let possible = |span: Duration| !span.is_zero() && span <= DAY;
         error.require(self.total.is_none_or(possible), "total", self.total, allowed);

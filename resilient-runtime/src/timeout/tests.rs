@@ -56,7 +56,7 @@ fn work_that_is_ready_with_its_timer_wins() {
     let mut cx = Context::from_waker(Waker::noop());
     assert!(call.as_mut().poll(&mut cx).is_pending());
     sender.send(7).unwrap();
-    time.advance(Duration::from_secs(3600));
+    time.advance(Duration::from_hours(1));
     assert_eq!(call.as_mut().poll(&mut cx), Poll::Ready(Ok(7)));
 }
 
@@ -66,7 +66,7 @@ async fn a_nested_call_inherits_the_earlier_deadline() {
     let registry = Registry::with_clock(Clock::tokio());
     let (outer, inner) = (registry.timeout("outer"), registry.timeout("inner"));
     outer.reconfigure(Config::default().total(MS(50))).unwrap();
-    inner.reconfigure(Config::default().total(Duration::from_secs(60))).unwrap();
+    inner.reconfigure(Config::default().total(Duration::from_mins(1))).unwrap();
     let start = tokio::time::Instant::now();
     let outcome: Outcome = outer
         .call_async(async || inner.call_async(async || -> Outcome { std::future::pending().await }).await)

@@ -19,7 +19,12 @@ fn in_threads(work: impl Fn(u64) + Sync) {
 fn totals_are_exact() {
     // T156
     for window in [Window::Count(10_000), Window::Time(3600 * SECOND)] {
-        let fixture = Fixture::new(config().window(window).failure_rate(Ratio::ONE).low_volume_failures(0u32));
+        let fixture = Fixture::new(
+            config()
+                .window(window)
+                .failure_rate(Ratio::ONE)
+                .low_volume_failures(0u32),
+        );
         in_threads(|thread| {
             for call in 0..CALLS {
                 let ticket = fixture.admitted();
@@ -32,8 +37,15 @@ fn totals_are_exact() {
         });
         let stats = fixture.stats();
         let all = THREADS * CALLS;
-        assert_eq!((stats.successful, stats.failed, stats.ignored), (all / 2, all / 4, all / 4));
-        let expected = if matches!(window, Window::Count(_)) { 10_000 } else { all * 3 / 4 };
+        assert_eq!(
+            (stats.successful, stats.failed, stats.ignored),
+            (all / 2, all / 4, all / 4)
+        );
+        let expected = if matches!(window, Window::Count(_)) {
+            10_000
+        } else {
+            all * 3 / 4
+        };
         assert_eq!(stats.window.calls, expected);
     }
 }
@@ -42,7 +54,13 @@ fn totals_are_exact() {
 fn every_call_ends_in_one_count_while_the_circuit_flaps() {
     // T156, T130
     for window in [Window::Count(20), Window::Time(SECOND)] {
-        let fixture = Fixture::new(config().window(window).min_calls(5).half_open_calls(2u32).open_for(SECOND));
+        let fixture = Fixture::new(
+            config()
+                .window(window)
+                .min_calls(5)
+                .half_open_calls(2u32)
+                .open_for(SECOND),
+        );
         in_threads(|thread| {
             for call in 0..CALLS {
                 if let Ok(ticket) = fixture.admit() {
@@ -74,8 +92,16 @@ fn settings_change_under_load_and_nothing_is_lost() {
     // T117
     let fixture = Fixture::new(config().failure_rate(Ratio::ONE).low_volume_failures(0u32));
     let settings = |number: u32| {
-        let window = if number % 3 == 0 { Window::Time(SECOND) } else { Window::Count(1 + number * 37 % 900) };
-        let base = config().window(window).failure_rate(Ratio::ONE).low_volume_failures(0u32).min_calls(1);
+        let window = if number % 3 == 0 {
+            Window::Time(SECOND)
+        } else {
+            Window::Count(1 + number * 37 % 900)
+        };
+        let base = config()
+            .window(window)
+            .failure_rate(Ratio::ONE)
+            .low_volume_failures(0u32)
+            .min_calls(1);
         base.slow_call(SECOND).slow_in_flight(number % 2 == 0)
     };
     in_threads(|thread| {
@@ -83,10 +109,16 @@ fn settings_change_under_load_and_nothing_is_lost() {
             let ticket = fixture.admitted();
             fixture.settle(ticket, Verdict::Success);
             if thread == 0 && call % 10 == 0 {
-                fixture.breaker.reconfigure(settings(u32::try_from(call / 10).unwrap())).unwrap();
+                fixture
+                    .breaker
+                    .reconfigure(settings(u32::try_from(call / 10).unwrap()))
+                    .unwrap();
             }
         }
     });
     let stats = fixture.stats();
-    assert_eq!((stats.successful, stats.late, stats.transitions), (THREADS * CALLS, 0, 0));
+    assert_eq!(
+        (stats.successful, stats.late, stats.transitions),
+        (THREADS * CALLS, 0, 0)
+    );
 }

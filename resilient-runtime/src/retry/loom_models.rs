@@ -1,0 +1,29 @@
+//! Every interleaving of a few threads at the budget.
+
+use loom::sync::Arc;
+use loom::thread;
+
+use super::{BudgetConfig, RetryBudget};
+use crate::clock::ManualClock;
+use crate::component::{Core, Create};
+
+#[test]
+fn loom_two_retries_get_one_token_between_them_and_no_deposit_is_lost() {
+    // T38, T154
+    loom::model(|| {
+        let config = BudgetConfig::default().ratio(crate::Ratio::HALF).reserve(0.0);
+        let core = Core::for_test("b", ManualClock::new().clock(), config);
+        let budget = Arc::new(RetryBudget::create(core));
+        budget.deposit();
+        let other = Arc::clone(&budget);
+        let thread = thread::spawn(move || {
+            other.deposit();
+            other.try_withdraw()
+        });
+        let here = budget.try_withdraw();
+        let there = thread.join().unwrap();
+        assert!(!(here && there), "two deposits of a half are one token");
+        assert!(here || there, "which one of them gets");
+        assert!(!budget.try_withdraw());
+    });
+}

@@ -1,0 +1,117 @@
+//! What a successful call may cost: no allocation, whatever the stages. How long it takes is measured by the
+//! benchmarks, and never tested.
+
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use allocation_counter::measure;
+use resilient::clock::ManualClock;
+use resilient::{Component, Pipeline, Registry, Rejection, circuit_breaker, resilient};
+
+type Outcome = Result<u64, Rejection>;
+
+#[resilient(
+    circuit_breaker = "cost",
+    retry("cost", max = 3),
+    bulkhead = "cost",
+    timeout("cost", total = "1s", attempt = "500ms"),
+    fallback = expensive()
+)]
+async fn all(n: u64) -> Outcome {
+    Ok(n + 1)
+}
+
+fn expensive() -> Outcome {
+    Ok(vec![0; 1000].len() as u64)
+}
+
+#[resilient(circuit_breaker = "cost", retry("cost", max = 3), bulkhead = "cost", fallback(default = expensive()))]
+fn all_sync(n: u64) -> Outcome {
+    Ok(n + 1)
+}
+
+#[resilient(circuit_breaker("counted", window = 100, slow_call = "1s"))]
+fn counted(n: u64) -> Outcome {
+    Ok(n + 1)
+}
+
+/// Runs a future that is ready at its first poll.
+fn ready<T>(future: impl Future<Output = T>) -> T {
+    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(output) => output,
+        Poll::Pending => panic!("it waits for something"),
+    }
+}
+
+/// The allocations of a thousand calls, after a first one that makes what is made once.
+fn allocations<T>(mut call: impl FnMut() -> T) -> u64 {
+    call();
+    measure(|| (0..1000).for_each(|_| drop(call()))).count_total
+}
+
+#[test]
+fn a_successful_call_allocates_nothing() {
+    assert_eq!(allocations(|| all_sync(1).unwrap()), 0);
+    assert_eq!(allocations(|| ready(all(1)).unwrap()), 0);
+    assert_eq!(allocations(|| counted(1).unwrap()), 0);
+}
+
+#[test]
+fn a_pipeline_by_hand_allocates_nothing_when_it_succeeds() {
+    let pipeline = Pipeline::builder("cost by hand")
+        .circuit_breaker("cost by hand")
+        .retry("cost by hand")
+        .bulkhead("cost by hand")
+        .timeout("cost by hand")
+        .build();
+    assert_eq!(allocations(|| pipeline.call(|| Outcome::Ok(1)).unwrap()), 0);
+    assert_eq!(allocations(|| ready(pipeline.call_async(async || Outcome::Ok(1))).unwrap()), 0);
+}
+
+#[test]
+fn components_by_hand_allocate_nothing_when_they_succeed() {
+    let registry = Registry::new();
+    let (breaker, bulkhead, retry) = (registry.circuit_breaker("x"), registry.bulkhead("x"), registry.retry("x"));
+    let nested = || bulkhead.call(|| breaker.call(|| retry.call(|| Outcome::Ok(1))));
+    assert_eq!(allocations(|| nested().unwrap()), 0);
+}
+
+#[test]
+fn a_refusal_allocates_nothing() {
+    let registry = Registry::new();
+    let (breaker, bulkhead) = (registry.circuit_breaker("x"), registry.bulkhead("x"));
+    breaker.force_open();
+    assert_eq!(allocations(|| breaker.try_acquire().is_err()), 0);
+    let one = resilient::bulkhead::Config::default().max_concurrent(1u32);
+    bulkhead.reconfigure(one).unwrap();
+    let _held = bulkhead.try_acquire().unwrap();
+    assert_eq!(allocations(|| bulkhead.try_acquire().is_err()), 0);
+    let open = registry.pipeline("refused").circuit_breaker(&breaker).build();
+    assert_eq!(allocations(|| open.call(|| Outcome::Ok(1)).is_err()), 0);
+}
+
+#[test]
+fn a_circuit_that_is_really_open_refuses_without_an_allocation() {
+    // T26
+    let registry = Registry::with_clock(ManualClock::new().clock());
+    let breaker = registry.circuit_breaker("x");
+    let config = circuit_breaker::Config::default().failure_threshold(1u32).open_for(Duration::from_secs(5));
+    breaker.reconfigure(config).unwrap();
+    let _ = breaker.call(|| Option::<()>::None);
+    assert_eq!(allocations(|| breaker.try_acquire().is_err()), 0);
+}
+
+#[test]
+fn the_future_of_four_stages_is_at_most_256_bytes_larger() {
+    // T152
+    async fn bare(n: u64) -> Outcome {
+        Ok(n + 1)
+    }
+    #[resilient(circuit_breaker = "size", retry(max = 3), bulkhead = "size", timeout = "1s")]
+    async fn four(n: u64) -> Outcome {
+        Ok(n + 1)
+    }
+    let (with, without) = (size_of_val(&four(1)), size_of_val(&bare(1)));
+    assert!(with <= without + 256, "{with} bytes, {without} without the attribute");
+}
