@@ -103,6 +103,23 @@ fn loom_the_first_calls_after_a_long_pause_are_all_in_the_window_and_no_old_one_
 }
 
 #[test]
+fn loom_a_reader_whose_clock_is_behind_sees_one_base_and_not_parts_of_two() {
+    // T154
+    explore(3, || {
+        let timed = Arc::new(Timed::new());
+        timed.record(Grade::Good, START);
+        timed.record(Grade::Failed, START);
+        let moving = {
+            let timed = Arc::clone(&timed);
+            thread::spawn(move || timed.window.touch(START.after(1000 * SPAN), &timed.counters))
+        };
+        let seen = timed.content(START);
+        assert!(matches!((seen.calls, seen.failed), (2, 1) | (0, 0)), "{seen:?}");
+        moving.join().unwrap();
+    });
+}
+
+#[test]
 fn loom_an_evicted_outcome_is_subtracted_once_and_whole() {
     // T19, T154
     explore(3, || {

@@ -92,7 +92,7 @@ fn settings_change_under_load_and_nothing_is_lost() {
     // T117
     let fixture = Fixture::new(config().failure_rate(Ratio::ONE).low_volume_failures(0u32));
     let settings = |number: u32| {
-        let window = if number % 3 == 0 {
+        let window = if number.is_multiple_of(3) {
             Window::Time(SECOND)
         } else {
             Window::Count(1 + number * 37 % 900)
@@ -102,7 +102,7 @@ fn settings_change_under_load_and_nothing_is_lost() {
             .failure_rate(Ratio::ONE)
             .low_volume_failures(0u32)
             .min_calls(1);
-        base.slow_call(SECOND).slow_in_flight(number % 2 == 0)
+        base.slow_call(SECOND).slow_in_flight(number.is_multiple_of(2))
     };
     in_threads(|thread| {
         for call in 0..CALLS {

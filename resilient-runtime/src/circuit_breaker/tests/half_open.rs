@@ -189,7 +189,7 @@ fn one_failure_reopens_where_successes_in_a_row_are_wanted() {
 fn a_lost_probe_gives_its_place_back_with_its_lease() {
     let fixture = Fixture::half_open(config().half_open_calls(1u32));
     let lost = fixture.admitted();
-    fixture.time.advance(60 * SECOND - Duration::from_nanos(1));
+    fixture.time.advance(just_before(60 * SECOND));
     assert!(fixture.breaker.would_refuse(fixture.now()));
     assert_eq!(
         fixture.refused().retry_after(),

@@ -32,6 +32,11 @@ fn config() -> Config {
     Config::default().open_jitter(Ratio::ZERO)
 }
 
+/// A nanosecond less.
+fn just_before(span: Duration) -> Duration {
+    span.saturating_sub(Duration::from_nanos(1))
+}
+
 fn share(share: f64) -> Ratio {
     Ratio::new(share).unwrap()
 }
@@ -223,7 +228,7 @@ fn a_slow_call_counts_as_failed_from_its_first_nanosecond_on() {
     // T17
     for window in [super::Window::Count(100), super::Window::Time(3600 * SECOND)] {
         let fixture = Fixture::new(config().window(window).slow_call(SECOND).min_calls(4));
-        fixture.slow_call(SECOND - Duration::from_nanos(1), Verdict::Success);
+        fixture.slow_call(just_before(SECOND), Verdict::Success);
         fixture.slow_call(SECOND, Verdict::Success);
         fixture.slow_call(SECOND, FAILED);
         let stats = fixture.stats();
@@ -268,7 +273,7 @@ fn calls_that_hang_open_the_circuit_before_they_end() {
     // T22
     let fixture = Fixture::new(config().slow_call(SECOND).slow_in_flight(true));
     let hanging: Vec<_> = (0..20).map(|_| fixture.admitted()).collect();
-    fixture.time.advance(SECOND - Duration::from_nanos(1));
+    fixture.time.advance(just_before(SECOND));
     let quick = fixture.admitted();
     fixture.settle(quick, None);
     fixture.time.advance(Duration::from_nanos(1));
@@ -300,6 +305,29 @@ fn calls_that_ended_do_not_hang() {
         fixture.refused().reason(),
         Some(OpenReason::SlowInFlight { calls: 19 })
     );
+}
+
+#[test]
+fn calls_that_hang_since_before_the_outage_are_of_the_past() {
+    // T22
+    let config = config()
+        .slow_call(SECOND)
+        .slow_in_flight(true)
+        .half_open_calls(1u32)
+        .min_calls(2);
+    let fixture = Fixture::new(config);
+    let hanging: Vec<_> = (0..2).map(|_| fixture.admitted()).collect();
+    fixture.time.advance(SECOND);
+    fixture.refused();
+    fixture.time.advance(5 * SECOND);
+    fixture.call(Verdict::Success);
+    fixture.assert_state(State::Closed);
+    fixture.calls(10, Verdict::Success);
+    fixture.assert_state(State::Closed);
+    hanging
+        .into_iter()
+        .for_each(|ticket| fixture.settle(ticket, FAILED));
+    assert_eq!(fixture.stats().late, 2);
 }
 
 #[test]

@@ -334,6 +334,22 @@ mod tests {
     }
 
     #[test]
+    fn a_shorter_span_drops_nothing_that_is_inside_it() {
+        // T117
+        let bench = Bench::new();
+        bench.time.advance(Duration::from_millis(4700));
+        bench.record(Grade::Failed);
+        bench.time.advance(Duration::from_millis(4500));
+        assert_eq!(bench.calls(), 1);
+        bench.window.resize(Duration::from_secs(5));
+        assert_eq!(
+            bench.calls(),
+            1,
+            "4.5 s after the call, in the middle of an old bucket"
+        );
+    }
+
+    #[test]
     fn totals_are_exact_while_64_threads_record_and_time_passes() {
         // T155, T156
         let bench = Bench::new();

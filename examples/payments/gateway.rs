@@ -1,0 +1,139 @@
+//! The gateway: a little TCP server that answers `CHARGE <order> <cents>` and `PING`, and fails as it is told.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{TcpListener, TcpStream};
+
+/// What goes wrong. Rates are shares of the requests, from 0 to 1.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Faults {
+    /// Milliseconds before each answer.
+    pub(crate) latency_ms: u64,
+    /// Answers that are errors.
+    pub(crate) error_rate: f64,
+    /// The status of those errors.
+    pub(crate) error_code: u16,
+    /// What those errors wish to be waited for, in milliseconds.
+    pub(crate) retry_after_ms: Option<u64>,
+    /// Requests that are never answered.
+    pub(crate) hang_rate: f64,
+    /// Connections that are reset.
+    pub(crate) reset_rate: f64,
+}
+
+impl Default for Faults {
+    fn default() -> Self {
+        Self { latency_ms: 0, error_rate: 0.0, error_code: 503, retry_after_ms: None, hang_rate: 0.0, reset_rate: 0.0 }
+    }
+}
+
+impl Faults {
+    /// What is wrong with these settings, if anything.
+    pub(crate) fn problem(&self) -> Option<String> {
+        let rates = [("error_rate", self.error_rate), ("hang_rate", self.hang_rate), ("reset_rate", self.reset_rate)];
+        for (name, rate) in rates {
+            if !(0.0..=1.0).contains(&rate) {
+                return Some(format!("`{name}` = {rate} is refused: a share from 0 to 1"));
+            }
+        }
+        if self.latency_ms > 60_000 {
+            return Some(format!("`latency_ms` = {} is refused: at most 60000", self.latency_ms));
+        }
+        (!(400..600).contains(&self.error_code))
+            .then(|| format!("`error_code` = {} is refused: a status from 400 to 599", self.error_code))
+    }
+}
+
+/// What the gateway knows.
+#[derive(Debug, Default)]
+pub(crate) struct Gateway {
+    faults: Mutex<Faults>,
+    connections: AtomicU64,
+    /// Receipts by order: the same order is charged once, however often it is asked for.
+    ledger: Mutex<HashMap<String, String>>,
+}
+
+impl Gateway {
+    /// What goes wrong now.
+    pub(crate) fn faults(&self) -> Faults {
+        self.faults.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Changes what goes wrong.
+    pub(crate) fn set_faults(&self, faults: Faults) {
+        *self.faults.lock().unwrap_or_else(PoisonError::into_inner) = faults;
+    }
+
+    /// Connections it has accepted.
+    pub(crate) fn connections(&self) -> u64 {
+        self.connections.load(Ordering::Relaxed)
+    }
+
+    fn receipt(&self, order: &str) -> String {
+        let mut ledger = self.ledger.lock().unwrap_or_else(PoisonError::into_inner);
+        // A demonstration that runs for ever must not grow for ever.
+        if ledger.len() >= 10_000 && !ledger.contains_key(order) {
+            ledger.clear();
+        }
+        let number = ledger.len() + 1;
+        ledger.entry(order.to_owned()).or_insert_with(|| format!("receipt-{number}")).clone()
+    }
+
+    fn answer(&self, request: &str) -> String {
+        match request.split_whitespace().collect::<Vec<_>>()[..] {
+            ["PING"] => "OK pong".into(),
+            ["CHARGE", order, cents] if cents.parse::<u64>().is_ok() => format!("OK {}", self.receipt(order)),
+            _ => "ERR 400 bad-request".into(),
+        }
+    }
+}
+
+/// Accepts connections for as long as the program runs.
+pub(crate) async fn serve(listener: TcpListener, gateway: Arc<Gateway>) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                gateway.connections.fetch_add(1, Ordering::Relaxed);
+                let gateway = Arc::clone(&gateway);
+                tokio::spawn(async move {
+                    // A peer that went away is its own affair.
+                    let _ = converse(stream, &gateway).await;
+                });
+            }
+            Err(error) => {
+                eprintln!("gateway: {error}");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+async fn converse(mut stream: TcpStream, gateway: &Gateway) -> std::io::Result<()> {
+    let mut request = String::new();
+    BufReader::new(&mut stream).read_line(&mut request).await?;
+    let faults = gateway.faults();
+    tokio::time::sleep(Duration::from_millis(faults.latency_ms)).await;
+    let luck: f64 = rand::random();
+    if luck < faults.reset_rate {
+        // Closed with this, the kernel sends a reset instead of a farewell.
+        stream.set_zero_linger()?;
+        return Ok(());
+    }
+    if luck < faults.reset_rate + faults.hang_rate {
+        // Until the peer gives up.
+        return stream.readable().await;
+    }
+    let answer = if luck < faults.reset_rate + faults.hang_rate + faults.error_rate {
+        let wish = faults.retry_after_ms.map(|ms| format!(" {ms}")).unwrap_or_default();
+        format!("ERR {} unavailable{wish}", faults.error_code)
+    } else {
+        gateway.answer(&request)
+    };
+    stream.write_all(format!("{answer}\n").as_bytes()).await
+}

@@ -1,0 +1,32 @@
+//! The smallest useful program: a function that fails twice and is tried again, and what was counted.
+//!
+//!     cargo run --example quickstart
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use resilient::{Rejection, resilient};
+
+#[derive(Debug, thiserror::Error)]
+enum FetchError {
+    #[error("no answer")]
+    NoAnswer,
+    #[error(transparent)]
+    Rejected(#[from] Rejection),
+}
+
+static CALLS: AtomicU32 = AtomicU32::new(0);
+
+#[resilient(circuit_breaker = "weather", retry(max = 3, base = "50ms"), timeout = "2s")]
+async fn temperature(city: &str) -> Result<String, FetchError> {
+    match CALLS.fetch_add(1, Ordering::Relaxed) {
+        0 | 1 => Err(FetchError::NoAnswer),
+        _ => Ok(format!("21 degrees in {city}, at attempt {}", resilient::attempt())),
+    }
+}
+
+#[tokio::main]
+async fn main() -> Result<(), FetchError> {
+    println!("{}\n", temperature("Tunis").await?);
+    println!("{}", resilient::stats());
+    Ok(())
+}

@@ -1,0 +1,207 @@
+//! The main example, run as a user runs it and driven over HTTP through an outage and the recovery from it.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+/// The program; killed when the test ends, however it ends.
+struct Payments {
+    child: Child,
+    service: String,
+    agent: ureq::Agent,
+}
+
+impl Drop for Payments {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Built by `cargo xtask test` beforehand; else here.
+fn program() -> PathBuf {
+    let mut folder = std::env::current_exe().expect("this test has a path");
+    // target/PROFILE/deps/payments-HASH
+    folder.pop();
+    folder.pop();
+    let program = folder.join("examples").join(format!("payments{}", std::env::consts::EXE_SUFFIX));
+    if !program.exists() {
+        let build = Command::new(env!("CARGO")).args(["build", "--example", "payments"]).status();
+        assert!(build.expect("cargo can be run").success());
+    }
+    program
+}
+
+struct Answer {
+    status: u16,
+    retry_after: Option<u64>,
+    body: Value,
+}
+
+impl Payments {
+    fn start() -> Self {
+        let mut command = Command::new(program());
+        command.args(["--port", "0", "--gateway-port", "0"]).stdout(Stdio::piped());
+        let mut child = command.spawn().expect("the example starts");
+        let output = child.stdout.take().expect("it is piped");
+        let mut lines = BufReader::new(output).lines().map_while(Result::ok);
+        let service = lines.find_map(|line| line.strip_prefix("service ").map(str::to_owned));
+        // Read on, or the program would block when the pipe is full.
+        std::thread::spawn(move || lines.for_each(drop));
+        let config = ureq::Agent::config_builder()
+            .http_status_as_error(false)
+            .timeout_global(Some(Duration::from_secs(10)))
+            .build();
+        Self { child, service: service.expect("it prints its address"), agent: config.into() }
+    }
+
+    fn get(&self, path: &str) -> Answer {
+        answer(self.agent.get(self.url(path)).call())
+    }
+
+    fn post(&self, path: &str, body: &str) -> Answer {
+        let request = self.agent.post(self.url(path)).header("content-type", "application/json");
+        answer(request.send(body))
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.service)
+    }
+
+    fn charge(&self, order: &str) -> Value {
+        let body = json!({ "order_id": order, "cents": 995 }).to_string();
+        let answer = self.post("/api/resilience/protected-endpoint", &body);
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        answer.body
+    }
+
+    fn faults(&self, faults: &Value) {
+        let request = self.agent.put(self.url("/gateway/faults")).header("content-type", "application/json");
+        assert_eq!(answer(request.send(faults.to_string())).status, 200);
+    }
+
+    fn breaker(&self) -> Value {
+        self.get("/api/resilience/stats/circuit_breaker/payment").body
+    }
+
+    fn connections(&self) -> u64 {
+        self.get("/gateway/faults").body["connections"].as_u64().expect("a number")
+    }
+
+    /// Charges orders until one is answered in this way.
+    fn charge_until(&self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        let patience = Instant::now() + Duration::from_secs(20);
+        for number in 0.. {
+            let body = self.charge(&format!("{what}-{number}"));
+            if wanted(&body) {
+                return body;
+            }
+            assert!(Instant::now() < patience, "{what}: the last answer was {body}");
+            std::thread::yield_now();
+        }
+        unreachable!("the loop has no end")
+    }
+}
+
+fn answer(response: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Answer {
+    let mut response = response.expect("the service answers");
+    let retry_after = response.headers().get("retry-after").and_then(|wish| wish.to_str().ok()?.parse().ok());
+    let text = response.body_mut().read_to_string().expect("a body");
+    let body = serde_json::from_str(&text).unwrap_or(Value::String(text));
+    Answer { status: response.status().as_u16(), retry_after, body }
+}
+
+#[test]
+fn it_survives_an_outage_and_recovers() {
+    let payments = Payments::start();
+
+    // All is well.
+    let first = payments.charge("first");
+    assert_eq!((&first["status"], &first["level"]), (&json!("charged"), &json!("gateway")));
+    assert_eq!(payments.get("/api/resilience/simple-protected").body, json!({ "gateway": "pong" }));
+    assert_eq!(payments.get("/api/resilience/health").body["status"], "ok");
+
+    // The gateway fails: answers are degraded, and the circuit opens.
+    payments.faults(&json!({ "error_rate": 1 }));
+    let known = payments.charge("first");
+    assert_eq!((&known["level"], &known["degraded"]), (&json!("local_cache"), &json!(true)));
+    assert_eq!(known["receipt"], first["receipt"]);
+    let queued = payments.charge_until("outage", |_| payments.breaker()["state"] == "open");
+    assert_eq!((&queued["status"], &queued["level"]), (&json!("queued"), &json!("default")));
+    assert!(payments.breaker()["reason"]["rule"].is_string(), "{}", payments.breaker());
+
+    // While it is open the gateway is left alone, and callers learn when to come back.
+    let before = payments.connections();
+    let refused = payments.get("/api/resilience/simple-protected");
+    assert_eq!(refused.status, 503);
+    assert!(refused.retry_after.is_some_and(|seconds| (1..=10).contains(&seconds)));
+    assert!(refused.body["error"].as_str().is_some_and(|text| text.contains("is open")), "{}", refused.body);
+    assert_eq!(payments.connections(), before);
+    let health = payments.get("/api/resilience/health");
+    assert_eq!((health.status, &health.body["open_circuits"]), (200, &json!(["payment"])));
+
+    // Hangs are bounded, resets are survived.
+    payments.post("/api/resilience/reset/circuit_breaker/payment", "");
+    payments.faults(&json!({ "hang_rate": 1 }));
+    let start = Instant::now();
+    assert_eq!(payments.charge("hanging")["degraded"], true);
+    assert!(start.elapsed() < Duration::from_secs(4), "{:?}", start.elapsed());
+    payments.post("/api/resilience/reset/circuit_breaker/payment", "");
+    payments.faults(&json!({ "reset_rate": 1 }));
+    assert_eq!(payments.charge("reset")["degraded"], true);
+
+    // It recovers by itself.
+    payments.faults(&json!({}));
+    payments.charge_until("recovery", |body| body["level"] == "gateway");
+    payments.charge_until("recovered", |_| payments.breaker()["state"] == "closed");
+    assert_eq!(payments.charge("last")["level"], "gateway");
+    assert_eq!(payments.get("/api/resilience/health").body["status"], "ok");
+
+    // Every call has ended in one way (T130).
+    let stats = payments.get("/api/resilience/stats").body;
+    for (name, operation) in stats["operations"].as_object().expect("operations") {
+        let number = |ending: &str| operation[ending].as_u64().expect("a number");
+        let endings =
+            ["succeeded", "failed", "ignored", "rejected", "timed_out", "fell_back", "cancelled", "panicked"];
+        let sum: u64 = endings.into_iter().map(number).sum();
+        assert_eq!(number("calls"), sum, "{name}: {operation}");
+    }
+    assert!(stats["fallback"]["charge"]["levels"]["default"]["served"].as_u64() > Some(0));
+    assert!(stats["retry"]["payment"]["retries"].as_u64() > Some(0));
+}
+
+#[test]
+fn bad_input_is_answered_and_does_no_harm() {
+    let payments = Payments::start();
+    let endpoint = "/api/resilience/protected-endpoint";
+    assert_eq!(payments.post(endpoint, "{").status, 400);
+    assert_eq!(payments.post(endpoint, r#"{"order_id": 7, "cents": 1}"#).status, 422);
+    assert_eq!(payments.post(endpoint, r#"{"order_id": "a b\n", "cents": 1}"#).status, 422);
+    assert_eq!(payments.post(endpoint, r#"{"order_id": "a", "cents": 0}"#).status, 422);
+    assert_eq!(payments.post(endpoint, &"x".repeat(2 * 1024 * 1024 + 1)).status, 413);
+    assert_eq!(payments.get(endpoint).status, 405);
+    assert_eq!(payments.get("/nowhere").status, 404);
+    let unknown = payments.post("/api/resilience/reset/circuit_breaker/paymnet", "");
+    assert_eq!(unknown.status, 404);
+    assert!(unknown.body["error"].as_str().is_some_and(|text| text.contains("did you mean `payment`?")));
+    let kind = payments.get("/api/resilience/stats/circut_breaker/payment");
+    assert!(kind.body["error"].as_str().is_some_and(|text| text.contains("did you mean `circuit_breaker`?")));
+    let long = payments.get(&format!("/api/resilience/stats/bulkhead/{}", "n".repeat(10_000)));
+    assert_eq!(long.status, 404);
+    assert!(long.body["error"].as_str().is_some_and(|text| text.len() < 300));
+
+    // What no HTTP client would send.
+    let address = payments.service.strip_prefix("http://").expect("an address");
+    for raw in [&b"GET /api/resilience/stats/bulkhead/%ff%fe HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"[..], b"\xff\xff\r\n\r\n"] {
+        let mut stream = TcpStream::connect(address).expect("it listens");
+        stream.write_all(raw).expect("it reads");
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).expect("it answers");
+        assert!(answer.starts_with(b"HTTP/1.1 4"), "{}", String::from_utf8_lossy(&answer));
+    }
+    assert_eq!(payments.charge("afterwards")["level"], "gateway");
+}
