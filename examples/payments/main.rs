@@ -42,7 +42,9 @@ async fn run() -> Result<(), Box<dyn Error>> {
     let listener = listen(ports.service, "--port").await?;
     introduce(listener.local_addr()?, gateway_address);
     let service = Arc::new(Service::new(gateway_address));
-    axum::serve(listener, api::routes(service, gateway)).with_graceful_shutdown(interrupted()).await?;
+    axum::serve(listener, api::routes(service, gateway))
+        .with_graceful_shutdown(interrupted())
+        .await?;
     println!("\n{}", resilient::stats());
     Ok(())
 }
@@ -57,7 +59,9 @@ async fn interrupted() {
 async fn listen(port: u16, option: &str) -> Result<TcpListener, String> {
     let address = SocketAddr::from(([127, 0, 0, 1], port));
     let listener = TcpListener::bind(address).await;
-    listener.map_err(|error| format!("cannot listen on {address}: {error}; choose another port with `{option} N`"))
+    listener.map_err(|error| {
+        format!("cannot listen on {address}: {error}; choose another port with `{option} N`")
+    })
 }
 
 struct Ports {
@@ -67,15 +71,24 @@ struct Ports {
 
 impl Ports {
     fn from_args(mut args: impl Iterator<Item = String>) -> Result<Self, String> {
-        let mut ports = Self { service: 3000, gateway: 3001 };
+        let mut ports = Self {
+            service: 3000,
+            gateway: 3001,
+        };
         while let Some(option) = args.next() {
             let port = match option.as_str() {
                 "--port" => &mut ports.service,
                 "--gateway-port" => &mut ports.gateway,
-                _ => return Err(format!("unknown option `{option}`; known: --port N, --gateway-port N")),
+                _ => {
+                    return Err(format!(
+                        "unknown option `{option}`; known: --port N, --gateway-port N"
+                    ));
+                }
             };
             let value = args.next().ok_or_else(|| format!("`{option}` needs a number"))?;
-            *port = value.parse().map_err(|_| format!("`{option} {value}`: a port is a number from 0 to 65535"))?;
+            *port = value
+                .parse()
+                .map_err(|_| format!("`{option} {value}`: a port is a number from 0 to 65535"))?;
         }
         Ok(ports)
     }
@@ -89,8 +102,15 @@ fn introduce(service: SocketAddr, gateway: SocketAddr) {
     println!("    -H 'content-type: application/json' -d '{{\"order_id\": \"a-1\", \"cents\": 995}}'");
     println!("  curl -s http://{service}/api/resilience/simple-protected");
     println!("\nMake the gateway fail, hang, reset or dawdle; then charge a few orders:");
-    for faults in ["{\"error_rate\": 1}", "{\"hang_rate\": 1}", "{\"reset_rate\": 0.5}", "{\"latency_ms\": 300}"] {
-        println!("  curl -sX PUT http://{service}/gateway/faults -H 'content-type: application/json' -d '{faults}'");
+    for faults in [
+        "{\"error_rate\": 1}",
+        "{\"hang_rate\": 1}",
+        "{\"reset_rate\": 0.5}",
+        "{\"latency_ms\": 300}",
+    ] {
+        println!(
+            "  curl -sX PUT http://{service}/gateway/faults -H 'content-type: application/json' -d '{faults}'"
+        );
     }
     println!("  curl -sX DELETE http://{service}/gateway/faults");
     println!("\nLook, and reset:");

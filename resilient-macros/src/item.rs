@@ -20,7 +20,10 @@ impl Parse for FnItem {
         let attrs = input.call(Attribute::parse_outer)?;
         let vis: Visibility = input.parse()?;
         if let Some((what, span)) = other_item(input) {
-            return Err(Error::new(span, format!("`#[resilient]` goes on a function or method, not on {what}")));
+            return Err(Error::new(
+                span,
+                format!("`#[resilient]` goes on a function or method, not on {what}"),
+            ));
         }
         let sig: Signature = input.parse()?;
         if input.peek(Token![;]) {
@@ -34,7 +37,14 @@ impl Parse for FnItem {
         let brace = braced!(content in input);
         let inner_attrs = content.call(Attribute::parse_inner)?;
         let body = content.parse()?;
-        Ok(Self { attrs, inner_attrs, vis, sig, brace, body })
+        Ok(Self {
+            attrs,
+            inner_attrs,
+            vis,
+            sig,
+            brace,
+            body,
+        })
     }
 }
 
@@ -70,7 +80,14 @@ fn other_item(input: ParseStream<'_>) -> Option<(&'static str, Span)> {
 impl FnItem {
     /// The function with another body in its braces.
     pub(crate) fn with_body(&self, body: &TokenStream) -> TokenStream {
-        let Self { attrs, inner_attrs, vis, sig, brace, .. } = self;
+        let Self {
+            attrs,
+            inner_attrs,
+            vis,
+            sig,
+            brace,
+            ..
+        } = self;
         let mut out = quote!(#(#attrs)* #vis #sig);
         brace.surround(&mut out, |tokens| {
             for attr in inner_attrs {

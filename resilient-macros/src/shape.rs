@@ -41,11 +41,16 @@ impl Shape {
         if function.sig.asyncness.is_some() {
             return Self::Async;
         }
-        let ReturnType::Type(_, ty) = &function.sig.output else { return Self::Sync };
+        let ReturnType::Type(_, ty) = &function.sig.output else {
+            return Self::Sync;
+        };
         if let Type::ImplTrait(bounds) = &**ty {
-            return future_output(bounds.bounds.iter()).map_or(Self::Sync, |output| Self::ReturnsFuture(Box::new(output)));
+            return future_output(bounds.bounds.iter())
+                .map_or(Self::Sync, |output| Self::ReturnsFuture(Box::new(output)));
         }
-        let Some(output) = boxed_output(ty) else { return Self::Sync };
+        let Some(output) = boxed_output(ty) else {
+            return Self::Sync;
+        };
         if let Some(boxed) = boxed(function, output) {
             return Self::Boxed(Box::new(boxed));
         }
@@ -89,9 +94,15 @@ impl VisitMut for EraseImplTrait {
 /// `R` of `Future<Output = R>` among bounds.
 fn future_output<'a>(bounds: impl Iterator<Item = &'a TypeParamBound>) -> Option<Type> {
     for bound in bounds {
-        let TypeParamBound::Trait(bound) = bound else { continue };
-        let Some(last) = bound.path.segments.last() else { continue };
-        let PathArguments::AngleBracketed(args) = &last.arguments else { continue };
+        let TypeParamBound::Trait(bound) = bound else {
+            continue;
+        };
+        let Some(last) = bound.path.segments.last() else {
+            continue;
+        };
+        let PathArguments::AngleBracketed(args) = &last.arguments else {
+            continue;
+        };
         if last.ident != "Future" {
             continue;
         }
@@ -122,7 +133,9 @@ fn boxed_output(ty: &Type) -> Option<Type> {
 fn last_type<'a>(ty: &'a Type, names: &[&str]) -> Option<&'a Type> {
     let Type::Path(path) = ty else { return None };
     let last = path.path.segments.last()?;
-    let PathArguments::AngleBracketed(args) = &last.arguments else { return None };
+    let PathArguments::AngleBracketed(args) = &last.arguments else {
+        return None;
+    };
     match args.args.last()? {
         GenericArgument::Type(ty) if names.iter().any(|name| last.ident == name) => Some(ty),
         _ => None,
@@ -133,13 +146,24 @@ fn last_type<'a>(ty: &'a Type, names: &[&str]) -> Option<&'a Type> {
 fn boxed(function: &FnItem, output: Type) -> Option<Boxed> {
     let body = &function.body;
     let mut before = syn::parse2::<Block>(quote!({ #body })).ok()?.stmts;
-    let Some(Stmt::Expr(Expr::Call(call), None)) = before.pop() else { return None };
-    let Expr::Path(path) = &*call.func else { return None };
-    let names: Vec<String> = path.path.segments.iter().map(|segment| segment.ident.to_string()).collect();
+    let Some(Stmt::Expr(Expr::Call(call), None)) = before.pop() else {
+        return None;
+    };
+    let Expr::Path(path) = &*call.func else {
+        return None;
+    };
+    let names: Vec<String> = path
+        .path
+        .segments
+        .iter()
+        .map(|segment| segment.ident.to_string())
+        .collect();
     if !names.ends_with(&["Box".to_owned(), "pin".to_owned()]) {
         return None;
     }
-    let Some(Expr::Async(inner)) = call.args.into_iter().next() else { return None };
+    let Some(Expr::Async(inner)) = call.args.into_iter().next() else {
+        return None;
+    };
     let mut stmts = inner.block.stmts;
     let mut once = Vec::new();
     // Everything in front of `let __ret: R = { body };` is async-trait's own.
@@ -149,12 +173,24 @@ fn boxed(function: &FnItem, output: Type) -> Option<Boxed> {
         // `if let Some(__ret) = None::<R> { return __ret; }`, which we have in a form of our own.
         once.retain(|stmt| !matches!(stmt, Stmt::Expr(Expr::If(_), _)));
     }
-    Some(Boxed { output, before, pin: *call.func, capture: inner.capture, once, stmts })
+    Some(Boxed {
+        output,
+        before,
+        pin: *call.func,
+        capture: inner.capture,
+        once,
+        stmts,
+    })
 }
 
 /// `let __ret: R = ..;` or `let _: () = ..;`
 fn is_async_traits_result(stmt: &Stmt) -> bool {
-    let Stmt::Local(Local { pat: Pat::Type(pat), .. }) = stmt else { return false };
+    let Stmt::Local(Local {
+        pat: Pat::Type(pat), ..
+    }) = stmt
+    else {
+        return false;
+    };
     match &*pat.pat {
         Pat::Ident(pat) => pat.ident == "__ret",
         Pat::Wild(_) => true,

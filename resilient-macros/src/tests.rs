@@ -27,7 +27,14 @@ fn broken(stream: &TokenStream) -> Vec<TokenStream> {
     let mut out = Vec::new();
     for index in 0..tokens.len() {
         out.push(tokens.iter().take(index).cloned().collect());
-        out.push(tokens.iter().enumerate().filter(|(k, _)| *k != index).map(|(_, t)| t.clone()).collect());
+        out.push(
+            tokens
+                .iter()
+                .enumerate()
+                .filter(|(k, _)| *k != index)
+                .map(|(_, t)| t.clone())
+                .collect(),
+        );
         if let TokenTree::Group(group) = &tokens[index] {
             for inner in broken(&group.stream()) {
                 let mut copy = tokens.clone();
@@ -60,7 +67,11 @@ fn no_input_makes_it_panic_or_lose_the_body() {
         for (args, item) in pairs {
             let out = crate::entry::entry(args.clone(), item.clone());
             for marker in ["marker_one", "marker_two"] {
-                assert_eq!(count(&item, marker), count(&out, marker), "\n{args}\n{item}\n-> {out}");
+                assert_eq!(
+                    count(&item, marker),
+                    count(&out, marker),
+                    "\n{args}\n{item}\n-> {out}"
+                );
             }
             inputs += 1;
         }
@@ -86,8 +97,16 @@ fn snapshot(name: &str, args: &str, item: &str) {
 
 #[test]
 fn the_expansion_of_typical_functions_is_known() {
-    snapshot("breaker_sync", "circuit_breaker = \"payment\"", "fn f(x: &str) -> Result<u32, E> { Ok(x.parse()?) }");
-    snapshot("retry_sync", "retry(max = 3)", "fn f(mut x: Vec<u8>) -> Option<u32> { x.pop().map(u32::from) }");
+    snapshot(
+        "breaker_sync",
+        "circuit_breaker = \"payment\"",
+        "fn f(x: &str) -> Result<u32, E> { Ok(x.parse()?) }",
+    );
+    snapshot(
+        "retry_sync",
+        "retry(max = 3)",
+        "fn f(mut x: Vec<u8>) -> Option<u32> { x.pop().map(u32::from) }",
+    );
     snapshot(
         "four_async",
         "circuit_breaker = \"payment\", retry(max = 3), bulkhead = \"gateway\", timeout = \"2s\"",

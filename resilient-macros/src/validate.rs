@@ -40,14 +40,25 @@ fn signature(function: &FnItem, errors: &mut Errors) {
     if let Some(abi) = &sig.abi
         && abi.name.as_ref().is_none_or(|name| name.value() != "Rust")
     {
-        errors.at(abi, "`#[resilient]` cannot be used on an `extern` function; wrap it in a Rust function");
+        errors.at(
+            abi,
+            "`#[resilient]` cannot be used on an `extern` function; wrap it in a Rust function",
+        );
     }
     if let Some(variadic) = &sig.variadic {
         errors.at(variadic, "`#[resilient]` cannot be used on a variadic function");
     }
     for attr in &function.attrs {
-        if attr.path().segments.last().is_some_and(|segment| segment.ident == "resilient") {
-            errors.at(attr, "a second `#[resilient]` on one function; put all policies into one attribute");
+        if attr
+            .path()
+            .segments
+            .last()
+            .is_some_and(|segment| segment.ident == "resilient")
+        {
+            errors.at(
+                attr,
+                "a second `#[resilient]` on one function; put all policies into one attribute",
+            );
         }
     }
 }
@@ -67,7 +78,9 @@ fn output(args: &Args, function: &FnItem, errors: &mut Errors) {
 
 fn needs_a_stage(args: &Args, errors: &mut Errors) {
     let has = |name: &str| args.keys.iter().any(|key| key == name);
-    let stage = ["retry", "circuit_breaker", "bulkhead", "timeout", "fallback"].iter().any(|name| has(name));
+    let stage = ["retry", "circuit_breaker", "bulkhead", "timeout", "fallback"]
+        .iter()
+        .any(|name| has(name));
     if let (false, Some(first)) = (stage, args.keys.first()) {
         errors.at(
             first,
@@ -75,9 +88,15 @@ fn needs_a_stage(args: &Args, errors: &mut Errors) {
         );
     }
     if let (Some(map_err), true) = (&args.map_err, has("fallback")) {
-        errors.at(&map_err.key, "`map_err` is never used: `fallback` already takes every rejection");
+        errors.at(
+            &map_err.key,
+            "`map_err` is never used: `fallback` already takes every rejection",
+        );
     } else if let (Some(map_err), false) = (&args.map_err, args.can_reject()) {
-        errors.at(&map_err.key, "`map_err` is never used: no policy here can reject a call");
+        errors.at(
+            &map_err.key,
+            "`map_err` is never used: no policy here can reject a call",
+        );
     }
     if let (Some(idempotent), false) = (&args.idempotent, has("retry")) {
         errors.at(idempotent, "`idempotent` has no effect without `retry`");
@@ -109,12 +128,14 @@ fn count(policy: &Policy, field: &str) -> Option<(u64, proc_macro2::Span)> {
 
 fn contradictions(args: &Args, errors: &mut Errors) {
     if let Some(breaker) = &args.circuit_breaker {
-        if let (Some((calls, span)), Some((window, _))) = (count(breaker, "min_calls"), count(breaker, "window"))
+        if let (Some((calls, span)), Some((window, _))) =
+            (count(breaker, "min_calls"), count(breaker, "window"))
             && calls > window
         {
             errors.span(span, format!("the window of {window} calls never holds `min_calls = {calls}`, so the circuit could not open"));
         }
-        if let (Some((open_for, span)), Some((open_max, _))) = (duration(breaker, "open_for"), duration(breaker, "open_max"))
+        if let (Some((open_for, span)), Some((open_max, _))) =
+            (duration(breaker, "open_for"), duration(breaker, "open_max"))
             && open_for > open_max
         {
             errors.span(span, "`open_for` is longer than `open_max`");
@@ -127,7 +148,8 @@ fn contradictions(args: &Args, errors: &mut Errors) {
         bulkhead_contradictions(bulkhead, errors);
     }
     if let Some(timeout) = &args.timeout
-        && let (Some((attempt, span)), Some((total, _))) = (duration(timeout, "attempt"), duration(timeout, "total"))
+        && let (Some((attempt, span)), Some((total, _))) =
+            (duration(timeout, "attempt"), duration(timeout, "total"))
         && attempt > total
     {
         errors.span(span, "the attempt timeout can never fire: the total is shorter");
@@ -138,10 +160,16 @@ fn bulkhead_contradictions(bulkhead: &Policy, errors: &mut Errors) {
     let queue = count(bulkhead, "max_queue").filter(|(count, _)| *count > 0);
     let wait = duration(bulkhead, "max_wait");
     if let (Some((_, span)), None) = (queue, wait) {
-        errors.span(span, "a queue needs `max_wait`, or its callers could wait for ever, as in `max_wait = \"50ms\"`");
+        errors.span(
+            span,
+            "a queue needs `max_wait`, or its callers could wait for ever, as in `max_wait = \"50ms\"`",
+        );
     }
     if let (None, Some((_, span))) = (queue, wait) {
-        errors.span(span, "`max_wait` has no effect without a queue: add `max_queue = 100`");
+        errors.span(
+            span,
+            "`max_wait` has no effect without a queue: add `max_queue = 100`",
+        );
     }
     let reserved = ["reserve_critical", "reserve_high"].map(|field| count(bulkhead, field));
     let sum: u64 = reserved.iter().flatten().map(|(count, _)| *count).sum();
@@ -149,7 +177,10 @@ fn bulkhead_contradictions(bulkhead: &Policy, errors: &mut Errors) {
     if let (Some((max, _)), Some((_, span))) = (count(bulkhead, "max_concurrent"), last)
         && sum >= max
     {
-        errors.span(*span, format!("the reserve of {sum} leaves nothing of `max_concurrent = {max}` for normal calls"));
+        errors.span(
+            *span,
+            format!("the reserve of {sum} leaves nothing of `max_concurrent = {max}` for normal calls"),
+        );
     }
 }
 
@@ -179,9 +210,15 @@ fn fallback_fits(args: &Args, shape: &Shape, errors: &mut Errors) {
 fn clones(args: &Args, function: &FnItem, errors: &mut Errors) {
     let Some(clone) = &args.clone else { return };
     if !args.keys.iter().any(|key| key == "retry") {
-        errors.at(&clone.key, "`clone` has no effect without `retry`: the body runs once");
+        errors.at(
+            &clone.key,
+            "`clone` has no effect without `retry`: the body runs once",
+        );
     }
-    let names: Vec<Ident> = bindings(&function.sig).into_iter().map(|binding| binding.ident).collect();
+    let names: Vec<Ident> = bindings(&function.sig)
+        .into_iter()
+        .map(|binding| binding.ident)
+        .collect();
     for ident in &clone.value {
         if !names.contains(ident) {
             errors.at(ident, format!("no parameter is named `{ident}`"));
@@ -191,7 +228,9 @@ fn clones(args: &Args, function: &FnItem, errors: &mut Errors) {
 
 /// `fn f(&mut self) -> Result<&T, E>`: the one borrow that a loop cannot have, until Polonius.
 fn borrow_given_out(args: &Args, function: &FnItem, errors: &mut Errors) {
-    let (Some(_), ReturnType::Type(_, ret)) = (&args.retry, &function.sig.output) else { return };
+    let (Some(_), ReturnType::Type(_, ret)) = (&args.retry, &function.sig.output) else {
+        return;
+    };
     let given_out = |arg: &&FnArg| {
         let lifetime = match arg {
             FnArg::Receiver(receiver) => match &receiver.kind {
@@ -211,8 +250,14 @@ fn borrow_given_out(args: &Args, function: &FnItem, errors: &mut Errors) {
             }
         }
     };
-    let Some(arg) = function.sig.inputs.iter().find(given_out) else { return };
-    let what = if matches!(arg, FnArg::Receiver(_)) { "`&mut self`" } else { "a `&mut` parameter" };
+    let Some(arg) = function.sig.inputs.iter().find(given_out) else {
+        return;
+    };
+    let what = if matches!(arg, FnArg::Receiver(_)) {
+        "`&mut self`"
+    } else {
+        "a `&mut` parameter"
+    };
     errors.at(
         ret,
         format!(
@@ -239,7 +284,10 @@ fn has_elided_reference(ty: &Type) -> bool {
     struct Find(bool);
     impl VisitMut for Find {
         fn visit_type_reference_mut(&mut self, reference: &mut TypeReference) {
-            self.0 |= reference.lifetime.as_ref().is_none_or(|lifetime| lifetime.ident == "_");
+            self.0 |= reference
+                .lifetime
+                .as_ref()
+                .is_none_or(|lifetime| lifetime.ident == "_");
             visit_mut::visit_type_reference_mut(self, reference);
         }
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::rejection::{Rejection, RejectionKind};
+use crate::rejection::{Mark, Rejection, RejectionKind};
 
 /// What kind of failure an error is.
 ///
@@ -101,13 +101,21 @@ impl<E: Classify + ?Sized> Classify for Box<E> {
 
 impl Classify for Rejection {
     fn classify(&self) -> Class {
-        match self.kind() {
-            RejectionKind::TotalTimeout | RejectionKind::AttemptTimeout => Class::Uncertain { retry_after: None },
+        self.mark().classify()
+    }
+}
+
+impl Classify for Mark {
+    fn classify(&self) -> Class {
+        match self.kind {
+            RejectionKind::TotalTimeout | RejectionKind::AttemptTimeout => {
+                Class::Uncertain { retry_after: None }
+            }
             // A retry would not wait for the circuit: whoever holds it knows better.
             RejectionKind::CircuitOpen => Class::NotExecuted { retry_after: None },
-            RejectionKind::BulkheadFull | RejectionKind::NoTimer => {
-                Class::NotExecuted { retry_after: self.retry_after() }
-            }
+            RejectionKind::BulkheadFull | RejectionKind::NoTimer => Class::NotExecuted {
+                retry_after: self.retry_after,
+            },
         }
     }
 }
@@ -158,11 +166,23 @@ mod tests {
     fn an_io_error_tells_what_was_surely_not_sent_from_what_may_have_been() {
         // T33
         use std::io::{Error, ErrorKind};
-        assert_eq!(Error::from(ErrorKind::ConnectionRefused).classify(), Class::TRANSIENT);
-        assert_eq!(Error::from(ErrorKind::ConnectionReset).classify(), Class::Uncertain { retry_after: None });
-        assert_eq!(Error::from(ErrorKind::PermissionDenied).classify(), Class::Permanent);
+        assert_eq!(
+            Error::from(ErrorKind::ConnectionRefused).classify(),
+            Class::TRANSIENT
+        );
+        assert_eq!(
+            Error::from(ErrorKind::ConnectionReset).classify(),
+            Class::Uncertain { retry_after: None }
+        );
+        assert_eq!(
+            Error::from(ErrorKind::PermissionDenied).classify(),
+            Class::Permanent
+        );
         let open = Rejection::new(RejectionKind::CircuitOpen, &"db".into());
-        assert_eq!(Error::from(open).classify(), Class::NotExecuted { retry_after: None });
+        assert_eq!(
+            Error::from(open).classify(),
+            Class::NotExecuted { retry_after: None }
+        );
     }
 
     #[cfg(feature = "http")]

@@ -3,7 +3,7 @@
 use std::error::Error;
 
 use crate::classify::{Class, Classify};
-use crate::rejection::Rejection;
+use crate::rejection::{Mark, Rejection};
 
 /// A return type whose success can be told from its failure.
 #[diagnostic::on_unimplemented(
@@ -146,7 +146,11 @@ impl Verdict {
     /// Every failure is transient: the rule for outcomes of which nothing more is known.
     #[inline]
     pub fn of<R: Outcome>(outcome: &R) -> Self {
-        if outcome.is_failure() { Self::Failure(Class::TRANSIENT) } else { Self::Success }
+        if outcome.is_failure() {
+            Self::Failure(Class::TRANSIENT)
+        } else {
+            Self::Success
+        }
     }
 
     /// The error's own word.
@@ -161,8 +165,8 @@ impl Verdict {
     pub fn by_source(error: &(dyn Error + 'static)) -> Self {
         let mut next = Some(error);
         while let Some(error) = next {
-            if let Some(rejection) = error.downcast_ref::<Rejection>() {
-                return Self::Failure(rejection.classify());
+            if let Some(mark) = error.downcast_ref::<Mark>() {
+                return Self::Failure(mark.classify());
             }
             next = error.source();
         }
@@ -173,7 +177,9 @@ impl Verdict {
     #[must_use]
     pub fn when(self, again: bool) -> Self {
         match self {
-            Self::Failure(class) if again => Self::Failure(Class::Transient { retry_after: class.retry_after() }),
+            Self::Failure(class) if again => Self::Failure(Class::Transient {
+                retry_after: class.retry_after(),
+            }),
             Self::Failure(Class::Transient { .. } | Class::Uncertain { .. } | Class::Overload { .. }) => {
                 Self::Failure(Class::Permanent)
             }
@@ -184,6 +190,10 @@ impl Verdict {
     /// `failure = ..` makes a failure of what looked like a success.
     #[must_use]
     pub fn or_failure(self, failed: bool) -> Self {
-        if failed && self == Self::Success { Self::Failure(Class::TRANSIENT) } else { self }
+        if failed && self == Self::Success {
+            Self::Failure(Class::TRANSIENT)
+        } else {
+            self
+        }
     }
 }

@@ -23,13 +23,35 @@ use crate::ratio::Ratio;
 ///     Rejected(#[from] resilient::Rejection),
 /// }
 /// ```
+///
+/// Its `source()` says whether the call may have been carried out. By that a rejection is recognised however
+/// deep it lies in other errors, also in a `#[error(transparent)]` variant, which shows nothing else of it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rejection {
-    kind: RejectionKind,
     component: Arc<str>,
-    retry_after: Option<Duration>,
+    mark: Mark,
     reason: Option<OpenReason>,
 }
+
+/// The part of a rejection that shows in the `source()` chain of the errors around it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Mark {
+    pub(crate) kind: RejectionKind,
+    pub(crate) retry_after: Option<Duration>,
+}
+
+impl fmt::Display for Mark {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.kind {
+            RejectionKind::TotalTimeout | RejectionKind::AttemptTimeout => {
+                "the call may have been carried out"
+            }
+            _ => "the call was not carried out",
+        })
+    }
+}
+
+impl Error for Mark {}
 
 /// What refused the call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
@@ -108,10 +130,18 @@ pub enum OpenReason {
 impl fmt::Display for OpenReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::FailureRate { observed, limit, calls } => {
+            Self::FailureRate {
+                observed,
+                limit,
+                calls,
+            } => {
                 write!(f, "{observed} of {calls} calls failed, limit {limit}")
             }
-            Self::SlowRate { observed, limit, calls } => {
+            Self::SlowRate {
+                observed,
+                limit,
+                calls,
+            } => {
                 write!(f, "{observed} of {calls} calls were slow, limit {limit}")
             }
             Self::Consecutive { failures } => write!(f, "{failures} failures in a row"),
@@ -124,7 +154,14 @@ impl fmt::Display for OpenReason {
 
 impl Rejection {
     pub(crate) fn new(kind: RejectionKind, component: &Arc<str>) -> Self {
-        Self { kind, component: Arc::clone(component), retry_after: None, reason: None }
+        Self {
+            component: Arc::clone(component),
+            mark: Mark {
+                kind,
+                retry_after: None,
+            },
+            reason: None,
+        }
     }
 
     /// Made in one piece: an open circuit does hardly anything else.
@@ -134,12 +171,24 @@ impl Rejection {
         retry_after: Option<Duration>,
         reason: Option<OpenReason>,
     ) -> Self {
-        Self { kind: RejectionKind::CircuitOpen, component: Arc::clone(component), retry_after, reason }
+        let mark = Mark {
+            kind: RejectionKind::CircuitOpen,
+            retry_after,
+        };
+        Self {
+            component: Arc::clone(component),
+            mark,
+            reason,
+        }
     }
 
     /// What refused the call.
     pub fn kind(&self) -> RejectionKind {
-        self.kind
+        self.mark.kind
+    }
+
+    pub(crate) fn mark(&self) -> Mark {
+        self.mark
     }
 
     /// The name of the component that refused it.
@@ -149,7 +198,7 @@ impl Rejection {
 
     /// When another call has a chance, counted from the refusal; `None` when that cannot be told.
     pub fn retry_after(&self) -> Option<Duration> {
-        self.retry_after
+        self.mark.retry_after
     }
 
     /// Why the circuit is open, for [`RejectionKind::CircuitOpen`].
@@ -159,14 +208,17 @@ impl Rejection {
 
     /// Whether the call was cut off while it ran: it may have had an effect.
     pub fn is_timeout(&self) -> bool {
-        matches!(self.kind, RejectionKind::TotalTimeout | RejectionKind::AttemptTimeout)
+        matches!(
+            self.mark.kind,
+            RejectionKind::TotalTimeout | RejectionKind::AttemptTimeout
+        )
     }
 }
 
 impl fmt::Display for Rejection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = &self.component;
-        match self.kind {
+        match self.mark.kind {
             RejectionKind::CircuitOpen => write!(f, "circuit breaker `{name}` is open")?,
             RejectionKind::BulkheadFull => write!(f, "bulkhead `{name}` is full")?,
             RejectionKind::TotalTimeout => write!(f, "`{name}` ran out of its total time")?,
@@ -179,18 +231,26 @@ impl fmt::Display for Rejection {
         if let Some(reason) = self.reason {
             write!(f, " ({reason})")?;
         }
-        if let Some(span) = self.retry_after {
+        if let Some(span) = self.mark.retry_after {
             write!(f, "; try again in {span:.1?}")?;
         }
         Ok(())
     }
 }
 
-impl Error for Rejection {}
+impl Error for Rejection {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&self.mark)
+    }
+}
 
 impl From<Rejection> for std::io::Error {
     fn from(rejection: Rejection) -> Self {
-        let kind = if rejection.is_timeout() { std::io::ErrorKind::TimedOut } else { std::io::ErrorKind::Other };
+        let kind = if rejection.is_timeout() {
+            std::io::ErrorKind::TimedOut
+        } else {
+            std::io::ErrorKind::Other
+        };
         Self::new(kind, rejection)
     }
 }

@@ -19,7 +19,12 @@ pub(crate) struct Scope {
 }
 
 impl Scope {
-    const NONE: Self = Self { attempt: 0, repeating: false, deadline: Instant::NEVER, clock: 0 };
+    const NONE: Self = Self {
+        attempt: 0,
+        repeating: false,
+        deadline: Instant::NEVER,
+        clock: 0,
+    };
 
     pub(crate) fn current() -> Self {
         CURRENT.get()
@@ -27,11 +32,19 @@ impl Scope {
 
     /// The same deadline, and attempt `number` of the retry nearest to the body.
     pub(crate) fn with_attempt(self, number: u32) -> Self {
-        Self { attempt: number, repeating: self.repeating || number > 1, ..self }
+        Self {
+            attempt: number,
+            repeating: self.repeating || number > 1,
+            ..self
+        }
     }
 
     pub(crate) fn with_deadline(self, deadline: Instant, clock: &Clock) -> Self {
-        Self { deadline, clock: clock.identity(), ..self }
+        Self {
+            deadline,
+            clock: clock.identity(),
+            ..self
+        }
     }
 
     /// The deadline of the calls around this one. Points on another clock cannot be compared: none, then.
@@ -50,7 +63,9 @@ impl Scope {
     /// Makes this the scope of the thread until the guard is dropped.
     #[inline]
     pub(crate) fn enter(self) -> Entered {
-        Entered { outer: CURRENT.replace(self) }
+        Entered {
+            outer: CURRENT.replace(self),
+        }
     }
 }
 

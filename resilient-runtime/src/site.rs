@@ -75,7 +75,10 @@ pub struct Site {
 impl Site {
     /// A site that has not been called yet.
     pub const fn new(meta: SiteMeta) -> Self {
-        Self { meta, pipeline: OnceCell::new() }
+        Self {
+            meta,
+            pipeline: OnceCell::new(),
+        }
     }
 
     /// What the attribute said.
@@ -105,7 +108,10 @@ impl Site {
     }
 
     pub(crate) fn place(&self) -> Place {
-        Place { file: self.meta.file, line: self.meta.line }
+        Place {
+            file: self.meta.file,
+            line: self.meta.line,
+        }
     }
 
     /// `name = ".."`, else the path of the function; with its line where two functions have the same path,
@@ -119,7 +125,11 @@ impl Site {
                 == (self.meta.module, self.meta.function, None)
         };
         let path = format!("{}::{}", self.meta.module, self.meta.function);
-        if all().iter().filter(|other| other.place() != self.place()).any(same_path) {
+        if all()
+            .iter()
+            .filter(|other| other.place() != self.place())
+            .any(same_path)
+        {
             return format!("{path}:{}", self.meta.line);
         }
         path
@@ -165,9 +175,10 @@ pub(crate) fn all() -> Vec<&'static Site> {
 
 /// Where sites of the process's registry give settings for a component by its name.
 pub(crate) fn definitions(kind: Kind, name: &str) -> Vec<(&'static [Setting], Place)> {
-    let stages = all().into_iter().filter(|site| !site.meta.own_registry).flat_map(|site| {
-        site.meta.stages.iter().map(move |stage| (stage, site.place()))
-    });
+    let stages = all()
+        .into_iter()
+        .filter(|site| !site.meta.own_registry)
+        .flat_map(|site| site.meta.stages.iter().map(move |stage| (stage, site.place())));
     stages
         .filter(|(stage, _)| stage.kind == kind && stage.name == Some(name) && !stage.settings.is_empty())
         .map(|(stage, place)| (stage.settings, place))

@@ -4,10 +4,10 @@
 //! explores every interleaving of the lock-free parts. A poisoned lock is not a poisoned state here: no
 //! guarded section leaves its data half written, so the guard is taken as it is.
 
-#[cfg(not(resilient_loom))]
-use std::sync as real;
 #[cfg(resilient_loom)]
 use loom::sync as real;
+#[cfg(not(resilient_loom))]
+use std::sync as real;
 
 pub(crate) use real::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 

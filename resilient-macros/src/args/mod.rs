@@ -42,8 +42,19 @@ pub(crate) struct Args {
 }
 
 const ARGUMENTS: &[&str] = &[
-    "bulkhead", "circuit_breaker", "clone", "crate", "failure", "fallback", "idempotent", "map_err", "name",
-    "priority", "registry", "retry", "timeout",
+    "bulkhead",
+    "circuit_breaker",
+    "clone",
+    "crate",
+    "failure",
+    "fallback",
+    "idempotent",
+    "map_err",
+    "name",
+    "priority",
+    "registry",
+    "retry",
+    "timeout",
 ];
 
 /// Words that people write for something else.
@@ -84,7 +95,9 @@ impl Args {
             );
         }
         let parse = |input: ParseStream<'_>| {
-            each(input, errors, "arguments", |input, errors| args.argument(input, errors));
+            each(input, errors, "arguments", |input, errors| {
+                args.argument(input, errors)
+            });
             Ok(())
         };
         if let Err(error) = parse.parse2(tokens) {
@@ -114,7 +127,10 @@ impl Args {
             "clone" => self.clone = Some(clone(key, input)?),
             "idempotent" => {
                 if !input.is_empty() && !input.peek(Token![,]) {
-                    return Err(Error::new(key.span(), "`idempotent` takes nothing: write the word alone"));
+                    return Err(Error::new(
+                        key.span(),
+                        "`idempotent` takes nothing: write the word alone",
+                    ));
                 }
                 self.idempotent = Some(key);
             }
@@ -160,7 +176,11 @@ fn skip_past_comma(input: ParseStream<'_>) {
 
 fn key(input: ParseStream<'_>, expected: &str) -> Result<Ident> {
     if !input.peek(Ident::peek_any) {
-        let found = if input.peek(LitStr) { ", found a string" } else { "" };
+        let found = if input.peek(LitStr) {
+            ", found a string"
+        } else {
+            ""
+        };
         return Err(input.error(format!("expected {expected}{found}")));
     }
     input.call(Ident::parse_any)
@@ -168,8 +188,15 @@ fn key(input: ParseStream<'_>, expected: &str) -> Result<Ident> {
 
 fn unknown(key: &Ident, what: &str, known: &[&str], aliases: &[(&str, &'static str)]) -> Error {
     let word = key.to_string();
-    let list = known.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
-    let alias = aliases.iter().find(|(alias, _)| *alias == word).map(|(_, name)| *name);
+    let list = known
+        .iter()
+        .map(|name| format!("`{name}`"))
+        .collect::<Vec<_>>()
+        .join(", ");
+    let alias = aliases
+        .iter()
+        .find(|(alias, _)| *alias == word)
+        .map(|(_, name)| *name);
     let message = match alias.or_else(|| closest(&word, known.iter().copied())) {
         Some(name) => format!("unknown {what} `{word}`; did you mean `{name}`?\nknown: {list}"),
         None => format!("unknown {what} `{word}`\nknown: {list}"),
@@ -180,14 +207,20 @@ fn unknown(key: &Ident, what: &str, known: &[&str], aliases: &[(&str, &'static s
 /// `= expression`
 fn expression(key: Ident, input: ParseStream<'_>, example: &str) -> Result<Keyed<Expr>> {
     if !input.peek(Token![=]) {
-        return Err(Error::new(key.span(), format!("`{key}` takes an expression, as in `{key} = {example}`")));
+        return Err(Error::new(
+            key.span(),
+            format!("`{key}` takes an expression, as in `{key} = {example}`"),
+        ));
     }
     input.parse::<Token![=]>()?;
     if input.is_empty() || input.peek(Token![,]) {
         let message = format!("`{key} =` is not finished; expected an expression, as in `{key} = {example}`");
         return Err(Error::new(key.span(), message));
     }
-    Ok(Keyed { value: input.parse()?, key })
+    Ok(Keyed {
+        value: input.parse()?,
+        key,
+    })
 }
 
 fn clone(key: Ident, input: ParseStream<'_>) -> Result<Keyed<Vec<Ident>>> {
@@ -199,16 +232,23 @@ fn clone(key: Ident, input: ParseStream<'_>) -> Result<Keyed<Vec<Ident>>> {
     syn::parenthesized!(content in input);
     let names = content.parse_terminated(Ident::parse_any, Token![,])?;
     if names.is_empty() {
-        return Err(Error::new(key.span(), "`clone()` names no argument; write `clone(payload)`"));
+        return Err(Error::new(
+            key.span(),
+            "`clone()` names no argument; write `clone(payload)`",
+        ));
     }
-    Ok(Keyed { key, value: names.into_iter().collect() })
+    Ok(Keyed {
+        key,
+        value: names.into_iter().collect(),
+    })
 }
 
 fn crate_path(input: ParseStream<'_>) -> Result<Path> {
     input.parse::<Token![=]>()?;
     let path = input.call(Path::parse_mod_style)?;
     let first = path.segments.first().map(|segment| segment.ident.to_string());
-    let absolute = path.leading_colon.is_some() || matches!(first.as_deref(), Some("crate" | "self" | "super" | "$crate"));
+    let absolute = path.leading_colon.is_some()
+        || matches!(first.as_deref(), Some("crate" | "self" | "super" | "$crate"));
     if !absolute {
         let message = "the path must be found from everywhere: begin it with `::` or `crate::`, as in `crate = ::resilient`";
         return Err(Error::new_spanned(path, message));

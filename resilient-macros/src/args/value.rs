@@ -49,7 +49,10 @@ pub(crate) struct Setting {
 pub(super) fn parse(key: &Ident, takes: Takes, input: ParseStream<'_>) -> Result<(Value, Span)> {
     let example = example(takes);
     if !input.peek(Token![=]) {
-        return Err(Error::new(key.span(), format!("`{key}` takes a value, as in `{key} = {example}`")));
+        return Err(Error::new(
+            key.span(),
+            format!("`{key}` takes a value, as in `{key} = {example}`"),
+        ));
     }
     input.parse::<Token![=]>()?;
     if input.is_empty() || input.peek(Token![,]) {
@@ -84,7 +87,9 @@ fn read(key: &Ident, takes: Takes, expr: &Expr) -> Result<Value> {
             0 if !zero => fail(format!("`{key}` must be more than zero")),
             nanos => Ok(Value::Duration(nanos)),
         },
-        (Takes::Duration { .. }, _) => fail(format!("`{key}` must be a string with a unit, as in `\"100ms\"`")),
+        (Takes::Duration { .. }, _) => {
+            fail(format!("`{key}` must be a string with a unit, as in `\"100ms\"`"))
+        }
         (Takes::Window, Some(Lit::Str(text))) => match duration(text)? {
             0 => fail("a window must be more than zero".into()),
             nanos => Ok(Value::Duration(nanos)),
@@ -134,11 +139,20 @@ fn number(lit: Option<&Lit>) -> Option<f64> {
 }
 
 fn word(key: &Ident, words: &[&'static str], expr: &Expr) -> Result<Value> {
-    let list = words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ");
+    let list = words
+        .iter()
+        .map(|word| format!("`{word}`"))
+        .collect::<Vec<_>>()
+        .join(", ");
     let given = match expr {
         Expr::Path(path) => path.path.get_ident().map(ToString::to_string),
-        Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) => {
-            return Err(Error::new_spanned(expr, format!("write `{key} = {}`, without quotes", text.value())));
+        Expr::Lit(ExprLit {
+            lit: Lit::Str(text), ..
+        }) => {
+            return Err(Error::new_spanned(
+                expr,
+                format!("write `{key} = {}`, without quotes", text.value()),
+            ));
         }
         _ => None,
     };
@@ -158,7 +172,10 @@ fn word(key: &Ident, words: &[&'static str], expr: &Expr) -> Result<Value> {
 /// `= "name"`
 pub(super) fn component_name(key: &Ident, input: ParseStream<'_>) -> Result<LitStr> {
     if !input.peek(Token![=]) {
-        return Err(Error::new(key.span(), format!("`{key}` takes a name, as in `{key} = \"payment\"`")));
+        return Err(Error::new(
+            key.span(),
+            format!("`{key}` takes a name, as in `{key} = \"payment\"`"),
+        ));
     }
     input.parse::<Token![=]>()?;
     if input.is_empty() || input.peek(Token![,]) {
@@ -171,7 +188,10 @@ pub(super) fn component_name(key: &Ident, input: ParseStream<'_>) -> Result<LitS
 /// `"name"`
 pub(super) fn literal_name(key: &Ident, input: ParseStream<'_>) -> Result<LitStr> {
     let expr: Expr = input.parse()?;
-    let Expr::Lit(ExprLit { lit: Lit::Str(name), .. }) = expr else {
+    let Expr::Lit(ExprLit {
+        lit: Lit::Str(name), ..
+    }) = expr
+    else {
         return Err(Error::new_spanned(expr, name_must_be_literal(key)));
     };
     check_name(key, &name)?;

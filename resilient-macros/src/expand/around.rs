@@ -61,7 +61,9 @@ impl Writer<'_> {
                 }
             }
         };
-        let Some(priority) = &self.args.priority else { return begin };
+        let Some(priority) = &self.args.priority else {
+            return begin;
+        };
         let expr = &priority.value;
         let class = match expr {
             Expr::Path(path) => path.path.get_ident().and_then(|ident| class(&ident.to_string())),
@@ -85,7 +87,11 @@ impl Writer<'_> {
         };
         // rustc's "inside of this loop" then underlines the word `retry` in the attribute.
         let keyword = Token![loop](located(retry.policy.key.span()));
-        let (admission, run, pause) = (self.admission(&Leave::Loop), self.run(attempt, &Leave::Loop), self.pause());
+        let (admission, run, pause) = (
+            self.admission(&Leave::Loop),
+            self.run(attempt, &Leave::Loop),
+            self.pause(),
+        );
         // The outcome ends with the inner block: were it in scope at the pause, it would be part of the future,
         // and a value that is not `Send` would make the future so (a move does not end borrowed storage).
         quote_spanned! {mixed=>

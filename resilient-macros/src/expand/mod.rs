@@ -16,14 +16,28 @@ use crate::item::FnItem;
 use crate::shape::{Shape, tokens};
 use crate::spans::{braced, ends, located, runtime_at};
 
-pub(crate) fn expand(args: &Args, mut function: FnItem, shape: &Shape, completion: &TokenStream) -> TokenStream {
+pub(crate) fn expand(
+    args: &Args,
+    mut function: FnItem,
+    shape: &Shape,
+    completion: &TokenStream,
+) -> TokenStream {
     let output = shape.attempt_type(&function);
     let copies = params::copies(args, &mut function.sig);
-    if !copies.is_empty() {
-        // Each attempt gets a copy, so the function does not use the argument up; its caller need not care.
-        function.attrs.push(syn::parse_quote!(#[allow(clippy::needless_pass_by_value)]));
+    if !copies.is_empty() || matches!(shape, Shape::Sync) {
+        // Where each attempt gets a copy, the function does not use the argument up, and its caller need not care.
+        // And clippy does not see that a closure does.
+        function
+            .attrs
+            .push(syn::parse_quote!(#[allow(clippy::needless_pass_by_value)]));
     }
-    let writer = Writer { args, function: &function, shape, output: &output, copies: &copies };
+    let writer = Writer {
+        args,
+        function: &function,
+        shape,
+        output: &output,
+        copies: &copies,
+    };
     let mixed = Span::mixed_site();
     let site = writer.site();
     let body = match shape {
@@ -78,7 +92,8 @@ impl Writer<'_> {
     /// `::resilient::__rt::NAME`, blamed on the `E` of `Result<T, E>` where that is written out.
     fn runtime_at_error(&self, name: &str) -> TokenStream {
         if let Type::Path(path) = self.output
-            && let Some(PathArguments::AngleBracketed(args)) = path.path.segments.last().map(|last| &last.arguments)
+            && let Some(PathArguments::AngleBracketed(args)) =
+                path.path.segments.last().map(|last| &last.arguments)
             && let (2, Some(GenericArgument::Type(error))) = (args.args.len(), args.args.last())
         {
             return runtime_at(self.krate(), name, ends(error));

@@ -17,14 +17,26 @@ impl Writer<'_> {
         let idempotent = args.idempotent.is_some();
         let own_registry = args.registry.is_some();
         let stages = [
-            args.retry.as_ref().map(|retry| self.stage("Retry", &retry.policy)),
-            args.circuit_breaker.as_ref().map(|policy| self.stage("CircuitBreaker", policy)),
-            args.bulkhead.as_ref().map(|policy| self.stage("Bulkhead", policy)),
+            args.retry
+                .as_ref()
+                .map(|retry| self.stage("Retry", &retry.policy)),
+            args.circuit_breaker
+                .as_ref()
+                .map(|policy| self.stage("CircuitBreaker", policy)),
+            args.bulkhead
+                .as_ref()
+                .map(|policy| self.stage("Bulkhead", policy)),
             args.timeout.as_ref().map(|policy| self.stage("Timeout", policy)),
-            args.fallback.as_ref().map(|_| self.stage_of("Fallback", None, &[])),
+            args.fallback
+                .as_ref()
+                .map(|_| self.stage_of("Fallback", None, &[])),
         ];
         let stages = stages.into_iter().flatten();
-        let levels = args.fallback.iter().flat_map(|fallback| &fallback.levels).map(|level| self.level(level.variant));
+        let levels = args
+            .fallback
+            .iter()
+            .flat_map(|fallback| &fallback.levels)
+            .map(|level| self.level(level.variant));
         quote_spanned! {mixed=>
             static __RESILIENT_SITE: #krate::__rt::Site = #krate::__rt::Site::new(#krate::__rt::SiteMeta {
                 function: #function,
@@ -81,7 +93,10 @@ impl Writer<'_> {
                 let number = Literal::f64_suffixed(*number);
                 quote_spanned!(mixed=> #krate::__rt::Value::Number(#number))
             }
-            Value::Text(text) => quote_spanned!(mixed=> #krate::__rt::Value::text(#text)),
+            // Constructors alone: what a function gives, rustc takes to need a destructor, which a static cannot run.
+            Value::Text(text) => quote_spanned! {mixed=>
+                #krate::__rt::Value::Text(#krate::__rt::Cow::Borrowed(#text))
+            },
         }
     }
 }

@@ -1,3 +1,4 @@
+#[allow(clippy::needless_pass_by_value)]
 fn f(x: &str) -> Result<u32, E> {
     #[allow(unexpected_cfgs)]
     const _: () = {

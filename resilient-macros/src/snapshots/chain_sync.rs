@@ -1,3 +1,4 @@
+#[allow(clippy::needless_pass_by_value)]
 fn rate(&self) -> u32 {
     #[allow(unexpected_cfgs)]
     const _: () = {

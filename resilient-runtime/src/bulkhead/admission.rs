@@ -49,7 +49,12 @@ impl Drop for QueueTicket<'_> {
 
 impl<'a> Admission<'a> {
     pub(super) fn new(bulkhead: &'a Bulkhead, priority: Priority, deadline: Instant) -> Self {
-        Self { bulkhead, priority, deadline, waiting: None }
+        Self {
+            bulkhead,
+            priority,
+            deadline,
+            waiting: None,
+        }
     }
 
     #[cold]
@@ -60,12 +65,19 @@ impl<'a> Admission<'a> {
             Arrival::Full => return Some(Err(bulkhead.refuse())),
             Arrival::Queued(place) => place,
         };
-        let ticket = QueueTicket { bulkhead, place, open: true };
+        let ticket = QueueTicket {
+            bulkhead,
+            place,
+            open: true,
+        };
         bulkhead.counters.queued();
         let Ok(timer) = bulkhead.core.clock().timer(bulkhead.patience(self.deadline)) else {
             return Some(Err(Rejection::new(RejectionKind::NoTimer, &bulkhead.core.name)));
         };
-        self.waiting = Some(Box::new(Waiting { ticket, timer: Box::pin(timer) }));
+        self.waiting = Some(Box::new(Waiting {
+            ticket,
+            timer: Box::pin(timer),
+        }));
         None
     }
 }
@@ -83,7 +95,9 @@ impl Future for Admission<'_> {
                 return Poll::Ready(decided);
             }
         }
-        let Some(waiting) = &mut self.waiting else { return Poll::Pending };
+        let Some(waiting) = &mut self.waiting else {
+            return Poll::Pending;
+        };
         if bulkhead.gate.is_granted(waiting.ticket.place, Some(cx.waker())) {
             waiting.ticket.open = false;
             return Poll::Ready(Ok(()));
@@ -109,7 +123,11 @@ pub(super) fn wait_blocking(
         Arrival::Full => return Err(bulkhead.refuse()),
         Arrival::Queued(place) => place,
     };
-    let mut ticket = QueueTicket { bulkhead, place, open: true };
+    let mut ticket = QueueTicket {
+        bulkhead,
+        place,
+        open: true,
+    };
     bulkhead.counters.queued();
     let clock = bulkhead.core.clock();
     let until = bulkhead.patience(deadline);

@@ -53,11 +53,11 @@ settings! {
         /// None: `half_open_calls` probes are judged by `failure_rate`.
         pub success_threshold: Option<u32> = None,
         /// A probe that has not ended by then is given up, and another may run; more than 0, up to 24 h.
-        pub probe_lease: Duration = Duration::from_secs(60),
+        pub probe_lease: Duration = Duration::from_mins(1),
     }
 }
 
-const DAY: Duration = Duration::from_secs(24 * 3600);
+const DAY: Duration = Duration::from_hours(24);
 
 impl Config {
     pub(super) fn check(&self, error: &mut ConfigError) {
@@ -165,7 +165,7 @@ impl Config {
 
     pub(super) fn longest_open(&self) -> Duration {
         self.open_max
-            .unwrap_or_else(|| self.open_for.max(Duration::from_secs(60)))
+            .unwrap_or_else(|| self.open_for.max(Duration::from_mins(1)))
     }
 }
 
@@ -238,7 +238,7 @@ mod tests {
     #[test]
     fn the_longest_open_period_follows_a_long_first_one() {
         let config = |secs| Config::default().open_for(Duration::from_secs(secs));
-        assert_eq!(config(5).longest_open(), Duration::from_secs(60));
+        assert_eq!(config(5).longest_open(), Duration::from_mins(1));
         assert_eq!(config(90).longest_open(), Duration::from_secs(90));
         assert_eq!(refused(&config(90)), [""; 0]);
     }

@@ -253,7 +253,7 @@ fn loom_a_closing_probe_and_a_late_failure_leave_a_closed_circuit() {
     explore(2, || {
         let fixture = Fixture::open(Config::default().half_open_calls(1_u32), true);
         let lost = fixture.admit().expect("the first probe");
-        fixture.time.advance(Duration::from_secs(60));
+        fixture.time.advance(Duration::from_mins(1));
         let probe = fixture.admit().expect("the lease of the first is over");
         let late = {
             let fixture = Arc::clone(&fixture);

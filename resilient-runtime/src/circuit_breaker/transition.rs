@@ -42,7 +42,7 @@ pub(super) struct Change {
 pub(super) const TARGET: &str = "resilient::circuit_breaker";
 
 /// A server's wish for a longer open period is heard up to here.
-const LONGEST_HINT: Duration = Duration::from_secs(3600);
+const LONGEST_HINT: Duration = Duration::from_hours(1);
 
 impl Inner {
     pub(super) fn new(now: Instant) -> Self {

@@ -30,8 +30,8 @@ use std::sync::Arc;
 pub use chain::Chain;
 pub(crate) use chain::Levels;
 pub use config::Config;
-pub use failed::{AllFailed, BoxError, FallbackFailed};
 pub(crate) use failed::into_failure;
+pub use failed::{AllFailed, BoxError, FallbackFailed};
 pub use level::Level;
 pub use stats::{LevelStats, Stats};
 
@@ -62,7 +62,11 @@ impl Fallback {
         chain: impl FnOnce() -> Chain<'a, R>,
     ) -> R {
         let outcome = work();
-        if outcome.is_failure() { chain().answer(&mut &*self, failed::into_failure(outcome)) } else { outcome }
+        if outcome.is_failure() {
+            chain().answer(&mut &*self, failed::into_failure(outcome))
+        } else {
+            outcome
+        }
     }
 
     /// Like [`call`](Self::call) for asynchronous work; the levels are asked without waiting.
@@ -75,7 +79,11 @@ impl Fallback {
         chain: impl FnOnce() -> Chain<'a, R>,
     ) -> R {
         let outcome = work().await;
-        if outcome.is_failure() { chain().answer(&mut &*self, failed::into_failure(outcome)) } else { outcome }
+        if outcome.is_failure() {
+            chain().answer(&mut &*self, failed::into_failure(outcome))
+        } else {
+            outcome
+        }
     }
 
     pub(crate) fn asked(&self, level: Level) {
@@ -113,8 +121,15 @@ impl Levels for &Fallback {
 impl Create for Fallback {
     fn create(core: Core<Config>) -> Self {
         let zero = || AtomicU64::new(0);
-        let levels = Level::ALL.map(|_| Counters { asked: zero(), served: zero() });
-        Self { core, levels, all_failed: zero() }
+        let levels = Level::ALL.map(|_| Counters {
+            asked: zero(),
+            served: zero(),
+        });
+        Self {
+            core,
+            levels,
+            all_failed: zero(),
+        }
     }
 
     fn core(&self) -> &Core<Config> {
@@ -135,7 +150,13 @@ impl Component for Fallback {
         let level = |level: Level| {
             let counters = &self.levels[level as usize];
             let asked = counters.asked.load(Ordering::Relaxed);
-            (level, LevelStats { asked, served: counters.served.load(Ordering::Relaxed) })
+            (
+                level,
+                LevelStats {
+                    asked,
+                    served: counters.served.load(Ordering::Relaxed),
+                },
+            )
         };
         Stats {
             levels: Level::ALL.into_iter().map(level).collect(),

@@ -9,6 +9,6 @@ pub(crate) use events::Events;
 pub use events::{EVENT_CAPACITY, Event, Happening, Subscription};
 pub use latency::LatencyStats;
 pub(crate) use latency::{Latencies, optional_seconds, seconds};
-pub(crate) use operation::{Ending, Operation};
 pub use operation::OperationStats;
+pub(crate) use operation::{Ending, Operation};
 pub(crate) use striped::Striped;

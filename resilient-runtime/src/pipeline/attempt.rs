@@ -30,7 +30,11 @@ pin_project! {
 impl<'c, 'p, F> Attempt<'c, 'p, F> {
     #[inline]
     pub(super) fn new(call: &'c mut Call<'p>, body: F) -> Self {
-        Self { body, timer: None, call }
+        Self {
+            body,
+            timer: None,
+            call,
+        }
     }
 }
 
@@ -51,7 +55,9 @@ impl<F: Future> Future for Attempt<'_, '_, F> {
 /// Outside of the generic future, so that it is compiled once.
 fn poll_limit(call: &Call<'_>, timer: Pin<&mut Option<Timer>>, cx: &mut Context<'_>) -> Poll<Rejection> {
     let pipeline = call.pipeline();
-    let (Some(timeout), Some(limit)) = (&pipeline.timeout, call.limit()) else { return Poll::Pending };
+    let (Some(timeout), Some(limit)) = (&pipeline.timeout, call.limit()) else {
+        return Poll::Pending;
+    };
     poll_timer(timer, &pipeline.clock, limit.at, cx).map(|cut| match cut {
         TimedOut::Fired => timeout.fired(limit.kind),
         TimedOut::NoTimer => timeout.no_timer(),

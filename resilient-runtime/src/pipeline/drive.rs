@@ -83,7 +83,9 @@ impl Pipeline {
         judge: impl Fn(&R) -> Verdict,
     ) -> R {
         let mut call = self.begin(priority);
-        drive_async(&mut call, &mut work, &judge).await.unwrap_or_else(Missed::surface)
+        drive_async(&mut call, &mut work, &judge)
+            .await
+            .unwrap_or_else(Missed::surface)
     }
 
     /// Runs `work` through the stages, and the levels of `chain` if it failed. The chain is built only then.
@@ -116,7 +118,9 @@ fn drive<R>(
 ) -> Result<R, Missed<R>> {
     loop {
         if let Err(rejection) = call.admit_blocking() {
-            let Next::Retry(delay) = call.refused(&rejection) else { return Err(Missed::Rejected(rejection)) };
+            let Next::Retry(delay) = call.refused(&rejection) else {
+                return Err(Missed::Rejected(rejection));
+            };
             delay.block();
             continue;
         }

@@ -20,8 +20,16 @@ pub(super) struct Conflicts {
 }
 
 impl Conflicts {
-    pub(super) fn defined(&mut self, kind: Kind, name: &Arc<str>, (settings, place): (&'static [Setting], Place)) {
-        self.definitions.entry((kind, Arc::clone(name))).or_default().insert(place, settings);
+    pub(super) fn defined(
+        &mut self,
+        kind: Kind,
+        name: &Arc<str>,
+        (settings, place): (&'static [Setting], Place),
+    ) {
+        self.definitions
+            .entry((kind, Arc::clone(name)))
+            .or_default()
+            .insert(place, settings);
     }
 
     pub(super) fn refused(&mut self, kind: Kind, name: &Arc<str>, problem: &str) {
@@ -31,16 +39,23 @@ impl Conflicts {
     /// The settings in force, and the conflicts that were not known before.
     pub(super) fn in_force(&mut self, kind: Kind, name: &Arc<str>) -> (&'static [Setting], Vec<Happening>) {
         let key = (kind, Arc::clone(name));
-        let Some(places) = self.definitions.get(&key) else { return (&[], Vec::new()) };
+        let Some(places) = self.definitions.get(&key) else {
+            return (&[], Vec::new());
+        };
         let mut places = places.iter();
-        let Some((first, settings)) = places.next() else { return (&[], Vec::new()) };
+        let Some((first, settings)) = places.next() else {
+            return (&[], Vec::new());
+        };
         let reported = self.reported.entry(key).or_default();
         let mut news = Vec::new();
         for (place, _) in places.filter(|(_, other)| *other != settings) {
             let ignored = place.to_string();
             if !reported.contains(&ignored) {
                 reported.push(ignored.clone());
-                news.push(Happening::SettingsConflict { ignored, in_force: first.to_string() });
+                news.push(Happening::SettingsConflict {
+                    ignored,
+                    in_force: first.to_string(),
+                });
             }
         }
         (settings, news)

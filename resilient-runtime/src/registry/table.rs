@@ -21,8 +21,22 @@ impl Display for Stats {
 }
 
 impl Stats {
-    #[allow(clippy::unused_self, clippy::unnecessary_wraps)] // STUB
-    fn circuit_breakers(&self, _: &mut Formatter<'_>) -> fmt::Result {
+    fn circuit_breakers(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        for (name, breaker) in &self.circuit_breaker {
+            let (window, state) = (&breaker.window, breaker.state);
+            let (calls, failed, slow) = (window.calls, window.failed, window.slow);
+            write!(
+                f,
+                "circuit_breaker {name}: {state}, {failed} failed and {slow} slow of {calls} in the window"
+            )?;
+            if let Some(span) = breaker.retry_after {
+                write!(f, ", again in {span:.1?}")?;
+            }
+            if let Some(reason) = breaker.reason {
+                write!(f, " (opened by: {reason})")?;
+            }
+            writeln!(f, ", {} rejected", breaker.rejected)?;
+        }
         Ok(())
     }
 
@@ -60,7 +74,10 @@ impl Stats {
             let latency = op.latency;
             if op.calls > 0 {
                 let (p50, p95, p99, p999) = (latency.p50, latency.p95, latency.p99, latency.p999);
-                writeln!(f, "    latency    p50 {p50:.1?}  p95 {p95:.1?}  p99 {p99:.1?}  p99.9 {p999:.1?}")?;
+                writeln!(
+                    f,
+                    "    latency    p50 {p50:.1?}  p95 {p95:.1?}  p99 {p99:.1?}  p99.9 {p999:.1?}"
+                )?;
             }
         }
         Ok(())
@@ -69,15 +86,25 @@ impl Stats {
     fn retries(&self, f: &mut Formatter<'_>) -> fmt::Result {
         for (name, retry) in &self.retry {
             let (retries, recovered, exhausted) = (retry.retries, retry.recovered, retry.exhausted);
-            write!(f, "retry {name}: {retries} retries, {recovered} calls recovered, {exhausted} exhausted")?;
+            write!(
+                f,
+                "retry {name}: {retries} retries, {recovered} calls recovered, {exhausted} exhausted"
+            )?;
             if retry.denied_by_budget > 0 {
                 write!(f, ", {} denied by the budget", retry.denied_by_budget)?;
             }
-            writeln!(f, "; budget {:.1} of {:.0}", retry.budget.tokens, retry.budget.capacity)?;
+            writeln!(
+                f,
+                "; budget {:.1} of {:.0}",
+                retry.budget.tokens, retry.budget.capacity
+            )?;
         }
         for (name, budget) in &self.retry_budget {
             let (tokens, capacity, denied) = (budget.tokens, budget.capacity, budget.denied);
-            writeln!(f, "retry_budget {name}: {tokens:.1} of {capacity:.0}, {denied} denied")?;
+            writeln!(
+                f,
+                "retry_budget {name}: {tokens:.1} of {capacity:.0}, {denied} denied"
+            )?;
         }
         Ok(())
     }
@@ -89,7 +116,10 @@ impl Stats {
             };
             let (total, attempt) = (shown(timeout.total), shown(timeout.attempt));
             let (totals, attempts) = (timeout.total_timeouts, timeout.attempt_timeouts);
-            writeln!(f, "timeout {name}: total {total} fired {totals}, attempt {attempt} fired {attempts}")?;
+            writeln!(
+                f,
+                "timeout {name}: total {total} fired {totals}, attempt {attempt} fired {attempts}"
+            )?;
         }
         Ok(())
     }

@@ -39,7 +39,8 @@ impl<R> Combine<R> {
 /// The traits to have in scope.
 pub mod judging {
     pub use super::{
-        ByClass, ByErrorReference, ByOutcome, BySource, FailureOfOutcome, FailureOfPlain, KeepsBoth, KeepsOne, Plain,
+        ByClass, ByErrorReference, ByOutcome, BySource, FailureOfOutcome, FailureOfPlain, KeepsBoth,
+        KeepsLast, KeepsOne, Plain,
     };
 }
 
@@ -144,7 +145,7 @@ pub trait KeepsBoth<T, E> {
     fn combine(&self, failure: Failure<E>, last: Result<T, E>, level: Level) -> Result<T, E>;
 }
 
-impl<T, E: From<FallbackFailed> + Into<BoxError>> KeepsBoth<T, E> for &Combine<Result<T, E>> {
+impl<T, E: From<FallbackFailed> + Into<BoxError>> KeepsBoth<T, E> for &&Combine<Result<T, E>> {
     fn combine(&self, failure: Failure<E>, last: Result<T, E>, level: Level) -> Result<T, E> {
         AllFailed::all_failed(level, last, failure)
     }
@@ -159,7 +160,7 @@ pub trait KeepsOne<R> {
     fn combine(&self, failure: Failure<Self::Error>, last: R, level: Level) -> R;
 }
 
-impl<T, E> KeepsOne<Result<T, E>> for Combine<Result<T, E>> {
+impl<T, E> KeepsOne<Result<T, E>> for &Combine<Result<T, E>> {
     type Error = E;
 
     fn combine(&self, failure: Failure<E>, last: Result<T, E>, _: Level) -> Result<T, E> {
@@ -170,10 +171,22 @@ impl<T, E> KeepsOne<Result<T, E>> for Combine<Result<T, E>> {
     }
 }
 
-impl<T> KeepsOne<Option<T>> for Combine<Option<T>> {
+impl<T> KeepsOne<Option<T>> for &Combine<Option<T>> {
     type Error = ();
 
     fn combine(&self, _: Failure<()>, last: Option<T>, _: Level) -> Option<T> {
+        last
+    }
+}
+
+/// A plain value holds no error at all.
+pub trait KeepsLast<R> {
+    /// What to return.
+    fn combine<E>(&self, failure: Failure<E>, last: R, level: Level) -> R;
+}
+
+impl<R> KeepsLast<R> for Combine<R> {
+    fn combine<E>(&self, _: Failure<E>, last: R, _: Level) -> R {
         last
     }
 }

@@ -1,5 +1,7 @@
 //! What expanded code may name. Not public API: it changes with any release.
 
+pub use std::borrow::Cow;
+
 pub use crate::classify::{Class, Classify};
 pub use crate::component::Kind;
 pub use crate::fallback::{BoxError, FallbackFailed, Level};
@@ -15,7 +17,8 @@ pub use crate::site::{Site, SiteMeta, StageUse};
 pub use inventory;
 
 pub use crate::{
-    __all_failed as all_failed, __into_failure as into_failure, __judge as judge, __submit_site as submit_site,
+    __all_failed as all_failed, __into_failure as into_failure, __judge as judge,
+    __submit_site as submit_site,
 };
 
 pub mod ide;
@@ -70,7 +73,7 @@ macro_rules! __all_failed {
     ($failure:expr, $last:expr, $level:expr) => {{
         use $crate::__rt::judging::*;
         let (failure, last) = ($failure, $last);
-        (&&$crate::__rt::Combine::of(&last)).combine(failure, last, $level)
+        (&&&$crate::__rt::Combine::of(&last)).combine(failure, last, $level)
     }};
 }
 
@@ -117,7 +120,11 @@ pub fn when<R: Outcome>(outcome: &R, verdict: Verdict, again: impl FnOnce(&R::Er
 
 /// `failure = ..`
 pub fn failure<R>(outcome: &R, verdict: Verdict, failed: impl FnOnce(&R) -> bool) -> Verdict {
-    if verdict == Verdict::Success { verdict.or_failure(failed(outcome)) } else { verdict }
+    if verdict == Verdict::Success {
+        verdict.or_failure(failed(outcome))
+    } else {
+        verdict
+    }
 }
 
 /// A single fallback.
@@ -138,6 +145,9 @@ pub fn recover_level<R, E>(failure: &Failure<E>, answer: impl FnOnce(&Failure<E>
 }
 
 /// One asynchronous level of a chain.
-pub async fn recover_level_async<R, E>(failure: &Failure<E>, answer: impl AsyncFnOnce(&Failure<E>) -> R) -> R {
+pub async fn recover_level_async<R, E>(
+    failure: &Failure<E>,
+    answer: impl AsyncFnOnce(&Failure<E>) -> R,
+) -> R {
     answer(failure).await
 }

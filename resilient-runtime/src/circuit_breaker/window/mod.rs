@@ -31,7 +31,7 @@ pub(super) const LARGEST: u32 = 10_000;
 impl Window {
     pub(super) fn check(self, error: &mut ConfigError) {
         let possible = match self {
-            Self::Time(span) => (Duration::from_millis(10)..=Duration::from_secs(3600)).contains(&span),
+            Self::Time(span) => (Duration::from_millis(10)..=Duration::from_hours(1)).contains(&span),
             Self::Count(size) => (1..=LARGEST).contains(&size),
         };
         error.require(

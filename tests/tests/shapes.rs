@@ -1,0 +1,82 @@
+//! Every shape of function the attribute works on, compiled under lints that forbid it any trace, and called.
+
+// T151: the expansion leaves nothing for a lint to find, not even for those that are off by default.
+#![deny(warnings, clippy::all, clippy::pedantic)]
+#![deny(
+    clippy::shadow_reuse,
+    clippy::shadow_same,
+    clippy::shadow_unrelated,
+    clippy::let_underscore_must_use
+)]
+#![deny(unused_qualifications, unused_lifetimes, trivial_casts, unreachable_pub)]
+#![deny(
+    elided_lifetimes_in_paths,
+    explicit_outlives_requirements,
+    let_underscore_drop
+)]
+// What is written oddly here is written so on purpose.
+#![allow(
+    clippy::unused_async,
+    clippy::unnecessary_wraps,
+    clippy::trivially_copy_pass_by_ref,
+    clippy::ptr_arg
+)]
+#![allow(
+    clippy::many_single_char_names,
+    clippy::multiple_bound_locations,
+    clippy::elidable_lifetime_names
+)]
+#![allow(clippy::boxed_local)]
+
+#[path = "shapes/arguments.rs"]
+mod arguments;
+#[path = "shapes/async_fns.rs"]
+mod async_fns;
+#[path = "shapes/errors.rs"]
+mod errors;
+#[path = "shapes/fallbacks.rs"]
+mod fallbacks;
+#[path = "shapes/foreign.rs"]
+mod foreign;
+#[path = "shapes/futures.rs"]
+mod futures;
+#[path = "shapes/methods.rs"]
+mod methods;
+#[path = "shapes/sites.rs"]
+mod sites;
+#[path = "shapes/sync_fns.rs"]
+mod sync_fns;
+#[path = "shapes/traits.rs"]
+mod traits;
+
+use resilient::Rejection;
+
+/// The error of most functions here.
+#[derive(Debug, PartialEq, thiserror::Error)]
+pub(crate) enum E {
+    #[error("bad")]
+    Bad,
+    #[error(transparent)]
+    Parse(#[from] std::num::ParseIntError),
+    #[error(transparent)]
+    Rejected(#[from] Rejection),
+}
+
+/// What cannot be copied.
+#[derive(Debug, PartialEq)]
+pub(crate) struct NoClone(pub(crate) u32);
+
+/// Pending once.
+pub(crate) async fn tick() {
+    tokio::task::yield_now().await;
+}
+
+/// Fails until it has been called `times` times.
+pub(crate) fn flaky(calls: &std::cell::Cell<u32>, times: u32) -> Result<u32, E> {
+    calls.set(calls.get() + 1);
+    if calls.get() < times {
+        Err(E::Bad)
+    } else {
+        Ok(calls.get())
+    }
+}

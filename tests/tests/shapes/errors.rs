@@ -1,0 +1,178 @@
+//! Errors: which are worth a retry, which are evidence, and how a rejection becomes one.
+
+use std::io;
+
+use resilient::{Class, Classify, Component, Registry, Rejection, resilient};
+
+/// What the breaker `x` has in its window: calls, failures.
+fn window(registry: &Registry) -> (u64, u64) {
+    let window = registry.circuit_breaker("x").stats().window;
+    (window.calls, window.failed)
+}
+
+#[derive(Debug, thiserror::Error)]
+enum Classified {
+    #[error("down")]
+    Down,
+    #[error("not found")]
+    NotFound,
+    #[error(transparent)]
+    Rejected(#[from] Rejection),
+}
+
+impl Classify for Classified {
+    fn classify(&self) -> Class {
+        match self {
+            Self::Down => Class::TRANSIENT,
+            Self::NotFound => Class::Ignored,
+            Self::Rejected(rejection) => rejection.classify(),
+        }
+    }
+}
+
+#[test]
+fn an_error_that_says_what_it_is_is_believed() {
+    #[resilient(registry = registry, circuit_breaker = "x", retry(max = 2, base = "0ms"))]
+    fn call(registry: &Registry, error: fn() -> Classified) -> Result<u32, Classified> {
+        Err(error())
+    }
+    let registry = Registry::new();
+    assert!(matches!(
+        call(&registry, || Classified::NotFound),
+        Err(Classified::NotFound)
+    ));
+    assert_eq!(window(&registry), (0, 0), "ignored");
+    assert!(matches!(
+        call(&registry, || Classified::Down),
+        Err(Classified::Down)
+    ));
+    assert_eq!(window(&registry), (3, 3), "retried");
+}
+
+#[test]
+fn a_generic_function_goes_by_its_bounds() {
+    #[resilient(registry = registry, circuit_breaker = "x", retry(max = 2, base = "0ms"))]
+    fn call<E: Classify + From<Rejection>>(registry: &Registry, error: fn() -> E) -> Result<u32, E> {
+        Err(error())
+    }
+    let registry = Registry::new();
+    assert!(call(&registry, || Classified::NotFound).is_err());
+    assert_eq!(window(&registry), (0, 0));
+}
+
+#[test]
+fn a_refusal_further_in_is_no_evidence_for_the_breaker_outside() {
+    // T21, for nested functions: found in the `source()` chain, without any `Classify`
+    #[derive(Debug, thiserror::Error)]
+    enum Plain {
+        #[error(transparent)]
+        Rejected(#[from] Rejection),
+    }
+    #[derive(Debug, thiserror::Error)]
+    enum Outer {
+        #[error("further in")]
+        Inner(#[source] Plain),
+        #[error(transparent)]
+        Rejected(#[from] Rejection),
+    }
+    #[resilient(registry = registry, bulkhead("inner", max_concurrent = 1))]
+    fn inner(registry: &Registry) -> Result<u32, Plain> {
+        Ok(1)
+    }
+    #[resilient(registry = registry, circuit_breaker = "x", retry(max = 5, base = "0ms"))]
+    fn outer(registry: &Registry) -> Result<u32, Outer> {
+        inner(registry).map_err(Outer::Inner)
+    }
+    #[resilient(registry = registry, circuit_breaker = "x")]
+    fn outer_anyhow(registry: &Registry) -> anyhow::Result<u32> {
+        Ok(inner(registry)?)
+    }
+    #[resilient(registry = registry, circuit_breaker = "x")]
+    fn outer_boxed(registry: &Registry) -> Result<u32, Box<dyn std::error::Error + Send + Sync>> {
+        Ok(inner(registry)?)
+    }
+    let registry = Registry::new();
+    assert!(outer(&registry).is_ok());
+    let bulkhead = registry.bulkhead("inner");
+    let _held = bulkhead.try_acquire().unwrap();
+    assert!(outer(&registry).is_err());
+    assert!(outer_anyhow(&registry).is_err());
+    assert!(outer_boxed(&registry).is_err());
+    assert_eq!(window(&registry), (1, 0), "only the one that was executed");
+}
+
+#[test]
+fn io_errors_classify_themselves_and_hold_rejections() {
+    // T33
+    #[resilient(registry = registry, circuit_breaker = "x", retry(max = 2, base = "0ms"))]
+    fn call(registry: &Registry, kind: io::ErrorKind, calls: &std::cell::Cell<u32>) -> io::Result<u32> {
+        calls.set(calls.get() + 1);
+        Err(kind.into())
+    }
+    let registry = Registry::new();
+    for (kind, attempts) in [
+        (io::ErrorKind::ConnectionRefused, 3),
+        (io::ErrorKind::ConnectionReset, 1),
+        (io::ErrorKind::NotFound, 1),
+    ] {
+        let calls = std::cell::Cell::new(0);
+        assert_eq!(call(&registry, kind, &calls).unwrap_err().kind(), kind);
+        assert_eq!(calls.get(), attempts, "{kind}");
+    }
+    registry.circuit_breaker("x").force_open();
+    let error = call(&registry, io::ErrorKind::NotFound, &std::cell::Cell::new(0)).unwrap_err();
+    assert!(
+        error
+            .get_ref()
+            .and_then(|inner| inner.downcast_ref::<Rejection>())
+            .is_some()
+    );
+}
+
+#[test]
+fn anyhow_and_boxes_hold_a_rejection_by_themselves() {
+    #[resilient(registry = registry, circuit_breaker = "x")]
+    fn anyhow_call(registry: &Registry) -> anyhow::Result<u32> {
+        Ok(1)
+    }
+    #[resilient(registry = registry, circuit_breaker = "x")]
+    fn option_call(registry: &Registry) -> Option<u32> {
+        Some(1)
+    }
+    let registry = Registry::new();
+    assert_eq!(
+        (anyhow_call(&registry).ok(), option_call(&registry)),
+        (Some(1), Some(1))
+    );
+    registry.circuit_breaker("x").force_open();
+    let error = anyhow_call(&registry).unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains("circuit breaker `x` is open (forced open)"),
+        "{error}"
+    );
+    assert!(error.is::<Rejection>());
+    assert_eq!(option_call(&registry), None);
+}
+
+#[test]
+fn the_retry_marker_reaches_nested_functions() {
+    // T46
+    #[resilient(registry = registry, retry("outer", max = 3, base = "0ms"))]
+    fn outer(registry: &Registry, calls: &std::cell::Cell<u32>) -> Result<u32, Classified> {
+        inner(registry, calls)
+    }
+    #[resilient(registry = registry, retry("inner", max = 3, base = "0ms"))]
+    fn inner(registry: &Registry, calls: &std::cell::Cell<u32>) -> Result<u32, Classified> {
+        calls.set(calls.get() + 1);
+        Err(Classified::Down)
+    }
+    let calls = std::cell::Cell::new(0);
+    assert!(outer(&Registry::new(), &calls).is_err());
+    assert_eq!(
+        calls.get(),
+        7,
+        "4 of the first attempt and 1 of each repetition, not 16"
+    );
+}

@@ -1,0 +1,98 @@
+//! The futures of annotated functions: as sendable as their bodies, and not much larger.
+
+use std::rc::Rc;
+
+use resilient::resilient;
+
+use crate::{E, tick};
+
+fn is_send<T: Send>(future: T) -> T {
+    future
+}
+
+#[resilient(
+    circuit_breaker = "futures",
+    retry(max = 3),
+    bulkhead = "futures",
+    timeout = "1s"
+)]
+async fn four(x: &str, owned: String) -> Result<u32, E> {
+    tick().await;
+    Ok(x.parse::<u32>()? + u32::try_from(owned.len()).unwrap_or(0))
+}
+
+async fn bare(x: &str, owned: String) -> Result<u32, E> {
+    tick().await;
+    Ok(x.parse::<u32>()? + u32::try_from(owned.len()).unwrap_or(0))
+}
+
+/// A value that cannot be sent is no part of the future, so long as the body does not hold it while it waits.
+#[resilient(
+    circuit_breaker = "futures",
+    retry(max = 3),
+    bulkhead = "futures",
+    timeout = "1s"
+)]
+async fn gives_out_what_cannot_be_sent() -> Result<Rc<u32>, E> {
+    tick().await;
+    Ok(Rc::new(1))
+}
+
+#[resilient(circuit_breaker = "futures", retry(max = 3), fallback(replica = other().await, default = Ok(0)))]
+async fn with_levels() -> Result<u32, E> {
+    tick().await;
+    Err(E::Bad)
+}
+
+async fn other() -> Result<u32, E> {
+    tick().await;
+    Err(E::Bad)
+}
+
+#[resilient(
+    circuit_breaker = "futures",
+    retry(max = 3),
+    bulkhead = "futures",
+    timeout = "1s"
+)]
+async fn large() -> Result<usize, E> {
+    let block = [1u8; 1024];
+    tick().await;
+    Ok(block.iter().map(|byte| usize::from(*byte)).sum())
+}
+
+#[tokio::test]
+async fn they_can_be_sent() {
+    // T152
+    assert_eq!(is_send(four("1", "ab".into())).await, Ok(3));
+    assert_eq!(is_send(gives_out_what_cannot_be_sent()).await, Ok(Rc::new(1)));
+    assert_eq!(is_send(with_levels()).await, Ok(0));
+    assert_eq!(is_send(large()).await, Ok(1024));
+}
+
+#[test]
+fn they_are_at_most_256_bytes_larger_than_the_body() {
+    // T152
+    let (with, without) = (
+        size_of_val(&four("1", String::new())),
+        size_of_val(&bare("1", String::new())),
+    );
+    assert!(
+        with <= without + 256,
+        "{with} bytes, {without} without the attribute"
+    );
+    let large = size_of_val(&large());
+    assert!(large <= 1024 + 64 + 256, "{large} bytes around 1 KiB");
+}
+
+#[test]
+fn a_call_outside_of_any_runtime_works_if_it_need_not_wait() {
+    // T149
+    #[resilient(circuit_breaker = "futures", retry(max = 3), bulkhead = "futures")]
+    async fn ready() -> Result<u32, E> {
+        Ok(1)
+    }
+    let mut call = std::pin::pin!(ready());
+    let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+    assert_eq!(call.as_mut().poll(&mut cx), std::task::Poll::Ready(Ok(1)));
+}
