@@ -46,20 +46,14 @@ async fn plain_async(n: u64) -> Outcome {
 /// Runs a future that is ready at its first poll, without an executor in the figure.
 fn ready<T>(future: impl Future<Output = T>) -> T {
     let mut future = std::pin::pin!(future);
-    match future
-        .as_mut()
-        .poll(&mut std::task::Context::from_waker(std::task::Waker::noop()))
-    {
+    match future.as_mut().poll(&mut std::task::Context::from_waker(std::task::Waker::noop())) {
         std::task::Poll::Ready(output) => output,
         std::task::Poll::Pending => unreachable!("the bodies here never wait"),
     }
 }
 
 fn main() {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .build()
-        .expect("a runtime");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
     let _entered = runtime.enter();
     let registry = resilient::registry();
     let pipeline = Pipeline::builder("four by hand")
@@ -81,25 +75,15 @@ fn main() {
         Job::new("bulkhead, attribute", || bulkhead(n())),
         Job::new("three, attribute, sync", || three(n())),
         Job::new("four, attribute, async", || ready(four(n()))),
-        Job::new("four, builder, async", || {
-            ready(pipeline.call_async(async || plain(n())))
-        }),
+        Job::new("four, builder, async", || ready(pipeline.call_async(async || plain(n())))),
         Job::new("breaker by hand", || one_breaker.call(|| plain(n()))),
         Job::new("breaker open, by hand", || open.call(|| plain(n()))),
         Job::new("bulkhead permit", || one_bulkhead.try_acquire().is_ok()),
         Job::new("tokio semaphore permit", || semaphore.try_acquire().is_ok()),
-        Job::new("tokio timeout", || {
-            ready(tokio::time::timeout(Duration::from_secs(1), plain_async(n())))
-        }),
+        Job::new("tokio timeout", || ready(tokio::time::timeout(Duration::from_secs(1), plain_async(n())))),
     ]);
-    println!(
-        "{:<26} {:>8} {:>8} {:>8}   ns per call",
-        "", "median", "min", "max"
-    );
+    println!("{:<26} {:>8} {:>8} {:>8}   ns per call", "", "median", "min", "max");
     for row in rows {
-        println!(
-            "{:<26} {:>8.1} {:>8.1} {:>8.1}",
-            row.name, row.median, row.min, row.max
-        );
+        println!("{:<26} {:>8.1} {:>8.1} {:>8.1}", row.name, row.median, row.min, row.max);
     }
 }

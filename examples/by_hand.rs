@@ -10,21 +10,14 @@ use resilient::fallback::{Chain, Level};
 use resilient::{Component, Pipeline, registry, retry};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let (bulkhead, breaker, again) = (
-        registry().bulkhead("stock"),
-        registry().circuit_breaker("stock"),
-        registry().retry("stock"),
-    );
+    let (bulkhead, breaker, again) =
+        (registry().bulkhead("stock"), registry().circuit_breaker("stock"), registry().retry("stock"));
     again.reconfigure(retry::Config::default().max(2u32).base(Duration::from_millis(5)))?;
 
     let mut calls = 0;
     let mut stock = || {
         calls += 1;
-        if calls < 3 {
-            Err(io::Error::from(io::ErrorKind::ConnectionRefused))
-        } else {
-            Ok(7)
-        }
+        if calls < 3 { Err(io::Error::from(io::ErrorKind::ConnectionRefused)) } else { Ok(7) }
     };
     let found = bulkhead.call(|| breaker.call(|| again.call(&mut stock)))?;
     println!("nested: {found} in stock, after {calls} calls\n");

@@ -25,18 +25,13 @@ impl Classify for ApiError {
             Self::Status(500..) => Class::TRANSIENT,
             // The caller's own mistake: no retry, no evidence against the server, no fallback.
             Self::Status(_) => Class::Ignored,
-            Self::Busy(span) => Class::Overload {
-                retry_after: Some(*span),
-            },
+            Self::Busy(span) => Class::Overload { retry_after: Some(*span) },
             Self::Rejected(rejection) => rejection.classify(),
         }
     }
 }
 
-#[resilient(
-    circuit_breaker("api", failure_threshold = 3, open_for = "30s"),
-    retry(max = 1, base = "10ms")
-)]
+#[resilient(circuit_breaker("api", failure_threshold = 3, open_for = "30s"), retry(max = 1, base = "10ms"))]
 fn get(answer: Result<&str, u16>) -> Result<String, ApiError> {
     match answer {
         Ok(text) => Ok(text.to_owned()),
@@ -65,10 +60,7 @@ fn main() {
     show("503 is, and opens the circuit", get(Err(503)));
     show("now it is open", get(Ok("hello")));
     let retries = registry().stats().retry;
-    println!(
-        "\nretries: {:?}\n",
-        retries.values().map(|retry| retry.retries).collect::<Vec<_>>()
-    );
+    println!("\nretries: {:?}\n", retries.values().map(|retry| retry.retries).collect::<Vec<_>>());
 
     show("parsed", parse(" 42 "));
     let bulkhead = registry().bulkhead("parser");

@@ -35,9 +35,7 @@ fn an_outage_and_the_recovery(tell: impl Fn(&str)) {
     assert_eq!(state(), State::Open);
     tell("two failures opened the circuit");
 
-    let Err(DbError::Rejected(rejection)) = query(&registry, true) else {
-        panic!("it is open")
-    };
+    let Err(DbError::Rejected(rejection)) = query(&registry, true) else { panic!("it is open") };
     assert_eq!(rejection.kind(), RejectionKind::CircuitOpen);
     tell(&format!("the next call is refused: {rejection}"));
 

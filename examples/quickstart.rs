@@ -20,10 +20,7 @@ static CALLS: AtomicU32 = AtomicU32::new(0);
 async fn temperature(city: &str) -> Result<String, FetchError> {
     match CALLS.fetch_add(1, Ordering::Relaxed) {
         0 | 1 => Err(FetchError::NoAnswer),
-        _ => Ok(format!(
-            "21 degrees in {city}, at attempt {}",
-            resilient::attempt()
-        )),
+        _ => Ok(format!("21 degrees in {city}, at attempt {}", resilient::attempt())),
     }
 }
 

@@ -31,13 +31,9 @@ fn is_worth_it(error: &io::Error) -> bool {
 }
 
 fn main() -> io::Result<()> {
-    let missing = Settings {
-        path: Path::new("there-is-no-such-file.toml").to_owned(),
-    };
+    let missing = Settings { path: Path::new("there-is-no-such-file.toml").to_owned() };
     println!("-> {}\n", missing.read()?);
-    let present = Settings {
-        path: Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml"),
-    };
+    let present = Settings { path: Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml") };
     println!("-> {} bytes\n", present.read()?.len());
     println!("{}", resilient::stats());
     Ok(())

@@ -29,10 +29,7 @@ impl<'a> Job<'a> {
                 black_box(work());
             }
         };
-        Self {
-            name,
-            work: Box::new(work),
-        }
+        Self { name, work: Box::new(work) }
     }
 
     fn time(&mut self, times: u64) -> Duration {
@@ -68,12 +65,7 @@ pub fn measure(mut jobs: Vec<Job<'_>>) -> Vec<Row> {
     }
     let row = |(job, mut samples): (&Job<'_>, Vec<f64>)| {
         samples.sort_by(f64::total_cmp);
-        Row {
-            name: job.name,
-            median: samples[SAMPLES / 2],
-            min: samples[0],
-            max: samples[SAMPLES - 1],
-        }
+        Row { name: job.name, median: samples[SAMPLES / 2], min: samples[0], max: samples[SAMPLES - 1] }
     };
     jobs.iter().zip(samples).map(row).collect()
 }

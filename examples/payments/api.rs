@@ -31,15 +31,9 @@ pub(crate) fn routes(service: Arc<Service>, gateway: Arc<Gateway>) -> Router {
         .route("/api/resilience/stats/{kind}/{name}", get(component_stats))
         .route("/api/resilience/reset/{kind}/{name}", post(reset))
         .route("/api/resilience/health", get(health))
-        .route(
-            "/gateway/faults",
-            get(faults).put(set_faults).delete(clear_faults),
-        )
+        .route("/gateway/faults", get(faults).put(set_faults).delete(clear_faults))
         .fallback(async || {
-            problem(
-                StatusCode::NOT_FOUND,
-                "there is nothing here; see the program's output for the paths",
-            )
+            problem(StatusCode::NOT_FOUND, "there is nothing here; see the program's output for the paths")
         })
         .method_not_allowed_fallback(async || problem(StatusCode::METHOD_NOT_ALLOWED, "not with this method"))
         .with_state(App { service, gateway })
@@ -73,15 +67,11 @@ async fn stats() -> Response {
 type KindAndName = Result<Path<(String, String)>, PathRejection>;
 
 async fn component_stats(path: KindAndName) -> Response {
-    about_component(path, |kind, name| {
-        registry().component_stats(kind, name).map(|stats| json!(stats))
-    })
+    about_component(path, |kind, name| registry().component_stats(kind, name).map(|stats| json!(stats)))
 }
 
 async fn reset(path: KindAndName) -> Response {
-    about_component(path, |kind, name| {
-        registry().reset(kind, name).map(|()| json!({ "reset": name }))
-    })
+    about_component(path, |kind, name| registry().reset(kind, name).map(|()| json!({ "reset": name })))
 }
 
 fn about_component(
@@ -106,10 +96,7 @@ fn about_component(
 async fn health() -> Response {
     let stats = registry().stats();
     let is_open = |name: &&String| {
-        matches!(
-            registry().circuit_breaker(name).state(),
-            Circuit::Open | Circuit::ForcedOpen
-        )
+        matches!(registry().circuit_breaker(name).state(), Circuit::Open | Circuit::ForcedOpen)
     };
     let open: Vec<&String> = stats.circuit_breaker.keys().filter(is_open).collect();
     let verdict = if open.is_empty() { "ok" } else { "degraded" };
@@ -154,9 +141,7 @@ fn failed(error: &ChargeError) -> Response {
     if let Some(span) = wish {
         // Whole seconds, rounded up: too early would be in vain.
         let seconds = span.as_secs() + u64::from(span.subsec_nanos() > 0);
-        response
-            .headers_mut()
-            .insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }
     response
 }

@@ -14,11 +14,7 @@ pub(crate) enum ChargeError {
     #[error("the gateway cannot be reached: {0}")]
     Connection(#[from] std::io::Error),
     #[error("the gateway answered {status} {text}")]
-    Refused {
-        status: StatusCode,
-        text: String,
-        retry_after: Option<Duration>,
-    },
+    Refused { status: StatusCode, text: String, retry_after: Option<Duration> },
     #[error("the gateway said something strange: {0:?}")]
     Protocol(String),
     /// What the protection itself answers.
@@ -33,15 +29,9 @@ impl Classify for ChargeError {
     fn classify(&self) -> Class {
         match self {
             Self::Connection(error) => error.classify(),
-            Self::Refused {
-                status, retry_after, ..
-            } => match status.classify() {
-                Class::Transient { .. } => Class::Transient {
-                    retry_after: *retry_after,
-                },
-                Class::Overload { .. } => Class::Overload {
-                    retry_after: *retry_after,
-                },
+            Self::Refused { status, retry_after, .. } => match status.classify() {
+                Class::Transient { .. } => Class::Transient { retry_after: *retry_after },
+                Class::Overload { .. } => Class::Overload { retry_after: *retry_after },
                 other => other,
             },
             Self::Protocol(_) | Self::AllFailed(_) => Class::Permanent,
@@ -81,9 +71,5 @@ fn parse(answer: &str) -> Result<String, ChargeError> {
 fn refused(status: &str, text: &str, wish: Option<&str>) -> Option<Result<String, ChargeError>> {
     let status = status.parse().ok()?;
     let retry_after = wish.and_then(|ms| ms.parse().ok()).map(Duration::from_millis);
-    Some(Err(ChargeError::Refused {
-        status,
-        text: text.to_owned(),
-        retry_after,
-    }))
+    Some(Err(ChargeError::Refused { status, text: text.to_owned(), retry_after }))
 }

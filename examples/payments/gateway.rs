@@ -43,28 +43,18 @@ impl Default for Faults {
 impl Faults {
     /// What is wrong with these settings, if anything.
     pub(crate) fn problem(&self) -> Option<String> {
-        let rates = [
-            ("error_rate", self.error_rate),
-            ("hang_rate", self.hang_rate),
-            ("reset_rate", self.reset_rate),
-        ];
+        let rates =
+            [("error_rate", self.error_rate), ("hang_rate", self.hang_rate), ("reset_rate", self.reset_rate)];
         for (name, rate) in rates {
             if !(0.0..=1.0).contains(&rate) {
                 return Some(format!("`{name}` = {rate} is refused: a share from 0 to 1"));
             }
         }
         if self.latency_ms > 60_000 {
-            return Some(format!(
-                "`latency_ms` = {} is refused: at most 60000",
-                self.latency_ms
-            ));
+            return Some(format!("`latency_ms` = {} is refused: at most 60000", self.latency_ms));
         }
-        (!(400..600).contains(&self.error_code)).then(|| {
-            format!(
-                "`error_code` = {} is refused: a status from 400 to 599",
-                self.error_code
-            )
-        })
+        (!(400..600).contains(&self.error_code))
+            .then(|| format!("`error_code` = {} is refused: a status from 400 to 599", self.error_code))
     }
 }
 
@@ -100,10 +90,7 @@ impl Gateway {
             ledger.clear();
         }
         let number = ledger.len() + 1;
-        ledger
-            .entry(order.to_owned())
-            .or_insert_with(|| format!("receipt-{number}"))
-            .clone()
+        ledger.entry(order.to_owned()).or_insert_with(|| format!("receipt-{number}")).clone()
     }
 
     fn answer(&self, request: &str) -> String {
@@ -151,10 +138,7 @@ async fn converse(mut stream: TcpStream, gateway: &Gateway) -> std::io::Result<(
         return stream.readable().await;
     }
     let answer = if luck < faults.reset_rate + faults.hang_rate + faults.error_rate {
-        let wish = faults
-            .retry_after_ms
-            .map(|ms| format!(" {ms}"))
-            .unwrap_or_default();
+        let wish = faults.retry_after_ms.map(|ms| format!(" {ms}")).unwrap_or_default();
         format!("ERR {} unavailable{wish}", faults.error_code)
     } else {
         gateway.answer(&request)

@@ -42,9 +42,7 @@ async fn run() -> Result<(), Box<dyn Error>> {
     let listener = listen(ports.service, "--port").await?;
     introduce(listener.local_addr()?, gateway_address);
     let service = Arc::new(Service::new(gateway_address));
-    axum::serve(listener, api::routes(service, gateway))
-        .with_graceful_shutdown(interrupted())
-        .await?;
+    axum::serve(listener, api::routes(service, gateway)).with_graceful_shutdown(interrupted()).await?;
     println!("\n{}", resilient::stats());
     Ok(())
 }
@@ -71,18 +69,13 @@ struct Ports {
 
 impl Ports {
     fn from_args(mut args: impl Iterator<Item = String>) -> Result<Self, String> {
-        let mut ports = Self {
-            service: 3000,
-            gateway: 3001,
-        };
+        let mut ports = Self { service: 3000, gateway: 3001 };
         while let Some(option) = args.next() {
             let port = match option.as_str() {
                 "--port" => &mut ports.service,
                 "--gateway-port" => &mut ports.gateway,
                 _ => {
-                    return Err(format!(
-                        "unknown option `{option}`; known: --port N, --gateway-port N"
-                    ));
+                    return Err(format!("unknown option `{option}`; known: --port N, --gateway-port N"));
                 }
             };
             let value = args.next().ok_or_else(|| format!("`{option}` needs a number"))?;
@@ -102,12 +95,9 @@ fn introduce(service: SocketAddr, gateway: SocketAddr) {
     println!("    -H 'content-type: application/json' -d '{{\"order_id\": \"a-1\", \"cents\": 995}}'");
     println!("  curl -s http://{service}/api/resilience/simple-protected");
     println!("\nMake the gateway fail, hang, reset or dawdle; then charge a few orders:");
-    for faults in [
-        "{\"error_rate\": 1}",
-        "{\"hang_rate\": 1}",
-        "{\"reset_rate\": 0.5}",
-        "{\"latency_ms\": 300}",
-    ] {
+    for faults in
+        ["{\"error_rate\": 1}", "{\"hang_rate\": 1}", "{\"reset_rate\": 0.5}", "{\"latency_ms\": 300}"]
+    {
         println!(
             "  curl -sX PUT http://{service}/gateway/faults -H 'content-type: application/json' -d '{faults}'"
         );

@@ -32,11 +32,7 @@ impl Order {
     }
 
     fn priority(&self) -> Priority {
-        if self.express {
-            Priority::High
-        } else {
-            Priority::Normal
-        }
+        if self.express { Priority::High } else { Priority::Normal }
     }
 }
 
@@ -67,11 +63,7 @@ const KEPT: usize = 10_000;
 
 impl Service {
     pub(crate) fn new(gateway: SocketAddr) -> Self {
-        Self {
-            gateway,
-            receipts: Mutex::default(),
-            queued: Mutex::default(),
-        }
+        Self { gateway, receipts: Mutex::default(), queued: Mutex::default() }
     }
 
     /// Charges an order: retried within a budget, cut off by a circuit breaker, isolated by a bulkhead, bounded
@@ -117,31 +109,17 @@ impl Service {
     fn queue(&self, order: &Order, failure: &Failure<ChargeError>) -> Result<Answer, ChargeError> {
         let mut queued = self.queued.lock().unwrap_or_else(PoisonError::into_inner);
         if queued.len() >= KEPT {
-            return Err(ChargeError::Protocol(format!(
-                "the queue is full, and the gateway: {failure:?}"
-            )));
+            return Err(ChargeError::Protocol(format!("the queue is full, and the gateway: {failure:?}")));
         }
         queued.push(order.clone());
         let order_id = order.order_id.clone();
-        Ok(Answer {
-            order_id,
-            status: "queued",
-            receipt: None,
-            level: "default",
-            degraded: true,
-        })
+        Ok(Answer { order_id, status: "queued", receipt: None, level: "default", degraded: true })
     }
 }
 
 impl Answer {
     fn charged(order: &Order, receipt: String, level: &'static str) -> Self {
         let degraded = level != "gateway";
-        Self {
-            order_id: order.order_id.clone(),
-            status: "charged",
-            receipt: Some(receipt),
-            level,
-            degraded,
-        }
+        Self { order_id: order.order_id.clone(), status: "charged", receipt: Some(receipt), level, degraded }
     }
 }

@@ -25,6 +25,11 @@ impl Errors {
         self.push(syn::Error::new(span, message));
     }
 
+    /// How many there are: whether a part had any of its own.
+    pub(crate) fn count(&self) -> usize {
+        self.0.as_ref().map_or(0, |all| all.clone().into_iter().count())
+    }
+
     pub(crate) fn finish(self) -> Option<syn::Error> {
         self.0
     }

@@ -37,14 +37,7 @@ impl Parse for FnItem {
         let brace = braced!(content in input);
         let inner_attrs = content.call(Attribute::parse_inner)?;
         let body = content.parse()?;
-        Ok(Self {
-            attrs,
-            inner_attrs,
-            vis,
-            sig,
-            brace,
-            body,
-        })
+        Ok(Self { attrs, inner_attrs, vis, sig, brace, body })
     }
 }
 
@@ -80,14 +73,7 @@ fn other_item(input: ParseStream<'_>) -> Option<(&'static str, Span)> {
 impl FnItem {
     /// The function with another body in its braces.
     pub(crate) fn with_body(&self, body: &TokenStream) -> TokenStream {
-        let Self {
-            attrs,
-            inner_attrs,
-            vis,
-            sig,
-            brace,
-            ..
-        } = self;
+        let Self { attrs, inner_attrs, vis, sig, brace, .. } = self;
         let mut out = quote!(#(#attrs)* #vis #sig);
         brace.surround(&mut out, |tokens| {
             for attr in inner_attrs {

@@ -152,12 +152,7 @@ fn boxed(function: &FnItem, output: Type) -> Option<Boxed> {
     let Expr::Path(path) = &*call.func else {
         return None;
     };
-    let names: Vec<String> = path
-        .path
-        .segments
-        .iter()
-        .map(|segment| segment.ident.to_string())
-        .collect();
+    let names: Vec<String> = path.path.segments.iter().map(|segment| segment.ident.to_string()).collect();
     if !names.ends_with(&["Box".to_owned(), "pin".to_owned()]) {
         return None;
     }
@@ -173,22 +168,12 @@ fn boxed(function: &FnItem, output: Type) -> Option<Boxed> {
         // `if let Some(__ret) = None::<R> { return __ret; }`, which we have in a form of our own.
         once.retain(|stmt| !matches!(stmt, Stmt::Expr(Expr::If(_), _)));
     }
-    Some(Boxed {
-        output,
-        before,
-        pin: *call.func,
-        capture: inner.capture,
-        once,
-        stmts,
-    })
+    Some(Boxed { output, before, pin: *call.func, capture: inner.capture, once, stmts })
 }
 
 /// `let __ret: R = ..;` or `let _: () = ..;`
 fn is_async_traits_result(stmt: &Stmt) -> bool {
-    let Stmt::Local(Local {
-        pat: Pat::Type(pat), ..
-    }) = stmt
-    else {
+    let Stmt::Local(Local { pat: Pat::Type(pat), .. }) = stmt else {
         return false;
     };
     match &*pat.pat {

@@ -27,14 +27,7 @@ fn broken(stream: &TokenStream) -> Vec<TokenStream> {
     let mut out = Vec::new();
     for index in 0..tokens.len() {
         out.push(tokens.iter().take(index).cloned().collect());
-        out.push(
-            tokens
-                .iter()
-                .enumerate()
-                .filter(|(k, _)| *k != index)
-                .map(|(_, t)| t.clone())
-                .collect(),
-        );
+        out.push(tokens.iter().enumerate().filter(|(k, _)| *k != index).map(|(_, t)| t.clone()).collect());
         if let TokenTree::Group(group) = &tokens[index] {
             for inner in broken(&group.stream()) {
                 let mut copy = tokens.clone();
@@ -67,11 +60,7 @@ fn no_input_makes_it_panic_or_lose_the_body() {
         for (args, item) in pairs {
             let out = crate::entry::entry(args.clone(), item.clone());
             for marker in ["marker_one", "marker_two"] {
-                assert_eq!(
-                    count(&item, marker),
-                    count(&out, marker),
-                    "\n{args}\n{item}\n-> {out}"
-                );
+                assert_eq!(count(&item, marker), count(&out, marker), "\n{args}\n{item}\n-> {out}");
             }
             inputs += 1;
         }

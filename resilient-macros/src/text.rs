@@ -5,10 +5,7 @@ use syn::{Error, LitStr, Result};
 /// The known word that is nearest to `word`, if it is near enough to be meant.
 pub(crate) fn closest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let distances = known.into_iter().map(|name| (distance(word, name), name));
-    distances
-        .filter(|(distance, name)| *distance <= 1 + name.len() / 4)
-        .min()
-        .map(|(_, name)| name)
+    distances.filter(|(distance, name)| *distance <= 1 + name.len() / 4).min().map(|(_, name)| name)
 }
 
 /// Levenshtein's distance, one row at a time.
@@ -60,14 +57,10 @@ pub(crate) fn duration(lit: &LitStr) -> Result<u64> {
         let (unit, next) = after.split_at(letters);
         let unit = unit.trim();
         if unit.is_empty() {
-            return fail(format!(
-                "`{text}` has no unit; write `\"{text}ms\"` or `\"{text}s\"`"
-            ));
+            return fail(format!("`{text}` has no unit; write `\"{text}ms\"` or `\"{text}s\"`"));
         }
         if unit.starts_with('.') {
-            return fail(format!(
-                "`{text}` has a fraction; write it in a smaller unit, as in `\"1500ms\"`"
-            ));
+            return fail(format!("`{text}` has a fraction; write it in a smaller unit, as in `\"1500ms\"`"));
         }
         let Some((_, scale)) = UNITS.iter().find(|(name, _)| *name == unit) else {
             return fail(format!(
@@ -87,10 +80,7 @@ pub(crate) fn duration(lit: &LitStr) -> Result<u64> {
 /// `"50%"` to 0.5.
 pub(crate) fn percentage(lit: &LitStr) -> Result<f64> {
     let text = lit.value();
-    let number = text
-        .trim()
-        .strip_suffix('%')
-        .and_then(|number| number.trim().parse::<f64>().ok());
+    let number = text.trim().strip_suffix('%').and_then(|number| number.trim().parse::<f64>().ok());
     match number {
         Some(percent) if (0.0..=100.0).contains(&percent) => Ok(percent / 100.0),
         _ => Err(Error::new(

@@ -40,25 +40,14 @@ fn signature(function: &FnItem, errors: &mut Errors) {
     if let Some(abi) = &sig.abi
         && abi.name.as_ref().is_none_or(|name| name.value() != "Rust")
     {
-        errors.at(
-            abi,
-            "`#[resilient]` cannot be used on an `extern` function; wrap it in a Rust function",
-        );
+        errors.at(abi, "`#[resilient]` cannot be used on an `extern` function; wrap it in a Rust function");
     }
     if let Some(variadic) = &sig.variadic {
         errors.at(variadic, "`#[resilient]` cannot be used on a variadic function");
     }
     for attr in &function.attrs {
-        if attr
-            .path()
-            .segments
-            .last()
-            .is_some_and(|segment| segment.ident == "resilient")
-        {
-            errors.at(
-                attr,
-                "a second `#[resilient]` on one function; put all policies into one attribute",
-            );
+        if attr.path().segments.last().is_some_and(|segment| segment.ident == "resilient") {
+            errors.at(attr, "a second `#[resilient]` on one function; put all policies into one attribute");
         }
     }
 }
@@ -78,25 +67,18 @@ fn output(args: &Args, function: &FnItem, errors: &mut Errors) {
 
 fn needs_a_stage(args: &Args, errors: &mut Errors) {
     let has = |name: &str| args.keys.iter().any(|key| key == name);
-    let stage = ["retry", "circuit_breaker", "bulkhead", "timeout", "fallback"]
-        .iter()
-        .any(|name| has(name));
-    if let (false, Some(first)) = (stage, args.keys.first()) {
+    let stage = ["retry", "circuit_breaker", "bulkhead", "timeout", "fallback"].iter().any(|name| has(name));
+    // A word that is not known may have been meant for one.
+    if let (false, Some(first)) = (stage || args.has_unknown, args.keys.first()) {
         errors.at(
             first,
             format!("`{first}` alone protects nothing; add `retry`, `circuit_breaker`, `bulkhead`, `timeout` or `fallback`"),
         );
     }
     if let (Some(map_err), true) = (&args.map_err, has("fallback")) {
-        errors.at(
-            &map_err.key,
-            "`map_err` is never used: `fallback` already takes every rejection",
-        );
+        errors.at(&map_err.key, "`map_err` is never used: `fallback` already takes every rejection");
     } else if let (Some(map_err), false) = (&args.map_err, args.can_reject()) {
-        errors.at(
-            &map_err.key,
-            "`map_err` is never used: no policy here can reject a call",
-        );
+        errors.at(&map_err.key, "`map_err` is never used: no policy here can reject a call");
     }
     if let (Some(idempotent), false) = (&args.idempotent, has("retry")) {
         errors.at(idempotent, "`idempotent` has no effect without `retry`");
@@ -166,10 +148,7 @@ fn bulkhead_contradictions(bulkhead: &Policy, errors: &mut Errors) {
         );
     }
     if let (None, Some((_, span))) = (queue, wait) {
-        errors.span(
-            span,
-            "`max_wait` has no effect without a queue: add `max_queue = 100`",
-        );
+        errors.span(span, "`max_wait` has no effect without a queue: add `max_queue = 100`");
     }
     let reserved = ["reserve_critical", "reserve_high"].map(|field| count(bulkhead, field));
     let sum: u64 = reserved.iter().flatten().map(|(count, _)| *count).sum();
@@ -210,15 +189,9 @@ fn fallback_fits(args: &Args, shape: &Shape, errors: &mut Errors) {
 fn clones(args: &Args, function: &FnItem, errors: &mut Errors) {
     let Some(clone) = &args.clone else { return };
     if !args.keys.iter().any(|key| key == "retry") {
-        errors.at(
-            &clone.key,
-            "`clone` has no effect without `retry`: the body runs once",
-        );
+        errors.at(&clone.key, "`clone` has no effect without `retry`: the body runs once");
     }
-    let names: Vec<Ident> = bindings(&function.sig)
-        .into_iter()
-        .map(|binding| binding.ident)
-        .collect();
+    let names: Vec<Ident> = bindings(&function.sig).into_iter().map(|binding| binding.ident).collect();
     for ident in &clone.value {
         if !names.contains(ident) {
             errors.at(ident, format!("no parameter is named `{ident}`"));
@@ -253,11 +226,7 @@ fn borrow_given_out(args: &Args, function: &FnItem, errors: &mut Errors) {
     let Some(arg) = function.sig.inputs.iter().find(given_out) else {
         return;
     };
-    let what = if matches!(arg, FnArg::Receiver(_)) {
-        "`&mut self`"
-    } else {
-        "a `&mut` parameter"
-    };
+    let what = if matches!(arg, FnArg::Receiver(_)) { "`&mut self`" } else { "a `&mut` parameter" };
     errors.at(
         ret,
         format!(
@@ -284,10 +253,7 @@ fn has_elided_reference(ty: &Type) -> bool {
     struct Find(bool);
     impl VisitMut for Find {
         fn visit_type_reference_mut(&mut self, reference: &mut TypeReference) {
-            self.0 |= reference
-                .lifetime
-                .as_ref()
-                .is_none_or(|lifetime| lifetime.ident == "_");
+            self.0 |= reference.lifetime.as_ref().is_none_or(|lifetime| lifetime.ident == "_");
             visit_mut::visit_type_reference_mut(self, reference);
         }
     }

@@ -113,9 +113,9 @@ impl Classify for Mark {
             }
             // A retry would not wait for the circuit: whoever holds it knows better.
             RejectionKind::CircuitOpen => Class::NotExecuted { retry_after: None },
-            RejectionKind::BulkheadFull | RejectionKind::NoTimer => Class::NotExecuted {
-                retry_after: self.retry_after,
-            },
+            RejectionKind::BulkheadFull | RejectionKind::NoTimer => {
+                Class::NotExecuted { retry_after: self.retry_after }
+            }
         }
     }
 }
@@ -166,23 +166,14 @@ mod tests {
     fn an_io_error_tells_what_was_surely_not_sent_from_what_may_have_been() {
         // T33
         use std::io::{Error, ErrorKind};
-        assert_eq!(
-            Error::from(ErrorKind::ConnectionRefused).classify(),
-            Class::TRANSIENT
-        );
+        assert_eq!(Error::from(ErrorKind::ConnectionRefused).classify(), Class::TRANSIENT);
         assert_eq!(
             Error::from(ErrorKind::ConnectionReset).classify(),
             Class::Uncertain { retry_after: None }
         );
-        assert_eq!(
-            Error::from(ErrorKind::PermissionDenied).classify(),
-            Class::Permanent
-        );
+        assert_eq!(Error::from(ErrorKind::PermissionDenied).classify(), Class::Permanent);
         let open = Rejection::new(RejectionKind::CircuitOpen, &"db".into());
-        assert_eq!(
-            Error::from(open).classify(),
-            Class::NotExecuted { retry_after: None }
-        );
+        assert_eq!(Error::from(open).classify(), Class::NotExecuted { retry_after: None });
     }
 
     #[cfg(feature = "http")]

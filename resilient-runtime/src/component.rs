@@ -33,14 +33,8 @@ pub enum Kind {
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Self; 6] = [
-        Self::CircuitBreaker,
-        Self::Retry,
-        Self::RetryBudget,
-        Self::Bulkhead,
-        Self::Timeout,
-        Self::Fallback,
-    ];
+    pub const ALL: [Self; 6] =
+        [Self::CircuitBreaker, Self::Retry, Self::RetryBudget, Self::Bulkhead, Self::Timeout, Self::Fallback];
 
     /// The name used in the attribute, in JSON and in paths.
     pub const fn as_str(self) -> &'static str {
@@ -84,10 +78,7 @@ impl FromStr for Kind {
     type Err = UnknownKind;
 
     fn from_str(name: &str) -> Result<Self, UnknownKind> {
-        Self::ALL
-            .into_iter()
-            .find(|kind| kind.as_str() == name)
-            .ok_or_else(|| UnknownKind(name.to_owned()))
+        Self::ALL.into_iter().find(|kind| kind.as_str() == name).ok_or_else(|| UnknownKind(name.to_owned()))
     }
 }
 
@@ -177,11 +168,7 @@ impl<C: Settings> Core<C> {
     }
 
     pub(crate) fn publish(&self, kind: Kind, what: Happening) {
-        self.events().publish(|| Event {
-            kind,
-            component: Arc::clone(&self.name),
-            what,
-        });
+        self.events().publish(|| Event { kind, component: Arc::clone(&self.name), what });
     }
 
     /// A core outside of any registry, for unit tests.
@@ -191,15 +178,8 @@ impl<C: Settings> Core<C> {
         assert_eq!(error.problems(), &[]);
         config.validate().expect("a valid config");
         settings.replace(config);
-        let environment = Environment {
-            clock,
-            events: Events::default(),
-            random: Arc::new(Random::new(Some(7))),
-        };
-        Self {
-            name: name.into(),
-            environment,
-            settings,
-        }
+        let environment =
+            Environment { clock, events: Events::default(), random: Arc::new(Random::new(Some(7))) };
+        Self { name: name.into(), environment, settings }
     }
 }

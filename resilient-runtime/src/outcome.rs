@@ -146,11 +146,7 @@ impl Verdict {
     /// Every failure is transient: the rule for outcomes of which nothing more is known.
     #[inline]
     pub fn of<R: Outcome>(outcome: &R) -> Self {
-        if outcome.is_failure() {
-            Self::Failure(Class::TRANSIENT)
-        } else {
-            Self::Success
-        }
+        if outcome.is_failure() { Self::Failure(Class::TRANSIENT) } else { Self::Success }
     }
 
     /// The error's own word.
@@ -177,9 +173,9 @@ impl Verdict {
     #[must_use]
     pub fn when(self, again: bool) -> Self {
         match self {
-            Self::Failure(class) if again => Self::Failure(Class::Transient {
-                retry_after: class.retry_after(),
-            }),
+            Self::Failure(class) if again => {
+                Self::Failure(Class::Transient { retry_after: class.retry_after() })
+            }
             Self::Failure(Class::Transient { .. } | Class::Uncertain { .. } | Class::Overload { .. }) => {
                 Self::Failure(Class::Permanent)
             }
@@ -190,10 +186,6 @@ impl Verdict {
     /// `failure = ..` makes a failure of what looked like a success.
     #[must_use]
     pub fn or_failure(self, failed: bool) -> Self {
-        if failed && self == Self::Success {
-            Self::Failure(Class::TRANSIENT)
-        } else {
-            self
-        }
+        if failed && self == Self::Success { Self::Failure(Class::TRANSIENT) } else { self }
     }
 }

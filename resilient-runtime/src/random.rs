@@ -11,9 +11,7 @@ pub(crate) struct Random(Mutex<SmallRng>);
 
 impl Random {
     pub(crate) fn new(seed: Option<u64>) -> Self {
-        Self(Mutex::new(
-            seed.map_or_else(rand::make_rng, SmallRng::seed_from_u64),
-        ))
+        Self(Mutex::new(seed.map_or_else(rand::make_rng, SmallRng::seed_from_u64)))
     }
 
     /// A number in `[0, 1)`.

@@ -36,11 +36,7 @@ impl Ratio {
 
     /// `part` of `whole`; zero when there is no whole.
     pub(crate) fn of(part: u64, whole: u64) -> Self {
-        if whole == 0 {
-            Self::ZERO
-        } else {
-            Self((part as f64 / whole as f64).min(1.0))
-        }
+        if whole == 0 { Self::ZERO } else { Self((part as f64 / whole as f64).min(1.0)) }
     }
 
     /// As a number from 0 to 1.

@@ -130,18 +130,10 @@ pub enum OpenReason {
 impl fmt::Display for OpenReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::FailureRate {
-                observed,
-                limit,
-                calls,
-            } => {
+            Self::FailureRate { observed, limit, calls } => {
                 write!(f, "{observed} of {calls} calls failed, limit {limit}")
             }
-            Self::SlowRate {
-                observed,
-                limit,
-                calls,
-            } => {
+            Self::SlowRate { observed, limit, calls } => {
                 write!(f, "{observed} of {calls} calls were slow, limit {limit}")
             }
             Self::Consecutive { failures } => write!(f, "{failures} failures in a row"),
@@ -154,14 +146,7 @@ impl fmt::Display for OpenReason {
 
 impl Rejection {
     pub(crate) fn new(kind: RejectionKind, component: &Arc<str>) -> Self {
-        Self {
-            component: Arc::clone(component),
-            mark: Mark {
-                kind,
-                retry_after: None,
-            },
-            reason: None,
-        }
+        Self { component: Arc::clone(component), mark: Mark { kind, retry_after: None }, reason: None }
     }
 
     /// Made in one piece: an open circuit does hardly anything else.
@@ -171,15 +156,8 @@ impl Rejection {
         retry_after: Option<Duration>,
         reason: Option<OpenReason>,
     ) -> Self {
-        let mark = Mark {
-            kind: RejectionKind::CircuitOpen,
-            retry_after,
-        };
-        Self {
-            component: Arc::clone(component),
-            mark,
-            reason,
-        }
+        let mark = Mark { kind: RejectionKind::CircuitOpen, retry_after };
+        Self { component: Arc::clone(component), mark, reason }
     }
 
     /// What refused the call.
@@ -208,10 +186,7 @@ impl Rejection {
 
     /// Whether the call was cut off while it ran: it may have had an effect.
     pub fn is_timeout(&self) -> bool {
-        matches!(
-            self.mark.kind,
-            RejectionKind::TotalTimeout | RejectionKind::AttemptTimeout
-        )
+        matches!(self.mark.kind, RejectionKind::TotalTimeout | RejectionKind::AttemptTimeout)
     }
 }
 
@@ -223,10 +198,9 @@ impl fmt::Display for Rejection {
             RejectionKind::BulkheadFull => write!(f, "bulkhead `{name}` is full")?,
             RejectionKind::TotalTimeout => write!(f, "`{name}` ran out of its total time")?,
             RejectionKind::AttemptTimeout => write!(f, "an attempt of `{name}` ran out of its time")?,
-            RejectionKind::NoTimer => write!(
-                f,
-                "`{name}` needs a timer, and there is no tokio runtime with `enable_time` here"
-            )?,
+            RejectionKind::NoTimer => {
+                write!(f, "`{name}` needs a timer, and there is no tokio runtime with `enable_time` here")?
+            }
         }
         if let Some(reason) = self.reason {
             write!(f, " ({reason})")?;
@@ -246,11 +220,8 @@ impl Error for Rejection {
 
 impl From<Rejection> for std::io::Error {
     fn from(rejection: Rejection) -> Self {
-        let kind = if rejection.is_timeout() {
-            std::io::ErrorKind::TimedOut
-        } else {
-            std::io::ErrorKind::Other
-        };
+        let kind =
+            if rejection.is_timeout() { std::io::ErrorKind::TimedOut } else { std::io::ErrorKind::Other };
         Self::new(kind, rejection)
     }
 }

@@ -19,12 +19,7 @@ pub(crate) struct Scope {
 }
 
 impl Scope {
-    const NONE: Self = Self {
-        attempt: 0,
-        repeating: false,
-        deadline: Instant::NEVER,
-        clock: 0,
-    };
+    const NONE: Self = Self { attempt: 0, repeating: false, deadline: Instant::NEVER, clock: 0 };
 
     pub(crate) fn current() -> Self {
         CURRENT.get()
@@ -32,19 +27,11 @@ impl Scope {
 
     /// The same deadline, and attempt `number` of the retry nearest to the body.
     pub(crate) fn with_attempt(self, number: u32) -> Self {
-        Self {
-            attempt: number,
-            repeating: self.repeating || number > 1,
-            ..self
-        }
+        Self { attempt: number, repeating: self.repeating || number > 1, ..self }
     }
 
     pub(crate) fn with_deadline(self, deadline: Instant, clock: &Clock) -> Self {
-        Self {
-            deadline,
-            clock: clock.identity(),
-            ..self
-        }
+        Self { deadline, clock: clock.identity(), ..self }
     }
 
     /// The deadline of the calls around this one. Points on another clock cannot be compared: none, then.
@@ -63,9 +50,7 @@ impl Scope {
     /// Makes this the scope of the thread until the guard is dropped.
     #[inline]
     pub(crate) fn enter(self) -> Entered {
-        Entered {
-            outer: CURRENT.replace(self),
-        }
+        Entered { outer: CURRENT.replace(self) }
     }
 }
 
@@ -89,10 +74,10 @@ impl Drop for Entered {
 /// The number of the attempt in which this code runs: 1 for the first, and outside of any retry.
 ///
 /// ```
-/// let registry = resilient::Registry::new();
-/// let retry = registry.retry("r");
+/// use resilient::{Registry, clock::ManualClock};
+///
+/// let retry = Registry::with_clock(ManualClock::new().clock()).retry("r");
 /// let third = retry.call(|| if resilient::attempt() < 3 { Err("again") } else { Ok(resilient::attempt()) });
-/// # retry.reset();
 /// assert_eq!(third, Ok(3));
 /// ```
 pub fn attempt() -> u32 {

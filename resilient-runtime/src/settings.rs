@@ -141,21 +141,13 @@ impl ConfigError {
         allowed: impl Into<Cow<'static, str>>,
     ) {
         if !holds {
-            self.problems.push(Problem {
-                field,
-                value: value.to_value(),
-                allowed: allowed.into(),
-            });
+            self.problems.push(Problem { field, value: value.to_value(), allowed: allowed.into() });
         }
     }
 
     /// All well, or this error.
     pub(crate) fn finish(self) -> Result<(), Self> {
-        if self.problems.is_empty() {
-            Ok(())
-        } else {
-            Err(self)
-        }
+        if self.problems.is_empty() { Ok(()) } else { Err(self) }
     }
 }
 
@@ -163,11 +155,7 @@ impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, problem) in self.problems.iter().enumerate() {
             let separator = if index == 0 { "" } else { "; " };
-            let Problem {
-                field,
-                value,
-                allowed,
-            } = problem;
+            let Problem { field, value, allowed } = problem;
             write!(f, "{separator}`{field}` = {value} is refused: {allowed}")?;
         }
         Ok(())
@@ -186,11 +174,7 @@ pub(crate) trait Parameter: Sized {
 
 impl Parameter for Duration {
     fn from_value(value: &Value) -> Option<Self> {
-        if let Value::Duration(span) = value {
-            Some(*span)
-        } else {
-            None
-        }
+        if let Value::Duration(span) = value { Some(*span) } else { None }
     }
     fn to_value(&self) -> Value {
         Value::Duration(*self)
@@ -202,11 +186,7 @@ impl Parameter for Duration {
 
 impl Parameter for u32 {
     fn from_value(value: &Value) -> Option<Self> {
-        if let Value::Count(count) = value {
-            (*count).try_into().ok()
-        } else {
-            None
-        }
+        if let Value::Count(count) = value { (*count).try_into().ok() } else { None }
     }
     fn to_value(&self) -> Value {
         Value::Count(u64::from(*self))
@@ -250,11 +230,7 @@ impl Parameter for f64 {
 
 impl Parameter for bool {
     fn from_value(value: &Value) -> Option<Self> {
-        if let Value::Flag(flag) = value {
-            Some(*flag)
-        } else {
-            None
-        }
+        if let Value::Flag(flag) = value { Some(*flag) } else { None }
     }
     fn to_value(&self) -> Value {
         Value::Flag(*self)
@@ -266,11 +242,7 @@ impl Parameter for bool {
 
 impl Parameter for Arc<str> {
     fn from_value(value: &Value) -> Option<Self> {
-        if let Value::Text(text) = value {
-            Some(Self::from(text.as_ref()))
-        } else {
-            None
-        }
+        if let Value::Text(text) = value { Some(Self::from(text.as_ref())) } else { None }
     }
     fn to_value(&self) -> Value {
         Value::Text(Cow::Owned(self.to_string()))
@@ -282,11 +254,7 @@ impl Parameter for Arc<str> {
 
 impl<T: Parameter> Parameter for Option<T> {
     fn from_value(value: &Value) -> Option<Self> {
-        if *value == Value::Unset {
-            Some(None)
-        } else {
-            T::from_value(value).map(Some)
-        }
+        if *value == Value::Unset { Some(None) } else { T::from_value(value).map(Some) }
     }
     fn to_value(&self) -> Value {
         self.as_ref().map_or(Value::Unset, T::to_value)
@@ -391,14 +359,8 @@ pub(crate) fn assign<T: Parameter>(
         *place = parsed;
         return Ok(());
     }
-    let problem = Problem {
-        field,
-        value: value.clone(),
-        allowed: T::expected(),
-    };
-    Err(ConfigError {
-        problems: vec![problem],
-    })
+    let problem = Problem { field, value: value.clone(), allowed: T::expected() };
+    Err(ConfigError { problems: vec![problem] })
 }
 
 pub(crate) fn unknown(field: &'static str, value: &Value, known: &[&str]) -> ConfigError {
@@ -406,13 +368,7 @@ pub(crate) fn unknown(field: &'static str, value: &Value, known: &[&str]) -> Con
         Some(name) => format!("there is no such setting; did you mean `{name}`?"),
         None => format!("there is no such setting; known: {}", known.join(", ")),
     };
-    ConfigError {
-        problems: vec![Problem {
-            field,
-            value: value.clone(),
-            allowed: allowed.into(),
-        }],
-    }
+    ConfigError { problems: vec![Problem { field, value: value.clone(), allowed: allowed.into() }] }
 }
 
 /// The config of a component and the origin of each of its values. Read off the call's path only: what a
@@ -440,19 +396,12 @@ impl<C: Settings> Layered<C> {
             error.problems.extend(refused.problems);
             (config, origins) = (C::default(), BTreeMap::new());
         }
-        (
-            Self {
-                state: Mutex::new((Arc::new(config), origins)),
-            },
-            error,
-        )
+        (Self { state: Mutex::new((Arc::new(config), origins)) }, error)
     }
 
     /// A config that no attribute and no default gave.
     pub(crate) fn of(config: C) -> Self {
-        Self {
-            state: Mutex::new((Arc::new(config), BTreeMap::new())),
-        }
+        Self { state: Mutex::new((Arc::new(config), BTreeMap::new())) }
     }
 
     pub(crate) fn get(&self) -> Arc<C> {
@@ -475,9 +424,7 @@ impl<C: Settings> Layered<C> {
     pub(crate) fn beneath(&self, settings: &[Setting]) -> C {
         let state = self.state.lock();
         let mut config = (*state.0).clone();
-        for Setting { field, value } in settings
-            .iter()
-            .filter(|setting| !state.1.contains_key(setting.field))
+        for Setting { field, value } in settings.iter().filter(|setting| !state.1.contains_key(setting.field))
         {
             // What is refused was reported when it was first met.
             let _ = config.set(field, value);
@@ -500,11 +447,7 @@ impl<C: Settings> Layered<C> {
         let state = self.state.lock();
         let effective = |field: &&'static str| {
             let value = state.0.get(field)?;
-            Some(Effective {
-                field,
-                value,
-                origin: state.1.get(field).copied().unwrap_or_default(),
-            })
+            Some(Effective { field, value, origin: state.1.get(field).copied().unwrap_or_default() })
         };
         C::FIELDS.iter().filter_map(effective).collect()
     }

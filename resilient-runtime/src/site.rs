@@ -75,10 +75,7 @@ pub struct Site {
 impl Site {
     /// A site that has not been called yet.
     pub const fn new(meta: SiteMeta) -> Self {
-        Self {
-            meta,
-            pipeline: OnceCell::new(),
-        }
+        Self { meta, pipeline: OnceCell::new() }
     }
 
     /// What the attribute said.
@@ -108,10 +105,7 @@ impl Site {
     }
 
     pub(crate) fn place(&self) -> Place {
-        Place {
-            file: self.meta.file,
-            line: self.meta.line,
-        }
+        Place { file: self.meta.file, line: self.meta.line }
     }
 
     /// `name = ".."`, else the path of the function; with its line where two functions have the same path,
@@ -125,11 +119,7 @@ impl Site {
                 == (self.meta.module, self.meta.function, None)
         };
         let path = format!("{}::{}", self.meta.module, self.meta.function);
-        if all()
-            .iter()
-            .filter(|other| other.place() != self.place())
-            .any(same_path)
-        {
+        if all().iter().filter(|other| other.place() != self.place()).any(same_path) {
             return format!("{path}:{}", self.meta.line);
         }
         path

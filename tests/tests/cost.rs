@@ -67,20 +67,14 @@ fn a_pipeline_by_hand_allocates_nothing_when_it_succeeds() {
         .timeout("cost by hand")
         .build();
     assert_eq!(allocations(|| pipeline.call(|| Outcome::Ok(1)).unwrap()), 0);
-    assert_eq!(
-        allocations(|| ready(pipeline.call_async(async || Outcome::Ok(1))).unwrap()),
-        0
-    );
+    assert_eq!(allocations(|| ready(pipeline.call_async(async || Outcome::Ok(1))).unwrap()), 0);
 }
 
 #[test]
 fn components_by_hand_allocate_nothing_when_they_succeed() {
     let registry = Registry::new();
-    let (breaker, bulkhead, retry) = (
-        registry.circuit_breaker("x"),
-        registry.bulkhead("x"),
-        registry.retry("x"),
-    );
+    let (breaker, bulkhead, retry) =
+        (registry.circuit_breaker("x"), registry.bulkhead("x"), registry.retry("x"));
     let nested = || bulkhead.call(|| breaker.call(|| retry.call(|| Outcome::Ok(1))));
     assert_eq!(allocations(|| nested().unwrap()), 0);
 }
@@ -104,9 +98,7 @@ fn a_circuit_that_is_really_open_refuses_without_an_allocation() {
     // T26
     let registry = Registry::with_clock(ManualClock::new().clock());
     let breaker = registry.circuit_breaker("x");
-    let config = circuit_breaker::Config::default()
-        .failure_threshold(1u32)
-        .open_for(Duration::from_secs(5));
+    let config = circuit_breaker::Config::default().failure_threshold(1u32).open_for(Duration::from_secs(5));
     breaker.reconfigure(config).unwrap();
     let _ = breaker.call(|| Option::<()>::None);
     assert_eq!(allocations(|| breaker.try_acquire().is_err()), 0);
@@ -124,8 +116,5 @@ fn the_future_of_four_stages_is_at_most_256_bytes_larger() {
         Ok(n + 1)
     }
     let (with, without) = (size_of_val(&four(1)), size_of_val(&bare(1)));
-    assert!(
-        with <= without + 256,
-        "{with} bytes, {without} without the attribute"
-    );
+    assert!(with <= without + 256, "{with} bytes, {without} without the attribute");
 }

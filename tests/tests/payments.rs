@@ -28,13 +28,9 @@ fn program() -> PathBuf {
     // target/PROFILE/deps/payments-HASH
     folder.pop();
     folder.pop();
-    let program = folder
-        .join("examples")
-        .join(format!("payments{}", std::env::consts::EXE_SUFFIX));
+    let program = folder.join("examples").join(format!("payments{}", std::env::consts::EXE_SUFFIX));
     if !program.exists() {
-        let build = Command::new(env!("CARGO"))
-            .args(["build", "--example", "payments"])
-            .status();
+        let build = Command::new(env!("CARGO")).args(["build", "--example", "payments"]).status();
         assert!(build.expect("cargo can be run").success());
     }
     program
@@ -49,9 +45,7 @@ struct Answer {
 impl Payments {
     fn start() -> Self {
         let mut command = Command::new(program());
-        command
-            .args(["--port", "0", "--gateway-port", "0"])
-            .stdout(Stdio::piped());
+        command.args(["--port", "0", "--gateway-port", "0"]).stdout(Stdio::piped());
         let mut child = command.spawn().expect("the example starts");
         let output = child.stdout.take().expect("it is piped");
         let mut lines = BufReader::new(output).lines().map_while(Result::ok);
@@ -62,11 +56,7 @@ impl Payments {
             .http_status_as_error(false)
             .timeout_global(Some(Duration::from_secs(10)))
             .build();
-        Self {
-            child,
-            service: service.expect("it prints its address"),
-            agent: config.into(),
-        }
+        Self { child, service: service.expect("it prints its address"), agent: config.into() }
     }
 
     fn get(&self, path: &str) -> Answer {
@@ -74,10 +64,7 @@ impl Payments {
     }
 
     fn post(&self, path: &str, body: &str) -> Answer {
-        let request = self
-            .agent
-            .post(self.url(path))
-            .header("content-type", "application/json");
+        let request = self.agent.post(self.url(path)).header("content-type", "application/json");
         answer(request.send(body))
     }
 
@@ -93,10 +80,7 @@ impl Payments {
     }
 
     fn faults(&self, faults: &Value) {
-        let request = self
-            .agent
-            .put(self.url("/gateway/faults"))
-            .header("content-type", "application/json");
+        let request = self.agent.put(self.url("/gateway/faults")).header("content-type", "application/json");
         assert_eq!(answer(request.send(faults.to_string())).status, 200);
     }
 
@@ -105,9 +89,7 @@ impl Payments {
     }
 
     fn connections(&self) -> u64 {
-        self.get("/gateway/faults").body["connections"]
-            .as_u64()
-            .expect("a number")
+        self.get("/gateway/faults").body["connections"].as_u64().expect("a number")
     }
 
     /// Charges orders until one is answered in this way.
@@ -127,17 +109,10 @@ impl Payments {
 
 fn answer(response: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Answer {
     let mut response = response.expect("the service answers");
-    let retry_after = response
-        .headers()
-        .get("retry-after")
-        .and_then(|wish| wish.to_str().ok()?.parse().ok());
+    let retry_after = response.headers().get("retry-after").and_then(|wish| wish.to_str().ok()?.parse().ok());
     let text = response.body_mut().read_to_string().expect("a body");
     let body = serde_json::from_str(&text).unwrap_or(Value::String(text));
-    Answer {
-        status: response.status().as_u16(),
-        retry_after,
-        body,
-    }
+    Answer { status: response.status().as_u16(), retry_after, body }
 }
 
 #[test]
@@ -146,57 +121,28 @@ fn it_survives_an_outage_and_recovers() {
 
     // All is well.
     let first = payments.charge("first");
-    assert_eq!(
-        (&first["status"], &first["level"]),
-        (&json!("charged"), &json!("gateway"))
-    );
-    assert_eq!(
-        payments.get("/api/resilience/simple-protected").body,
-        json!({ "gateway": "pong" })
-    );
+    assert_eq!((&first["status"], &first["level"]), (&json!("charged"), &json!("gateway")));
+    assert_eq!(payments.get("/api/resilience/simple-protected").body, json!({ "gateway": "pong" }));
     assert_eq!(payments.get("/api/resilience/health").body["status"], "ok");
 
     // The gateway fails: answers are degraded, and the circuit opens.
     payments.faults(&json!({ "error_rate": 1 }));
     let known = payments.charge("first");
-    assert_eq!(
-        (&known["level"], &known["degraded"]),
-        (&json!("local_cache"), &json!(true))
-    );
+    assert_eq!((&known["level"], &known["degraded"]), (&json!("local_cache"), &json!(true)));
     assert_eq!(known["receipt"], first["receipt"]);
     let queued = payments.charge_until("outage", |_| payments.breaker()["state"] == "open");
-    assert_eq!(
-        (&queued["status"], &queued["level"]),
-        (&json!("queued"), &json!("default"))
-    );
-    assert!(
-        payments.breaker()["reason"]["rule"].is_string(),
-        "{}",
-        payments.breaker()
-    );
+    assert_eq!((&queued["status"], &queued["level"]), (&json!("queued"), &json!("default")));
+    assert!(payments.breaker()["reason"]["rule"].is_string(), "{}", payments.breaker());
 
     // While it is open the gateway is left alone, and callers learn when to come back.
     let before = payments.connections();
     let refused = payments.get("/api/resilience/simple-protected");
     assert_eq!(refused.status, 503);
-    assert!(
-        refused
-            .retry_after
-            .is_some_and(|seconds| (1..=10).contains(&seconds))
-    );
-    assert!(
-        refused.body["error"]
-            .as_str()
-            .is_some_and(|text| text.contains("is open")),
-        "{}",
-        refused.body
-    );
+    assert!(refused.retry_after.is_some_and(|seconds| (1..=10).contains(&seconds)));
+    assert!(refused.body["error"].as_str().is_some_and(|text| text.contains("is open")), "{}", refused.body);
     assert_eq!(payments.connections(), before);
     let health = payments.get("/api/resilience/health");
-    assert_eq!(
-        (health.status, &health.body["open_circuits"]),
-        (200, &json!(["payment"]))
-    );
+    assert_eq!((health.status, &health.body["open_circuits"]), (200, &json!(["payment"])));
 
     // Hangs are bounded, resets are survived.
     payments.post("/api/resilience/reset/circuit_breaker/payment", "");
@@ -219,16 +165,8 @@ fn it_survives_an_outage_and_recovers() {
     let stats = payments.get("/api/resilience/stats").body;
     for (name, operation) in stats["operations"].as_object().expect("operations") {
         let number = |ending: &str| operation[ending].as_u64().expect("a number");
-        let endings = [
-            "succeeded",
-            "failed",
-            "ignored",
-            "rejected",
-            "timed_out",
-            "fell_back",
-            "cancelled",
-            "panicked",
-        ];
+        let endings =
+            ["succeeded", "failed", "ignored", "rejected", "timed_out", "fell_back", "cancelled", "panicked"];
         let sum: u64 = endings.into_iter().map(number).sum();
         assert_eq!(number("calls"), sum, "{name}: {operation}");
     }
@@ -241,39 +179,17 @@ fn bad_input_is_answered_and_does_no_harm() {
     let payments = Payments::start();
     let endpoint = "/api/resilience/protected-endpoint";
     assert_eq!(payments.post(endpoint, "{").status, 400);
-    assert_eq!(
-        payments.post(endpoint, r#"{"order_id": 7, "cents": 1}"#).status,
-        422
-    );
-    assert_eq!(
-        payments
-            .post(endpoint, r#"{"order_id": "a b\n", "cents": 1}"#)
-            .status,
-        422
-    );
-    assert_eq!(
-        payments.post(endpoint, r#"{"order_id": "a", "cents": 0}"#).status,
-        422
-    );
-    assert_eq!(
-        payments.post(endpoint, &"x".repeat(2 * 1024 * 1024 + 1)).status,
-        413
-    );
+    assert_eq!(payments.post(endpoint, r#"{"order_id": 7, "cents": 1}"#).status, 422);
+    assert_eq!(payments.post(endpoint, r#"{"order_id": "a b\n", "cents": 1}"#).status, 422);
+    assert_eq!(payments.post(endpoint, r#"{"order_id": "a", "cents": 0}"#).status, 422);
+    assert_eq!(payments.post(endpoint, &"x".repeat(2 * 1024 * 1024 + 1)).status, 413);
     assert_eq!(payments.get(endpoint).status, 405);
     assert_eq!(payments.get("/nowhere").status, 404);
     let unknown = payments.post("/api/resilience/reset/circuit_breaker/paymnet", "");
     assert_eq!(unknown.status, 404);
-    assert!(
-        unknown.body["error"]
-            .as_str()
-            .is_some_and(|text| text.contains("did you mean `payment`?"))
-    );
+    assert!(unknown.body["error"].as_str().is_some_and(|text| text.contains("did you mean `payment`?")));
     let kind = payments.get("/api/resilience/stats/circut_breaker/payment");
-    assert!(
-        kind.body["error"]
-            .as_str()
-            .is_some_and(|text| text.contains("did you mean `circuit_breaker`?"))
-    );
+    assert!(kind.body["error"].as_str().is_some_and(|text| text.contains("did you mean `circuit_breaker`?")));
     let long = payments.get(&format!("/api/resilience/stats/bulkhead/{}", "n".repeat(10_000)));
     assert_eq!(long.status, 404);
     assert!(long.body["error"].as_str().is_some_and(|text| text.len() < 300));
@@ -288,11 +204,7 @@ fn bad_input_is_answered_and_does_no_harm() {
         stream.write_all(raw).expect("it reads");
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).expect("it answers");
-        assert!(
-            answer.starts_with(b"HTTP/1.1 4"),
-            "{}",
-            String::from_utf8_lossy(&answer)
-        );
+        assert!(answer.starts_with(b"HTTP/1.1 4"), "{}", String::from_utf8_lossy(&answer));
     }
     assert_eq!(payments.charge("afterwards")["level"], "gateway");
 }

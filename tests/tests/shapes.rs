@@ -2,18 +2,9 @@
 
 // T151: the expansion leaves nothing for a lint to find, not even for those that are off by default.
 #![deny(warnings, clippy::all, clippy::pedantic)]
-#![deny(
-    clippy::shadow_reuse,
-    clippy::shadow_same,
-    clippy::shadow_unrelated,
-    clippy::let_underscore_must_use
-)]
+#![deny(clippy::shadow_reuse, clippy::shadow_same, clippy::shadow_unrelated, clippy::let_underscore_must_use)]
 #![deny(unused_qualifications, unused_lifetimes, trivial_casts, unreachable_pub)]
-#![deny(
-    elided_lifetimes_in_paths,
-    explicit_outlives_requirements,
-    let_underscore_drop
-)]
+#![deny(elided_lifetimes_in_paths, explicit_outlives_requirements, let_underscore_drop)]
 // What is written oddly here is written so on purpose.
 #![allow(
     clippy::unused_async,
@@ -21,11 +12,7 @@
     clippy::trivially_copy_pass_by_ref,
     clippy::ptr_arg
 )]
-#![allow(
-    clippy::many_single_char_names,
-    clippy::multiple_bound_locations,
-    clippy::elidable_lifetime_names
-)]
+#![allow(clippy::many_single_char_names, clippy::multiple_bound_locations, clippy::elidable_lifetime_names)]
 #![allow(clippy::boxed_local)]
 
 #[path = "shapes/arguments.rs"]
@@ -74,9 +61,5 @@ pub(crate) async fn tick() {
 /// Fails until it has been called `times` times.
 pub(crate) fn flaky(calls: &std::cell::Cell<u32>, times: u32) -> Result<u32, E> {
     calls.set(calls.get() + 1);
-    if calls.get() < times {
-        Err(E::Bad)
-    } else {
-        Ok(calls.get())
-    }
+    if calls.get() < times { Err(E::Bad) } else { Ok(calls.get()) }
 }

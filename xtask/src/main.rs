@@ -10,22 +10,10 @@ use run::{Step, steps};
 type Task = (&'static str, &'static str, fn() -> Vec<Step>);
 
 const TASKS: &[Task] = &[
-    (
-        "test",
-        "format, lints, every test, models, documentation: what CI runs",
-        test,
-    ),
-    (
-        "models",
-        "the lock-free parts under the loom model checker",
-        models,
-    ),
+    ("test", "format, lints, every test, models, documentation: what CI runs", test),
+    ("models", "the lock-free parts under the loom model checker", models),
     ("bench", "the benchmarks", bench),
-    (
-        "deny",
-        "licences and sources of all dependencies (installs cargo-deny)",
-        deny,
-    ),
+    ("deny", "licences and sources of all dependencies (installs cargo-deny)", deny),
 ];
 
 fn main() -> ExitCode {
@@ -39,56 +27,27 @@ fn main() -> ExitCode {
         for (name, about, _) in TASKS {
             println!("  {name:<8} {about}");
         }
-        return if asked.is_some() {
-            ExitCode::FAILURE
-        } else {
-            ExitCode::SUCCESS
-        };
+        return if asked.is_some() { ExitCode::FAILURE } else { ExitCode::SUCCESS };
     };
     steps(&plan())
 }
 
 fn test() -> Vec<Step> {
-    let clippy = [
-        "clippy",
-        "--workspace",
-        "--all-targets",
-        "--all-features",
-        "--",
-        "-D",
-        "warnings",
-    ];
+    let clippy = ["clippy", "--workspace", "--all-targets", "--all-features", "--", "-D", "warnings"];
     let mut steps = vec![
         Step::cargo("format", &["fmt", "--all", "--check"]),
         Step::cargo("lints", &clippy),
-        Step::cargo(
-            "no default features",
-            &["check", "-p", "resilient-runtime", "--no-default-features"],
-        ),
+        Step::cargo("no default features", &["check", "-p", "resilient-runtime", "--no-default-features"]),
         Step::cargo("the main example", &["build", "--example", "payments"]),
     ];
     if run::has("cargo-nextest") {
-        steps.push(Step::cargo(
-            "tests",
-            &["nextest", "run", "--workspace", "--all-features"],
-        ));
+        steps.push(Step::cargo("tests", &["nextest", "run", "--workspace", "--all-features"]));
     } else {
         // All targets but the documentation's, and not the benchmarks, which would run.
-        let test = [
-            "test",
-            "--workspace",
-            "--all-features",
-            "--lib",
-            "--bins",
-            "--tests",
-            "--examples",
-        ];
+        let test = ["test", "--workspace", "--all-features", "--lib", "--bins", "--tests", "--examples"];
         steps.push(Step::cargo("tests", &test));
     }
-    steps.push(Step::cargo(
-        "documentation's examples",
-        &["test", "--workspace", "--all-features", "--doc"],
-    ));
+    steps.push(Step::cargo("documentation's examples", &["test", "--workspace", "--all-features", "--doc"]));
     let doc = ["doc", "--workspace", "--no-deps", "--all-features"];
     steps.push(Step::cargo("documentation", &doc).env("RUSTDOCFLAGS", "-D warnings"));
     steps.extend(models());
@@ -97,15 +56,7 @@ fn test() -> Vec<Step> {
 
 fn models() -> Vec<Step> {
     // A folder of its own: other flags would rebuild everything, twice.
-    let models = [
-        "test",
-        "-p",
-        "resilient-runtime",
-        "--lib",
-        "--release",
-        "--target-dir",
-        "target/models",
-    ];
+    let models = ["test", "-p", "resilient-runtime", "--lib", "--release", "--target-dir", "target/models"];
     vec![Step::cargo("models", &[&models[..], &["loom"]].concat()).env("RUSTFLAGS", "--cfg resilient_loom")]
 }
 
@@ -118,9 +69,6 @@ fn deny() -> Vec<Step> {
     if !run::has("cargo-deny") {
         steps.push(Step::cargo("cargo-deny", &["install", "--locked", "cargo-deny"]));
     }
-    steps.push(Step::cargo(
-        "dependencies",
-        &["deny", "check", "bans", "licenses", "sources"],
-    ));
+    steps.push(Step::cargo("dependencies", &["deny", "check", "bans", "licenses", "sources"]));
     steps
 }

@@ -13,11 +13,7 @@ pub(crate) struct Step {
 impl Step {
     /// A cargo command.
     pub(crate) fn cargo(name: &'static str, args: &[&str]) -> Self {
-        Self {
-            name,
-            args: args.iter().map(ToString::to_string).collect(),
-            env: Vec::new(),
-        }
+        Self { name, args: args.iter().map(ToString::to_string).collect(), env: Vec::new() }
     }
 
     /// With this in its environment.
@@ -29,10 +25,7 @@ impl Step {
     fn run(&self) -> Result<(), String> {
         let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
         let mut command = Command::new(cargo);
-        command
-            .args(&self.args)
-            .envs(self.env.iter().copied())
-            .stdin(Stdio::null());
+        command.args(&self.args).envs(self.env.iter().copied()).stdin(Stdio::null());
         match command.status() {
             Ok(status) if status.success() => Ok(()),
             Ok(status) => Err(status.to_string()),
@@ -43,11 +36,7 @@ impl Step {
 
 /// Whether a command can be started.
 pub(crate) fn has(command: &str) -> bool {
-    let silent = Command::new(command)
-        .arg("--version")
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status();
+    let silent = Command::new(command).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
     silent.is_ok_and(|status| status.success())
 }
 

@@ -31,13 +31,7 @@ const LEVELS: &[(&str, &str)] = &[
 pub(super) fn parse(name: Ident, input: ParseStream<'_>, errors: &mut Errors) -> Result<Fallback> {
     if !input.peek(token::Paren) {
         let answer = expression(name, input, "|failure| ..")?.value;
-        return Ok(Fallback {
-            levels: vec![Level {
-                variant: "Default",
-                answer,
-            }],
-            is_single: true,
-        });
+        return Ok(Fallback { levels: vec![Level { variant: "Default", answer }], is_single: true });
     }
     let content;
     parenthesized!(content in input);
@@ -63,26 +57,14 @@ pub(super) fn parse(name: Ident, input: ParseStream<'_>, errors: &mut Errors) ->
             return Err(Error::new(level.span(), format!("`{level}` is given twice")));
         }
         let answer = expression(level, input, "|failure| ..")?.value;
-        found.push((
-            place,
-            Level {
-                variant: LEVELS[place].1,
-                answer,
-            },
-        ));
+        found.push((place, Level { variant: LEVELS[place].1, answer }));
         wrong = false;
         Ok(())
     });
     if found.is_empty() && !wrong {
-        return Err(Error::new(
-            name.span(),
-            "`fallback()` has no level; write `fallback(default = ..)`",
-        ));
+        return Err(Error::new(name.span(), "`fallback()` has no level; write `fallback(default = ..)`"));
     }
     found.sort_by_key(|(place, _)| *place);
     let levels = found.into_iter().map(|(_, level)| level).collect();
-    Ok(Fallback {
-        levels,
-        is_single: false,
-    })
+    Ok(Fallback { levels, is_single: false })
 }

@@ -39,6 +39,8 @@ pub(crate) struct Args {
     pub(crate) krate: Path,
     /// Every argument's key, also of those that could not be understood.
     pub(crate) keys: Vec<Ident>,
+    /// Whether there was a key that is none.
+    pub(crate) has_unknown: bool,
 }
 
 const ARGUMENTS: &[&str] = &[
@@ -87,6 +89,7 @@ impl Args {
             registry: None,
             krate: syn::parse_quote!(::resilient),
             keys: Vec::new(),
+            has_unknown: false,
         };
         if tokens.is_empty() {
             errors.span(
@@ -95,9 +98,7 @@ impl Args {
             );
         }
         let parse = |input: ParseStream<'_>| {
-            each(input, errors, "arguments", |input, errors| {
-                args.argument(input, errors)
-            });
+            each(input, errors, "arguments", |input, errors| args.argument(input, errors));
             Ok(())
         };
         if let Err(error) = parse.parse2(tokens) {
@@ -127,15 +128,15 @@ impl Args {
             "clone" => self.clone = Some(clone(key, input)?),
             "idempotent" => {
                 if !input.is_empty() && !input.peek(Token![,]) {
-                    return Err(Error::new(
-                        key.span(),
-                        "`idempotent` takes nothing: write the word alone",
-                    ));
+                    return Err(Error::new(key.span(), "`idempotent` takes nothing: write the word alone"));
                 }
                 self.idempotent = Some(key);
             }
             "crate" => self.krate = crate_path(input)?,
-            _ => return Err(unknown(&key, "argument", ARGUMENTS, ALIASES)),
+            _ => {
+                self.has_unknown = true;
+                return Err(unknown(&key, "argument", ARGUMENTS, ALIASES));
+            }
         }
         Ok(())
     }
@@ -176,11 +177,7 @@ fn skip_past_comma(input: ParseStream<'_>) {
 
 fn key(input: ParseStream<'_>, expected: &str) -> Result<Ident> {
     if !input.peek(Ident::peek_any) {
-        let found = if input.peek(LitStr) {
-            ", found a string"
-        } else {
-            ""
-        };
+        let found = if input.peek(LitStr) { ", found a string" } else { "" };
         return Err(input.error(format!("expected {expected}{found}")));
     }
     input.call(Ident::parse_any)
@@ -188,15 +185,8 @@ fn key(input: ParseStream<'_>, expected: &str) -> Result<Ident> {
 
 fn unknown(key: &Ident, what: &str, known: &[&str], aliases: &[(&str, &'static str)]) -> Error {
     let word = key.to_string();
-    let list = known
-        .iter()
-        .map(|name| format!("`{name}`"))
-        .collect::<Vec<_>>()
-        .join(", ");
-    let alias = aliases
-        .iter()
-        .find(|(alias, _)| *alias == word)
-        .map(|(_, name)| *name);
+    let list = known.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+    let alias = aliases.iter().find(|(alias, _)| *alias == word).map(|(_, name)| *name);
     let message = match alias.or_else(|| closest(&word, known.iter().copied())) {
         Some(name) => format!("unknown {what} `{word}`; did you mean `{name}`?\nknown: {list}"),
         None => format!("unknown {what} `{word}`\nknown: {list}"),
@@ -217,10 +207,7 @@ fn expression(key: Ident, input: ParseStream<'_>, example: &str) -> Result<Keyed
         let message = format!("`{key} =` is not finished; expected an expression, as in `{key} = {example}`");
         return Err(Error::new(key.span(), message));
     }
-    Ok(Keyed {
-        value: input.parse()?,
-        key,
-    })
+    Ok(Keyed { value: input.parse()?, key })
 }
 
 fn clone(key: Ident, input: ParseStream<'_>) -> Result<Keyed<Vec<Ident>>> {
@@ -232,15 +219,9 @@ fn clone(key: Ident, input: ParseStream<'_>) -> Result<Keyed<Vec<Ident>>> {
     syn::parenthesized!(content in input);
     let names = content.parse_terminated(Ident::parse_any, Token![,])?;
     if names.is_empty() {
-        return Err(Error::new(
-            key.span(),
-            "`clone()` names no argument; write `clone(payload)`",
-        ));
+        return Err(Error::new(key.span(), "`clone()` names no argument; write `clone(payload)`"));
     }
-    Ok(Keyed {
-        key,
-        value: names.into_iter().collect(),
-    })
+    Ok(Keyed { key, value: names.into_iter().collect() })
 }
 
 fn crate_path(input: ParseStream<'_>) -> Result<Path> {

@@ -31,23 +31,11 @@ const CIRCUIT_BREAKER: &[Opt] = &[
     ("failure_rate", "failure_rate", Takes::Ratio { zero: false }),
     ("window", "window", Takes::Window),
     ("min_calls", "min_calls", Takes::Count { min: 1, max: MILLION }),
-    (
-        "failure_threshold",
-        "failure_threshold",
-        Takes::Count { min: 1, max: MILLION },
-    ),
-    (
-        "success_threshold",
-        "success_threshold",
-        Takes::Count { min: 1, max: MILLION },
-    ),
+    ("failure_threshold", "failure_threshold", Takes::Count { min: 1, max: MILLION }),
+    ("success_threshold", "success_threshold", Takes::Count { min: 1, max: MILLION }),
     ("open_for", "open_for", POSITIVE),
     ("open_max", "open_max", POSITIVE),
-    (
-        "half_open_calls",
-        "half_open_calls",
-        Takes::Count { min: 1, max: 10_000 },
-    ),
+    ("half_open_calls", "half_open_calls", Takes::Count { min: 1, max: 10_000 }),
     ("slow_call", "slow_call", POSITIVE),
     ("slow_rate", "slow_rate", Takes::Ratio { zero: false }),
 ];
@@ -55,11 +43,7 @@ const CIRCUIT_BREAKER: &[Opt] = &[
 const RETRY: &[Opt] = &[
     ("max", "max", Takes::Count { min: 1, max: 1000 }),
     ("attempts", "max", Takes::Count { min: 2, max: 1001 }),
-    (
-        "backoff",
-        "backoff",
-        Takes::Word(&["exponential", "constant", "linear", "fibonacci", "decorrelated"]),
-    ),
+    ("backoff", "backoff", Takes::Word(&["exponential", "constant", "linear", "fibonacci", "decorrelated"])),
     ("base", "base", Takes::Duration { zero: true }),
     ("factor", "factor", Takes::Number { min: 1.0, max: 100.0 }),
     ("max_delay", "max_delay", Takes::Duration { zero: true }),
@@ -73,21 +57,13 @@ const BUDGET: &[Opt] = &[
 ];
 
 const BULKHEAD: &[Opt] = &[
-    (
-        "max_concurrent",
-        "max_concurrent",
-        Takes::Count { min: 1, max: MILLION },
-    ),
+    ("max_concurrent", "max_concurrent", Takes::Count { min: 1, max: MILLION }),
     ("max_queue", "max_queue", Takes::Count { min: 0, max: MILLION }),
     ("max_wait", "max_wait", POSITIVE),
 ];
 
 const RESERVE: &[Opt] = &[
-    (
-        "critical",
-        "reserve_critical",
-        Takes::Count { min: 0, max: MILLION },
-    ),
+    ("critical", "reserve_critical", Takes::Count { min: 0, max: MILLION }),
     ("high", "reserve_high", Takes::Count { min: 0, max: MILLION }),
 ];
 
@@ -133,26 +109,11 @@ pub(super) fn bulkhead(key: Ident, input: ParseStream<'_>, errors: &mut Errors) 
 pub(super) fn timeout(key: Ident, input: ParseStream<'_>, errors: &mut Errors) -> Result<Policy> {
     if input.peek(Token![=]) {
         let (value, span) = value::parse(&key, POSITIVE, input)?;
-        return Ok(Policy {
-            key,
-            name: None,
-            settings: vec![Setting {
-                field: "total",
-                value,
-                span,
-            }],
-        });
+        return Ok(Policy { key, name: None, settings: vec![Setting { field: "total", value, span }] });
     }
-    let policy = listed(
-        key,
-        TIMEOUT,
-        &[],
-        "timeout = \"2s\"",
-        input,
-        errors,
-        |_, _, _, _| Ok(false),
-    )?;
-    if policy.settings.is_empty() && policy.name.is_none() {
+    let before = errors.count();
+    let policy = listed(key, TIMEOUT, &[], "timeout = \"2s\"", input, errors, |_, _, _, _| Ok(false))?;
+    if policy.settings.is_empty() && policy.name.is_none() && errors.count() == before {
         let message = "`timeout` needs a limit, as in `timeout = \"2s\"` or `timeout(attempt = \"500ms\")`";
         return Err(Error::new(policy.key.span(), message));
     }
@@ -168,14 +129,7 @@ pub(super) fn retry(key: Ident, input: ParseStream<'_>, errors: &mut Errors) -> 
             ));
         }
         let name = Some(value::component_name(&key, input)?);
-        return Ok(Retry {
-            policy: Policy {
-                key,
-                name,
-                settings: Vec::new(),
-            },
-            when: None,
-        });
+        return Ok(Retry { policy: Policy { key, name, settings: Vec::new() }, when: None });
     }
     let mut when = None;
     let special = |option: &Ident, input: ParseStream<'_>, errors: &mut Errors, into: &mut Vec<Setting>| {
@@ -187,48 +141,29 @@ pub(super) fn retry(key: Ident, input: ParseStream<'_>, errors: &mut Errors) -> 
             return Ok(false);
         }
         if input.peek(token::Paren) {
-            return group(
-                option,
-                BUDGET,
-                "budget(ratio = 0.1, reserve = 3)",
-                input,
-                errors,
-                into,
-            )
-            .map(|()| true);
+            return group(option, BUDGET, "budget(ratio = 0.1, reserve = 3)", input, errors, into)
+                .map(|()| true);
         }
         let (value, span) = value::parse(option, Takes::Name, input)?;
-        into.push(Setting {
-            field: "budget",
-            value,
-            span,
-        });
+        into.push(Setting { field: "budget", value, span });
         Ok(true)
     };
-    let mut policy = listed(
-        key,
-        RETRY,
-        &["when", "budget"],
-        "retry(max = 3)",
-        input,
-        errors,
-        special,
-    )?;
-    limit(&mut policy, errors)?;
+    let before = errors.count();
+    let mut policy = listed(key, RETRY, &["when", "budget"], "retry(max = 3)", input, errors, special)?;
+    // A limit that could not be understood is not one that was forgotten.
+    if errors.count() == before {
+        limit(&mut policy, errors)?;
+    }
     Ok(Retry { policy, when })
 }
 
 /// `attempts` counts the first one too; one of the two words is enough, and needed.
 fn limit(policy: &mut Policy, errors: &mut Errors) -> Result<()> {
-    let mut limits = policy
-        .settings
-        .iter_mut()
-        .filter(|setting| setting.field == "max");
+    let mut limits = policy.settings.iter_mut().filter(|setting| setting.field == "max");
     match (limits.next(), limits.next()) {
-        (None, _) if policy.name.is_none() => Err(Error::new(
-            policy.key.span(),
-            "`retry` needs a limit, as in `retry(max = 3)`",
-        )),
+        (None, _) if policy.name.is_none() => {
+            Err(Error::new(policy.key.span(), "`retry` needs a limit, as in `retry(max = 3)`"))
+        }
         (Some(_), Some(second)) => {
             let message = "`max` counts retries and `attempts` counts all attempts; give one of them";
             errors.span(second.span, message);
@@ -249,15 +184,12 @@ fn named(
 ) -> Result<Policy> {
     if !input.peek(token::Paren) {
         let name = Some(value::component_name(&key, input)?);
-        return Ok(Policy {
-            key,
-            name,
-            settings: Vec::new(),
-        });
+        return Ok(Policy { key, name, settings: Vec::new() });
     }
     let example = format!("{key}(\"payment\", ..)");
+    let before = errors.count();
     let policy = listed(key, table, also, &example, input, errors, special)?;
-    if policy.name.is_none() {
+    if policy.name.is_none() && errors.count() == before {
         let key = &policy.key;
         let message =
             format!("`{key}` needs a name first, as in `{key} = \"payment\"` or `{key}(\"payment\", ..)`");
@@ -277,26 +209,30 @@ fn listed(
     special: impl FnMut(&Ident, ParseStream<'_>, &mut Errors, &mut Vec<Setting>) -> Result<bool>,
 ) -> Result<Policy> {
     if !input.peek(token::Paren) {
-        return Err(Error::new(
-            key.span(),
-            format!("`{key}` takes a list, as in `{example}`"),
-        ));
+        return Err(Error::new(key.span(), format!("`{key}` needs its options, as in `{example}`")));
     }
     let content;
     parenthesized!(content in input);
     if content.peek(LitInt) {
         let number: LitInt = content.parse()?;
         let option = table[0].0;
-        return Err(Error::new(
-            number.span(),
-            format!("write `{key}({option} = {number})`"),
-        ));
+        return Err(Error::new(number.span(), format!("write `{key}({option} = {number})`")));
     }
     let mut name = None;
     if content.peek(LitStr) {
         name = Some(value::literal_name(&key, &content)?);
         if !content.is_empty() && content.parse::<Token![,]>().is_err() {
-            return Err(content.error("expected `,` after the name"));
+            let error = content.error("expected `,` after the name");
+            // Else syn reports the rest as unexpected, too.
+            content.parse::<proc_macro2::TokenStream>()?;
+            return Err(error);
+        }
+    } else if content.peek(Ident) && !content.peek2(Token![=]) && !content.peek2(token::Paren) {
+        let first: Ident = content.fork().parse()?;
+        if !table.iter().any(|(name, ..)| first == name) {
+            let name = value::literal_name(&key, &content);
+            content.parse::<proc_macro2::TokenStream>()?;
+            return name.map(|name| Policy { key, name: Some(name), settings: Vec::new() });
         }
     }
     let mut settings = Vec::new();
@@ -314,10 +250,7 @@ fn group(
     into: &mut Vec<Setting>,
 ) -> Result<()> {
     if !input.peek(token::Paren) {
-        return Err(Error::new(
-            key.span(),
-            format!("`{key}` takes a list, as in `{example}`"),
-        ));
+        return Err(Error::new(key.span(), format!("`{key}` needs its options, as in `{example}`")));
     }
     let content;
     parenthesized!(content in input);
@@ -337,10 +270,7 @@ fn options(
     let mut seen: Vec<Ident> = Vec::new();
     each(content, errors, "options", |input, errors| {
         if !input.peek(Ident::peek_any) {
-            return Err(input.error(format!(
-                "expected an option of `{of}`, as in `{} = ..`",
-                table[0].0
-            )));
+            return Err(input.error(format!("expected an option of `{of}`, as in `{} = ..`", table[0].0)));
         }
         let option = input.call(Ident::parse_any)?;
         if seen.contains(&option) {
@@ -351,16 +281,8 @@ fn options(
             return Ok(());
         }
         let Some((name, field, takes)) = table.iter().find(|(name, ..)| option == name) else {
-            let known: Vec<&str> = table
-                .iter()
-                .map(|(name, ..)| *name)
-                .chain(also.iter().copied())
-                .collect();
-            let aliases: Vec<_> = ALIASES
-                .iter()
-                .copied()
-                .filter(|(_, name)| known.contains(name))
-                .collect();
+            let known: Vec<&str> = table.iter().map(|(name, ..)| *name).chain(also.iter().copied()).collect();
+            let aliases: Vec<_> = ALIASES.iter().copied().filter(|(_, name)| known.contains(name)).collect();
             return Err(unknown(&option, &format!("option of `{of}`"), &known, &aliases));
         };
         let (mut value, span) = value::parse(&option, *takes, input)?;

@@ -49,10 +49,7 @@ pub(crate) struct Setting {
 pub(super) fn parse(key: &Ident, takes: Takes, input: ParseStream<'_>) -> Result<(Value, Span)> {
     let example = example(takes);
     if !input.peek(Token![=]) {
-        return Err(Error::new(
-            key.span(),
-            format!("`{key}` takes a value, as in `{key} = {example}`"),
-        ));
+        return Err(Error::new(key.span(), format!("`{key}` takes a value, as in `{key} = {example}`")));
     }
     input.parse::<Token![=]>()?;
     if input.is_empty() || input.peek(Token![,]) {
@@ -139,16 +136,10 @@ fn number(lit: Option<&Lit>) -> Option<f64> {
 }
 
 fn word(key: &Ident, words: &[&'static str], expr: &Expr) -> Result<Value> {
-    let list = words
-        .iter()
-        .map(|word| format!("`{word}`"))
-        .collect::<Vec<_>>()
-        .join(", ");
+    let list = words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ");
     let given = match expr {
         Expr::Path(path) => path.path.get_ident().map(ToString::to_string),
-        Expr::Lit(ExprLit {
-            lit: Lit::Str(text), ..
-        }) => {
+        Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) => {
             return Err(Error::new_spanned(
                 expr,
                 format!("write `{key} = {}`, without quotes", text.value()),
@@ -172,10 +163,7 @@ fn word(key: &Ident, words: &[&'static str], expr: &Expr) -> Result<Value> {
 /// `= "name"`
 pub(super) fn component_name(key: &Ident, input: ParseStream<'_>) -> Result<LitStr> {
     if !input.peek(Token![=]) {
-        return Err(Error::new(
-            key.span(),
-            format!("`{key}` takes a name, as in `{key} = \"payment\"`"),
-        ));
+        return Err(Error::new(key.span(), format!("`{key}` takes a name, as in `{key} = \"payment\"`")));
     }
     input.parse::<Token![=]>()?;
     if input.is_empty() || input.peek(Token![,]) {
@@ -188,10 +176,7 @@ pub(super) fn component_name(key: &Ident, input: ParseStream<'_>) -> Result<LitS
 /// `"name"`
 pub(super) fn literal_name(key: &Ident, input: ParseStream<'_>) -> Result<LitStr> {
     let expr: Expr = input.parse()?;
-    let Expr::Lit(ExprLit {
-        lit: Lit::Str(name), ..
-    }) = expr
-    else {
+    let Expr::Lit(ExprLit { lit: Lit::Str(name), .. }) = expr else {
         return Err(Error::new_spanned(expr, name_must_be_literal(key)));
     };
     check_name(key, &name)?;

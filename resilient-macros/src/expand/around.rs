@@ -87,11 +87,8 @@ impl Writer<'_> {
         };
         // rustc's "inside of this loop" then underlines the word `retry` in the attribute.
         let keyword = Token![loop](located(retry.policy.key.span()));
-        let (admission, run, pause) = (
-            self.admission(&Leave::Loop),
-            self.run(attempt, &Leave::Loop),
-            self.pause(),
-        );
+        let (admission, run, pause) =
+            (self.admission(&Leave::Loop), self.run(attempt, &Leave::Loop), self.pause());
         // The outcome ends with the inner block: were it in scope at the pause, it would be part of the future,
         // and a value that is not `Send` would make the future so (a move does not end borrowed storage).
         quote_spanned! {mixed=>
@@ -223,7 +220,9 @@ impl Writer<'_> {
         let (krate, mixed) = (self.krate(), Span::mixed_site());
         let bound = if self.args.fallback.is_none() && !self.args.can_reject() {
             let assert = self.runtime_at_output("assert_outcome");
-            quote_spanned!(mixed=> #assert(&__out);)
+            // rustc blames the argument, so that stands at the return type, too.
+            let out = quote_spanned!(self.output_ends().0=> &__out);
+            quote_spanned!(mixed=> #assert(#out);)
         } else {
             TokenStream::new()
         };

@@ -27,17 +27,9 @@ pub(crate) fn expand(
     if !copies.is_empty() || matches!(shape, Shape::Sync) {
         // Where each attempt gets a copy, the function does not use the argument up, and its caller need not care.
         // And clippy does not see that a closure does.
-        function
-            .attrs
-            .push(syn::parse_quote!(#[allow(clippy::needless_pass_by_value)]));
+        function.attrs.push(syn::parse_quote!(#[allow(clippy::needless_pass_by_value)]));
     }
-    let writer = Writer {
-        args,
-        function: &function,
-        shape,
-        output: &output,
-        copies: &copies,
-    };
+    let writer = Writer { args, function: &function, shape, output: &output, copies: &copies };
     let mixed = Span::mixed_site();
     let site = writer.site();
     let body = match shape {
@@ -80,13 +72,17 @@ impl Writer<'_> {
         &self.args.krate
     }
 
-    /// `::resilient::__rt::NAME`, blamed on the whole return type, or the function's name where it has none.
+    /// `::resilient::__rt::NAME`, blamed on the whole return type.
     fn runtime_at_output(&self, name: &str) -> TokenStream {
-        let place = match &self.function.sig.output {
+        runtime_at(self.krate(), name, self.output_ends())
+    }
+
+    /// Where the whole return type stands, or the function's name where it has none.
+    fn output_ends(&self) -> (Span, Span) {
+        match &self.function.sig.output {
             ReturnType::Default => ends(&self.function.sig.ident),
             ReturnType::Type(_, ty) => ends(ty),
-        };
-        runtime_at(self.krate(), name, place)
+        }
     }
 
     /// `::resilient::__rt::NAME`, blamed on the `E` of `Result<T, E>` where that is written out.
@@ -115,10 +111,7 @@ impl Writer<'_> {
     /// The body of an asynchronous function. Not `move`, likewise.
     fn async_block(&self, body: &TokenStream) -> TokenStream {
         let output = self.output;
-        let (edge_at, _) = match &self.function.sig.output {
-            ReturnType::Default => ends(&self.function.sig.ident),
-            ReturnType::Type(_, ty) => ends(ty),
-        };
+        let (edge_at, _) = self.output_ends();
         // Tells inference what `?`, `return` and the last expression must be.
         let edge = quote_spanned! {edge_at=>
             #[allow(unreachable_code, clippy::all, clippy::pedantic, clippy::nursery)]

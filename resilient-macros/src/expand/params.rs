@@ -26,11 +26,7 @@ struct Collect {
 impl VisitMut for Collect {
     fn visit_pat_ident_mut(&mut self, pat: &mut PatIdent) {
         let (by_ref, mutability) = (pat.by_ref.is_some(), pat.mutability);
-        self.found.push(Binding {
-            ident: pat.ident.clone(),
-            mutability,
-            by_ref,
-        });
+        self.found.push(Binding { ident: pat.ident.clone(), mutability, by_ref });
         if self.unmut && !by_ref {
             pat.mutability = None;
         }
@@ -39,10 +35,7 @@ impl VisitMut for Collect {
 }
 
 fn collect(sig: &mut Signature, unmut: bool) -> Vec<Binding> {
-    let mut collect = Collect {
-        found: Vec::new(),
-        unmut,
-    };
+    let mut collect = Collect { found: Vec::new(), unmut };
     for arg in &mut sig.inputs {
         if let FnArg::Typed(arg) = arg {
             collect.visit_pat_mut(&mut arg.pat);
@@ -61,18 +54,9 @@ pub(super) fn copies(args: &Args, sig: &mut Signature) -> TokenStream {
     if args.retry.is_none() {
         return TokenStream::new();
     }
-    let is_named = |ident: &Ident| {
-        args.clone
-            .as_ref()
-            .is_some_and(|clone| clone.value.contains(ident))
-    };
+    let is_named = |ident: &Ident| args.clone.as_ref().is_some_and(|clone| clone.value.contains(ident));
     let mut copies = TokenStream::new();
-    for Binding {
-        ident,
-        mutability,
-        by_ref,
-    } in collect(sig, true)
-    {
+    for Binding { ident, mutability, by_ref } in collect(sig, true) {
         if by_ref || (mutability.is_none() && !is_named(&ident)) {
             continue;
         }

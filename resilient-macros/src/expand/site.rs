@@ -17,26 +17,15 @@ impl Writer<'_> {
         let idempotent = args.idempotent.is_some();
         let own_registry = args.registry.is_some();
         let stages = [
-            args.retry
-                .as_ref()
-                .map(|retry| self.stage("Retry", &retry.policy)),
-            args.circuit_breaker
-                .as_ref()
-                .map(|policy| self.stage("CircuitBreaker", policy)),
-            args.bulkhead
-                .as_ref()
-                .map(|policy| self.stage("Bulkhead", policy)),
+            args.retry.as_ref().map(|retry| self.stage("Retry", &retry.policy)),
+            args.circuit_breaker.as_ref().map(|policy| self.stage("CircuitBreaker", policy)),
+            args.bulkhead.as_ref().map(|policy| self.stage("Bulkhead", policy)),
             args.timeout.as_ref().map(|policy| self.stage("Timeout", policy)),
-            args.fallback
-                .as_ref()
-                .map(|_| self.stage_of("Fallback", None, &[])),
+            args.fallback.as_ref().map(|_| self.stage_of("Fallback", None, &[])),
         ];
         let stages = stages.into_iter().flatten();
-        let levels = args
-            .fallback
-            .iter()
-            .flat_map(|fallback| &fallback.levels)
-            .map(|level| self.level(level.variant));
+        let levels =
+            args.fallback.iter().flat_map(|fallback| &fallback.levels).map(|level| self.level(level.variant));
         quote_spanned! {mixed=>
             static __RESILIENT_SITE: #krate::__rt::Site = #krate::__rt::Site::new(#krate::__rt::SiteMeta {
                 function: #function,

@@ -49,12 +49,7 @@ impl Drop for QueueTicket<'_> {
 
 impl<'a> Admission<'a> {
     pub(super) fn new(bulkhead: &'a Bulkhead, priority: Priority, deadline: Instant) -> Self {
-        Self {
-            bulkhead,
-            priority,
-            deadline,
-            waiting: None,
-        }
+        Self { bulkhead, priority, deadline, waiting: None }
     }
 
     #[cold]
@@ -65,19 +60,12 @@ impl<'a> Admission<'a> {
             Arrival::Full => return Some(Err(bulkhead.refuse())),
             Arrival::Queued(place) => place,
         };
-        let ticket = QueueTicket {
-            bulkhead,
-            place,
-            open: true,
-        };
+        let ticket = QueueTicket { bulkhead, place, open: true };
         bulkhead.counters.queued();
         let Ok(timer) = bulkhead.core.clock().timer(bulkhead.patience(self.deadline)) else {
             return Some(Err(Rejection::new(RejectionKind::NoTimer, &bulkhead.core.name)));
         };
-        self.waiting = Some(Box::new(Waiting {
-            ticket,
-            timer: Box::pin(timer),
-        }));
+        self.waiting = Some(Box::new(Waiting { ticket, timer: Box::pin(timer) }));
         None
     }
 }
@@ -123,11 +111,7 @@ pub(super) fn wait_blocking(
         Arrival::Full => return Err(bulkhead.refuse()),
         Arrival::Queued(place) => place,
     };
-    let mut ticket = QueueTicket {
-        bulkhead,
-        place,
-        open: true,
-    };
+    let mut ticket = QueueTicket { bulkhead, place, open: true };
     bulkhead.counters.queued();
     let clock = bulkhead.core.clock();
     let until = bulkhead.patience(deadline);

@@ -26,18 +26,8 @@ impl Config {
         const DAY: Duration = Duration::from_hours(24);
         const MOST: u32 = 1_000_000;
         let permits = (1..=MOST).contains(&self.max_concurrent);
-        error.require(
-            permits,
-            "max_concurrent",
-            self.max_concurrent,
-            "1 to 1000000 calls",
-        );
-        error.require(
-            self.max_queue <= MOST,
-            "max_queue",
-            self.max_queue,
-            "0 to 1000000 calls",
-        );
+        error.require(permits, "max_concurrent", self.max_concurrent, "1 to 1000000 calls");
+        error.require(self.max_queue <= MOST, "max_queue", self.max_queue, "0 to 1000000 calls");
         let wait = self.max_wait.is_none_or(|span| !span.is_zero() && span <= DAY);
         error.require(wait, "max_wait", self.max_wait, "more than 0, at most 24 h");
         let bounded = self.max_queue == 0 || self.max_wait.is_some();
@@ -48,28 +38,12 @@ impl Config {
             "a queue needs max_wait, or its callers could wait for ever",
         );
         let useful = self.max_wait.is_none() || self.max_queue > 0;
-        error.require(
-            useful,
-            "max_wait",
-            self.max_wait,
-            "waiting needs a queue: set max_queue",
-        );
+        error.require(useful, "max_wait", self.max_wait, "waiting needs a queue: set max_queue");
         let reserved = u64::from(self.reserve_critical) + u64::from(self.reserve_high);
         let some_left = reserved < u64::from(self.max_concurrent) || !permits;
-        let allowed = format!(
-            "all reserves together less than max_concurrent = {}",
-            self.max_concurrent
-        );
-        let field = if self.reserve_high > 0 {
-            "reserve_high"
-        } else {
-            "reserve_critical"
-        };
-        let value = if self.reserve_high > 0 {
-            self.reserve_high
-        } else {
-            self.reserve_critical
-        };
+        let allowed = format!("all reserves together less than max_concurrent = {}", self.max_concurrent);
+        let field = if self.reserve_high > 0 { "reserve_high" } else { "reserve_critical" };
+        let value = if self.reserve_high > 0 { self.reserve_high } else { self.reserve_critical };
         error.require(some_left, field, value, allowed);
     }
 

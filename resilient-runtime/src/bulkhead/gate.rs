@@ -68,10 +68,7 @@ impl Gate {
         let mut word = self.word.load(Ordering::Relaxed);
         while waiting(word) == 0 && in_use(word) < limit {
             // Acquire: what the call does must not come before its permit.
-            match self
-                .word
-                .compare_exchange_weak(word, word + 1, Ordering::Acquire, Ordering::Relaxed)
-            {
+            match self.word.compare_exchange_weak(word, word + 1, Ordering::Acquire, Ordering::Relaxed) {
                 Ok(_) => return true,
                 Err(now) => word = now,
             }
@@ -89,9 +86,7 @@ impl Gate {
     /// Takes a permit whoever waits; with the queue locked.
     fn take_permit(&self, limit: u32) -> bool {
         let take = |word: u64| (in_use(word) < limit).then_some(word + 1);
-        self.word
-            .fetch_update(Ordering::Acquire, Ordering::Relaxed, take)
-            .is_ok()
+        self.word.fetch_update(Ordering::Acquire, Ordering::Relaxed, take).is_ok()
     }
 
     /// Gives a permit back; release: what the call did comes before.
@@ -119,10 +114,7 @@ impl Gate {
             } else {
                 return Arrival::Full;
             };
-            match self
-                .word
-                .compare_exchange_weak(word, next, Ordering::Acquire, Ordering::Relaxed)
-            {
+            match self.word.compare_exchange_weak(word, next, Ordering::Acquire, Ordering::Relaxed) {
                 Ok(_) if entered => return Arrival::Entered,
                 Ok(_) => return Arrival::Queued(queue.join(priority, waker.cloned())),
                 Err(now) => word = now,
@@ -163,11 +155,7 @@ impl Gate {
                 let limit = self.limits[first as usize].load(Ordering::Relaxed);
                 // One waiter less, one permit more, in one step.
                 let admit = |word: u64| (in_use(word) < limit).then_some(word - WAITER + 1);
-                if self
-                    .word
-                    .fetch_update(Ordering::Acquire, Ordering::Relaxed, admit)
-                    .is_err()
-                {
+                if self.word.fetch_update(Ordering::Acquire, Ordering::Relaxed, admit).is_err() {
                     break;
                 }
                 woken.extend(queue.grant_first());

@@ -9,12 +9,7 @@ use crate::priority::Priority;
 
 fn gate(permits: u32, queue: u32) -> Arc<Gate> {
     let wait = std::time::Duration::from_secs(1);
-    Arc::new(Gate::new(
-        &Config::default()
-            .max_concurrent(permits)
-            .max_queue(queue)
-            .max_wait(wait),
-    ))
+    Arc::new(Gate::new(&Config::default().max_concurrent(permits).max_queue(queue).max_wait(wait)))
 }
 
 #[test]
@@ -42,9 +37,7 @@ fn loom_a_permit_granted_to_who_gives_up_is_not_lost() {
     loom::model(|| {
         let gate = gate(1, 1);
         assert!(gate.try_enter(Priority::Normal));
-        let Arrival::Queued(place) = gate.arrive(Priority::Normal, None) else {
-            panic!("it is full")
-        };
+        let Arrival::Queued(place) = gate.arrive(Priority::Normal, None) else { panic!("it is full") };
         let other = Arc::clone(&gate);
         let leaver = thread::spawn(move || other.leave());
         gate.withdraw(place);

@@ -97,9 +97,7 @@ impl Bulkhead {
     /// # Errors
     /// As of [`acquire`](Self::acquire).
     pub async fn acquire_as(&self, priority: Priority) -> Result<Permit<'_>, Rejection> {
-        self.admit_async(priority, Instant::NEVER)
-            .await
-            .map(|()| Permit::new(self))
+        self.admit_async(priority, Instant::NEVER).await.map(|()| Permit::new(self))
     }
 
     /// A permit for a call of this priority; blocks the thread in the queue if there is one.
@@ -107,8 +105,7 @@ impl Bulkhead {
     /// # Errors
     /// As of [`acquire`](Self::acquire).
     pub fn acquire_blocking(&self, priority: Priority) -> Result<Permit<'_>, Rejection> {
-        self.admit_blocking(priority, Instant::NEVER)
-            .map(|()| Permit::new(self))
+        self.admit_blocking(priority, Instant::NEVER).map(|()| Permit::new(self))
     }
 
     /// Runs `work` with a permit; blocks in the queue if there is one.
@@ -141,11 +138,7 @@ impl Bulkhead {
     /// Takes a permit or refuses; never waits.
     #[inline]
     pub(crate) fn admit(&self, priority: Priority) -> Result<(), Rejection> {
-        if self.gate.try_enter(priority) {
-            Ok(())
-        } else {
-            Err(self.refuse())
-        }
+        if self.gate.try_enter(priority) { Ok(()) } else { Err(self.refuse()) }
     }
 
     /// Takes a permit, if need be after waiting in the queue until `deadline`.
@@ -172,13 +165,7 @@ impl Bulkhead {
         self.counters.rejected();
         let kind = RejectionKind::BulkheadFull;
         tracing::debug!(target: "resilient::bulkhead", bulkhead = %self.core.name, "full");
-        self.core.publish(
-            Self::KIND,
-            Happening::Rejected {
-                rejection: kind,
-                retry_after: None,
-            },
-        );
+        self.core.publish(Self::KIND, Happening::Rejected { rejection: kind, retry_after: None });
         Rejection::new(kind, &self.core.name)
     }
 
@@ -192,11 +179,7 @@ impl Bulkhead {
 impl Create for Bulkhead {
     fn create(core: Core<Config>) -> Self {
         let gate = Gate::new(&core.config());
-        Self {
-            core,
-            gate,
-            counters: Counters::default(),
-        }
+        Self { core, gate, counters: Counters::default() }
     }
 
     fn core(&self) -> &Core<Config> {
@@ -228,8 +211,7 @@ impl Component for Bulkhead {
     }
 
     fn reconfigure(&self, config: Config) -> Result<(), ConfigError> {
-        self.core
-            .reconfigure(Self::KIND, config, |config| self.gate.resize(config))
+        self.core.reconfigure(Self::KIND, config, |config| self.gate.resize(config))
     }
 
     fn effective(&self) -> Vec<Effective> {

@@ -65,11 +65,7 @@ impl Model {
             if !self.may_enter(best) {
                 return;
             }
-            let index = self
-                .waiting
-                .iter()
-                .position(|(_, class, _)| *class == best)
-                .unwrap();
+            let index = self.waiting.iter().position(|(_, class, _)| *class == best).unwrap();
             let (id, ..) = self.waiting.remove(index);
             self.admitted.push(id);
             self.in_use += 1;
@@ -86,16 +82,14 @@ struct Waiter<'a> {
 fn poll_all(waiters: &mut Vec<Waiter<'_>>) -> Vec<u32> {
     let mut cx = Context::from_waker(Waker::noop());
     let mut entered = Vec::new();
-    waiters.retain_mut(
-        |waiter| match std::pin::Pin::new(&mut waiter.admission).poll(&mut cx) {
-            Poll::Pending => true,
-            Poll::Ready(Ok(())) => {
-                entered.push(waiter.id);
-                false
-            }
-            Poll::Ready(Err(_)) => false,
-        },
-    );
+    waiters.retain_mut(|waiter| match std::pin::Pin::new(&mut waiter.admission).poll(&mut cx) {
+        Poll::Pending => true,
+        Poll::Ready(Ok(())) => {
+            entered.push(waiter.id);
+            false
+        }
+        Poll::Ready(Err(_)) => false,
+    });
     entered
 }
 
@@ -104,12 +98,7 @@ fn run(config: Config, steps: Vec<Step>) -> Result<(), TestCaseError> {
     let bulkhead = Registry::with_clock(time.clock()).bulkhead("b");
     bulkhead.reconfigure(config.clone()).unwrap();
     let bulkhead: &Bulkhead = &bulkhead;
-    let mut model = Model {
-        config,
-        in_use: 0,
-        waiting: Vec::new(),
-        admitted: Vec::new(),
-    };
+    let mut model = Model { config, in_use: 0, waiting: Vec::new(), admitted: Vec::new() };
     let mut waiters: Vec<Waiter<'_>> = Vec::new();
     let mut now = 0;
     for (id, step) in (0..).zip(steps) {
@@ -164,10 +153,7 @@ fn run(config: Config, steps: Vec<Step>) -> Result<(), TestCaseError> {
         expected.sort_unstable();
         prop_assert_eq!(entered, expected);
         let stats = bulkhead.stats();
-        prop_assert_eq!(
-            (stats.in_use, stats.queued),
-            (model.in_use, model.waiting.len() as u64)
-        );
+        prop_assert_eq!((stats.in_use, stats.queued), (model.in_use, model.waiting.len() as u64));
     }
     Ok(())
 }

@@ -29,10 +29,7 @@ impl Queue {
 
     pub(super) fn join(&mut self, priority: Priority, waker: Option<Waker>) -> Place {
         self.arrivals += 1;
-        let place = Place {
-            priority: Reverse(priority),
-            number: self.arrivals,
-        };
+        let place = Place { priority: Reverse(priority), number: self.arrivals };
         self.waiting.insert(place, waker);
         place
     }

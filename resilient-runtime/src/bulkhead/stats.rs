@@ -15,10 +15,7 @@ pub(super) struct Counters {
 
 impl Default for Counters {
     fn default() -> Self {
-        Self {
-            rejected: AtomicU64::new(0),
-            queued: AtomicU64::new(0),
-        }
+        Self { rejected: AtomicU64::new(0), queued: AtomicU64::new(0) }
     }
 }
 

@@ -16,10 +16,7 @@ fn fixture(config: Config) -> (ManualClock, Arc<Bulkhead>) {
 }
 
 fn queued(permits: u32, queue: u32) -> Config {
-    Config::default()
-        .max_concurrent(permits)
-        .max_queue(queue)
-        .max_wait(MS(50))
+    Config::default().max_concurrent(permits).max_queue(queue).max_wait(MS(50))
 }
 
 fn poll<F: Future + Unpin>(future: &mut F) -> Poll<F::Output> {
@@ -40,23 +37,13 @@ fn waiters_that_time_out_leave_every_permit() {
     let mut waiters: Vec<_> = (0..8).map(|_| enqueue(&bulkhead, Priority::Normal)).collect();
     time.advance(MS(50));
     for waiter in &mut waiters {
-        let Poll::Ready(Err(rejection)) = poll(waiter) else {
-            panic!("its time is over")
-        };
+        let Poll::Ready(Err(rejection)) = poll(waiter) else { panic!("its time is over") };
         assert_eq!(rejection.kind(), RejectionKind::BulkheadFull);
     }
     drop(permits);
     let stats = bulkhead.stats();
-    assert_eq!(
-        (stats.in_use, stats.queued, stats.rejected, stats.waited),
-        (0, 0, 8, 8)
-    );
-    assert_eq!(
-        (0..8)
-            .filter_map(|_| bulkhead.try_acquire().ok().map(std::mem::forget))
-            .count(),
-        8
-    );
+    assert_eq!((stats.in_use, stats.queued, stats.rejected, stats.waited), (0, 0, 8, 8));
+    assert_eq!((0..8).filter_map(|_| bulkhead.try_acquire().ok().map(std::mem::forget)).count(), 8);
 }
 
 #[test]
@@ -88,9 +75,7 @@ fn a_smaller_limit_drains() {
     // T51
     let (_, bulkhead) = fixture(Config::default().max_concurrent(5u32));
     let mut permits: Vec<_> = (0..5).map(|_| bulkhead.try_acquire().unwrap()).collect();
-    bulkhead
-        .reconfigure(Config::default().max_concurrent(2u32))
-        .unwrap();
+    bulkhead.reconfigure(Config::default().max_concurrent(2u32)).unwrap();
     for left in (2..5).rev() {
         permits.pop();
         assert_eq!(bulkhead.stats().in_use, left);
@@ -107,10 +92,8 @@ fn a_larger_limit_admits_waiters_at_once() {
     let _permits: Vec<_> = (0..2).map(|_| bulkhead.try_acquire().unwrap()).collect();
     let mut waiters: Vec<_> = (0..4).map(|_| enqueue(&bulkhead, Priority::Normal)).collect();
     bulkhead.reconfigure(queued(5, 8)).unwrap();
-    let admitted = waiters
-        .iter_mut()
-        .filter_map(|waiter| (poll(waiter) == Poll::Ready(Ok(()))).then_some(()))
-        .count();
+    let admitted =
+        waiters.iter_mut().filter_map(|waiter| (poll(waiter) == Poll::Ready(Ok(()))).then_some(())).count();
     assert_eq!(admitted, 3);
     assert_eq!((bulkhead.stats().in_use, bulkhead.stats().queued), (5, 1));
 }
@@ -119,9 +102,8 @@ fn a_larger_limit_admits_waiters_at_once() {
 fn a_panic_gives_the_permit_back() {
     // T55
     let (_, bulkhead) = fixture(Config::default().max_concurrent(1u32));
-    let panicked = catch_unwind(AssertUnwindSafe(|| {
-        bulkhead.call(|| -> Result<(), Rejection> { panic!("body") })
-    }));
+    let panicked =
+        catch_unwind(AssertUnwindSafe(|| bulkhead.call(|| -> Result<(), Rejection> { panic!("body") })));
     assert!(panicked.is_err());
     assert_eq!(bulkhead.stats().in_use, 0);
 }
@@ -131,29 +113,15 @@ fn the_order_is_by_priority_then_arrival() {
     // T56, T63
     let (_, bulkhead) = fixture(queued(1, 8));
     let held = bulkhead.try_acquire().unwrap();
-    let classes = [
-        Priority::Low,
-        Priority::Normal,
-        Priority::Critical,
-        Priority::Normal,
-        Priority::High,
-    ];
-    let mut waiters: Vec<_> = classes
-        .iter()
-        .map(|class| Some(enqueue(&bulkhead, *class)))
-        .collect();
+    let classes = [Priority::Low, Priority::Normal, Priority::Critical, Priority::Normal, Priority::High];
+    let mut waiters: Vec<_> = classes.iter().map(|class| Some(enqueue(&bulkhead, *class))).collect();
     drop(held);
     let mut order = Vec::new();
     while order.len() < classes.len() {
         let has_permit = |waiter: &mut Option<Admission<'_>>| {
-            waiter
-                .as_mut()
-                .is_some_and(|waiter| poll(waiter) == Poll::Ready(Ok(())))
+            waiter.as_mut().is_some_and(|waiter| poll(waiter) == Poll::Ready(Ok(())))
         };
-        let index = waiters
-            .iter_mut()
-            .position(has_permit)
-            .expect("one has the permit");
+        let index = waiters.iter_mut().position(has_permit).expect("one has the permit");
         waiters[index] = None;
         order.push(index);
         bulkhead.release();
@@ -179,15 +147,10 @@ fn nobody_overtakes_their_own_class() {
 #[test]
 fn a_reserve_is_kept_for_the_higher_classes() {
     // T63
-    let config = Config::default()
-        .max_concurrent(10u32)
-        .reserve_critical(2u32)
-        .reserve_high(3u32);
+    let config = Config::default().max_concurrent(10u32).reserve_critical(2u32).reserve_high(3u32);
     let (_, bulkhead) = fixture(config);
     let take = |class, times: u32| {
-        (0..times)
-            .filter_map(|_| bulkhead.try_acquire_as(class).ok())
-            .collect::<Vec<_>>()
+        (0..times).filter_map(|_| bulkhead.try_acquire_as(class).ok()).collect::<Vec<_>>()
     };
     let flood = take(Priority::Low, 100);
     assert_eq!(flood.len(), 5);
@@ -235,10 +198,7 @@ fn the_callers_deadline_ends_the_wait() {
 #[test]
 fn a_blocking_wait_gets_the_permit_that_another_thread_gives_back() {
     let bulkhead = Registry::new().bulkhead("b");
-    let config = Config::default()
-        .max_concurrent(1u32)
-        .max_queue(8u32)
-        .max_wait(Duration::from_mins(1));
+    let config = Config::default().max_concurrent(1u32).max_queue(8u32).max_wait(Duration::from_mins(1));
     bulkhead.reconfigure(config).unwrap();
     let inside = AtomicU32::new(0);
     std::thread::scope(|scope| {
@@ -280,9 +240,7 @@ fn without_a_timer_a_waiter_is_told_so_and_leaves_the_queue() {
     bulkhead.reconfigure(queued(1, 1)).unwrap();
     let held = bulkhead.try_acquire().unwrap();
     let mut waiter = bulkhead.admit_async(Priority::Normal, Instant::NEVER);
-    let Poll::Ready(Err(rejection)) = poll(&mut waiter) else {
-        panic!("no timer can be had")
-    };
+    let Poll::Ready(Err(rejection)) = poll(&mut waiter) else { panic!("no timer can be had") };
     assert_eq!(rejection.kind(), RejectionKind::NoTimer);
     assert_eq!(bulkhead.stats().queued, 0);
     drop(held);
@@ -316,9 +274,7 @@ async fn after_a_storm_with_calls_dropped_anywhere_nothing_is_held() {
         async move {
             for round in 0..200 {
                 let call = async {
-                    let _permit = bulkhead
-                        .acquire_as(Priority::ALL[((number + round) % 4) as usize])
-                        .await?;
+                    let _permit = bulkhead.acquire_as(Priority::ALL[((number + round) % 4) as usize]).await?;
                     let _inside = Inside::enter(&inside, 3);
                     tokio::task::yield_now().await;
                     Ok::<_, Rejection>(())
@@ -348,26 +304,13 @@ fn settings_that_cannot_be_are_refused_whole() {
     let (_, bulkhead) = fixture(Config::default());
     let refused = |config: Config| {
         let error = bulkhead.reconfigure(config).unwrap_err();
-        error
-            .problems()
-            .iter()
-            .map(|problem| problem.field)
-            .collect::<Vec<_>>()
+        error.problems().iter().map(|problem| problem.field).collect::<Vec<_>>()
     };
-    assert_eq!(
-        refused(Config::default().max_concurrent(0u32)),
-        ["max_concurrent"]
-    );
+    assert_eq!(refused(Config::default().max_concurrent(0u32)), ["max_concurrent"]);
     assert_eq!(refused(Config::default().max_queue(5u32)), ["max_queue"]);
     assert_eq!(refused(Config::default().max_wait(MS(5))), ["max_wait"]);
-    assert_eq!(
-        refused(Config::default().max_concurrent(4u32).reserve_critical(4u32)),
-        ["reserve_critical"]
-    );
-    let sum = Config::default()
-        .max_concurrent(4u32)
-        .reserve_critical(2u32)
-        .reserve_high(u32::MAX);
+    assert_eq!(refused(Config::default().max_concurrent(4u32).reserve_critical(4u32)), ["reserve_critical"]);
+    let sum = Config::default().max_concurrent(4u32).reserve_critical(2u32).reserve_high(u32::MAX);
     assert_eq!(refused(sum), ["reserve_high"]);
     assert_eq!(*bulkhead.config(), Config::default());
 }

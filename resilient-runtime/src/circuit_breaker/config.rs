@@ -65,32 +65,15 @@ impl Config {
         self.check_rules(error);
         self.check_times(error);
         let probes = (1..=1000).contains(&self.half_open_calls);
-        error.require(
-            probes,
-            "half_open_calls",
-            self.half_open_calls,
-            "1 to 1000 probes",
-        );
-        let successes = self
-            .success_threshold
-            .is_none_or(|count| (1..=1_000_000).contains(&count));
-        error.require(
-            successes,
-            "success_threshold",
-            self.success_threshold,
-            "1 to 1000000 successes",
-        );
+        error.require(probes, "half_open_calls", self.half_open_calls, "1 to 1000 probes");
+        let successes = self.success_threshold.is_none_or(|count| (1..=1_000_000).contains(&count));
+        error.require(successes, "success_threshold", self.success_threshold, "1 to 1000000 successes");
     }
 
     fn check_rules(&self, error: &mut ConfigError) {
         let above_zero = |rate: Option<Ratio>| rate.is_none_or(|rate| rate > Ratio::ZERO);
         let share = "more than 0, up to 1: a share of 0 is reached before anything happened";
-        error.require(
-            above_zero(self.failure_rate),
-            "failure_rate",
-            self.failure_rate,
-            share,
-        );
+        error.require(above_zero(self.failure_rate), "failure_rate", self.failure_rate, share);
         let some = self.min_calls.is_none_or(|calls| calls > 0);
         error.require(some, "min_calls", self.min_calls, "at least 1");
         // T18: a window that can never hold enough calls would never decide.
@@ -99,60 +82,29 @@ impl Config {
             error.require(calls <= size, "min_calls", self.min_calls, allowed);
         }
         let some = self.failure_threshold.is_none_or(|count| count > 0);
-        error.require(
-            some,
-            "failure_threshold",
-            self.failure_threshold,
-            "at least 1 failure",
-        );
+        error.require(some, "failure_threshold", self.failure_threshold, "at least 1 failure");
         let slow = self.slow_call.is_some();
         error.require(above_zero(self.slow_rate), "slow_rate", self.slow_rate, share);
         let allowed = "only together with slow_call, which says what slow is";
-        error.require(
-            slow || self.slow_rate.is_none(),
-            "slow_rate",
-            self.slow_rate,
-            allowed,
-        );
-        error.require(
-            slow || !self.slow_in_flight,
-            "slow_in_flight",
-            self.slow_in_flight,
-            allowed,
-        );
+        error.require(slow || self.slow_rate.is_none(), "slow_rate", self.slow_rate, allowed);
+        error.require(slow || !self.slow_in_flight, "slow_in_flight", self.slow_in_flight, allowed);
     }
 
     fn check_times(&self, error: &mut ConfigError) {
         let allowed = "more than 0, up to 24 h";
         let possible = |span: Duration| !span.is_zero() && span <= DAY;
-        error.require(
-            self.slow_call.is_none_or(possible),
-            "slow_call",
-            self.slow_call,
-            allowed,
-        );
+        error.require(self.slow_call.is_none_or(possible), "slow_call", self.slow_call, allowed);
         error.require(possible(self.open_for), "open_for", self.open_for, allowed);
         if let Some(longest) = self.open_max {
             let allowed = format!("open_for = {:?} to 24 h", self.open_for);
-            error.require(
-                longest >= self.open_for && longest <= DAY,
-                "open_max",
-                longest,
-                allowed,
-            );
+            error.require(longest >= self.open_for && longest <= DAY, "open_max", longest, allowed);
         }
-        error.require(
-            possible(self.probe_lease),
-            "probe_lease",
-            self.probe_lease,
-            allowed,
-        );
+        error.require(possible(self.probe_lease), "probe_lease", self.probe_lease, allowed);
     }
 
     /// The share of failed calls that opens the circuit, where that rule is in force.
     pub(super) fn rate_rule(&self) -> Option<Ratio> {
-        self.failure_rate
-            .or_else(|| self.failure_threshold.is_none().then_some(Ratio::HALF))
+        self.failure_rate.or_else(|| self.failure_threshold.is_none().then_some(Ratio::HALF))
     }
 
     pub(super) fn fewest_calls(&self) -> u32 {
@@ -164,8 +116,7 @@ impl Config {
     }
 
     pub(super) fn longest_open(&self) -> Duration {
-        self.open_max
-            .unwrap_or_else(|| self.open_for.max(Duration::from_mins(1)))
+        self.open_max.unwrap_or_else(|| self.open_for.max(Duration::from_mins(1)))
     }
 }
 
@@ -175,10 +126,7 @@ mod tests {
     use crate::settings::Settings;
 
     fn refused(config: &Config) -> Vec<&'static str> {
-        config.validate().map_or_else(
-            |error| error.problems().iter().map(|p| p.field).collect(),
-            |()| vec![],
-        )
+        config.validate().map_or_else(|error| error.problems().iter().map(|p| p.field).collect(), |()| vec![])
     }
 
     #[test]
@@ -193,19 +141,11 @@ mod tests {
 
     #[test]
     fn every_problem_is_reported_with_its_field() {
-        let mut config = Config::default()
-            .window(0)
-            .failure_rate(Ratio::ZERO)
-            .failure_threshold(0)
-            .min_calls(0);
-        config = config
-            .slow_rate(Ratio::HALF)
-            .slow_in_flight(true)
-            .half_open_calls(0u32)
-            .success_threshold(0);
-        config = config
-            .open_for(Duration::from_secs(9))
-            .open_max(Duration::from_secs(8));
+        let mut config =
+            Config::default().window(0).failure_rate(Ratio::ZERO).failure_threshold(0).min_calls(0);
+        config =
+            config.slow_rate(Ratio::HALF).slow_in_flight(true).half_open_calls(0u32).success_threshold(0);
+        config = config.open_for(Duration::from_secs(9)).open_max(Duration::from_secs(8));
         config = config.probe_lease(Duration::ZERO);
         let fields = [
             "window",
@@ -221,10 +161,7 @@ mod tests {
         ];
         assert_eq!(refused(&config), fields);
         let text = config.validate().unwrap_err().to_string();
-        assert!(
-            text.contains("`open_max` = 8s is refused: open_for = 9s to 24 h"),
-            "{text}"
-        );
+        assert!(text.contains("`open_max` = 8s is refused: open_for = 9s to 24 h"), "{text}");
     }
 
     #[test]

@@ -83,11 +83,7 @@ impl CircuitBreaker {
             self.apply_watch(&mut inner, config.slow_in_flight);
             let half_open = self.word().state() == State::HalfOpen;
             // The new settings may have decided already, and then no probe would come to find out.
-            if half_open {
-                self.decide(&mut inner, None, now)
-            } else {
-                None
-            }
+            if half_open { self.decide(&mut inner, None, now) } else { None }
         };
         self.tell(change.as_ref());
     }

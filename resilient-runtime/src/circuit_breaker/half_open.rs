@@ -54,10 +54,7 @@ impl Probes {
         if self.is_full(config) {
             return false;
         }
-        self.out.push(Probe {
-            lease,
-            until: now.after(config.probe_lease),
-        });
+        self.out.push(Probe { lease, until: now.after(config.probe_lease) });
         true
     }
 
@@ -72,19 +69,14 @@ impl Probes {
 
     fn is_full(&self, config: &Config) -> bool {
         // Where a number of successes decides, there is no number of probes that must do.
-        let ended = if config.success_threshold.is_some() {
-            0
-        } else {
-            self.ended()
-        };
+        let ended = if config.success_threshold.is_some() { 0 } else { self.ended() };
         self.out().saturating_add(ended) >= config.half_open_calls
     }
 
     /// How long nobody may go even if no probe ends; `None` when somebody may.
     pub(super) fn full_for(&self, now: Instant, config: &Config) -> Option<Duration> {
         let first = self.out.iter().map(|probe| probe.until).min()?;
-        self.is_full(config)
-            .then(|| first.since(now).min(config.probe_lease))
+        self.is_full(config).then(|| first.since(now).min(config.probe_lease))
     }
 
     /// Takes a probe back; `false` when it was given up before.
@@ -111,20 +103,10 @@ impl Probes {
             let limit = config.rate_rule().unwrap_or(Ratio::HALF);
             let all = u64::from(config.half_open_calls.max(self.ended()));
             let worst = all - u64::from(self.good);
-            (
-                Ratio::of(self.bad.into(), all) >= limit,
-                Ratio::of(worst, all) < limit,
-            )
+            (Ratio::of(self.bad.into(), all) >= limit, Ratio::of(worst, all) < limit)
         };
-        let reason = OpenReason::ProbesFailed {
-            failed: self.bad,
-            ended: self.ended(),
-        };
-        if reopen {
-            Some(Decision::Reopen(reason))
-        } else {
-            close.then_some(Decision::Close)
-        }
+        let reason = OpenReason::ProbesFailed { failed: self.bad, ended: self.ended() };
+        if reopen { Some(Decision::Reopen(reason)) } else { close.then_some(Decision::Close) }
     }
 }
 
@@ -163,26 +145,13 @@ mod tests {
         for (probes, percent) in (1_u8..=12).flat_map(|n| [1_u8, 33, 50, 67, 100].map(|percent| (n, percent)))
         {
             let limit = Ratio::percent(f64::from(percent)).unwrap();
-            let config = Config::default()
-                .half_open_calls(u32::from(probes))
-                .failure_rate(limit);
+            let config = Config::default().half_open_calls(u32::from(probes)).failure_rate(limit);
             for bad in 0..=probes {
                 let results = "x".repeat(bad.into()) + &".".repeat((probes - bad).into());
                 let reopens = f64::from(bad) / f64::from(probes) >= limit.get();
-                let reason = OpenReason::ProbesFailed {
-                    failed: bad.into(),
-                    ended: probes.into(),
-                };
-                let expected = if reopens {
-                    Decision::Reopen(reason)
-                } else {
-                    Decision::Close
-                };
-                assert_eq!(
-                    decision(&config, &results),
-                    Some(expected),
-                    "{results} at {limit}"
-                );
+                let reason = OpenReason::ProbesFailed { failed: bad.into(), ended: probes.into() };
+                let expected = if reopens { Decision::Reopen(reason) } else { Decision::Close };
+                assert_eq!(decision(&config, &results), Some(expected), "{results} at {limit}");
             }
         }
     }
@@ -217,10 +186,6 @@ mod tests {
         let mut probes = Probes::default();
         assert!(probes.grant(lease(1), Instant::from_nanos(u64::MAX / 2), &config));
         assert!(!probes.grant(lease(2), Instant::from_nanos(0), &config));
-        assert!(probes.grant(
-            lease(3),
-            Instant::from_nanos(0).after(config.probe_lease),
-            &config
-        ));
+        assert!(probes.grant(lease(3), Instant::from_nanos(0).after(config.probe_lease), &config));
     }
 }

@@ -26,9 +26,6 @@ impl InFlight {
     /// How many have already taken at least `limit`. They stand in the order of their beginning, as far as
     /// clocks of several threads have one.
     pub(super) fn slow(&self, now: Instant, limit: Duration) -> u64 {
-        self.0
-            .values()
-            .take_while(|began| now.since(**began) >= limit)
-            .count() as u64
+        self.0.values().take_while(|began| now.since(**began) >= limit).count() as u64
     }
 }

@@ -34,10 +34,7 @@ struct Timed {
 
 impl Timed {
     fn new() -> Self {
-        Self {
-            window: TimeWindow::new(SPAN, START),
-            counters: Striped::new(),
-        }
+        Self { window: TimeWindow::new(SPAN, START), counters: Striped::new() }
     }
 
     fn record(&self, grade: Grade, now: Instant) {
@@ -64,12 +61,7 @@ fn loom_an_edge_between_buckets_neither_loses_nor_doubles_a_count() {
         let seen = timed.content(edge);
         assert!(seen.failed == 1 && seen.calls <= 3, "{seen:?}");
         threads.into_iter().for_each(|thread| thread.join().unwrap());
-        let all = Content {
-            calls: 3,
-            failed: 1,
-            slow: 1,
-            failed_or_slow: 2,
-        };
+        let all = Content { calls: 3, failed: 1, slow: 1, failed_or_slow: 2 };
         assert_eq!(timed.content(edge), all);
         // In whichever bucket they were counted, they leave in time: the first call alone at first.
         assert!(timed.content(START.after(SPAN)).calls <= 2);
@@ -90,15 +82,7 @@ fn loom_the_first_calls_after_a_long_pause_are_all_in_the_window_and_no_old_one_
         });
         assert_eq!(timed.content(morning).failed, 0);
         threads.into_iter().for_each(|thread| thread.join().unwrap());
-        assert_eq!(
-            timed.content(morning),
-            Content {
-                calls: 2,
-                failed: 0,
-                slow: 1,
-                failed_or_slow: 1
-            }
-        );
+        assert_eq!(timed.content(morning), Content { calls: 2, failed: 0, slow: 1, failed_or_slow: 1 });
     });
 }
 
@@ -132,12 +116,7 @@ fn loom_an_evicted_outcome_is_subtracted_once_and_whole() {
         let seen = window.content();
         assert!(seen.calls <= 3 && seen.failed <= 3 && seen.slow <= 1, "{seen:?}");
         threads.into_iter().for_each(|thread| thread.join().unwrap());
-        let of = |failed| Content {
-            calls: 1,
-            failed,
-            slow: 0,
-            failed_or_slow: failed,
-        };
+        let of = |failed| Content { calls: 1, failed, slow: 0, failed_or_slow: failed };
         let held = window.content();
         assert!(held == of(0) || held == of(1), "{held:?}");
         window.record(Grade::Good);
@@ -162,13 +141,7 @@ fn loom_a_shrinking_window_leaves_no_outcome_behind() {
         recorder.join().unwrap();
         assert_eq!(window.content().calls, 1);
         window.record(Grade::Good);
-        assert_eq!(
-            window.content(),
-            Content {
-                calls: 1,
-                ..Content::default()
-            }
-        );
+        assert_eq!(window.content(), Content { calls: 1, ..Content::default() });
     });
 }
 
@@ -214,10 +187,7 @@ fn loom_two_callers_of_a_half_open_circuit_get_its_one_permit_between_them() {
             let fixture = Arc::clone(&fixture);
             thread::spawn(move || fixture.admit())
         });
-        let admitted: Vec<_> = threads
-            .into_iter()
-            .filter_map(|thread| thread.join().unwrap())
-            .collect();
+        let admitted: Vec<_> = threads.into_iter().filter_map(|thread| thread.join().unwrap()).collect();
         assert_eq!(admitted.len(), 1);
         assert_eq!(fixture.breaker.stats().probes.in_flight, 1);
     });
@@ -279,10 +249,7 @@ fn loom_two_failures_that_both_reach_the_limit_open_the_circuit_once() {
         });
         threads.into_iter().for_each(|thread| thread.join().unwrap());
         let stats = fixture.breaker.stats();
-        assert_eq!(
-            (stats.state, stats.transitions, stats.failed + stats.late),
-            (State::Open, 1, 2)
-        );
+        assert_eq!((stats.state, stats.transitions, stats.failed + stats.late), (State::Open, 1, 2));
     });
 }
 
@@ -295,17 +262,11 @@ fn loom_a_refusal_never_mixes_two_reasons() {
             let fixture = Arc::clone(&fixture);
             thread::spawn(move || fixture.settle(probe, Some(FAILED)))
         };
-        let rejection = fixture
-            .breaker
-            .admit(|| fixture.now())
-            .expect_err("one probe is all");
+        let rejection = fixture.breaker.admit(|| fixture.now()).expect_err("one probe is all");
         let reason = rejection.reason();
         // Half-open, it was opened by a failure; open again, by its probe, and for ten seconds.
         let before = (Some(OpenReason::Consecutive { failures: 1 }), None);
-        let after = (
-            Some(OpenReason::ProbesFailed { failed: 1, ended: 1 }),
-            Some(Duration::from_secs(10)),
-        );
+        let after = (Some(OpenReason::ProbesFailed { failed: 1, ended: 1 }), Some(Duration::from_secs(10)));
         let seen = (reason, rejection.retry_after());
         assert!(seen == before || seen == after, "{seen:?}");
         failing.join().unwrap();

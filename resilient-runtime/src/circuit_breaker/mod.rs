@@ -228,11 +228,7 @@ impl CircuitBreaker {
 
     #[inline]
     fn calls_window(&self) -> Option<&CountWindow> {
-        if self.rules.counts_calls() {
-            self.count_window.get().map(Box::as_ref)
-        } else {
-            None
-        }
+        if self.rules.counts_calls() { self.count_window.get().map(Box::as_ref) } else { None }
     }
 
     #[cold]

@@ -82,8 +82,7 @@ impl Settings {
     }
 
     fn rate(self) -> Option<f64> {
-        self.failure_rate
-            .or(if self.threshold.is_none() { Some(0.5) } else { None })
+        self.failure_rate.or(if self.threshold.is_none() { Some(0.5) } else { None })
     }
 
     fn own_slow_rate(self) -> Option<f64> {
@@ -170,11 +169,7 @@ impl Model {
 
     fn open(&mut self, result: Result) {
         let period = (OPEN_FOR << self.reopened.min(20)).min(OPEN_MAX);
-        let hint = if matches!(result, Result::FailedWithHint) {
-            HINT
-        } else {
-            0
-        };
+        let hint = if matches!(result, Result::FailedWithHint) { HINT } else { 0 };
         self.open_until = self.now + period.max(hint);
         self.go(State::Open);
     }
@@ -187,11 +182,7 @@ impl Model {
                 let width = u64::try_from(span.as_millis()).unwrap() / 10;
                 let bucket = |at: u64| (at - self.window_begin) / width;
                 let first = bucket(self.now).saturating_sub(9);
-                self.window
-                    .iter()
-                    .filter(|ended| bucket(ended.at) >= first)
-                    .copied()
-                    .collect()
+                self.window.iter().filter(|ended| bucket(ended.at) >= first).copied().collect()
             }
         }
     }
@@ -205,11 +196,8 @@ impl Model {
             State::HalfOpen => {
                 let now = self.now;
                 self.probes.retain(|(_, until)| now < *until);
-                let ended = if self.settings.successes.is_some() {
-                    0
-                } else {
-                    self.probes_good + self.probes_bad
-                };
+                let ended =
+                    if self.settings.successes.is_some() { 0 } else { self.probes_good + self.probes_bad };
                 u32::try_from(self.probes.len()).unwrap() + ended < self.settings.probes
             }
             _ => true,
@@ -222,12 +210,7 @@ impl Model {
         if self.state == State::HalfOpen {
             self.probes.push((self.calls, self.now + LEASE));
         }
-        Some(Call {
-            admitted: self.now,
-            epoch: self.epoch,
-            state: self.state,
-            number: self.calls,
-        })
+        Some(Call { admitted: self.now, epoch: self.epoch, state: self.state, number: self.calls })
     }
 
     fn settle(&mut self, call: Call, result: Result) {
@@ -254,25 +237,13 @@ impl Model {
             Result::Failed | Result::FailedWithHint => true,
         };
         let slow = self.settings.slow && self.now - call.admitted >= SLOW;
-        *(if failed {
-            &mut self.failed
-        } else {
-            &mut self.successful
-        }) += 1;
+        *(if failed { &mut self.failed } else { &mut self.successful }) += 1;
         self.slow += u64::from(slow);
         if call.state == State::HalfOpen {
-            *(if failed || slow {
-                &mut self.probes_bad
-            } else {
-                &mut self.probes_good
-            }) += 1;
+            *(if failed || slow { &mut self.probes_bad } else { &mut self.probes_good }) += 1;
             return self.decide(result);
         }
-        self.window.push_back(Ended {
-            at: self.now,
-            failed,
-            slow,
-        });
+        self.window.push_back(Ended { at: self.now, failed, slow });
         self.evict();
         if call.state == State::Closed {
             self.judge(failed, slow, result);
@@ -300,9 +271,7 @@ impl Model {
                 None => share(&|call| call.failed || call.slow),
             };
             settings.rate().is_some_and(|limit| failures >= limit)
-                || settings
-                    .own_slow_rate()
-                    .is_some_and(|limit| share(&|call| call.slow) >= limit)
+                || settings.own_slow_rate().is_some_and(|limit| share(&|call| call.slow) >= limit)
         };
         if in_row || by_share {
             self.open(result);
@@ -344,11 +313,7 @@ impl Model {
     }
 
     fn shown_state(&self) -> State {
-        if self.state == State::Open && self.now >= self.open_until {
-            State::HalfOpen
-        } else {
-            self.state
-        }
+        if self.state == State::Open && self.now >= self.open_until { State::HalfOpen } else { self.state }
     }
 }
 
@@ -365,12 +330,7 @@ impl Pair {
         let time = ManualClock::new();
         let core = Core::for_test("model", time.clock(), settings.config());
         let breaker = CircuitBreaker::create(core);
-        Self {
-            model: Model::new(settings),
-            breaker,
-            time,
-            in_flight: Vec::new(),
-        }
+        Self { model: Model::new(settings), breaker, time, in_flight: Vec::new() }
     }
 
     fn advance(&mut self, span: u64) {
@@ -390,8 +350,7 @@ impl Pair {
             let left = open.then(|| millis(self.model.open_until - self.model.now));
             assert_eq!(rejection.retry_after(), left, "the time to wait");
         }
-        self.in_flight
-            .extend(call.zip(ticket.ok()).map(|(call, ticket)| (call, ticket, now)));
+        self.in_flight.extend(call.zip(ticket.ok()).map(|(call, ticket)| (call, ticket, now)));
     }
 
     fn settle(&mut self, index: usize, result: Result) {
@@ -400,13 +359,12 @@ impl Pair {
         let verdict = match result {
             Result::Good => Some(Verdict::Success),
             Result::Failed => Some(Verdict::Failure(Class::TRANSIENT)),
-            Result::FailedWithHint => Some(Verdict::Failure(Class::Overload {
-                retry_after: Some(millis(HINT)),
-            })),
+            Result::FailedWithHint => {
+                Some(Verdict::Failure(Class::Overload { retry_after: Some(millis(HINT)) }))
+            }
             Result::Neutral => None,
         };
-        self.breaker
-            .settle(ticket, verdict, started, || self.time.clock().now());
+        self.breaker.settle(ticket, verdict, started, || self.time.clock().now());
     }
 
     fn step(&mut self, step: &Step) {
@@ -437,19 +395,10 @@ impl Pair {
             }
             Step::Reset => {
                 self.breaker.reset();
-                let (now, settings, epoch, calls) = (
-                    self.model.now,
-                    self.model.settings,
-                    self.model.epoch,
-                    self.model.calls,
-                );
-                self.model = Model {
-                    now,
-                    window_begin: now,
-                    epoch: epoch + 1,
-                    calls,
-                    ..Model::new(settings)
-                };
+                let (now, settings, epoch, calls) =
+                    (self.model.now, self.model.settings, self.model.epoch, self.model.calls);
+                self.model =
+                    Model { now, window_begin: now, epoch: epoch + 1, calls, ..Model::new(settings) };
             }
             Step::Reconfigure(settings) => {
                 // A window of time keeps its span: what it keeps when that changes has tests of its own.
@@ -478,32 +427,11 @@ impl Pair {
         let held = model.held();
         let count = |counts: fn(&Ended) -> bool| held.iter().filter(|call| counts(call)).count() as u64;
         let window = (stats.window.calls, stats.window.failed, stats.window.slow);
-        assert_eq!(
-            window,
-            (
-                held.len() as u64,
-                count(|call| call.failed),
-                count(|call| call.slow)
-            ),
-            "window"
-        );
+        assert_eq!(window, (held.len() as u64, count(|call| call.failed), count(|call| call.slow)), "window");
         assert_eq!(stats.failures_in_a_row, model.row, "row");
-        let seen = (
-            stats.successful,
-            stats.failed,
-            stats.slow,
-            stats.ignored,
-            stats.late,
-            stats.rejected,
-        );
-        let expected = (
-            model.successful,
-            model.failed,
-            model.slow,
-            model.ignored,
-            model.late,
-            model.rejected,
-        );
+        let seen = (stats.successful, stats.failed, stats.slow, stats.ignored, stats.late, stats.rejected);
+        let expected =
+            (model.successful, model.failed, model.slow, model.ignored, model.late, model.rejected);
         assert_eq!(seen, expected, "totals");
         let probes = (stats.probes.successful, stats.probes.failed);
         assert_eq!(probes, (model.probes_good, model.probes_bad), "probes");
@@ -523,13 +451,7 @@ fn settings(window: impl Strategy<Value = Window>) -> impl Strategy<Value = Sett
     let share = || proptest::option::of(prop_oneof![Just(0.2), Just(0.5), Just(0.75), Just(1.0)]);
     (
         (window, share(), 1..6_u32, 0..6_u32),
-        (
-            proptest::option::of(1..6_u32),
-            any::<bool>(),
-            share(),
-            1..5_u32,
-            proptest::option::of(1..4_u32),
-        ),
+        (proptest::option::of(1..6_u32), any::<bool>(), share(), 1..5_u32, proptest::option::of(1..4_u32)),
     )
         .prop_map(
             |(

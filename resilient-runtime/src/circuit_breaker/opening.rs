@@ -63,26 +63,15 @@ impl Opening {
     pub(super) fn reason(&self) -> Option<OpenReason> {
         // Acquire: having read a newer word, the second look at the state finds that changed.
         let rule = self.rule.load(Ordering::Acquire);
-        decode(
-            rule,
-            std::array::from_fn(|index| self.numbers[index].load(Ordering::Acquire)),
-        )
+        decode(rule, std::array::from_fn(|index| self.numbers[index].load(Ordering::Acquire)))
     }
 }
 
 fn encode(reason: OpenReason) -> (u64, [u64; 3]) {
     let share = |ratio: Ratio| ratio.get().to_bits();
     match reason {
-        OpenReason::FailureRate {
-            observed,
-            limit,
-            calls,
-        } => (1, [share(observed), share(limit), calls]),
-        OpenReason::SlowRate {
-            observed,
-            limit,
-            calls,
-        } => (2, [share(observed), share(limit), calls]),
+        OpenReason::FailureRate { observed, limit, calls } => (1, [share(observed), share(limit), calls]),
+        OpenReason::SlowRate { observed, limit, calls } => (2, [share(observed), share(limit), calls]),
         OpenReason::Consecutive { failures } => (3, [failures.into(), 0, 0]),
         OpenReason::SlowInFlight { calls } => (4, [calls, 0, 0]),
         OpenReason::ProbesFailed { failed, ended } => (5, [failed.into(), ended.into(), 0]),
@@ -95,24 +84,11 @@ fn decode(rule: u64, [first, second, third]: [u64; 3]) -> Option<OpenReason> {
     let share = |bits: u64| Ratio::new(f64::from_bits(bits)).unwrap_or(Ratio::ZERO);
     let count = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
     Some(match rule {
-        1 => OpenReason::FailureRate {
-            observed: share(first),
-            limit: share(second),
-            calls: third,
-        },
-        2 => OpenReason::SlowRate {
-            observed: share(first),
-            limit: share(second),
-            calls: third,
-        },
-        3 => OpenReason::Consecutive {
-            failures: count(first),
-        },
+        1 => OpenReason::FailureRate { observed: share(first), limit: share(second), calls: third },
+        2 => OpenReason::SlowRate { observed: share(first), limit: share(second), calls: third },
+        3 => OpenReason::Consecutive { failures: count(first) },
         4 => OpenReason::SlowInFlight { calls: first },
-        5 => OpenReason::ProbesFailed {
-            failed: count(first),
-            ended: count(second),
-        },
+        5 => OpenReason::ProbesFailed { failed: count(first), ended: count(second) },
         6 => OpenReason::Forced,
         _ => return None,
     })
@@ -128,16 +104,8 @@ mod tests {
         let opening = Opening::default();
         assert_eq!(opening.reason(), None);
         for reason in [
-            OpenReason::FailureRate {
-                observed,
-                limit,
-                calls: 20,
-            },
-            OpenReason::SlowRate {
-                observed,
-                limit,
-                calls: 21,
-            },
+            OpenReason::FailureRate { observed, limit, calls: 20 },
+            OpenReason::SlowRate { observed, limit, calls: 21 },
             OpenReason::Consecutive { failures: 5 },
             OpenReason::SlowInFlight { calls: 22 },
             OpenReason::ProbesFailed { failed: 2, ended: 3 },

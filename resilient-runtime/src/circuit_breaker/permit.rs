@@ -94,16 +94,8 @@ impl CircuitBreaker {
     pub fn try_acquire(&self) -> Result<Permit<'_>, Rejection> {
         let ticket = self.admit(|| self.core.clock().now())?;
         // A call that began at the end of time took none, whenever it ends.
-        let started = if self.rules.times_calls() {
-            self.core.clock().now()
-        } else {
-            Instant::NEVER
-        };
-        Ok(Permit {
-            breaker: self,
-            ticket,
-            started,
-        })
+        let started = if self.rules.times_calls() { self.core.clock().now() } else { Instant::NEVER };
+        Ok(Permit { breaker: self, ticket, started })
     }
 }
 
@@ -127,9 +119,7 @@ impl Permit<'_> {
 
     #[inline]
     fn end(&self, verdict: Option<Verdict>) {
-        self.breaker.settle(self.ticket, verdict, self.started, || {
-            self.breaker.core.clock().now()
-        });
+        self.breaker.settle(self.ticket, verdict, self.started, || self.breaker.core.clock().now());
     }
 }
 

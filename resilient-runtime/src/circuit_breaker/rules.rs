@@ -49,21 +49,17 @@ impl Rules {
     pub(super) fn apply_limits(&self, config: &Config) {
         let bits = |share: Option<Ratio>| share.map_or(NO_SHARE, Ratio::get).to_bits();
         let classic = config.rate_rule().is_none();
-        self.slow_call
-            .store(config.slow_call.map_or(NEVER_SLOW, nanos), Ordering::Relaxed);
-        self.failure_rate
-            .store(bits(config.rate_rule()), Ordering::Relaxed);
+        self.slow_call.store(config.slow_call.map_or(NEVER_SLOW, nanos), Ordering::Relaxed);
+        self.failure_rate.store(bits(config.rate_rule()), Ordering::Relaxed);
         self.slow_rate.store(bits(config.slow_rate), Ordering::Relaxed);
         self.min_calls.store(config.fewest_calls(), Ordering::Relaxed);
-        self.failure_threshold
-            .store(config.failure_threshold.unwrap_or(0), Ordering::Relaxed);
+        self.failure_threshold.store(config.failure_threshold.unwrap_or(0), Ordering::Relaxed);
         let low_volume = if classic { 0 } else { config.low_volume_failures };
         self.low_volume_failures.store(low_volume, Ordering::Relaxed);
     }
 
     pub(super) fn use_window(&self, window: Window) {
-        self.counts_calls
-            .store(matches!(window, Window::Count(_)), Ordering::Relaxed);
+        self.counts_calls.store(matches!(window, Window::Count(_)), Ordering::Relaxed);
     }
 
     #[inline]
@@ -84,8 +80,7 @@ impl Rules {
 
     /// How long a call may take before it is slow.
     pub(super) fn slow_call(&self) -> Option<Duration> {
-        self.times_calls()
-            .then(|| Duration::from_nanos(self.slow_call.load(Ordering::Relaxed)))
+        self.times_calls().then(|| Duration::from_nanos(self.slow_call.load(Ordering::Relaxed)))
     }
 
     /// Whether a call of this grade counts as failed: slow ones do, unless they have a rule of their own.
@@ -117,11 +112,7 @@ impl Rules {
 
     fn judge_shares(&self, content: Content) -> Option<OpenReason> {
         let calls = content.calls;
-        let failed = if self.slow_is_failed() {
-            content.failed_or_slow
-        } else {
-            content.failed
-        };
+        let failed = if self.slow_is_failed() { content.failed_or_slow } else { content.failed };
         let reached = |rate: &AtomicU64, part: u64| {
             let limit = f64::from_bits(rate.load(Ordering::Relaxed));
             // Divided, not multiplied: 7 of 100 is exactly what is written 0.07.
@@ -129,18 +120,10 @@ impl Rules {
             (observed.get() >= limit).then(|| (observed, Ratio::new(limit).unwrap_or(observed)))
         };
         if let Some((observed, limit)) = reached(&self.failure_rate, failed) {
-            return Some(OpenReason::FailureRate {
-                observed,
-                limit,
-                calls,
-            });
+            return Some(OpenReason::FailureRate { observed, limit, calls });
         }
         let (observed, limit) = reached(&self.slow_rate, content.slow)?;
-        Some(OpenReason::SlowRate {
-            observed,
-            limit,
-            calls,
-        })
+        Some(OpenReason::SlowRate { observed, limit, calls })
     }
 
     /// Why the circuit must open although `hanging` slow calls have not ended yet: what the window would
@@ -179,12 +162,7 @@ mod tests {
     use super::*;
 
     fn content(calls: u64, failed: u64, slow: u64) -> Content {
-        Content {
-            calls,
-            failed,
-            slow,
-            failed_or_slow: failed + slow,
-        }
+        Content { calls, failed, slow, failed_or_slow: failed + slow }
     }
 
     fn judge(config: &Config, row: u32, content: Content) -> Option<OpenReason> {
@@ -198,63 +176,38 @@ mod tests {
             let limit = Ratio::percent(f64::from(percent)).unwrap();
             let config = Config::default().failure_rate(limit).low_volume_failures(0u32);
             let (failed, calls) = (u64::from(percent * times), u64::from(100 * times));
-            assert!(
-                judge(&config, 1, content(calls, failed, 0)).is_some(),
-                "{failed} of {calls}"
-            );
-            assert!(
-                judge(&config, 1, content(calls, failed - 1, 0)).is_none(),
-                "{failed} - 1 of {calls}"
-            );
+            assert!(judge(&config, 1, content(calls, failed, 0)).is_some(), "{failed} of {calls}");
+            assert!(judge(&config, 1, content(calls, failed - 1, 0)).is_none(), "{failed} - 1 of {calls}");
         }
     }
 
     #[test]
     fn a_row_opens_only_below_the_fewest_calls() {
         let config = Config::default();
-        assert_eq!(
-            judge(&config, 5, content(19, 5, 0)),
-            Some(OpenReason::Consecutive { failures: 5 })
-        );
+        assert_eq!(judge(&config, 5, content(19, 5, 0)), Some(OpenReason::Consecutive { failures: 5 }));
         assert_eq!(judge(&config, 4, content(19, 4, 0)), None);
         assert_eq!(judge(&config, 9, content(20, 9, 0)), None);
-        assert_eq!(
-            judge(&config.low_volume_failures(0u32), 19, content(19, 19, 0)),
-            None
-        );
+        assert_eq!(judge(&config.low_volume_failures(0u32), 19, content(19, 19, 0)), None);
     }
 
     #[test]
     fn the_classic_threshold_looks_at_the_row_alone() {
         let classic = Config::default().failure_threshold(7);
         assert_eq!(judge(&classic, 6, content(100, 100, 0)), None);
-        assert_eq!(
-            judge(&classic, 7, content(100, 7, 0)),
-            Some(OpenReason::Consecutive { failures: 7 })
-        );
+        assert_eq!(judge(&classic, 7, content(100, 7, 0)), Some(OpenReason::Consecutive { failures: 7 }));
         let both = classic.failure_rate(Ratio::HALF);
         let (observed, limit) = (Ratio::HALF, Ratio::HALF);
-        let reason = OpenReason::FailureRate {
-            observed,
-            limit,
-            calls: 100,
-        };
+        let reason = OpenReason::FailureRate { observed, limit, calls: 100 };
         assert_eq!(judge(&both, 1, content(100, 50, 0)), Some(reason));
     }
 
     #[test]
     fn slow_calls_count_as_failed_until_they_have_a_rule_of_their_own() {
         let config = Config::default().slow_call(Duration::from_secs(1));
-        assert!(matches!(
-            judge(&config, 1, content(20, 4, 6)),
-            Some(OpenReason::FailureRate { .. })
-        ));
+        assert!(matches!(judge(&config, 1, content(20, 4, 6)), Some(OpenReason::FailureRate { .. })));
         let own = config.slow_rate(Ratio::new(0.8).unwrap());
         assert_eq!(judge(&own, 1, content(20, 4, 15)), None);
-        assert!(matches!(
-            judge(&own, 1, content(20, 4, 16)),
-            Some(OpenReason::SlowRate { .. })
-        ));
+        assert!(matches!(judge(&own, 1, content(20, 4, 16)), Some(OpenReason::SlowRate { .. })));
         let rules = Rules::new(&own);
         assert!(!rules.is_bad(Grade::Slow) && rules.is_bad(Grade::FailedSlow));
         assert!(rules.is_slow(1_000_000_000) && !rules.is_slow(999_999_999));
@@ -269,15 +222,7 @@ mod tests {
             rules.judge_hanging(20, 0, Content::default),
             Some(OpenReason::SlowInFlight { calls: 20 })
         );
-        assert_eq!(
-            rules.judge_hanging(20, 0, || content(21, 0, 0)),
-            None,
-            "not half of them"
-        );
-        assert_eq!(
-            rules.judge_hanging(0, 0, || content(20, 20, 0)),
-            None,
-            "none hangs"
-        );
+        assert_eq!(rules.judge_hanging(20, 0, || content(21, 0, 0)), None, "not half of them");
+        assert_eq!(rules.judge_hanging(0, 0, || content(20, 20, 0)), None, "none hangs");
     }
 }

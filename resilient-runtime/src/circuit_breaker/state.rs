@@ -26,14 +26,8 @@ pub enum State {
 }
 
 impl State {
-    const ALL: [Self; 6] = [
-        Self::Closed,
-        Self::Open,
-        Self::HalfOpen,
-        Self::ForcedOpen,
-        Self::ForcedClosed,
-        Self::Disabled,
-    ];
+    const ALL: [Self; 6] =
+        [Self::Closed, Self::Open, Self::HalfOpen, Self::ForcedOpen, Self::ForcedClosed, Self::Disabled];
 
     /// The name used in events, statistics and JSON.
     pub const fn as_str(self) -> &'static str {
@@ -116,11 +110,7 @@ impl Word {
 
     /// The same state in the same epoch, with or without a watch.
     pub(super) const fn watched(self, watched: bool) -> Self {
-        Self(if watched {
-            self.0 | WATCHED
-        } else {
-            self.0 & !WATCHED
-        })
+        Self(if watched { self.0 | WATCHED } else { self.0 & !WATCHED })
     }
 
     /// The same, about to change: what belongs to the state must not be believed any more.
@@ -168,22 +158,13 @@ mod tests {
         let mut word = Word::NEW;
         for (number, state) in (1..).zip(State::ALL) {
             word = word.next(state);
-            assert_eq!(
-                (word.epoch(), word.state(), word.is_watched()),
-                (number, state, false)
-            );
+            assert_eq!((word.epoch(), word.state(), word.is_watched()), (number, state, false));
             let watched = word.watched(true);
-            assert_eq!(
-                (watched.epoch(), watched.state(), watched.is_watched()),
-                (number, state, true)
-            );
+            assert_eq!((watched.epoch(), watched.state(), watched.is_watched()), (number, state, true));
             assert!(!watched.is_plainly_closed());
             assert_eq!(watched.watched(false), word);
             let changing = word.changing();
-            assert_eq!(
-                (changing.epoch(), changing.state(), changing.is_changing()),
-                (number, state, true)
-            );
+            assert_eq!((changing.epoch(), changing.state(), changing.is_changing()), (number, state, true));
             assert!(!word.is_changing() && !changing.is_plainly_closed());
             assert_eq!(word.is_plainly_closed(), state == State::Closed);
         }

@@ -91,17 +91,9 @@ impl CircuitBreaker {
         let content = self.content(now);
         let totals = self.totals(&inner);
         Stats {
-            state: if state == State::Open && !waits {
-                State::HalfOpen
-            } else {
-                state
-            },
+            state: if state == State::Open && !waits { State::HalfOpen } else { state },
             unchanged_for: now.since(inner.since),
-            reason: if state == State::ForcedOpen {
-                Some(OpenReason::Forced)
-            } else {
-                self.opening.reason()
-            },
+            reason: if state == State::ForcedOpen { Some(OpenReason::Forced) } else { self.opening.reason() },
             retry_after: waits.then_some(Duration::from_nanos(left)),
             window: WindowStats {
                 size: config.window,

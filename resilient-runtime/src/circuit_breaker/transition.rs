@@ -83,13 +83,8 @@ impl CircuitBreaker {
         }
         let watched = to == State::Closed && self.core.config().slow_in_flight;
         // Release: with the new state one sees what belongs to it.
-        self.word
-            .store(word.next(to).watched(watched).bits(), Ordering::Release);
-        Change {
-            from: word.state(),
-            to,
-            reason,
-        }
+        self.word.store(word.next(to).watched(watched).bits(), Ordering::Release);
+        Change { from: word.state(), to, reason }
     }
 
     fn clear_window(&self, now: Instant) {
@@ -136,16 +131,11 @@ impl CircuitBreaker {
     fn open_period(&self, reopened: u32, hint: Option<Duration>) -> Duration {
         let config = self.core.config();
         let doublings = 1_u32.checked_shl(reopened).unwrap_or(u32::MAX);
-        let full = config
-            .open_for
-            .saturating_mul(doublings)
-            .min(config.longest_open());
+        let full = config.open_for.saturating_mul(doublings).min(config.longest_open());
         let chance = full.mul_f64(self.core.environment.random.share() * config.open_jitter.get());
         let period = full.saturating_sub(chance);
         // Not before the server wants it, and not all instances at that very moment either.
-        hint.map_or(period, |hint| {
-            period.max(hint.min(LONGEST_HINT).saturating_add(chance))
-        })
+        hint.map_or(period, |hint| period.max(hint.min(LONGEST_HINT).saturating_add(chance)))
     }
 
     /// Admission as seen under the lock: the only way to become a probe or a watched call.
@@ -201,11 +191,7 @@ impl CircuitBreaker {
         let lease = inner.next_lease();
         let granted = inner.probes.grant(lease, now, &self.core.config());
         self.set_gate(inner, now);
-        if granted {
-            Ok(self.word().ticket(lease))
-        } else {
-            Err(None)
-        }
+        if granted { Ok(self.word().ticket(lease)) } else { Err(None) }
     }
 
     /// While no probe may go, everybody is refused without the lock (T9).
@@ -223,10 +209,7 @@ impl CircuitBreaker {
         now: Instant,
         change: &mut Option<Change>,
     ) -> Result<Ticket, Option<Duration>> {
-        let hanging = self
-            .rules
-            .slow_call()
-            .map_or(0, |limit| inner.in_flight.slow(now, limit));
+        let hanging = self.rules.slow_call().map_or(0, |limit| inner.in_flight.slow(now, limit));
         let row = self.row.load(Ordering::Relaxed);
         // T22
         if let Some(reason) = self.rules.judge_hanging(hanging, row, || self.content(now)) {
@@ -293,13 +276,7 @@ impl CircuitBreaker {
         const KIND: RejectionKind = RejectionKind::CircuitOpen;
         self.counters.add(REJECTED);
         tracing::debug!(target: TARGET, circuit_breaker = %self.core.name, ?retry_after, "call refused");
-        self.core.publish(
-            Self::KIND,
-            Happening::Rejected {
-                rejection: KIND,
-                retry_after,
-            },
-        );
+        self.core.publish(Self::KIND, Happening::Rejected { rejection: KIND, retry_after });
         Rejection::circuit_open(&self.core.name, retry_after, reason)
     }
 
@@ -309,8 +286,7 @@ impl CircuitBreaker {
             return;
         };
         let (name, from, to) = (&*self.core.name, from.as_str(), to.as_str());
-        self.core
-            .publish(Self::KIND, Happening::Transition { from, to, reason });
+        self.core.publish(Self::KIND, Happening::Transition { from, to, reason });
         if let Some(reason) = reason {
             tracing::warn!(target: TARGET, circuit_breaker = name, from, to, %reason, "circuit opened");
         } else {

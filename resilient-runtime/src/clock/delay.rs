@@ -25,11 +25,7 @@ impl Delay {
     /// Blocks the thread. Never refused; a `Result` so that it can stand where [`timer_in`](Self::timer_in) does.
     #[allow(clippy::unnecessary_wraps)]
     pub(crate) fn blocking_in(clock: &Clock, span: Duration) -> Result<Self, NoTimer> {
-        Ok(Self(if span.is_zero() {
-            Wait::None
-        } else {
-            Wait::Blocking(clock.clone(), span)
-        }))
+        Ok(Self(if span.is_zero() { Wait::None } else { Wait::Blocking(clock.clone(), span) }))
     }
 
     /// A future.

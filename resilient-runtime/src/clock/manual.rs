@@ -28,10 +28,7 @@ impl ManualClock {
     /// A clock that stands at one hour, so that there is a past to jump back to.
     pub fn new() -> Self {
         let hour = nanos(Duration::from_hours(1));
-        Self(Arc::new(Manual {
-            now: AtomicU64::new(hour),
-            timers: Mutex::default(),
-        }))
+        Self(Arc::new(Manual { now: AtomicU64::new(hour), timers: Mutex::default() }))
     }
 
     /// The clock to give to a registry.
@@ -82,9 +79,7 @@ impl Manual {
 
     pub(super) fn advance(&self, span: Duration) {
         let forward = |now: u64| Some(now.saturating_add(nanos(span)));
-        let _ = self
-            .now
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, forward);
+        let _ = self.now.fetch_update(Ordering::AcqRel, Ordering::Acquire, forward);
         let now = self.now();
         let due = {
             let mut timers = self.timers.lock();

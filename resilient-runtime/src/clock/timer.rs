@@ -35,13 +35,7 @@ impl Timer {
     }
 
     pub(super) fn manual(clock: &Arc<Manual>, at: Instant) -> Self {
-        Self::Manual {
-            wait: ManualWait {
-                clock: Arc::clone(clock),
-                at,
-                key: None,
-            },
-        }
+        Self::Manual { wait: ManualWait { clock: Arc::clone(clock), at, key: None } }
     }
 }
 

@@ -24,10 +24,7 @@ pub(crate) trait Levels {
 impl<'a, R: Outcome> Chain<'a, R> {
     /// A chain of one level. The level is given the failure of the call itself.
     pub fn of(level: Level, answer: impl FnOnce(&Failure<R::Error>) -> R + 'a) -> Self {
-        Self {
-            first: (level, Box::new(answer)),
-            rest: Vec::new(),
-        }
+        Self { first: (level, Box::new(answer)), rest: Vec::new() }
     }
 
     /// Adds a level. Levels run in the order of [`Level`], whatever the order they are added in; of two with
@@ -72,9 +69,7 @@ impl<'a, R: Outcome> Chain<'a, R> {
 
 impl<R: Outcome> fmt::Debug for Chain<'_, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let levels = std::iter::once(&self.first)
-            .chain(&self.rest)
-            .map(|(level, _)| level);
+        let levels = std::iter::once(&self.first).chain(&self.rest).map(|(level, _)| level);
         f.debug_list().entries(levels).finish()
     }
 }

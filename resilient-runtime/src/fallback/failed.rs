@@ -40,21 +40,14 @@ impl FallbackFailed {
             Failure::Failed(error) => error.into(),
             Failure::Unacceptable => "the call returned a value that counts as failed".into(),
         };
-        Self {
-            level,
-            last: last.into(),
-            primary,
-        }
+        Self { level, last: last.into(), primary }
     }
 }
 
 impl fmt::Display for FallbackFailed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { level, last, primary } = self;
-        write!(
-            f,
-            "{primary}; and every fallback level failed, the last, `{level}`, with: {last}"
-        )
+        write!(f, "{primary}; and every fallback level failed, the last, `{level}`, with: {last}")
     }
 }
 
@@ -83,7 +76,5 @@ impl<T> AllFailed for Option<T> {
 }
 
 pub(crate) fn into_failure<R: Outcome>(outcome: R) -> Failure<R::Error> {
-    outcome
-        .into_error()
-        .map_or(Failure::Unacceptable, Failure::Failed)
+    outcome.into_error().map_or(Failure::Unacceptable, Failure::Failed)
 }

@@ -22,13 +22,8 @@ pub enum Level {
 
 impl Level {
     /// All levels in the order of the chain.
-    pub const ALL: [Self; 5] = [
-        Self::Replica,
-        Self::DistributedCache,
-        Self::LocalCache,
-        Self::Backup,
-        Self::Default,
-    ];
+    pub const ALL: [Self; 5] =
+        [Self::Replica, Self::DistributedCache, Self::LocalCache, Self::Backup, Self::Default];
 
     /// The name used in the attribute, in events and in JSON.
     pub const fn as_str(self) -> &'static str {

@@ -121,15 +121,8 @@ impl Levels for &Fallback {
 impl Create for Fallback {
     fn create(core: Core<Config>) -> Self {
         let zero = || AtomicU64::new(0);
-        let levels = Level::ALL.map(|_| Counters {
-            asked: zero(),
-            served: zero(),
-        });
-        Self {
-            core,
-            levels,
-            all_failed: zero(),
-        }
+        let levels = Level::ALL.map(|_| Counters { asked: zero(), served: zero() });
+        Self { core, levels, all_failed: zero() }
     }
 
     fn core(&self) -> &Core<Config> {
@@ -150,13 +143,7 @@ impl Component for Fallback {
         let level = |level: Level| {
             let counters = &self.levels[level as usize];
             let asked = counters.asked.load(Ordering::Relaxed);
-            (
-                level,
-                LevelStats {
-                    asked,
-                    served: counters.served.load(Ordering::Relaxed),
-                },
-            )
+            (level, LevelStats { asked, served: counters.served.load(Ordering::Relaxed) })
         };
         Stats {
             levels: Level::ALL.into_iter().map(level).collect(),

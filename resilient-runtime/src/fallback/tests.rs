@@ -24,11 +24,7 @@ impl fmt::Display for MyError {
 
 impl Error for MyError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        if let Self::All(all) = self {
-            all.source()
-        } else {
-            None
-        }
+        if let Self::All(all) = self { all.source() } else { None }
     }
 }
 
@@ -57,11 +53,7 @@ fn levels_run_in_their_order_whatever_the_order_they_are_written_in() {
     let asked = std::cell::RefCell::new(Vec::new());
     let level = |level: Level| {
         asked.borrow_mut().push(level);
-        if level == Level::Backup {
-            Ok(7)
-        } else {
-            Err(MyError::Level(level.as_str()))
-        }
+        if level == Level::Backup { Ok(7) } else { Err(MyError::Level(level.as_str())) }
     };
     let outcome: Outcome = fallback.call(
         || Err(MyError::Primary),
@@ -83,10 +75,8 @@ fn levels_run_in_their_order_whatever_the_order_they_are_written_in() {
 fn when_all_fail_the_error_holds_the_first_and_the_last() {
     // T95
     let fallback = fallback();
-    let outcome: Outcome = fallback.call(
-        || Err(MyError::Primary),
-        || Chain::of(Level::Backup, |_| Err(MyError::Level("backup"))),
-    );
+    let outcome: Outcome = fallback
+        .call(|| Err(MyError::Primary), || Chain::of(Level::Backup, |_| Err(MyError::Level("backup"))));
     let error = outcome.unwrap_err();
     assert_eq!(error.source().unwrap().to_string(), "primary down");
     assert!(error.to_string().contains("backup down"), "{error}");
@@ -97,11 +87,7 @@ fn when_all_fail_the_error_holds_the_first_and_the_last() {
 fn a_level_is_told_why() {
     let outcome: Option<u32> = fallback().call(
         || None,
-        || {
-            Chain::of(Level::Default, |failure| {
-                matches!(failure, Failure::Failed(())).then_some(3)
-            })
-        },
+        || Chain::of(Level::Default, |failure| matches!(failure, Failure::Failed(())).then_some(3)),
     );
     assert_eq!(outcome, Some(3));
 }
@@ -113,8 +99,5 @@ fn a_level_that_panics_leaves_the_fallback_usable() {
         fallback.call(|| None::<u32>, || Chain::of(Level::Default, |_| panic!("level")))
     }));
     assert!(panicked.is_err());
-    assert_eq!(
-        fallback.call(|| None, || Chain::of(Level::Default, |_| Some(1))),
-        Some(1)
-    );
+    assert_eq!(fallback.call(|| None, || Chain::of(Level::Default, |_| Some(1))), Some(1));
 }

@@ -108,17 +108,10 @@ impl Events {
     }
 
     pub(crate) fn subscribe(&self) -> Subscription {
-        let sender = self
-            .0
-            .sender
-            .get_or_init(|| broadcast::Sender::new(EVENT_CAPACITY));
+        let sender = self.0.sender.get_or_init(|| broadcast::Sender::new(EVENT_CAPACITY));
         let receiver = sender.subscribe();
         self.0.subscribers.fetch_add(1, Ordering::Relaxed);
-        Subscription {
-            shared: Arc::clone(&self.0),
-            receiver,
-            dropped: 0,
-        }
+        Subscription { shared: Arc::clone(&self.0), receiver, dropped: 0 }
     }
 }
 
@@ -174,11 +167,7 @@ mod tests {
     use super::*;
 
     fn event(component: &str) -> Event {
-        Event {
-            kind: Kind::Bulkhead,
-            component: component.into(),
-            what: Happening::Reset,
-        }
+        Event { kind: Kind::Bulkhead, component: component.into(), what: Happening::Reset }
     }
 
     #[test]

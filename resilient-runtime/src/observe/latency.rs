@@ -18,9 +18,7 @@ const LONGEST: u64 = (1 << MAX_VALUE_POWER) - 1;
 impl Latencies {
     #[inline]
     pub(crate) fn record(&self, nanos: u64) {
-        let histogram = self
-            .0
-            .get_or_try_init(|| AtomicHistogram::new(GROUPING_POWER, MAX_VALUE_POWER));
+        let histogram = self.0.get_or_try_init(|| AtomicHistogram::new(GROUPING_POWER, MAX_VALUE_POWER));
         if let Ok(histogram) = histogram {
             // In range by the `min`, so it cannot be refused.
             let _ = histogram.increment(nanos.min(LONGEST));
@@ -36,12 +34,7 @@ impl Latencies {
             let bucket = snapshot.quantile_bucket(quantile).ok().flatten();
             bucket.map_or(Duration::ZERO, |bucket| Duration::from_nanos(bucket.end()))
         };
-        LatencyStats {
-            p50: at(0.5),
-            p95: at(0.95),
-            p99: at(0.99),
-            p999: at(0.999),
-        }
+        LatencyStats { p50: at(0.5), p95: at(0.95), p99: at(0.99), p999: at(0.999) }
     }
 }
 

@@ -32,11 +32,7 @@ pub(crate) struct Operation {
 
 impl Operation {
     pub(crate) fn new(name: Arc<str>) -> Self {
-        Self {
-            name,
-            calls: Striped::new(),
-            latencies: Latencies::default(),
-        }
+        Self { name, calls: Striped::new(), latencies: Latencies::default() }
     }
 
     pub(crate) fn name(&self) -> &Arc<str> {
@@ -56,17 +52,8 @@ impl Operation {
 
     pub(crate) fn stats(&self) -> OperationStats {
         // Endings first: a call that ends in between is then seen as in flight, never as ended twice.
-        let [
-            succeeded,
-            failed,
-            ignored,
-            rejected,
-            timed_out,
-            fell_back,
-            cancelled,
-            panicked,
-            _,
-        ] = self.calls.sums();
+        let [succeeded, failed, ignored, rejected, timed_out, fell_back, cancelled, panicked, _] =
+            self.calls.sums();
         let calls = self.calls.sum(STARTED);
         let ended = succeeded + failed + ignored + rejected + timed_out + fell_back + cancelled + panicked;
         OperationStats {

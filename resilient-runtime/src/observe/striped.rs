@@ -29,10 +29,7 @@ impl<const N: usize> Striped<N> {
     }
 
     pub(crate) fn sum(&self, index: usize) -> u64 {
-        self.0
-            .iter()
-            .map(|stripe| stripe.0[index].load(Ordering::Relaxed))
-            .sum()
+        self.0.iter().map(|stripe| stripe.0[index].load(Ordering::Relaxed)).sum()
     }
 
     pub(crate) fn sums(&self) -> [u64; N] {
@@ -44,10 +41,7 @@ impl<const N: usize> Striped<N> {
 #[cfg(not(resilient_loom))]
 fn stripes() -> usize {
     static STRIPES: std::sync::LazyLock<usize> = std::sync::LazyLock::new(|| {
-        std::thread::available_parallelism()
-            .map_or(4, std::num::NonZero::get)
-            .next_power_of_two()
-            .min(16)
+        std::thread::available_parallelism().map_or(4, std::num::NonZero::get).next_power_of_two().min(16)
     });
     *STRIPES
 }

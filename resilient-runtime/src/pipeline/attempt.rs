@@ -30,11 +30,7 @@ pin_project! {
 impl<'c, 'p, F> Attempt<'c, 'p, F> {
     #[inline]
     pub(super) fn new(call: &'c mut Call<'p>, body: F) -> Self {
-        Self {
-            body,
-            timer: None,
-            call,
-        }
+        Self { body, timer: None, call }
     }
 }
 

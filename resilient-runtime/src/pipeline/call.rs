@@ -183,11 +183,7 @@ impl<'p> Call<'p> {
     fn leave_before_body(&mut self, refused: Rejection) -> Rejection {
         self.settle(None);
         // The queue gave up because the call's own time was over.
-        if self.now >= self.deadline {
-            self.out_of_time()
-        } else {
-            refused
-        }
+        if self.now >= self.deadline { self.out_of_time() } else { refused }
     }
 
     #[cold]
@@ -202,15 +198,11 @@ impl<'p> Call<'p> {
     /// After a refusal: whether another attempt may be admitted later.
     #[cold]
     pub fn refused(&mut self, rejection: &Rejection) -> Next {
-        self.ending = if rejection.is_timeout() {
-            Ending::TimedOut
-        } else {
-            Ending::Rejected
-        };
+        self.ending = if rejection.is_timeout() { Ending::TimedOut } else { Ending::Rejected };
         match rejection.kind() {
-            RejectionKind::BulkheadFull => self.repeat(Class::Transient {
-                retry_after: rejection.retry_after(),
-            }),
+            RejectionKind::BulkheadFull => {
+                self.repeat(Class::Transient { retry_after: rejection.retry_after() })
+            }
             _ => Next::Fail,
         }
     }
@@ -267,10 +259,7 @@ impl<'p> Call<'p> {
     /// What the attempt runs into first, if anything.
     #[inline]
     pub(super) fn limit(&self) -> Option<Limit> {
-        self.pipeline
-            .timeout
-            .as_ref()
-            .map(|timeout| timeout.limit(self.attempt_started, self.deadline))
+        self.pipeline.timeout.as_ref().map(|timeout| timeout.limit(self.attempt_started, self.deadline))
     }
 
     // What comes of it -----------------------------------------------------------------------------------
@@ -366,11 +355,7 @@ impl<'p> Call<'p> {
         let Ok(span) = retry.next(&mut self.progress, class, &situation) else {
             return Next::Fail;
         };
-        let pause = if self.asynchronous {
-            Delay::timer_in
-        } else {
-            Delay::blocking_in
-        };
+        let pause = if self.asynchronous { Delay::timer_in } else { Delay::blocking_in };
         match pause(&self.pipeline.clock, span) {
             Ok(delay) => {
                 // Not ended after all: dropped from here on, it is cancelled.

@@ -83,9 +83,7 @@ impl Pipeline {
         judge: impl Fn(&R) -> Verdict,
     ) -> R {
         let mut call = self.begin(priority);
-        drive_async(&mut call, &mut work, &judge)
-            .await
-            .unwrap_or_else(Missed::surface)
+        drive_async(&mut call, &mut work, &judge).await.unwrap_or_else(Missed::surface)
     }
 
     /// Runs `work` through the stages, and the levels of `chain` if it failed. The chain is built only then.

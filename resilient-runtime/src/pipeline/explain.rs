@@ -58,23 +58,14 @@ impl Pipeline {
 fn stage<C: Component>(component: Option<&C>) -> Option<StageExplanation> {
     let component = component?;
     let settings = component.effective();
-    Some(StageExplanation {
-        kind: C::KIND,
-        component: component.name().to_owned(),
-        settings,
-    })
+    Some(StageExplanation { kind: C::KIND, component: component.name().to_owned(), settings })
 }
 
 impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let idempotent = if self.idempotent { " (idempotent)" } else { "" };
         writeln!(f, "{}{idempotent}, outer to inner:", self.operation)?;
-        for StageExplanation {
-            kind,
-            component,
-            settings,
-        } in &self.stages
-        {
+        for StageExplanation { kind, component, settings } in &self.stages {
             writeln!(f, "  {kind} `{component}`")?;
             for Effective { field, value, origin } in settings.iter().filter(|set| set.value != Value::Unset)
             {

@@ -48,27 +48,16 @@ struct Fixture {
 impl Fixture {
     fn new() -> Self {
         let time = ManualClock::new();
-        Self {
-            registry: Registry::with_seed(time.clock(), 7),
-            time,
-        }
+        Self { registry: Registry::with_seed(time.clock(), 7), time }
     }
 
     /// All stages, all named `x`: two consecutive failures open the circuit.
     fn all(&self) -> Pipeline {
-        let breaker = circuit_breaker::Config::default()
-            .failure_threshold(2u32)
-            .open_for(MS(1000));
+        let breaker = circuit_breaker::Config::default().failure_threshold(2u32).open_for(MS(1000));
         self.registry.circuit_breaker("x").reconfigure(breaker).unwrap();
-        let retry = retry::Config::default()
-            .base(MS(10))
-            .jitter(Ratio::ZERO)
-            .max(3u32);
+        let retry = retry::Config::default().base(MS(10)).jitter(Ratio::ZERO).max(3u32);
         self.registry.retry("x").reconfigure(retry).unwrap();
-        self.registry
-            .bulkhead("x")
-            .reconfigure(bulkhead::Config::default().max_concurrent(1u32))
-            .unwrap();
+        self.registry.bulkhead("x").reconfigure(bulkhead::Config::default().max_concurrent(1u32)).unwrap();
         let timeout = timeout::Config::default().total(MS(500)).attempt(MS(100));
         self.registry.timeout("x").reconfigure(timeout).unwrap();
         self.registry
@@ -82,11 +71,7 @@ impl Fixture {
     }
 
     fn nothing_is_held(&self) {
-        assert_eq!(
-            self.registry.bulkhead("x").stats().in_use,
-            0,
-            "a bulkhead permit is held"
-        );
+        assert_eq!(self.registry.bulkhead("x").stats().in_use, 0, "a bulkhead permit is held");
         assert_eq!(self.time.timers(), 0, "a timer is left");
     }
 }
@@ -106,12 +91,7 @@ fn success_passes_all_stages_and_is_counted_once() {
 fn each_attempt_counts_for_the_breaker() {
     // T35
     let fixture = Fixture::new();
-    let pipeline = fixture
-        .registry
-        .pipeline("op")
-        .retry("r")
-        .circuit_breaker("b")
-        .build();
+    let pipeline = fixture.registry.pipeline("op").retry("r").circuit_breaker("b").build();
     let three = retry::Config::default().max(2u32).base(Duration::ZERO);
     fixture.registry.retry("r").reconfigure(three).unwrap();
     assert!(pipeline.call(|| Outcome::Err(Error::Down)).is_err());
@@ -130,15 +110,10 @@ fn an_open_circuit_does_not_burn_attempts() {
         Outcome::Err(Error::Down)
     };
     let error = pipeline.call(failing).unwrap_err();
-    assert!(
-        matches!(error, Error::Down),
-        "the last real error, not the refusal that would follow: {error}"
-    );
+    assert!(matches!(error, Error::Down), "the last real error, not the refusal that would follow: {error}");
     assert_eq!(calls.get(), 2, "the second failure opened the circuit");
     let refused = pipeline.call(failing).unwrap_err();
-    let Error::Rejected(rejection) = refused else {
-        panic!("{refused}")
-    };
+    let Error::Rejected(rejection) = refused else { panic!("{refused}") };
     assert_eq!(rejection.kind(), RejectionKind::CircuitOpen);
     assert!(rejection.reason().is_some() && rejection.retry_after().is_some());
     assert_eq!(calls.get(), 2);
@@ -153,9 +128,7 @@ fn a_full_bulkhead_is_no_evidence_against_a_healthy_backend() {
     let bulkhead = fixture.registry.bulkhead("x");
     let held = bulkhead.try_acquire().unwrap();
     for _ in 0..10 {
-        let error = pipeline
-            .call(|| -> Outcome { unreachable!("no permit") })
-            .unwrap_err();
+        let error = pipeline.call(|| -> Outcome { unreachable!("no permit") }).unwrap_err();
         assert!(
             matches!(error, Error::Rejected(ref r) if r.kind() == RejectionKind::BulkheadFull),
             "{error}"
@@ -206,9 +179,7 @@ fn an_ignored_error_is_returned_as_it_is() {
         calls += 1;
         Outcome::Err(Error::Mistake)
     };
-    let error = pipeline
-        .call_judged(Priority::Normal, work, Verdict::by_class)
-        .unwrap_err();
+    let error = pipeline.call_judged(Priority::Normal, work, Verdict::by_class).unwrap_err();
     assert!(matches!(error, Error::Mistake));
     assert_eq!(calls, 1);
     assert_eq!(pipeline.stats().ignored, 1);
@@ -226,11 +197,7 @@ fn an_attempt_that_timed_out_is_repeated_only_where_that_is_harmless() {
         let calls = Cell::new(0);
         let call = pipeline.call_async(async || -> Outcome {
             calls.set(calls.get() + 1);
-            if calls.get() == 1 {
-                std::future::pending().await
-            } else {
-                Ok(1)
-            }
+            if calls.get() == 1 { std::future::pending().await } else { Ok(1) }
         });
         let outcome = run(&fixture.time, call);
         assert_eq!(calls.get(), attempts);
@@ -244,33 +211,16 @@ fn the_total_time_ends_everything() {
     // T66
     let fixture = Fixture::new();
     fixture.all();
-    fixture
-        .registry
-        .timeout("x")
-        .reconfigure(timeout::Config::default().total(MS(25)))
-        .unwrap();
-    let pipeline = fixture
-        .registry
-        .pipeline("op")
-        .retry("x")
-        .timeout("x")
-        .idempotent()
-        .build();
+    fixture.registry.timeout("x").reconfigure(timeout::Config::default().total(MS(25))).unwrap();
+    let pipeline = fixture.registry.pipeline("op").retry("x").timeout("x").idempotent().build();
     let start = fixture.time.clock().now();
     let calls = Cell::new(0);
     let call = pipeline.call_async(async || {
         calls.set(calls.get() + 1);
         Outcome::Err(Error::Down)
     });
-    assert!(
-        matches!(run(&fixture.time, call), Err(Error::Down)),
-        "the last real error"
-    );
-    assert_eq!(
-        calls.get(),
-        2,
-        "the pause of 20 ms after the second attempt would end at 30 ms"
-    );
+    assert!(matches!(run(&fixture.time, call), Err(Error::Down)), "the last real error");
+    assert_eq!(calls.get(), 2, "the pause of 20 ms after the second attempt would end at 30 ms");
     assert!(fixture.time.clock().now().since(start) < MS(25));
 }
 
@@ -280,16 +230,9 @@ fn a_call_with_no_time_left_is_refused_before_it_begins() {
     let pipeline = fixture.all();
     let clock = fixture.time.clock();
     let passed = clock.now();
-    let _scope = crate::scope::Scope::current()
-        .with_deadline(passed, &clock)
-        .enter();
-    let error = pipeline
-        .call(|| -> Outcome { unreachable!("no time") })
-        .unwrap_err();
-    assert!(
-        matches!(error, Error::Rejected(ref r) if r.kind() == RejectionKind::TotalTimeout),
-        "{error}"
-    );
+    let _scope = crate::scope::Scope::current().with_deadline(passed, &clock).enter();
+    let error = pipeline.call(|| -> Outcome { unreachable!("no time") }).unwrap_err();
+    assert!(matches!(error, Error::Rejected(ref r) if r.kind() == RejectionKind::TotalTimeout), "{error}");
     assert_eq!(pipeline.stats().timed_out, 1);
 }
 
@@ -299,9 +242,7 @@ fn a_panic_is_a_failure_and_travels_on() {
     let fixture = Fixture::new();
     let pipeline = fixture.all();
     for _ in 0..2 {
-        let panicked = catch_unwind(AssertUnwindSafe(|| {
-            pipeline.call(|| -> Outcome { panic!("body") })
-        }));
+        let panicked = catch_unwind(AssertUnwindSafe(|| pipeline.call(|| -> Outcome { panic!("body") })));
         assert!(panicked.is_err());
     }
     fixture.nothing_is_held();
@@ -316,9 +257,8 @@ fn a_judge_that_panics_loses_nothing() {
     let fixture = Fixture::new();
     let pipeline = fixture.all();
     let judge = |_: &Outcome| -> Verdict { panic!("judge") };
-    let panicked = catch_unwind(AssertUnwindSafe(|| {
-        pipeline.call_judged(Priority::Normal, || Outcome::Ok(1), judge)
-    }));
+    let panicked =
+        catch_unwind(AssertUnwindSafe(|| pipeline.call_judged(Priority::Normal, || Outcome::Ok(1), judge)));
     assert!(panicked.is_err());
     fixture.nothing_is_held();
     assert_eq!(pipeline.stats().panicked, 1);
@@ -334,10 +274,7 @@ fn a_fallback_answers_and_the_call_has_one_outcome() {
     let stats = pipeline.stats();
     assert_eq!((stats.calls, stats.fell_back, stats.failed), (1, 1, 0));
     let levels = fixture.registry.fallback("x").stats().levels;
-    assert_eq!(
-        (levels[&Level::Replica].asked, levels[&Level::Default].served),
-        (1, 1)
-    );
+    assert_eq!((levels[&Level::Replica].asked, levels[&Level::Default].served), (1, 1));
 }
 
 #[test]
@@ -345,9 +282,7 @@ fn a_fallback_that_panics_leaves_no_call_without_an_outcome() {
     let fixture = Fixture::new();
     let pipeline = fixture.all();
     let chain = || Chain::of(Level::Default, |_| -> Outcome { panic!("fallback") });
-    let panicked = catch_unwind(AssertUnwindSafe(|| {
-        pipeline.call_or(|| Outcome::Err(Error::Down), chain)
-    }));
+    let panicked = catch_unwind(AssertUnwindSafe(|| pipeline.call_or(|| Outcome::Err(Error::Down), chain)));
     assert!(panicked.is_err());
     let stats = pipeline.stats();
     assert_eq!((stats.calls, stats.in_flight), (1, 0));
@@ -391,11 +326,7 @@ fn dropped_after_any_number_of_polls_a_call_holds_nothing() {
         let mut call = Box::pin(pipeline.call_async(async || {
             attempts.set(attempts.get() + 1);
             pending(5).await;
-            if attempts.get() == 1 {
-                Outcome::Err(Error::Down)
-            } else {
-                Ok(1)
-            }
+            if attempts.get() == 1 { Outcome::Err(Error::Down) } else { Ok(1) }
         }));
         let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
         let mut ready = false;
@@ -410,16 +341,8 @@ fn dropped_after_any_number_of_polls_a_call_holds_nothing() {
         fixture.nothing_is_held();
         let stats = pipeline.stats();
         let cancelled = u64::from(polls > 0 && !ready);
-        assert_eq!(
-            (stats.cancelled, stats.in_flight),
-            (cancelled, 0),
-            "after {polls} polls"
-        );
-        assert_eq!(
-            stats.panicked + stats.failed + stats.timed_out,
-            0,
-            "after {polls} polls"
-        );
+        assert_eq!((stats.cancelled, stats.in_flight), (cancelled, 0), "after {polls} polls");
+        assert_eq!(stats.panicked + stats.failed + stats.timed_out, 0, "after {polls} polls");
         let window = fixture.registry.circuit_breaker("x").stats().window;
         assert!(window.failed <= 1, "a cancellation is no failure");
         assert_eq!(fixture.registry.circuit_breaker("x").state(), State::Closed);
@@ -458,10 +381,7 @@ fn dropped_in_the_queue_a_call_leaves_it() {
     let fixture = Fixture::new();
     let pipeline = fixture.all();
     let bulkhead = fixture.registry.bulkhead("x");
-    let queued = bulkhead::Config::default()
-        .max_concurrent(1u32)
-        .max_queue(4u32)
-        .max_wait(MS(50));
+    let queued = bulkhead::Config::default().max_concurrent(1u32).max_queue(4u32).max_wait(MS(50));
     bulkhead.reconfigure(queued).unwrap();
     let held = bulkhead.try_acquire().unwrap();
     let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
@@ -497,9 +417,7 @@ fn calls_are_the_sum_of_their_endings_whatever_happens() {
         if number % 9 == 0 {
             let mut call =
                 Box::pin(pipeline.call_async(async || -> Outcome { std::future::pending().await }));
-            let _ = call
-                .as_mut()
-                .poll(&mut std::task::Context::from_waker(std::task::Waker::noop()));
+            let _ = call.as_mut().poll(&mut std::task::Context::from_waker(std::task::Waker::noop()));
         }
     }
     let s = pipeline.stats();
@@ -512,10 +430,7 @@ fn calls_are_the_sum_of_their_endings_whatever_happens() {
         + s.cancelled
         + s.panicked;
     assert_eq!((s.calls, s.in_flight), (endings, 0), "{s:?}");
-    assert!(
-        s.rejected > 0 && s.panicked > 0 && s.cancelled > 0 && s.ignored > 0 && s.succeeded > 0,
-        "{s:?}"
-    );
+    assert!(s.rejected > 0 && s.panicked > 0 && s.cancelled > 0 && s.ignored > 0 && s.succeeded > 0, "{s:?}");
     fixture.nothing_is_held();
 }
 
@@ -523,15 +438,8 @@ fn calls_are_the_sum_of_their_endings_whatever_happens() {
 fn the_order_is_fixed_and_can_be_read() {
     let fixture = Fixture::new();
     let explanation = fixture.all().explain();
-    let kinds: Vec<_> = explanation
-        .stages
-        .iter()
-        .map(|stage| stage.kind.as_str())
-        .collect();
-    assert_eq!(
-        kinds,
-        ["fallback", "timeout", "retry", "circuit_breaker", "bulkhead"]
-    );
+    let kinds: Vec<_> = explanation.stages.iter().map(|stage| stage.kind.as_str()).collect();
+    assert_eq!(kinds, ["fallback", "timeout", "retry", "circuit_breaker", "bulkhead"]);
     let text = explanation.to_string();
     assert!(text.contains("max_concurrent = 1  (run-time)"), "{text}");
     assert!(text.contains("factor = 2  (default)"), "{text}");

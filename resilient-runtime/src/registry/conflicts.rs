@@ -26,10 +26,7 @@ impl Conflicts {
         name: &Arc<str>,
         (settings, place): (&'static [Setting], Place),
     ) {
-        self.definitions
-            .entry((kind, Arc::clone(name)))
-            .or_default()
-            .insert(place, settings);
+        self.definitions.entry((kind, Arc::clone(name))).or_default().insert(place, settings);
     }
 
     pub(super) fn refused(&mut self, kind: Kind, name: &Arc<str>, problem: &str) {
@@ -52,10 +49,7 @@ impl Conflicts {
             let ignored = place.to_string();
             if !reported.contains(&ignored) {
                 reported.push(ignored.clone());
-                news.push(Happening::SettingsConflict {
-                    ignored,
-                    in_force: first.to_string(),
-                });
+                news.push(Happening::SettingsConflict { ignored, in_force: first.to_string() });
             }
         }
         (settings, news)

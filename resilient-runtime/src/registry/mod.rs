@@ -106,19 +106,13 @@ impl Registry {
     /// # Errors
     /// When the process's registry is in use already.
     pub fn install(clock: Clock) -> Result<(), AlreadyInstalled> {
-        GLOBAL
-            .set(Self::make(clock, None, true))
-            .map_err(|_| AlreadyInstalled)
+        GLOBAL.set(Self::make(clock, None, true)).map_err(|_| AlreadyInstalled)
     }
 
     fn make(clock: Clock, seed: Option<u64>, is_global: bool) -> Self {
         let random = Arc::new(Random::new(seed));
         Self(Arc::new(Inner {
-            environment: Environment {
-                clock,
-                events: Events::default(),
-                random,
-            },
+            environment: Environment { clock, events: Events::default(), random },
             is_global,
             circuit_breakers: Shelf::default(),
             retries: Shelf::default(),
@@ -218,11 +212,7 @@ impl Registry {
         let component = kept.get_or_make(&name, |name| {
             made = true;
             let (layered, refused) = Layered::new(settings);
-            let core = Core {
-                name,
-                environment: self.0.environment.clone(),
-                settings: layered,
-            };
+            let core = Core { name, environment: self.0.environment.clone(), settings: layered };
             if let Err(refused) = refused.finish() {
                 self.report_refused(&core, C::KIND, &refused.to_string());
             }
@@ -237,21 +227,14 @@ impl Registry {
     fn report_refused<C: Settings>(&self, core: &Core<C>, kind: Kind, problem: &str) {
         let name = &core.name;
         tracing::warn!(target: "resilient::settings", %kind, %name, problem, "inline settings refused");
-        core.publish(
-            kind,
-            Happening::SettingsRefused {
-                problem: problem.to_owned(),
-            },
-        );
+        core.publish(kind, Happening::SettingsRefused { problem: problem.to_owned() });
         self.0.conflicts.lock().refused(kind, name, problem);
     }
 
     /// The inline settings of a component: those of the first place in the order of the source that gives
     /// any. In the process's registry all places are known before the first call.
     fn settings_for(&self, kind: Kind, name: &Arc<str>, by: Option<By>) -> &'static [Setting] {
-        let mut places = by
-            .filter(|by| !by.settings.is_empty())
-            .map(|by| (by.settings, by.place()));
+        let mut places = by.filter(|by| !by.settings.is_empty()).map(|by| (by.settings, by.place()));
         let mut conflicts = self.0.conflicts.lock();
         if self.0.is_global {
             for place in site::definitions(kind, name) {
@@ -268,11 +251,7 @@ impl Registry {
                 tracing::warn!(target: "resilient::settings", %kind, %name, ignored, in_force, "settings conflict");
             }
             let component = Arc::clone(name);
-            self.0.environment.events.publish(|| crate::observe::Event {
-                kind,
-                component,
-                what,
-            });
+            self.0.environment.events.publish(|| crate::observe::Event { kind, component, what });
         }
         settings
     }
@@ -294,15 +273,7 @@ impl Registry {
         let name = site.operation_name();
         let stage = |kind| site.meta().stages.iter().find(|stage| stage.kind == kind);
         let by = |kind| {
-            stage(kind).map(|stage| {
-                (
-                    stage.name.unwrap_or(&name),
-                    By {
-                        settings: stage.settings,
-                        site,
-                    },
-                )
-            })
+            stage(kind).map(|stage| (stage.name.unwrap_or(&name), By { settings: stage.settings, site }))
         };
         Pipeline {
             operation: self.operation(&name),

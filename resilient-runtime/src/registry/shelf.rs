@@ -19,11 +19,7 @@ impl<T> Default for Shelf<T> {
 
 impl<T> Shelf<T> {
     pub(super) fn get(&self, name: &str) -> Option<Arc<T>> {
-        self.0
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(name)
-            .cloned()
+        self.0.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
     }
 
     /// The one of this name, made by `make` if it is new. Never two of one name, whoever races (T120).
@@ -33,24 +29,15 @@ impl<T> Shelf<T> {
         }
         let mut map = self.0.write().unwrap_or_else(PoisonError::into_inner);
         let full = map.len() >= MOST_NAMES && !map.contains_key(name);
-        let name = if full {
-            Arc::from(OVERFLOW)
-        } else {
-            Arc::clone(name)
-        };
+        let name = if full { Arc::from(OVERFLOW) } else { Arc::clone(name) };
         if full && !map.contains_key(&name) {
             tracing::warn!(target: "resilient::registry", "more than {MOST_NAMES} names of one kind");
         }
-        Arc::clone(
-            map.entry(name)
-                .or_insert_with_key(|name| Arc::new(make(Arc::clone(name)))),
-        )
+        Arc::clone(map.entry(name).or_insert_with_key(|name| Arc::new(make(Arc::clone(name)))))
     }
 
     pub(super) fn all(&self) -> Vec<(Arc<str>, Arc<T>)> {
         let map = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        map.iter()
-            .map(|(name, item)| (Arc::clone(name), Arc::clone(item)))
-            .collect()
+        map.iter().map(|(name, item)| (Arc::clone(name), Arc::clone(item))).collect()
     }
 }

@@ -135,10 +135,7 @@ impl Registry {
     pub fn stats(&self) -> Stats {
         let operations = self.0.operations.all();
         Stats {
-            operations: operations
-                .iter()
-                .map(|(name, op)| (name.to_string(), op.stats()))
-                .collect(),
+            operations: operations.iter().map(|(name, op)| (name.to_string(), op.stats())).collect(),
             circuit_breaker: snapshots(&self.0.circuit_breakers),
             retry: snapshots(&self.0.retries),
             retry_budget: snapshots(&self.0.retry_budgets),
@@ -185,19 +182,12 @@ impl Registry {
 
     /// The names in use, by kind.
     pub fn names(&self) -> Vec<(Kind, Vec<String>)> {
-        Kind::ALL
-            .into_iter()
-            .map(|kind| (kind, self.names_of(kind)))
-            .collect()
+        Kind::ALL.into_iter().map(|kind| (kind, self.names_of(kind))).collect()
     }
 
     fn names_of(&self, kind: Kind) -> Vec<String> {
         with_shelf!(self, kind, |shelf, _variant| {
-            shelf
-                .all()
-                .into_iter()
-                .map(|(name, _)| name.to_string())
-                .collect()
+            shelf.all().into_iter().map(|(name, _)| name.to_string()).collect()
         })
     }
 
@@ -205,11 +195,7 @@ impl Registry {
         let known = self.names_of(kind);
         let nearest = ranked(name, known.iter().map(String::as_str));
         let nearest = nearest.into_iter().take(3).map(str::to_owned).collect();
-        UnknownComponent {
-            kind,
-            name: name.to_owned(),
-            nearest,
-        }
+        UnknownComponent { kind, name: name.to_owned(), nearest }
     }
 
     /// All annotated functions of the process that use this registry, called or not.
@@ -219,11 +205,7 @@ impl Registry {
                 return (!site.meta().own_registry).then(|| site.resolved().map(Pipeline::stats));
             }
             let key = std::ptr::from_ref(site).addr();
-            self.0
-                .pipelines
-                .lock()
-                .get(&key)
-                .map(|pipeline| Some(pipeline.stats()))
+            self.0.pipelines.lock().get(&key).map(|pipeline| Some(pipeline.stats()))
         };
         let described = |site: &'static Site| {
             let stats = operation(site)?.unwrap_or_default();
@@ -249,22 +231,12 @@ impl Registry {
                 return Some(site.pipeline().explain());
             }
         }
-        let pipelines = self
-            .0
-            .pipelines
-            .lock()
-            .values()
-            .find(|found| found.name() == operation)
-            .cloned();
+        let pipelines = self.0.pipelines.lock().values().find(|found| found.name() == operation).cloned();
         let explained = pipelines.map(|pipeline| pipeline.explain());
         explained.or_else(|| self.0.explanations.lock().get(operation).cloned())
     }
 }
 
 fn snapshots<C: Component>(shelf: &Shelf<C>) -> BTreeMap<String, C::Stats> {
-    shelf
-        .all()
-        .into_iter()
-        .map(|(name, component)| (name.to_string(), component.stats()))
-        .collect()
+    shelf.all().into_iter().map(|(name, component)| (name.to_string(), component.stats())).collect()
 }

@@ -74,10 +74,7 @@ impl Stats {
             let latency = op.latency;
             if op.calls > 0 {
                 let (p50, p95, p99, p999) = (latency.p50, latency.p95, latency.p99, latency.p999);
-                writeln!(
-                    f,
-                    "    latency    p50 {p50:.1?}  p95 {p95:.1?}  p99 {p99:.1?}  p99.9 {p999:.1?}"
-                )?;
+                writeln!(f, "    latency    p50 {p50:.1?}  p95 {p95:.1?}  p99 {p99:.1?}  p99.9 {p999:.1?}")?;
             }
         }
         Ok(())
@@ -86,25 +83,15 @@ impl Stats {
     fn retries(&self, f: &mut Formatter<'_>) -> fmt::Result {
         for (name, retry) in &self.retry {
             let (retries, recovered, exhausted) = (retry.retries, retry.recovered, retry.exhausted);
-            write!(
-                f,
-                "retry {name}: {retries} retries, {recovered} calls recovered, {exhausted} exhausted"
-            )?;
+            write!(f, "retry {name}: {retries} retries, {recovered} calls recovered, {exhausted} exhausted")?;
             if retry.denied_by_budget > 0 {
                 write!(f, ", {} denied by the budget", retry.denied_by_budget)?;
             }
-            writeln!(
-                f,
-                "; budget {:.1} of {:.0}",
-                retry.budget.tokens, retry.budget.capacity
-            )?;
+            writeln!(f, "; budget {:.1} of {:.0}", retry.budget.tokens, retry.budget.capacity)?;
         }
         for (name, budget) in &self.retry_budget {
             let (tokens, capacity, denied) = (budget.tokens, budget.capacity, budget.denied);
-            writeln!(
-                f,
-                "retry_budget {name}: {tokens:.1} of {capacity:.0}, {denied} denied"
-            )?;
+            writeln!(f, "retry_budget {name}: {tokens:.1} of {capacity:.0}, {denied} denied")?;
         }
         Ok(())
     }
@@ -116,10 +103,7 @@ impl Stats {
             };
             let (total, attempt) = (shown(timeout.total), shown(timeout.attempt));
             let (totals, attempts) = (timeout.total_timeouts, timeout.attempt_timeouts);
-            writeln!(
-                f,
-                "timeout {name}: total {total} fired {totals}, attempt {attempt} fired {attempts}"
-            )?;
+            writeln!(f, "timeout {name}: total {total} fired {totals}, attempt {attempt} fired {attempts}")?;
         }
         Ok(())
     }

@@ -11,9 +11,7 @@ fn a_thousand_threads_get_one_instance() {
     // T120
     let registry = Registry::new();
     let found: Vec<_> = std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..1000)
-            .map(|_| scope.spawn(|| registry.circuit_breaker("x")))
-            .collect();
+        let threads: Vec<_> = (0..1000).map(|_| scope.spawn(|| registry.circuit_breaker("x"))).collect();
         threads.into_iter().map(|thread| thread.join().unwrap()).collect()
     });
     assert!(found.iter().all(|breaker| Arc::ptr_eq(breaker, &found[0])));
@@ -39,10 +37,7 @@ fn registries_do_not_bleed() {
     let (one, other) = (Registry::new(), Registry::new());
     one.circuit_breaker("x").force_open();
     assert_eq!(other.circuit_breaker("x").state(), circuit_breaker::State::Closed);
-    assert!(!Arc::ptr_eq(
-        &one.circuit_breaker("x"),
-        &other.circuit_breaker("x")
-    ));
+    assert!(!Arc::ptr_eq(&one.circuit_breaker("x"), &other.circuit_breaker("x")));
 }
 
 #[test]
@@ -51,20 +46,12 @@ fn odd_names_lose_nothing_and_are_reported() {
     let long = "n".repeat(10_000);
     for name in ["", "payment", "Payment", &long] {
         let breaker = registry.circuit_breaker(name);
-        assert!(
-            Arc::ptr_eq(&breaker, &registry.circuit_breaker(name)),
-            "the same name finds the same one"
-        );
+        assert!(Arc::ptr_eq(&breaker, &registry.circuit_breaker(name)), "the same name finds the same one");
     }
     assert_eq!(registry.stats().circuit_breaker.len(), 4);
     let error = registry.validate().unwrap_err();
     assert_eq!(error.problems().len(), 3, "{error}");
-    assert!(
-        error
-            .to_string()
-            .contains("`Payment` and `payment` differ in case only"),
-        "{error}"
-    );
+    assert!(error.to_string().contains("`Payment` and `payment` differ in case only"), "{error}");
 }
 
 #[test]
@@ -87,10 +74,7 @@ fn an_unknown_component_is_an_error_with_the_nearest_names() {
 fn an_arc_held_anywhere_stays_the_live_one() {
     let registry = Registry::with_clock(ManualClock::new().clock());
     let held = registry.timeout("t");
-    registry
-        .timeout("t")
-        .reconfigure(timeout::Config::default().total(Duration::from_secs(2)))
-        .unwrap();
+    registry.timeout("t").reconfigure(timeout::Config::default().total(Duration::from_secs(2))).unwrap();
     assert_eq!(held.stats().total, Some(Duration::from_secs(2)));
 }
 
@@ -99,9 +83,7 @@ fn every_value_says_where_it_came_from() {
     // T123
     let registry = Registry::new();
     let timeout = registry.timeout("t");
-    timeout
-        .reconfigure(timeout::Config::default().total(Duration::from_secs(2)))
-        .unwrap();
+    timeout.reconfigure(timeout::Config::default().total(Duration::from_secs(2))).unwrap();
     let effective = timeout.effective();
     assert_eq!(effective[0].field, "total");
     assert_eq!(effective[0].value, Value::Duration(Duration::from_secs(2)));
@@ -115,9 +97,7 @@ fn a_refused_change_changes_nothing_and_a_later_good_one_works() {
     let timeout = Registry::new().timeout("t");
     let good = timeout::Config::default().total(Duration::from_secs(2));
     timeout.reconfigure(good.clone()).unwrap();
-    let bad = timeout::Config::default()
-        .total(Duration::from_secs(1))
-        .attempt(Duration::from_secs(9));
+    let bad = timeout::Config::default().total(Duration::from_secs(1)).attempt(Duration::from_secs(9));
     assert!(timeout.reconfigure(bad).is_err());
     assert_eq!(*timeout.config(), good);
     timeout.reconfigure(good.attempt(Duration::from_secs(1))).unwrap();
@@ -130,9 +110,7 @@ fn what_happens_can_be_subscribed_to() {
     registry.circuit_breaker("x").force_open();
     let event = events.try_recv().unwrap();
     assert_eq!((event.kind, &*event.component), (Kind::CircuitBreaker, "x"));
-    let Happening::Transition { from, to, .. } = event.what else {
-        panic!("{event:?}")
-    };
+    let Happening::Transition { from, to, .. } = event.what else { panic!("{event:?}") };
     assert_eq!((from, to), ("closed", "forced_open"));
 }
 

@@ -38,22 +38,15 @@ impl Registry {
     /// differ in case only, names that had to be changed, too many names.
     pub fn validate(&self) -> Result<(), ValidationError> {
         if self.is_global() {
-            site::all()
-                .into_iter()
-                .filter(|site| !site.meta().own_registry)
-                .for_each(|site| {
-                    site.pipeline();
-                });
+            site::all().into_iter().filter(|site| !site.meta().own_registry).for_each(|site| {
+                site.pipeline();
+            });
         }
         let mut problems = self.0.conflicts.lock().problems();
         for (kind, names) in self.names() {
             problems.extend(odd_names(kind, &names));
         }
-        if problems.is_empty() {
-            Ok(())
-        } else {
-            Err(ValidationError { problems })
-        }
+        if problems.is_empty() { Ok(()) } else { Err(ValidationError { problems }) }
     }
 }
 
@@ -62,18 +55,13 @@ fn odd_names(kind: Kind, names: &[String]) -> Vec<String> {
     let mut by_lower_case = BTreeMap::<String, &str>::new();
     for name in names {
         if let Some(other) = by_lower_case.insert(name.to_lowercase(), name) {
-            problems.push(format!(
-                "{kind}: `{other}` and `{name}` differ in case only, and are two"
-            ));
+            problems.push(format!("{kind}: `{other}` and `{name}` differ in case only, and are two"));
         }
         if name == OVERFLOW {
-            problems.push(format!(
-                "{kind}: too many names; the later ones share `{OVERFLOW}`"
-            ));
+            problems.push(format!("{kind}: too many names; the later ones share `{OVERFLOW}`"));
         } else if name::is_changed(name) {
-            problems.push(format!(
-                "{kind}: `{name}` stands for a name that is empty, too long or unprintable"
-            ));
+            problems
+                .push(format!("{kind}: `{name}` stands for a name that is empty, too long or unprintable"));
         }
     }
     problems

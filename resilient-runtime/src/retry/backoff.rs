@@ -41,16 +41,10 @@ impl Backoff {
 impl Parameter for Backoff {
     fn from_value(value: &Value) -> Option<Self> {
         let Value::Text(text) = value else { return None };
-        Self::ALL
-            .into_iter()
-            .find(|(name, _)| name == text)
-            .map(|(_, backoff)| backoff)
+        Self::ALL.into_iter().find(|(name, _)| name == text).map(|(_, backoff)| backoff)
     }
     fn to_value(&self) -> Value {
-        let name = Self::ALL
-            .iter()
-            .find(|(_, backoff)| backoff == self)
-            .map_or("", |(name, _)| name);
+        let name = Self::ALL.iter().find(|(_, backoff)| backoff == self).map_or("", |(name, _)| name);
         Value::Text(Cow::Borrowed(name))
     }
     fn expected() -> Cow<'static, str> {
@@ -107,37 +101,20 @@ mod tests {
     const MS: fn(u64) -> Duration = Duration::from_millis;
 
     fn plain(backoff: Backoff) -> Config {
-        Config::default()
-            .backoff(backoff)
-            .base(MS(100))
-            .max_delay(MS(1000))
-            .jitter(Ratio::ZERO)
+        Config::default().backoff(backoff).base(MS(100)).max_delay(MS(1000)).jitter(Ratio::ZERO)
     }
 
     fn first(config: &Config, count: u32) -> Vec<u64> {
-        (1..=count)
-            .map(|n| {
-                delay(config, n, Duration::ZERO, 0.3)
-                    .as_millis()
-                    .try_into()
-                    .unwrap()
-            })
-            .collect()
+        (1..=count).map(|n| delay(config, n, Duration::ZERO, 0.3).as_millis().try_into().unwrap()).collect()
     }
 
     #[test]
     fn each_kind_grows_in_its_way_up_to_the_cap() {
         assert_eq!(first(&plain(Backoff::Exponential), 5), [100, 200, 400, 800, 1000]);
-        assert_eq!(
-            first(&plain(Backoff::Exponential).factor(3.0), 4),
-            [100, 300, 900, 1000]
-        );
+        assert_eq!(first(&plain(Backoff::Exponential).factor(3.0), 4), [100, 300, 900, 1000]);
         assert_eq!(first(&plain(Backoff::Constant), 3), [100, 100, 100]);
         assert_eq!(first(&plain(Backoff::Linear), 3), [100, 200, 300]);
-        assert_eq!(
-            first(&plain(Backoff::Fibonacci), 7),
-            [100, 100, 200, 300, 500, 800, 1000]
-        );
+        assert_eq!(first(&plain(Backoff::Fibonacci), 7), [100, 100, 200, 300, 500, 800, 1000]);
     }
 
     #[test]
@@ -145,16 +122,12 @@ mod tests {
         // T28
         let config = Config::default().jitter(Ratio::HALF);
         let random = crate::random::Random::new(Some(1));
-        let mut delays: Vec<_> = (0..1000)
-            .map(|_| delay(&config, 50, Duration::ZERO, random.share()))
-            .collect();
+        let mut delays: Vec<_> =
+            (0..1000).map(|_| delay(&config, 50, Duration::ZERO, random.share())).collect();
         delays.sort();
         delays.dedup();
         assert!(delays.len() > 900, "{} distinct delays", delays.len());
-        assert!(
-            delays[0] < MS(2700) && delays[delays.len() - 1] > MS(4800),
-            "spread over half the cap"
-        );
+        assert!(delays[0] < MS(2700) && delays[delays.len() - 1] > MS(4800), "spread over half the cap");
     }
 
     #[test]

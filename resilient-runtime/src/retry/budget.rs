@@ -32,18 +32,8 @@ settings! {
 impl BudgetConfig {
     fn check(&self, error: &mut ConfigError) {
         let reserve = (0.0..=1e6).contains(&self.reserve);
-        error.require(
-            reserve,
-            "reserve",
-            self.reserve,
-            "tokens per second, from 0 to 1000000",
-        );
-        error.require(
-            self.burst <= 1_000_000,
-            "burst",
-            self.burst,
-            "0 to 1000000 tokens",
-        );
+        error.require(reserve, "reserve", self.reserve, "tokens per second, from 0 to 1000000");
+        error.require(self.burst <= 1_000_000, "burst", self.burst, "0 to 1000000 tokens");
     }
 
     fn capacity(&self) -> f64 {
@@ -85,11 +75,7 @@ struct Bucket {
 
 impl Bucket {
     fn new(config: &BudgetConfig, now: Instant, counted: u64) -> Self {
-        Self {
-            tokens: config.reserve * SAVED_SECONDS,
-            counted,
-            filled: now,
-        }
+        Self { tokens: config.reserve * SAVED_SECONDS, counted, filled: now }
     }
 
     fn fill(&mut self, config: &BudgetConfig, now: Instant, deposits: u64) {
@@ -138,11 +124,7 @@ impl RetryBudget {
     /// A budget of one retry component alone.
     pub(super) fn private(of: &Core<super::Config>) -> Self {
         let settings = Layered::of(of.config().budget_config());
-        Self::create(Core {
-            name: Arc::clone(&of.name),
-            environment: of.environment.clone(),
-            settings,
-        })
+        Self::create(Core { name: Arc::clone(&of.name), environment: of.environment.clone(), settings })
     }
 }
 

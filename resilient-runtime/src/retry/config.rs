@@ -46,26 +46,14 @@ impl Config {
         error.require(factor, "factor", self.factor, "1 to 100");
         error.require(self.max_delay <= DAY, "max_delay", self.max_delay, "0 to 24 h");
         let elapsed = self.max_elapsed.is_none_or(|span| !span.is_zero());
-        error.require(
-            elapsed,
-            "max_elapsed",
-            self.max_elapsed,
-            "more than 0, or no retry could begin",
-        );
+        error.require(elapsed, "max_elapsed", self.max_elapsed, "more than 0, or no retry could begin");
         let hint = self.max_retry_after <= DAY;
         error.require(hint, "max_retry_after", self.max_retry_after, "0 to 24 h");
         let reserve = (0.0..=1e6).contains(&self.budget_reserve);
-        error.require(
-            reserve,
-            "budget_reserve",
-            self.budget_reserve,
-            "tokens per second, from 0 to 1000000",
-        );
+        error.require(reserve, "budget_reserve", self.budget_reserve, "tokens per second, from 0 to 1000000");
     }
 
     pub(super) fn budget_config(&self) -> BudgetConfig {
-        BudgetConfig::default()
-            .ratio(self.budget_ratio)
-            .reserve(self.budget_reserve)
+        BudgetConfig::default().ratio(self.budget_ratio).reserve(self.budget_reserve)
     }
 }

@@ -96,11 +96,7 @@ pub(crate) enum Stop {
 impl Retry {
     pub(crate) fn with_budget(core: Core<Config>, shared: Option<Arc<RetryBudget>>) -> Self {
         let budget = shared.unwrap_or_else(|| Arc::new(RetryBudget::private(&core)));
-        Self {
-            core,
-            budget,
-            counters: Mutex::default(),
-        }
+        Self { core, budget, counters: Mutex::default() }
     }
 
     /// The budget it draws on.
@@ -162,12 +158,7 @@ impl Retry {
         let around = Scope::current();
         let now = self.core.clock().now();
         self.budget.deposit();
-        Run {
-            retry: self,
-            progress: Progress::default(),
-            started: now,
-            around,
-        }
+        Run { retry: self, progress: Progress::default(), started: now, around }
     }
 
     /// The delay before the next attempt, or why there is none.
@@ -198,17 +189,11 @@ impl Retry {
         }
         let hint = class.retry_after().unwrap_or_default();
         let random = self.core.environment.random.share();
-        let delay = backoff::delay(
-            &config,
-            progress.retries + 1,
-            Duration::from_nanos(progress.previous),
-            random,
-        )
-        .max(hint);
+        let delay =
+            backoff::delay(&config, progress.retries + 1, Duration::from_nanos(progress.previous), random)
+                .max(hint);
         let begins = situation.now.after(delay);
-        let latest = config
-            .max_elapsed
-            .map_or(Instant::NEVER, |span| situation.started.after(span));
+        let latest = config.max_elapsed.map_or(Instant::NEVER, |span| situation.started.after(span));
         if hint > config.max_retry_after || begins >= situation.deadline || begins > latest {
             return Err(Stop::OutOfTime);
         }
@@ -216,11 +201,7 @@ impl Retry {
             return Err(Stop::CircuitOpen);
         }
         // Last, so that a token is taken only for a retry that will be made.
-        if self.budget.try_withdraw() {
-            Ok(delay)
-        } else {
-            Err(Stop::Budget)
-        }
+        if self.budget.try_withdraw() { Ok(delay) } else { Err(Stop::Budget) }
     }
 
     fn retrying(&self, progress: &mut Progress, delay: Duration) {
@@ -229,8 +210,7 @@ impl Retry {
         self.counters.lock().retries += 1;
         let attempt = progress.retries;
         tracing::debug!(target: "resilient::retry", retry = %self.core.name, attempt, ?delay, "attempt failed, will retry");
-        self.core
-            .publish(Self::KIND, Happening::Retrying { attempt, delay });
+        self.core.publish(Self::KIND, Happening::Retrying { attempt, delay });
     }
 
     pub(crate) fn stopped(&self, stop: Stop) {
@@ -287,9 +267,7 @@ impl Run<'_> {
             refused: &|_| false,
         };
         let delay = self.retry.next(&mut self.progress, class, &situation).ok()?;
-        pause(clock, delay)
-            .map_err(|_| self.retry.stopped(Stop::NoTimer))
-            .ok()
+        pause(clock, delay).map_err(|_| self.retry.stopped(Stop::NoTimer)).ok()
     }
 }
 
@@ -315,9 +293,7 @@ impl Component for Retry {
     }
 
     fn stats(&self) -> Stats {
-        self.counters
-            .lock()
-            .snapshot(self.budget.name(), self.budget.stats())
+        self.counters.lock().snapshot(self.budget.name(), self.budget.stats())
     }
 
     fn reset(&self) {

@@ -60,9 +60,7 @@ fn a_servers_wish_is_never_undercut() {
     // T31
     let (time, retry) = fixture(plain().max(1u32));
     let start = time.clock().now();
-    let wish = Class::Transient {
-        retry_after: Some(Duration::from_secs(3)),
-    };
+    let wish = Class::Transient { retry_after: Some(Duration::from_secs(3)) };
     let _ = retry.call_judged(|| Err::<(), _>(()), |_| Verdict::Failure(wish));
     assert_eq!(time.clock().now().since(start), Duration::from_secs(3));
 }
@@ -72,22 +70,14 @@ fn a_wish_that_cannot_be_met_ends_the_call_at_once() {
     // T31
     let (time, retry) = fixture(plain().max(3u32).max_elapsed(Duration::from_secs(10)));
     let start = time.clock().now();
-    let wish = Class::Overload {
-        retry_after: Some(Duration::from_secs(30)),
-    };
+    let wish = Class::Overload { retry_after: Some(Duration::from_secs(30)) };
     let _ = retry.call_judged(|| Err::<(), _>(()), |_| Verdict::Failure(wish));
     assert_eq!(time.clock().now(), start);
     assert_eq!(retry.stats().out_of_time, 1);
-    let hour = Class::Overload {
-        retry_after: Some(Duration::from_hours(1)),
-    };
+    let hour = Class::Overload { retry_after: Some(Duration::from_hours(1)) };
     retry.reconfigure(plain()).unwrap();
     let _ = retry.call_judged(|| Err::<(), _>(()), |_| Verdict::Failure(hour));
-    assert_eq!(
-        time.clock().now(),
-        start,
-        "an hour is more than `max_retry_after`"
-    );
+    assert_eq!(time.clock().now(), start, "an hour is more than `max_retry_after`");
 }
 
 #[test]
@@ -96,9 +86,7 @@ fn no_sleep_is_begun_that_the_deadline_would_cut() {
     let (time, retry) = fixture(plain().base(MS(500)));
     let clock = time.clock();
     let start = clock.now();
-    let _deadline = Scope::current()
-        .with_deadline(start.after(MS(200)), &clock)
-        .enter();
+    let _deadline = Scope::current().with_deadline(start.after(MS(200)), &clock).enter();
     let mut calls = 0;
     assert_eq!(retry.call(|| failing(&mut calls)), Err(1));
     assert_eq!(clock.now(), start);
@@ -123,9 +111,7 @@ fn inner_retries_stand_back_while_an_outer_one_repeats() {
     let registry = Registry::with_seed(ManualClock::new().clock(), 7);
     let [outer, middle, inner] = ["outer", "middle", "inner"].map(|name| {
         let retry = registry.retry(name);
-        retry
-            .reconfigure(plain().max(3u32).budget_reserve(1000.0))
-            .unwrap();
+        retry.reconfigure(plain().max(3u32).budget_reserve(1000.0)).unwrap();
         retry
     });
     let mut calls = 0;
@@ -138,11 +124,7 @@ fn inner_retries_stand_back_while_an_outer_one_repeats() {
             })
         })
     });
-    assert_eq!(
-        outcome,
-        Err(10),
-        "4 of the innermost, then 3 of each layer around it"
-    );
+    assert_eq!(outcome, Err(10), "4 of the innermost, then 3 of each layer around it");
     assert_eq!(&seen[..5], [1, 2, 3, 4, 1]);
     assert!(inner.stats().nested > 0);
     assert_eq!(crate::attempt(), 1, "the scope ends with the call");
@@ -153,11 +135,7 @@ fn a_panic_restores_the_scope() {
     let (_, retry) = fixture(plain());
     let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         retry.call(|| -> Result<(), ()> {
-            if crate::attempt() == 2 {
-                panic!("second")
-            } else {
-                Err(())
-            }
+            if crate::attempt() == 2 { panic!("second") } else { Err(()) }
         })
     }));
     assert!(panicked.is_err());
@@ -167,11 +145,7 @@ fn a_panic_restores_the_scope() {
 #[test]
 fn the_budget_bounds_the_load_in_an_outage() {
     // T37: 1000 calls a second for 60 s, all failing, 20 %
-    let (time, retry) = fixture(
-        plain()
-            .base(Duration::ZERO)
-            .budget_ratio(Ratio::percent(20.0).unwrap()),
-    );
+    let (time, retry) = fixture(plain().base(Duration::ZERO).budget_ratio(Ratio::percent(20.0).unwrap()));
     let mut calls = 0;
     for _ in 0..60_000 {
         let _ = retry.call(|| failing(&mut calls));
@@ -219,11 +193,7 @@ fn a_drained_budget_fills_again() {
     }
     time.advance(Duration::from_secs(1));
     let _ = retry.call(|| Err::<(), _>(()));
-    assert_eq!(
-        retry.stats().denied_by_budget,
-        denied,
-        "50 calls and a second have paid for it"
-    );
+    assert_eq!(retry.stats().denied_by_budget, denied, "50 calls and a second have paid for it");
 }
 
 #[test]
@@ -246,9 +216,7 @@ fn a_named_budget_is_shared() {
     shared.reconfigure(BudgetConfig::default().reserve(0.0)).unwrap();
     shared.reset();
     let retry = registry.retry("a");
-    let moved = retry
-        .reconfigure(plain().budget(Arc::<str>::from("gateway")))
-        .unwrap_err();
+    let moved = retry.reconfigure(plain().budget(Arc::<str>::from("gateway"))).unwrap_err();
     assert_eq!(moved.problems()[0].field, "budget");
     let core = Core::for_test("b", registry.clock().clone(), plain());
     let other = Retry::with_budget(core, Some(Arc::clone(&shared)));
@@ -261,13 +229,7 @@ fn a_named_budget_is_shared() {
 fn settings_that_cannot_be_are_refused_whole() {
     let (_, retry) = fixture(plain());
     let error = retry
-        .reconfigure(
-            Config::default()
-                .max(5000u32)
-                .factor(f64::NAN)
-                .base(DAY)
-                .max_elapsed(Duration::ZERO),
-        )
+        .reconfigure(Config::default().max(5000u32).factor(f64::NAN).base(DAY).max_elapsed(Duration::ZERO))
         .unwrap_err();
     let fields: Vec<_> = error.problems().iter().map(|problem| problem.field).collect();
     assert_eq!(fields, ["max", "base", "factor", "max_elapsed"]);
@@ -289,21 +251,10 @@ async fn asynchronous_pauses_follow_virtual_time() {
     let retry = Registry::with_clock(crate::clock::Clock::tokio()).retry("r");
     retry.reconfigure(plain().max(2u32)).unwrap();
     let start = tokio::time::Instant::now();
-    let outcome: Result<u32, u32> = retry
-        .call_async(async || {
-            if crate::attempt() == 3 {
-                Ok(crate::attempt())
-            } else {
-                Err(0)
-            }
-        })
-        .await;
+    let outcome: Result<u32, u32> =
+        retry.call_async(async || if crate::attempt() == 3 { Ok(crate::attempt()) } else { Err(0) }).await;
     assert_eq!(outcome, Ok(3));
-    assert!(
-        (MS(300)..MS(310)).contains(&start.elapsed()),
-        "{:?}",
-        start.elapsed()
-    );
+    assert!((MS(300)..MS(310)).contains(&start.elapsed()), "{:?}", start.elapsed());
 }
 
 #[test]
@@ -319,10 +270,7 @@ fn without_a_timer_the_last_error_is_returned_at_once() {
 /// Polls once: what needs no timer is ready.
 fn ready<T>(future: impl Future<Output = T>) -> T {
     let mut future = std::pin::pin!(future);
-    match future
-        .as_mut()
-        .poll(&mut std::task::Context::from_waker(std::task::Waker::noop()))
-    {
+    match future.as_mut().poll(&mut std::task::Context::from_waker(std::task::Waker::noop())) {
         std::task::Poll::Ready(output) => output,
         std::task::Poll::Pending => panic!("it waits for something"),
     }

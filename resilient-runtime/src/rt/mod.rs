@@ -120,11 +120,7 @@ pub fn when<R: Outcome>(outcome: &R, verdict: Verdict, again: impl FnOnce(&R::Er
 
 /// `failure = ..`
 pub fn failure<R>(outcome: &R, verdict: Verdict, failed: impl FnOnce(&R) -> bool) -> Verdict {
-    if verdict == Verdict::Success {
-        verdict.or_failure(failed(outcome))
-    } else {
-        verdict
-    }
+    if verdict == Verdict::Success { verdict.or_failure(failed(outcome)) } else { verdict }
 }
 
 /// A single fallback.

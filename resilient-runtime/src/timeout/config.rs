@@ -20,12 +20,7 @@ impl Config {
         let allowed = "more than 0, at most 24 h";
         let possible = |span: Duration| !span.is_zero() && span <= DAY;
         error.require(self.total.is_none_or(possible), "total", self.total, allowed);
-        error.require(
-            self.attempt.is_none_or(possible),
-            "attempt",
-            self.attempt,
-            allowed,
-        );
+        error.require(self.attempt.is_none_or(possible), "attempt", self.attempt, allowed);
         if let (Some(total), Some(attempt)) = (self.total, self.attempt) {
             let allowed = format!("at most total = {total:?}, or it could never fire");
             error.require(attempt <= total, "attempt", attempt, allowed);

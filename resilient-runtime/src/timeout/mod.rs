@@ -87,9 +87,7 @@ impl Timeout {
     #[inline]
     pub(crate) fn deadline(&self, started: Instant, around: Instant) -> Instant {
         // Relaxed: a setting, and each call may see the old or the new one.
-        started
-            .after(Duration::from_nanos(self.total.load(Ordering::Relaxed)))
-            .min(around)
+        started.after(Duration::from_nanos(self.total.load(Ordering::Relaxed))).min(around)
     }
 
     /// What an attempt that starts now runs into first.
@@ -97,25 +95,16 @@ impl Timeout {
     pub(crate) fn limit(&self, attempt_started: Instant, deadline: Instant) -> Limit {
         let at = attempt_started.after(Duration::from_nanos(self.attempt.load(Ordering::Relaxed)));
         if at < deadline {
-            Limit {
-                at,
-                kind: RejectionKind::AttemptTimeout,
-            }
+            Limit { at, kind: RejectionKind::AttemptTimeout }
         } else {
-            Limit {
-                at: deadline,
-                kind: RejectionKind::TotalTimeout,
-            }
+            Limit { at: deadline, kind: RejectionKind::TotalTimeout }
         }
     }
 
     #[cold]
     pub(crate) fn fired(&self, kind: RejectionKind) -> Rejection {
-        let fired = if kind == RejectionKind::AttemptTimeout {
-            &self.attempts_fired
-        } else {
-            &self.totals_fired
-        };
+        let fired =
+            if kind == RejectionKind::AttemptTimeout { &self.attempts_fired } else { &self.totals_fired };
         fired.fetch_add(1, Ordering::Relaxed);
         self.reject(kind)
     }
@@ -127,13 +116,7 @@ impl Timeout {
 
     fn reject(&self, kind: RejectionKind) -> Rejection {
         tracing::debug!(target: "resilient::timeout", timeout = %self.core.name, kind = kind.as_str(), "cut off");
-        self.core.publish(
-            Self::KIND,
-            Happening::Rejected {
-                rejection: kind,
-                retry_after: None,
-            },
-        );
+        self.core.publish(Self::KIND, Happening::Rejected { rejection: kind, retry_after: None });
         Rejection::new(kind, &self.core.name)
     }
 
@@ -148,13 +131,8 @@ impl Create for Timeout {
     fn create(core: Core<Config>) -> Self {
         let config = core.config();
         let zero = || AtomicU64::new(0);
-        let timeout = Self {
-            core,
-            total: zero(),
-            attempt: zero(),
-            totals_fired: zero(),
-            attempts_fired: zero(),
-        };
+        let timeout =
+            Self { core, total: zero(), attempt: zero(), totals_fired: zero(), attempts_fired: zero() };
         timeout.apply(&config);
         timeout
     }
@@ -194,8 +172,7 @@ impl Component for Timeout {
     }
 
     fn reconfigure(&self, config: Config) -> Result<(), ConfigError> {
-        self.core
-            .reconfigure(Self::KIND, config, |config| self.apply(config))
+        self.core.reconfigure(Self::KIND, config, |config| self.apply(config))
     }
 
     fn effective(&self) -> Vec<Effective> {

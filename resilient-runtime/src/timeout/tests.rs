@@ -39,9 +39,7 @@ async fn the_work_is_dropped_before_the_error_is_returned() {
     assert!(call.as_mut().poll(&mut cx).is_pending());
     assert!(!dropped.load(Ordering::SeqCst));
     time.advance(MS(1));
-    let Poll::Ready(outcome) = call.as_mut().poll(&mut cx) else {
-        panic!("the time is over")
-    };
+    let Poll::Ready(outcome) = call.as_mut().poll(&mut cx) else { panic!("the time is over") };
     assert_eq!(outcome.unwrap_err().kind(), RejectionKind::TotalTimeout);
     assert!(dropped.load(Ordering::SeqCst));
     assert_eq!(timeout.stats().total_timeouts, 1);
@@ -68,23 +66,13 @@ async fn a_nested_call_inherits_the_earlier_deadline() {
     let registry = Registry::with_clock(Clock::tokio());
     let (outer, inner) = (registry.timeout("outer"), registry.timeout("inner"));
     outer.reconfigure(Config::default().total(MS(50))).unwrap();
-    inner
-        .reconfigure(Config::default().total(Duration::from_mins(1)))
-        .unwrap();
+    inner.reconfigure(Config::default().total(Duration::from_mins(1))).unwrap();
     let start = tokio::time::Instant::now();
     let outcome: Outcome = outer
-        .call_async(async || {
-            inner
-                .call_async(async || -> Outcome { std::future::pending().await })
-                .await
-        })
+        .call_async(async || inner.call_async(async || -> Outcome { std::future::pending().await }).await)
         .await;
     assert!(outcome.unwrap_err().is_timeout());
-    assert!(
-        (MS(50)..MS(55)).contains(&start.elapsed()),
-        "{:?}",
-        start.elapsed()
-    );
+    assert!((MS(50)..MS(55)).contains(&start.elapsed()), "{:?}", start.elapsed());
 }
 
 #[test]
@@ -139,20 +127,12 @@ async fn calls_that_end_early_leave_no_timer() {
 #[test]
 fn contradictions_are_refused() {
     let (_, timeout) = fixture(Config::default());
-    let error = timeout
-        .reconfigure(Config::default().total(MS(10)).attempt(MS(20)))
-        .unwrap_err();
+    let error = timeout.reconfigure(Config::default().total(MS(10)).attempt(MS(20))).unwrap_err();
     assert_eq!(
         error.to_string(),
         "`attempt` = 20ms is refused: at most total = 10ms, or it could never fire"
     );
-    let error = timeout
-        .reconfigure(Config::default().total(Duration::ZERO))
-        .unwrap_err();
+    let error = timeout.reconfigure(Config::default().total(Duration::ZERO)).unwrap_err();
     assert_eq!(error.problems().len(), 1);
-    assert!(
-        timeout
-            .reconfigure(Config::default().total(Duration::MAX))
-            .is_err()
-    );
+    assert!(timeout.reconfigure(Config::default().total(Duration::MAX)).is_err());
 }

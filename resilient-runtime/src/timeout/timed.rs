@@ -30,12 +30,7 @@ pub(crate) enum TimedOut {
 
 impl<'c, F> Timed<'c, F> {
     pub(crate) fn new(body: F, clock: &'c Clock, at: Instant) -> Self {
-        Self {
-            body,
-            timer: None,
-            clock,
-            at,
-        }
+        Self { body, timer: None, clock, at }
     }
 }
 

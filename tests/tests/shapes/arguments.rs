@@ -76,10 +76,7 @@ fn priority_is_a_word_or_an_expression_over_the_arguments() {
     assert_eq!(by_expression(&registry, &Priority::Normal), Ok(1));
     let bulkhead = registry.bulkhead("x");
     let _held = bulkhead.try_acquire().unwrap();
-    assert!(
-        by_expression(&registry, &Priority::High).is_err(),
-        "the last permit is reserved"
-    );
+    assert!(by_expression(&registry, &Priority::High).is_err(), "the last permit is reserved");
     assert_eq!(by_expression(&registry, &Priority::Critical), Ok(1));
     assert_eq!(by_word(&registry), Ok(2));
 }
@@ -93,10 +90,7 @@ fn the_name_is_the_operation() {
     let registry = Registry::new();
     assert_eq!(call(&registry), Ok(1));
     assert_eq!(registry.stats().operations["named"].succeeded, 1);
-    assert!(
-        registry.stats().retry.contains_key("named"),
-        "what has no name has the operation's"
-    );
+    assert!(registry.stats().retry.contains_key("named"), "what has no name has the operation's");
 }
 
 #[test]
@@ -146,24 +140,12 @@ fn inline_settings_arrive() {
     let breaker = registry.circuit_breaker("x").config();
     assert_eq!(breaker.failure_rate, resilient::Ratio::new(0.25));
     assert_eq!(breaker.window, resilient::circuit_breaker::Window::Count(50));
-    assert_eq!(
-        (breaker.min_calls, breaker.success_threshold),
-        (Some(10), Some(2))
-    );
-    assert_eq!(
-        (breaker.open_for, breaker.open_max),
-        (Duration::from_secs(90), Some(Duration::from_mins(2)))
-    );
+    assert_eq!((breaker.min_calls, breaker.success_threshold), (Some(10), Some(2)));
+    assert_eq!((breaker.open_for, breaker.open_max), (Duration::from_secs(90), Some(Duration::from_mins(2))));
     assert_eq!(breaker.slow_call, Some(Duration::from_millis(250)));
     let retry = registry.retry("x").config();
-    assert_eq!(
-        (retry.max, retry.backoff),
-        (2, resilient::retry::Backoff::Fibonacci)
-    );
-    assert_eq!(
-        (retry.base, retry.max_delay),
-        (Duration::from_millis(5), Duration::from_secs(1))
-    );
+    assert_eq!((retry.max, retry.backoff), (2, resilient::retry::Backoff::Fibonacci));
+    assert_eq!((retry.base, retry.max_delay), (Duration::from_millis(5), Duration::from_secs(1)));
     assert!((retry.budget_reserve - 7.0).abs() < f64::EPSILON && (retry.factor - 3.0).abs() < f64::EPSILON);
     assert_eq!(retry.max_elapsed, Some(Duration::from_secs(10)));
     let bulkhead = registry.bulkhead("x").config();
@@ -189,10 +171,7 @@ fn functions_share_a_budget_by_its_name() {
     }
     let budget = &registry.stats().retry_budget["shared"];
     // 30 of reserve and a tenth of each of the 100 calls.
-    assert!(
-        (38..=40).contains(&budget.withdrawn) && budget.denied >= 60,
-        "{budget:?}"
-    );
+    assert!((38..=40).contains(&budget.withdrawn) && budget.denied >= 60, "{budget:?}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -208,20 +187,8 @@ async fn time_limits_cut_off() {
     let rejection = call(&registry, &calls).await.unwrap_err();
     assert_eq!(rejection.kind(), RejectionKind::TotalTimeout);
     assert_eq!(calls.into_inner(), 4, "three of 300 ms, and one of what was left");
-    assert!(
-        (1000..1010).contains(&start.elapsed().as_millis()),
-        "{:?}",
-        start.elapsed()
-    );
-    assert_eq!(
-        registry
-            .stats()
-            .timeout
-            .values()
-            .map(|timeout| timeout.attempt_timeouts)
-            .sum::<u64>(),
-        3
-    );
+    assert!((1000..1010).contains(&start.elapsed().as_millis()), "{:?}", start.elapsed());
+    assert_eq!(registry.stats().timeout.values().map(|timeout| timeout.attempt_timeouts).sum::<u64>(), 3);
 }
 
 #[tokio::test(start_paused = true)]
@@ -234,10 +201,7 @@ async fn without_idempotent_a_lost_attempt_is_not_repeated() {
     }
     let registry = Registry::with_clock(Clock::tokio());
     let calls = AtomicU32::new(0);
-    assert_eq!(
-        call(&registry, &calls).await.unwrap_err().kind(),
-        RejectionKind::AttemptTimeout
-    );
+    assert_eq!(call(&registry, &calls).await.unwrap_err().kind(), RejectionKind::AttemptTimeout);
     assert_eq!(calls.into_inner(), 1);
 }
 
@@ -257,11 +221,7 @@ async fn nested_functions_inherit_the_deadline() {
     registry.circuit_breaker("other").force_open();
     let start = tokio::time::Instant::now();
     assert!(outer(&registry).await.is_err());
-    assert!(
-        start.elapsed() <= Duration::from_millis(52),
-        "{:?}",
-        start.elapsed()
-    );
+    assert!(start.elapsed() <= Duration::from_millis(52), "{:?}", start.elapsed());
 }
 
 #[tokio::test]

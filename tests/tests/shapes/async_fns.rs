@@ -81,11 +81,7 @@ async fn elided(x: &str) -> Option<&str> {
 async fn mutable_reference(buffer: &mut Vec<u8>) -> Result<usize, E> {
     buffer.push(0);
     tick().await;
-    if buffer.len() < 3 {
-        Err(E::Bad)
-    } else {
-        Ok(buffer.len())
-    }
+    if buffer.len() < 3 { Err(E::Bad) } else { Ok(buffer.len()) }
 }
 
 #[resilient(circuit_breaker = "async")]
@@ -123,11 +119,7 @@ async fn not_send(n: Rc<Cell<u32>>) -> Result<u32, E> {
 
 #[resilient(circuit_breaker = "async")]
 async fn recursive(n: u32) -> Result<u32, E> {
-    if n == 0 {
-        Ok(0)
-    } else {
-        Ok(1 + Box::pin(recursive(n - 1)).await?)
-    }
+    if n == 0 { Ok(0) } else { Ok(1 + Box::pin(recursive(n - 1)).await?) }
 }
 
 #[resilient(circuit_breaker = "async")]
@@ -259,11 +251,7 @@ async fn guard_across_await(m: &tokio::sync::Mutex<u32>) -> Result<u32, E> {
 )]
 async fn all_stages_read_the_attempt() -> Result<u32, E> {
     tick().await;
-    if resilient::attempt() == 2 {
-        Ok(2)
-    } else {
-        Err(E::Bad)
-    }
+    if resilient::attempt() == 2 { Ok(2) } else { Err(E::Bad) }
 }
 
 #[tokio::test]
@@ -273,10 +261,7 @@ async fn values_and_early_returns() {
     assert_eq!(moves("abc".into()).await, Ok(3));
     assert_eq!(recursive(5).await, Ok(5));
     assert_eq!(inferred().await, Ok(vec![1, 2]));
-    assert_eq!(
-        coerced(true).await.map(|shown| shown.to_string()),
-        Some("1".into())
-    );
+    assert_eq!(coerced(true).await.map(|shown| shown.to_string()), Some("1".into()));
     assert_eq!(spawns(1).await, Ok(2));
     assert_eq!(select_and_join(2).await, Ok(4));
     assert_eq!(held_unused(String::new(), 1).await, Some(30));

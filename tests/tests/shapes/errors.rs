@@ -37,15 +37,9 @@ fn an_error_that_says_what_it_is_is_believed() {
         Err(error())
     }
     let registry = Registry::new();
-    assert!(matches!(
-        call(&registry, || Classified::NotFound),
-        Err(Classified::NotFound)
-    ));
+    assert!(matches!(call(&registry, || Classified::NotFound), Err(Classified::NotFound)));
     assert_eq!(window(&registry), (0, 0), "ignored");
-    assert!(matches!(
-        call(&registry, || Classified::Down),
-        Err(Classified::Down)
-    ));
+    assert!(matches!(call(&registry, || Classified::Down), Err(Classified::Down)));
     assert_eq!(window(&registry), (3, 3), "retried");
 }
 
@@ -121,12 +115,7 @@ fn io_errors_classify_themselves_and_hold_rejections() {
     }
     registry.circuit_breaker("x").force_open();
     let error = call(&registry, io::ErrorKind::NotFound, &std::cell::Cell::new(0)).unwrap_err();
-    assert!(
-        error
-            .get_ref()
-            .and_then(|inner| inner.downcast_ref::<Rejection>())
-            .is_some()
-    );
+    assert!(error.get_ref().and_then(|inner| inner.downcast_ref::<Rejection>()).is_some());
 }
 
 #[test]
@@ -140,18 +129,10 @@ fn anyhow_and_boxes_hold_a_rejection_by_themselves() {
         Some(1)
     }
     let registry = Registry::new();
-    assert_eq!(
-        (anyhow_call(&registry).ok(), option_call(&registry)),
-        (Some(1), Some(1))
-    );
+    assert_eq!((anyhow_call(&registry).ok(), option_call(&registry)), (Some(1), Some(1)));
     registry.circuit_breaker("x").force_open();
     let error = anyhow_call(&registry).unwrap_err();
-    assert!(
-        error
-            .to_string()
-            .contains("circuit breaker `x` is open (forced open)"),
-        "{error}"
-    );
+    assert!(error.to_string().contains("circuit breaker `x` is open (forced open)"), "{error}");
     assert!(error.is::<Rejection>());
     assert_eq!(option_call(&registry), None);
 }
@@ -170,9 +151,5 @@ fn the_retry_marker_reaches_nested_functions() {
     }
     let calls = std::cell::Cell::new(0);
     assert!(outer(&Registry::new(), &calls).is_err());
-    assert_eq!(
-        calls.get(),
-        7,
-        "4 of the first attempt and 1 of each repetition, not 16"
-    );
+    assert_eq!(calls.get(), 7, "4 of the first attempt and 1 of each repetition, not 16");
 }

@@ -81,10 +81,7 @@ fn each_form_answers_a_rejection_and_a_failure() {
     }
     assert_eq!(by_closure(&Registry::new(), "x", 3), Ok(4));
     assert_eq!(by_closure(&open(), "1", 3), Ok(3));
-    assert_eq!(
-        (plain_value(&Registry::new(), 5), plain_value(&open(), 5)),
-        (5, 0)
-    );
+    assert_eq!((plain_value(&Registry::new(), 5), plain_value(&open(), 5)), (5, 0));
     let calls = Cell::new(0);
     nothing(&open(), &calls);
     assert_eq!(calls.get(), 1);
@@ -112,11 +109,7 @@ type Asked = RefCell<Vec<&'static str>>;
 
 fn ask(asked: &Asked, name: &'static str, up: &str) -> Result<u32, Chained> {
     asked.borrow_mut().push(name);
-    if name == up {
-        Ok(1)
-    } else {
-        Err(Chained::Down(name))
-    }
+    if name == up { Ok(1) } else { Err(Chained::Down(name)) }
 }
 
 #[resilient(
@@ -139,18 +132,9 @@ fn chain(registry: &Registry, asked: &Asked, up: &str) -> Result<u32, Chained> {
 fn a_chain_runs_in_its_fixed_order_until_one_answers() {
     let (registry, asked) = (Registry::new(), Asked::default());
     assert!(chain(&registry, &asked, "backup").is_ok_and(|n| n == 1));
-    assert_eq!(
-        *asked.borrow(),
-        ["primary", "replica", "distributed", "local", "backup"]
-    );
+    assert_eq!(*asked.borrow(), ["primary", "replica", "distributed", "local", "backup"]);
     let stats = registry.fallback("chained").stats();
-    assert_eq!(
-        (
-            stats.levels[&Level::Backup].served,
-            stats.levels[&Level::Default].asked
-        ),
-        (1, 0)
-    );
+    assert_eq!((stats.levels[&Level::Backup].served, stats.levels[&Level::Default].asked), (1, 0));
     assert_eq!(registry.stats().operations["chained"].fell_back, 1);
 }
 
@@ -167,25 +151,11 @@ fn when_all_levels_fail_the_error_holds_the_first_and_the_last() {
     // T95
     let (registry, asked) = (Registry::new(), Asked::default());
     let error = chain(&registry, &asked, "nobody").unwrap_err();
-    assert_eq!(
-        error.source().map(ToString::to_string).as_deref(),
-        Some("primary is down")
-    );
-    let Chained::AllFailed(all) = error else {
-        panic!("{error:?}")
-    };
-    assert_eq!(
-        (all.level(), all.last().to_string().as_str()),
-        (Level::Default, "default is down")
-    );
+    assert_eq!(error.source().map(ToString::to_string).as_deref(), Some("primary is down"));
+    let Chained::AllFailed(all) = error else { panic!("{error:?}") };
+    assert_eq!((all.level(), all.last().to_string().as_str()), (Level::Default, "default is down"));
     let stats = registry.stats();
-    assert_eq!(
-        (
-            stats.fallback["chained"].all_failed,
-            stats.operations["chained"].failed
-        ),
-        (1, 1)
-    );
+    assert_eq!((stats.fallback["chained"].all_failed, stats.operations["chained"].failed), (1, 1));
 }
 
 #[test]

@@ -48,11 +48,7 @@ async fn a_function_inside_a_tokio_test() {
     #[resilient(retry(max = 2, base = "0ms"))]
     async fn inside() -> Result<u32, E> {
         tick().await;
-        if CALLS.fetch_add(1, Ordering::Relaxed) == 0 {
-            Err(E::Bad)
-        } else {
-            Ok(1)
-        }
+        if CALLS.fetch_add(1, Ordering::Relaxed) == 0 { Err(E::Bad) } else { Ok(1) }
     }
     assert_eq!(inside().await, Ok(1));
 }
@@ -63,9 +59,5 @@ static TESTED: AtomicU32 = AtomicU32::new(0);
 #[resilient(retry(max = 2, base = "0ms"))]
 async fn a_test_that_is_itself_retried() -> Result<(), E> {
     tick().await;
-    if TESTED.fetch_add(1, Ordering::Relaxed) == 0 {
-        Err(E::Bad)
-    } else {
-        Ok(())
-    }
+    if TESTED.fetch_add(1, Ordering::Relaxed) == 0 { Err(E::Bad) } else { Ok(()) }
 }

@@ -10,12 +10,7 @@ fn is_send<T: Send>(future: T) -> T {
     future
 }
 
-#[resilient(
-    circuit_breaker = "futures",
-    retry(max = 3),
-    bulkhead = "futures",
-    timeout = "1s"
-)]
+#[resilient(circuit_breaker = "futures", retry(max = 3), bulkhead = "futures", timeout = "1s")]
 async fn four(x: &str, owned: String) -> Result<u32, E> {
     tick().await;
     Ok(x.parse::<u32>()? + u32::try_from(owned.len()).unwrap_or(0))
@@ -27,12 +22,7 @@ async fn bare(x: &str, owned: String) -> Result<u32, E> {
 }
 
 /// A value that cannot be sent is no part of the future, so long as the body does not hold it while it waits.
-#[resilient(
-    circuit_breaker = "futures",
-    retry(max = 3),
-    bulkhead = "futures",
-    timeout = "1s"
-)]
+#[resilient(circuit_breaker = "futures", retry(max = 3), bulkhead = "futures", timeout = "1s")]
 async fn gives_out_what_cannot_be_sent() -> Result<Rc<u32>, E> {
     tick().await;
     Ok(Rc::new(1))
@@ -49,12 +39,7 @@ async fn other() -> Result<u32, E> {
     Err(E::Bad)
 }
 
-#[resilient(
-    circuit_breaker = "futures",
-    retry(max = 3),
-    bulkhead = "futures",
-    timeout = "1s"
-)]
+#[resilient(circuit_breaker = "futures", retry(max = 3), bulkhead = "futures", timeout = "1s")]
 async fn large() -> Result<usize, E> {
     let block = [1u8; 1024];
     tick().await;
@@ -73,14 +58,8 @@ async fn they_can_be_sent() {
 #[test]
 fn they_are_at_most_256_bytes_larger_than_the_body() {
     // T152
-    let (with, without) = (
-        size_of_val(&four("1", String::new())),
-        size_of_val(&bare("1", String::new())),
-    );
-    assert!(
-        with <= without + 256,
-        "{with} bytes, {without} without the attribute"
-    );
+    let (with, without) = (size_of_val(&four("1", String::new())), size_of_val(&bare("1", String::new())));
+    assert!(with <= without + 256, "{with} bytes, {without} without the attribute");
     let large = size_of_val(&large());
     assert!(large <= 1024 + 64 + 256, "{large} bytes around 1 KiB");
 }

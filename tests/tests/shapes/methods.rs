@@ -25,11 +25,7 @@ impl Service {
     #[resilient(retry(max = 3, base = "0ms"))]
     fn by_mutable_reference(&mut self) -> Result<u32, E> {
         self.calls += 1;
-        if self.calls < 3 {
-            Err(E::Bad)
-        } else {
-            Ok(self.calls)
-        }
+        if self.calls < 3 { Err(E::Bad) } else { Ok(self.calls) }
     }
 
     #[resilient(circuit_breaker = "methods")]
@@ -72,11 +68,7 @@ impl Service {
     async fn async_by_mutable_reference(&mut self) -> Result<u32, E> {
         tick().await;
         self.calls += 1;
-        if self.calls < 3 {
-            Err(E::Bad)
-        } else {
-            Ok(self.calls)
-        }
+        if self.calls < 3 { Err(E::Bad) } else { Ok(self.calls) }
     }
 
     #[resilient(retry(max = 3, base = "0ms"), circuit_breaker = "methods")]
@@ -124,10 +116,7 @@ impl Service {
 
     #[resilient(retry(max = 2, base = "0ms"))]
     fn new(calls: u32) -> Result<Self, E> {
-        Ok(Self {
-            calls,
-            names: vec![1, 2],
-        })
+        Ok(Self { calls, names: vec![1, 2] })
     }
 
     #[resilient(retry(max = 2, base = "0ms"))]
@@ -191,10 +180,7 @@ async fn every_kind_of_self_async() {
     *service.async_reborrow_out().await.unwrap() = 7;
     assert_eq!(service.async_borrow_out().await, Some(&7));
     assert_eq!(Pin::new(&mut service).async_by_pin().await, Some(3));
-    assert_eq!(
-        service.async_by_mut_value().await.unwrap().async_by_value().await,
-        Ok(vec![7])
-    );
+    assert_eq!(service.async_by_mut_value().await.unwrap().async_by_value().await, Ok(vec![7]));
     assert_eq!(Arc::new(Service::default()).async_by_arc().await, Some(0));
 }
 
@@ -222,11 +208,7 @@ fn instances_of_a_generic_function_share_one_site() {
 #[test]
 fn many_threads_meet_one_site() {
     // T120, T156
-    #[resilient(
-        circuit_breaker = "threads",
-        bulkhead("threads", max_concurrent = 1000),
-        name = "threads"
-    )]
+    #[resilient(circuit_breaker = "threads", bulkhead("threads", max_concurrent = 1000), name = "threads")]
     fn counted(calls: &AtomicU32) -> Option<u32> {
         Some(calls.fetch_add(1, Ordering::Relaxed))
     }
@@ -237,10 +219,7 @@ fn many_threads_meet_one_site() {
         }
     });
     let stats = resilient::stats();
-    assert_eq!(
-        (calls.into_inner(), stats.operations["threads"].succeeded),
-        (6400, 6400)
-    );
+    assert_eq!((calls.into_inner(), stats.operations["threads"].succeeded), (6400, 6400));
     assert_eq!(stats.circuit_breaker["threads"].successful, 6400);
     assert_eq!(stats.bulkhead["threads"].in_use, 0);
 }

@@ -4,11 +4,7 @@ use resilient::{Component, Registry, registry, resilient};
 
 use crate::E;
 
-#[resilient(
-    circuit_breaker("never called", failure_threshold = 7),
-    timeout = "3s",
-    name = "never called"
-)]
+#[resilient(circuit_breaker("never called", failure_threshold = 7), timeout = "3s", name = "never called")]
 #[allow(dead_code)]
 async fn never_called() -> Result<u32, E> {
     Ok(1)
@@ -17,10 +13,7 @@ async fn never_called() -> Result<u32, E> {
 #[test]
 fn a_function_is_known_before_its_first_call() {
     let sites = registry().sites();
-    let site = sites
-        .iter()
-        .find(|site| site.operation == "never called")
-        .expect("it is listed");
+    let site = sites.iter().find(|site| site.operation == "never called").expect("it is listed");
     assert!(site.asynchronous && site.place.contains("sites.rs:"), "{site:?}");
     assert!(site.function.ends_with("sites::never_called"));
     assert_eq!(site.stats.calls, 0);
@@ -28,22 +21,13 @@ fn a_function_is_known_before_its_first_call() {
 
 #[test]
 fn a_component_by_hand_has_the_settings_of_the_attribute() {
-    assert_eq!(
-        registry()
-            .circuit_breaker("never called")
-            .config()
-            .failure_threshold,
-        Some(7)
-    );
+    assert_eq!(registry().circuit_breaker("never called").config().failure_threshold, Some(7));
 }
 
 #[test]
 fn an_explanation_says_where_each_value_came_from() {
     // T123
-    let text = registry()
-        .explain("never called")
-        .expect("it is an operation")
-        .to_string();
+    let text = registry().explain("never called").expect("it is an operation").to_string();
     assert!(text.contains("failure_threshold = 7  (attribute)"), "{text}");
     assert!(text.contains("open_for = 5s  (default)"), "{text}");
     assert!(text.contains("total = 3s  (attribute)"), "{text}");
@@ -66,11 +50,7 @@ fn of_two_that_disagree_the_first_in_the_source_is_in_force_and_that_is_said() {
     assert_eq!((second(), first()), (Some(2), Some(1)));
     assert_eq!(registry().bulkhead("disputed").config().max_concurrent, 3);
     let said = |text: &str| text.contains("bulkhead `disputed`") && text.contains("sites.rs");
-    assert!(
-        resilient::stats().conflicts.iter().any(|line| said(line)),
-        "{:?}",
-        resilient::stats().conflicts
-    );
+    assert!(resilient::stats().conflicts.iter().any(|line| said(line)), "{:?}", resilient::stats().conflicts);
     let error = registry().validate().expect_err("it is a problem");
     assert!(error.problems().iter().any(|line| said(line)), "{error}");
 }
@@ -84,16 +64,10 @@ fn an_attribute_goes_beneath_what_was_said_at_run_time() {
     }
     let registry = Registry::new();
     let bulkhead = registry.bulkhead("x");
-    bulkhead
-        .reconfigure(resilient::bulkhead::Config::default().max_concurrent(40u32))
-        .unwrap();
+    bulkhead.reconfigure(resilient::bulkhead::Config::default().max_concurrent(40u32)).unwrap();
     assert_eq!(call(&registry), Some(1));
     let config = bulkhead.config();
     assert_eq!((config.max_concurrent, config.max_queue), (40, 2));
-    let origins: Vec<_> = bulkhead
-        .effective()
-        .iter()
-        .map(|set| set.origin.to_string())
-        .collect();
+    let origins: Vec<_> = bulkhead.effective().iter().map(|set| set.origin.to_string()).collect();
     assert_eq!(origins[..2], ["run-time", "attribute"]);
 }

@@ -71,11 +71,7 @@ fn elided(x: &str) -> Result<&str, E> {
 #[resilient(retry(max = 3, base = "0ms"))]
 fn mutable_reference(buffer: &mut Vec<u8>) -> Result<usize, E> {
     buffer.push(0);
-    if buffer.len() < 3 {
-        Err(E::Bad)
-    } else {
-        Ok(buffer.len())
-    }
+    if buffer.len() < 3 { Err(E::Bad) } else { Ok(buffer.len()) }
 }
 
 #[resilient(circuit_breaker = "sync")]
@@ -256,11 +252,7 @@ fn by_cfg_attr(calls: &Cell<u32>) -> Result<u32, E> {
 #[resilient(retry(max = 2, base = "0ms"))]
 fn poll_error(calls: &Cell<u32>) -> Result<std::task::Poll<u32>, std::ops::ControlFlow<u32>> {
     calls.set(calls.get() + 1);
-    if calls.get() == 2 {
-        Ok(std::task::Poll::Ready(1))
-    } else {
-        Err(std::ops::ControlFlow::Break(1))
-    }
+    if calls.get() == 2 { Ok(std::task::Poll::Ready(1)) } else { Err(std::ops::ControlFlow::Break(1)) }
 }
 
 const _: () = {
@@ -311,11 +303,7 @@ fn arguments_are_as_new_in_each_attempt() {
     assert_eq!(question_mark("10", &calls), Ok(13));
     assert_eq!(borrowed_no_clone(NoClone(1), &Cell::new(0)), Ok(3));
     assert_eq!(cloned("abc".into(), &Cell::new(0)), Ok(3));
-    assert_eq!(
-        fresh_mut(vec![0], &Cell::new(0)),
-        Ok(2),
-        "what one attempt pushed is not there in the next"
-    );
+    assert_eq!(fresh_mut(vec![0], &Cell::new(0)), Ok(2), "what one attempt pushed is not there in the next");
     assert_eq!(mut_without_retry(1), Some(2));
     assert_eq!(patterns((1, 2), [3, 4], NoClone(5)), Some(16));
     assert_eq!(by_cfg_attr(&Cell::new(0)), Ok(2));

@@ -19,12 +19,8 @@ fn in_threads(work: impl Fn(u64) + Sync) {
 fn totals_are_exact() {
     // T156
     for window in [Window::Count(10_000), Window::Time(3600 * SECOND)] {
-        let fixture = Fixture::new(
-            config()
-                .window(window)
-                .failure_rate(Ratio::ONE)
-                .low_volume_failures(0u32),
-        );
+        let fixture =
+            Fixture::new(config().window(window).failure_rate(Ratio::ONE).low_volume_failures(0u32));
         in_threads(|thread| {
             for call in 0..CALLS {
                 let ticket = fixture.admitted();
@@ -37,15 +33,8 @@ fn totals_are_exact() {
         });
         let stats = fixture.stats();
         let all = THREADS * CALLS;
-        assert_eq!(
-            (stats.successful, stats.failed, stats.ignored),
-            (all / 2, all / 4, all / 4)
-        );
-        let expected = if matches!(window, Window::Count(_)) {
-            10_000
-        } else {
-            all * 3 / 4
-        };
+        assert_eq!((stats.successful, stats.failed, stats.ignored), (all / 2, all / 4, all / 4));
+        let expected = if matches!(window, Window::Count(_)) { 10_000 } else { all * 3 / 4 };
         assert_eq!(stats.window.calls, expected);
     }
 }
@@ -54,13 +43,8 @@ fn totals_are_exact() {
 fn every_call_ends_in_one_count_while_the_circuit_flaps() {
     // T156, T130
     for window in [Window::Count(20), Window::Time(SECOND)] {
-        let fixture = Fixture::new(
-            config()
-                .window(window)
-                .min_calls(5)
-                .half_open_calls(2u32)
-                .open_for(SECOND),
-        );
+        let fixture =
+            Fixture::new(config().window(window).min_calls(5).half_open_calls(2u32).open_for(SECOND));
         in_threads(|thread| {
             for call in 0..CALLS {
                 if let Ok(ticket) = fixture.admit() {
@@ -97,11 +81,7 @@ fn settings_change_under_load_and_nothing_is_lost() {
         } else {
             Window::Count(1 + number * 37 % 900)
         };
-        let base = config()
-            .window(window)
-            .failure_rate(Ratio::ONE)
-            .low_volume_failures(0u32)
-            .min_calls(1);
+        let base = config().window(window).failure_rate(Ratio::ONE).low_volume_failures(0u32).min_calls(1);
         base.slow_call(SECOND).slow_in_flight(number.is_multiple_of(2))
     };
     in_threads(|thread| {
@@ -109,16 +89,10 @@ fn settings_change_under_load_and_nothing_is_lost() {
             let ticket = fixture.admitted();
             fixture.settle(ticket, Verdict::Success);
             if thread == 0 && call % 10 == 0 {
-                fixture
-                    .breaker
-                    .reconfigure(settings(u32::try_from(call / 10).unwrap()))
-                    .unwrap();
+                fixture.breaker.reconfigure(settings(u32::try_from(call / 10).unwrap())).unwrap();
             }
         }
     });
     let stats = fixture.stats();
-    assert_eq!(
-        (stats.successful, stats.late, stats.transitions),
-        (THREADS * CALLS, 0, 0)
-    );
+    assert_eq!((stats.successful, stats.late, stats.transitions), (THREADS * CALLS, 0, 0));
 }

@@ -7,9 +7,7 @@ use crate::observe::{Happening, Subscription};
 use crate::rejection::RejectionKind;
 
 fn happenings(subscription: &mut Subscription) -> Vec<Happening> {
-    std::iter::from_fn(|| subscription.try_recv())
-        .map(|event| event.what)
-        .collect()
+    std::iter::from_fn(|| subscription.try_recv()).map(|event| event.what).collect()
 }
 
 fn transition(from: &'static str, to: &'static str, reason: Option<OpenReason>) -> Happening {
@@ -29,10 +27,7 @@ fn every_change_and_every_refusal_is_told_once() {
     fixture.breaker.reset();
     let expected = [
         transition("closed", "open", Some(OpenReason::Consecutive { failures: 1 })),
-        Happening::Rejected {
-            rejection: RejectionKind::CircuitOpen,
-            retry_after: Some(5 * SECOND),
-        },
+        Happening::Rejected { rejection: RejectionKind::CircuitOpen, retry_after: Some(5 * SECOND) },
         transition("open", "half_open", None),
         transition("half_open", "closed", None),
         transition("closed", "forced_open", Some(OpenReason::Forced)),
@@ -89,16 +84,10 @@ fn a_listener_may_call_back_into_the_breaker() {
     // T23
     let fixture = Fixture::new(config().failure_threshold(1));
     let seen = Arc::new(Mutex::new(Vec::new()));
-    let (breaker, clock, log) = (
-        Arc::clone(&fixture.breaker),
-        fixture.time.clock(),
-        Arc::clone(&seen),
-    );
+    let (breaker, clock, log) = (Arc::clone(&fixture.breaker), fixture.time.clock(), Arc::clone(&seen));
     let listener = Listener(move || {
         let refused = breaker.admit(|| clock.now()).is_err();
-        log.lock()
-            .unwrap()
-            .push((breaker.state(), breaker.stats().transitions, refused));
+        log.lock().unwrap().push((breaker.state(), breaker.stats().transitions, refused));
         breaker.resume();
     });
     tracing::subscriber::with_default(listener, || fixture.call(FAILED));

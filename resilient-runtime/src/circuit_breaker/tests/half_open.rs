@@ -5,18 +5,12 @@ use super::*;
 #[test]
 fn calls_from_before_the_outage_take_no_probe_and_give_none() {
     // T1
-    let fixture = Fixture::new(
-        config()
-            .failure_threshold(1)
-            .half_open_calls(2u32)
-            .slow_call(SECOND),
-    );
+    let fixture = Fixture::new(config().failure_threshold(1).half_open_calls(2u32).slow_call(SECOND));
     let old: Vec<_> = (0..7).map(|_| fixture.admitted()).collect();
     fixture.call(FAILED);
     fixture.time.advance(5 * SECOND);
     let _probe = fixture.admitted();
-    old.into_iter()
-        .for_each(|ticket| fixture.settle(ticket, Verdict::Success));
+    old.into_iter().for_each(|ticket| fixture.settle(ticket, Verdict::Success));
     let _probe = fixture.admitted();
     fixture.refused();
     fixture.assert_state(State::HalfOpen);
@@ -71,11 +65,7 @@ fn a_probe_that_is_dropped_at_any_point_makes_place_for_another() {
         let probe = pin!(breaker.call_async(async || {
             std::future::poll_fn(|_| {
                 left -= 1;
-                if left > 0 {
-                    std::task::Poll::Pending
-                } else {
-                    std::task::Poll::Ready(())
-                }
+                if left > 0 { std::task::Poll::Pending } else { std::task::Poll::Ready(()) }
             })
             .await;
             std::future::pending::<Option<()>>().await
@@ -83,12 +73,7 @@ fn a_probe_that_is_dropped_at_any_point_makes_place_for_another() {
         {
             let mut probe = probe;
             for _ in 0..polls {
-                assert!(
-                    probe
-                        .as_mut()
-                        .poll(&mut Context::from_waker(Waker::noop()))
-                        .is_pending()
-                );
+                assert!(probe.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
                 assert_eq!(fixture.stats().probes.in_flight, 1);
                 fixture.refused();
             }
@@ -105,18 +90,12 @@ fn a_probe_that_is_dropped_at_any_point_makes_place_for_another() {
 #[test]
 fn a_probe_that_says_nothing_neither_closes_nor_blocks() {
     // T6, T7
-    for nothing in [
-        None,
-        Some(IGNORED),
-        Some(Verdict::Failure(Class::NotExecuted { retry_after: None })),
-    ] {
+    for nothing in [None, Some(IGNORED), Some(Verdict::Failure(Class::NotExecuted { retry_after: None }))] {
         let fixture = Fixture::half_open(config());
         for _ in 0..10 {
             let probes: Vec<_> = (0..3).map(|_| fixture.admitted()).collect();
             fixture.refused();
-            probes
-                .into_iter()
-                .for_each(|probe| fixture.settle(probe, nothing));
+            probes.into_iter().for_each(|probe| fixture.settle(probe, nothing));
         }
         fixture.assert_state(State::HalfOpen);
         assert_eq!(fixture.stats().ignored, 30);
@@ -191,11 +170,7 @@ fn a_lost_probe_gives_its_place_back_with_its_lease() {
     let lost = fixture.admitted();
     fixture.time.advance(just_before(60 * SECOND));
     assert!(fixture.breaker.would_refuse(fixture.now()));
-    assert_eq!(
-        fixture.refused().retry_after(),
-        None,
-        "nobody knows when a probe ends"
-    );
+    assert_eq!(fixture.refused().retry_after(), None, "nobody knows when a probe ends");
     fixture.time.advance(Duration::from_nanos(1));
     assert!(!fixture.breaker.would_refuse(fixture.now()));
     let other = fixture.admitted();
@@ -216,9 +191,7 @@ fn a_probe_of_an_earlier_half_open_is_none_of_this_one() {
     let probes = [fixture.admitted(), fixture.admitted()];
     fixture.settle(old, None);
     fixture.refused();
-    probes
-        .into_iter()
-        .for_each(|probe| fixture.settle(probe, Verdict::Success));
+    probes.into_iter().for_each(|probe| fixture.settle(probe, Verdict::Success));
     fixture.assert_state(State::Closed);
 }
 
@@ -239,8 +212,6 @@ fn a_thousand_callers_at_once_make_exactly_as_many_probes_as_there_are_permits()
     });
     let admitted = admitted.into_inner().unwrap();
     assert_eq!((admitted.len(), fixture.stats().rejected), (3, 997));
-    admitted
-        .into_iter()
-        .for_each(|probe| fixture.settle(probe, Verdict::Success));
+    admitted.into_iter().for_each(|probe| fixture.settle(probe, Verdict::Success));
     fixture.assert_state(State::Closed);
 }

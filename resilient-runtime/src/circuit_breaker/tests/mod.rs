@@ -45,10 +45,7 @@ impl Fixture {
     fn new(config: Config) -> Self {
         let time = ManualClock::new();
         let core = Core::for_test("x", time.clock(), config);
-        Self {
-            time,
-            breaker: Arc::new(CircuitBreaker::create(core)),
-        }
+        Self { time, breaker: Arc::new(CircuitBreaker::create(core)) }
     }
 
     /// With an open circuit.
@@ -84,8 +81,7 @@ impl Fixture {
     }
 
     fn settle(&self, ticket: Ticket, verdict: impl Into<Option<Verdict>>) {
-        self.breaker
-            .settle(ticket, verdict.into(), self.now(), || self.now());
+        self.breaker.settle(ticket, verdict.into(), self.now(), || self.now());
     }
 
     /// A call that takes no time.
@@ -127,11 +123,7 @@ fn half_of_twenty_calls_open_the_circuit_and_not_one_less() {
     fixture.assert_state(State::Closed);
     fixture.call(FAILED);
     fixture.assert_state(State::Open);
-    let reason = OpenReason::FailureRate {
-        observed: Ratio::HALF,
-        limit: Ratio::HALF,
-        calls: 20,
-    };
+    let reason = OpenReason::FailureRate { observed: Ratio::HALF, limit: Ratio::HALF, calls: 20 };
     assert_eq!(fixture.refused().reason(), Some(reason));
     assert_eq!(fixture.stats().reason, Some(reason));
 }
@@ -139,11 +131,8 @@ fn half_of_twenty_calls_open_the_circuit_and_not_one_less() {
 #[test]
 fn exactly_half_of_ten_opens_closed_and_half_open_alike() {
     // T17
-    let config = config()
-        .window(10)
-        .failure_rate(Ratio::HALF)
-        .half_open_calls(10u32)
-        .low_volume_failures(0u32);
+    let config =
+        config().window(10).failure_rate(Ratio::HALF).half_open_calls(10u32).low_volume_failures(0u32);
     let fixture = Fixture::new(config);
     fixture.calls(5, Verdict::Success);
     fixture.calls(4, FAILED);
@@ -166,20 +155,12 @@ fn five_failures_in_a_row_open_a_circuit_with_little_traffic() {
     fixture.calls(4, FAILED);
     fixture.assert_state(State::Closed);
     fixture.call(FAILED);
-    assert_eq!(
-        fixture.refused().reason(),
-        Some(OpenReason::Consecutive { failures: 5 })
-    );
+    assert_eq!(fixture.refused().reason(), Some(OpenReason::Consecutive { failures: 5 }));
 }
 
 #[test]
 fn the_classic_settings_alone_make_the_classic_breaker() {
-    let fixture = Fixture::new(
-        config()
-            .failure_threshold(3)
-            .success_threshold(2)
-            .open_for(30 * SECOND),
-    );
+    let fixture = Fixture::new(config().failure_threshold(3).success_threshold(2).open_for(30 * SECOND));
     for _ in 0..50 {
         fixture.calls(2, FAILED);
         fixture.call(Verdict::Success);
@@ -232,39 +213,22 @@ fn a_slow_call_counts_as_failed_from_its_first_nanosecond_on() {
         fixture.slow_call(SECOND, Verdict::Success);
         fixture.slow_call(SECOND, FAILED);
         let stats = fixture.stats();
-        assert_eq!(
-            (stats.window.calls, stats.window.failed, stats.window.slow),
-            (3, 1, 2)
-        );
+        assert_eq!((stats.window.calls, stats.window.failed, stats.window.slow), (3, 1, 2));
         assert_eq!((stats.successful, stats.failed, stats.slow), (2, 1, 2));
         fixture.slow_call(2 * SECOND, Verdict::Success);
-        let reason = OpenReason::FailureRate {
-            observed: share(0.75),
-            limit: Ratio::HALF,
-            calls: 4,
-        };
+        let reason = OpenReason::FailureRate { observed: share(0.75), limit: Ratio::HALF, calls: 4 };
         assert_eq!(fixture.refused().reason(), Some(reason));
     }
 }
 
 #[test]
 fn a_share_of_slow_calls_of_its_own_leaves_the_failures_alone() {
-    let fixture = Fixture::new(
-        config()
-            .slow_call(SECOND)
-            .slow_rate(share(0.8))
-            .min_calls(10)
-            .window(100),
-    );
+    let fixture = Fixture::new(config().slow_call(SECOND).slow_rate(share(0.8)).min_calls(10).window(100));
     (0..2).for_each(|_| fixture.slow_call(Duration::ZERO, Verdict::Success));
     (0..7).for_each(|_| fixture.slow_call(SECOND, Verdict::Success));
     fixture.assert_state(State::Closed);
     fixture.slow_call(SECOND, Verdict::Success);
-    let reason = OpenReason::SlowRate {
-        observed: share(0.8),
-        limit: share(0.8),
-        calls: 10,
-    };
+    let reason = OpenReason::SlowRate { observed: share(0.8), limit: share(0.8), calls: 10 };
     assert_eq!(fixture.refused().reason(), Some(reason));
 }
 
@@ -277,14 +241,9 @@ fn calls_that_hang_open_the_circuit_before_they_end() {
     let quick = fixture.admitted();
     fixture.settle(quick, None);
     fixture.time.advance(Duration::from_nanos(1));
-    assert_eq!(
-        fixture.refused().reason(),
-        Some(OpenReason::SlowInFlight { calls: 20 })
-    );
+    assert_eq!(fixture.refused().reason(), Some(OpenReason::SlowInFlight { calls: 20 }));
     fixture.assert_state(State::Open);
-    hanging
-        .into_iter()
-        .for_each(|ticket| fixture.settle(ticket, Verdict::Success));
+    hanging.into_iter().for_each(|ticket| fixture.settle(ticket, Verdict::Success));
     assert_eq!(fixture.stats().late, 20);
 }
 
@@ -294,27 +253,18 @@ fn calls_that_ended_do_not_hang() {
     let fixture = Fixture::new(config().slow_call(SECOND).slow_in_flight(true));
     let mut hanging: Vec<_> = (0..20).map(|_| fixture.admitted()).collect();
     let ended = hanging.split_off(19);
-    ended
-        .into_iter()
-        .for_each(|ticket| fixture.settle(ticket, IGNORED));
+    ended.into_iter().for_each(|ticket| fixture.settle(ticket, IGNORED));
     fixture.time.advance(SECOND);
     fixture.call(Verdict::Success);
     fixture.assert_state(State::Closed);
     // 19 hanging and 1 good one: more than half of the 20 that are needed.
-    assert_eq!(
-        fixture.refused().reason(),
-        Some(OpenReason::SlowInFlight { calls: 19 })
-    );
+    assert_eq!(fixture.refused().reason(), Some(OpenReason::SlowInFlight { calls: 19 }));
 }
 
 #[test]
 fn calls_that_hang_since_before_the_outage_are_of_the_past() {
     // T22
-    let config = config()
-        .slow_call(SECOND)
-        .slow_in_flight(true)
-        .half_open_calls(1u32)
-        .min_calls(2);
+    let config = config().slow_call(SECOND).slow_in_flight(true).half_open_calls(1u32).min_calls(2);
     let fixture = Fixture::new(config);
     let hanging: Vec<_> = (0..2).map(|_| fixture.admitted()).collect();
     fixture.time.advance(SECOND);
@@ -324,9 +274,7 @@ fn calls_that_hang_since_before_the_outage_are_of_the_past() {
     fixture.assert_state(State::Closed);
     fixture.calls(10, Verdict::Success);
     fixture.assert_state(State::Closed);
-    hanging
-        .into_iter()
-        .for_each(|ticket| fixture.settle(ticket, FAILED));
+    hanging.into_iter().for_each(|ticket| fixture.settle(ticket, FAILED));
     assert_eq!(fixture.stats().late, 2);
 }
 

@@ -7,9 +7,7 @@ use crate::random::Random;
 use crate::settings::Layered;
 
 fn hint(span: Duration) -> Verdict {
-    Verdict::Failure(Class::Overload {
-        retry_after: Some(span),
-    })
+    Verdict::Failure(Class::Overload { retry_after: Some(span) })
 }
 
 #[test]
@@ -37,16 +35,10 @@ fn the_open_period_is_exact() {
 fn who_only_looks_sees_half_open_once_the_wait_is_over() {
     // T24
     let fixture = Fixture::open(config());
-    assert_eq!(
-        (fixture.stats().state, fixture.stats().retry_after),
-        (State::Open, Some(5 * SECOND))
-    );
+    assert_eq!((fixture.stats().state, fixture.stats().retry_after), (State::Open, Some(5 * SECOND)));
     fixture.time.advance(5 * SECOND);
     fixture.assert_state(State::HalfOpen);
-    assert_eq!(
-        (fixture.stats().state, fixture.stats().retry_after),
-        (State::HalfOpen, None)
-    );
+    assert_eq!((fixture.stats().state, fixture.stats().retry_after), (State::HalfOpen, None));
     assert_eq!(fixture.stats().transitions, 1, "looking changes nothing");
 }
 
@@ -106,18 +98,10 @@ fn a_servers_longer_wish_lengthens_the_open_period_and_a_shorter_one_does_not() 
     };
     assert_eq!(opened_by(hint(SECOND)), Some(5 * SECOND));
     assert_eq!(opened_by(hint(42 * SECOND)), Some(42 * SECOND));
-    assert_eq!(
-        opened_by(hint(Duration::MAX)),
-        Some(3600 * SECOND),
-        "but not for ever"
-    );
+    assert_eq!(opened_by(hint(Duration::MAX)), Some(3600 * SECOND), "but not for ever");
     let fixture = Fixture::half_open(config().half_open_calls(1u32));
     fixture.call(hint(42 * SECOND));
-    assert_eq!(
-        fixture.stats().retry_after,
-        Some(42 * SECOND),
-        "a probe can bring it too"
-    );
+    assert_eq!(fixture.stats().retry_after, Some(42 * SECOND), "a probe can bring it too");
 }
 
 #[test]
@@ -128,17 +112,9 @@ fn the_probes_of_200_instances_that_opened_together_are_spread() {
         let mut ends: Vec<Duration> = (0..200)
             .map(|seed| {
                 let random = Arc::new(Random::new(Some(seed)));
-                let environment = Environment {
-                    clock: time.clock(),
-                    events: Events::default(),
-                    random,
-                };
+                let environment = Environment { clock: time.clock(), events: Events::default(), random };
                 let settings = Layered::of(Config::default().failure_threshold(1));
-                let breaker = CircuitBreaker::create(Core {
-                    name: "x".into(),
-                    environment,
-                    settings,
-                });
+                let breaker = CircuitBreaker::create(Core { name: "x".into(), environment, settings });
                 let ticket = breaker.admit(|| time.clock().now()).unwrap();
                 breaker.settle(ticket, Some(verdict), time.clock().now(), || time.clock().now());
                 breaker.stats().retry_after.unwrap()
@@ -150,19 +126,13 @@ fn the_probes_of_200_instances_that_opened_together_are_spread() {
         let (first, last) = (ends[0], ends[ends.len() - 1]);
         assert!(last > first + 2 * SECOND, "from {first:?} to {last:?}");
         if verdict == FAILED {
-            assert!(
-                first >= 5 * SECOND / 2 && last <= 5 * SECOND,
-                "half of it is certain"
-            );
+            assert!(first >= 5 * SECOND / 2 && last <= 5 * SECOND, "half of it is certain");
         } else {
             assert!(first >= 30 * SECOND, "never before the server wants it");
         }
         // Not more than a tenth of them within any twentieth of the spread.
-        let crowd = |start: Duration| {
-            ends.iter()
-                .filter(|end| (start..start + SECOND / 8).contains(*end))
-                .count()
-        };
+        let crowd =
+            |start: Duration| ends.iter().filter(|end| (start..start + SECOND / 8).contains(*end)).count();
         assert!(ends.iter().all(|end| crowd(*end) < 25), "they crowd");
     }
 }
@@ -170,10 +140,7 @@ fn the_probes_of_200_instances_that_opened_together_are_spread() {
 #[test]
 fn refused_calls_are_counted_and_not_in_the_window() {
     // T20
-    for window in [
-        super::super::Window::Count(50),
-        super::super::Window::Time(30 * SECOND),
-    ] {
+    for window in [super::super::Window::Count(50), super::super::Window::Time(30 * SECOND)] {
         let fixture = Fixture::open(config().window(window).half_open_calls(1u32));
         (0..1000).for_each(|_| drop(fixture.refused()));
         fixture.time.advance(5 * SECOND);

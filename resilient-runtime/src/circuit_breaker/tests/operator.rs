@@ -13,10 +13,7 @@ fn forced_open_stays_open_whatever_time_and_calls_do() {
     fixture.time.advance(24 * 3600 * SECOND);
     fixture.assert_state(State::ForcedOpen);
     let rejection = fixture.refused();
-    assert_eq!(
-        (rejection.reason(), rejection.retry_after()),
-        (Some(OpenReason::Forced), None)
-    );
+    assert_eq!((rejection.reason(), rejection.retry_after()), (Some(OpenReason::Forced), None));
     assert!(fixture.breaker.would_refuse(fixture.now()));
     fixture.breaker.resume();
     fixture.assert_state(State::Closed);
@@ -27,10 +24,7 @@ fn forced_open_stays_open_whatever_time_and_calls_do() {
 fn results_of_before_do_not_end_a_forced_state() {
     // T14
     for (force, state) in [
-        (
-            CircuitBreaker::force_open as fn(&CircuitBreaker),
-            State::ForcedOpen,
-        ),
+        (CircuitBreaker::force_open as fn(&CircuitBreaker), State::ForcedOpen),
         (CircuitBreaker::force_closed, State::ForcedClosed),
         (CircuitBreaker::disable, State::Disabled),
     ] {
@@ -49,10 +43,7 @@ fn forced_closed_counts_and_never_opens() {
     fixture.breaker.force_closed();
     fixture.calls(100, FAILED);
     fixture.assert_state(State::ForcedClosed);
-    assert_eq!(
-        (fixture.stats().window.failed, fixture.stats().failed),
-        (100, 100)
-    );
+    assert_eq!((fixture.stats().window.failed, fixture.stats().failed), (100, 100));
     fixture.breaker.resume();
     assert_eq!(fixture.stats().window.calls, 0);
     fixture.calls(4, FAILED);
@@ -93,11 +84,7 @@ fn reset_makes_it_new() {
         new.late = 1;
         assert_eq!(fixture.stats(), new);
         fixture.call(FAILED);
-        assert_eq!(
-            fixture.stats().retry_after,
-            Some(5 * SECOND),
-            "the first open period again"
-        );
+        assert_eq!(fixture.stats().retry_after, Some(5 * SECOND), "the first open period again");
     }
 }
 
@@ -119,21 +106,11 @@ fn new_thresholds_judge_the_old_window() {
         fixture.calls(12, Verdict::Success);
         fixture.calls(7, FAILED);
         let running = fixture.admitted();
-        fixture
-            .breaker
-            .reconfigure(base().failure_rate(share(0.4)))
-            .unwrap();
+        fixture.breaker.reconfigure(base().failure_rate(share(0.4))).unwrap();
         fixture.assert_state(State::Closed);
-        assert_eq!(
-            (fixture.stats().window.calls, fixture.stats().failures_in_a_row),
-            (19, 7)
-        );
+        assert_eq!((fixture.stats().window.calls, fixture.stats().failures_in_a_row), (19, 7));
         fixture.settle(running, FAILED);
-        let reason = OpenReason::FailureRate {
-            observed: share(0.4),
-            limit: share(0.4),
-            calls: 20,
-        };
+        let reason = OpenReason::FailureRate { observed: share(0.4), limit: share(0.4), calls: 20 };
         assert_eq!(fixture.refused().reason(), Some(reason));
     }
 }
@@ -141,31 +118,15 @@ fn new_thresholds_judge_the_old_window() {
 #[test]
 fn a_window_that_changes_its_size_keeps_the_newest_calls() {
     // T117
-    let fixture = Fixture::new(
-        config()
-            .window(100)
-            .failure_rate(Ratio::ONE)
-            .low_volume_failures(0u32),
-    );
+    let fixture = Fixture::new(config().window(100).failure_rate(Ratio::ONE).low_volume_failures(0u32));
     fixture.calls(30, Verdict::Success);
     fixture.calls(8, FAILED);
-    let sized = |size: u32| {
-        config()
-            .window(size)
-            .failure_rate(Ratio::ONE)
-            .low_volume_failures(0u32)
-    };
+    let sized = |size: u32| config().window(size).failure_rate(Ratio::ONE).low_volume_failures(0u32);
     fixture.breaker.reconfigure(sized(10)).unwrap();
-    assert_eq!(
-        (fixture.stats().window.calls, fixture.stats().window.failed),
-        (10, 8)
-    );
+    assert_eq!((fixture.stats().window.calls, fixture.stats().window.failed), (10, 8));
     fixture.breaker.reconfigure(sized(1000)).unwrap();
     fixture.call(Verdict::Success);
-    assert_eq!(
-        (fixture.stats().window.calls, fixture.stats().window.failed),
-        (11, 8)
-    );
+    assert_eq!((fixture.stats().window.calls, fixture.stats().window.failed), (11, 8));
 }
 
 #[test]
@@ -174,10 +135,7 @@ fn a_window_of_another_kind_begins_empty_and_no_total_is_lost() {
     fixture.calls(5, Verdict::Success);
     fixture.calls(5, FAILED);
     for window in [Window::Count(10), Window::Time(SECOND), Window::Count(10)] {
-        fixture
-            .breaker
-            .reconfigure(config().window(window).low_volume_failures(0u32))
-            .unwrap();
+        fixture.breaker.reconfigure(config().window(window).low_volume_failures(0u32)).unwrap();
         assert_eq!(fixture.stats().window.calls, 0, "{window}");
         fixture.calls(2, Verdict::Success);
         fixture.call(FAILED);
@@ -190,24 +148,15 @@ fn a_window_of_another_kind_begins_empty_and_no_total_is_lost() {
 fn the_running_open_period_and_the_probes_survive_new_settings() {
     // T117
     let fixture = Fixture::open(config());
-    fixture
-        .breaker
-        .reconfigure(config().open_for(SECOND).failure_threshold(1))
-        .unwrap();
+    fixture.breaker.reconfigure(config().open_for(SECOND).failure_threshold(1)).unwrap();
     assert_eq!(fixture.refused().retry_after(), Some(5 * SECOND));
     fixture.time.advance(5 * SECOND);
     let probes: Vec<_> = (0..3).map(|_| fixture.admitted()).collect();
-    fixture
-        .breaker
-        .reconfigure(config().half_open_calls(4u32))
-        .unwrap();
+    fixture.breaker.reconfigure(config().half_open_calls(4u32)).unwrap();
     let fourth = fixture.admitted();
     fixture.refused();
     fixture.settle(fourth, Verdict::Success);
-    probes
-        .into_iter()
-        .take(2)
-        .for_each(|probe| fixture.settle(probe, Verdict::Success));
+    probes.into_iter().take(2).for_each(|probe| fixture.settle(probe, Verdict::Success));
     fixture.assert_state(State::Closed);
 }
 
@@ -218,18 +167,12 @@ fn settings_under_which_the_probes_have_decided_already_decide_at_once() {
     fixture.calls(2, Verdict::Success);
     fixture.call(FAILED);
     fixture.assert_state(State::HalfOpen);
-    fixture
-        .breaker
-        .reconfigure(config().half_open_calls(3u32))
-        .unwrap();
+    fixture.breaker.reconfigure(config().half_open_calls(3u32)).unwrap();
     fixture.assert_state(State::Closed);
 
     let fixture = Fixture::half_open(config().half_open_calls(10u32));
     fixture.call(FAILED);
-    fixture
-        .breaker
-        .reconfigure(config().success_threshold(5))
-        .unwrap();
+    fixture.breaker.reconfigure(config().success_threshold(5)).unwrap();
     fixture.assert_state(State::Open);
 }
 
@@ -237,16 +180,10 @@ fn settings_under_which_the_probes_have_decided_already_decide_at_once() {
 fn a_refused_config_changes_nothing_and_a_later_valid_one_works() {
     // T118
     let fixture = Fixture::new(config());
-    let error = fixture
-        .breaker
-        .reconfigure(config().window(5).min_calls(6))
-        .unwrap_err();
+    let error = fixture.breaker.reconfigure(config().window(5).min_calls(6)).unwrap_err();
     assert_eq!(error.problems()[0].field, "min_calls");
     assert_eq!(*fixture.breaker.config(), config());
-    fixture
-        .breaker
-        .reconfigure(config().failure_threshold(1))
-        .unwrap();
+    fixture.breaker.reconfigure(config().failure_threshold(1)).unwrap();
     fixture.call(FAILED);
     fixture.assert_state(State::Open);
 }
@@ -260,10 +197,7 @@ fn a_watch_can_be_set_and_lifted_while_calls_run() {
     let watched = fixture.admitted();
     fixture.time.advance(SECOND);
     let one_more = fixture.admitted();
-    fixture
-        .breaker
-        .reconfigure(watching().slow_in_flight(false))
-        .unwrap();
+    fixture.breaker.reconfigure(watching().slow_in_flight(false)).unwrap();
     fixture.time.advance(SECOND);
     for ticket in [unwatched, watched, one_more] {
         fixture.settle(ticket, Verdict::Success);

@@ -82,19 +82,13 @@ impl CountWindow {
     fn put(&self, slot: &AtomicU8, code: u8) {
         let before = slot.swap(code, Ordering::AcqRel);
         // Release: whoever sees the count may rely on what happened before the record.
-        self.totals
-            .fetch_add(weight(code).wrapping_sub(weight(before)), Ordering::Release);
+        self.totals.fetch_add(weight(code).wrapping_sub(weight(before)), Ordering::Release);
     }
 
     pub(in crate::circuit_breaker) fn content(&self) -> Content {
         let totals = self.totals.load(Ordering::Acquire);
         let count = |index: u32| (totals >> (16 * index) & 0xFFFF).saturating_sub(BIAS);
-        Content {
-            calls: count(0),
-            failed: count(1),
-            slow: count(2),
-            failed_or_slow: count(3),
-        }
+        Content { calls: count(0), failed: count(1), slow: count(2), failed_or_slow: count(3) }
     }
 
     /// All [`Grade::Good`] outcomes ever recorded.
@@ -105,11 +99,9 @@ impl CountWindow {
 
     /// Empties the window. One thread at a time.
     pub(in crate::circuit_breaker) fn clear(&self) {
-        (0..self.size.load(Ordering::Relaxed))
-            .filter_map(|index| self.slot(index))
-            .for_each(|slot| {
-                self.put(slot, EMPTY);
-            });
+        (0..self.size.load(Ordering::Relaxed)).filter_map(|index| self.slot(index)).for_each(|slot| {
+            self.put(slot, EMPTY);
+        });
     }
 
     /// Changes the size and keeps the newest outcomes in their order. One thread at a time. An outcome that
@@ -134,9 +126,7 @@ impl CountWindow {
         for (slot, code) in newest_first(size).zip(kept.into_iter().chain(std::iter::repeat(EMPTY))) {
             self.put(slot, code);
         }
-        (size..old)
-            .filter_map(|index| self.slot(index))
-            .for_each(|slot| self.put(slot, EMPTY));
+        (size..old).filter_map(|index| self.slot(index)).for_each(|slot| self.put(slot, EMPTY));
     }
 
     #[inline]
@@ -174,10 +164,7 @@ fn place(index: u32) -> (usize, usize) {
         None => (0, index as usize),
         Some(doublings) => {
             let fourfold = doublings / 2;
-            (
-                fourfold as usize + 1,
-                (index - (FIRST_SEGMENT << (2 * fourfold))) as usize,
-            )
+            (fourfold as usize + 1, (index - (FIRST_SEGMENT << (2 * fourfold))) as usize)
         }
     }
 }
@@ -224,25 +211,9 @@ mod tests {
         let window = CountWindow::new(10);
         window.record(Grade::FailedSlow);
         (0..9).for_each(|_| window.record(Grade::Good));
-        assert_eq!(
-            window.content(),
-            Content {
-                calls: 10,
-                failed: 1,
-                slow: 1,
-                failed_or_slow: 1
-            }
-        );
+        assert_eq!(window.content(), Content { calls: 10, failed: 1, slow: 1, failed_or_slow: 1 });
         window.record(Grade::Slow);
-        assert_eq!(
-            window.content(),
-            Content {
-                calls: 10,
-                failed: 0,
-                slow: 1,
-                failed_or_slow: 1
-            }
-        );
+        assert_eq!(window.content(), Content { calls: 10, failed: 0, slow: 1, failed_or_slow: 1 });
     }
 
     #[test]
@@ -254,22 +225,14 @@ mod tests {
         for size in [3, 10, 128, 129, 40, 1, 10_000, 255, 256, 7] {
             window.resize(size);
             model.truncate(size as usize);
-            assert_eq!(
-                window.content(),
-                content(model.iter().copied()),
-                "resized to {size}"
-            );
+            assert_eq!(window.content(), content(model.iter().copied()), "resized to {size}");
             for _ in 0..size as usize * 2 + 5 {
                 number += 1;
                 window.record(grade(number));
                 model.push_front(grade(number));
                 model.truncate(size as usize);
                 if size < 300 || number % 997 == 0 {
-                    assert_eq!(
-                        window.content(),
-                        content(model.iter().copied()),
-                        "size {size}, {number}"
-                    );
+                    assert_eq!(window.content(), content(model.iter().copied()), "size {size}, {number}");
                 }
             }
         }
@@ -309,17 +272,10 @@ mod tests {
         });
         assert_eq!(window.head.load(Ordering::Relaxed), 128_000);
         let slots = |range: std::ops::Range<u32>| {
-            range
-                .filter_map(|index| window.slot(index))
-                .map(|slot| slot.load(Ordering::Relaxed))
+            range.filter_map(|index| window.slot(index)).map(|slot| slot.load(Ordering::Relaxed))
         };
-        assert!(
-            slots(50..10_000).all(|code| code == EMPTY),
-            "nothing is left behind by a shrinking"
-        );
-        let held = slots(0..50)
-            .filter(|code| *code != EMPTY)
-            .map(|code| Grade::ALL[usize::from(code) - 1]);
+        assert!(slots(50..10_000).all(|code| code == EMPTY), "nothing is left behind by a shrinking");
+        let held = slots(0..50).filter(|code| *code != EMPTY).map(|code| Grade::ALL[usize::from(code) - 1]);
         assert_eq!(window.content(), content(held));
     }
 }

@@ -34,12 +34,7 @@ impl Window {
             Self::Time(span) => (Duration::from_millis(10)..=Duration::from_hours(1)).contains(&span),
             Self::Count(size) => (1..=LARGEST).contains(&size),
         };
-        error.require(
-            possible,
-            "window",
-            self,
-            "a time from 10 ms to 1 h, or 1 to 10000 calls",
-        );
+        error.require(possible, "window", self, "a time from 10 ms to 1 h, or 1 to 10000 calls");
     }
 }
 
@@ -164,10 +159,7 @@ mod tests {
     #[test]
     fn a_window_is_set_by_a_time_or_by_a_number() {
         let span = Duration::from_secs(30);
-        assert_eq!(
-            Window::from_value(&Value::Duration(span)),
-            Some(Window::Time(span))
-        );
+        assert_eq!(Window::from_value(&Value::Duration(span)), Some(Window::Time(span)));
         assert_eq!(Window::from_value(&Value::Count(100)), Some(Window::Count(100)));
         assert_eq!(Window::from_value(&Value::Count(1 << 40)), None);
         assert_eq!(Window::from_value(&Value::Flag(true)), None);
@@ -179,10 +171,7 @@ mod tests {
     #[test]
     fn a_window_is_shown_with_its_unit() {
         let json = |window: Window| serde_json::to_string(&window).unwrap();
-        assert_eq!(
-            json(Window::Time(Duration::from_millis(1500))),
-            r#"{"seconds":1.5}"#
-        );
+        assert_eq!(json(Window::Time(Duration::from_millis(1500))), r#"{"seconds":1.5}"#);
         assert_eq!(json(Window::Count(100)), r#"{"calls":100}"#);
         assert_eq!(Window::Time(Duration::from_secs(30)).to_string(), "30s");
         assert_eq!(Window::Count(100).to_string(), "100 calls");
@@ -191,12 +180,7 @@ mod tests {
     #[test]
     fn grades_exclude_each_other_and_add_up() {
         let content = Content::of_grades([1, 2, 4, 8]);
-        let expected = Content {
-            calls: 15,
-            failed: 10,
-            slow: 12,
-            failed_or_slow: 14,
-        };
+        let expected = Content { calls: 15, failed: 10, slow: 12, failed_or_slow: 14 };
         assert_eq!(content, expected);
         for (index, grade) in Grade::ALL.into_iter().enumerate() {
             assert_eq!(grade as usize, index);

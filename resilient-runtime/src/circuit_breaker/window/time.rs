@@ -54,12 +54,7 @@ impl TimeWindow {
             reach: AtomicU64::new(width.saturating_mul(BEYOND)),
             version: AtomicU32::new(0),
             base: std::array::from_fn(|_| AtomicU32::new(0)),
-            buckets: Mutex::new(Buckets {
-                notes: [[0; 4]; BUCKETS],
-                oldest: 0,
-                width,
-                next,
-            }),
+            buckets: Mutex::new(Buckets { notes: [[0; 4]; BUCKETS], oldest: 0, width, next }),
         }
     }
 
@@ -80,11 +75,7 @@ impl TimeWindow {
     #[cold]
     fn move_on<const N: usize>(&self, next: u64, now: Instant, counters: &Striped<N>) {
         let at_edge = now.as_nanos().saturating_sub(next) < self.reach.load(Ordering::Relaxed) / BEYOND;
-        let buckets = if at_edge {
-            self.buckets.try_lock()
-        } else {
-            Some(self.buckets.lock())
-        };
+        let buckets = if at_edge { self.buckets.try_lock() } else { Some(self.buckets.lock()) };
         if let Some(mut buckets) = buckets {
             self.advance(&mut buckets, now, counters);
         }
@@ -135,18 +126,9 @@ impl TimeWindow {
         // For each beginning of a new bucket the note that was taken then, or the last one before that.
         let notes = std::array::from_fn(|index| {
             let age = (BUCKETS - 1 - index) as u64 * new;
-            newest_first(
-                usize::try_from(age.div_ceil(old))
-                    .unwrap_or(BUCKETS)
-                    .min(BUCKETS - 1),
-            )
+            newest_first(usize::try_from(age.div_ceil(old)).unwrap_or(BUCKETS).min(BUCKETS - 1))
         });
-        *buckets = Buckets {
-            notes,
-            oldest: 0,
-            width: new,
-            next: begin.saturating_add(new),
-        };
+        *buckets = Buckets { notes, oldest: 0, width: new, next: begin.saturating_add(new) };
         self.reach.store(new.saturating_mul(BEYOND), Ordering::Relaxed);
         self.publish(&buckets);
     }
@@ -209,9 +191,7 @@ fn sums<const N: usize>(counters: &Striped<N>) -> Sums {
 fn since<const N: usize>(base: Sums, counters: &Striped<N>) -> Content {
     // The base was read from the same counters before, and each counter only grows.
     let sums = sums(counters);
-    Content::of_grades(std::array::from_fn(|grade| {
-        u64::from(sums[grade].wrapping_sub(base[grade]))
-    }))
+    Content::of_grades(std::array::from_fn(|grade| u64::from(sums[grade].wrapping_sub(base[grade]))))
 }
 
 #[cfg(all(test, not(resilient_loom)))]
@@ -232,11 +212,7 @@ mod tests {
         fn new() -> Self {
             let time = ManualClock::new();
             let window = TimeWindow::new(SPAN, time.clock().now());
-            Self {
-                time,
-                counters: Striped::new(),
-                window,
-            }
+            Self { time, counters: Striped::new(), window }
         }
 
         fn record(&self, grade: Grade) {
@@ -256,11 +232,7 @@ mod tests {
         bench.time.advance(Duration::from_millis(999));
         bench.record(Grade::Slow);
         bench.time.advance(Duration::from_secs(9));
-        assert_eq!(
-            bench.calls(),
-            2,
-            "9.999 s after the first call, 9 s after the second"
-        );
+        assert_eq!(bench.calls(), 2, "9.999 s after the first call, 9 s after the second");
         bench.time.advance(Duration::from_millis(1));
         assert_eq!(bench.calls(), 0);
     }
@@ -314,10 +286,7 @@ mod tests {
         bench.time.advance(Duration::from_secs(7));
         assert_eq!(bench.calls(), 10, "17 s after the oldest");
         bench.time.advance(Duration::from_secs(5));
-        assert!(
-            (6..=9).contains(&bench.calls()),
-            "those of the last 18 to 20 s, to one old bucket"
-        );
+        assert!((6..=9).contains(&bench.calls()), "those of the last 18 to 20 s, to one old bucket");
         bench.time.advance(Duration::from_secs(8));
         assert_eq!(bench.calls(), 0);
 
@@ -327,10 +296,7 @@ mod tests {
             bench.time.advance(SECOND);
         }
         bench.window.resize(Duration::from_secs(2));
-        assert!(
-            (1..=3).contains(&bench.calls()),
-            "those of the last two seconds, to one old bucket"
-        );
+        assert!((1..=3).contains(&bench.calls()), "those of the last two seconds, to one old bucket");
     }
 
     #[test]
@@ -342,11 +308,7 @@ mod tests {
         bench.time.advance(Duration::from_millis(4500));
         assert_eq!(bench.calls(), 1);
         bench.window.resize(Duration::from_secs(5));
-        assert_eq!(
-            bench.calls(),
-            1,
-            "4.5 s after the call, in the middle of an old bucket"
-        );
+        assert_eq!(bench.calls(), 1, "4.5 s after the call, in the middle of an old bucket");
     }
 
     #[test]
@@ -369,12 +331,7 @@ mod tests {
             }
         });
         let content = bench.window.content(bench.time.clock().now(), &bench.counters);
-        let expected = Content {
-            calls: 64_000,
-            failed: 32_000,
-            slow: 32_000,
-            failed_or_slow: 48_000,
-        };
+        let expected = Content { calls: 64_000, failed: 32_000, slow: 32_000, failed_or_slow: 48_000 };
         assert_eq!(content, expected);
     }
 }

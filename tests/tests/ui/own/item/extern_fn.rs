@@ -1,0 +1,8 @@
+use resilient::resilient;
+
+#[resilient(retry(max = 3))]
+extern "C" fn f() -> Option<u32> {
+    Some(1)
+}
+
+fn main() {}

@@ -1,0 +1,10 @@
+use resilient::resilient;
+
+struct S;
+
+#[resilient(retry(max = 3))]
+impl S {
+    fn f(&self) {}
+}
+
+fn main() {}

@@ -1,0 +1,6 @@
+use resilient::resilient;
+
+#[resilient(retry(max = 3))]
+static S: u32 = 1;
+
+fn main() {}

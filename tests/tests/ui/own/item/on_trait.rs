@@ -1,0 +1,8 @@
+use resilient::resilient;
+
+#[resilient(retry(max = 3))]
+trait T {
+    fn f(&self);
+}
+
+fn main() {}

@@ -1,0 +1,6 @@
+use resilient::resilient;
+
+#[resilient(retry(max = 3))]
+use std::fmt;
+
+fn main() {}

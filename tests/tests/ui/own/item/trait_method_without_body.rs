@@ -1,0 +1,8 @@
+use resilient::resilient;
+
+trait T {
+    #[resilient(retry(max = 3))]
+    fn f(&self) -> Option<u32>;
+}
+
+fn main() {}

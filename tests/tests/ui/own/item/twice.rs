@@ -1,0 +1,9 @@
+use resilient::resilient;
+
+#[resilient(retry(max = 3))]
+#[resilient(circuit_breaker = "x")]
+fn f() -> Option<u32> {
+    Some(1)
+}
+
+fn main() {}

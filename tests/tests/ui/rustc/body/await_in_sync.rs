@@ -1,0 +1,9 @@
+use resilient::resilient;
+
+#[resilient(circuit_breaker = "x")]
+fn f() -> Option<u32> {
+    tokio::task::yield_now().await;
+    Some(1)
+}
+
+fn main() {}

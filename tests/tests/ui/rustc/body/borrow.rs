@@ -1,0 +1,11 @@
+use resilient::resilient;
+
+#[resilient(circuit_breaker = "x")]
+fn f() -> Option<usize> {
+    let mut v = vec![1];
+    let first = &v[0];
+    v.push(2);
+    Some(*first)
+}
+
+fn main() {}

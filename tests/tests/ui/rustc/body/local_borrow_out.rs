@@ -1,0 +1,9 @@
+use resilient::resilient;
+
+#[resilient(circuit_breaker = "x")]
+fn f() -> Option<&'static str> {
+    let s = String::new();
+    Some(&s)
+}
+
+fn main() {}

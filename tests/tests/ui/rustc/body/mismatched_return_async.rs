@@ -1,0 +1,11 @@
+use resilient::resilient;
+
+#[resilient(circuit_breaker = "x")]
+async fn f(b: bool) -> Option<u32> {
+    if b {
+        return 5;
+    }
+    None
+}
+
+fn main() {}

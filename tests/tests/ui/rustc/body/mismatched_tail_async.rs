@@ -1,0 +1,16 @@
+use resilient::resilient;
+
+#[derive(Debug, thiserror::Error)]
+enum E {
+    #[error("bad")]
+    Bad,
+    #[error(transparent)]
+    Rejected(#[from] resilient::Rejection),
+}
+
+#[resilient(circuit_breaker = "x")]
+async fn f() -> Result<u32, E> {
+    Ok("text")
+}
+
+fn main() {}

@@ -1,0 +1,8 @@
+use resilient::resilient;
+
+#[resilient(retry(max = 3))]
+async fn f() -> Option<u32> {
+    let _x = 1;
+}
+
+fn main() {}

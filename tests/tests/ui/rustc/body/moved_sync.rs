@@ -1,0 +1,12 @@
+use resilient::resilient;
+
+#[resilient(retry(max = 3))]
+fn f(payload: String) -> Option<usize> {
+    Some(eat(payload))
+}
+
+fn eat(x: String) -> usize {
+    x.len()
+}
+
+fn main() {}

@@ -1,0 +1,14 @@
+#![deny(warnings)]
+
+use resilient::resilient;
+
+#[resilient(circuit_breaker = "x")]
+#[must_use]
+fn f(x: u32) -> Option<u32> {
+    let a = 1;
+    Some(x)
+}
+
+fn main() {
+    f(1);
+}

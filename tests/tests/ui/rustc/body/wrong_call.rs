@@ -1,0 +1,10 @@
+use resilient::resilient;
+
+#[resilient(circuit_breaker = "x")]
+fn f(x: u32) -> Option<u32> {
+    Some(x)
+}
+
+fn main() {
+    f("text");
+}

@@ -1,0 +1,12 @@
+use resilient::resilient;
+
+#[resilient(circuit_breaker = "x", fallback = zero)]
+fn f() -> Option<u32> {
+    Some(1)
+}
+
+fn zero() -> Option<u32> {
+    None
+}
+
+fn main() {}

@@ -1,0 +1,11 @@
+use resilient::resilient;
+
+#[derive(Debug)]
+struct MyError;
+
+#[resilient(circuit_breaker = "x")]
+async fn f() -> Result<u32, MyError> {
+    Err(MyError)
+}
+
+fn main() {}

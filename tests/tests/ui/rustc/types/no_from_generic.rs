@@ -1,0 +1,8 @@
+use resilient::resilient;
+
+#[resilient(circuit_breaker = "x")]
+fn f<T, E>(x: fn() -> Result<T, E>) -> Result<T, E> {
+    x()
+}
+
+fn main() {}

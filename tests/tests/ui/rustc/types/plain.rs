@@ -1,0 +1,8 @@
+use resilient::resilient;
+
+#[resilient(retry(max = 3))]
+fn f() -> u32 {
+    1
+}
+
+fn main() {}

@@ -1,0 +1,8 @@
+use resilient::resilient;
+
+#[resilient(circuit_breaker = "x")]
+async fn f() -> Vec<u32> {
+    vec![]
+}
+
+fn main() {}
