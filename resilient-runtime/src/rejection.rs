@@ -199,7 +199,7 @@ impl fmt::Display for Rejection {
             RejectionKind::TotalTimeout => write!(f, "`{name}` ran out of its total time")?,
             RejectionKind::AttemptTimeout => write!(f, "an attempt of `{name}` ran out of its time")?,
             RejectionKind::NoTimer => {
-                write!(f, "`{name}` needs a timer, and there is no tokio runtime with `enable_time` here")?
+                write!(f, "`{name}` needs a timer, and there is no tokio runtime with `enable_time` here")?;
             }
         }
         if let Some(reason) = self.reason {
