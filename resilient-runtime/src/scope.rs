@@ -4,6 +4,11 @@
 //! protected calls inherit it without an argument. It does not follow `spawn`.
 
 use std::cell::Cell;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use pin_project_lite::pin_project;
 
 use crate::clock::{Clock, Instant};
 
@@ -68,6 +73,31 @@ impl Drop for Entered {
     #[inline]
     fn drop(&mut self) {
         CURRENT.set(self.outer);
+    }
+}
+
+pin_project! {
+    /// A future that is polled in a scope.
+    #[derive(Debug)]
+    pub(crate) struct Scoped<F> {
+        #[pin]
+        body: F,
+        scope: Scope,
+    }
+}
+
+pub(crate) fn scoped<F: Future>(scope: Scope, body: F) -> Scoped<F> {
+    Scoped { body, scope }
+}
+
+impl<F: Future> Future for Scoped<F> {
+    type Output = F::Output;
+
+    #[inline]
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let this = self.project();
+        let _entered = this.scope.enter();
+        this.body.poll(cx)
     }
 }
 

@@ -3,16 +3,13 @@
 //! Each has a static of its own, sent in at link time, so that all are known before the first call. A site
 //! finds its components once and keeps them; from then on it costs one load.
 
-use std::borrow::Borrow;
 use std::fmt;
-use std::sync::Arc;
 
 use once_cell::sync::OnceCell;
 
 use crate::component::Kind;
 use crate::fallback::Level;
 use crate::pipeline::Pipeline;
-use crate::registry::{Registry, registry};
 use crate::settings::Setting;
 use crate::sync::Mutex;
 
@@ -83,21 +80,13 @@ impl Site {
         &self.meta
     }
 
-    /// The stages of a function that names no registry.
+    /// The stages, made by `make` at the first call.
     #[inline]
-    pub fn pipeline(&'static self) -> &'static Pipeline {
-        self.pipeline.get_or_init(|| self.resolve())
-    }
-
-    #[cold]
-    fn resolve(&'static self) -> Pipeline {
-        join(self);
-        registry().build_site(self)
-    }
-
-    /// The stages of a function that says `registry = ..`: one look-up for each call.
-    pub fn pipeline_in(&'static self, registry: impl Borrow<Registry>) -> Arc<Pipeline> {
-        registry.borrow().site_pipeline(self)
+    pub(crate) fn pipeline_or(&'static self, make: impl FnOnce() -> Pipeline) -> &'static Pipeline {
+        self.pipeline.get_or_init(|| {
+            join(self);
+            make()
+        })
     }
 
     pub(crate) fn resolved(&self) -> Option<&Pipeline> {

@@ -9,7 +9,6 @@ use pin_project_lite::pin_project;
 use super::Call;
 use crate::clock::Timer;
 use crate::rejection::Rejection;
-use crate::scope::Scope;
 use crate::timeout::{TimedOut, poll_timer};
 
 pin_project! {
@@ -97,29 +96,4 @@ fn poll_body<F: Future>(call: &mut Call<'_>, body: Pin<&mut F>, cx: &mut Context
     drop(entered);
     call.left_body();
     poll
-}
-
-pin_project! {
-    /// A future that is polled in a scope.
-    #[derive(Debug)]
-    pub(crate) struct Scoped<F> {
-        #[pin]
-        body: F,
-        scope: Scope,
-    }
-}
-
-pub(crate) fn scoped<F: Future>(scope: Scope, body: F) -> Scoped<F> {
-    Scoped { body, scope }
-}
-
-impl<F: Future> Future for Scoped<F> {
-    type Output = F::Output;
-
-    #[inline]
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
-        let this = self.project();
-        let _entered = this.scope.enter();
-        this.body.poll(cx)
-    }
 }

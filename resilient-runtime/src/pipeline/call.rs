@@ -5,12 +5,10 @@ use super::attempt::{Attempt, UntimedAttempt};
 use crate::circuit_breaker::Ticket;
 use crate::classify::Class;
 use crate::clock::{Delay, Instant};
-use crate::fallback::{Level, Levels};
 use crate::observe::Ending;
-use crate::outcome::Verdict;
 use crate::priority::Priority;
 use crate::rejection::{Rejection, RejectionKind};
-use crate::retry::{Progress, Situation, Stop};
+use crate::retry::Progress;
 use crate::scope::{Entered, Scope};
 use crate::timeout::Limit;
 
@@ -18,24 +16,24 @@ use crate::timeout::Limit;
 #[derive(Debug)]
 #[allow(clippy::struct_excessive_bools)] // each a question of its own, and the call must be small
 pub struct Call<'p> {
-    pipeline: &'p Pipeline,
-    started: Instant,
+    pub(super) pipeline: &'p Pipeline,
+    pub(super) started: Instant,
     /// The earlier one of the own total and the deadline around it.
-    deadline: Instant,
+    pub(super) deadline: Instant,
     /// The time as last read.
-    now: Instant,
+    pub(super) now: Instant,
     /// When the body of this attempt began, after all queueing.
-    attempt_started: Instant,
-    progress: Progress,
-    ticket: Option<Ticket>,
-    holds_slot: bool,
+    pub(super) attempt_started: Instant,
+    pub(super) progress: Progress,
+    pub(super) ticket: Option<Ticket>,
+    pub(super) holds_slot: bool,
     /// The body runs, or is being polled: who drops the call now is a panic.
-    in_body: bool,
-    asynchronous: bool,
+    pub(super) in_body: bool,
+    pub(super) asynchronous: bool,
     /// A call around this one is at its second attempt or later.
-    inside_retry: bool,
-    priority: Priority,
-    ending: Ending,
+    pub(super) inside_retry: bool,
+    pub(super) priority: Priority,
+    pub(super) ending: Ending,
 }
 
 /// What comes after an attempt.
@@ -260,186 +258,5 @@ impl<'p> Call<'p> {
     #[inline]
     pub(super) fn limit(&self) -> Option<Limit> {
         self.pipeline.timeout.as_ref().map(|timeout| timeout.limit(self.attempt_started, self.deadline))
-    }
-
-    // What comes of it -----------------------------------------------------------------------------------
-
-    /// Takes note of how an attempt ended: the second reading of the clock.
-    #[inline]
-    pub fn finish(&mut self, verdict: Verdict) -> Next {
-        self.now = self.pipeline.clock.now();
-        self.settle(Some(verdict));
-        match verdict {
-            Verdict::Success if self.progress.retries == 0 => {
-                self.ending = Ending::Succeeded;
-                Next::Return
-            }
-            verdict => self.finish_slowly(verdict),
-        }
-    }
-
-    #[cold]
-    fn finish_slowly(&mut self, verdict: Verdict) -> Next {
-        match verdict {
-            Verdict::Success => {
-                self.ending = Ending::Succeeded;
-                if let Some(retry) = &self.pipeline.retry {
-                    retry.recovered();
-                }
-                Next::Return
-            }
-            Verdict::Failure(Class::Ignored) => {
-                self.ending = Ending::Ignored;
-                Next::Return
-            }
-            Verdict::Failure(class) => {
-                self.ending = Ending::Failed;
-                self.repeat(class)
-            }
-        }
-    }
-
-    /// Takes note of an attempt that was cut off. It may have had its effect (T33).
-    #[cold]
-    pub fn timed_out(&mut self, rejection: &Rejection) -> Next {
-        self.now = self.pipeline.clock.now();
-        let class = Class::Uncertain { retry_after: None };
-        match rejection.kind() {
-            RejectionKind::AttemptTimeout => {
-                self.settle(Some(Verdict::Failure(class)));
-                self.ending = Ending::TimedOut;
-                self.repeat(class)
-            }
-            RejectionKind::TotalTimeout => {
-                self.settle(Some(Verdict::Failure(class)));
-                self.ending = Ending::TimedOut;
-                Next::Fail
-            }
-            _ => {
-                self.settle(None);
-                self.ending = Ending::Rejected;
-                Next::Fail
-            }
-        }
-    }
-
-    /// Gives back what the attempt held and tells the breaker what it was worth.
-    #[inline]
-    fn settle(&mut self, verdict: Option<Verdict>) {
-        if self.holds_slot {
-            self.holds_slot = false;
-            if let Some(bulkhead) = &self.pipeline.bulkhead {
-                bulkhead.release();
-            }
-        }
-        if let (Some(ticket), Some(breaker)) = (self.ticket.take(), &self.pipeline.circuit_breaker) {
-            let now = self.now;
-            breaker.settle(ticket, verdict, self.attempt_started, || now);
-        }
-    }
-
-    fn repeat(&mut self, class: Class) -> Next {
-        let Some(retry) = &self.pipeline.retry else {
-            return Next::Fail;
-        };
-        let breaker = self.pipeline.circuit_breaker.as_deref();
-        let situation = Situation {
-            started: self.started,
-            now: self.now,
-            deadline: self.deadline,
-            idempotent: self.pipeline.idempotent,
-            inside_retry: self.inside_retry,
-            // With the circuit open, the error in hand says more than the refusal that would follow it.
-            refused: &|at| breaker.is_some_and(|breaker| breaker.would_refuse(at)),
-        };
-        let Ok(span) = retry.next(&mut self.progress, class, &situation) else {
-            return Next::Fail;
-        };
-        let pause = if self.asynchronous { Delay::timer_in } else { Delay::blocking_in };
-        match pause(&self.pipeline.clock, span) {
-            Ok(delay) => {
-                // Not ended after all: dropped from here on, it is cancelled.
-                self.ending = Ending::Cancelled;
-                Next::Retry(delay)
-            }
-            Err(_) => {
-                retry.stopped(Stop::NoTimer);
-                Next::Fail
-            }
-        }
-    }
-
-    // Fallback -------------------------------------------------------------------------------------------
-
-    /// A fallback level is about to be asked.
-    #[cold]
-    pub fn enter_level(&mut self, level: Level) {
-        if let Some(fallback) = &self.pipeline.fallback {
-            fallback.asked(level);
-        }
-    }
-
-    /// It has answered.
-    #[cold]
-    pub fn level_served(&mut self, level: Level) {
-        self.ending = Ending::FellBack;
-        if let Some(fallback) = &self.pipeline.fallback {
-            fallback.served(level);
-        }
-    }
-
-    /// It had no answer.
-    #[cold]
-    pub fn level_failed(&mut self, level: Level) {
-        let is_last = self.pipeline.levels.last().is_none_or(|last| *last == level);
-        if is_last {
-            self.all_failed();
-        }
-    }
-
-    /// Dropped while it holds something: a panic in the body, or a cancellation.
-    #[cold]
-    fn abandon(&mut self) {
-        self.now = self.pipeline.clock.now();
-        if self.in_body {
-            self.ending = Ending::Panicked;
-            self.settle(Some(Verdict::Failure(Class::TRANSIENT)));
-        } else {
-            self.settle(None);
-        }
-    }
-}
-
-impl Levels for Call<'_> {
-    fn asked(&mut self, level: Level) {
-        self.enter_level(level);
-    }
-
-    fn served(&mut self, level: Level) {
-        self.level_served(level);
-    }
-
-    fn all_failed(&mut self) {
-        if let Some(fallback) = &self.pipeline.fallback {
-            fallback.all_failed();
-        }
-    }
-}
-
-impl Drop for Call<'_> {
-    #[inline]
-    fn drop(&mut self) {
-        if self.in_body || self.holds_slot || self.ticket.is_some() {
-            self.abandon();
-        }
-        if matches!(self.ending, Ending::Cancelled | Ending::FellBack) {
-            self.now = self.pipeline.clock.now();
-            // Outside of the body: in a predicate, an expression for the priority, or a fallback.
-            if self.ending == Ending::Cancelled && std::thread::panicking() {
-                self.ending = Ending::Panicked;
-            }
-        }
-        let nanos = self.now.nanos_since(self.started);
-        self.pipeline.operation.ended(self.ending, nanos);
     }
 }

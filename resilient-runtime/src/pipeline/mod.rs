@@ -17,16 +17,14 @@
 //! The attribute expands to the same [`Call`] that [`Pipeline::call`] drives, so both do the same thing.
 
 mod attempt;
-mod builder;
 mod call;
 mod drive;
 mod explain;
+mod finish;
 
 use std::sync::Arc;
 
-pub(crate) use attempt::scoped;
 pub use attempt::{Attempt, UntimedAttempt};
-pub use builder::{IntoComponent, PipelineBuilder};
 pub use call::{Call, Next};
 pub use explain::{Explanation, StageExplanation};
 
@@ -35,7 +33,6 @@ use crate::circuit_breaker::CircuitBreaker;
 use crate::clock::Clock;
 use crate::fallback::{Fallback, Level};
 use crate::observe::{Operation, OperationStats};
-use crate::registry::registry;
 use crate::retry::Retry;
 use crate::timeout::Timeout;
 
@@ -63,11 +60,6 @@ pub struct Pipeline {
 }
 
 impl Pipeline {
-    /// Starts a pipeline for the operation `name`, with components of the process's registry.
-    pub fn builder(name: &str) -> PipelineBuilder {
-        PipelineBuilder::new(name, registry())
-    }
-
     /// The operation's name.
     pub fn name(&self) -> &str {
         self.operation.name()

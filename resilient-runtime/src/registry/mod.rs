@@ -19,9 +19,11 @@
 //! that differ in case only. A registry holds at most 1024 names of a kind; all further ones share the
 //! component `__overflow__`.
 
+mod builder;
 mod conflicts;
 mod name;
 mod shelf;
+mod sites;
 mod stats;
 mod table;
 mod validate;
@@ -29,6 +31,7 @@ mod validate;
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
+pub use builder::{IntoComponent, PipelineBuilder};
 pub use stats::{ComponentStats, SiteStats, Stats, UnknownComponent};
 pub use validate::ValidationError;
 
@@ -135,11 +138,6 @@ impl Registry {
     /// What happens from now on. See [`Subscription`] for its bound.
     pub fn subscribe(&self) -> Subscription {
         self.0.environment.events.subscribe()
-    }
-
-    /// A pipeline with components of this registry.
-    pub fn pipeline(&self, name: &str) -> crate::pipeline::PipelineBuilder {
-        Pipeline::builder(name).registry(self)
     }
 
     /// The circuit breaker of this name.
@@ -254,39 +252,6 @@ impl Registry {
             self.0.environment.events.publish(|| crate::observe::Event { kind, component, what });
         }
         settings
-    }
-
-    // Sites ----------------------------------------------------------------------------------------------
-
-    /// The pipeline of a site that names this registry.
-    pub(crate) fn site_pipeline(&self, site: &'static Site) -> Arc<Pipeline> {
-        let key = std::ptr::from_ref(site).addr();
-        if let Some(found) = self.0.pipelines.lock().get(&key) {
-            return Arc::clone(found);
-        }
-        // Not under the lock: making components may report. The first of two that race is kept.
-        let made = Arc::new(self.build_site(site));
-        Arc::clone(self.0.pipelines.lock().entry(key).or_insert(made))
-    }
-
-    pub(crate) fn build_site(&self, site: &'static Site) -> Pipeline {
-        let name = site.operation_name();
-        let stage = |kind| site.meta().stages.iter().find(|stage| stage.kind == kind);
-        let by = |kind| {
-            stage(kind).map(|stage| (stage.name.unwrap_or(&name), By { settings: stage.settings, site }))
-        };
-        Pipeline {
-            operation: self.operation(&name),
-            clock: self.clock().clone(),
-            retry: by(Kind::Retry).map(|(name, by)| self.retry_with(name, Some(by))),
-            circuit_breaker: by(Kind::CircuitBreaker)
-                .map(|(name, by)| self.component(&self.0.circuit_breakers, name, Some(by))),
-            bulkhead: by(Kind::Bulkhead).map(|(name, by)| self.component(&self.0.bulkheads, name, Some(by))),
-            timeout: by(Kind::Timeout).map(|(name, by)| self.component(&self.0.timeouts, name, Some(by))),
-            fallback: by(Kind::Fallback).map(|(name, by)| self.component(&self.0.fallbacks, name, Some(by))),
-            levels: site.meta().levels,
-            idempotent: site.meta().idempotent,
-        }
     }
 
     /// Whether annotated functions that name no registry use this one.

@@ -144,7 +144,7 @@ impl Retry {
         let mut run = self.begin();
         loop {
             let delay = {
-                let outcome = crate::pipeline::scoped(run.scope(), work()).await;
+                let outcome = crate::scope::scoped(run.scope(), work()).await;
                 match run.after(judge(&outcome), Delay::timer_in) {
                     Some(delay) => delay,
                     None => return outcome,

@@ -76,7 +76,7 @@ impl Timeout {
         let deadline = self.deadline(started, around.deadline_on(clock));
         let limit = self.limit(started, deadline);
         let scope = around.with_deadline(deadline, clock);
-        match Timed::new(crate::pipeline::scoped(scope, work()), clock, limit.at).await {
+        match Timed::new(crate::scope::scoped(scope, work()), clock, limit.at).await {
             Ok(outcome) => outcome,
             Err(TimedOut::Fired) => R::from_rejection(self.fired(limit.kind)),
             Err(TimedOut::NoTimer) => R::from_rejection(self.no_timer()),

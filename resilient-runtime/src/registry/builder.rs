@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use super::Pipeline;
+use super::{Registry, registry};
 use crate::bulkhead::Bulkhead;
 use crate::circuit_breaker::CircuitBreaker;
 use crate::fallback::Fallback;
-use crate::registry::Registry;
+use crate::pipeline::Pipeline;
 use crate::retry::Retry;
 use crate::timeout::Timeout;
 
@@ -72,8 +72,22 @@ stages! {
     fallback: Fallback
 }
 
+impl Pipeline {
+    /// Starts a pipeline for the operation `name`, with components of the process's registry.
+    pub fn builder(name: &str) -> PipelineBuilder {
+        PipelineBuilder::new(name, registry())
+    }
+}
+
+impl Registry {
+    /// Starts a pipeline for the operation `name`, with components of this registry.
+    pub fn pipeline(&self, name: &str) -> PipelineBuilder {
+        PipelineBuilder::new(name, self)
+    }
+}
+
 impl PipelineBuilder {
-    pub(super) fn new(name: &str, registry: &Registry) -> Self {
+    fn new(name: &str, registry: &Registry) -> Self {
         Self {
             name: name.to_owned(),
             registry: registry.clone(),

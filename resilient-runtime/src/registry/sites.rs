@@ -1,0 +1,55 @@
+//! The stages of annotated functions, made of a registry's components.
+
+use std::borrow::Borrow;
+use std::sync::Arc;
+
+use super::{By, Registry, registry};
+use crate::component::Kind;
+use crate::pipeline::Pipeline;
+use crate::site::Site;
+
+impl Site {
+    /// The stages of a function that names no registry: one load, after the first call.
+    #[inline]
+    pub fn pipeline(&'static self) -> &'static Pipeline {
+        self.pipeline_or(|| registry().build_site(self))
+    }
+
+    /// The stages of a function that says `registry = ..`: one look-up for each call.
+    pub fn pipeline_in(&'static self, registry: impl Borrow<Registry>) -> Arc<Pipeline> {
+        registry.borrow().site_pipeline(self)
+    }
+}
+
+impl Registry {
+    /// The pipeline of a site that names this registry.
+    fn site_pipeline(&self, site: &'static Site) -> Arc<Pipeline> {
+        let key = std::ptr::from_ref(site).addr();
+        if let Some(found) = self.0.pipelines.lock().get(&key) {
+            return Arc::clone(found);
+        }
+        // Not under the lock: making components may report. The first of two that race is kept.
+        let made = Arc::new(self.build_site(site));
+        Arc::clone(self.0.pipelines.lock().entry(key).or_insert(made))
+    }
+
+    fn build_site(&self, site: &'static Site) -> Pipeline {
+        let name = site.operation_name();
+        let stage = |kind| site.meta().stages.iter().find(|stage| stage.kind == kind);
+        let by = |kind| {
+            stage(kind).map(|stage| (stage.name.unwrap_or(&name), By { settings: stage.settings, site }))
+        };
+        Pipeline {
+            operation: self.operation(&name),
+            clock: self.clock().clone(),
+            retry: by(Kind::Retry).map(|(name, by)| self.retry_with(name, Some(by))),
+            circuit_breaker: by(Kind::CircuitBreaker)
+                .map(|(name, by)| self.component(&self.0.circuit_breakers, name, Some(by))),
+            bulkhead: by(Kind::Bulkhead).map(|(name, by)| self.component(&self.0.bulkheads, name, Some(by))),
+            timeout: by(Kind::Timeout).map(|(name, by)| self.component(&self.0.timeouts, name, Some(by))),
+            fallback: by(Kind::Fallback).map(|(name, by)| self.component(&self.0.fallbacks, name, Some(by))),
+            levels: site.meta().levels,
+            idempotent: site.meta().idempotent,
+        }
+    }
+}

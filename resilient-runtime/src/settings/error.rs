@@ -1,0 +1,62 @@
+//! What is wrong with a configuration.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use super::{Parameter, Value};
+
+/// One setting that cannot be.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Problem {
+    /// The field of the config.
+    pub field: &'static str,
+    /// The refused value.
+    pub value: Value,
+    /// What would be accepted.
+    pub allowed: Cow<'static, str>,
+}
+
+/// A refused configuration: all that is wrong with it. Nothing of it has been applied.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ConfigError {
+    pub(super) problems: Vec<Problem>,
+}
+
+impl ConfigError {
+    /// What is wrong, in the order of the fields.
+    pub fn problems(&self) -> &[Problem] {
+        &self.problems
+    }
+
+    /// Adds a problem unless `holds`.
+    #[allow(clippy::needless_pass_by_value)] // every caller reads better without an `&`
+    pub(crate) fn require(
+        &mut self,
+        holds: bool,
+        field: &'static str,
+        value: impl Parameter,
+        allowed: impl Into<Cow<'static, str>>,
+    ) {
+        if !holds {
+            self.problems.push(Problem { field, value: value.to_value(), allowed: allowed.into() });
+        }
+    }
+
+    /// All well, or this error.
+    pub(crate) fn finish(self) -> Result<(), Self> {
+        if self.problems.is_empty() { Ok(()) } else { Err(self) }
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, problem) in self.problems.iter().enumerate() {
+            let separator = if index == 0 { "" } else { "; " };
+            let Problem { field, value, allowed } = problem;
+            write!(f, "{separator}`{field}` = {value} is refused: {allowed}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for ConfigError {}

@@ -1,0 +1,221 @@
+//! Settings by name: how the attribute, and later a file or a request, speak to a component's config.
+//!
+//! A config is a plain struct, defined by `settings!` together with the table of its fields, by which each
+//! can be read, set and traced to where its value came from.
+
+mod error;
+mod layered;
+mod parameter;
+
+use std::borrow::Cow;
+use std::fmt;
+use std::time::Duration;
+
+use serde::{Serialize, Serializer};
+
+pub use error::{ConfigError, Problem};
+pub(crate) use layered::Layered;
+pub(crate) use parameter::Parameter;
+
+use crate::ratio::Ratio;
+
+/// The value of one setting.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Value {
+    /// Not set.
+    Unset,
+    /// A span of time.
+    Duration(Duration),
+    /// A whole number.
+    Count(u64),
+    /// A share.
+    Ratio(f64),
+    /// A number that is neither a count nor a share.
+    Number(f64),
+    /// A name.
+    Text(Cow<'static, str>),
+    /// On or off.
+    Flag(bool),
+}
+
+impl fmt::Display for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unset => f.write_str("-"),
+            Self::Duration(span) => write!(f, "{span:?}"),
+            Self::Count(count) => write!(f, "{count}"),
+            Self::Ratio(share) => match Ratio::new(*share) {
+                Some(ratio) => write!(f, "{ratio}"),
+                None => write!(f, "{share}"),
+            },
+            Self::Number(number) => write!(f, "{number}"),
+            Self::Text(text) => f.write_str(text),
+            Self::Flag(flag) => write!(f, "{flag}"),
+        }
+    }
+}
+
+impl Serialize for Value {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Unset => serializer.serialize_none(),
+            Self::Duration(_) => serializer.collect_str(self),
+            Self::Count(count) => serializer.serialize_u64(*count),
+            Self::Ratio(number) | Self::Number(number) => serializer.serialize_f64(*number),
+            Self::Text(text) => serializer.serialize_str(text),
+            Self::Flag(flag) => serializer.serialize_bool(*flag),
+        }
+    }
+}
+
+/// One setting by name, as an attribute writes it down.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Setting {
+    /// The field of the config.
+    pub field: &'static str,
+    /// Its value.
+    pub value: Value,
+}
+
+/// Where the effective value of a setting came from; later ones win.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Origin {
+    /// The library's default.
+    #[default]
+    Default,
+    /// An attribute's inline setting.
+    Attribute,
+    /// A call of `reconfigure` at run time.
+    Runtime,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Default => "default",
+            Self::Attribute => "attribute",
+            Self::Runtime => "run-time",
+        })
+    }
+}
+
+/// One effective setting of a component.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Effective {
+    /// The field of the config.
+    pub field: &'static str,
+    /// Its value.
+    pub value: Value,
+    /// Where that came from.
+    pub origin: Origin,
+}
+
+/// A config whose fields can be reached by name.
+pub trait Settings: Clone + Default + PartialEq + Send + Sync + 'static {
+    /// The names of the fields, in the order of the documentation.
+    const FIELDS: &'static [&'static str];
+
+    /// The value of a field; `None` where there is no such field.
+    fn get(&self, field: &str) -> Option<Value>;
+
+    /// Sets a field by name.
+    ///
+    /// # Errors
+    /// When there is no such field, or it does not take such a value. Ranges are checked by
+    /// [`validate`](Self::validate).
+    fn set(&mut self, field: &'static str, value: &Value) -> Result<(), ConfigError>;
+
+    /// Whether the config can be: reports every problem, not the first.
+    ///
+    /// # Errors
+    /// With the field, the value and the allowed range of each problem.
+    fn validate(&self) -> Result<(), ConfigError>;
+}
+
+/// Defines a component's `Config`: its fields with their types, defaults and documentation, one setter each,
+/// and the table by which they are reached by name. It still needs an inherent
+/// `fn check(&self, error: &mut ConfigError)` for the ranges.
+macro_rules! settings {
+    (
+        $(#[$about:meta])*
+        pub struct $config:ident {
+            $($(#[$doc:meta])* pub $field:ident: $type:ty = $default:expr,)*
+        }
+    ) => {
+        $(#[$about])*
+        #[derive(Clone, Debug, PartialEq)]
+        #[non_exhaustive]
+        pub struct $config {
+            $($(#[$doc])* pub $field: $type,)*
+        }
+
+        impl Default for $config {
+            fn default() -> Self {
+                Self { $($field: $default,)* }
+            }
+        }
+
+        impl $config {
+            $(
+                $(#[$doc])*
+                pub fn $field(mut self, $field: impl Into<$type>) -> Self {
+                    self.$field = $field.into();
+                    self
+                }
+            )*
+        }
+
+        impl $crate::settings::Settings for $config {
+            const FIELDS: &'static [&'static str] = &[$(stringify!($field)),*];
+
+            fn get(&self, field: &str) -> Option<$crate::settings::Value> {
+                match field {
+                    $(stringify!($field) => Some($crate::settings::Parameter::to_value(&self.$field)),)*
+                    _ => None,
+                }
+            }
+
+            fn set(
+                &mut self,
+                field: &'static str,
+                value: &$crate::settings::Value,
+            ) -> Result<(), $crate::settings::ConfigError> {
+                match field {
+                    $(stringify!($field) => $crate::settings::assign(&mut self.$field, field, value),)*
+                    _ => Err($crate::settings::unknown(field, value, Self::FIELDS)),
+                }
+            }
+
+            fn validate(&self) -> Result<(), $crate::settings::ConfigError> {
+                let mut error = $crate::settings::ConfigError::default();
+                self.check(&mut error);
+                error.finish()
+            }
+        }
+    };
+}
+pub(crate) use settings;
+
+pub(crate) fn assign<T: Parameter>(
+    place: &mut T,
+    field: &'static str,
+    value: &Value,
+) -> Result<(), ConfigError> {
+    if let Some(parsed) = T::from_value(value) {
+        *place = parsed;
+        return Ok(());
+    }
+    let problem = Problem { field, value: value.clone(), allowed: T::expected() };
+    Err(ConfigError { problems: vec![problem] })
+}
+
+pub(crate) fn unknown(field: &'static str, value: &Value, known: &[&str]) -> ConfigError {
+    let allowed = match crate::nearest::nearest(field, known.iter().copied()) {
+        Some(name) => format!("there is no such setting; did you mean `{name}`?"),
+        None => format!("there is no such setting; known: {}", known.join(", ")),
+    };
+    ConfigError { problems: vec![Problem { field, value: value.clone(), allowed: allowed.into() }] }
+}
