@@ -95,9 +95,10 @@ impl<'p> Call<'p> {
         self.attempt_started = self.now;
     }
 
-    /// Asks the stages for admission, without waiting.
+    /// Asks the stages of an asynchronous call for admission, without waiting.
     #[inline]
     pub fn admit(&mut self) -> Result<(), Rejection> {
+        self.asynchronous = true;
         self.pass_breaker()?;
         if let Some(bulkhead) = &self.pipeline.bulkhead {
             let admitted = bulkhead.admit(self.priority);
@@ -113,6 +114,7 @@ impl<'p> Call<'p> {
     /// Dropping the future leaves the queue and gives back what the call holds.
     #[inline]
     pub async fn admit_async(&mut self) -> Result<(), Rejection> {
+        self.asynchronous = true;
         self.pass_breaker()?;
         if let Some(bulkhead) = &self.pipeline.bulkhead {
             if bulkhead.try_enter(self.priority) {

@@ -395,6 +395,20 @@ fn dropped_in_the_queue_a_call_leaves_it() {
     assert_eq!(pipeline.stats().cancelled, 1);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_refused_attempt_waits_before_it_asks_again() {
+    let registry = Registry::with_seed(crate::clock::Clock::tokio(), 7);
+    registry.bulkhead("x").reconfigure(bulkhead::Config::default().max_concurrent(1u32)).unwrap();
+    let twice = retry::Config::default().base(MS(10)).jitter(Ratio::ZERO).max(2u32);
+    registry.retry("x").reconfigure(twice).unwrap();
+    let pipeline = registry.pipeline("op").retry("x").bulkhead("x").build();
+    let bulkhead = registry.bulkhead("x");
+    let _held = bulkhead.try_acquire().unwrap();
+    let start = tokio::time::Instant::now();
+    assert!(pipeline.call_async(async || Outcome::Ok(1)).await.is_err());
+    assert!((MS(30)..MS(35)).contains(&start.elapsed()), "10 ms and 20 ms: {:?}", start.elapsed());
+}
+
 #[test]
 fn calls_are_the_sum_of_their_endings_whatever_happens() {
     // T130
