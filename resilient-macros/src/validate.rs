@@ -116,12 +116,7 @@ fn contradictions(args: &Args, errors: &mut Errors) {
         {
             errors.span(span, format!("the window of {window} calls never holds `min_calls = {calls}`, so the circuit could not open"));
         }
-        if let (Some((open_for, span)), Some((open_max, _))) =
-            (duration(breaker, "open_for"), duration(breaker, "open_max"))
-            && open_for > open_max
-        {
-            errors.span(span, "`open_for` is longer than `open_max`");
-        }
+        open_period(breaker, errors);
         if let (Some((_, span)), None) = (find(breaker, "slow_rate"), find(breaker, "slow_call")) {
             errors.span(span, "`slow_rate` needs `slow_call`: how long a call takes that is slow, as in `slow_call = \"2s\"`");
         }
@@ -135,6 +130,22 @@ fn contradictions(args: &Args, errors: &mut Errors) {
         && attempt > total
     {
         errors.span(span, "the attempt timeout can never fire: the total is shorter");
+    }
+}
+
+/// What the runtime takes where the attribute is silent.
+const OPEN_FOR: u64 = 5_000_000_000;
+const MAX_CONCURRENT: u64 = 64;
+
+fn open_period(breaker: &Policy, errors: &mut Errors) {
+    match (duration(breaker, "open_for"), duration(breaker, "open_max")) {
+        (Some((open_for, span)), Some((open_max, _))) if open_for > open_max => {
+            errors.span(span, "`open_for` is longer than `open_max`");
+        }
+        (None, Some((open_max, span))) if OPEN_FOR > open_max => {
+            errors.span(span, "`open_max` is shorter than `open_for`, which is 5 s unless you give it");
+        }
+        _ => {}
     }
 }
 
@@ -153,7 +164,8 @@ fn bulkhead_contradictions(bulkhead: &Policy, errors: &mut Errors) {
     let reserved = ["reserve_critical", "reserve_high"].map(|field| count(bulkhead, field));
     let sum: u64 = reserved.iter().flatten().map(|(count, _)| *count).sum();
     let last = reserved.iter().flatten().next_back();
-    if let (Some((max, _)), Some((_, span))) = (count(bulkhead, "max_concurrent"), last)
+    let max = count(bulkhead, "max_concurrent").map_or(MAX_CONCURRENT, |(max, _)| max);
+    if let Some((_, span)) = last
         && sum >= max
     {
         errors.span(

@@ -5,7 +5,7 @@
 
 #[test]
 fn mistakes_are_explained_at_the_users_own_token() {
-    // T151, T153
+    // T126, T127, T151, T153
     let cases = trybuild::TestCases::new();
     cases.compile_fail("tests/ui/own/*/*.rs");
     cases.compile_fail("tests/ui/rustc/*/*.rs");

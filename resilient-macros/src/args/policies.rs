@@ -35,7 +35,7 @@ const CIRCUIT_BREAKER: &[Opt] = &[
     ("success_threshold", "success_threshold", Takes::Count { min: 1, max: MILLION }),
     ("open_for", "open_for", POSITIVE),
     ("open_max", "open_max", POSITIVE),
-    ("half_open_calls", "half_open_calls", Takes::Count { min: 1, max: 10_000 }),
+    ("half_open_calls", "half_open_calls", Takes::Count { min: 1, max: 1000 }),
     ("slow_call", "slow_call", POSITIVE),
     ("slow_rate", "slow_rate", Takes::Ratio { zero: false }),
 ];

@@ -88,8 +88,8 @@ fn read(key: &Ident, takes: Takes, expr: &Expr) -> Result<Value> {
             fail(format!("`{key}` must be a string with a unit, as in `\"100ms\"`"))
         }
         (Takes::Window, Some(Lit::Str(text))) => match duration(text)? {
-            0 => fail("a window must be more than zero".into()),
-            nanos => Ok(Value::Duration(nanos)),
+            nanos @ 10_000_000..=3_600_000_000_000 => Ok(Value::Duration(nanos)),
+            _ => fail("a window of time is from 10 ms to 1 h".into()),
         },
         (Takes::Window, Some(Lit::Int(_))) => read(key, Takes::Count { min: 1, max: 10_000 }, expr),
         (Takes::Window, _) => {

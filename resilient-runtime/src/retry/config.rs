@@ -15,7 +15,7 @@ settings! {
         pub max: u32 = 3,
         /// How the delay grows.
         pub backoff: Backoff = Backoff::Exponential,
-        /// The delay before the first retry, before jitter; 0 to 1 h.
+        /// The delay before the first retry, before jitter; 0 to 24 h.
         pub base: Duration = Duration::from_millis(100),
         /// What an exponential delay grows by; 1 to 100.
         pub factor: f64 = 2.0,
@@ -38,10 +38,9 @@ settings! {
 
 impl Config {
     pub(super) fn check(&self, error: &mut ConfigError) {
-        const HOUR: Duration = Duration::from_hours(1);
         const DAY: Duration = Duration::from_hours(24);
         error.require(self.max <= 1000, "max", self.max, "0 to 1000 retries");
-        error.require(self.base <= HOUR, "base", self.base, "0 to 1 h");
+        error.require(self.base <= DAY, "base", self.base, "0 to 24 h");
         let factor = (1.0..=100.0).contains(&self.factor);
         error.require(factor, "factor", self.factor, "1 to 100");
         error.require(self.max_delay <= DAY, "max_delay", self.max_delay, "0 to 24 h");

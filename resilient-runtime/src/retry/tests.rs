@@ -229,7 +229,9 @@ fn a_named_budget_is_shared() {
 fn settings_that_cannot_be_are_refused_whole() {
     let (_, retry) = fixture(plain());
     let error = retry
-        .reconfigure(Config::default().max(5000u32).factor(f64::NAN).base(DAY).max_elapsed(Duration::ZERO))
+        .reconfigure(
+            Config::default().max(5000u32).factor(f64::NAN).base(2 * DAY).max_elapsed(Duration::ZERO),
+        )
         .unwrap_err();
     let fields: Vec<_> = error.problems().iter().map(|problem| problem.field).collect();
     assert_eq!(fields, ["max", "base", "factor", "max_elapsed"]);

@@ -155,6 +155,13 @@ fn inline_settings_arrive() {
 }
 
 #[test]
+fn the_defaults_that_the_attribute_checks_against_are_those_of_the_runtime() {
+    // `open_max = ".."` alone, `reserve(..)` alone: see `validate.rs` of the attribute.
+    assert_eq!(resilient::circuit_breaker::Config::default().open_for, Duration::from_secs(5));
+    assert_eq!(resilient::bulkhead::Config::default().max_concurrent, 64);
+}
+
+#[test]
 fn functions_share_a_budget_by_its_name() {
     // T40
     #[resilient(registry = registry, retry("one", max = 1, base = "0ms", budget = "shared"))]
