@@ -30,11 +30,15 @@
 //! - `http`: [`Classify`] for `http::StatusCode`.
 
 #![deny(missing_docs)]
+// Tests measure tokio's virtual time, and run on its runtime.
+#![cfg_attr(test, allow(clippy::disallowed_methods))]
 // The models exercise the lock-free parts alone.
 #![cfg_attr(resilient_loom, allow(dead_code, unused_imports))]
 
 pub mod bulkhead;
 pub mod circuit_breaker;
+// The one place that reads real clocks, and waits for them.
+#[allow(clippy::disallowed_methods)]
 pub mod clock;
 pub mod fallback;
 pub mod observe;
