@@ -13,28 +13,12 @@ pub(crate) fn ranked<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -
     }
     let word = word.to_lowercase();
     let near = |name: &'a str| {
-        let distance = distance(&word, &name.to_lowercase());
+        let distance = strsim::levenshtein(&word, &name.to_lowercase());
         (distance <= 2 + name.len() / 4).then_some((distance, name))
     };
     let mut found: Vec<_> = known.into_iter().filter_map(near).collect();
     found.sort_unstable();
     found.into_iter().map(|(_, name)| name).collect()
-}
-
-/// Levenshtein's distance, one row at a time.
-fn distance(from: &str, to: &str) -> usize {
-    let to: Vec<char> = to.chars().collect();
-    let mut row: Vec<usize> = (0..=to.len()).collect();
-    for (index, a) in from.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = index + 1;
-        for (column, b) in to.iter().enumerate() {
-            let replaced = diagonal + usize::from(a != *b);
-            diagonal = row[column + 1];
-            row[column + 1] = replaced.min(row[column] + 1).min(diagonal + 1);
-        }
-    }
-    row[to.len()]
 }
 
 #[cfg(test)]
