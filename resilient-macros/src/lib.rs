@@ -23,9 +23,20 @@ use proc_macro::TokenStream;
 
 /// Protects a function: retry, circuit breaker, bulkhead, timeout, fallback.
 ///
-/// ```ignore
+/// ```
+/// use resilient::{Rejection, resilient};
+///
 /// #[resilient(circuit_breaker = "payment", retry(max = 3), bulkhead = "gateway", timeout = "2s")]
-/// async fn charge(order: &Order) -> Result<Receipt, PayError> { .. }
+/// async fn charge(cents: u32) -> Result<String, Rejection> {
+///     Ok(format!("charged {cents}"))
+/// }
+///
+/// #[resilient(circuit_breaker("rates", failure_threshold = 5), fallback = 1.0)]
+/// fn rate(currency: &str) -> f64 {
+///     if currency == "EUR" { 1.0 } else { 1.1 }
+/// }
+///
+/// assert_eq!(rate("EUR"), 1.0);
 /// ```
 ///
 /// Goes on functions and methods, synchronous and asynchronous, above other attributes. The function returns
