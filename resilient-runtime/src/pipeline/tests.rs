@@ -349,6 +349,63 @@ fn dropped_after_any_number_of_polls_a_call_holds_nothing() {
     }
 }
 
+/// The stages of the bits of `which`, all named `x`.
+fn some(fixture: &Fixture, which: u32) -> Pipeline {
+    fixture.all();
+    let mut builder = fixture.registry.pipeline("some");
+    if which & 1 != 0 {
+        builder = builder.circuit_breaker("x");
+    }
+    if which & 2 != 0 {
+        builder = builder.retry("x");
+    }
+    if which & 4 != 0 {
+        builder = builder.bulkhead("x");
+    }
+    if which & 8 != 0 {
+        builder = builder.timeout("x");
+    }
+    if which & 16 != 0 {
+        builder = builder.fallback("x");
+    }
+    builder.build()
+}
+
+#[test]
+fn dropped_after_any_number_of_polls_no_stage_and_no_combination_holds_anything() {
+    // T146
+    for which in 0..32 {
+        for polls in 0..16 {
+            let fixture = Fixture::new();
+            let pipeline = some(&fixture, which);
+            let attempts = Cell::new(0);
+            let work = async || {
+                attempts.set(attempts.get() + 1);
+                pending(3).await;
+                if attempts.get() == 1 { Outcome::Err(Error::Down) } else { Ok(1) }
+            };
+            let mut call = Box::pin(pipeline.call_or_async(work, || Chain::of(Level::Default, |_| Ok(0))));
+            let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+            let ended = (0..polls).any(|_| {
+                fixture.time.advance(MS(4));
+                call.as_mut().poll(&mut cx).is_ready()
+            });
+            drop(call);
+            fixture.nothing_is_held();
+            let stats = pipeline.stats();
+            let cancelled = u64::from(polls > 0 && !ended);
+            assert_eq!(
+                (stats.in_flight, stats.cancelled),
+                (0, cancelled),
+                "stages {which:05b}, {polls} polls"
+            );
+            let breaker = fixture.registry.circuit_breaker("x").stats();
+            assert_eq!((breaker.state, breaker.probes.in_flight), (State::Closed, 0));
+            assert_eq!(fixture.registry.bulkhead("x").stats().queued, 0);
+        }
+    }
+}
+
 #[test]
 fn dropped_in_half_open_a_probe_goes_back() {
     // T4
