@@ -68,3 +68,18 @@ fn loom_never_more_than_the_limit_are_in() {
         assert_eq!(gate.in_use(), 0);
     });
 }
+
+#[test]
+fn loom_nobody_slips_in_between_a_permit_given_back_and_the_waiter() {
+    // T56
+    loom::model(|| {
+        let gate = gate(1, 1);
+        assert!(gate.try_enter(Priority::Normal));
+        let Arrival::Queued(place) = gate.arrive(Priority::Normal, None) else { panic!("it is full") };
+        let other = Arc::clone(&gate);
+        let leaver = thread::spawn(move || other.leave());
+        assert!(!gate.try_enter(Priority::Normal), "a newcomer of the same class");
+        leaver.join().unwrap();
+        assert!(gate.is_granted(place, None));
+    });
+}
