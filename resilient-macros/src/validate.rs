@@ -3,21 +3,27 @@
 use proc_macro2::{TokenStream, TokenTree};
 use quote::ToTokens;
 use syn::visit_mut::{self, VisitMut};
-use syn::{Expr, FnArg, Ident, ReceiverKind, ReturnType, Safety, Type, TypeReference};
+use syn::{Expr, ExprLit, FnArg, Ident, Lit, ReceiverKind, ReturnType, Safety, Type, TypeReference};
 
 use crate::args::{Args, Policy, Value};
 use crate::diag::Errors;
 use crate::expand::bindings;
 use crate::item::FnItem;
 use crate::shape::Shape;
+use crate::text::closest;
+
+/// What a call may be called in one word.
+const CLASSES: [&str; 4] = ["critical", "high", "normal", "low"];
 
 pub(crate) fn check(args: &Args, function: &FnItem, shape: &Shape, errors: &mut Errors) {
     signature(function, errors);
     output(args, function, errors);
+    option_has_no_error(args, function, shape, errors);
     needs_a_stage(args, errors);
     contradictions(args, errors);
     timeout_is_possible(args, shape, errors);
     fallback_fits(args, shape, errors);
+    priority_is_known(args, function, errors);
     clones(args, function, errors);
     borrow_given_out(args, function, errors);
 }
@@ -65,6 +71,22 @@ fn output(args: &Args, function: &FnItem, errors: &mut Errors) {
     }
 }
 
+fn option_has_no_error(args: &Args, function: &FnItem, shape: &Shape, errors: &mut Errors) {
+    let Type::Path(output) = shape.attempt_type(function) else { return };
+    if output.path.segments.last().is_none_or(|last| last.ident != "Option") {
+        return;
+    }
+    if let Some(when) = args.retry.as_ref().and_then(|retry| retry.when.as_ref()) {
+        errors.at(&when.key, "an `Option` has no error that `when` could look at; return a `Result`");
+    }
+    if let (Some(map_err), true, None) = (&args.map_err, args.can_reject(), &args.fallback) {
+        errors.at(
+            &map_err.key,
+            "an `Option` cannot hold the error of `map_err`: a rejected call returns `None`",
+        );
+    }
+}
+
 fn needs_a_stage(args: &Args, errors: &mut Errors) {
     let has = |name: &str| args.keys.iter().any(|key| key == name);
     let stage = ["retry", "circuit_breaker", "bulkhead", "timeout", "fallback"].iter().any(|name| has(name));
@@ -77,7 +99,12 @@ fn needs_a_stage(args: &Args, errors: &mut Errors) {
     }
     if let (Some(map_err), true) = (&args.map_err, has("fallback")) {
         errors.at(&map_err.key, "`map_err` is never used: `fallback` already takes every rejection");
-    } else if let (Some(map_err), false) = (&args.map_err, args.can_reject()) {
+    }
+    if args.has_unknown {
+        return;
+    }
+    let rejects = ["circuit_breaker", "bulkhead", "timeout", "fallback"].iter().any(|name| has(name));
+    if let (Some(map_err), false) = (&args.map_err, rejects) {
         errors.at(&map_err.key, "`map_err` is never used: no policy here can reject a call");
     }
     if let (Some(idempotent), false) = (&args.idempotent, has("retry")) {
@@ -85,6 +112,29 @@ fn needs_a_stage(args: &Args, errors: &mut Errors) {
     }
     if let (Some(priority), false) = (&args.priority, has("bulkhead")) {
         errors.at(&priority.key, "`priority` has no effect without `bulkhead`");
+    }
+}
+
+/// A word that is no argument and nearly a class was meant for that.
+fn priority_is_known(args: &Args, function: &FnItem, errors: &mut Errors) {
+    let Some(priority) = &args.priority else { return };
+    match &priority.value {
+        Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) => {
+            let word = closest(&text.value(), CLASSES).unwrap_or("high");
+            errors.at(text, format!("write `priority = {word}`, without quotes"));
+        }
+        Expr::Path(path) => {
+            let Some(ident) = path.path.get_ident() else { return };
+            let word = ident.to_string();
+            let is_argument = bindings(&function.sig).iter().any(|binding| binding.ident == *ident);
+            if is_argument || CLASSES.contains(&word.as_str()) {
+                return;
+            }
+            if let Some(class) = closest(&word, CLASSES) {
+                errors.at(ident, format!("unknown priority `{word}`; did you mean `{class}`?"));
+            }
+        }
+        _ => {}
     }
 }
 
@@ -200,12 +250,14 @@ fn fallback_fits(args: &Args, shape: &Shape, errors: &mut Errors) {
 
 fn clones(args: &Args, function: &FnItem, errors: &mut Errors) {
     let Some(clone) = &args.clone else { return };
-    if !args.keys.iter().any(|key| key == "retry") {
+    if !args.has_unknown && !args.keys.iter().any(|key| key == "retry") {
         errors.at(&clone.key, "`clone` has no effect without `retry`: the body runs once");
     }
     let names: Vec<Ident> = bindings(&function.sig).into_iter().map(|binding| binding.ident).collect();
     for ident in &clone.value {
-        if !names.contains(ident) {
+        if ident == "self" {
+            errors.at(ident, "`self` cannot be copied for each attempt; take `&self`");
+        } else if !names.contains(ident) {
             errors.at(ident, format!("no parameter is named `{ident}`"));
         }
     }

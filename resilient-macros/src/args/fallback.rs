@@ -49,6 +49,7 @@ pub(super) fn parse(name: Ident, input: ParseStream<'_>, errors: &mut Errors) ->
             return Err(unknown(
                 &level,
                 "fallback level",
+                "",
                 &known,
                 &[("cache", "local_cache"), ("else", "default")],
             ));

@@ -7,7 +7,7 @@ mod value;
 use proc_macro2::{Span, TokenStream, TokenTree};
 use syn::ext::IdentExt;
 use syn::parse::{ParseStream, Parser};
-use syn::{Error, Expr, Ident, LitStr, Path, Result, Token};
+use syn::{Error, Expr, Ident, LitStr, Path, Result, Token, parenthesized};
 
 pub(crate) use fallback::{Fallback, Level};
 pub(crate) use policies::{Policy, Retry};
@@ -123,19 +123,19 @@ impl Args {
             "priority" => self.priority = Some(expression(key, input, "high")?),
             "failure" => self.failure = Some(expression(key, input, "|output| ..")?),
             "map_err" => self.map_err = Some(expression(key, input, "|rejection| ..")?),
-            "registry" => self.registry = Some(expression(key, input, "registry")?),
+            "registry" => self.registry = Some(expression(key, input, "self.registry.clone()")?),
             "name" => self.name = Some(value::component_name(&key, input)?),
-            "clone" => self.clone = Some(clone(key, input)?),
+            "clone" => self.clone = Some(clone(key, input, errors)?),
             "idempotent" => {
                 if !input.is_empty() && !input.peek(Token![,]) {
                     return Err(Error::new(key.span(), "`idempotent` takes nothing: write the word alone"));
                 }
                 self.idempotent = Some(key);
             }
-            "crate" => self.krate = crate_path(input)?,
+            "crate" => self.krate = crate_path(&key, input)?,
             _ => {
                 self.has_unknown = true;
-                return Err(unknown(&key, "argument", ARGUMENTS, ALIASES));
+                return Err(unknown(&key, "argument", "", ARGUMENTS, ALIASES));
             }
         }
         Ok(())
@@ -175,6 +175,17 @@ fn skip_past_comma(input: ParseStream<'_>) {
     }
 }
 
+/// Parses what is in parentheses. After an error the rest is passed over: syn would report it as unexpected, too.
+fn inside<T>(input: ParseStream<'_>, parse: impl FnOnce(ParseStream<'_>) -> Result<T>) -> Result<T> {
+    let content;
+    parenthesized!(content in input);
+    let parsed = parse(&content);
+    if parsed.is_err() {
+        content.parse::<TokenStream>()?;
+    }
+    parsed
+}
+
 fn key(input: ParseStream<'_>, expected: &str) -> Result<Ident> {
     if !input.peek(Ident::peek_any) {
         let found = if input.peek(LitStr) { ", found a string" } else { "" };
@@ -183,13 +194,14 @@ fn key(input: ParseStream<'_>, expected: &str) -> Result<Ident> {
     input.call(Ident::parse_any)
 }
 
-fn unknown(key: &Ident, what: &str, known: &[&str], aliases: &[(&str, &'static str)]) -> Error {
+/// `what` it should have been, and `of` what.
+fn unknown(key: &Ident, what: &str, of: &str, known: &[&str], aliases: &[(&str, &'static str)]) -> Error {
     let word = key.to_string();
     let list = known.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
     let alias = aliases.iter().find(|(alias, _)| *alias == word).map(|(_, name)| *name);
     let message = match alias.or_else(|| closest(&word, known.iter().copied())) {
-        Some(name) => format!("unknown {what} `{word}`; did you mean `{name}`?\nknown: {list}"),
-        None => format!("unknown {what} `{word}`\nknown: {list}"),
+        Some(name) => format!("unknown {what} `{word}`{of}; did you mean `{name}`?\nknown: {list}"),
+        None => format!("unknown {what} `{word}`{of}\nknown: {list}"),
     };
     Error::new(key.span(), message)
 }
@@ -210,23 +222,37 @@ fn expression(key: Ident, input: ParseStream<'_>, example: &str) -> Result<Keyed
     Ok(Keyed { value: input.parse()?, key })
 }
 
-fn clone(key: Ident, input: ParseStream<'_>) -> Result<Keyed<Vec<Ident>>> {
+fn clone(key: Ident, input: ParseStream<'_>, errors: &mut Errors) -> Result<Keyed<Vec<Ident>>> {
+    const EXPECTED: &str = "`clone` takes the arguments to copy for each attempt, as in `clone(payload)`";
     if !input.peek(syn::token::Paren) {
-        let message = "`clone` takes the arguments to copy for each attempt, as in `clone(payload)`";
-        return Err(Error::new(key.span(), message));
+        return Err(Error::new(key.span(), EXPECTED));
     }
-    let content;
-    syn::parenthesized!(content in input);
-    let names = content.parse_terminated(Ident::parse_any, Token![,])?;
-    if names.is_empty() {
+    let before = errors.count();
+    let mut names: Vec<Ident> = Vec::new();
+    inside(input, |content| {
+        each(content, errors, "arguments", |input, _| {
+            let name = input.call(Ident::parse_any).map_err(|error| Error::new(error.span(), EXPECTED))?;
+            if names.contains(&name) {
+                return Err(Error::new(name.span(), format!("`{name}` is given twice")));
+            }
+            names.push(name);
+            Ok(())
+        });
+        Ok(())
+    })?;
+    if names.is_empty() && errors.count() == before {
         return Err(Error::new(key.span(), "`clone()` names no argument; write `clone(payload)`"));
     }
-    Ok(Keyed { key, value: names.into_iter().collect() })
+    Ok(Keyed { key, value: names })
 }
 
-fn crate_path(input: ParseStream<'_>) -> Result<Path> {
-    input.parse::<Token![=]>()?;
-    let path = input.call(Path::parse_mod_style)?;
+fn crate_path(key: &Ident, input: ParseStream<'_>) -> Result<Path> {
+    const EXAMPLE: &str = "`crate` takes a path, as in `crate = ::resilient`";
+    input.parse::<Token![=]>().map_err(|_| Error::new(key.span(), EXAMPLE))?;
+    if input.is_empty() {
+        return Err(Error::new(key.span(), EXAMPLE));
+    }
+    let path = input.call(Path::parse_mod_style).map_err(|error| Error::new(error.span(), EXAMPLE))?;
     let first = path.segments.first().map(|segment| segment.ident.to_string());
     let absolute = path.leading_colon.is_some()
         || matches!(first.as_deref(), Some("crate" | "self" | "super" | "$crate"));

@@ -2,10 +2,10 @@
 
 use syn::ext::IdentExt;
 use syn::parse::ParseStream;
-use syn::{Error, Expr, Ident, LitInt, LitStr, Result, Token, parenthesized, token};
+use syn::{Error, Expr, Ident, LitInt, LitStr, Result, Token, token};
 
 use super::value::{self, Setting, Takes, Value};
-use super::{each, expression, unknown};
+use super::{each, expression, inside, unknown};
 use crate::diag::Errors;
 
 /// A component with its inline settings.
@@ -206,37 +206,42 @@ fn listed(
     example: &str,
     input: ParseStream<'_>,
     errors: &mut Errors,
-    special: impl FnMut(&Ident, ParseStream<'_>, &mut Errors, &mut Vec<Setting>) -> Result<bool>,
+    mut special: impl FnMut(&Ident, ParseStream<'_>, &mut Errors, &mut Vec<Setting>) -> Result<bool>,
 ) -> Result<Policy> {
     if !input.peek(token::Paren) {
         return Err(Error::new(key.span(), format!("`{key}` needs its options, as in `{example}`")));
     }
-    let content;
-    parenthesized!(content in input);
-    if content.peek(LitInt) {
-        let number: LitInt = content.parse()?;
-        let option = table[0].0;
-        return Err(Error::new(number.span(), format!("write `{key}({option} = {number})`")));
-    }
-    let mut name = None;
-    if content.peek(LitStr) {
-        name = Some(value::literal_name(&key, &content)?);
-        if !content.is_empty() && content.parse::<Token![,]>().is_err() {
-            let error = content.error("expected `,` after the name");
-            // Else syn reports the rest as unexpected, too.
-            content.parse::<proc_macro2::TokenStream>()?;
-            return Err(error);
+    let (mut name, mut settings) = (None, Vec::new());
+    inside(input, |content| {
+        if content.peek(LitInt) {
+            let number: LitInt = content.parse()?;
+            let option = table[0].0;
+            return Err(Error::new(number.span(), format!("write `{key}({option} = {number})`")));
         }
-    } else if content.peek(Ident) && !content.peek2(Token![=]) && !content.peek2(token::Paren) {
-        let first: Ident = content.fork().parse()?;
-        if !table.iter().any(|(name, ..)| first == name) {
-            let name = value::literal_name(&key, &content);
-            content.parse::<proc_macro2::TokenStream>()?;
-            return name.map(|name| Policy { key, name: Some(name), settings: Vec::new() });
+        if content.peek(LitStr) {
+            match value::literal_name(&key, content) {
+                Ok(text) => name = Some(text),
+                Err(error) => errors.push(error),
+            }
+            if !content.is_empty() && content.parse::<Token![,]>().is_err() {
+                return Err(content.error("expected `,` after the name"));
+            }
+        } else if content.peek(Ident) && !content.peek2(Token![=]) && !content.peek2(token::Paren) {
+            let first: Ident = content.fork().parse()?;
+            if !table.iter().any(|(name, ..)| first == name) {
+                value::literal_name(&key, content)?;
+            }
         }
-    }
-    let mut settings = Vec::new();
-    options(&key, table, also, &content, errors, &mut settings, special);
+        options(&key, table, also, content, errors, &mut settings, |option, input, errors, into| {
+            if option == "name" {
+                let message =
+                    format!("the name comes first and without a key, as in `{key}(\"payment\", ..)`");
+                return Err(Error::new(option.span(), message));
+            }
+            special(option, input, errors, into)
+        });
+        Ok(())
+    })?;
     Ok(Policy { key, name, settings })
 }
 
@@ -252,10 +257,10 @@ fn group(
     if !input.peek(token::Paren) {
         return Err(Error::new(key.span(), format!("`{key}` needs its options, as in `{example}`")));
     }
-    let content;
-    parenthesized!(content in input);
-    options(key, table, &[], &content, errors, into, |_, _, _, _| Ok(false));
-    Ok(())
+    inside(input, |content| {
+        options(key, table, &[], content, errors, into, |_, _, _, _| Ok(false));
+        Ok(())
+    })
 }
 
 fn options(
@@ -283,7 +288,7 @@ fn options(
         let Some((name, field, takes)) = table.iter().find(|(name, ..)| option == name) else {
             let known: Vec<&str> = table.iter().map(|(name, ..)| *name).chain(also.iter().copied()).collect();
             let aliases: Vec<_> = ALIASES.iter().copied().filter(|(_, name)| known.contains(name)).collect();
-            return Err(unknown(&option, &format!("option of `{of}`"), &known, &aliases));
+            return Err(unknown(&option, "option", &format!(" of `{of}`"), &known, &aliases));
         };
         let (mut value, span) = value::parse(&option, *takes, input)?;
         if let ("attempts", Value::Count(all)) = (*name, &value) {

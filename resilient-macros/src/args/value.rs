@@ -140,10 +140,13 @@ fn word(key: &Ident, words: &[&'static str], expr: &Expr) -> Result<Value> {
     let given = match expr {
         Expr::Path(path) => path.path.get_ident().map(ToString::to_string),
         Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) => {
-            return Err(Error::new_spanned(
-                expr,
-                format!("write `{key} = {}`, without quotes", text.value()),
-            ));
+            let text = text.value();
+            let meant = closest(&text, words.iter().copied());
+            let message = match meant {
+                Some(word) => format!("write `{key} = {word}`, without quotes"),
+                None => format!("`{key}` is one of {list}, without quotes"),
+            };
+            return Err(Error::new_spanned(expr, message));
         }
         _ => None,
     };

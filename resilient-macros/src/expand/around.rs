@@ -228,16 +228,22 @@ impl Writer<'_> {
         };
         let mut verdict = quote_spanned!(mixed=> #bound let __verdict = #krate::__rt::judge!(&__out););
         if let Some(failure) = &self.args.failure {
-            let predicate = &failure.value;
-            let rule = runtime_at(krate, "failure", ends(predicate));
-            verdict.extend(quote_spanned!(mixed=> let __verdict = #rule(&__out, __verdict, #predicate);));
+            verdict.extend(self.ruled("failure", &failure.value));
         }
         if let Some(when) = self.args.retry.as_ref().and_then(|retry| retry.when.as_ref()) {
-            let predicate = &when.value;
-            let rule = runtime_at(krate, "when", ends(predicate));
-            verdict.extend(quote_spanned!(mixed=> let __verdict = #rule(&__out, __verdict, #predicate);));
+            verdict.extend(self.ruled("when", &when.value));
         }
         verdict
+    }
+
+    /// The verdict after a predicate of the user. All of the call stands where that does: rustc blames what is
+    /// between its first token and its last.
+    fn ruled(&self, rule: &str, predicate: &Expr) -> TokenStream {
+        let (mixed, place) = (Span::mixed_site(), ends(predicate));
+        let rule = runtime_at(self.krate(), rule, place);
+        let so_far = quote_spanned!(mixed=> &__out, __verdict);
+        let call = quote_spanned!(place.1=> #rule(#so_far, #predicate));
+        quote_spanned!(mixed=> let __verdict = #call;)
     }
 
     /// The value of a call that succeeded.
@@ -245,8 +251,13 @@ impl Writer<'_> {
         let mixed = Span::mixed_site();
         match &self.args.fallback {
             Some(_) => quote_spanned!(mixed=> ::core::result::Result::Ok(__out)),
-            None => quote_spanned!(mixed=> __out),
+            None => self.out(),
         }
+    }
+
+    /// `__out`, whose lifetimes rustc checks here: blamed on the return type.
+    fn out(&self) -> TokenStream {
+        quote_spanned!(self.output_ends().0=> __out)
     }
 
     /// The value of a call that failed.
@@ -256,7 +267,7 @@ impl Writer<'_> {
             Some(_) => {
                 quote_spanned!(mixed=> ::core::result::Result::Err(#krate::__rt::into_failure!(__out)))
             }
-            None => quote_spanned!(mixed=> __out),
+            None => self.out(),
         }
     }
 
@@ -270,8 +281,10 @@ impl Writer<'_> {
         }
         if let Some(map_err) = &self.args.map_err {
             let map = &map_err.value;
-            let with = runtime_at(krate, "reject_with", ends(map));
-            return quote_spanned!(mixed=> #with::<#output, _>(__rejection, #map));
+            let place = ends(map);
+            let with = runtime_at(krate, "reject_with", place);
+            let rejection = quote_spanned!(mixed=> __rejection);
+            return quote_spanned!(place.1=> #with::<#output, _>(#rejection, #map));
         }
         let reject = self.runtime_at_error("reject");
         quote_spanned!(mixed=> #reject::<#output>(__rejection))

@@ -67,14 +67,17 @@ impl Writer<'_> {
         } else {
             ("recover_level", quote_spanned!(mixed=> &__failure))
         };
+        // All of the call at the answer: rustc blames what is between its first token and its last.
+        let place = ends(answer);
         match answer {
             Expr::Closure(closure) if closure.asyncness.is_some() => {
-                let recover = runtime_at(krate, &format!("{name}_async"), ends(answer));
-                quote_spanned!(mixed=> #recover(#failure, #answer).await)
+                let recover = runtime_at(krate, &format!("{name}_async"), place);
+                let future = quote_spanned!(place.1=> #recover(#failure, #answer));
+                quote_spanned!(mixed=> #future.await)
             }
             Expr::Closure(_) | Expr::Path(_) => {
-                let recover = runtime_at(krate, name, ends(answer));
-                quote_spanned!(mixed=> #recover::<#output, _>(#failure, #answer))
+                let recover = runtime_at(krate, name, place);
+                quote_spanned!(place.1=> #recover::<#output, _>(#failure, #answer))
             }
             // The failure is not needed, and must not be part of a future that the expression may await in.
             _ if by_value => quote_spanned!(mixed=> { ::core::mem::drop(__failure); #answer }),

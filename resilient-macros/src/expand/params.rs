@@ -3,12 +3,13 @@
 //! There are no hidden copies: the body borrows what it only reads. A `mut` argument is copied, because what one
 //! attempt changes must not leak into the next; and so is what `clone(..)` names, because the body moves it.
 
-use proc_macro2::{Span, TokenStream};
+use proc_macro2::TokenStream;
 use quote::{quote, quote_spanned};
 use syn::visit_mut::{self, VisitMut};
 use syn::{FnArg, Ident, PatIdent, Signature, Token};
 
 use crate::args::Args;
+use crate::spans::{ends, located, runtime_at};
 
 /// A name that an argument's pattern binds.
 pub(crate) struct Binding {
@@ -49,7 +50,7 @@ pub(crate) fn bindings(sig: &Signature) -> Vec<Binding> {
     collect(&mut sig.clone(), false)
 }
 
-/// `let mut x = Clone::clone(&x);` for each argument to copy. The `mut` moves from the signature to there.
+/// `let mut x = anew(&x);` for each argument to copy. The `mut` moves from the signature to there.
 pub(super) fn copies(args: &Args, sig: &mut Signature) -> TokenStream {
     if args.retry.is_none() {
         return TokenStream::new();
@@ -60,11 +61,12 @@ pub(super) fn copies(args: &Args, sig: &mut Signature) -> TokenStream {
         if by_ref || (mutability.is_none() && !is_named(&ident)) {
             continue;
         }
-        let span = Span::mixed_site().located_at(ident.span());
-        let clone = quote_spanned!(span=> ::core::clone::Clone::clone);
+        // All of it at the argument, which rustc then blames if that is not `Clone`.
+        let clone = runtime_at(&args.krate, "anew", ends(&ident));
+        let copy = quote_spanned!(located(ident.span())=> #clone(&#ident));
         copies.extend(quote! {
             #[allow(clippy::shadow_reuse, clippy::shadow_same, clippy::shadow_unrelated)]
-            let #mutability #ident = #clone(&#ident);
+            let #mutability #ident = #copy;
         });
     }
     copies

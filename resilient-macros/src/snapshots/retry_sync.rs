@@ -43,7 +43,7 @@ fn f(x: Vec<u8>) -> Option<u32> {
         __call.begin_attempt();
         let __delay = {
             #[allow(clippy::shadow_reuse, clippy::shadow_same, clippy::shadow_unrelated)]
-            let mut x = ::core::clone::Clone::clone(&x);
+            let mut x = ::resilient::__rt::anew(&x);
             let __out = __call
                 .attempt_sync(|| -> Option<u32> { x.pop().map(u32::from) });
             ::resilient::__rt::assert_outcome(&__out);

@@ -81,6 +81,32 @@ macro_rules! __all_failed {
 #[inline]
 pub fn assert_outcome<R: Outcome>(_: &R) {}
 
+/// What each attempt of a retry can have for itself: whatever is `Clone`.
+#[diagnostic::on_unimplemented(
+    message = "the argument of type `{Self}` cannot be made anew for each attempt: it is not `Clone`",
+    label = "`{Self}` does not implement `Clone`",
+    note = "`retry` gives each attempt its own copy of the arguments that are `mut` or named in `clone(..)`",
+    note = "implement `Clone` for it, or let the body borrow the argument: without `mut`, and not in `clone(..)`"
+)]
+pub trait Anew: Sized {
+    /// A copy.
+    fn anew(&self) -> Self;
+}
+
+#[diagnostic::do_not_recommend]
+impl<T: Clone> Anew for T {
+    #[inline]
+    fn anew(&self) -> Self {
+        self.clone()
+    }
+}
+
+/// An argument as the next attempt gets it.
+#[inline]
+pub fn anew<T: Anew>(argument: &T) -> T {
+    argument.anew()
+}
+
 /// The value of a refused call.
 #[cold]
 pub fn reject<R: Reject>(rejection: Rejection) -> R {

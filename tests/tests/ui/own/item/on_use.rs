@@ -1,6 +1,6 @@
 use resilient::resilient;
 
 #[resilient(retry(max = 3))]
-use std::fmt;
+pub use std::fmt;
 
 fn main() {}

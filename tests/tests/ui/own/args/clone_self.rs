@@ -1,0 +1,12 @@
+use resilient::resilient;
+
+struct S;
+
+impl S {
+    #[resilient(retry(max = 3), clone(self))]
+    fn f(self) -> Option<Self> {
+        Some(self)
+    }
+}
+
+fn main() {}

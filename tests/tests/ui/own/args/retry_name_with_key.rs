@@ -1,0 +1,8 @@
+use resilient::resilient;
+
+#[resilient(retry(name = "payment", max = 3))]
+fn f(x: u32) -> Option<u32> {
+    Some(x)
+}
+
+fn main() {}

@@ -1,0 +1,6 @@
+use resilient::resilient;
+
+fn main() {
+    #[resilient(retry(max = 3))]
+    let _f = || Some(1);
+}

@@ -1,0 +1,6 @@
+use resilient::resilient;
+
+#[resilient(retry(max = 3))]
+type S = u32;
+
+fn main() {}

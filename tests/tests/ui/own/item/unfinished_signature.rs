@@ -1,0 +1,8 @@
+use resilient::resilient;
+
+#[resilient(retry(max = 3))]
+fn f(_x: u32 _y: u32) -> Option<u32> {
+    Some(1)
+}
+
+fn main() {}

@@ -1,0 +1,8 @@
+use resilient::resilient;
+
+#[resilient(retry(max = 3))]
+fn f<T>(x: T) -> Option<String> {
+    Some(x.to_string())
+}
+
+fn main() {}

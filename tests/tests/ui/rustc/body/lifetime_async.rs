@@ -1,0 +1,8 @@
+use resilient::resilient;
+
+#[resilient(retry(max = 3))]
+async fn f<'a, 'b>(x: &'a str, _y: &'b str) -> Option<&'b str> {
+    Some(x)
+}
+
+fn main() {}

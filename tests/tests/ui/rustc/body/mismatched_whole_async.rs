@@ -1,0 +1,8 @@
+use resilient::resilient;
+
+#[resilient(retry(max = 3))]
+async fn f(x: u32) -> Option<u32> {
+    x + 1
+}
+
+fn main() {}

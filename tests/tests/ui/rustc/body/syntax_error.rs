@@ -1,0 +1,9 @@
+use resilient::resilient;
+
+#[resilient(retry(max = 3))]
+fn f() -> Option<u32> {
+    let x = ;
+    Some(1)
+}
+
+fn main() {}
