@@ -30,7 +30,9 @@ fn program() -> PathBuf {
     folder.pop();
     let program = folder.join("examples").join(format!("payments{}", std::env::consts::EXE_SUFFIX));
     if !program.exists() {
-        let build = Command::new(env!("CARGO")).args(["build", "--example", "payments"]).status();
+        let build = Command::new(env!("CARGO"))
+            .args(["build", "-p", "resilient-examples", "--example", "payments"])
+            .status();
         assert!(build.expect("cargo can be run").success());
     }
     program

@@ -108,7 +108,7 @@ impl Writer<'_> {
         quote_spanned!(self.body_start()=> || -> #output #body)
     }
 
-    /// The body of an asynchronous function. Not `move`, likewise.
+    /// The body of an asynchronous function. Not `move`, likewise, where anything after it may need an argument.
     fn async_block(&self, body: &TokenStream) -> TokenStream {
         let output = self.output;
         let (edge_at, _) = self.output_ends();
@@ -122,6 +122,14 @@ impl Writer<'_> {
         };
         let block = braced(self.function.brace, quote!(#edge #body));
         let keyword = Token![async](self.body_start());
-        quote!(#keyword #block)
+        let capture = self.owns_arguments().then(|| Token![move](self.body_start()));
+        quote!(#keyword #capture #block)
+    }
+
+    /// Whether nothing but one run of the body uses the arguments. Then it may own them, so that a future that
+    /// holds one that is `Send` and not `Sync` is `Send`, as it is without the attribute.
+    fn owns_arguments(&self) -> bool {
+        let args = self.args;
+        args.retry.is_none() && args.fallback.is_none() && args.failure.is_none() && args.map_err.is_none()
     }
 }

@@ -55,6 +55,11 @@ impl<'a> Admission<'a> {
     #[cold]
     fn arrive(&mut self, cx: &Context<'_>) -> Option<Result<(), Rejection>> {
         let bulkhead = self.bulkhead;
+        if !bulkhead.gate.has_queue() {
+            return Some(Err(bulkhead.refuse()));
+        }
+        // Before it joins the queue: who sees it there may move the clock at once.
+        let until = bulkhead.patience(self.deadline);
         let place = match bulkhead.gate.arrive(self.priority, Some(cx.waker())) {
             Arrival::Entered => return Some(Ok(())),
             Arrival::Full => return Some(Err(bulkhead.refuse())),
@@ -62,7 +67,7 @@ impl<'a> Admission<'a> {
         };
         let ticket = QueueTicket { bulkhead, place, open: true };
         bulkhead.counters.queued();
-        let Ok(timer) = bulkhead.core.clock().timer(bulkhead.patience(self.deadline)) else {
+        let Ok(timer) = bulkhead.core.clock().timer(until) else {
             return Some(Err(Rejection::new(RejectionKind::NoTimer, &bulkhead.core.name)));
         };
         self.waiting = Some(Box::new(Waiting { ticket, timer: Box::pin(timer) }));
@@ -105,7 +110,12 @@ pub(super) fn wait_blocking(
     priority: Priority,
     deadline: Instant,
 ) -> Result<(), Rejection> {
+    if !bulkhead.gate.has_queue() {
+        return Err(bulkhead.refuse());
+    }
     let waker = unparker();
+    // Before it joins the queue: who sees it there may move the clock at once.
+    let until = bulkhead.patience(deadline);
     let place = match bulkhead.gate.arrive(priority, Some(&waker)) {
         Arrival::Entered => return Ok(()),
         Arrival::Full => return Err(bulkhead.refuse()),
@@ -114,7 +124,6 @@ pub(super) fn wait_blocking(
     let mut ticket = QueueTicket { bulkhead, place, open: true };
     bulkhead.counters.queued();
     let clock = bulkhead.core.clock();
-    let until = bulkhead.patience(deadline);
     loop {
         if bulkhead.gate.is_granted(place, None) {
             ticket.open = false;

@@ -98,6 +98,11 @@ impl Gate {
         }
     }
 
+    /// Whether there is a queue to wait in.
+    pub(super) fn has_queue(&self) -> bool {
+        self.max_queue.load(Ordering::Relaxed) > 0
+    }
+
     /// Enters, or joins the queue.
     #[cold]
     pub(super) fn arrive(&self, priority: Priority, waker: Option<&Waker>) -> Arrival {

@@ -28,6 +28,13 @@ async fn gives_out_what_cannot_be_sent() -> Result<Rc<u32>, E> {
     Ok(Rc::new(1))
 }
 
+/// What can be sent and not shared: the body owns it, where it runs once.
+#[resilient(circuit_breaker = "futures", bulkhead = "futures", timeout = "1s")]
+async fn owns_what_cannot_be_shared(n: std::cell::Cell<u32>) -> Result<u32, E> {
+    tick().await;
+    Ok(n.get())
+}
+
 #[resilient(circuit_breaker = "futures", retry(max = 3), fallback(replica = other().await, default = Ok(0)))]
 async fn with_levels() -> Result<u32, E> {
     tick().await;
@@ -51,6 +58,7 @@ async fn they_can_be_sent() {
     // T152
     assert_eq!(is_send(four("1", "ab".into())).await, Ok(3));
     assert_eq!(is_send(gives_out_what_cannot_be_sent()).await, Ok(Rc::new(1)));
+    assert_eq!(is_send(owns_what_cannot_be_shared(std::cell::Cell::new(2))).await, Ok(2));
     assert_eq!(is_send(with_levels()).await, Ok(0));
     assert_eq!(is_send(large()).await, Ok(1024));
 }
