@@ -4,8 +4,8 @@ use proc_macro2::TokenStream;
 use quote::quote;
 use syn::visit_mut::{self, VisitMut};
 use syn::{
-    Block, Expr, GenericArgument, Local, Pat, PathArguments, ReturnType, Stmt, Token, Type, TypeParamBound,
-    parse_quote,
+    Block, Expr, GenericArgument, Ident, Local, LocalInit, Pat, PathArguments, ReturnType, Stmt, Token, Type,
+    TypeParamBound, parse_quote,
 };
 
 use crate::diag::Errors;
@@ -31,7 +31,7 @@ pub(crate) struct Boxed {
     pub(crate) pin: Expr,
     pub(crate) capture: Option<Token![move]>,
     /// `let x = x;` that `#[async_trait]` put in front of the body: once, not for each attempt.
-    pub(crate) once: Vec<Stmt>,
+    once: Vec<Stmt>,
     /// The body.
     pub(crate) stmts: Vec<Stmt>,
 }
@@ -44,7 +44,8 @@ impl Shape {
         let ReturnType::Type(_, ty) = &function.sig.output else {
             return Self::Sync;
         };
-        if let Type::ImplTrait(bounds) = &**ty {
+        let ty = plain(ty);
+        if let Type::ImplTrait(bounds) = ty {
             return future_output(bounds.bounds.iter())
                 .map_or(Self::Sync, |output| Self::ReturnsFuture(Box::new(output)));
         }
@@ -74,6 +75,19 @@ impl Shape {
         ty
     }
 
+    /// Whether the body has a part that is run once, and may change an argument for all attempts.
+    pub(crate) fn has_before(&self) -> bool {
+        matches!(self, Self::Boxed(boxed) if !boxed.before.is_empty())
+    }
+
+    /// Where `#[async_trait]` binds the arguments.
+    pub(crate) fn once(&self) -> Vec<Stmt> {
+        match self {
+            Self::Boxed(boxed) => boxed.once.clone(),
+            Self::Sync | Self::Async | Self::ReturnsFuture(_) => Vec::new(),
+        }
+    }
+
     pub(crate) fn is_async(&self) -> bool {
         !matches!(self, Self::Sync)
     }
@@ -88,6 +102,17 @@ impl VisitMut for EraseImplTrait {
         } else {
             visit_mut::visit_type_mut(self, ty);
         }
+    }
+}
+
+/// Without parentheses, and what `macro_rules!` puts around a `$ty:ty`.
+fn plain(mut ty: &Type) -> &Type {
+    loop {
+        ty = match ty {
+            Type::Group(group) => &group.elem,
+            Type::Paren(paren) => &paren.elem,
+            _ => return ty,
+        };
     }
 }
 
@@ -122,7 +147,7 @@ fn boxed_output(ty: &Type) -> Option<Type> {
     if let Some(inner) = last_type(ty, &["BoxFuture", "LocalBoxFuture"]) {
         return Some(inner.clone());
     }
-    match last_type(last_type(ty, &["Pin"])?, &["Box"])? {
+    match plain(last_type(last_type(ty, &["Pin"])?, &["Box"])?) {
         Type::TraitObject(object) => future_output(object.bounds.iter()),
         Type::ImplTrait(object) => future_output(object.bounds.iter()),
         _ => None,
@@ -131,7 +156,7 @@ fn boxed_output(ty: &Type) -> Option<Type> {
 
 /// The last generic argument of a path that ends in one of `names`.
 fn last_type<'a>(ty: &'a Type, names: &[&str]) -> Option<&'a Type> {
-    let Type::Path(path) = ty else { return None };
+    let Type::Path(path) = plain(ty) else { return None };
     let last = path.path.segments.last()?;
     let PathArguments::AngleBracketed(args) = &last.arguments else {
         return None;
@@ -160,15 +185,42 @@ fn boxed(function: &FnItem, output: Type) -> Option<Boxed> {
         return None;
     };
     let mut stmts = inner.block.stmts;
-    let mut once = Vec::new();
-    // Everything in front of `let __ret: R = { body };` is async-trait's own.
-    if let Some(at) = stmts.iter().position(is_async_traits_result) {
-        let rest = stmts.split_off(at);
-        once = std::mem::replace(&mut stmts, rest);
-        // `if let Some(__ret) = None::<R> { return __ret; }`, which we have in a form of our own.
-        once.retain(|stmt| !matches!(stmt, Stmt::Expr(Expr::If(_), _)));
-    }
+    let once = async_traits_own(&mut stmts);
     Some(Boxed { output, before, pin: *call.func, capture: inner.capture, once, stmts })
+}
+
+/// Takes away what `#[async_trait]` put in front of the body. Anything that it does not write is the user's, and
+/// belongs to each attempt.
+///
+/// ```text
+/// if let Some(__ret) = None::<R> { return __ret; }    // dropped: we have it in a form of our own
+/// let __self = self;
+/// let mut x = x;                                      // returned
+/// let (a, b) = { let __arg1 = __arg1; __arg1 };
+/// let __ret: R = { body };                            // stays, or `let _: () = { body };`
+/// __ret
+/// ```
+fn async_traits_own(stmts: &mut Vec<Stmt>) -> Vec<Stmt> {
+    let Some(at) = stmts.iter().position(is_async_traits_result) else {
+        return Vec::new();
+    };
+    let hint = usize::from(stmts.first().is_some_and(is_async_traits_hint));
+    if !stmts[hint..at].iter().all(|stmt| rebound(stmt).is_some()) {
+        return Vec::new();
+    }
+    let rest = stmts.split_off(at);
+    std::mem::replace(stmts, rest).split_off(hint)
+}
+
+/// `if let Some(__ret) = None::<R> { .. }`
+fn is_async_traits_hint(stmt: &Stmt) -> bool {
+    let Stmt::Expr(Expr::If(hint), _) = stmt else {
+        return false;
+    };
+    let Expr::Let(condition) = &*hint.cond else {
+        return false;
+    };
+    matches!(&*condition.pat, Pat::TupleStruct(some) if matches!(some.elems.first(), Some(Pat::Ident(pat)) if pat.ident == "__ret"))
 }
 
 /// `let __ret: R = ..;` or `let _: () = ..;`
@@ -178,8 +230,25 @@ fn is_async_traits_result(stmt: &Stmt) -> bool {
     };
     match &*pat.pat {
         Pat::Ident(pat) => pat.ident == "__ret",
-        Pat::Wild(_) => true,
+        Pat::Wild(_) => matches!(&*pat.ty, Type::Tuple(tuple) if tuple.elems.is_empty()),
         _ => false,
+    }
+}
+
+/// `x` of `let PATTERN = x;` or `let PATTERN = { let x = x; x };`
+pub(crate) fn rebound(stmt: &Stmt) -> Option<&Ident> {
+    let Stmt::Local(Local { init: Some(LocalInit { expr, diverge: None, .. }), .. }) = stmt else {
+        return None;
+    };
+    match &**expr {
+        Expr::Path(path) => path.path.get_ident(),
+        Expr::Block(block) => match &*block.block.stmts {
+            [first, Stmt::Expr(Expr::Path(path), None)] if rebound(first) == path.path.get_ident() => {
+                path.path.get_ident()
+            }
+            _ => None,
+        },
+        _ => None,
     }
 }
 

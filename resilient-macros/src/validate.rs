@@ -23,8 +23,8 @@ pub(crate) fn check(args: &Args, function: &FnItem, shape: &Shape, errors: &mut 
     contradictions(args, errors);
     timeout_is_possible(args, shape, errors);
     fallback_fits(args, shape, errors);
-    priority_is_known(args, function, errors);
-    clones(args, function, errors);
+    priority_is_known(args, function, shape, errors);
+    clones(args, function, shape, errors);
     borrow_given_out(args, function, errors);
 }
 
@@ -116,7 +116,7 @@ fn needs_a_stage(args: &Args, errors: &mut Errors) {
 }
 
 /// A word that is no argument and nearly a class was meant for that.
-fn priority_is_known(args: &Args, function: &FnItem, errors: &mut Errors) {
+fn priority_is_known(args: &Args, function: &FnItem, shape: &Shape, errors: &mut Errors) {
     let Some(priority) = &args.priority else { return };
     match &priority.value {
         Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) => {
@@ -126,7 +126,7 @@ fn priority_is_known(args: &Args, function: &FnItem, errors: &mut Errors) {
         Expr::Path(path) => {
             let Some(ident) = path.path.get_ident() else { return };
             let word = ident.to_string();
-            let is_argument = bindings(&function.sig).iter().any(|binding| binding.ident == *ident);
+            let is_argument = bindings(&function.sig, shape).iter().any(|binding| binding.ident == *ident);
             if is_argument || CLASSES.contains(&word.as_str()) {
                 return;
             }
@@ -248,12 +248,12 @@ fn fallback_fits(args: &Args, shape: &Shape, errors: &mut Errors) {
     }
 }
 
-fn clones(args: &Args, function: &FnItem, errors: &mut Errors) {
+fn clones(args: &Args, function: &FnItem, shape: &Shape, errors: &mut Errors) {
     let Some(clone) = &args.clone else { return };
     if !args.has_unknown && !args.keys.iter().any(|key| key == "retry") {
         errors.at(&clone.key, "`clone` has no effect without `retry`: the body runs once");
     }
-    let names: Vec<Ident> = bindings(&function.sig).into_iter().map(|binding| binding.ident).collect();
+    let names: Vec<Ident> = bindings(&function.sig, shape).into_iter().map(|binding| binding.ident).collect();
     for ident in &clone.value {
         if ident == "self" {
             errors.at(ident, "`self` cannot be copied for each attempt; take `&self`");

@@ -1,7 +1,7 @@
 //! Every shape of function the attribute works on, compiled under lints that forbid it any trace, and called.
 
 // T151: the expansion leaves nothing for a lint to find, not even for those that are off by default.
-#![deny(warnings, clippy::all, clippy::pedantic)]
+#![deny(warnings, clippy::all, clippy::pedantic, clippy::nursery)]
 #![deny(clippy::shadow_reuse, clippy::shadow_same, clippy::shadow_unrelated, clippy::let_underscore_must_use)]
 #![deny(unused_qualifications, unused_lifetimes, trivial_casts, unreachable_pub)]
 #![deny(elided_lifetimes_in_paths, explicit_outlives_requirements, let_underscore_drop)]
@@ -13,12 +13,22 @@
     clippy::ptr_arg
 )]
 #![allow(clippy::many_single_char_names, clippy::multiple_bound_locations, clippy::elidable_lifetime_names)]
-#![allow(clippy::boxed_local)]
+#![allow(
+    clippy::boxed_local,
+    clippy::type_repetition_in_bounds,
+    clippy::needless_lifetimes,
+    clippy::use_self
+)]
+#![allow(clippy::collection_is_never_read, clippy::unused_self)]
+// Futures that cannot be sent are a case of their own, and a function that can be constant is still called.
+#![allow(clippy::future_not_send, clippy::missing_const_for_fn)]
 
 #[path = "shapes/arguments.rs"]
 mod arguments;
 #[path = "shapes/async_fns.rs"]
 mod async_fns;
+#[path = "shapes/attempts.rs"]
+mod attempts;
 #[path = "shapes/errors.rs"]
 mod errors;
 #[path = "shapes/fallbacks.rs"]

@@ -219,7 +219,7 @@ fn expression(key: Ident, input: ParseStream<'_>, example: &str) -> Result<Keyed
         let message = format!("`{key} =` is not finished; expected an expression, as in `{key} = {example}`");
         return Err(Error::new(key.span(), message));
     }
-    Ok(Keyed { value: input.parse()?, key })
+    Ok(Keyed { value: value::expr(input)?, key })
 }
 
 fn clone(key: Ident, input: ParseStream<'_>, errors: &mut Errors) -> Result<Keyed<Vec<Ident>>> {

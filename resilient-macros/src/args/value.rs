@@ -45,6 +45,15 @@ pub(crate) struct Setting {
     pub(crate) span: Span,
 }
 
+/// An expression, without what `macro_rules!` puts around a `$name:literal` or an `$answer:expr`.
+pub(super) fn expr(input: ParseStream<'_>) -> Result<Expr> {
+    let mut expr = input.parse()?;
+    while let Expr::Group(group) = expr {
+        expr = *group.expr;
+    }
+    Ok(expr)
+}
+
 /// `= value`
 pub(super) fn parse(key: &Ident, takes: Takes, input: ParseStream<'_>) -> Result<(Value, Span)> {
     let example = example(takes);
@@ -56,7 +65,7 @@ pub(super) fn parse(key: &Ident, takes: Takes, input: ParseStream<'_>) -> Result
         let message = format!("`{key} =` is not finished; expected a value, as in `{key} = {example}`");
         return Err(Error::new(key.span(), message));
     }
-    let expr: Expr = input.parse()?;
+    let expr = expr(input)?;
     let span = expr.span();
     Ok((read(key, takes, &expr)?, span))
 }
@@ -178,7 +187,7 @@ pub(super) fn component_name(key: &Ident, input: ParseStream<'_>) -> Result<LitS
 
 /// `"name"`
 pub(super) fn literal_name(key: &Ident, input: ParseStream<'_>) -> Result<LitStr> {
-    let expr: Expr = input.parse()?;
+    let expr = expr(input)?;
     let Expr::Lit(ExprLit { lit: Lit::Str(name), .. }) = expr else {
         return Err(Error::new_spanned(expr, name_must_be_literal(key)));
     };

@@ -23,7 +23,8 @@ pub(crate) fn expand(
     completion: &TokenStream,
 ) -> TokenStream {
     let output = shape.attempt_type(&function);
-    let copies = params::copies(args, &mut function.sig);
+    let mut once = shape.once();
+    let copies = params::copies(args, &mut function.sig, shape, &mut once);
     if !copies.is_empty() || matches!(shape, Shape::Sync) {
         // Where each attempt gets a copy, the function does not use the argument up, and its caller need not care.
         // And clippy does not see that a closure does.
@@ -47,7 +48,7 @@ pub(crate) fn expand(
             quote_spanned!(mixed=> #completion #site async move { #call })
         }
         Shape::Boxed(boxed) => {
-            let (before, once) = (tokens(&boxed.before), tokens(&boxed.once));
+            let (before, once) = (tokens(&boxed.before), tokens(&once));
             let (capture, pin) = (&boxed.capture, &boxed.pin);
             let call = writer.call(&writer.async_block(&tokens(&boxed.stmts)));
             quote_spanned!(mixed=> #completion #before #site #pin(async #capture { #once #call }))

@@ -6,9 +6,10 @@
 use proc_macro2::TokenStream;
 use quote::{quote, quote_spanned};
 use syn::visit_mut::{self, VisitMut};
-use syn::{FnArg, Ident, PatIdent, Signature, Token};
+use syn::{Attribute, FnArg, Ident, Pat, PatIdent, Signature, Stmt, Token};
 
 use crate::args::Args;
+use crate::shape::{Shape, rebound};
 use crate::spans::{ends, located, runtime_at};
 
 /// A name that an argument's pattern binds.
@@ -16,18 +17,21 @@ pub(crate) struct Binding {
     pub(crate) ident: Ident,
     mutability: Option<Token![mut]>,
     by_ref: bool,
+    /// `#[cfg(..)]` of the argument, which may not be there at all.
+    cfgs: Vec<Attribute>,
 }
 
 struct Collect {
     found: Vec<Binding>,
     /// Take the `mut` away.
     unmut: bool,
+    cfgs: Vec<Attribute>,
 }
 
 impl VisitMut for Collect {
     fn visit_pat_ident_mut(&mut self, pat: &mut PatIdent) {
         let (by_ref, mutability) = (pat.by_ref.is_some(), pat.mutability);
-        self.found.push(Binding { ident: pat.ident.clone(), mutability, by_ref });
+        self.found.push(Binding { ident: pat.ident.clone(), mutability, by_ref, cfgs: self.cfgs.clone() });
         if self.unmut && !by_ref {
             pat.mutability = None;
         }
@@ -35,29 +39,54 @@ impl VisitMut for Collect {
     }
 }
 
-fn collect(sig: &mut Signature, unmut: bool) -> Vec<Binding> {
-    let mut collect = Collect { found: Vec::new(), unmut };
+impl Collect {
+    fn pattern(&mut self, attrs: &[Attribute], pat: &mut Pat) {
+        self.cfgs = attrs.iter().filter(|attr| attr.path().is_ident("cfg")).cloned().collect();
+        self.visit_pat_mut(pat);
+    }
+}
+
+/// `once` is where `#[async_trait]` binds the arguments: what it takes from the signature is found there.
+fn collect(sig: &mut Signature, once: &mut [Stmt], unmut: bool) -> Vec<Binding> {
+    let mut collect = Collect { found: Vec::new(), unmut, cfgs: Vec::new() };
     for arg in &mut sig.inputs {
         if let FnArg::Typed(arg) = arg {
-            collect.visit_pat_mut(&mut arg.pat);
+            collect.pattern(&arg.attrs, &mut arg.pat);
+        }
+    }
+    collect.found.retain(|binding| !once.iter().any(|stmt| rebound(stmt) == Some(&binding.ident)));
+    for stmt in once {
+        if rebound(stmt).is_some_and(|from| from == "self") {
+            continue;
+        }
+        if let Stmt::Local(local) = stmt {
+            collect.pattern(&local.attrs, &mut local.pat);
         }
     }
     collect.found
 }
 
 /// The names that the arguments bind.
-pub(crate) fn bindings(sig: &Signature) -> Vec<Binding> {
-    collect(&mut sig.clone(), false)
+pub(crate) fn bindings(sig: &Signature, shape: &Shape) -> Vec<Binding> {
+    collect(&mut sig.clone(), &mut shape.once(), false)
 }
 
-/// `let mut x = anew(&x);` for each argument to copy. The `mut` moves from the signature to there.
-pub(super) fn copies(args: &Args, sig: &mut Signature) -> TokenStream {
+/// `let mut x = anew(&x);` for each argument to copy. The `mut` moves from the signature to there, unless something
+/// stands before the attempts that may need it, too.
+pub(super) fn copies(args: &Args, sig: &mut Signature, shape: &Shape, once: &mut [Stmt]) -> TokenStream {
     if args.retry.is_none() {
         return TokenStream::new();
     }
+    if shape.has_before() {
+        for arg in &mut sig.inputs {
+            if let FnArg::Typed(arg) = arg {
+                arg.attrs.push(syn::parse_quote!(#[allow(unused_mut)]));
+            }
+        }
+    }
     let is_named = |ident: &Ident| args.clone.as_ref().is_some_and(|clone| clone.value.contains(ident));
     let mut copies = TokenStream::new();
-    for Binding { ident, mutability, by_ref } in collect(sig, true) {
+    for Binding { ident, mutability, by_ref, cfgs } in collect(sig, once, !shape.has_before()) {
         if by_ref || (mutability.is_none() && !is_named(&ident)) {
             continue;
         }
@@ -65,6 +94,7 @@ pub(super) fn copies(args: &Args, sig: &mut Signature) -> TokenStream {
         let clone = runtime_at(&args.krate, "anew", ends(&ident));
         let copy = quote_spanned!(located(ident.span())=> #clone(&#ident));
         copies.extend(quote! {
+            #(#cfgs)*
             #[allow(clippy::shadow_reuse, clippy::shadow_same, clippy::shadow_unrelated)]
             let #mutability #ident = #copy;
         });

@@ -160,7 +160,7 @@ fn boxed<'a>(x: &'a str, calls: &'a AtomicU32) -> Pin<Box<dyn Future<Output = Re
 }
 
 #[resilient(retry(max = 3, base = "0ms"))]
-fn box_future<'a>(calls: &'a AtomicU32) -> BoxFuture<'a, Result<u32, E>> {
+fn box_future(calls: &AtomicU32) -> BoxFuture<'_, Result<u32, E>> {
     Box::pin(async move { flaky(calls, 2).await })
 }
 

@@ -153,3 +153,43 @@ fn the_retry_marker_reaches_nested_functions() {
     assert!(outer(&Registry::new(), &calls).is_err());
     assert_eq!(calls.get(), 7, "4 of the first attempt and 1 of each repetition, not 16");
 }
+
+#[test]
+fn a_box_holds_a_rejection_by_itself() {
+    type BoxedSend = Box<dyn std::error::Error + Send + Sync>;
+    type Boxed = Box<dyn std::error::Error>;
+    #[resilient(registry = registry, circuit_breaker = "x")]
+    fn call_send(registry: &Registry) -> Result<u32, BoxedSend> {
+        Ok("1".parse()?)
+    }
+    #[resilient(registry = registry, circuit_breaker = "x")]
+    fn call(registry: &Registry) -> Result<u32, Boxed> {
+        Ok("1".parse()?)
+    }
+    let registry = Registry::new();
+    assert_eq!((call_send(&registry).ok(), call(&registry).ok()), (Some(1), Some(1)));
+    registry.circuit_breaker("x").force_open();
+    assert!(call_send(&registry).unwrap_err().is::<Rejection>());
+    assert!(call(&registry).unwrap_err().is::<Rejection>());
+}
+
+#[test]
+fn any_type_can_be_the_error() {
+    use std::ops::ControlFlow;
+    use std::task::Poll;
+    #[resilient(registry = registry, circuit_breaker = "x", map_err = |_| ControlFlow::Continue(()))]
+    fn flow(registry: &Registry, up: bool) -> Result<u32, ControlFlow<u32>> {
+        if up { Ok(1) } else { Err(ControlFlow::Break(2)) }
+    }
+    #[resilient(registry = registry, circuit_breaker = "x", map_err = |_| Poll::Pending)]
+    fn poll(registry: &Registry, up: bool) -> Result<u32, Poll<u32>> {
+        if up { Ok(1) } else { Err(Poll::Ready(2)) }
+    }
+    let registry = Registry::new();
+    assert_eq!((flow(&registry, true), flow(&registry, false)), (Ok(1), Err(ControlFlow::Break(2))));
+    assert_eq!((poll(&registry, true), poll(&registry, false)), (Ok(1), Err(Poll::Ready(2))));
+    assert_eq!(window(&registry), (4, 2));
+    registry.circuit_breaker("x").force_open();
+    assert_eq!(flow(&registry, true), Err(ControlFlow::Continue(())));
+    assert_eq!(poll(&registry, true), Err(Poll::Pending));
+}

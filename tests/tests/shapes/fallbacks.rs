@@ -207,3 +207,92 @@ fn a_value_that_counts_as_failed_falls_back() {
     assert_eq!((call(&registry, 3), call(&registry, 0)), (3, 5));
     assert_eq!(registry.circuit_breaker("x").stats().window.failed, 1);
 }
+
+#[test]
+fn an_option_falls_back() {
+    #[resilient(registry = registry, circuit_breaker = "x", fallback = |failure| failure.rejection().map(|_| 7))]
+    fn call(registry: &Registry, x: u32) -> Option<u32> {
+        Some(x)
+    }
+    assert_eq!((call(&Registry::new(), 1), call(&open(), 1)), (Some(1), Some(7)));
+}
+
+#[test]
+fn levels_may_be_paths() {
+    fn seven(failure: &Failure<E>) -> Result<u32, E> {
+        assert_eq!(failure.error(), Some(&E::Bad));
+        Ok(7)
+    }
+    #[resilient(registry = registry, retry(max = 1, base = "0ms"), fallback(local_cache = seven))]
+    fn call(registry: &Registry) -> Result<u32, E> {
+        Err(E::Bad)
+    }
+    assert_eq!(call(&Registry::new()), Ok(7));
+}
+
+#[test]
+fn success_evaluates_no_form() {
+    // T96
+    #[resilient(registry = registry, circuit_breaker = "x", fallback = { asked.set(true); Ok(0) })]
+    fn by_block(registry: &Registry, asked: &Cell<bool>) -> Result<u32, E> {
+        Ok(1)
+    }
+    #[resilient(registry = registry, circuit_breaker = "x", fallback = |_| { asked.set(true); Ok(0) })]
+    fn by_closure(registry: &Registry, asked: &Cell<bool>) -> Result<u32, E> {
+        Ok(1)
+    }
+    let (registry, asked) = (Registry::new(), Cell::new(false));
+    assert_eq!((by_block(&registry, &asked), by_closure(&registry, &asked)), (Ok(1), Ok(1)));
+    assert!(!asked.get());
+    assert_eq!((by_block(&open(), &asked), asked.get()), (Ok(0), true));
+}
+
+macro_rules! answered {
+    ($name:ident, $registry:ident, $answer:expr) => {
+        #[resilient(registry = $registry, circuit_breaker = "x", fallback = $answer)]
+        fn $name($registry: &Registry) -> Result<u32, E> {
+            Ok(1)
+        }
+    };
+}
+answered!(made_by_expression, registry, Ok(5));
+answered!(made_by_closure, registry, |_| Ok(6));
+
+#[test]
+fn a_macro_may_hand_the_answer_on() {
+    assert_eq!((made_by_expression(&open()), made_by_closure(&open())), (Ok(5), Ok(6)));
+}
+
+#[async_trait::async_trait]
+trait Quotes {
+    async fn quote(&self, registry: &Registry, x: u32) -> u32;
+}
+
+#[async_trait::async_trait]
+impl Quotes for u32 {
+    #[resilient(registry = registry, circuit_breaker = "x", fallback = async |_| { tick().await; x + *self })]
+    async fn quote(&self, registry: &Registry, x: u32) -> u32 {
+        tick().await;
+        x
+    }
+}
+
+#[tokio::test]
+async fn every_asynchronous_shape_falls_back() {
+    #[resilient(registry = registry, circuit_breaker = "x", fallback = later(x).await)]
+    fn future(registry: &Registry, x: u32) -> impl Future<Output = u32> {
+        async move { x }
+    }
+    #[resilient(registry = registry, circuit_breaker = "x", retry(max = 2, base = "0ms"), fallback = later(x).await)]
+    fn boxed(registry: &Registry, x: u32) -> futures_util::future::BoxFuture<'_, u32> {
+        Box::pin(async move { x })
+    }
+    async fn later(x: u32) -> u32 {
+        tick().await;
+        x + 1
+    }
+    let (up, down) = (Registry::new(), open());
+    assert_eq!((future(&up, 1).await, future(&down, 1).await), (1, 2));
+    assert_eq!((boxed(&up, 1).await, boxed(&down, 1).await), (1, 2));
+    assert_eq!((5.quote(&up, 1).await, 5.quote(&down, 1).await), (1, 6));
+}

@@ -61,3 +61,51 @@ async fn a_test_that_is_itself_retried() -> Result<(), E> {
     tick().await;
     if TESTED.fetch_add(1, Ordering::Relaxed) == 0 { Err(E::Bad) } else { Ok(()) }
 }
+
+#[async_trait::async_trait]
+trait Traced {
+    async fn above(&self, x: String) -> Result<u32, E>;
+    async fn below(&self, x: String) -> Result<u32, E>;
+}
+
+#[async_trait::async_trait]
+impl Traced for u32 {
+    #[resilient(retry(max = 2, base = "0ms"), circuit_breaker = "foreign traits above")]
+    #[instrument(skip(self))]
+    async fn above(&self, x: String) -> Result<u32, E> {
+        tick().await;
+        if resilient::attempt() < 2 { Err(E::Bad) } else { Ok(*self + x.parse::<u32>()?) }
+    }
+
+    #[instrument(skip(self))]
+    #[resilient(retry(max = 2, base = "0ms"), circuit_breaker = "foreign traits below", clone(x))]
+    async fn below(&self, x: String) -> Result<u32, E> {
+        tick().await;
+        if resilient::attempt() < 2 { Err(E::Bad) } else { Ok(*self + x.parse::<u32>()?) }
+    }
+}
+
+#[tokio::test]
+async fn tracing_and_async_trait_at_once() {
+    assert_eq!(1.above("2".into()).await, Ok(3));
+    assert_eq!(1.below("2".into()).await, Ok(3));
+}
+
+#[cfg_attr(any(), resilient(no such argument))]
+fn not_configured() -> u32 {
+    1
+}
+
+#[test]
+fn an_attribute_that_is_not_configured_does_nothing() {
+    assert_eq!(not_configured(), 1);
+}
+
+static RETRIED: AtomicU32 = AtomicU32::new(0);
+
+#[resilient(retry(max = 2, base = "0ms"))]
+#[tokio::test]
+async fn a_test_that_is_retried_with_its_runtime() -> Result<(), E> {
+    tick().await;
+    if RETRIED.fetch_add(1, Ordering::Relaxed) == 0 { Err(E::Bad) } else { Ok(()) }
+}

@@ -72,6 +72,57 @@ fn they_are_at_most_256_bytes_larger_than_the_body() {
     assert!(large <= 1024 + 64 + 256, "{large} bytes around 1 KiB");
 }
 
+struct Client(u32);
+
+#[async_trait::async_trait]
+trait Boxed {
+    async fn boxed(&self) -> Result<u32, E>;
+}
+
+#[async_trait::async_trait]
+impl Boxed for Client {
+    #[resilient(circuit_breaker = "futures", retry(max = 3), bulkhead = "futures", timeout = "1s")]
+    async fn boxed(&self) -> Result<u32, E> {
+        tick().await;
+        Ok(self.0)
+    }
+}
+
+impl Client {
+    #[resilient(circuit_breaker = "futures", retry(max = 3), bulkhead = "futures", timeout = "1s")]
+    async fn method(&mut self, mut x: Vec<u8>) -> Result<u32, E> {
+        x.push(1);
+        tick().await;
+        self.0 += 1;
+        Ok(self.0)
+    }
+
+    #[resilient(circuit_breaker = "futures", retry(max = 3), bulkhead = "futures", timeout = "1s")]
+    fn later(&self) -> impl Future<Output = Result<u32, E>> {
+        async move {
+            tick().await;
+            Ok(self.0)
+        }
+    }
+}
+
+#[resilient(registry = registry, circuit_breaker = "x", retry(max = 3), bulkhead = "x", timeout = "1s", fallback = other().await)]
+async fn in_a_registry(registry: &resilient::Registry) -> Result<u32, E> {
+    tick().await;
+    Ok(1)
+}
+
+#[tokio::test]
+async fn those_of_methods_can_be_sent() {
+    // T152
+    let mut client = Client(1);
+    assert_eq!(is_send(client.method(vec![])).await, Ok(2));
+    assert_eq!(is_send(client.later()).await, Ok(2));
+    assert_eq!(is_send(client.boxed()).await, Ok(2));
+    assert_eq!(is_send(in_a_registry(&resilient::Registry::new())).await, Ok(1));
+    assert_eq!(tokio::spawn(four("1", "ab".into())).await.unwrap(), Ok(3));
+}
+
 #[test]
 fn a_call_outside_of_any_runtime_works_if_it_need_not_wait() {
     // T149

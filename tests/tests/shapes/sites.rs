@@ -19,6 +19,40 @@ fn a_function_is_known_before_its_first_call() {
     assert_eq!(site.stats.calls, 0);
 }
 
+trait Listed {
+    #[resilient(circuit_breaker = "listed")]
+    #[allow(dead_code)]
+    fn defaulted(&self) -> Option<u32> {
+        Some(1)
+    }
+}
+
+struct Generic<T>(T);
+
+impl<T> Listed for Generic<T> {}
+
+impl<T> Generic<T> {
+    #[resilient(retry(max = 1), registry = Registry::new())]
+    #[allow(dead_code)]
+    fn of_its_own(&self) -> Option<&T> {
+        Some(&self.0)
+    }
+}
+
+#[resilient(bulkhead = "listed")]
+#[allow(dead_code)]
+fn r#raw() -> Option<u32> {
+    Some(1)
+}
+
+#[test]
+fn each_function_is_listed_once_though_it_is_never_called() {
+    let listed = |end: &str| registry().sites().iter().filter(|site| site.function.ends_with(end)).count();
+    assert_eq!((listed("sites::defaulted"), listed("sites::raw"), listed("r#raw")), (1, 1, 0));
+    // What names a registry of its own is listed there.
+    assert_eq!(listed("sites::of_its_own"), 0);
+}
+
 #[test]
 fn a_component_by_hand_has_the_settings_of_the_attribute() {
     assert_eq!(registry().circuit_breaker("never called").config().failure_threshold, Some(7));

@@ -255,13 +255,35 @@ fn poll_error(calls: &Cell<u32>) -> Result<std::task::Poll<u32>, std::ops::Contr
     if calls.get() == 2 { Ok(std::task::Poll::Ready(1)) } else { Err(std::ops::ControlFlow::Break(1)) }
 }
 
+trait InAConst {
+    fn in_a_const(&self) -> Option<u32>;
+}
+
 const _: () = {
-    #[resilient(circuit_breaker = "sync")]
-    #[allow(dead_code)]
-    fn in_a_const() -> Option<u32> {
-        Some(1)
+    impl InAConst for u32 {
+        #[resilient(circuit_breaker = "sync")]
+        fn in_a_const(&self) -> Option<u32> {
+            inner(*self)
+        }
+    }
+
+    #[resilient(retry(max = 1, base = "0ms"))]
+    fn inner(x: u32) -> Option<u32> {
+        if resilient::attempt() < 2 { None } else { Some(x) }
     }
 };
+
+struct Sized<const N: usize = 3>;
+
+impl<const N: usize> Sized<N> {
+    #[resilient(circuit_breaker = "sync")]
+    fn size(&self) -> Option<usize>
+    where
+        for<'a> &'a Self: Copy,
+    {
+        Some(N)
+    }
+}
 
 macro_rules! many {
     ($($name:ident)*) => {
@@ -292,6 +314,8 @@ fn values_and_early_returns() {
     assert_eq!(made_by_a_macro(33), Ok(34));
     assert_eq!(r#try(3), Some(3));
     assert_eq!(abi(3), Some(3));
+    assert_eq!(4.in_a_const(), Some(4));
+    assert_eq!((<Sized>::size(&Sized), Sized::<4>.size()), (Some(3), Some(4)));
     assert!(io_alias().is_ok_and(|n| n == 19));
     assert!(boxed_error("5").is_ok_and(|n| n == 5));
     assert!(boxed_error("").is_err_and(|error| error.to_string() == "empty"));
