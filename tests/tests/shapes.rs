@@ -13,13 +13,7 @@
     clippy::ptr_arg
 )]
 #![allow(clippy::many_single_char_names, clippy::multiple_bound_locations, clippy::elidable_lifetime_names)]
-#![allow(
-    clippy::boxed_local,
-    clippy::type_repetition_in_bounds,
-    clippy::needless_lifetimes,
-    clippy::use_self
-)]
-#![allow(clippy::collection_is_never_read, clippy::unused_self)]
+#![allow(clippy::boxed_local, clippy::type_repetition_in_bounds)]
 // Futures that cannot be sent are a case of their own, and a function that can be constant is still called.
 #![allow(clippy::future_not_send, clippy::missing_const_for_fn)]
 

@@ -95,7 +95,7 @@ pub(super) fn copies(args: &Args, sig: &mut Signature, shape: &Shape, once: &mut
         let copy = quote_spanned!(located(ident.span())=> #clone(&#ident));
         copies.extend(quote! {
             #(#cfgs)*
-            #[allow(clippy::shadow_reuse, clippy::shadow_same, clippy::shadow_unrelated)]
+            #[allow(clippy::shadow_reuse, clippy::shadow_same, clippy::shadow_unrelated, clippy::collection_is_never_read)]
             let #mutability #ident = #copy;
         });
     }

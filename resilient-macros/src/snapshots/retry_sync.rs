@@ -42,7 +42,12 @@ fn f(x: Vec<u8>) -> Option<u32> {
     loop {
         __call.begin_attempt();
         let __delay = {
-            #[allow(clippy::shadow_reuse, clippy::shadow_same, clippy::shadow_unrelated)]
+            #[allow(
+                clippy::shadow_reuse,
+                clippy::shadow_same,
+                clippy::shadow_unrelated,
+                clippy::collection_is_never_read
+            )]
             let mut x = ::resilient::__rt::anew(&x);
             let __out = __call
                 .attempt_sync(|| -> Option<u32> { x.pop().map(u32::from) });

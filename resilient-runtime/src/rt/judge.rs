@@ -39,8 +39,8 @@ impl<R> Combine<R> {
 /// The traits to have in scope.
 pub mod judging {
     pub use super::{
-        ByClass, ByErrorReference, ByOutcome, BySource, FailureOfOutcome, FailureOfPlain, KeepsBoth,
-        KeepsLast, KeepsOne, Plain,
+        ByClass, ByErrorReference, ByLocalErrorReference, ByOutcome, BySource, FailureOfOutcome,
+        FailureOfPlain, KeepsBoth, KeepsLast, KeepsOne, Plain,
     };
 }
 
@@ -50,7 +50,7 @@ pub trait ByClass<T, E> {
     fn verdict(&self, outcome: &Result<T, E>) -> Verdict;
 }
 
-impl<T, E: Classify> ByClass<T, E> for &&&&Judge<Result<T, E>> {
+impl<T, E: Classify> ByClass<T, E> for &&&&&Judge<Result<T, E>> {
     #[inline]
     fn verdict(&self, outcome: &Result<T, E>) -> Verdict {
         Verdict::by_class(outcome)
@@ -63,7 +63,7 @@ pub trait BySource<T, E> {
     fn verdict(&self, outcome: &Result<T, E>) -> Verdict;
 }
 
-impl<T, E: Error + 'static> BySource<T, E> for &&&Judge<Result<T, E>> {
+impl<T, E: Error + 'static> BySource<T, E> for &&&&Judge<Result<T, E>> {
     #[inline]
     fn verdict(&self, outcome: &Result<T, E>) -> Verdict {
         match outcome {
@@ -79,7 +79,23 @@ pub trait ByErrorReference<T, E> {
     fn verdict(&self, outcome: &Result<T, E>) -> Verdict;
 }
 
-impl<T, E: AsRef<dyn Error + Send + Sync + 'static>> ByErrorReference<T, E> for &&Judge<Result<T, E>> {
+impl<T, E: AsRef<dyn Error + Send + Sync + 'static>> ByErrorReference<T, E> for &&&Judge<Result<T, E>> {
+    #[inline]
+    fn verdict(&self, outcome: &Result<T, E>) -> Verdict {
+        match outcome {
+            Ok(_) => Verdict::Success,
+            Err(error) => Verdict::by_source(error.as_ref()),
+        }
+    }
+}
+
+/// Likewise for `Box<dyn Error>`, which holds what cannot be sent.
+pub trait ByLocalErrorReference<T, E> {
+    /// Judges an outcome.
+    fn verdict(&self, outcome: &Result<T, E>) -> Verdict;
+}
+
+impl<T, E: AsRef<dyn Error + 'static>> ByLocalErrorReference<T, E> for &&Judge<Result<T, E>> {
     #[inline]
     fn verdict(&self, outcome: &Result<T, E>) -> Verdict {
         match outcome {

@@ -75,6 +75,7 @@ fn option(calls: &Cell<u32>) -> Option<u32> {
 macro_rules! returning {
     ($name:ident, $breaker:literal, $base:literal, $calls:ident, $output:ty, $body:block) => {
         #[resilient(retry(max = 2, base = $base), circuit_breaker = $breaker)]
+        #[allow(clippy::needless_lifetimes)] // `$output` may name it
         fn $name<'a>($calls: &'a AtomicU32) -> $output $body
     };
 }

@@ -85,6 +85,10 @@ fn a_refusal_further_in_is_no_evidence_for_the_breaker_outside() {
     fn outer_boxed(registry: &Registry) -> Result<u32, Box<dyn std::error::Error + Send + Sync>> {
         Ok(inner(registry)?)
     }
+    #[resilient(registry = registry, circuit_breaker = "x")]
+    fn outer_local(registry: &Registry) -> Result<u32, Box<dyn std::error::Error>> {
+        Ok(inner(registry)?)
+    }
     let registry = Registry::new();
     assert!(outer(&registry).is_ok());
     let bulkhead = registry.bulkhead("inner");
@@ -92,6 +96,7 @@ fn a_refusal_further_in_is_no_evidence_for_the_breaker_outside() {
     assert!(outer(&registry).is_err());
     assert!(outer_anyhow(&registry).is_err());
     assert!(outer_boxed(&registry).is_err());
+    assert!(outer_local(&registry).is_err());
     assert_eq!(window(&registry), (1, 0), "only the one that was executed");
 }
 

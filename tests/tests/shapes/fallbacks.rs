@@ -263,14 +263,16 @@ fn a_macro_may_hand_the_answer_on() {
     assert_eq!((made_by_expression(&open()), made_by_closure(&open())), (Ok(5), Ok(6)));
 }
 
+struct Price(u32);
+
 #[async_trait::async_trait]
 trait Quotes {
     async fn quote(&self, registry: &Registry, x: u32) -> u32;
 }
 
 #[async_trait::async_trait]
-impl Quotes for u32 {
-    #[resilient(registry = registry, circuit_breaker = "x", fallback = async |_| { tick().await; x + *self })]
+impl Quotes for Price {
+    #[resilient(registry = registry, circuit_breaker = "x", fallback = async |_| { tick().await; x + self.0 })]
     async fn quote(&self, registry: &Registry, x: u32) -> u32 {
         tick().await;
         x
@@ -294,5 +296,5 @@ async fn every_asynchronous_shape_falls_back() {
     let (up, down) = (Registry::new(), open());
     assert_eq!((future(&up, 1).await, future(&down, 1).await), (1, 2));
     assert_eq!((boxed(&up, 1).await, boxed(&down, 1).await), (1, 2));
-    assert_eq!((5.quote(&up, 1).await, 5.quote(&down, 1).await), (1, 6));
+    assert_eq!((Price(5).quote(&up, 1).await, Price(5).quote(&down, 1).await), (1, 6));
 }

@@ -260,10 +260,10 @@ trait InAConst {
 }
 
 const _: () = {
-    impl InAConst for u32 {
+    impl InAConst for NoClone {
         #[resilient(circuit_breaker = "sync")]
         fn in_a_const(&self) -> Option<u32> {
-            inner(*self)
+            inner(self.0)
         }
     }
 
@@ -273,7 +273,7 @@ const _: () = {
     }
 };
 
-struct Sized<const N: usize = 3>;
+struct Sized<const N: usize = 3>(usize);
 
 impl<const N: usize> Sized<N> {
     #[resilient(circuit_breaker = "sync")]
@@ -281,7 +281,7 @@ impl<const N: usize> Sized<N> {
     where
         for<'a> &'a Self: Copy,
     {
-        Some(N)
+        Some(self.0 + N)
     }
 }
 
@@ -314,8 +314,8 @@ fn values_and_early_returns() {
     assert_eq!(made_by_a_macro(33), Ok(34));
     assert_eq!(r#try(3), Some(3));
     assert_eq!(abi(3), Some(3));
-    assert_eq!(4.in_a_const(), Some(4));
-    assert_eq!((<Sized>::size(&Sized), Sized::<4>.size()), (Some(3), Some(4)));
+    assert_eq!(NoClone(4).in_a_const(), Some(4));
+    assert_eq!((<Sized>::size(&Sized(1)), Sized::<4>(1).size()), (Some(4), Some(5)));
     assert!(io_alias().is_ok_and(|n| n == 19));
     assert!(boxed_error("5").is_ok_and(|n| n == 5));
     assert!(boxed_error("").is_err_and(|error| error.to_string() == "empty"));
