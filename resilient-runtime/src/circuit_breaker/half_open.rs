@@ -51,7 +51,7 @@ impl Probes {
     /// Lets a probe go, if one may. Probes whose lease is over are given up first.
     pub(super) fn grant(&mut self, lease: Lease, now: Instant, config: &Config) -> bool {
         self.give_up_the_lost(now, config);
-        if self.is_full(config) {
+        if self.is_full(self.out(), config) {
             return false;
         }
         self.out.push(Probe { lease, until: now.after(config.probe_lease) });
@@ -67,16 +67,19 @@ impl Probes {
         });
     }
 
-    fn is_full(&self, config: &Config) -> bool {
+    fn is_full(&self, out: u32, config: &Config) -> bool {
         // Where a number of successes decides, there is no number of probes that must do.
         let ended = if config.success_threshold.is_some() { 0 } else { self.ended() };
-        self.out().saturating_add(ended) >= config.half_open_calls
+        out.saturating_add(ended) >= config.half_open_calls
     }
 
-    /// How long nobody may go even if no probe ends; `None` when somebody may.
+    /// How long nobody may go even if no probe ends; `None` when somebody may. A lost probe holds no place,
+    /// though its result still counts if it comes before another probe asks for the place.
     pub(super) fn full_for(&self, now: Instant, config: &Config) -> Option<Duration> {
-        let first = self.out.iter().map(|probe| probe.until).min()?;
-        self.is_full(config).then(|| first.since(now).min(config.probe_lease))
+        let held = self.out.iter().map(|probe| probe.until).filter(|until| now < *until);
+        let first = held.clone().min()?;
+        let held = u32::try_from(held.count()).unwrap_or(u32::MAX);
+        self.is_full(held, config).then(|| first.since(now).min(config.probe_lease))
     }
 
     /// Takes a probe back; `false` when it was given up before.
@@ -177,6 +180,18 @@ mod tests {
         assert!(!probes.take_back(lease(1)), "it has no lease any more");
         assert!(probes.take_back(lease(3)));
         assert_eq!(probes.full_for(later, &config), None);
+    }
+
+    #[test]
+    fn with_fewer_probes_allowed_those_left_still_fill_the_place_of_a_lost_one() {
+        // T117
+        let config = Config::default().half_open_calls(2u32);
+        let mut probes = Probes::default();
+        let (start, later) = (Instant::from_nanos(0), Instant::from_nanos(500));
+        assert!(probes.grant(lease(1), start, &config) && probes.grant(lease(2), later, &config));
+        let one = config.half_open_calls(1u32);
+        let lost = start.after(one.probe_lease);
+        assert_eq!(probes.full_for(lost, &one), Some(Duration::from_nanos(500)), "the second is still out");
     }
 
     #[test]
