@@ -64,10 +64,12 @@ use proc_macro::TokenStream;
 /// `= "2s"` for the whole call, or `(["name",] total = .., attempt = ..)`. Asynchronous functions.
 ///
 /// # `fallback`
-/// `= path` or `= |failure| ..`: called with the `Failure`; any other expression is evaluated when it is
-/// needed, and may `.await` in an asynchronous function. Or levels, asked in this order:
-/// `(replica = .., distributed_cache = .., local_cache = .., backup = .., default = ..)`, whose paths and
-/// closures are called with `&Failure`. Each gives what the function returns.
+/// `= function` or `= |failure| ..`: called with the `Failure`. In an asynchronous function both may be
+/// asynchronous. `= expression`, among them `None`, a constant, an argument: evaluated when it is needed; it
+/// may use the arguments, and `.await` in an asynchronous function. Or levels, asked in this order:
+/// `(replica = .., distributed_cache = .., local_cache = .., backup = .., default = ..)`, whose functions and
+/// closures are called with `&Failure`. Each gives what the function returns; `?` and `return` in one end that
+/// level, and the next is asked.
 ///
 /// # `priority`
 /// `critical`, `high`, `normal`, `low`, or an expression of type `Priority` that may use the arguments.
@@ -85,7 +87,8 @@ use proc_macro::TokenStream;
 /// `= |rejection| error`, for an error type that has no `From<Rejection>`.
 ///
 /// # `name`, `registry`, `crate`
-/// The operation's name, an expression for another `Registry`, the path under which the crate is found.
+/// The operation's name; another `Registry`, which is borrowed however it is held (`self.registry`, an `Arc`, an
+/// argument); the path under which the crate is found.
 #[proc_macro_attribute]
 pub fn resilient(args: TokenStream, item: TokenStream) -> TokenStream {
     entry::entry(args.into(), item.into()).into()

@@ -2,6 +2,7 @@
 
 use proc_macro2::TokenStream;
 use quote::quote;
+use syn::token::Brace;
 use syn::visit_mut::{self, VisitMut};
 use syn::{
     Block, Expr, GenericArgument, Ident, Local, LocalInit, Pat, PathArguments, ReturnType, Stmt, Token, Type,
@@ -16,44 +17,52 @@ pub(crate) enum Shape {
     Sync,
     /// `async fn f() -> R`
     Async,
-    /// `fn f() -> impl Future<Output = R>`
+    /// `fn f() -> impl Future<Output = R>` that ends in whatever gives a future.
     ReturnsFuture(Box<Type>),
-    /// `fn f() -> Pin<Box<dyn Future<Output = R>>>` that ends in `Box::pin(async move { .. })`, which is
-    /// what `#[async_trait]` makes.
-    Boxed(Box<Boxed>),
+    /// One that ends in `async move { .. }`, or `fn f() -> Pin<Box<dyn Future<Output = R>>>` that ends in
+    /// `Box::pin(async move { .. })`, which is what `#[async_trait]` makes.
+    AsyncBlock(Box<AsyncBlock>),
 }
 
-pub(crate) struct Boxed {
+pub(crate) struct AsyncBlock {
     output: Type,
-    /// What stands before the last expression, `Box::pin(..)`.
+    /// What stands before the last expression: done when the function is called, and not again for each attempt.
     pub(crate) before: Vec<Stmt>,
     /// `Box::pin`, as it was written.
-    pub(crate) pin: Expr,
+    pub(crate) pin: Option<Expr>,
     pub(crate) capture: Option<Token![move]>,
     /// `let x = x;` that `#[async_trait]` put in front of the body: once, not for each attempt.
     once: Vec<Stmt>,
+    pub(crate) brace: Brace,
     /// The body.
     pub(crate) stmts: Vec<Stmt>,
 }
 
 impl Shape {
-    pub(crate) fn of(function: &FnItem, errors: &mut Errors) -> Self {
+    pub(crate) fn of(function: &FnItem, repeats: bool, errors: &mut Errors) -> Self {
         if function.sig.asyncness.is_some() {
             return Self::Async;
         }
         let ReturnType::Type(_, ty) = &function.sig.output else {
             return Self::Sync;
         };
-        let ty = plain(ty);
-        if let Type::ImplTrait(bounds) = ty {
-            return future_output(bounds.bounds.iter())
-                .map_or(Self::Sync, |output| Self::ReturnsFuture(Box::new(output)));
+        if let Type::ImplTrait(bounds) = plain(ty) {
+            let Some(output) = future_output(bounds.bounds.iter()) else {
+                return Self::Sync;
+            };
+            return match async_block(function, &output) {
+                // What is made before the block may be used up in it: then each attempt must make it anew.
+                Some(block) if block.pin.is_none() && (block.before.is_empty() || !repeats) => {
+                    Self::AsyncBlock(Box::new(block))
+                }
+                _ => Self::ReturnsFuture(Box::new(output)),
+            };
         }
         let Some(output) = boxed_output(ty) else {
             return Self::Sync;
         };
-        if let Some(boxed) = boxed(function, output) {
-            return Self::Boxed(Box::new(boxed));
+        if let Some(block) = async_block(function, &output).filter(|block| block.pin.is_some()) {
+            return Self::AsyncBlock(Box::new(block));
         }
         errors.at(
             ty,
@@ -67,7 +76,7 @@ impl Shape {
     pub(crate) fn attempt_type(&self, function: &FnItem) -> Type {
         let mut ty = match (self, &function.sig.output) {
             (Self::ReturnsFuture(output), _) => (**output).clone(),
-            (Self::Boxed(boxed), _) => boxed.output.clone(),
+            (Self::AsyncBlock(block), _) => block.output.clone(),
             (_, ReturnType::Default) => parse_quote!(()),
             (_, ReturnType::Type(_, ty)) => (**ty).clone(),
         };
@@ -77,13 +86,13 @@ impl Shape {
 
     /// Whether the body has a part that is run once, and may change an argument for all attempts.
     pub(crate) fn has_before(&self) -> bool {
-        matches!(self, Self::Boxed(boxed) if !boxed.before.is_empty())
+        matches!(self, Self::AsyncBlock(block) if !block.before.is_empty())
     }
 
     /// Where `#[async_trait]` binds the arguments.
     pub(crate) fn once(&self) -> Vec<Stmt> {
         match self {
-            Self::Boxed(boxed) => boxed.once.clone(),
+            Self::AsyncBlock(block) => block.once.clone(),
             Self::Sync | Self::Async | Self::ReturnsFuture(_) => Vec::new(),
         }
     }
@@ -106,7 +115,7 @@ impl VisitMut for EraseImplTrait {
 }
 
 /// Without parentheses, and what `macro_rules!` puts around a `$ty:ty`.
-fn plain(mut ty: &Type) -> &Type {
+pub(crate) fn plain(mut ty: &Type) -> &Type {
     loop {
         ty = match ty {
             Type::Group(group) => &group.elem,
@@ -167,26 +176,32 @@ fn last_type<'a>(ty: &'a Type, names: &[&str]) -> Option<&'a Type> {
     }
 }
 
-/// Takes a body that ends in `Box::pin(async move { .. })` apart.
-fn boxed(function: &FnItem, output: Type) -> Option<Boxed> {
+/// Takes a body that ends in `async move { .. }` or `Box::pin(async move { .. })` apart.
+fn async_block(function: &FnItem, output: &Type) -> Option<AsyncBlock> {
     let body = &function.body;
     let mut before = syn::parse2::<Block>(quote!({ #body })).ok()?.stmts;
-    let Some(Stmt::Expr(Expr::Call(call), None)) = before.pop() else {
-        return None;
+    let (pin, inner) = match before.pop()? {
+        Stmt::Expr(Expr::Async(inner), None) => (None, inner),
+        Stmt::Expr(Expr::Call(call), None) if is_box_pin(&call.func) => match call.args.into_iter().next()? {
+            Expr::Async(inner) => (Some(*call.func), inner),
+            _ => return None,
+        },
+        _ => return None,
     };
-    let Expr::Path(path) = &*call.func else {
-        return None;
-    };
-    let names: Vec<String> = path.path.segments.iter().map(|segment| segment.ident.to_string()).collect();
-    if !names.ends_with(&["Box".to_owned(), "pin".to_owned()]) {
+    if !inner.attrs.is_empty() {
         return None;
     }
-    let Some(Expr::Async(inner)) = call.args.into_iter().next() else {
-        return None;
-    };
     let mut stmts = inner.block.stmts;
     let once = async_traits_own(&mut stmts);
-    Some(Boxed { output, before, pin: *call.func, capture: inner.capture, once, stmts })
+    // The user's own braces: `#[async_trait]` gives them to the function.
+    let brace = if once.is_empty() { inner.block.brace_token } else { function.brace };
+    Some(AsyncBlock { output: output.clone(), before, pin, capture: inner.capture, once, brace, stmts })
+}
+
+fn is_box_pin(function: &Expr) -> bool {
+    let Expr::Path(path) = function else { return false };
+    let names: Vec<String> = path.path.segments.iter().map(|segment| segment.ident.to_string()).collect();
+    names.ends_with(&["Box".to_owned(), "pin".to_owned()])
 }
 
 /// Takes away what `#[async_trait]` put in front of the body. Anything that it does not write is the user's, and

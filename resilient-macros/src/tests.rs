@@ -19,6 +19,10 @@ const SAMPLES: &[(&str, &str)] = &[
         "retry(max = 2), clone(x), fallback(replica = other(x).await, default = |_| None)",
         "fn f(x: &str) -> Pin<Box<dyn Future<Output = Option<u32>> + Send + '_>> { Box::pin(async move { marker_one; marker_two }) }",
     ),
+    (
+        "registry = self.registry, retry(max = 2, when = again), fallback(replica = zero, backup = |_| async { Ok(0) }, default = Ok(f()? + 1))",
+        "fn f(&self, mut x: String, again: fn(&E) -> bool) -> BoxFuture<'static, Result<u32, E>> { x.push('a'); marker_one; Box::pin(async move { marker_two }) }",
+    ),
 ];
 
 /// Every stream with one token (at any depth) left out, and every prefix.

@@ -3,13 +3,16 @@
 use proc_macro2::{TokenStream, TokenTree};
 use quote::ToTokens;
 use syn::visit_mut::{self, VisitMut};
-use syn::{Expr, ExprLit, FnArg, Ident, Lit, ReceiverKind, ReturnType, Safety, Type, TypeReference};
+use syn::{
+    Expr, ExprLit, FnArg, Ident, Lifetime, Lit, Local, ParenthesizedGenericArguments, Pat, ReceiverKind,
+    ReturnType, Safety, Stmt, Type, TypeFnPtr, TypeReference,
+};
 
-use crate::args::{Args, Policy, Value};
+use crate::args::{Args, Policy, Value, is_async};
 use crate::diag::Errors;
 use crate::expand::bindings;
 use crate::item::FnItem;
-use crate::shape::Shape;
+use crate::shape::{Shape, plain};
 use crate::text::closest;
 
 /// What a call may be called in one word.
@@ -25,6 +28,7 @@ pub(crate) fn check(args: &Args, function: &FnItem, shape: &Shape, errors: &mut 
     fallback_fits(args, shape, errors);
     priority_is_known(args, function, shape, errors);
     clones(args, function, shape, errors);
+    mutable_self(args, function, shape, errors);
     borrow_given_out(args, function, errors);
 }
 
@@ -64,7 +68,7 @@ fn output(args: &Args, function: &FnItem, errors: &mut Errors) {
             &function.sig.ident,
             "this function returns nothing, so `#[resilient]` cannot tell success from failure; return a `Result`",
         ),
-        ReturnType::Type(_, ty) if matches!(&**ty, Type::Never(_)) => {
+        ReturnType::Type(_, ty) if matches!(plain(ty), Type::Never(_)) => {
             errors.at(ty, "a function that never returns cannot be resilient: there is no outcome to look at");
         }
         _ => {}
@@ -72,8 +76,7 @@ fn output(args: &Args, function: &FnItem, errors: &mut Errors) {
 }
 
 fn option_has_no_error(args: &Args, function: &FnItem, shape: &Shape, errors: &mut Errors) {
-    let Type::Path(output) = shape.attempt_type(function) else { return };
-    if output.path.segments.last().is_none_or(|last| last.ident != "Option") {
+    if last_segment(&shape.attempt_type(function)).as_deref() != Some("Option") {
         return;
     }
     if let Some(when) = args.retry.as_ref().and_then(|retry| retry.when.as_ref()) {
@@ -237,11 +240,15 @@ fn timeout_is_possible(args: &Args, shape: &Shape, errors: &mut Errors) {
 fn fallback_fits(args: &Args, shape: &Shape, errors: &mut Errors) {
     let Some(fallback) = &args.fallback else { return };
     for level in &fallback.levels {
-        if let (Expr::Closure(closure), false) = (&level.answer, shape.is_async())
-            && let Some(token) = &closure.asyncness
+        if let Expr::Closure(closure) = &level.answer
+            && is_async(&level.answer)
+            && !shape.is_async()
         {
+            let token = closure
+                .asyncness
+                .map_or_else(|| closure.body.to_token_stream(), |token| token.to_token_stream());
             errors.at(
-                token,
+                token.into_iter().next(),
                 "this fallback is async, but the function is not; remove `async` from one or add it to the other",
             );
         }
@@ -263,6 +270,44 @@ fn clones(args: &Args, function: &FnItem, shape: &Shape, errors: &mut Errors) {
     }
 }
 
+/// A `mut` argument is copied for each attempt; `self` cannot be bound anew.
+fn mutable_self(args: &Args, function: &FnItem, shape: &Shape, errors: &mut Errors) {
+    let (Some(_), Some(receiver)) = (&args.retry, function.sig.receiver()) else {
+        return;
+    };
+    let by_value = match &receiver.kind {
+        ReceiverKind::Value => true,
+        // `mut self: Pin<&mut Self>` is a `&mut self` that wants `self.as_mut()`.
+        ReceiverKind::Typed(_, ty) => {
+            !matches!(plain(ty), Type::Reference(_)) && last_segment(ty).as_deref() != Some("Pin")
+        }
+        _ => false,
+    };
+    if by_value && (receiver.mutability.is_some() || shape.once().iter().any(binds_mutable_self)) {
+        errors.at(
+            receiver,
+            "what one attempt changes in `mut self` would leak into the next; take `self`, and write \
+             `let mut this = self.clone();` in the body",
+        );
+    }
+}
+
+/// `let mut __self = self;`, which is how `#[async_trait]` writes `mut self`.
+fn binds_mutable_self(stmt: &Stmt) -> bool {
+    let Stmt::Local(Local { pat: Pat::Ident(pat), .. }) = stmt else {
+        return false;
+    };
+    pat.ident == "__self" && pat.mutability.is_some()
+}
+
+/// The last word of a type that is a path.
+fn last_segment(ty: &Type) -> Option<String> {
+    match plain(ty) {
+        Type::Path(path) => path.path.segments.last().map(|last| last.ident.to_string()),
+        _ => None,
+    }
+}
+
 /// `fn f(&mut self) -> Result<&T, E>`: the one borrow that a loop cannot have, until Polonius.
 fn borrow_given_out(args: &Args, function: &FnItem, errors: &mut Errors) {
     let (Some(_), ReturnType::Type(_, ret)) = (&args.retry, &function.sig.output) else {
@@ -274,7 +319,7 @@ fn borrow_given_out(args: &Args, function: &FnItem, errors: &mut Errors) {
                 ReceiverKind::Reference(_, lifetime, Some(_)) => lifetime.as_ref(),
                 _ => return false,
             },
-            FnArg::Typed(arg) => match &*arg.ty {
+            FnArg::Typed(arg) => match plain(&arg.ty) {
                 Type::Reference(reference) if reference.mutability.is_some() => reference.lifetime.as_ref(),
                 _ => return false,
             },
@@ -317,9 +362,17 @@ fn has_elided_reference(ty: &Type) -> bool {
     struct Find(bool);
     impl VisitMut for Find {
         fn visit_type_reference_mut(&mut self, reference: &mut TypeReference) {
-            self.0 |= reference.lifetime.as_ref().is_none_or(|lifetime| lifetime.ident == "_");
+            self.0 |= reference.lifetime.is_none();
             visit_mut::visit_type_reference_mut(self, reference);
         }
+
+        fn visit_lifetime_mut(&mut self, lifetime: &mut Lifetime) {
+            self.0 |= lifetime.ident == "_";
+        }
+
+        // `fn(&T)` and `dyn Fn(&T)` take a borrow, and give none out.
+        fn visit_type_fn_ptr_mut(&mut self, _: &mut TypeFnPtr) {}
+        fn visit_parenthesized_generic_arguments_mut(&mut self, _: &mut ParenthesizedGenericArguments) {}
     }
     let mut find = Find(false);
     find.visit_type_mut(&mut ty.clone());

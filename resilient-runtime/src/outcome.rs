@@ -157,9 +157,10 @@ impl Verdict {
         }
     }
 
-    /// Transient, unless there is a [`Rejection`] among the sources of the error: then as that says.
-    pub fn by_source(error: &(dyn Error + 'static)) -> Self {
-        let mut next = Some(error);
+    /// Transient, unless there is a [`Rejection`] among the sources of the error, of which the first is given:
+    /// then as that says. (A rejection is its own source, and so found even where an error is transparent.)
+    pub fn by_source(first: Option<&(dyn Error + 'static)>) -> Self {
+        let mut next = first;
         while let Some(error) = next {
             if let Some(mark) = error.downcast_ref::<Mark>() {
                 return Self::Failure(mark.classify());

@@ -17,6 +17,8 @@
 // Futures that cannot be sent are a case of their own, and a function that can be constant is still called.
 #![allow(clippy::future_not_send, clippy::missing_const_for_fn)]
 
+#[path = "shapes/answers.rs"]
+mod answers;
 #[path = "shapes/arguments.rs"]
 mod arguments;
 #[path = "shapes/async_fns.rs"]
@@ -29,8 +31,12 @@ mod errors;
 mod fallbacks;
 #[path = "shapes/foreign.rs"]
 mod foreign;
+#[path = "shapes/fragments.rs"]
+mod fragments;
 #[path = "shapes/futures.rs"]
 mod futures;
+#[path = "shapes/inputs.rs"]
+mod inputs;
 #[path = "shapes/methods.rs"]
 mod methods;
 #[path = "shapes/sites.rs"]

@@ -69,3 +69,8 @@ pub(super) fn parse(name: Ident, input: ParseStream<'_>, errors: &mut Errors) ->
     let levels = found.into_iter().map(|(_, level)| level).collect();
     Ok(Fallback { levels, is_single: false })
 }
+
+/// `async |failure| ..`, or `|failure| async { .. }`, which is as good.
+pub(crate) fn is_async(answer: &Expr) -> bool {
+    matches!(answer, Expr::Closure(closure) if closure.asyncness.is_some() || matches!(&*closure.body, Expr::Async(_)))
+}

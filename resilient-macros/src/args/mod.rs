@@ -9,7 +9,7 @@ use syn::ext::IdentExt;
 use syn::parse::{ParseStream, Parser};
 use syn::{Error, Expr, Ident, LitStr, Path, Result, Token, parenthesized};
 
-pub(crate) use fallback::{Fallback, Level};
+pub(crate) use fallback::{Fallback, Level, is_async};
 pub(crate) use policies::{Policy, Retry};
 pub(crate) use value::{Setting, Value};
 
@@ -161,7 +161,10 @@ fn each(
         } else if !input.is_empty() && input.parse::<Token![,]>().is_err() {
             let next = input.cursor().token_tree().map(|(token, _)| token);
             errors.at(next, format!("expected `,` between two {what}"));
-            skip_past_comma(input);
+            // What looks like the next part may hold mistakes of its own.
+            if !input.peek(Ident::peek_any) {
+                skip_past_comma(input);
+            }
         }
     }
 }

@@ -215,8 +215,14 @@ fn listed(
     inside(input, |content| {
         if content.peek(LitInt) {
             let number: LitInt = content.parse()?;
-            let option = table[0].0;
-            return Err(Error::new(number.span(), format!("write `{key}({option} = {number})`")));
+            let message = match table[0] {
+                (option, _, Takes::Count { .. }) if example.contains('"') => {
+                    format!("write `{key}(\"payment\", {option} = {number})`")
+                }
+                (option, _, Takes::Count { .. }) => format!("write `{key}({option} = {number})`"),
+                _ => format!("`{key}` needs its options by name, as in `{example}`"),
+            };
+            return Err(Error::new(number.span(), message));
         }
         if content.peek(LitStr) {
             match value::literal_name(&key, content) {

@@ -23,7 +23,7 @@ use proc_macro2::{Span, TokenStream};
 use quote::{quote, quote_spanned};
 use syn::{Expr, Token};
 
-use super::Writer;
+use super::{Writer, bindings};
 use crate::spans::{ends, located, runtime_at};
 
 impl Writer<'_> {
@@ -54,9 +54,14 @@ impl Writer<'_> {
                 let mut __call = #krate::__rt::Call::begin(__RESILIENT_SITE.pipeline());
             },
             Some(registry) => {
+                // The type makes it a borrow, however the registry is held: by reference, `Arc`, in a field.
                 let registry = &registry.value;
+                let borrow = quote_spanned!(ends(registry).0=> &#registry);
                 quote_spanned! {mixed=>
-                    let __pipeline = __RESILIENT_SITE.pipeline_in(#registry);
+                    let __pipeline = {
+                        let __registry: &#krate::__rt::Registry = #borrow;
+                        __RESILIENT_SITE.pipeline_in(__registry)
+                    };
                     let mut __call = #krate::__rt::Call::begin(&__pipeline);
                 }
             }
@@ -242,8 +247,17 @@ impl Writer<'_> {
         let (mixed, place) = (Span::mixed_site(), ends(predicate));
         let rule = runtime_at(self.krate(), rule, place);
         let so_far = quote_spanned!(mixed=> &__out, __verdict);
-        let call = quote_spanned!(place.1=> #rule(#so_far, #predicate));
+        // An argument must be there for the next attempt, too.
+        let borrow =
+            (self.args.retry.is_some() && self.is_argument(predicate)).then(|| quote_spanned!(place.0=> &));
+        let call = quote_spanned!(place.1=> #rule(#so_far, #borrow #predicate));
         quote_spanned!(mixed=> let __verdict = #call;)
+    }
+
+    fn is_argument(&self, expr: &Expr) -> bool {
+        let Expr::Path(path) = expr else { return false };
+        let arguments = bindings(&self.function.sig, self.shape);
+        path.path.get_ident().is_some_and(|ident| arguments.iter().any(|argument| argument.ident == *ident))
     }
 
     /// The value of a call that succeeded.

@@ -7,6 +7,7 @@ mod site;
 
 use proc_macro2::{Span, TokenStream};
 use quote::{quote, quote_spanned};
+use syn::token::Brace;
 use syn::{GenericArgument, Path, PathArguments, ReturnType, Token, Type};
 
 pub(crate) use params::bindings;
@@ -39,19 +40,22 @@ pub(crate) fn expand(
             quote!(#completion #site #call)
         }
         Shape::Async => {
-            let call = writer.call(&writer.async_block(&function.body));
+            let call = writer.call(&writer.async_block(function.brace, &function.body));
             quote!(#completion #site #call)
         }
         Shape::ReturnsFuture(_) => {
             let body = braced(function.brace, function.body.clone());
-            let call = writer.call(&writer.async_block(&quote_spanned!(mixed=> #body.await)));
+            let call = writer.call(&writer.async_block(function.brace, &quote_spanned!(mixed=> #body.await)));
             quote_spanned!(mixed=> #completion #site async move { #call })
         }
-        Shape::Boxed(boxed) => {
-            let (before, once) = (tokens(&boxed.before), tokens(&once));
-            let (capture, pin) = (&boxed.capture, &boxed.pin);
-            let call = writer.call(&writer.async_block(&tokens(&boxed.stmts)));
-            quote_spanned!(mixed=> #completion #before #site #pin(async #capture { #once #call }))
+        Shape::AsyncBlock(block) => {
+            let (before, once) = (tokens(&block.before), tokens(&once));
+            let capture = &block.capture;
+            let call = writer.call(&writer.async_block(block.brace, &tokens(&block.stmts)));
+            let future = quote_spanned!(mixed=> async #capture { #once #call });
+            let future =
+                block.pin.as_ref().map_or(future.clone(), |pin| quote_spanned!(mixed=> #pin(#future)));
+            quote_spanned!(mixed=> #completion #before #site #future)
         }
     };
     function.with_body(&body)
@@ -110,21 +114,25 @@ impl Writer<'_> {
     }
 
     /// The body of an asynchronous function. Not `move`, likewise, where anything after it may need an argument.
-    fn async_block(&self, body: &TokenStream) -> TokenStream {
+    fn async_block(&self, brace: Brace, body: &TokenStream) -> TokenStream {
+        let edge = self.edge();
+        let block = braced(brace, quote!(#edge #body));
+        let keyword = Token![async](self.body_start());
+        let capture = self.owns_arguments().then(|| Token![move](self.body_start()));
+        quote!(#keyword #capture #block)
+    }
+
+    /// Tells inference what `?`, `return` and the last expression of an `async` block must be.
+    fn edge(&self) -> TokenStream {
         let output = self.output;
         let (edge_at, _) = self.output_ends();
-        // Tells inference what `?`, `return` and the last expression must be.
-        let edge = quote_spanned! {edge_at=>
+        quote_spanned! {edge_at=>
             #[allow(unreachable_code, clippy::all, clippy::pedantic, clippy::nursery)]
             if false {
                 let __edge: #output = loop {};
                 return __edge;
             }
-        };
-        let block = braced(self.function.brace, quote!(#edge #body));
-        let keyword = Token![async](self.body_start());
-        let capture = self.owns_arguments().then(|| Token![move](self.body_start()));
-        quote!(#keyword #capture #block)
+        }
     }
 
     /// Whether nothing but one run of the body uses the arguments. Then it may own them, so that a future that

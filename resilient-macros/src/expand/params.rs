@@ -93,8 +93,11 @@ pub(super) fn copies(args: &Args, sig: &mut Signature, shape: &Shape, once: &mut
         // All of it at the argument, which rustc then blames if that is not `Clone`.
         let clone = runtime_at(&args.krate, "anew", ends(&ident));
         let copy = quote_spanned!(located(ident.span())=> #clone(&#ident));
+        // What needs the `mut` may be only what stands before.
+        let unmut = shape.has_before().then(|| quote!(#[allow(unused_mut)]));
         copies.extend(quote! {
             #(#cfgs)*
+            #unmut
             #[allow(clippy::shadow_reuse, clippy::shadow_same, clippy::shadow_unrelated, clippy::collection_is_never_read)]
             let #mutability #ident = #copy;
         });

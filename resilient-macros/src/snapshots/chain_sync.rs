@@ -61,10 +61,19 @@ fn rate(&self) -> u32 {
         ::core::result::Result::Err(__failure) => '__levels: {
             {
                 __call.enter_level(::resilient::__rt::Level::Replica);
-                let __out: u32 = ::resilient::__rt::recover_level::<
-                    u32,
-                    _,
-                >(&__failure, other);
+                let __out: u32 = {
+                    let __given = other;
+                    let __how = {
+                        use ::resilient::__rt::asking::*;
+                        (&&&::resilient::__rt::Ask::<
+                            u32,
+                            _,
+                            _,
+                        >::of(&&__failure, &__given))
+                            .how()
+                    };
+                    __how.answer::<u32, _>(&__failure, __given)
+                };
                 let __answered = ::resilient::__rt::judge!(& __out)
                     == ::resilient::__rt::Verdict::Success;
                 if __answered {
@@ -75,7 +84,7 @@ fn rate(&self) -> u32 {
             }
             {
                 __call.enter_level(::resilient::__rt::Level::Default);
-                let __out: u32 = 0;
+                let __out: u32 = ::resilient::__rt::evaluate(|| -> u32 { 0 });
                 let __answered = ::resilient::__rt::judge!(& __out)
                     == ::resilient::__rt::Verdict::Success;
                 if __answered {

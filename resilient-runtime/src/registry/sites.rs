@@ -1,6 +1,5 @@
 //! The stages of annotated functions, made of a registry's components.
 
-use std::borrow::Borrow;
 use std::sync::Arc;
 
 use super::{By, Registry, registry};
@@ -16,8 +15,8 @@ impl Site {
     }
 
     /// The stages of a function that says `registry = ..`: one look-up for each call.
-    pub fn pipeline_in(&'static self, registry: impl Borrow<Registry>) -> Arc<Pipeline> {
-        registry.borrow().site_pipeline(self)
+    pub fn pipeline_in(&'static self, registry: &Registry) -> Arc<Pipeline> {
+        registry.site_pipeline(self)
     }
 }
 

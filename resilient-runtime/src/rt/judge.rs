@@ -57,18 +57,19 @@ impl<T, E: Classify> ByClass<T, E> for &&&&&Judge<Result<T, E>> {
     }
 }
 
-/// There may be a rejection among the sources of the error.
+/// There may be a rejection among the sources of the error. The error itself may borrow: which rule is taken
+/// cannot depend on lifetimes.
 pub trait BySource<T, E> {
     /// Judges an outcome.
     fn verdict(&self, outcome: &Result<T, E>) -> Verdict;
 }
 
-impl<T, E: Error + 'static> BySource<T, E> for &&&&Judge<Result<T, E>> {
+impl<T, E: Error> BySource<T, E> for &&&&Judge<Result<T, E>> {
     #[inline]
     fn verdict(&self, outcome: &Result<T, E>) -> Verdict {
         match outcome {
             Ok(_) => Verdict::Success,
-            Err(error) => Verdict::by_source(error),
+            Err(error) => Verdict::by_source(error.source()),
         }
     }
 }
@@ -79,28 +80,28 @@ pub trait ByErrorReference<T, E> {
     fn verdict(&self, outcome: &Result<T, E>) -> Verdict;
 }
 
-impl<T, E: AsRef<dyn Error + Send + Sync + 'static>> ByErrorReference<T, E> for &&&Judge<Result<T, E>> {
+impl<'a, T, E: AsRef<dyn Error + Send + Sync + 'a>> ByErrorReference<T, E> for &&&Judge<Result<T, E>> {
     #[inline]
     fn verdict(&self, outcome: &Result<T, E>) -> Verdict {
         match outcome {
             Ok(_) => Verdict::Success,
-            Err(error) => Verdict::by_source(error.as_ref()),
+            Err(error) => Verdict::by_source(error.as_ref().source()),
         }
     }
 }
 
-/// Likewise for `Box<dyn Error>`, which holds what cannot be sent.
+/// Likewise for `Box<dyn Error>`.
 pub trait ByLocalErrorReference<T, E> {
     /// Judges an outcome.
     fn verdict(&self, outcome: &Result<T, E>) -> Verdict;
 }
 
-impl<T, E: AsRef<dyn Error + 'static>> ByLocalErrorReference<T, E> for &&Judge<Result<T, E>> {
+impl<'a, T, E: AsRef<dyn Error + 'a>> ByLocalErrorReference<T, E> for &&Judge<Result<T, E>> {
     #[inline]
     fn verdict(&self, outcome: &Result<T, E>) -> Verdict {
         match outcome {
             Ok(_) => Verdict::Success,
-            Err(error) => Verdict::by_source(error.as_ref()),
+            Err(error) => Verdict::by_source(error.as_ref().source()),
         }
     }
 }

@@ -8,6 +8,7 @@ pub use crate::fallback::{BoxError, FallbackFailed, Level};
 pub use crate::outcome::{Failure, Outcome, Reject, Verdict};
 pub use crate::pipeline::{Call, Next, Pipeline};
 pub use crate::priority::Priority;
+pub use crate::registry::Registry;
 pub use crate::rejection::Rejection;
 pub use crate::settings::{Setting, Value};
 #[cfg(feature = "inventory")]
@@ -21,9 +22,11 @@ pub use crate::{
     __submit_site as submit_site,
 };
 
+mod answer;
 pub mod ide;
 mod judge;
 
+pub use answer::{Ask, asking, asking_later};
 pub use judge::{Combine, Judge, judging};
 
 /// Sends a site in at link time.
@@ -147,6 +150,12 @@ pub fn when<R: Outcome>(outcome: &R, verdict: Verdict, again: impl FnOnce(&R::Er
 /// `failure = ..`
 pub fn failure<R>(outcome: &R, verdict: Verdict, failed: impl FnOnce(&R) -> bool) -> Verdict {
     if verdict == Verdict::Success { verdict.or_failure(failed(outcome)) } else { verdict }
+}
+
+/// The answer of a fallback that is an expression: `?` and `return` in it end the expression, not the function.
+#[cold]
+pub fn evaluate<R>(answer: impl FnOnce() -> R) -> R {
+    answer()
 }
 
 /// A single fallback.

@@ -1,7 +1,7 @@
 use resilient::resilient;
 
 #[resilient(circuit_breaker = "x", fallback = zero)]
-async fn f() -> Option<u32> {
+fn f() -> Option<u32> {
     Some(1)
 }
 

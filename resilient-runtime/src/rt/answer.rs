@@ -1,0 +1,106 @@
+//! What a path given as a fallback stands for: a function, an asynchronous function, or the answer itself.
+//!
+//! Chosen by the compiler, with the same trick as in `judge`. What is none of them counts as a function, so that
+//! rustc explains what is wrong with it as one.
+
+use std::marker::PhantomData;
+
+/// Stands for a `given` path that is asked about a failure `A`, to get an `R`.
+#[derive(Debug)]
+pub struct Ask<R, A, F>(PhantomData<(R, A, F)>);
+
+impl<R, A, F> Ask<R, A, F> {
+    /// About the types of these.
+    pub fn of(_failure: &A, _given: &F) -> Self {
+        Self(PhantomData)
+    }
+}
+
+/// The traits to have in scope in a synchronous function.
+pub mod asking {
+    #[allow(unused_imports)] // only one of them is needed at a time
+    pub use super::{IsAnswer as _, IsFunction as _};
+}
+
+/// The traits to have in scope in an asynchronous function.
+pub mod asking_later {
+    #[allow(unused_imports)]
+    pub use super::{IsAnswer as _, IsAsyncFunction as _, IsFunction as _};
+}
+
+/// It has the type of the answer: a constant, an argument, `None`.
+pub trait IsAnswer {
+    /// How to get the answer.
+    fn how(&self) -> Answer {
+        Answer
+    }
+}
+
+impl<R, A> IsAnswer for &&Ask<R, A, R> {}
+
+/// It is a function whose future gives the answer.
+pub trait IsAsyncFunction {
+    /// How to get the answer.
+    fn how(&self) -> AsyncFunction {
+        AsyncFunction
+    }
+}
+
+impl<R, A, F: AsyncFnOnce(A) -> R> IsAsyncFunction for &Ask<R, A, F> {}
+
+/// It is a function, or wrong.
+pub trait IsFunction {
+    /// How to get the answer.
+    fn how(&self) -> Function {
+        Function
+    }
+}
+
+impl<R, A, F> IsFunction for Ask<R, A, F> {}
+
+/// The path is the answer.
+#[derive(Debug)]
+pub struct Answer;
+
+/// The path is an asynchronous function of the failure.
+#[derive(Debug)]
+pub struct AsyncFunction;
+
+/// The path is a function of the failure.
+#[derive(Debug)]
+pub struct Function;
+
+#[allow(clippy::unused_self, clippy::unused_async)] // the three look alike
+impl Answer {
+    /// What was given.
+    pub fn answer<R, A>(self, _: A, given: R) -> R {
+        given
+    }
+
+    /// What was given, in an asynchronous function.
+    pub async fn answer_later<R, A>(self, failure: A, given: R) -> R {
+        drop(failure);
+        given
+    }
+}
+
+impl AsyncFunction {
+    /// What the function's future gives.
+    pub async fn answer_later<R, A>(self, failure: A, given: impl AsyncFnOnce(A) -> R) -> R {
+        given(failure).await
+    }
+}
+
+#[allow(clippy::unused_self, clippy::unused_async)] // the three look alike
+impl Function {
+    /// What the function gives.
+    #[cold]
+    pub fn answer<R, A>(self, failure: A, given: impl FnOnce(A) -> R) -> R {
+        given(failure)
+    }
+
+    /// What the function gives, in an asynchronous one. The answer is made here, and so is no part of the future.
+    pub async fn answer_later<R, A>(self, failure: A, given: impl FnOnce(A) -> R) -> R {
+        given(failure)
+    }
+}

@@ -1,0 +1,8 @@
+use resilient::resilient;
+
+#[resilient(circuit_breaker = "a" retry(max = 0))]
+fn f() -> Option<u32> {
+    Some(1)
+}
+
+fn main() {}

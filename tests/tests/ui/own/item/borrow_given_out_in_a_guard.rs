@@ -1,0 +1,14 @@
+use std::cell::RefMut;
+
+use resilient::resilient;
+
+struct S(std::cell::RefCell<u32>);
+
+impl S {
+    #[resilient(retry(max = 3))]
+    fn f(&mut self) -> Option<RefMut<'_, u32>> {
+        Some(self.0.borrow_mut())
+    }
+}
+
+fn main() {}

@@ -1,0 +1,12 @@
+use resilient::resilient;
+
+#[resilient(circuit_breaker = "x", fallback = zero)]
+async fn f() -> Option<u32> {
+    Some(1)
+}
+
+async fn zero(_: resilient::Failure<()>) -> Option<u8> {
+    None
+}
+
+fn main() {}
