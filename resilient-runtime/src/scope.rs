@@ -26,20 +26,24 @@ pub(crate) struct Scope {
 impl Scope {
     const NONE: Self = Self { attempt: 0, repeating: false, deadline: Instant::NEVER, clock: 0 };
 
+    #[inline]
     pub(crate) fn current() -> Self {
         CURRENT.get()
     }
 
     /// The same deadline, and attempt `number` of the retry nearest to the body.
+    #[inline]
     pub(crate) fn with_attempt(self, number: u32) -> Self {
         Self { attempt: number, repeating: self.repeating || number > 1, ..self }
     }
 
+    #[inline]
     pub(crate) fn with_deadline(self, deadline: Instant, clock: &Clock) -> Self {
         Self { deadline, clock: clock.identity(), ..self }
     }
 
     /// The deadline of the calls around this one. Points on another clock cannot be compared: none, then.
+    #[inline]
     pub(crate) fn deadline_on(self, clock: &Clock) -> Instant {
         if self.deadline == Instant::NEVER || self.clock != clock.identity() {
             return Instant::NEVER;
@@ -48,14 +52,21 @@ impl Scope {
     }
 
     /// Whether a call around this one is at its second attempt or later.
+    #[inline]
     pub(crate) fn inside_retry(self) -> bool {
         self.repeating
+    }
+
+    /// Whether the body would see no difference to this scope in attempt `number` of a retry.
+    #[inline]
+    pub(crate) fn is_as_in_attempt(self, number: u32) -> bool {
+        number == 1 && self.attempt <= 1
     }
 
     /// Makes this the scope of the thread until the guard is dropped.
     #[inline]
     pub(crate) fn enter(self) -> Entered {
-        Entered { outer: CURRENT.replace(self) }
+        Entered { outer: Some(CURRENT.replace(self)) }
     }
 }
 
@@ -66,13 +77,24 @@ thread_local! {
 /// Restores the scope around it, also when the body panics.
 #[derive(Debug)]
 pub(crate) struct Entered {
-    outer: Scope,
+    /// `None` where it was not left.
+    outer: Option<Scope>,
+}
+
+impl Entered {
+    /// Where the scope stays as it is.
+    #[inline]
+    pub(crate) fn none() -> Self {
+        Self { outer: None }
+    }
 }
 
 impl Drop for Entered {
     #[inline]
     fn drop(&mut self) {
-        CURRENT.set(self.outer);
+        if let Some(outer) = self.outer {
+            CURRENT.set(outer);
+        }
     }
 }
 

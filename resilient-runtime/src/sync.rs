@@ -9,7 +9,7 @@ use loom::sync as real;
 #[cfg(not(resilient_loom))]
 use std::sync as real;
 
-pub(crate) use real::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
+pub(crate) use real::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering, fence};
 
 /// A mutex that ignores poison.
 #[derive(Debug, Default)]

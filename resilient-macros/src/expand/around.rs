@@ -124,7 +124,12 @@ impl Writer<'_> {
         let admit = if !self.shape.is_async() {
             quote_spanned!(mixed=> __call.admit_blocking())
         } else if self.args.bulkhead.is_some() {
-            quote_spanned!(mixed=> __call.admit_async().await)
+            quote_spanned! {mixed=>
+                match __call.admit_now() {
+                    ::core::option::Option::Some(__admitted) => __admitted,
+                    ::core::option::Option::None => __call.queue().await,
+                }
+            }
         } else {
             // Each suspension point costs size and compile time, and nothing here can wait.
             quote_spanned!(mixed=> __call.admit())

@@ -64,7 +64,10 @@ async fn charge(order: &Order) -> Result<Receipt, PayError> {
     let mut __call = ::resilient::__rt::Call::begin(__RESILIENT_SITE.pipeline());
     loop {
         {
-            let __again = match __call.admit_async().await {
+            let __again = match match __call.admit_now() {
+                ::core::option::Option::Some(__admitted) => __admitted,
+                ::core::option::Option::None => __call.queue().await,
+            } {
                 ::core::result::Result::Ok(()) => ::core::option::Option::None,
                 ::core::result::Result::Err(__rejection) => {
                     match __call.refused(&__rejection) {

@@ -84,7 +84,7 @@ use crate::component::Core;
 use crate::observe::Striped;
 use crate::outcome::Verdict;
 use crate::rejection::Rejection;
-use crate::sync::{AtomicU32, AtomicU64, Mutex, Ordering};
+use crate::sync::{AtomicU32, AtomicU64, Mutex, Ordering, fence};
 use opening::Opening;
 use rules::Rules;
 use state::{NO_LEASE, Word};
@@ -119,6 +119,12 @@ impl CircuitBreaker {
     fn word(&self) -> Word {
         // Acquire: with a state one sees the window, the gate and the reason that belong to it.
         Word::from_bits(self.word.load(Ordering::Acquire))
+    }
+
+    /// Whether a success in the closed circuit is a matter of time.
+    #[inline]
+    pub(crate) fn needs_time(&self) -> bool {
+        !self.rules.counts_calls() || self.rules.times_calls()
     }
 
     /// Lets a call pass or refuses it. The clock is read only if it matters.
@@ -286,6 +292,9 @@ impl CircuitBreaker {
         if grade == Grade::Good {
             return;
         }
+        // Of two failures at once that are enough together, one at least sees the other: each has counted before
+        // it looks. Without this each could look before its own count is seen.
+        fence(Ordering::SeqCst);
         if let Some(reason) = self.rules.judge(row, || self.content(now)) {
             self.open(ticket, reason, hint, now);
         }

@@ -84,7 +84,8 @@ pub struct Clock(Source);
 
 #[derive(Clone, Debug)]
 enum Source {
-    System,
+    /// Found once, so that a reading does not look for it.
+    System(&'static System),
     Tokio,
     Manual(Arc<Manual>),
 }
@@ -96,7 +97,7 @@ pub(crate) struct NoTimer;
 impl Clock {
     /// The machine's monotonic clock. The first use in a process calibrates it (below 1 ms as a rule, 200 ms at most).
     pub fn system() -> Self {
-        Self(Source::System)
+        Self(Source::System(&SYSTEM))
     }
 
     /// Tokio's clock: virtual under `tokio::time::pause`.
@@ -108,7 +109,7 @@ impl Clock {
     #[inline]
     pub fn now(&self) -> Instant {
         match &self.0 {
-            Source::System => Instant(system_nanos()),
+            Source::System(system) => Instant(system.nanos()),
             Source::Tokio => Instant(tokio_nanos()),
             Source::Manual(manual) => manual.now(),
         }
@@ -118,7 +119,7 @@ impl Clock {
     /// that only its own thread moves would otherwise last for ever.
     pub fn sleep(&self, span: Duration) {
         match &self.0 {
-            Source::System | Source::Tokio => std::thread::sleep(span),
+            Source::System(_) | Source::Tokio => std::thread::sleep(span),
             Source::Manual(manual) => manual.advance(span),
         }
     }
@@ -126,7 +127,7 @@ impl Clock {
     /// Blocks the thread until it is unparked or `until` is reached; may wake early.
     pub(crate) fn park(&self, until: Instant) {
         match &self.0 {
-            Source::System | Source::Tokio => std::thread::park_timeout(until.since(self.now())),
+            Source::System(_) | Source::Tokio => std::thread::park_timeout(until.since(self.now())),
             Source::Manual(manual) => manual.park(until),
         }
     }
@@ -134,15 +135,16 @@ impl Clock {
     /// A timer that fires at `at`.
     pub(crate) fn timer(&self, at: Instant) -> Result<Timer, NoTimer> {
         match &self.0 {
-            Source::System | Source::Tokio => Timer::tokio(at.since(self.now())),
+            Source::System(_) | Source::Tokio => Timer::tokio(at.since(self.now())),
             Source::Manual(manual) => Ok(Timer::manual(manual, at)),
         }
     }
 
     /// Whether points of the two clocks can be compared.
+    #[inline]
     pub(crate) fn identity(&self) -> usize {
         match &self.0 {
-            Source::System => 0,
+            Source::System(_) => 0,
             Source::Tokio => 1,
             Source::Manual(manual) => Arc::as_ptr(manual).addr(),
         }
@@ -155,19 +157,23 @@ impl Default for Clock {
     }
 }
 
+#[derive(Debug)]
 struct System {
     clock: quanta::Clock,
     origin: u64,
 }
 
-#[inline]
-fn system_nanos() -> u64 {
-    static SYSTEM: LazyLock<System> = LazyLock::new(|| {
-        let clock = quanta::Clock::new();
-        let origin = clock.raw();
-        System { clock, origin }
-    });
-    SYSTEM.clock.delta_as_nanos(SYSTEM.origin, SYSTEM.clock.raw())
+static SYSTEM: LazyLock<System> = LazyLock::new(|| {
+    let clock = quanta::Clock::new();
+    let origin = clock.raw();
+    System { clock, origin }
+});
+
+impl System {
+    #[inline]
+    fn nanos(&self) -> u64 {
+        self.clock.delta_as_nanos(self.origin, self.clock.raw())
+    }
 }
 
 fn tokio_nanos() -> u64 {

@@ -1,46 +1,100 @@
 //! How long calls take.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
-use histogram::AtomicHistogram;
+use histogram::{AtomicHistogram, Bucket, Histogram, SparseHistogram};
 use once_cell::sync::OnceCell;
 use serde::Serialize;
 
-/// A lock-free log-linear histogram: at most 0.8 % off, from 1 ns to 68 s; longer times count as 68 s.
-/// Its 30 KiB are allocated with the first record.
-#[derive(Debug, Default)]
-pub(crate) struct Latencies(OnceCell<AtomicHistogram>);
+use super::slot;
+use crate::clock::Instant;
+use crate::sync::Mutex;
 
-const GROUPING_POWER: u8 = 7;
+/// Lock-free log-linear histograms: at most 0.8 % off, from 1 ns to 68 s; longer times count as 68 s.
+///
+/// They only grow. What happened in the last minute is the difference to a note of what they held a minute ago;
+/// notes are taken by those who look, so that a call writes one counter and nothing else.
+#[derive(Debug)]
+pub(crate) struct Latencies {
+    /// One for each of some threads, a power of two of them: two that record the same time would else write the same line. Each has
+    /// 16 KiB, allocated with its first record.
+    stripes: Box<[OnceCell<AtomicHistogram>]>,
+    notes: Mutex<VecDeque<Note>>,
+}
+
+#[derive(Debug)]
+struct Note {
+    at: Instant,
+    sums: SparseHistogram,
+}
+
+const GROUPING_POWER: u8 = 6;
 const MAX_VALUE_POWER: u8 = 36;
 const LONGEST: u64 = (1 << MAX_VALUE_POWER) - 1;
+/// More would cost much memory on large machines, and save little.
+const MOST_STRIPES: usize = 4;
+
+const WINDOW: Duration = Duration::from_mins(1);
+/// Between two notes.
+const STEP: Duration = Duration::from_secs(10);
 
 impl Latencies {
+    pub(crate) fn new() -> Self {
+        let stripes = (0..slot::count().clamp(1, MOST_STRIPES)).map(|_| OnceCell::new()).collect();
+        Self { stripes, notes: Mutex::default() }
+    }
+
     #[inline]
     pub(crate) fn record(&self, nanos: u64) {
-        let histogram = self.0.get_or_try_init(|| AtomicHistogram::new(GROUPING_POWER, MAX_VALUE_POWER));
+        let stripe = &self.stripes[slot::number() & (self.stripes.len() - 1)];
+        let histogram = stripe.get_or_try_init(|| AtomicHistogram::new(GROUPING_POWER, MAX_VALUE_POWER));
         if let Ok(histogram) = histogram {
             // In range by the `min`, so it cannot be refused.
             let _ = histogram.increment(nanos.min(LONGEST));
         }
     }
 
-    pub(crate) fn stats(&self) -> LatencyStats {
-        let Some(histogram) = self.0.get() else {
+    fn sums(&self) -> Option<SparseHistogram> {
+        let mut sums = Histogram::new(GROUPING_POWER, MAX_VALUE_POWER).ok()?;
+        for histogram in self.stripes.iter().filter_map(OnceCell::get) {
+            sums.checked_add_assign(&histogram.load()).ok()?;
+        }
+        Some(SparseHistogram::from(&sums))
+    }
+
+    pub(crate) fn stats(&self, now: Instant) -> LatencyStats {
+        if self.stripes.iter().all(|stripe| stripe.get().is_none()) {
+            return LatencyStats::default();
+        }
+        let mut notes = self.notes.lock();
+        let Some(sums) = self.sums() else {
             return LatencyStats::default();
         };
-        let snapshot = histogram.load();
-        let at = |quantile: f64| {
-            let bucket = snapshot.quantile_bucket(quantile).ok().flatten();
-            bucket.map_or(Duration::ZERO, |bucket| Duration::from_nanos(bucket.end()))
-        };
-        LatencyStats { p50: at(0.5), p95: at(0.95), p99: at(0.99), p999: at(0.999) }
+        let is_past = |note: &Note| now.since(note.at) >= WINDOW;
+        while notes.get(1).is_some_and(is_past) {
+            notes.pop_front();
+        }
+        let before = notes.front().filter(|note| is_past(note));
+        let window = before.and_then(|note| sums.checked_sub(&note.sums).ok());
+        let stats = LatencyStats::of(window.as_ref().unwrap_or(&sums));
+        if notes.back().is_none_or(|note| now.since(note.at) >= STEP) {
+            notes.push_back(Note { at: now, sums });
+        }
+        stats
     }
 }
 
-/// Percentiles of the time from the start of a call to its end, in seconds when serialised.
+/// Percentiles of the time from the start of a call to its end, of those that were not refused; in seconds when
+/// serialised. Of the last minute, or since somebody looked last, if that is longer ago.
+///
+/// The time is taken of every call that has a stage which needs it: a timeout, a circuit breaker with a window of
+/// time or slow calls. Of others, to which two readings of the clock would be most of their cost, it is taken of
+/// about a thousand at first, and then of one in eight.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct LatencyStats {
+    /// Calls whose time was taken.
+    pub measured: u64,
     /// Half of the calls took no longer.
     #[serde(serialize_with = "seconds")]
     pub p50: Duration,
@@ -53,6 +107,18 @@ pub struct LatencyStats {
     /// 99.9 % of the calls took no longer.
     #[serde(serialize_with = "seconds")]
     pub p999: Duration,
+}
+
+impl LatencyStats {
+    fn of(histogram: &SparseHistogram) -> Self {
+        let middle = |bucket: &Bucket| Duration::from_nanos(bucket.start().midpoint(bucket.end()));
+        let at = |quantile: f64| {
+            let found = histogram.quantile(quantile).ok().flatten();
+            found.and_then(|found| found.entries().values().next().map(middle)).unwrap_or_default()
+        };
+        let measured = histogram.count().iter().sum();
+        Self { measured, p50: at(0.5), p95: at(0.95), p99: at(0.99), p999: at(0.999) }
+    }
 }
 
 /// Seconds are the unit of time in everything that is serialised.
@@ -77,11 +143,16 @@ pub(crate) fn optional_seconds<S: serde::Serializer>(
 mod tests {
     use super::*;
 
+    fn at(seconds: u64) -> Instant {
+        Instant::from_nanos(seconds * 1_000_000_000)
+    }
+
     #[test]
     fn percentiles_are_within_one_percent() {
-        let latencies = Latencies::default();
+        let latencies = Latencies::new();
         (1..=1000).for_each(|micros| latencies.record(micros * 1000));
-        let LatencyStats { p50, p95, p99, p999 } = latencies.stats();
+        let LatencyStats { measured, p50, p95, p99, p999 } = latencies.stats(at(0));
+        assert_eq!(measured, 1000);
         for (seen, exact) in [(p50, 500.0), (p95, 950.0), (p99, 990.0), (p999, 999.0)] {
             let error = (seen.as_secs_f64() * 1e6 - exact).abs() / exact;
             assert!(error < 0.01, "{seen:?} for {exact} us");
@@ -90,9 +161,45 @@ mod tests {
 
     #[test]
     fn a_time_beyond_the_scale_counts_as_the_longest() {
-        let latencies = Latencies::default();
+        let latencies = Latencies::new();
+        assert_eq!(latencies.stats(at(0)), LatencyStats::default());
         latencies.record(u64::MAX);
-        assert_eq!(latencies.stats().p50.as_secs(), 68);
-        assert_eq!(Latencies::default().stats(), LatencyStats::default());
+        assert_eq!(latencies.stats(at(0)).p50.as_secs_f64().round(), 68.0);
+    }
+
+    #[test]
+    fn what_was_a_minute_ago_is_forgotten_by_those_who_look() {
+        let latencies = Latencies::new();
+        for second in 0..200 {
+            latencies.record(1000 * (second + 1));
+            let stats = latencies.stats(at(second));
+            // The window begins with a note that is one to one and a sixth minutes old.
+            let expected = if second < 60 { second + 1..=second + 1 } else { 60..=69 };
+            assert!(expected.contains(&stats.measured), "{} in second {second}", stats.measured);
+        }
+        assert_eq!(latencies.stats(at(300)).measured, 9, "since the last note, of second 190");
+        assert_eq!(latencies.stats(at(360)).measured, 0, "nothing since a minute");
+    }
+
+    #[test]
+    fn nobody_has_looked_for_an_hour() {
+        let latencies = Latencies::new();
+        latencies.record(5);
+        latencies.stats(at(0));
+        (0..10).for_each(|_| latencies.record(7));
+        assert_eq!(latencies.stats(at(3600)).measured, 10, "all since the last look");
+    }
+
+    #[test]
+    fn threads_that_record_at_once_lose_nothing() {
+        // T156
+        let latencies = Latencies::new();
+        std::thread::scope(|scope| {
+            for thread in 0..16 {
+                let latencies = &latencies;
+                scope.spawn(move || (0..1000).for_each(|_| latencies.record(thread)));
+            }
+        });
+        assert_eq!(latencies.stats(at(0)).measured, 16_000);
     }
 }

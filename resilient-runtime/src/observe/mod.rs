@@ -3,6 +3,7 @@
 mod events;
 mod latency;
 mod operation;
+mod slot;
 mod striped;
 
 pub(crate) use events::Events;

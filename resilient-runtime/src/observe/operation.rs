@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::{Latencies, LatencyStats, Striped};
+use crate::clock::Instant;
 
 /// How a call ended. Every call that was started ends in exactly one of these ways.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,25 +33,30 @@ pub(crate) struct Operation {
 
 impl Operation {
     pub(crate) fn new(name: Arc<str>) -> Self {
-        Self { name, calls: Striped::new(), latencies: Latencies::default() }
+        Self { name, calls: Striped::new(), latencies: Latencies::new() }
     }
 
     pub(crate) fn name(&self) -> &Arc<str> {
         &self.name
     }
 
+    /// Counts a call; whether its time is to be taken even if no stage needs it.
     #[inline]
-    pub(crate) fn started(&self) {
-        self.calls.add(STARTED);
+    pub(crate) fn started(&self) -> bool {
+        is_sampled(self.calls.fetch_add(STARTED))
     }
 
     #[inline]
-    pub(crate) fn ended(&self, ending: Ending, nanos: u64) {
+    pub(crate) fn ended(&self, ending: Ending) {
         self.calls.add(ending as usize);
+    }
+
+    #[inline]
+    pub(crate) fn took(&self, nanos: u64) {
         self.latencies.record(nanos);
     }
 
-    pub(crate) fn stats(&self) -> OperationStats {
+    pub(crate) fn stats(&self, now: Instant) -> OperationStats {
         // Endings first: a call that ends in between is then seen as in flight, never as ended twice.
         let [succeeded, failed, ignored, rejected, timed_out, fell_back, cancelled, panicked, _] =
             self.calls.sums();
@@ -67,9 +73,17 @@ impl Operation {
             fell_back,
             cancelled,
             panicked,
-            latency: self.latencies.stats(),
+            latency: self.latencies.stats(now),
         }
     }
+}
+
+/// The first thousand, then one in eight. Not each eighth, which could always fall on the same kind of call: the
+/// multiples of the golden ratio are spread evenly, over the even numbers as over the odd (Weyl's theorem).
+#[inline]
+fn is_sampled(number: u64) -> bool {
+    const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
+    number < 1024 || number.wrapping_mul(GOLDEN) < u64::MAX / 8
 }
 
 /// The golden numbers of one operation. `calls` is the sum of `in_flight` and all the endings.
@@ -95,6 +109,20 @@ pub struct OperationStats {
     pub cancelled: u64,
     /// Calls that panicked.
     pub panicked: u64,
-    /// How long the calls took, whatever their ending.
+    /// How long the calls took.
     pub latency: LatencyStats,
+}
+
+#[cfg(all(test, not(resilient_loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_eighth_of_the_calls_is_timed_whatever_comes_round_in_them() {
+        for step in [1, 2, 3, 7, 8, 16, 100] {
+            let timed = (1_u64..=10_000).filter(|call| is_sampled(2000 + call * step)).count();
+            assert!((1200..=1300).contains(&timed), "{timed} of 10 000 with every {step}th");
+        }
+        assert!((0..1024).all(is_sampled));
+    }
 }

@@ -1,9 +1,14 @@
 //! Counters that many threads write without waiting for each other.
 //!
-//! A counter that every thread adds to is a cache line that travels between cores with each call. Here each
-//! thread adds to a stripe of its own, on a cache line of its own; whoever reads sums the stripes up. The sum
-//! is exact once the writers are done, and never runs backwards for one reader.
+//! A counter that every thread adds to is a cache line that travels between cores with each call, and to add to it
+//! atomically takes ten times as long as to add. Here each of the first threads has a stripe of its own, on cache
+//! lines of its own, that no other thread writes: it adds by a load and a store. Threads beyond share one
+//! stripe. Whoever reads sums the stripes up. The sum is exact once the writers are done, and never runs backwards
+//! for one reader.
 
+use once_cell::race::OnceBox;
+
+use super::slot;
 use crate::sync::{AtomicU64, Ordering};
 
 /// Two lines, because processors fetch them in pairs.
@@ -11,68 +16,61 @@ use crate::sync::{AtomicU64, Ordering};
 #[repr(align(128))]
 struct Stripe<const N: usize>([AtomicU64; N]);
 
+impl<const N: usize> Stripe<N> {
+    fn new() -> Self {
+        Self(std::array::from_fn(|_| AtomicU64::new(0)))
+    }
+}
+
 /// `N` counters, striped.
 #[derive(Debug)]
-pub(crate) struct Striped<const N: usize>(Box<[Stripe<N>]>);
+pub(crate) struct Striped<const N: usize> {
+    /// By the number of the one thread that writes it.
+    owned: Box<[Stripe<N>]>,
+    shared: OnceBox<Stripe<N>>,
+}
 
 impl<const N: usize> Striped<N> {
     pub(crate) fn new() -> Self {
-        let stripe = |_| Stripe(std::array::from_fn(|_| AtomicU64::new(0)));
-        Self((0..stripes()).map(stripe).collect())
+        Self { owned: (0..slot::count()).map(|_| Stripe::new()).collect(), shared: OnceBox::new() }
     }
 
     /// Adds one to the counter `index`.
     #[inline]
     pub(crate) fn add(&self, index: usize) {
-        // Relaxed: a count orders nothing.
-        self.0[thread_number() & (self.0.len() - 1)].0[index].fetch_add(1, Ordering::Relaxed);
+        self.fetch_add(index);
+    }
+
+    /// Adds one to the counter `index`; gives what its stripe held before.
+    #[inline]
+    pub(crate) fn fetch_add(&self, index: usize) -> u64 {
+        let Some(stripe) = self.owned.get(slot::number()) else {
+            return self.fetch_add_shared(index);
+        };
+        // Relaxed: a count orders nothing. No other thread writes here.
+        let before = stripe.0[index].load(Ordering::Relaxed);
+        stripe.0[index].store(before.wrapping_add(1), Ordering::Relaxed);
+        before
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn fetch_add_shared(&self, index: usize) -> u64 {
+        if slot::take_number() {
+            return self.fetch_add(index);
+        }
+        let shared = self.shared.get_or_init(|| Box::new(Stripe::new()));
+        shared.0[index].fetch_add(1, Ordering::Relaxed)
     }
 
     pub(crate) fn sum(&self, index: usize) -> u64 {
-        self.0.iter().map(|stripe| stripe.0[index].load(Ordering::Relaxed)).sum()
+        let stripes = self.owned.iter().chain(self.shared.get());
+        stripes.map(|stripe| stripe.0[index].load(Ordering::Relaxed)).sum()
     }
 
     pub(crate) fn sums(&self) -> [u64; N] {
         std::array::from_fn(|index| self.sum(index))
     }
-}
-
-/// A power of two, at least one for each core up to 16.
-#[cfg(not(resilient_loom))]
-fn stripes() -> usize {
-    static STRIPES: std::sync::LazyLock<usize> = std::sync::LazyLock::new(|| {
-        std::thread::available_parallelism().map_or(4, std::num::NonZero::get).next_power_of_two().min(16)
-    });
-    *STRIPES
-}
-
-/// Threads are numbered as they first count something, so that neighbours get different stripes.
-#[cfg(not(resilient_loom))]
-#[inline]
-fn thread_number() -> usize {
-    use std::cell::Cell;
-    use std::sync::atomic::AtomicUsize;
-
-    static NEXT: AtomicUsize = AtomicUsize::new(0);
-    thread_local! {
-        static NUMBER: Cell<usize> = const { Cell::new(usize::MAX) };
-    }
-    NUMBER.with(|number| {
-        if number.get() == usize::MAX {
-            number.set(NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed));
-        }
-        number.get()
-    })
-}
-
-#[cfg(resilient_loom)]
-fn stripes() -> usize {
-    1
-}
-
-#[cfg(resilient_loom)]
-fn thread_number() -> usize {
-    0
 }
 
 #[cfg(all(test, not(resilient_loom)))]
@@ -89,5 +87,43 @@ mod tests {
             }
         });
         assert_eq!(counters.sums(), [0, 64_000]);
+    }
+
+    #[test]
+    fn threads_that_come_and_go_lose_nothing_and_take_no_more_stripes() {
+        // T156
+        let counters = Striped::<1>::new();
+        for _ in 0..200 {
+            std::thread::scope(|scope| {
+                (0..3).for_each(|_| drop(scope.spawn(|| (0..10).for_each(|_| counters.add(0)))));
+            });
+        }
+        assert_eq!(counters.sum(0), 6000);
+    }
+
+    #[test]
+    fn what_a_dying_thread_counts_is_counted() {
+        struct Last(std::sync::Arc<Striped<1>>);
+        impl Drop for Last {
+            fn drop(&mut self) {
+                self.0.add(0);
+            }
+        }
+        thread_local! {
+            static LAST: std::cell::RefCell<Option<Last>> = const { std::cell::RefCell::new(None) };
+        }
+        let counters = std::sync::Arc::new(Striped::<1>::new());
+        for counts_first in [true, false] {
+            let counters = std::sync::Arc::clone(&counters);
+            let thread = std::thread::spawn(move || {
+                if counts_first {
+                    counters.add(0);
+                }
+                LAST.with(|last| *last.borrow_mut() = Some(Last(std::sync::Arc::clone(&counters))));
+                counters.add(0);
+            });
+            thread.join().unwrap();
+        }
+        assert_eq!(counters.sum(0), 5);
     }
 }

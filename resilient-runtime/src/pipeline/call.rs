@@ -17,10 +17,11 @@ use crate::timeout::Limit;
 #[allow(clippy::struct_excessive_bools)] // each a question of its own, and the call must be small
 pub struct Call<'p> {
     pub(super) pipeline: &'p Pipeline,
+    /// [`Instant::NEVER`] if the time is not taken.
     pub(super) started: Instant,
     /// The earlier one of the own total and the deadline around it.
     pub(super) deadline: Instant,
-    /// The time as last read.
+    /// The time as last read; [`Instant::NEVER`] if it was not.
     pub(super) now: Instant,
     /// When the body of this attempt began, after all queueing.
     pub(super) attempt_started: Instant,
@@ -48,16 +49,17 @@ pub enum Next {
 }
 
 impl<'p> Call<'p> {
-    /// Starts a call: the first of its two readings of the clock.
+    /// Starts a call: the first of its two readings of the clock, if it needs any.
     #[inline]
     pub fn begin(pipeline: &'p Pipeline) -> Self {
-        pipeline.operation.started();
+        let is_sampled = pipeline.operation.started();
         if let Some(retry) = &pipeline.retry {
             retry.budget().deposit();
         }
-        let started = pipeline.clock.now();
         let around = Scope::current();
         let inherited = around.deadline_on(&pipeline.clock);
+        let is_timed = is_sampled || inherited != Instant::NEVER || pipeline.needs_time();
+        let started = if is_timed { pipeline.clock.now() } else { Instant::NEVER };
         let deadline = match &pipeline.timeout {
             Some(timeout) => timeout.deadline(started, inherited),
             None => inherited,
@@ -108,22 +110,33 @@ impl<'p> Call<'p> {
         Ok(())
     }
 
-    /// Asks the stages for admission; waits in the bulkhead's queue if there is one.
+    /// Asks the stages for admission; `None` when the bulkhead has no permit free, and [`queue`](Self::queue) is
+    /// to be awaited. Apart from that, so that a call which need not wait makes no future for it.
+    #[inline]
+    pub fn admit_now(&mut self) -> Option<Result<(), Rejection>> {
+        self.asynchronous = true;
+        if let Err(rejection) = self.pass_breaker() {
+            return Some(Err(rejection));
+        }
+        if let Some(bulkhead) = &self.pipeline.bulkhead {
+            if !bulkhead.try_enter(self.priority) {
+                return None;
+            }
+            self.holds_slot = true;
+        }
+        self.attempt_started = self.now;
+        Some(Ok(()))
+    }
+
+    /// Waits in the bulkhead's queue, if it has one.
     ///
     /// # Cancel safety
-    /// Dropping the future leaves the queue and gives back what the call holds.
-    #[inline]
-    pub async fn admit_async(&mut self) -> Result<(), Rejection> {
-        self.asynchronous = true;
-        self.pass_breaker()?;
+    /// Dropping the future leaves the queue; the call then gives back what it holds.
+    pub async fn queue(&mut self) -> Result<(), Rejection> {
         if let Some(bulkhead) = &self.pipeline.bulkhead {
-            if bulkhead.try_enter(self.priority) {
-                self.holds_slot = true;
-            } else {
-                let admitted = bulkhead.admit_async(self.priority, self.deadline).await;
-                self.now = self.pipeline.clock.now();
-                self.enter_bulkhead(admitted)?;
-            }
+            let admitted = bulkhead.admit_async(self.priority, self.deadline).await;
+            self.now = self.pipeline.clock.now();
+            self.enter_bulkhead(admitted)?;
         }
         self.attempt_started = self.now;
         Ok(())
@@ -157,14 +170,30 @@ impl<'p> Call<'p> {
     #[inline]
     fn pass_breaker(&mut self) -> Result<(), Rejection> {
         self.arrive();
-        if self.now >= self.deadline {
+        if self.is_late() {
             return Err(self.out_of_time());
         }
         if let Some(breaker) = &self.pipeline.circuit_breaker {
-            let now = self.now;
-            self.ticket = Some(breaker.admit(|| now)?);
+            self.ticket = Some(breaker.admit(|| self.time())?);
         }
         Ok(())
+    }
+
+    /// Where there is a deadline, the time is always taken.
+    #[inline]
+    fn is_late(&self) -> bool {
+        self.now >= self.deadline && self.deadline != Instant::NEVER
+    }
+
+    #[inline]
+    pub(super) fn is_timed(&self) -> bool {
+        self.started != Instant::NEVER
+    }
+
+    /// The time as last read, or as it is now.
+    #[inline]
+    pub(super) fn time(&self) -> Instant {
+        if self.now == Instant::NEVER { self.pipeline.clock.now() } else { self.now }
     }
 
     #[inline]
@@ -183,7 +212,7 @@ impl<'p> Call<'p> {
     fn leave_before_body(&mut self, refused: Rejection) -> Rejection {
         self.settle(None);
         // The queue gave up because the call's own time was over.
-        if self.now >= self.deadline { self.out_of_time() } else { refused }
+        if self.is_late() { self.out_of_time() } else { refused }
     }
 
     #[cold]
@@ -236,13 +265,21 @@ impl<'p> Call<'p> {
     #[inline]
     pub(super) fn enter_body(&mut self) -> Entered {
         self.in_body = true;
+        let has_deadline = self.deadline != Instant::NEVER;
+        if !has_deadline && self.pipeline.retry.is_none() {
+            return Entered::none();
+        }
         // The scope around the call is that of whoever polls it.
         let mut scope = Scope::current();
-        if self.deadline != Instant::NEVER {
+        let attempt = self.progress.retries + 1;
+        if !has_deadline && scope.is_as_in_attempt(attempt) {
+            return Entered::none();
+        }
+        if has_deadline {
             scope = scope.with_deadline(self.deadline, &self.pipeline.clock);
         }
         if self.pipeline.retry.is_some() {
-            scope = scope.with_attempt(self.progress.retries + 1);
+            scope = scope.with_attempt(attempt);
         }
         scope.enter()
     }

@@ -141,7 +141,11 @@ async fn drive_async<R>(
     loop {
         // Statements of their own: what is matched on lives as long as its `match`, and would be part of the
         // future.
-        let again = match call.admit_async().await {
+        let admitted = match call.admit_now() {
+            Some(admitted) => admitted,
+            None => call.queue().await,
+        };
+        let again = match admitted {
             Ok(()) => None,
             Err(rejection) => match call.refused(&rejection) {
                 Next::Retry(delay) => Some(delay),

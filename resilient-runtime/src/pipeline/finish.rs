@@ -11,10 +11,12 @@ use crate::rejection::{Rejection, RejectionKind};
 use crate::retry::{Situation, Stop};
 
 impl Call<'_> {
-    /// Takes note of how an attempt ended: the second reading of the clock.
+    /// Takes note of how an attempt ended: the second reading of the clock, if it matters.
     #[inline]
     pub fn finish(&mut self, verdict: Verdict) -> Next {
-        self.now = self.pipeline.clock.now();
+        if self.is_timed() || verdict != Verdict::Success {
+            self.now = self.pipeline.clock.now();
+        }
         self.settle(Some(verdict));
         match verdict {
             Verdict::Success if self.progress.retries == 0 => {
@@ -80,8 +82,7 @@ impl Call<'_> {
             }
         }
         if let (Some(ticket), Some(breaker)) = (self.ticket.take(), &self.pipeline.circuit_breaker) {
-            let now = self.now;
-            breaker.settle(ticket, verdict, self.attempt_started, || now);
+            breaker.settle(ticket, verdict, self.attempt_started, || self.time());
         }
     }
 
@@ -144,6 +145,17 @@ impl Call<'_> {
         }
     }
 
+    /// Time has passed since the attempt: in a pause, a predicate, an expression for the priority, or a fallback.
+    #[cold]
+    fn end_later(&mut self) {
+        if self.is_timed() {
+            self.now = self.pipeline.clock.now();
+        }
+        if self.ending == Ending::Cancelled && std::thread::panicking() {
+            self.ending = Ending::Panicked;
+        }
+    }
+
     /// Dropped while it holds something: a panic in the body, or a cancellation.
     #[cold]
     fn abandon(&mut self) {
@@ -180,13 +192,12 @@ impl Drop for Call<'_> {
             self.abandon();
         }
         if matches!(self.ending, Ending::Cancelled | Ending::FellBack) {
-            self.now = self.pipeline.clock.now();
-            // Outside of the body: in a predicate, an expression for the priority, or a fallback.
-            if self.ending == Ending::Cancelled && std::thread::panicking() {
-                self.ending = Ending::Panicked;
-            }
+            self.end_later();
         }
-        let nanos = self.now.nanos_since(self.started);
-        self.pipeline.operation.ended(self.ending, nanos);
+        self.pipeline.operation.ended(self.ending);
+        // What was refused took no time, and says nothing about how long calls take.
+        if self.is_timed() && self.ending != Ending::Rejected {
+            self.pipeline.operation.took(self.now.nanos_since(self.started));
+        }
     }
 }

@@ -65,9 +65,17 @@ impl Pipeline {
         self.operation.name()
     }
 
+    /// Whether a stage must know what time it is, even if all goes well.
+    #[inline]
+    pub(crate) fn needs_time(&self) -> bool {
+        self.timeout.is_some()
+            || self.circuit_breaker.as_deref().is_some_and(CircuitBreaker::needs_time)
+            || self.retry.as_deref().is_some_and(Retry::needs_time)
+    }
+
     /// The golden numbers of the operation.
     pub fn stats(&self) -> OperationStats {
-        self.operation.stats()
+        self.operation.stats(self.clock.now())
     }
 }
 

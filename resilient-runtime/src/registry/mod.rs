@@ -16,7 +16,7 @@
 //! A name is 1 to 128 bytes without control characters. The attribute checks that at compile time. At run
 //! time a name is never refused, so that nobody loses their protection over it: an empty one becomes
 //! `(empty)`, a longer one is cut and given a checksum. [`Registry::validate`] reports such names, and names
-//! that differ in case only. A registry holds at most 1024 names of a kind; all further ones share the
+//! that differ in case only. A registry holds at most 16 384 names of a kind; all further ones share the
 //! component `__overflow__`.
 
 mod builder;

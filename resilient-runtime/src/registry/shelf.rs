@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
 /// The most names of one kind; further ones share [`OVERFLOW`].
-pub(super) const MOST_NAMES: usize = 1024;
+pub(super) const MOST_NAMES: usize = 16_384;
 /// The component that names beyond the bound share.
 pub(super) const OVERFLOW: &str = "__overflow__";
 

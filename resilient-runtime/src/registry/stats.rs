@@ -133,9 +133,9 @@ macro_rules! with_shelf {
 impl Registry {
     /// A snapshot of everything. Reading it costs the calls nothing.
     pub fn stats(&self) -> Stats {
-        let operations = self.0.operations.all();
+        let (operations, now) = (self.0.operations.all(), self.clock().now());
         Stats {
-            operations: operations.iter().map(|(name, op)| (name.to_string(), op.stats())).collect(),
+            operations: operations.iter().map(|(name, op)| (name.to_string(), op.stats(now))).collect(),
             circuit_breaker: snapshots(&self.0.circuit_breakers),
             retry: snapshots(&self.0.retries),
             retry_budget: snapshots(&self.0.retry_budgets),

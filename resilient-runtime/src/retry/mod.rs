@@ -46,9 +46,9 @@ use crate::clock::{Delay, Instant};
 use crate::component::{Component, Core, Create, Kind};
 use crate::observe::Happening;
 use crate::outcome::{Outcome, Verdict};
-use crate::scope::Scope;
+use crate::scope::{Entered, Scope};
 use crate::settings::{ConfigError, Effective};
-use crate::sync::Mutex;
+use crate::sync::{AtomicBool, Mutex, Ordering};
 use stats::Counters;
 
 /// Repeats failed calls. See the [module](self).
@@ -58,6 +58,8 @@ pub struct Retry {
     /// Shared where the config names one.
     budget: Arc<RetryBudget>,
     counters: Mutex<Counters>,
+    /// Whether it matters when a call began. Relaxed: a call may see the setting before the change.
+    needs_time: AtomicBool,
 }
 
 /// How far one call has come.
@@ -71,6 +73,7 @@ pub(crate) struct Progress {
 
 /// What one call knows that the retry does not.
 pub(crate) struct Situation<'a> {
+    /// [`Instant::NEVER`] if nobody wanted to know.
     pub(crate) started: Instant,
     pub(crate) now: Instant,
     pub(crate) deadline: Instant,
@@ -96,7 +99,18 @@ pub(crate) enum Stop {
 impl Retry {
     pub(crate) fn with_budget(core: Core<Config>, shared: Option<Arc<RetryBudget>>) -> Self {
         let budget = shared.unwrap_or_else(|| Arc::new(RetryBudget::private(&core)));
-        Self { core, budget, counters: Mutex::default() }
+        let retry = Self { core, budget, counters: Mutex::default(), needs_time: AtomicBool::new(false) };
+        retry.apply(&retry.core.config());
+        retry
+    }
+
+    fn apply(&self, config: &Config) {
+        self.needs_time.store(config.max_elapsed.is_some(), Ordering::Relaxed);
+    }
+
+    #[inline]
+    pub(crate) fn needs_time(&self) -> bool {
+        self.needs_time.load(Ordering::Relaxed)
     }
 
     /// The budget it draws on.
@@ -114,7 +128,7 @@ impl Retry {
         let mut run = self.begin();
         loop {
             let outcome = {
-                let _scope = run.scope().enter();
+                let _scope = run.enter();
                 work()
             };
             match run.after(judge(&outcome), Delay::blocking_in) {
@@ -154,11 +168,11 @@ impl Retry {
         }
     }
 
+    #[inline]
     fn begin(&self) -> Run<'_> {
-        let around = Scope::current();
-        let now = self.core.clock().now();
+        let started = if self.needs_time() { self.core.clock().now() } else { Instant::NEVER };
         self.budget.deposit();
-        Run { retry: self, progress: Progress::default(), started: now, around }
+        Run { retry: self, progress: Progress::default(), started, around: Scope::current() }
     }
 
     /// The delay before the next attempt, or why there is none.
@@ -245,18 +259,32 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
+    #[inline]
     fn scope(&self) -> Scope {
         self.around.with_attempt(self.progress.retries + 1)
     }
 
+    #[inline]
+    fn enter(&self) -> Entered {
+        let is_same = self.around.is_as_in_attempt(self.progress.retries + 1);
+        if is_same { Entered::none() } else { self.scope().enter() }
+    }
+
     /// The pause before the next attempt, or `None` when the outcome stands.
+    #[inline]
     fn after(&mut self, verdict: Verdict, pause: Pause) -> Option<Delay> {
-        let Verdict::Failure(class) = verdict else {
-            if self.progress.retries > 0 {
+        match verdict {
+            Verdict::Success if self.progress.retries == 0 => None,
+            Verdict::Success => {
                 self.retry.recovered();
+                None
             }
-            return None;
-        };
+            Verdict::Failure(class) => self.after_failure(class, pause),
+        }
+    }
+
+    #[cold]
+    fn after_failure(&mut self, class: Class, pause: Pause) -> Option<Delay> {
         let clock = self.retry.core.clock();
         let situation = Situation {
             started: self.started,
@@ -315,6 +343,7 @@ impl Component for Retry {
         error.require(same, "budget", config.budget.clone(), allowed);
         error.finish()?;
         self.core.reconfigure(Self::KIND, config, |config| {
+            self.apply(config);
             if config.budget.is_none() {
                 // Valid by the retry's own check of the same ranges.
                 let _ = self.budget.reconfigure(config.budget_config());
