@@ -1,5 +1,6 @@
 //! What a contributor and CI run: `cargo xtask` lists it.
 
+mod instructions;
 mod run;
 
 use std::process::ExitCode;
@@ -12,7 +13,12 @@ type Task = (&'static str, &'static str, fn() -> Vec<Step>);
 const TASKS: &[Task] = &[
     ("test", "format, lints, every test, models, documentation: what CI runs", test),
     ("models", "the lock-free parts under the loom model checker", models),
-    ("bench", "the benchmarks", bench),
+    (
+        "instructions",
+        "instructions for each call against their budget; `--write` sets it",
+        count_instructions,
+    ),
+    ("bench", "the benchmarks beside the peers: writes benches/RESULTS.md; `--quick` only shows", bench),
     ("deny", "licences and sources of all dependencies (installs cargo-deny)", deny),
 ];
 
@@ -25,7 +31,7 @@ fn main() -> ExitCode {
         }
         println!("cargo xtask <task>");
         for (name, about, _) in TASKS {
-            println!("  {name:<8} {about}");
+            println!("  {name:<12} {about}");
         }
         return if asked.is_some() { ExitCode::FAILURE } else { ExitCode::SUCCESS };
     };
@@ -51,7 +57,13 @@ fn test() -> Vec<Step> {
     let doc = ["doc", "--workspace", "--no-deps", "--all-features"];
     steps.push(Step::cargo("documentation", &doc).env("RUSTDOCFLAGS", "-D warnings"));
     steps.extend(models());
+    steps.extend(count_instructions());
     steps
+}
+
+fn count_instructions() -> Vec<Step> {
+    let write = std::env::args().any(|arg| arg == "--write");
+    vec![Step::task("instructions", if write { instructions::write } else { instructions::check })]
 }
 
 fn models() -> Vec<Step> {
@@ -61,7 +73,12 @@ fn models() -> Vec<Step> {
 }
 
 fn bench() -> Vec<Step> {
-    vec![Step::cargo("benchmarks", &["bench", "-p", "resilient-benches"])]
+    let rest: Vec<String> = std::env::args().skip(2).collect();
+    let program = ["-p", "resilient-benches", "--release", "--features", "peers"];
+    let build = Step::cargo("build", &[&["build", "--bins"][..], &program].concat());
+    let run = [&["run", "--bin", "resilient-benches"][..], &program, &["--"]].concat();
+    let run: Vec<&str> = run.into_iter().chain(rest.iter().map(String::as_str)).collect();
+    vec![build, Step::cargo("benchmarks", &run)]
 }
 
 fn deny() -> Vec<Step> {

@@ -3,29 +3,45 @@
 use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
-/// One command.
+/// One thing to do.
 pub(crate) struct Step {
     name: &'static str,
-    args: Vec<String>,
-    env: Vec<(&'static str, &'static str)>,
+    action: Action,
+}
+
+enum Action {
+    Cargo { args: Vec<String>, env: Vec<(&'static str, &'static str)> },
+    Task(fn() -> Result<(), String>),
 }
 
 impl Step {
     /// A cargo command.
     pub(crate) fn cargo(name: &'static str, args: &[&str]) -> Self {
-        Self { name, args: args.iter().map(ToString::to_string).collect(), env: Vec::new() }
+        let args = args.iter().map(ToString::to_string).collect();
+        Self { name, action: Action::Cargo { args, env: Vec::new() } }
+    }
+
+    /// A function of ours.
+    pub(crate) fn task(name: &'static str, task: fn() -> Result<(), String>) -> Self {
+        Self { name, action: Action::Task(task) }
     }
 
     /// With this in its environment.
     pub(crate) fn env(mut self, key: &'static str, value: &'static str) -> Self {
-        self.env.push((key, value));
+        if let Action::Cargo { env, .. } = &mut self.action {
+            env.push((key, value));
+        }
         self
     }
 
     fn run(&self) -> Result<(), String> {
+        let (args, env) = match &self.action {
+            Action::Cargo { args, env } => (args, env),
+            Action::Task(task) => return task(),
+        };
         let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
         let mut command = Command::new(cargo);
-        command.args(&self.args).envs(self.env.iter().copied()).stdin(Stdio::null());
+        command.args(args).envs(env.iter().copied()).stdin(Stdio::null());
         match command.status() {
             Ok(status) if status.success() => Ok(()),
             Ok(status) => Err(status.to_string()),
@@ -44,7 +60,10 @@ pub(crate) fn has(command: &str) -> bool {
 pub(crate) fn steps(steps: &[Step]) -> ExitCode {
     let mut times: Vec<(&str, Duration)> = Vec::new();
     for step in steps {
-        println!("\n=== {}: cargo {}", step.name, step.args.join(" "));
+        match &step.action {
+            Action::Cargo { args, .. } => println!("\n=== {}: cargo {}", step.name, args.join(" ")),
+            Action::Task(_) => println!("\n=== {}", step.name),
+        }
         let start = Instant::now();
         if let Err(problem) = step.run() {
             eprintln!("\n=== {} failed: {problem}", step.name);

@@ -1,0 +1,41 @@
+//! Counts what each job allocates, and tells it as JSON. Run by the benchmark.
+
+use std::collections::BTreeMap;
+
+use allocation_counter::measure;
+use resilient::Registry;
+use resilient_benches::harness::Job;
+use resilient_benches::jobs;
+use resilient_benches::memory::{COMPONENTS, Make, Memory};
+
+const CALLS: u64 = 64;
+const MADE: u64 = 256;
+
+fn main() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+    let _entered = runtime.enter();
+    let mut memory = Memory::default();
+    for group in jobs::all() {
+        let jobs: BTreeMap<_, _> =
+            group.jobs.iter().map(|job| (job.who.to_owned(), for_each_call(job))).collect();
+        memory.calls.insert(group.title.to_owned(), jobs);
+    }
+    memory.components =
+        COMPONENTS.iter().map(|(what, make)| ((*what).to_owned(), for_each_component(*make))).collect();
+    println!("{}", serde_json::to_string(&memory).expect("numbers and names"));
+}
+
+fn for_each_call(job: &Job) -> (f64, f64) {
+    // What is allocated once, by the first calls, is not the price of a call.
+    job.run(CALLS);
+    let (before, with) = (measure(|| job.run(0)), measure(|| job.run(CALLS)));
+    let each = |with: u64, before: u64| with.saturating_sub(before) as f64 / CALLS as f64;
+    (each(with.count_total, before.count_total), each(with.bytes_total, before.bytes_total))
+}
+
+fn for_each_component(make: Make) -> u64 {
+    let registry = Registry::new();
+    make(&registry, "the first one, with which the registry may grow");
+    let held = measure(|| (0..MADE).for_each(|number| make(&registry, &format!("{number:03}"))));
+    held.bytes_current.unsigned_abs() / MADE
+}

@@ -1,0 +1,177 @@
+//! One job, many times, for `callgrind` to count: `instructions <job>`; without a job it lists them.
+//!
+//! Instructions do not depend on what else the machine does, so that a budget for them can be a test.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use resilient::circuit_breaker::{self, Window};
+use resilient::{Component, Pipeline, Registry, registry, resilient, retry, timeout};
+use resilient_benches::body::{Failed, number, run, work, work_async, work_later};
+
+/// Calls that are counted.
+const CALLS: u32 = 1000;
+
+type Work = Box<dyn FnMut()>;
+type Make = fn() -> Work;
+
+#[resilient(circuit_breaker = "breaker")]
+fn breaker() -> Result<u64, Failed> {
+    work(number())
+}
+
+#[resilient(retry(max = 3))]
+fn retried() -> Result<u64, Failed> {
+    work(number())
+}
+
+#[resilient(bulkhead = "bulkhead")]
+fn bulkhead() -> Result<u64, Failed> {
+    work(number())
+}
+
+#[resilient(fallback = Ok(0))]
+fn fallback() -> Result<u64, Failed> {
+    work(number())
+}
+
+#[resilient(circuit_breaker = "three", retry(max = 3), bulkhead = "three")]
+fn three() -> Result<u64, Failed> {
+    work(number())
+}
+
+#[resilient(circuit_breaker = "four", retry(max = 3), bulkhead = "four", timeout = "1s")]
+async fn four() -> Result<u64, Failed> {
+    work_async(number()).await
+}
+
+#[resilient(circuit_breaker = "four", retry(max = 3), bulkhead = "four", timeout = "1s")]
+async fn four_later() -> Result<u64, Failed> {
+    work_later(number()).await
+}
+
+#[resilient(circuit_breaker = "open", retry(max = 3), bulkhead = "open", timeout = "1s")]
+async fn four_open() -> Result<u64, Failed> {
+    work_async(number()).await
+}
+
+fn job<T>(mut work: impl FnMut() -> T + 'static) -> Work {
+    Box::new(move || {
+        std::hint::black_box(work());
+    })
+}
+
+/// By name, with what makes it.
+const JOBS: &[(&str, Make)] = &[
+    ("nothing", || job(number)),
+    ("pipeline_without_stages", || {
+        let pipeline = Pipeline::builder("empty").build();
+        job(move || pipeline.call(|| work::<Failed>(number())))
+    }),
+    ("breaker_count_window", || {
+        let breaker = registry().circuit_breaker("count");
+        let config = circuit_breaker::Config::default().window(Window::Count(100));
+        breaker.reconfigure(config).expect("a setting within its range");
+        job(move || breaker.call(|| work::<Failed>(number())))
+    }),
+    ("breaker_count_window_async", || {
+        let breaker = registry().circuit_breaker("count");
+        let config = circuit_breaker::Config::default().window(Window::Count(100));
+        breaker.reconfigure(config).expect("a setting within its range");
+        job(move || run(breaker.call_async(async || work_async::<Failed>(number()).await)))
+    }),
+    ("breaker_time_window", || {
+        let breaker = registry().circuit_breaker("time");
+        let config = circuit_breaker::Config::default().slow_call(Duration::from_secs(1));
+        breaker.reconfigure(config).expect("a setting within its range");
+        job(move || breaker.call(|| work::<Failed>(number())))
+    }),
+    ("breaker_attribute", || job(breaker)),
+    ("breaker_refusal", || {
+        let breaker = registry().circuit_breaker("refusing");
+        let hour = Duration::from_hours(1);
+        let config = circuit_breaker::Config::default().failure_threshold(1u32).open_for(hour).open_max(hour);
+        breaker.reconfigure(config).expect("settings within their ranges");
+        breaker.call(|| Err::<(), _>(Failed::Body)).expect_err("the failure that opens it");
+        job(move || breaker.call(|| work::<Failed>(number())))
+    }),
+    ("retry", || {
+        let retry = registry().retry("retry");
+        job(move || retry.call(|| work::<Failed>(number())))
+    }),
+    ("retry_async", || {
+        let retry = registry().retry("retry");
+        job(move || run(retry.call_async(async || work_async::<Failed>(number()).await)))
+    }),
+    ("retry_attribute", || job(retried)),
+    ("retry_one_failure", || {
+        let retry = registry().retry("failing");
+        let config = retry::Config::default().base(Duration::ZERO).budget_reserve(1e6);
+        retry.reconfigure(config).expect("settings within their ranges");
+        let mut failed = false;
+        let mut flaky = move || {
+            failed = !failed;
+            if failed { Err(Failed::Body) } else { work(number()) }
+        };
+        job(move || retry.call(&mut flaky))
+    }),
+    ("bulkhead_permit", || {
+        let bulkhead = registry().bulkhead("permit");
+        job(move || bulkhead.try_acquire().is_ok())
+    }),
+    ("bulkhead_attribute", || job(bulkhead)),
+    ("timeout_ready", || {
+        let timeout = limit();
+        job(move || run(timeout.call_async(async || work_async::<Failed>(number()).await)))
+    }),
+    ("fallback_not_needed", || job(fallback)),
+    ("three_attribute", || job(three)),
+    ("four_attribute", || job(|| run(four()))),
+    ("four_builder", || {
+        let pipeline = registry().pipeline("four").circuit_breaker("built").retry("built").bulkhead("built");
+        let pipeline = pipeline.timeout(limit()).build();
+        job(move || run(pipeline.call_async(async || work_async::<Failed>(number()).await)))
+    }),
+    ("four_pending_once", || job(|| run(four_later()))),
+    ("four_refused", || {
+        registry().circuit_breaker("open").force_open();
+        job(|| run(four_open()))
+    }),
+    ("look_up_by_name", || {
+        let registry = Registry::new();
+        (0..1000).for_each(|name| drop(registry.circuit_breaker(&format!("breaker {name}"))));
+        job(move || registry.circuit_breaker("breaker 471"))
+    }),
+];
+
+fn limit() -> Arc<resilient::Timeout> {
+    let timeout = registry().timeout("limit");
+    let config = timeout::Config::default().total(Duration::from_secs(1));
+    timeout.reconfigure(config).expect("a setting within its range");
+    timeout
+}
+
+/// What is counted: everything called from here.
+#[inline(never)]
+fn counted(work: &mut Work) {
+    for _ in 0..CALLS {
+        work();
+    }
+}
+
+fn main() {
+    let Some(asked) = std::env::args().nth(1) else {
+        JOBS.iter().for_each(|(name, _)| println!("{name}"));
+        return;
+    };
+    let Some((_, make)) = JOBS.iter().find(|(name, _)| *name == asked) else {
+        eprintln!("there is no job `{asked}`");
+        std::process::exit(2);
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+    let _entered = runtime.enter();
+    let mut work = make();
+    // What happens once is not the price of a call.
+    (0..CALLS).for_each(|_| work());
+    counted(&mut work);
+}

@@ -1,0 +1,107 @@
+use std::sync::Arc;
+
+use resilient::{Bulkhead, Component, Registry, bulkhead, resilient};
+use tokio::sync::Semaphore;
+use tower::limit::ConcurrencyLimitLayer;
+use tower::{Layer, Service, ServiceExt};
+use tower_resilience::bulkhead::BulkheadLayer;
+
+use super::each;
+use crate::body::{BodyError, Failed, number, run, work, work_async};
+use crate::harness::{Goal, Group, Job};
+
+pub(super) fn groups() -> Vec<Group> {
+    vec![permit(), permit_async(), call_async(), full()]
+}
+
+fn bulkhead(permits: u32) -> Arc<Bulkhead> {
+    let bulkhead = Registry::new().bulkhead("bench");
+    let config = bulkhead::Config::default().max_concurrent(permits);
+    bulkhead.reconfigure(config).expect("these settings are within their ranges");
+    bulkhead
+}
+
+#[resilient(bulkhead = "bench: attribute")]
+fn annotated() -> Result<u64, Failed> {
+    work(number())
+}
+
+fn permit() -> Group {
+    let (ours, theirs) = (bulkhead(64), Arc::new(Semaphore::new(64)));
+    let jobs = vec![
+        Job::new("resilient, by hand", move || {
+            let bulkhead = Arc::clone(&ours);
+            move || bulkhead.try_acquire().is_ok()
+        }),
+        Job::new("resilient, attribute", || annotated),
+        Job::new("`tokio::sync::Semaphore`", move || {
+            let semaphore = Arc::clone(&theirs);
+            move || semaphore.try_acquire().is_ok()
+        }),
+    ];
+    Group::new("Bulkhead, a permit taken and given back", jobs).headline()
+        .goals([Goal::Times(1.2, "`tokio::sync::Semaphore`"), Goal::NoAllocation])
+        .note("By attribute with the statistics of the function. A permit is a word that all cores write: two threads take turns.")
+        .shared()
+}
+
+fn permit_async() -> Group {
+    let (ours, theirs) = (bulkhead(64), Arc::new(Semaphore::new(64)));
+    let jobs = vec![
+        Job::new("resilient, by hand", move || {
+            let bulkhead = Arc::clone(&ours);
+            move || run(async { bulkhead.acquire().await.is_ok() })
+        }),
+        Job::new("`tokio::sync::Semaphore`", move || {
+            let semaphore = Arc::clone(&theirs);
+            move || run(async { semaphore.acquire().await.is_ok() })
+        }),
+    ];
+    Group::new("Bulkhead, a permit taken and given back, asynchronous", jobs)
+        .goals([Goal::Times(1.2, "`tokio::sync::Semaphore`"), Goal::NoAllocation])
+        .shared()
+}
+
+fn call_async() -> Group {
+    let ours = bulkhead(64);
+    let tower = each(ConcurrencyLimitLayer::new(64).layer(tower::service_fn(work_async::<BodyError>)));
+    let resilience =
+        BulkheadLayer::builder().max_concurrent_calls(64).build().expect("a setting within its range");
+    let resilience = each(resilience.layer(tower::service_fn(work_async::<BodyError>)));
+    let jobs = vec![
+        Job::new("resilient, by hand", move || {
+            let bulkhead = Arc::clone(&ours);
+            move || run(bulkhead.call_async(async || work_async::<Failed>(number()).await))
+        }),
+        Job::new("`tower`", move || {
+            let mut service = tower();
+            move || run(async { service.ready().await?.call(number()).await })
+        }),
+        Job::new("`tower-resilience`", move || {
+            let mut service = resilience();
+            move || run(async { service.ready().await.map_err(drop)?.call(number()).await.map_err(drop) })
+        }),
+    ];
+    Group::new("Bulkhead around an asynchronous call", jobs)
+        .goals([Goal::Times(1.0, "`tower`"), Goal::NoAllocation])
+        .shared()
+}
+
+fn full() -> Group {
+    let (ours, theirs) = (bulkhead(1), Arc::new(Semaphore::new(0)));
+    let jobs = vec![
+        Job::new("resilient, by hand", move || {
+            let bulkhead = Arc::clone(&ours);
+            // Held for ever by each thread that finds it free, and so by the first.
+            std::mem::forget(bulkhead.try_acquire());
+            move || bulkhead.call(|| work::<Failed>(number()))
+        }),
+        Job::new("`tokio::sync::Semaphore`", move || {
+            let semaphore = Arc::clone(&theirs);
+            move || semaphore.try_acquire().map_err(|_| BodyError).and_then(|_permit| work(number()))
+        }),
+    ];
+    Group::new("Bulkhead, full: a refusal", jobs)
+        .goals([Goal::AtMost(30.0), Goal::NoAllocation])
+        .note("Ours counts the refusal, and its error says of which bulkhead it is.")
+}

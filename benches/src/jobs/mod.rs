@@ -1,0 +1,37 @@
+//! What is measured, in the order of the report.
+
+mod breaker;
+mod bulkhead;
+mod fallback;
+mod four;
+mod registry;
+mod retry;
+mod timeout;
+mod yardsticks;
+
+use std::sync::{Mutex, PoisonError};
+
+use crate::harness::Group;
+
+/// All of it.
+pub fn all() -> Vec<Group> {
+    [
+        four::groups(),
+        breaker::groups(),
+        retry::groups(),
+        bulkhead::groups(),
+        timeout::groups(),
+        fallback::groups(),
+        registry::groups(),
+        yardsticks::groups(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+/// A tower service of which each thread takes a clone, whether or not it is `Sync`.
+fn each<S: Clone + Send>(service: S) -> impl Fn() -> S + Sync {
+    let service = Mutex::new(service);
+    move || service.lock().unwrap_or_else(PoisonError::into_inner).clone()
+}

@@ -1,0 +1,73 @@
+//! Measures everything and writes `RESULTS.md`: `cargo xtask bench`.
+//!
+//! With `--quick` it shows the figures of shorter samples and writes nothing; so it does with a word, and then of the
+//! groups only whose title has it.
+
+use std::fs;
+use std::process::ExitCode;
+
+use resilient_benches::harness::{Effort, Row, check};
+use resilient_benches::machine::root;
+use resilient_benches::memory::{self, Memory};
+use resilient_benches::report::{self, Section};
+use resilient_benches::{compile_time, contention, jobs, machine};
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problem) => {
+            eprintln!("{problem}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<(), String> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+    let runtime = runtime.map_err(|error| format!("no runtime: {error}"))?;
+    let _entered = runtime.enter();
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let word = args.iter().find(|arg| !arg.starts_with('-'));
+    let quick = word.is_some() || args.iter().any(|arg| arg == "--quick");
+    let effort = if quick { Effort::QUICK } else { Effort::FULL };
+
+    let checked = check(effort)?;
+    let memory = memory::count()?;
+    let groups: Vec<_> = jobs::all()
+        .into_iter()
+        .filter(|group| word.is_none_or(|word| group.title.contains(word.as_str())))
+        .collect();
+    let mut measured: Vec<Vec<Row>> = Vec::new();
+    for group in &groups {
+        measured.push(group.measure(effort));
+        println!("{}", Section::new(group, &measured[measured.len() - 1], &memory.calls).markdown());
+    }
+    let sections: Vec<_> =
+        groups.iter().zip(&measured).map(|(group, rows)| Section::new(group, rows, &memory.calls)).collect();
+    if quick {
+        return Ok(());
+    }
+    write(&checked, &sections, &memory)
+}
+
+fn write(checked: &[Row], sections: &[Section<'_>], memory: &Memory) -> Result<(), String> {
+    let compiled = compile_time::measure(3, 500)?;
+    let alone = sections[0].median();
+    let text = [
+        report::head(checked, sections),
+        sections.iter().map(Section::markdown).collect(),
+        report::memory(memory, memory::futures()),
+        report::compile_time(&compiled),
+        report::instructions(
+            &fs::read_to_string(root().join("benches/instructions.txt")).unwrap_or_default(),
+        ),
+        contention::markdown(alone),
+    ];
+    let told = |path: &str, text: String| {
+        fs::write(root().join(path), text).map_err(|error| format!("{path}: {error}"))
+    };
+    told("benches/RESULTS.md", text.concat())?;
+    let readme =
+        fs::read_to_string(root().join("README.md")).map_err(|error| format!("README.md: {error}"))?;
+    told("README.md", report::with_table(&readme, sections, &machine::describe())?)
+}
