@@ -32,9 +32,7 @@ fn group(fail: bool) -> Group {
             move || fallback.call(|| body(fail, Failed::Body), || Chain::of(Level::Default, |_| Ok(0)))
         }),
         Job::new("resilient, attribute", move || move || annotated(fail)),
-        Job::new("`Result::or`", move || {
-            move || body(fail, BodyError).or(Ok::<_, BodyError>(0))
-        }),
+        Job::new("`Result::or`", move || move || body(fail, BodyError).or(Ok::<_, BodyError>(0))),
         Job::new("`tower-resilience`", move || {
             let mut service = service();
             move || run(async { service.ready().await.map_err(drop)?.call(number()).await.map_err(drop) })
@@ -43,8 +41,7 @@ fn group(fail: bool) -> Group {
     if fail {
         Group::new("Fallback, used", jobs).note("Ours counts it, by level, and tells it to whoever listens.")
     } else {
-        Group::new("Fallback, not needed", jobs)
-            .goals([Goal::Above("`Result::or`", 2.0), Goal::NoAllocation])
+        Group::new("Fallback, not needed", jobs).goals([Goal::Above("`Result::or`", 2.0), Goal::NoAllocation])
     }
     .shared()
 }

@@ -54,8 +54,8 @@ impl CircuitBreaker {
     /// # Cancel safety
     /// Dropping the future drops the work and is no evidence for or against the dependency; a probe makes
     /// place for another.
-    pub async fn call_async<R: Reject>(&self, work: impl AsyncFnOnce() -> R) -> R {
-        self.call_judged_async(work, Verdict::of).await
+    pub fn call_async<R: Reject>(&self, work: impl AsyncFnOnce() -> R) -> impl Future<Output = R> {
+        self.call_judged_async(work, Verdict::of)
     }
 
     /// Like [`call_async`](Self::call_async), with a judge of your own.
@@ -91,6 +91,7 @@ impl CircuitBreaker {
     ///
     /// # Errors
     /// With the reason and the time to wait, when the circuit is open.
+    #[inline]
     pub fn try_acquire(&self) -> Result<Permit<'_>, Rejection> {
         let ticket = self.admit(|| self.core.clock().now())?;
         // A call that began at the end of time took none, whenever it ends.
@@ -113,6 +114,7 @@ pub struct Permit<'a> {
 
 impl Permit<'_> {
     /// How the call ended.
+    #[inline]
     pub fn settle(self, verdict: Verdict) {
         ManuallyDrop::new(self).end(Some(verdict));
     }

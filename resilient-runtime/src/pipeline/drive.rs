@@ -68,8 +68,8 @@ impl Pipeline {
     /// # Cancel safety
     /// Dropping the future, at whichever point, drops the work and gives back every permit; the circuit
     /// breaker takes it neither for a success nor for a failure.
-    pub async fn call_async<R: Reject>(&self, work: impl AsyncFnMut() -> R) -> R {
-        self.call_judged_async(Priority::Normal, work, Verdict::of).await
+    pub fn call_async<R: Reject>(&self, work: impl AsyncFnMut() -> R) -> impl Future<Output = R> {
+        self.call_judged_async(Priority::Normal, work, Verdict::of)
     }
 
     /// Like [`call_async`](Self::call_async), with a priority and a judge of your own.
@@ -102,6 +102,7 @@ impl Pipeline {
         }
     }
 
+    #[inline]
     fn begin(&self, priority: Priority) -> Call<'_> {
         let mut call = Call::begin(self);
         call.set_priority(priority);
@@ -109,6 +110,7 @@ impl Pipeline {
     }
 }
 
+#[inline]
 fn drive<R>(
     call: &mut Call<'_>,
     work: &mut impl FnMut() -> R,

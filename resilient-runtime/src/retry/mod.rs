@@ -142,8 +142,8 @@ impl Retry {
     ///
     /// # Cancel safety
     /// Dropping the future drops the attempt or the pause it is in; nothing is held.
-    pub async fn call_async<R: Outcome>(&self, work: impl AsyncFnMut() -> R) -> R {
-        self.call_judged_async(work, Verdict::of).await
+    pub fn call_async<R: Outcome>(&self, work: impl AsyncFnMut() -> R) -> impl Future<Output = R> {
+        self.call_judged_async(work, Verdict::of)
     }
 
     /// Like [`call_async`](Self::call_async), with a judge of your own.
