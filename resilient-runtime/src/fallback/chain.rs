@@ -30,12 +30,15 @@ impl<'a, R: Outcome> Chain<'a, R> {
     /// Adds a level. Levels run in the order of [`Level`], whatever the order they are added in; of two with
     /// the same name the earlier added runs first.
     pub fn or(mut self, level: Level, answer: impl FnOnce(&Failure<R::Error>) -> R + 'a) -> Self {
-        let mut added: (Level, Answer<'a, R>) = (level, Box::new(answer));
-        if added.0 < self.first.0 {
-            std::mem::swap(&mut added, &mut self.first);
+        let added: (Level, Answer<'a, R>) = (level, Box::new(answer));
+        if level < self.first.0 {
+            // The old first was before all the rest, also before those of the same name.
+            let second = std::mem::replace(&mut self.first, added);
+            self.rest.insert(0, second);
+        } else {
+            let place = self.rest.partition_point(|(other, _)| *other <= level);
+            self.rest.insert(place, added);
         }
-        let place = self.rest.partition_point(|(other, _)| *other <= added.0);
-        self.rest.insert(place, added);
         self
     }
 

@@ -101,3 +101,19 @@ fn a_level_that_panics_leaves_the_fallback_usable() {
     assert!(panicked.is_err());
     assert_eq!(fallback.call(|| None, || Chain::of(Level::Default, |_| Some(1))), Some(1));
 }
+
+#[test]
+fn of_two_levels_with_one_name_the_earlier_added_is_asked_first_whatever_is_added_later() {
+    let asked = std::cell::RefCell::new(Vec::new());
+    let down = |name| {
+        asked.borrow_mut().push(name);
+        Outcome::Err(MyError::Level(name))
+    };
+    let chain = || {
+        Chain::of(Level::Default, |_| down("default"))
+            .or(Level::Default, |_| down("second default"))
+            .or(Level::Replica, |_| down("replica"))
+    };
+    fallback().call(|| Outcome::Err(MyError::Primary), chain).unwrap_err();
+    assert_eq!(*asked.borrow(), ["replica", "default", "second default"]);
+}
