@@ -35,6 +35,8 @@ pub struct Call<'p> {
     pub(super) inside_retry: bool,
     pub(super) priority: Priority,
     pub(super) ending: Ending,
+    /// How it ended before its fallback was asked.
+    pub(super) missed: Ending,
 }
 
 /// What comes after an attempt.
@@ -79,6 +81,7 @@ impl<'p> Call<'p> {
             priority: Priority::Normal,
             // What a call is until it has ended in another way.
             ending: Ending::Cancelled,
+            missed: Ending::Failed,
         }
     }
 

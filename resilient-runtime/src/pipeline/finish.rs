@@ -122,6 +122,10 @@ impl Call<'_> {
     /// A fallback level is about to be asked.
     #[cold]
     pub fn enter_level(&mut self, level: Level) {
+        // Not ended after all: dropped in the fallback, it is cancelled, or panics.
+        if self.ending != Ending::Cancelled {
+            self.missed = std::mem::replace(&mut self.ending, Ending::Cancelled);
+        }
         if let Some(fallback) = &self.pipeline.fallback {
             fallback.asked(level);
         }
@@ -179,6 +183,8 @@ impl Levels for Call<'_> {
     }
 
     fn all_failed(&mut self) {
+        self.ending = self.missed;
+        self.now = self.pipeline.clock.now();
         if let Some(fallback) = &self.pipeline.fallback {
             fallback.all_failed();
         }

@@ -285,8 +285,43 @@ fn a_fallback_that_panics_leaves_no_call_without_an_outcome() {
     let panicked = catch_unwind(AssertUnwindSafe(|| pipeline.call_or(|| Outcome::Err(Error::Down), chain)));
     assert!(panicked.is_err());
     let stats = pipeline.stats();
-    assert_eq!((stats.calls, stats.in_flight), (1, 0));
+    assert_eq!((stats.calls, stats.panicked, stats.in_flight), (1, 1, 0));
     fixture.nothing_is_held();
+}
+
+#[test]
+fn a_call_dropped_in_its_fallback_is_cancelled() {
+    // T68, T130
+    let fixture = Fixture::new();
+    let pipeline = fixture.all();
+    let mut call = crate::pipeline::Call::begin(&pipeline);
+    assert!(call.admit().is_ok());
+    let permanent = Verdict::Failure(Class::Permanent);
+    assert!(matches!(call.finish(permanent), crate::pipeline::Next::Fail));
+    call.enter_level(Level::Replica);
+    call.level_failed(Level::Replica);
+    call.enter_level(Level::Default);
+    drop(call);
+    let stats = pipeline.stats();
+    assert_eq!((stats.calls, stats.cancelled, stats.failed), (1, 1, 0));
+}
+
+#[test]
+fn a_call_whose_fallback_fails_ends_as_it_failed_and_has_taken_the_time_of_both() {
+    let fixture = Fixture::new();
+    let pipeline = fixture.all();
+    let late = |_: &_| {
+        fixture.time.advance(MS(1000));
+        Outcome::Err(Error::Down)
+    };
+    let chain = || Chain::of(Level::Replica, late).or(Level::Default, late);
+    let held = fixture.registry.bulkhead("x");
+    let held = held.try_acquire().unwrap();
+    assert!(pipeline.call_or(|| Outcome::Ok(1), chain).is_err());
+    drop(held);
+    let stats = pipeline.stats();
+    assert_eq!((stats.rejected, stats.failed, stats.cancelled), (1, 0, 0));
+    assert!(stats.latency.p50 >= MS(2000), "{:?}", stats.latency);
 }
 
 /// Polls, moving the clock to each next timer, until the future is ready.
