@@ -8,7 +8,7 @@ use crate::fallback::{Level, Levels};
 use crate::observe::Ending;
 use crate::outcome::Verdict;
 use crate::rejection::{Rejection, RejectionKind};
-use crate::retry::{Situation, Stop};
+use crate::retry::Situation;
 
 impl Call<'_> {
     /// Takes note of how an attempt ended: the second reading of the clock, if it matters.
@@ -100,21 +100,14 @@ impl Call<'_> {
             // With the circuit open, the error in hand says more than the refusal that would follow it.
             refused: &|at| breaker.is_some_and(|breaker| breaker.would_refuse(at)),
         };
-        let Ok(span) = retry.next(&mut self.progress, class, &situation) else {
+        let pause = if self.asynchronous { Delay::timer_in } else { Delay::blocking_in };
+        let clock = &self.pipeline.clock;
+        let Ok(delay) = retry.next(&mut self.progress, class, &situation, |span| pause(clock, span)) else {
             return Next::Fail;
         };
-        let pause = if self.asynchronous { Delay::timer_in } else { Delay::blocking_in };
-        match pause(&self.pipeline.clock, span) {
-            Ok(delay) => {
-                // Not ended after all: dropped from here on, it is cancelled.
-                self.ending = Ending::Cancelled;
-                Next::Retry(delay)
-            }
-            Err(_) => {
-                retry.stopped(Stop::NoTimer);
-                Next::Fail
-            }
-        }
+        // Not ended after all: dropped from here on, it is cancelled.
+        self.ending = Ending::Cancelled;
+        Next::Retry(delay)
     }
 
     // Fallback -------------------------------------------------------------------------------------------

@@ -42,7 +42,7 @@ pub use config::Config;
 pub use stats::Stats;
 
 use crate::classify::Class;
-use crate::clock::{Delay, Instant};
+use crate::clock::{Clock, Delay, Instant, NoTimer};
 use crate::component::{Component, Core, Create, Kind};
 use crate::observe::Happening;
 use crate::outcome::{Outcome, Verdict};
@@ -175,19 +175,29 @@ impl Retry {
         Run { retry: self, progress: Progress::default(), started, around: Scope::current() }
     }
 
-    /// The delay before the next attempt, or why there is none.
+    /// The `pause` before the next attempt, or why there is none.
     pub(crate) fn next(
         &self,
         progress: &mut Progress,
         class: Class,
         situation: &Situation<'_>,
-    ) -> Result<Duration, Stop> {
-        let next = self.decide(progress, class, situation);
+        pause: impl FnOnce(Duration) -> Result<Delay, NoTimer>,
+    ) -> Result<Delay, Stop> {
+        let next = self.decide(progress, class, situation).and_then(|span| {
+            let delay = pause(span).map_err(|_| Stop::NoTimer)?;
+            // Last, so that a token is taken only for a retry that will be made.
+            if self.budget.try_withdraw() { Ok((delay, span)) } else { Err(Stop::Budget) }
+        });
         match next {
-            Ok(delay) => self.retrying(progress, delay),
-            Err(stop) => self.stopped(stop),
+            Ok((delay, span)) => {
+                self.retrying(progress, span);
+                Ok(delay)
+            }
+            Err(stop) => {
+                self.stopped(stop);
+                Err(stop)
+            }
         }
-        next
     }
 
     fn decide(&self, progress: &Progress, class: Class, situation: &Situation<'_>) -> Result<Duration, Stop> {
@@ -214,8 +224,7 @@ impl Retry {
         if (situation.refused)(begins) {
             return Err(Stop::CircuitOpen);
         }
-        // Last, so that a token is taken only for a retry that will be made.
-        if self.budget.try_withdraw() { Ok(delay) } else { Err(Stop::Budget) }
+        Ok(delay)
     }
 
     fn retrying(&self, progress: &mut Progress, delay: Duration) {
@@ -227,7 +236,7 @@ impl Retry {
         self.core.publish(Self::KIND, Happening::Retrying { attempt, delay });
     }
 
-    pub(crate) fn stopped(&self, stop: Stop) {
+    fn stopped(&self, stop: Stop) {
         self.counters.lock().stopped(stop);
         if stop == Stop::Budget {
             tracing::warn!(target: "resilient::retry", retry = %self.core.name, "retry budget exhausted");
@@ -294,12 +303,11 @@ impl Run<'_> {
             inside_retry: self.around.inside_retry(),
             refused: &|_| false,
         };
-        let delay = self.retry.next(&mut self.progress, class, &situation).ok()?;
-        pause(clock, delay).map_err(|_| self.retry.stopped(Stop::NoTimer)).ok()
+        self.retry.next(&mut self.progress, class, &situation, |span| pause(clock, span)).ok()
     }
 }
 
-type Pause = fn(&crate::clock::Clock, Duration) -> Result<Delay, crate::clock::NoTimer>;
+type Pause = fn(&Clock, Duration) -> Result<Delay, NoTimer>;
 
 impl Create for Retry {
     fn create(core: Core<Config>) -> Self {
