@@ -44,6 +44,9 @@ impl BudgetConfig {
 /// How many seconds of reserve can be saved up; a new budget starts with as many.
 const SAVED_SECONDS: f64 = 10.0;
 
+/// Ten tenths are a token, though their sum in floating point is a little less.
+const WHOLE: f64 = 1.0 - 1e-9;
+
 /// Bounds the retries of many calls together. See [`BudgetConfig`] for its rule.
 ///
 /// Every [`Retry`](crate::Retry) has one of its own, unless `budget = "name"` makes several share one.
@@ -102,9 +105,9 @@ impl RetryBudget {
         let granted = {
             let mut bucket = self.bucket.lock();
             bucket.fill(&config, self.core.clock().now(), self.deposits.sum(0));
-            let granted = bucket.tokens >= 1.0;
+            let granted = bucket.tokens >= WHOLE;
             if granted {
-                bucket.tokens -= 1.0;
+                bucket.tokens = (bucket.tokens - 1.0).max(0.0);
             }
             granted
         };

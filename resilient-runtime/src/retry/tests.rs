@@ -278,3 +278,23 @@ fn ready<T>(future: impl Future<Output = T>) -> T {
         std::task::Poll::Pending => panic!("it waits for something"),
     }
 }
+
+fn budget(config: BudgetConfig) -> (ManualClock, Arc<RetryBudget>) {
+    let time = ManualClock::new();
+    let budget = Registry::with_clock(time.clock()).retry_budget("b");
+    budget.reconfigure(config).unwrap();
+    budget.reset();
+    (time, budget)
+}
+
+#[test]
+fn who_looks_at_a_budget_takes_nothing_from_it() {
+    let (_, budget) = budget(BudgetConfig::default().reserve(0.0));
+    for _ in 0..10 {
+        budget.deposit();
+        assert!(budget.tokens() < 1.1);
+    }
+    assert!(budget.try_withdraw(), "ten calls pay for one retry");
+    assert!(!budget.try_withdraw());
+    assert!(budget.tokens() >= 0.0);
+}
