@@ -178,6 +178,8 @@ impl Component for RetryBudget {
     }
 
     fn reconfigure(&self, config: BudgetConfig) -> Result<(), ConfigError> {
+        // What came before is paid at the rates of before.
+        self.tokens();
         self.core.reconfigure(Self::KIND, config, |_| ())
     }
 

@@ -298,3 +298,16 @@ fn who_looks_at_a_budget_takes_nothing_from_it() {
     assert!(!budget.try_withdraw());
     assert!(budget.tokens() >= 0.0);
 }
+
+#[test]
+fn new_rates_of_a_budget_hold_from_now_on() {
+    // T117
+    let (time, budget) = budget(BudgetConfig::default());
+    (0..100).for_each(|_| budget.deposit());
+    budget.reconfigure(BudgetConfig::default().ratio(Ratio::ZERO).reserve(0.0)).unwrap();
+    assert!((budget.tokens() - 40.0).abs() < 1e-6, "what was earned stays: {}", budget.tokens());
+    (0..100).for_each(|_| budget.deposit());
+    time.advance(DAY);
+    budget.reconfigure(BudgetConfig::default().ratio(Ratio::ONE)).unwrap();
+    assert!((budget.tokens() - 40.0).abs() < 1e-6, "and the past earns no more: {}", budget.tokens());
+}
