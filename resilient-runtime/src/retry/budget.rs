@@ -126,7 +126,7 @@ impl RetryBudget {
 
     /// A budget of one retry component alone.
     pub(super) fn private(of: &Core<super::Config>) -> Self {
-        let settings = Layered::of(of.config().budget_config());
+        let settings = Layered::of(of.config().budget_config(BudgetConfig::default()));
         Self::create(Core { name: Arc::clone(&of.name), environment: of.environment.clone(), settings })
     }
 }

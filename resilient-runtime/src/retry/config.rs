@@ -52,7 +52,8 @@ impl Config {
         error.require(reserve, "budget_reserve", self.budget_reserve, "tokens per second, from 0 to 1000000");
     }
 
-    pub(super) fn budget_config(&self) -> BudgetConfig {
-        BudgetConfig::default().ratio(self.budget_ratio).reserve(self.budget_reserve)
+    /// `own`, with what is said here.
+    pub(super) fn budget_config(&self, own: BudgetConfig) -> BudgetConfig {
+        own.ratio(self.budget_ratio).reserve(self.budget_reserve)
     }
 }

@@ -353,8 +353,9 @@ impl Component for Retry {
         self.core.reconfigure(Self::KIND, config, |config| {
             self.apply(config);
             if config.budget.is_none() {
-                // Valid by the retry's own check of the same ranges.
-                let _ = self.budget.reconfigure(config.budget_config());
+                // Valid by the retry's own check of the same ranges. The rest of it is the budget's own affair.
+                let own = BudgetConfig::clone(&self.budget.config());
+                let _ = self.budget.reconfigure(config.budget_config(own));
             }
         })
     }

@@ -311,3 +311,12 @@ fn new_rates_of_a_budget_hold_from_now_on() {
     budget.reconfigure(BudgetConfig::default().ratio(Ratio::ONE)).unwrap();
     assert!((budget.tokens() - 40.0).abs() < 1e-6, "and the past earns no more: {}", budget.tokens());
 }
+
+#[test]
+fn what_a_budget_was_told_itself_survives_its_retrys_settings() {
+    // T117
+    let (_, retry) = fixture(plain());
+    retry.budget().reconfigure(BudgetConfig::default().burst(5u32)).unwrap();
+    retry.reconfigure(plain().max(2u32).budget_reserve(1.0)).unwrap();
+    assert_eq!(*retry.budget().config(), BudgetConfig::default().burst(5u32).reserve(1.0));
+}
