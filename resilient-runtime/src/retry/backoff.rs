@@ -61,10 +61,11 @@ pub(super) fn delay(config: &Config, number: u32, previous: Duration, random: f6
     let cap = config.max_delay.as_secs_f64();
     let exponent = number.saturating_sub(1).min(i32::MAX as u32).cast_signed();
     let grown = match config.backoff {
-        Backoff::Exponential => base * config.factor.powi(exponent),
+        // Finite, because no base may grow: zero times infinity is no number.
+        Backoff::Exponential => base * config.factor.powi(exponent).min(f64::MAX),
         Backoff::Constant => base,
         Backoff::Linear => base * f64::from(number),
-        Backoff::Fibonacci => base * fibonacci(number),
+        Backoff::Fibonacci => base * fibonacci(number).min(f64::MAX),
         Backoff::Decorrelated => {
             let ceiling = (previous.as_secs_f64().max(base) * 3.0).min(cap);
             return seconds(base.min(cap) + (ceiling - base.min(cap)) * random, cap);
@@ -115,6 +116,21 @@ mod tests {
         assert_eq!(first(&plain(Backoff::Constant), 3), [100, 100, 100]);
         assert_eq!(first(&plain(Backoff::Linear), 3), [100, 200, 300]);
         assert_eq!(first(&plain(Backoff::Fibonacci), 7), [100, 100, 200, 300, 500, 800, 1000]);
+    }
+
+    #[test]
+    fn no_base_is_no_delay_at_any_number() {
+        // T29
+        for (_, backoff) in Backoff::ALL {
+            let config = plain(backoff).base(Duration::ZERO).factor(100.0);
+            for number in [1, 155, 1000, u32::MAX] {
+                assert_eq!(
+                    delay(&config, number, Duration::ZERO, 0.5),
+                    Duration::ZERO,
+                    "{backoff:?} {number}"
+                );
+            }
+        }
     }
 
     #[test]
