@@ -47,6 +47,7 @@ use crate::observe::Happening;
 use crate::outcome::Reject;
 use crate::priority::Priority;
 use crate::rejection::{Rejection, RejectionKind};
+use crate::scope::Scope;
 use crate::settings::{ConfigError, Effective};
 use gate::Gate;
 use stats::Counters;
@@ -78,7 +79,8 @@ impl Bulkhead {
         self.admit(priority).map(|()| Permit::new(self))
     }
 
-    /// A permit for a call of normal priority; waits in the queue if there is one.
+    /// A permit for a call of normal priority; waits in the queue if there is one, and no longer than a protected
+    /// call around it may take.
     ///
     /// # Cancel safety
     /// Dropping the future leaves the queue; a permit granted at that moment goes to the next.
@@ -97,7 +99,7 @@ impl Bulkhead {
     /// # Errors
     /// As of [`acquire`](Self::acquire).
     pub async fn acquire_as(&self, priority: Priority) -> Result<Permit<'_>, Rejection> {
-        self.admit_async(priority, Instant::NEVER).await.map(|()| Permit::new(self))
+        self.admit_async(priority, self.inherited()).await.map(|()| Permit::new(self))
     }
 
     /// A permit for a call of this priority; blocks the thread in the queue if there is one.
@@ -105,7 +107,7 @@ impl Bulkhead {
     /// # Errors
     /// As of [`acquire`](Self::acquire).
     pub fn acquire_blocking(&self, priority: Priority) -> Result<Permit<'_>, Rejection> {
-        self.admit_blocking(priority, Instant::NEVER).map(|()| Permit::new(self))
+        self.admit_blocking(priority, self.inherited()).map(|()| Permit::new(self))
     }
 
     /// Runs `work` with a permit; blocks in the queue if there is one.
@@ -125,6 +127,11 @@ impl Bulkhead {
             Ok(_permit) => work().await,
             Err(rejection) => R::from_rejection(rejection),
         }
+    }
+
+    /// The deadline of the calls around this one.
+    fn inherited(&self) -> Instant {
+        Scope::current().deadline_on(self.core.clock())
     }
 
     // What the pipeline calls ------------------------------------------------------------------------------

@@ -225,6 +225,23 @@ fn the_total_time_ends_everything() {
 }
 
 #[test]
+fn a_bulkhead_by_hand_queues_no_longer_than_the_call_around_it_may_take() {
+    // T66
+    let fixture = Fixture::new();
+    fixture.all();
+    let pipeline = fixture.registry.pipeline("op").timeout("x").build();
+    let bulkhead = fixture.registry.bulkhead("inner");
+    let queued = bulkhead::Config::default().max_concurrent(1u32).max_queue(1u32).max_wait(MS(9000));
+    bulkhead.reconfigure(queued).unwrap();
+    let _held = bulkhead.try_acquire().unwrap();
+    let outcome = pipeline.call(|| {
+        fixture.time.advance(MS(500));
+        bulkhead.call(|| Outcome::Ok(1))
+    });
+    assert!(matches!(outcome, Err(Error::Rejected(ref r)) if r.kind() == RejectionKind::BulkheadFull));
+}
+
+#[test]
 fn a_call_with_no_time_left_is_refused_before_it_begins() {
     let fixture = Fixture::new();
     let pipeline = fixture.all();
