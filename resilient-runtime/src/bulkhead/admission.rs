@@ -124,15 +124,16 @@ pub(super) fn wait_blocking(
     let mut ticket = QueueTicket { bulkhead, place, open: true };
     bulkhead.counters.queued();
     let clock = bulkhead.core.clock();
+    let mut over = clock.now() >= until;
     loop {
         if bulkhead.gate.is_granted(place, None) {
             ticket.open = false;
             return Ok(());
         }
-        if clock.now() >= until {
+        if over {
             drop(ticket);
             return Err(bulkhead.refuse());
         }
-        clock.park(until);
+        over = clock.park(until);
     }
 }

@@ -320,3 +320,14 @@ fn it_is_small() {
     assert!(size_of::<Bulkhead>() <= 512, "{}", size_of::<Bulkhead>());
     assert!(size_of::<Admission<'_>>() <= 64, "{}", size_of::<Admission<'_>>());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_thread_that_queues_gives_up_though_it_holds_a_paused_clock() {
+    // T148
+    let bulkhead = Registry::with_clock(crate::clock::Clock::tokio()).bulkhead("b");
+    bulkhead.reconfigure(queued(1, 1).max_wait(MS(1))).unwrap();
+    let _held = bulkhead.try_acquire().unwrap();
+    let refused = bulkhead.acquire_blocking(Priority::Normal).unwrap_err();
+    assert_eq!(refused.kind(), RejectionKind::BulkheadFull);
+    assert_eq!(bulkhead.stats().queued, 0);
+}

@@ -124,11 +124,20 @@ impl Clock {
         }
     }
 
-    /// Blocks the thread until it is unparked or `until` is reached; may wake early.
-    pub(crate) fn park(&self, until: Instant) {
+    /// Blocks the thread until it is unparked or `until` is reached; may wake early. Whether `until` is reached.
+    ///
+    /// The thread waits in real time: a paused tokio clock would not move as long as it blocks.
+    pub(crate) fn park(&self, until: Instant) -> bool {
         match &self.0 {
-            Source::System(_) | Source::Tokio => std::thread::park_timeout(until.since(self.now())),
-            Source::Manual(manual) => manual.park(until),
+            Source::System(_) | Source::Tokio => {
+                let (span, parked) = (until.since(self.now()), std::time::Instant::now());
+                std::thread::park_timeout(span);
+                parked.elapsed() >= span
+            }
+            Source::Manual(manual) => {
+                manual.park(until);
+                manual.now() >= until
+            }
         }
     }
 
