@@ -9,7 +9,7 @@ use pin_project_lite::pin_project;
 use super::Call;
 use crate::clock::Timer;
 use crate::rejection::Rejection;
-use crate::timeout::{TimedOut, poll_timer};
+use crate::timeout::{Limit, TimedOut, poll_timer};
 
 pin_project! {
     /// One attempt of a call whose time is limited.
@@ -22,6 +22,8 @@ pin_project! {
         body: F,
         #[pin]
         timer: Option<Timer>,
+        // What the timer was armed for, whatever is reconfigured meanwhile.
+        limit: Option<Limit>,
         call: &'c mut Call<'p>,
     }
 }
@@ -29,7 +31,7 @@ pin_project! {
 impl<'c, 'p, F> Attempt<'c, 'p, F> {
     #[inline]
     pub(super) fn new(call: &'c mut Call<'p>, body: F) -> Self {
-        Self { body, timer: None, call }
+        Self { body, timer: None, limit: None, call }
     }
 }
 
@@ -43,16 +45,22 @@ impl<F: Future> Future for Attempt<'_, '_, F> {
         if let Poll::Ready(output) = poll_body(this.call, this.body, cx) {
             return Poll::Ready(Ok(output));
         }
-        poll_limit(this.call, this.timer, cx).map(Err)
+        poll_limit(this.call, this.timer, this.limit, cx).map(Err)
     }
 }
 
 /// Outside of the generic future, so that it is compiled once.
-fn poll_limit(call: &Call<'_>, timer: Pin<&mut Option<Timer>>, cx: &mut Context<'_>) -> Poll<Rejection> {
+fn poll_limit(
+    call: &Call<'_>,
+    timer: Pin<&mut Option<Timer>>,
+    armed: &mut Option<Limit>,
+    cx: &mut Context<'_>,
+) -> Poll<Rejection> {
     let pipeline = call.pipeline();
-    let (Some(timeout), Some(limit)) = (&pipeline.timeout, call.limit()) else {
+    let (Some(timeout), Some(limit)) = (&pipeline.timeout, armed.or_else(|| call.limit())) else {
         return Poll::Pending;
     };
+    *armed = Some(limit);
     poll_timer(timer, &pipeline.clock, limit.at, cx).map(|cut| match cut {
         TimedOut::Fired => timeout.fired(limit.kind),
         TimedOut::NoTimer => timeout.no_timer(),

@@ -207,6 +207,31 @@ fn an_attempt_that_timed_out_is_repeated_only_where_that_is_harmless() {
 }
 
 #[test]
+fn what_cuts_an_attempt_off_is_the_limit_it_began_with() {
+    // T117
+    let settings = [
+        timeout::Config::default().total(MS(500)).attempt(MS(100)),
+        timeout::Config::default().total(MS(500)),
+    ];
+    for (before, after) in [(0, 1), (1, 0)] {
+        let fixture = Fixture::new();
+        let timeout = fixture.registry.timeout("x");
+        timeout.reconfigure(settings[before].clone()).unwrap();
+        let pipeline = fixture.registry.pipeline("op").timeout("x").build();
+        let mut call = Box::pin(pipeline.call_async(async || -> Outcome { std::future::pending().await }));
+        assert!(
+            call.as_mut().poll(&mut std::task::Context::from_waker(std::task::Waker::noop())).is_pending()
+        );
+        timeout.reconfigure(settings[after].clone()).unwrap();
+        let error = run(&fixture.time, call).unwrap_err();
+        let expected = [RejectionKind::AttemptTimeout, RejectionKind::TotalTimeout][before];
+        assert!(matches!(error, Error::Rejected(ref r) if r.kind() == expected), "{error}");
+        let stats = timeout.stats();
+        assert_eq!([stats.attempt_timeouts, stats.total_timeouts][before], 1);
+    }
+}
+
+#[test]
 fn the_total_time_ends_everything() {
     // T66
     let fixture = Fixture::new();
