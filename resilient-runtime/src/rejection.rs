@@ -43,10 +43,11 @@ pub(crate) struct Mark {
 impl fmt::Display for Mark {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.kind {
-            RejectionKind::TotalTimeout | RejectionKind::AttemptTimeout => {
+            // That no timer can be had shows only once the call has begun and has to wait.
+            RejectionKind::TotalTimeout | RejectionKind::AttemptTimeout | RejectionKind::NoTimer => {
                 "the call may have been carried out"
             }
-            _ => "the call was not carried out",
+            RejectionKind::CircuitOpen | RejectionKind::BulkheadFull => "the call was not carried out",
         })
     }
 }

@@ -96,6 +96,8 @@ fn without_a_timer_the_error_says_so() {
     };
     assert_eq!(rejection.kind(), RejectionKind::NoTimer);
     assert!(rejection.to_string().contains("enable_time"), "{rejection}");
+    let whether = std::error::Error::source(&rejection).unwrap().to_string();
+    assert_eq!(whether, "the call may have been carried out", "for it has begun");
 }
 
 #[test]
