@@ -37,8 +37,12 @@ impl Scope {
         Self { attempt: number, repeating: self.repeating || number > 1, ..self }
     }
 
+    /// With this deadline, if it is one: none does not lift that of another clock.
     #[inline]
     pub(crate) fn with_deadline(self, deadline: Instant, clock: &Clock) -> Self {
+        if deadline == Instant::NEVER {
+            return self;
+        }
         Self { deadline, clock: clock.identity(), ..self }
     }
 

@@ -138,3 +138,16 @@ fn contradictions_are_refused() {
     assert_eq!(error.problems().len(), 1);
     assert!(timeout.reconfigure(Config::default().total(Duration::MAX)).is_err());
 }
+
+#[test]
+fn a_timeout_without_a_limit_does_not_lift_a_deadline_of_another_clock() {
+    let (_, outer) = fixture(Config::default().total(MS(50)));
+    let (_, middle) = fixture(Config::default());
+    let seen = || Scope::current().deadline_on(outer.core.clock());
+    let call = outer.call_async(async || {
+        let before = seen();
+        middle.call_async(async || Outcome::Ok(u32::from(before == seen()))).await
+    });
+    let mut call = std::pin::pin!(call);
+    assert_eq!(call.as_mut().poll(&mut Context::from_waker(Waker::noop())), Poll::Ready(Ok(1)));
+}
