@@ -100,7 +100,9 @@ impl Manual {
     }
 
     pub(super) fn forget(&self, key: (Instant, u64)) {
-        self.timers.lock().waiting.remove(&key);
+        let waker = self.timers.lock().waiting.remove(&key);
+        // Outside the lock: with it a task may end that has timers, too.
+        drop(waker);
     }
 
     pub(super) fn park(&self, until: Instant) {

@@ -151,3 +151,24 @@ fn a_timeout_without_a_limit_does_not_lift_a_deadline_of_another_clock() {
     let mut call = std::pin::pin!(call);
     assert_eq!(call.as_mut().poll(&mut Context::from_waker(Waker::noop())), Poll::Ready(Ok(1)));
 }
+
+#[test]
+fn a_waker_may_move_the_clock_when_it_is_dropped() {
+    struct Moves(ManualClock);
+    impl std::task::Wake for Moves {
+        fn wake(self: Arc<Self>) {}
+    }
+    impl Drop for Moves {
+        fn drop(&mut self) {
+            self.0.advance(MS(1));
+        }
+    }
+    let (time, timeout) = fixture(Config::default().total(MS(10)));
+    let before = time.clock().now();
+    let mut call = Box::pin(timeout.call_async(async || -> Outcome { std::future::pending().await }));
+    let waker = Waker::from(Arc::new(Moves(time.clone())));
+    assert!(call.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+    drop(waker);
+    drop(call);
+    assert_eq!(time.clock().now().since(before), MS(1));
+}
