@@ -5,8 +5,8 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::Registry;
 use super::shelf::Shelf;
+use super::{Registry, name};
 use crate::component::{Component, Kind};
 use crate::nearest::ranked;
 use crate::observe::OperationStats;
@@ -151,7 +151,7 @@ impl Registry {
     /// # Errors
     /// When there is none of this name; the error knows the nearest names.
     pub fn component_stats(&self, kind: Kind, name: &str) -> Result<ComponentStats, UnknownComponent> {
-        with_shelf!(self, kind, |shelf, variant| match shelf.get(name) {
+        with_shelf!(self, kind, |shelf, variant| match shelf.get(&name::normal(name)) {
             Some(component) => Ok(variant(component.stats())),
             None => Err(self.unknown(kind, name)),
         })
@@ -171,7 +171,7 @@ impl Registry {
     /// assert_eq!(error.to_string(), "there is no circuit_breaker `paymnet`; did you mean `payment`?");
     /// ```
     pub fn reset(&self, kind: Kind, name: &str) -> Result<(), UnknownComponent> {
-        with_shelf!(self, kind, |shelf, _variant| match shelf.get(name) {
+        with_shelf!(self, kind, |shelf, _variant| match shelf.get(&name::normal(name)) {
             Some(component) => {
                 component.reset();
                 Ok(())
@@ -224,6 +224,7 @@ impl Registry {
     /// The stages of an operation in words: outer to inner, with every setting in force and its origin.
     /// `None` when there is no such operation.
     pub fn explain(&self, operation: &str) -> Option<Explanation> {
+        let normal = name::normal(operation);
         if self.is_global() {
             let named =
                 |site: &&'static Site| !site.meta().own_registry && site.operation_name() == operation;
@@ -231,9 +232,9 @@ impl Registry {
                 return Some(site.pipeline().explain());
             }
         }
-        let pipelines = self.0.pipelines.lock().values().find(|found| found.name() == operation).cloned();
+        let pipelines = self.0.pipelines.lock().values().find(|found| found.name() == &*normal).cloned();
         let explained = pipelines.map(|pipeline| pipeline.explain());
-        explained.or_else(|| self.0.explanations.lock().get(operation).cloned())
+        explained.or_else(|| self.0.explanations.lock().get(&*normal).cloned())
     }
 }
 

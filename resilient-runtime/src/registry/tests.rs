@@ -48,6 +48,12 @@ fn odd_names_lose_nothing_and_are_reported() {
         let breaker = registry.circuit_breaker(name);
         assert!(Arc::ptr_eq(&breaker, &registry.circuit_breaker(name)), "the same name finds the same one");
     }
+    for name in ["", "payment", &long] {
+        assert!(registry.component_stats(Kind::CircuitBreaker, name).is_ok());
+        assert!(registry.reset(Kind::CircuitBreaker, name).is_ok());
+        registry.pipeline(name).build();
+        assert!(registry.explain(name).is_some());
+    }
     assert_eq!(registry.stats().circuit_breaker.len(), 4);
     let error = registry.validate().unwrap_err();
     assert_eq!(error.problems().len(), 3, "{error}");
