@@ -346,6 +346,7 @@ impl Component for Retry {
 
     fn reconfigure(&self, config: Config) -> Result<(), ConfigError> {
         let mut error = ConfigError::default();
+        config.check(&mut error);
         let same = config.budget == self.core.config().budget;
         let allowed = "the budget is chosen when the retry is made; it cannot change afterwards";
         error.require(same, "budget", config.budget.clone(), allowed);

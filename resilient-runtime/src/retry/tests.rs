@@ -320,3 +320,11 @@ fn what_a_budget_was_told_itself_survives_its_retrys_settings() {
     retry.reconfigure(plain().max(2u32).budget_reserve(1.0)).unwrap();
     assert_eq!(*retry.budget().config(), BudgetConfig::default().burst(5u32).reserve(1.0));
 }
+
+#[test]
+fn a_new_budget_is_refused_together_with_all_else_that_is_wrong() {
+    let (_, retry) = fixture(plain());
+    let error = retry.reconfigure(plain().budget(Arc::<str>::from("other")).max(5000u32)).unwrap_err();
+    let fields: Vec<_> = error.problems().iter().map(|problem| problem.field).collect();
+    assert_eq!(fields, ["max", "budget"]);
+}
