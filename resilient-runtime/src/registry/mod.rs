@@ -206,18 +206,21 @@ impl Registry {
         }
         let name = name::normal(name);
         let settings = self.settings_for(C::KIND, &name, by);
-        let mut made = false;
+        let mut made = None;
         let component = kept.get_or_make(&name, |name| {
-            made = true;
             let (layered, refused) = Layered::new(settings);
-            let core = Core { name, environment: self.0.environment.clone(), settings: layered };
-            if let Err(refused) = refused.finish() {
-                self.report_refused(&core, C::KIND, &refused.to_string());
-            }
-            create(core)
+            made = Some(refused);
+            create(Core { name, environment: self.0.environment.clone(), settings: layered })
         });
-        if !made && !settings.is_empty() {
-            lay_beneath(&*component, settings);
+        match made {
+            // Not while it is made, under the lock: who listens may read the registry (T23).
+            Some(refused) => {
+                if let Err(refused) = refused.finish() {
+                    self.report_refused(component.core(), C::KIND, &refused.to_string());
+                }
+            }
+            None if settings.is_empty() => {}
+            None => lay_beneath(&*component, settings),
         }
         component
     }

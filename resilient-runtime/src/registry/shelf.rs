@@ -30,10 +30,14 @@ impl<T> Shelf<T> {
         let mut map = self.0.write().unwrap_or_else(PoisonError::into_inner);
         let full = map.len() >= MOST_NAMES && !map.contains_key(name);
         let name = if full { Arc::from(OVERFLOW) } else { Arc::clone(name) };
-        if full && !map.contains_key(&name) {
+        let overflows = full && !map.contains_key(&name);
+        let item = Arc::clone(map.entry(name).or_insert_with_key(|name| Arc::new(make(Arc::clone(name)))));
+        drop(map);
+        // Outside the lock: who listens may read the registry (T23).
+        if overflows {
             tracing::warn!(target: "resilient::registry", "more than {MOST_NAMES} names of one kind");
         }
-        Arc::clone(map.entry(name).or_insert_with_key(|name| Arc::new(make(Arc::clone(name)))))
+        item
     }
 
     pub(super) fn all(&self) -> Vec<(Arc<str>, Arc<T>)> {

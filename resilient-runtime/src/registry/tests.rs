@@ -4,6 +4,7 @@ use super::*;
 use crate::clock::ManualClock;
 use crate::component::Component;
 use crate::settings::Value;
+use crate::site::{SiteMeta, StageUse};
 use crate::{circuit_breaker, timeout};
 
 #[test]
@@ -148,4 +149,57 @@ fn a_snapshot_serialises_and_displays() {
     ] {
         assert!(text.contains(line), "`{line}` is missing in:\n{text}");
     }
+}
+
+/// A function that asks for these stages at this line.
+fn site(line: u32, stages: &'static [StageUse]) -> &'static Site {
+    Box::leak(Box::new(Site::new(SiteMeta {
+        function: "f",
+        module: "m",
+        file: "m.rs",
+        line,
+        name: Some("f"),
+        asynchronous: false,
+        idempotent: false,
+        own_registry: true,
+        stages,
+        levels: &[],
+    })))
+}
+
+/// A log that reads the registry whenever it is told something.
+struct Reader(Registry);
+
+impl tracing::Subscriber for Reader {
+    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
+        metadata.target().starts_with("resilient")
+    }
+    fn event(&self, _: &tracing::Event<'_>) {
+        self.0.stats();
+    }
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        tracing::span::Id::from_u64(1)
+    }
+    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+    fn enter(&self, _: &tracing::span::Id) {}
+    fn exit(&self, _: &tracing::span::Id) {}
+}
+
+#[test]
+fn who_listens_to_a_registry_may_read_it() {
+    // T23
+    const REFUSED: &[StageUse] = &[StageUse {
+        kind: Kind::Retry,
+        name: Some("r"),
+        settings: &[Setting { field: "max", value: Value::Count(5000) }],
+    }];
+    let registry = Registry::new();
+    tracing::subscriber::with_default(Reader(registry.clone()), || {
+        site(1, REFUSED).pipeline_in(&registry);
+        for number in 0..=shelf::MOST_NAMES {
+            registry.timeout(&number.to_string());
+        }
+    });
+    assert_eq!(registry.stats().conflicts.len(), 1);
 }
