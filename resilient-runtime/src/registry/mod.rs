@@ -44,7 +44,7 @@ use crate::observe::{Events, Happening, Operation, Subscription};
 use crate::pipeline::{Explanation, Pipeline};
 use crate::random::Random;
 use crate::retry::{Retry, RetryBudget};
-use crate::settings::{Layered, Setting, Settings};
+use crate::settings::{ConfigError, Layered, Setting, Settings};
 use crate::site::{self, Site};
 use crate::sync::Mutex;
 use crate::timeout::Timeout;
@@ -220,9 +220,20 @@ impl Registry {
                 }
             }
             None if settings.is_empty() => {}
-            None => lay_beneath(&*component, settings),
+            None => self.lay_beneath(&*component, settings),
         }
         component
+    }
+
+    /// For a component that was made before the function that configures it was known.
+    fn lay_beneath<C: Create>(&self, component: &C, settings: &'static [Setting]) {
+        let core = component.core();
+        let Err(refused) = lay(component, settings, &ConfigError::default()) else { return };
+        self.report_refused(core, C::KIND, &refused.to_string());
+        // What is refused does not take the rest with it.
+        if let Err(rest) = lay(component, settings, &refused) {
+            self.report_refused(core, C::KIND, &rest.to_string());
+        }
     }
 
     fn report_refused<C: Settings>(&self, core: &Core<C>, kind: Kind, problem: &str) {
@@ -276,13 +287,15 @@ impl By {
     }
 }
 
-/// A component that was made by hand before the function that configures it was known.
-fn lay_beneath<C: Create>(component: &C, settings: &'static [Setting]) {
+/// Lays an attribute's settings under what was said at run time, but for the fields that were `refused`.
+fn lay<C: Create>(component: &C, settings: &[Setting], refused: &ConfigError) -> Result<(), ConfigError> {
     let layered = &component.core().settings;
-    let config = layered.beneath(settings);
-    if config != *layered.get() && component.reconfigure(config).is_ok() {
-        layered.credit_attribute(settings);
+    let (config, origins) = layered.beneath(settings, refused);
+    if config != *layered.get() {
+        component.reconfigure(config)?;
     }
+    layered.credit(origins);
+    Ok(())
 }
 
 /// The process's registry is in use already.

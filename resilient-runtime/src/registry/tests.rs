@@ -3,7 +3,7 @@ use std::time::Duration;
 use super::*;
 use crate::clock::ManualClock;
 use crate::component::Component;
-use crate::settings::Value;
+use crate::settings::{Origin, Value};
 use crate::site::{SiteMeta, StageUse};
 use crate::{circuit_breaker, timeout};
 
@@ -202,4 +202,76 @@ fn who_listens_to_a_registry_may_read_it() {
         }
     });
     assert_eq!(registry.stats().conflicts.len(), 1);
+}
+
+const fn retry_with(settings: &'static [Setting]) -> StageUse {
+    StageUse { kind: Kind::Retry, name: Some("r"), settings }
+}
+
+#[test]
+fn the_settings_of_the_first_place_are_in_force_whole_whoever_is_called_first() {
+    // T119
+    const FIRST: &[StageUse] = &[retry_with(&[Setting { field: "max", value: Value::Count(1) }])];
+    const SECOND: &[StageUse] = &[retry_with(&[
+        Setting { field: "max", value: Value::Count(9) },
+        Setting { field: "base", value: Value::Duration(Duration::from_millis(1)) },
+    ])];
+    for second_is_called_first in [false, true] {
+        let registry = Registry::new();
+        let (first, second) = (site(10, FIRST), site(20, SECOND));
+        let order = if second_is_called_first { [second, first] } else { [first, second] };
+        for site in order {
+            site.pipeline_in(&registry);
+        }
+        let retry = registry.retry("r");
+        assert_eq!(*retry.config(), crate::retry::Config::default().max(1u32));
+        let origins: Vec<_> = retry.effective().into_iter().take(3).map(|set| set.origin).collect();
+        assert_eq!(origins, [Origin::Attribute, Origin::Default, Origin::Default]);
+        assert_eq!(registry.validate().unwrap_err().problems().len(), 1);
+    }
+}
+
+#[test]
+fn what_was_said_at_run_time_stays_though_an_attribute_says_the_same() {
+    // T123
+    const SITE: &[StageUse] = &[retry_with(&[
+        Setting { field: "max", value: Value::Count(5) },
+        Setting { field: "base", value: Value::Duration(Duration::from_millis(1)) },
+    ])];
+    let registry = Registry::new();
+    registry.retry("r").reconfigure(crate::retry::Config::default().max(5u32)).unwrap();
+    site(1, SITE).pipeline_in(&registry);
+    let origins: Vec<_> = registry.retry("r").effective().into_iter().take(3).map(|set| set.origin).collect();
+    assert_eq!(origins, [Origin::Runtime, Origin::Default, Origin::Attribute]);
+    assert!(registry.validate().is_ok());
+}
+
+#[test]
+fn an_attribute_setting_that_comes_too_late_is_reported_and_the_others_hold() {
+    // T119, T127
+    const SITE: &[StageUse] = &[
+        retry_with(&[
+            Setting { field: "max", value: Value::Count(7) },
+            Setting { field: "budget", value: Value::Text(std::borrow::Cow::Borrowed("shared")) },
+        ]),
+        StageUse {
+            kind: Kind::Bulkhead,
+            name: Some("b"),
+            settings: &[
+                Setting { field: "reserve_critical", value: Value::Count(4) },
+                Setting { field: "max_queue", value: Value::Count(3) },
+                Setting { field: "max_wait", value: Value::Duration(Duration::from_millis(1)) },
+            ],
+        },
+    ];
+    let registry = Registry::new();
+    registry.retry("r");
+    let two = crate::bulkhead::Config::default().max_concurrent(2u32);
+    registry.bulkhead("b").reconfigure(two.clone()).unwrap();
+    site(1, SITE).pipeline_in(&registry);
+    assert_eq!(registry.retry("r").config().max, 7);
+    assert_eq!(*registry.bulkhead("b").config(), two.max_queue(3u32).max_wait(Duration::from_millis(1)));
+    let error = registry.validate().unwrap_err().to_string();
+    assert!(error.contains("retry `r`: `budget` = shared is refused"), "{error}");
+    assert!(error.contains("bulkhead `b`: `reserve_critical` = 4 is refused"), "{error}");
 }

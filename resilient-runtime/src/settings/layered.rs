@@ -10,8 +10,11 @@ use crate::sync::Mutex;
 /// call needs of it, the component keeps in atomics of its own.
 #[derive(Debug)]
 pub(crate) struct Layered<C> {
-    state: Mutex<(Arc<C>, BTreeMap<&'static str, Origin>)>,
+    state: Mutex<(Arc<C>, Origins)>,
 }
+
+/// By field; default where there is none.
+type Origins = BTreeMap<&'static str, Origin>;
 
 impl<C: Settings> Layered<C> {
     /// The default, with an attribute's settings laid over it as far as they can be.
@@ -54,28 +57,35 @@ impl<C: Settings> Layered<C> {
         state.0 = Arc::new(config);
     }
 
-    /// The settings of an attribute that came to a component made before: they take the place of defaults
-    /// only. Returns the config to apply.
-    pub(crate) fn beneath(&self, settings: &[Setting]) -> C {
+    /// The config to apply, and its origins, when an attribute's settings come to a component made before.
+    ///
+    /// They take the place of defaults, and of what another attribute has said: the settings of one place are in
+    /// force, whole. What was said at run time stays, and so do the fields that were `refused`.
+    pub(crate) fn beneath(&self, settings: &[Setting], refused: &ConfigError) -> (C, Origins) {
         let state = self.state.lock();
         let mut config = (*state.0).clone();
-        for Setting { field, value } in settings.iter().filter(|setting| !state.1.contains_key(setting.field))
-        {
-            // What is refused was reported when it was first met.
-            let _ = config.set(field, value);
-        }
-        config
-    }
-
-    /// Says that what differs from the default in these fields was an attribute's doing.
-    pub(crate) fn credit_attribute(&self, settings: &[Setting]) {
-        let mut state = self.state.lock();
-        let config = Arc::clone(&state.0);
+        let mut origins = state.1.clone();
+        let stays = |field: &str| refused.problems.iter().any(|problem| problem.field == field);
+        origins.retain(|field, origin| {
+            let goes = *origin == Origin::Attribute && !stays(field);
+            if let (true, Some(value)) = (goes, C::default().get(field)) {
+                // Its own default is a value that a field takes.
+                let _ = config.set(field, &value);
+            }
+            !goes
+        });
         for Setting { field, value } in settings {
-            if config.get(field).as_ref() == Some(value) {
-                state.1.insert(field, Origin::Attribute);
+            // The attribute has seen to it that the type fits.
+            if !origins.contains_key(field) && !stays(field) && config.set(field, value).is_ok() {
+                origins.insert(*field, Origin::Attribute);
             }
         }
+        (config, origins)
+    }
+
+    /// Takes note of where the values came from.
+    pub(crate) fn credit(&self, origins: Origins) {
+        self.state.lock().1 = origins;
     }
 
     pub(crate) fn effective(&self) -> Vec<Effective> {
