@@ -154,15 +154,18 @@ impl<C: Settings> Core<C> {
 
     /// The common part of `Component::reconfigure`: all or nothing, then `apply` for what the component keeps
     /// in atomics of its own.
-    pub(crate) fn reconfigure(
-        &self,
-        kind: Kind,
-        config: C,
-        apply: impl FnOnce(&C),
-    ) -> Result<(), ConfigError> {
+    pub(crate) fn reconfigure(&self, kind: Kind, config: C, apply: impl Fn(&C)) -> Result<(), ConfigError> {
         config.validate()?;
         self.settings.replace(config);
-        apply(&self.settings.get());
+        // Until what was applied is still what is in force: of two threads that change the settings, the one whose
+        // were replaced may be the later to apply them.
+        loop {
+            let applied = self.settings.get();
+            apply(&applied);
+            if Arc::ptr_eq(&applied, &self.settings.get()) {
+                break;
+            }
+        }
         self.publish(kind, Happening::Reconfigured);
         Ok(())
     }
@@ -181,5 +184,31 @@ impl<C: Settings> Core<C> {
         let environment =
             Environment { clock, events: Events::default(), random: Arc::new(Random::new(Some(7))) };
         Self { name: name.into(), environment, settings }
+    }
+}
+
+#[cfg(all(test, not(resilient_loom)))]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+    use crate::bulkhead::Config;
+
+    #[test]
+    fn of_two_changes_that_race_the_one_in_force_is_the_one_applied() {
+        // T117
+        let core = Core::for_test("b", Clock::system(), Config::default());
+        let applied = Cell::new(0);
+        let overtaken = Cell::new(false);
+        let change = |limit: u32| Config::default().max_concurrent(limit);
+        core.reconfigure(Kind::Bulkhead, change(1), |config| {
+            if !overtaken.replace(true) {
+                let by = |config: &Config| applied.set(config.max_concurrent);
+                core.reconfigure(Kind::Bulkhead, change(2), by).unwrap();
+            }
+            applied.set(config.max_concurrent);
+        })
+        .unwrap();
+        assert_eq!((core.config().max_concurrent, applied.get()), (2, 2));
     }
 }
