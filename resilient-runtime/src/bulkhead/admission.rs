@@ -68,7 +68,7 @@ impl<'a> Admission<'a> {
         let ticket = QueueTicket { bulkhead, place, open: true };
         bulkhead.counters.queued();
         let Ok(timer) = bulkhead.core.clock().timer(until) else {
-            return Some(Err(Rejection::new(RejectionKind::NoTimer, &bulkhead.core.name)));
+            return Some(Err(bulkhead.refuse_for(RejectionKind::NoTimer)));
         };
         self.waiting = Some(Box::new(Waiting { ticket, timer: Box::pin(timer) }));
         None

@@ -169,9 +169,13 @@ impl Bulkhead {
 
     #[cold]
     fn refuse(&self) -> Rejection {
+        self.refuse_for(RejectionKind::BulkheadFull)
+    }
+
+    #[cold]
+    fn refuse_for(&self, kind: RejectionKind) -> Rejection {
         self.counters.rejected();
-        let kind = RejectionKind::BulkheadFull;
-        tracing::debug!(target: "resilient::bulkhead", bulkhead = %self.core.name, "full");
+        tracing::debug!(target: "resilient::bulkhead", bulkhead = %self.core.name, kind = kind.as_str(), "refused");
         self.core.publish(Self::KIND, Happening::Rejected { rejection: kind, retry_after: None });
         Rejection::new(kind, &self.core.name)
     }
