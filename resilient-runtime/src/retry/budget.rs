@@ -72,13 +72,15 @@ struct Bucket {
     tokens: f64,
     /// How many deposits are in `tokens` already.
     counted: u64,
+    /// How many deposits there were when it was new.
+    first: u64,
     /// Up to when the reserve is in `tokens` already.
     filled: Instant,
 }
 
 impl Bucket {
     fn new(config: &BudgetConfig, now: Instant, counted: u64) -> Self {
-        Self { tokens: config.reserve * SAVED_SECONDS, counted, filled: now }
+        Self { tokens: config.reserve * SAVED_SECONDS, counted, first: counted, filled: now }
     }
 
     fn fill(&mut self, config: &BudgetConfig, now: Instant, deposits: u64) {
@@ -161,7 +163,7 @@ impl Component for RetryBudget {
         BudgetStats {
             tokens: self.tokens(),
             capacity: self.core.config().capacity(),
-            calls: self.deposits.sum(0),
+            calls: self.deposits.sum(0).saturating_sub(self.bucket.lock().first),
             withdrawn: self.withdrawn.load(Ordering::Relaxed),
             denied: self.denied.load(Ordering::Relaxed),
         }
@@ -170,6 +172,8 @@ impl Component for RetryBudget {
     fn reset(&self) {
         let config = self.core.config();
         *self.bucket.lock() = Bucket::new(&config, self.core.clock().now(), self.deposits.sum(0));
+        self.withdrawn.store(0, Ordering::Relaxed);
+        self.denied.store(0, Ordering::Relaxed);
         self.core.publish(Self::KIND, Happening::Reset);
     }
 

@@ -328,3 +328,15 @@ fn a_new_budget_is_refused_together_with_all_else_that_is_wrong() {
     let fields: Vec<_> = error.problems().iter().map(|problem| problem.field).collect();
     assert_eq!(fields, ["max", "budget"]);
 }
+
+#[test]
+fn a_budget_that_is_reset_is_as_new() {
+    let (_, budget) = budget(BudgetConfig::default());
+    let new = budget.stats();
+    (0..10).for_each(|_| budget.deposit());
+    while budget.try_withdraw() {}
+    budget.reset();
+    assert_eq!(budget.stats(), new);
+    budget.deposit();
+    assert_eq!(budget.stats().calls, 1);
+}
