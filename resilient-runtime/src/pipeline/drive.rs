@@ -65,10 +65,17 @@ impl Pipeline {
 
     /// Runs `work` through the stages; every failure is transient.
     ///
+    /// `work` may be an async closure that captures by reference, and the future can be spawned if that of `work`
+    /// can. (With `AsyncFnMut` it could not: rustc then asks for `Send` for every lifetime.) What an async
+    /// closure changes has to be in a `Cell`, an atomic or a lock.
+    ///
     /// # Cancel safety
     /// Dropping the future, at whichever point, drops the work and gives back every permit; the circuit
     /// breaker takes it neither for a success nor for a failure.
-    pub fn call_async<R: Reject>(&self, work: impl AsyncFnMut() -> R) -> impl Future<Output = R> {
+    pub fn call_async<R: Reject, F: Future<Output = R>>(
+        &self,
+        work: impl FnMut() -> F,
+    ) -> impl Future<Output = R> {
         self.call_judged_async(Priority::Normal, work, Verdict::of)
     }
 
@@ -76,10 +83,10 @@ impl Pipeline {
     ///
     /// # Cancel safety
     /// As of [`call_async`](Self::call_async).
-    pub async fn call_judged_async<R: Reject>(
+    pub async fn call_judged_async<R: Reject, F: Future<Output = R>>(
         &self,
         priority: Priority,
-        mut work: impl AsyncFnMut() -> R,
+        mut work: impl FnMut() -> F,
         judge: impl Fn(&R) -> Verdict,
     ) -> R {
         let mut call = self.begin(priority);
@@ -90,9 +97,9 @@ impl Pipeline {
     ///
     /// # Cancel safety
     /// As of [`call_async`](Self::call_async).
-    pub async fn call_or_async<'a, R: AllFailed>(
+    pub async fn call_or_async<'a, R: AllFailed, F: Future<Output = R>>(
         &self,
-        mut work: impl AsyncFnMut() -> R,
+        mut work: impl FnMut() -> F,
         chain: impl FnOnce() -> Chain<'a, R>,
     ) -> R {
         let mut call = self.begin(Priority::Normal);
@@ -135,9 +142,9 @@ fn drive<R>(
     }
 }
 
-async fn drive_async<R>(
+async fn drive_async<R, F: Future<Output = R>>(
     call: &mut Call<'_>,
-    work: &mut impl AsyncFnMut() -> R,
+    work: &mut impl FnMut() -> F,
     judge: &impl Fn(&R) -> Verdict,
 ) -> Result<R, Missed<R>> {
     loop {

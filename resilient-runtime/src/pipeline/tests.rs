@@ -602,3 +602,21 @@ fn a_pipeline_is_shared_by_threads() {
     shared(&pipeline);
     sendable(&pipeline.call_async(async || Ok::<u32, Rejection>(1)));
 }
+
+#[tokio::test]
+async fn a_call_that_borrows_can_be_spawned() {
+    // T152
+    let fixture = Fixture::new();
+    let (pipeline, retry) = (Arc::new(fixture.all()), fixture.registry.retry("x"));
+    let order = String::from("order");
+    let spawned = tokio::spawn(async move {
+        let charge = async || {
+            tokio::task::yield_now().await;
+            u32::try_from(order.len()).map_err(|_| Error::Down)
+        };
+        let chain = || Chain::of(Level::Default, |_| Outcome::Ok(0));
+        let charged = pipeline.call_async(charge).await? + pipeline.call_or_async(charge, chain).await?;
+        Ok::<_, Error>(charged + retry.call_judged_async(charge, Verdict::by_class).await?)
+    });
+    assert_eq!(spawned.await.unwrap().unwrap(), 15);
+}

@@ -140,9 +140,16 @@ impl Retry {
 
     /// Calls `work` until it succeeds or must not be repeated.
     ///
+    /// `work` may be an async closure that captures by reference, and the future can be spawned if that of `work`
+    /// can. (With `AsyncFnMut` it could not: rustc then asks for `Send` for every lifetime.) What an async
+    /// closure changes has to be in a `Cell`, an atomic or a lock.
+    ///
     /// # Cancel safety
     /// Dropping the future drops the attempt or the pause it is in; nothing is held.
-    pub fn call_async<R: Outcome>(&self, work: impl AsyncFnMut() -> R) -> impl Future<Output = R> {
+    pub fn call_async<R: Outcome, F: Future<Output = R>>(
+        &self,
+        work: impl FnMut() -> F,
+    ) -> impl Future<Output = R> {
         self.call_judged_async(work, Verdict::of)
     }
 
@@ -150,9 +157,9 @@ impl Retry {
     ///
     /// # Cancel safety
     /// As of [`call_async`](Self::call_async).
-    pub async fn call_judged_async<R>(
+    pub async fn call_judged_async<R, F: Future<Output = R>>(
         &self,
-        mut work: impl AsyncFnMut() -> R,
+        mut work: impl FnMut() -> F,
         judge: impl Fn(&R) -> Verdict,
     ) -> R {
         let mut run = self.begin();
