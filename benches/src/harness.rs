@@ -68,6 +68,8 @@ impl Job {
     /// How often the work is done in one sample; also the warm-up.
     fn calibrate(&self, effort: Effort) -> u64 {
         let mut work = (self.make)();
+        // The first calls make what the later ones find.
+        work(64);
         let mut times = 1;
         while time(&mut work, times) < effort.sample {
             times *= 2;

@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use super::Bulkhead;
 use super::gate::Arrival;
 use super::queue::Place;
-use crate::clock::{Instant, Timer, unparker};
+use crate::clock::{BoxedTimer, Instant, unparker};
 use crate::priority::Priority;
 use crate::rejection::{Rejection, RejectionKind};
 
@@ -28,7 +28,7 @@ pub struct Admission<'a> {
 #[derive(Debug)]
 struct Waiting<'a> {
     ticket: QueueTicket<'a>,
-    timer: Pin<Box<Timer>>,
+    timer: BoxedTimer,
 }
 
 /// A place in the queue; dropped, it is given up.
@@ -67,10 +67,10 @@ impl<'a> Admission<'a> {
         };
         let ticket = QueueTicket { bulkhead, place, open: true };
         bulkhead.counters.queued();
-        let Ok(timer) = bulkhead.core.clock().timer(until) else {
+        let Ok(timer) = BoxedTimer::armed(bulkhead.core.clock(), until) else {
             return Some(Err(bulkhead.refuse_for(RejectionKind::NoTimer)));
         };
-        self.waiting = Some(Box::new(Waiting { ticket, timer: Box::pin(timer) }));
+        self.waiting = Some(Box::new(Waiting { ticket, timer }));
         None
     }
 }
@@ -95,7 +95,7 @@ impl Future for Admission<'_> {
             waiting.ticket.open = false;
             return Poll::Ready(Ok(()));
         }
-        if waiting.timer.as_mut().poll(cx).is_pending() {
+        if Pin::new(&mut waiting.timer).poll(cx).is_pending() {
             return Poll::Pending;
         }
         self.waiting = None;

@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use super::{Clock, NoTimer, Timer};
+use super::{BoxedTimer, Clock, NoTimer};
 
 /// A pause between two attempts.
 ///
@@ -18,7 +18,7 @@ pub struct Delay(Wait);
 enum Wait {
     None,
     Blocking(Clock, Duration),
-    Timer(Pin<Box<Timer>>),
+    Timer(BoxedTimer),
 }
 
 impl Delay {
@@ -33,8 +33,7 @@ impl Delay {
         if span.is_zero() {
             return Ok(Self(Wait::None));
         }
-        let timer = clock.timer(clock.now().after(span))?;
-        Ok(Self(Wait::Timer(Box::pin(timer))))
+        Ok(Self(Wait::Timer(BoxedTimer::armed(clock, clock.now().after(span))?)))
     }
 
     /// Blocks the thread for as long.
@@ -52,7 +51,7 @@ impl Future for Delay {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         match &mut self.0 {
             Wait::None | Wait::Blocking(..) => Poll::Ready(()),
-            Wait::Timer(timer) => timer.as_mut().poll(cx),
+            Wait::Timer(timer) => Pin::new(timer).poll(cx),
         }
     }
 }

@@ -25,8 +25,9 @@ mod timer;
 pub use delay::Delay;
 pub use manual::ManualClock;
 pub(crate) use manual::unparker;
-pub(crate) use timer::Timer;
+pub(crate) use timer::{BoxedTimer, Timer};
 
+use std::pin::Pin;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
@@ -141,11 +142,14 @@ impl Clock {
         }
     }
 
-    /// A timer that fires at `at`.
-    pub(crate) fn timer(&self, at: Instant) -> Result<Timer, NoTimer> {
+    /// A timer that fires at `at`, made in its place: it is large.
+    pub(crate) fn arm(&self, mut place: Pin<&mut Option<Timer>>, at: Instant) -> Result<(), NoTimer> {
         match &self.0 {
-            Source::System(_) | Source::Tokio => Timer::tokio(at.since(self.now())),
-            Source::Manual(manual) => Ok(Timer::manual(manual, at)),
+            Source::System(_) | Source::Tokio => Timer::arm_tokio(place, at.since(self.now())),
+            Source::Manual(manual) => {
+                place.set(Some(Timer::manual(manual, at)));
+                Ok(())
+            }
         }
     }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use pin_project_lite::pin_project;
 
 use super::manual::Manual;
-use super::{Instant, NoTimer};
+use super::{Clock, Instant, NoTimer};
 
 pin_project! {
     /// Completes once its time has come.
@@ -23,15 +23,14 @@ pin_project! {
 }
 
 impl Timer {
-    pub(super) fn tokio(span: Duration) -> Result<Self, NoTimer> {
+    pub(super) fn arm_tokio(mut place: Pin<&mut Option<Self>>, span: Duration) -> Result<(), NoTimer> {
         // Asked first, because it answers without the panic message that the next line would print.
         if tokio::runtime::Handle::try_current().is_err() {
             return Err(NoTimer);
         }
         // A runtime built without `enable_time` can be told only by trying.
-        catch_unwind(AssertUnwindSafe(|| tokio::time::sleep(span)))
-            .map(|sleep| Self::Tokio { sleep })
-            .map_err(|_| NoTimer)
+        let arm = || place.set(Some(Self::Tokio { sleep: tokio::time::sleep(span) }));
+        catch_unwind(AssertUnwindSafe(arm)).map_err(|_| NoTimer)
     }
 
     pub(super) fn manual(clock: &Arc<Manual>, at: Instant) -> Self {
@@ -47,6 +46,26 @@ impl Future for Timer {
             TimerProj::Tokio { sleep } => sleep.poll(cx),
             TimerProj::Manual { wait } => wait.poll(cx),
         }
+    }
+}
+
+/// A timer that is no part of the future it stands in.
+#[derive(Debug)]
+pub(crate) struct BoxedTimer(Pin<Box<Option<Timer>>>);
+
+impl BoxedTimer {
+    pub(crate) fn armed(clock: &Clock, at: Instant) -> Result<Self, NoTimer> {
+        let mut timer = Box::pin(None);
+        clock.arm(timer.as_mut(), at)?;
+        Ok(Self(timer))
+    }
+}
+
+impl Future for BoxedTimer {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        self.0.as_mut().as_pin_mut().map_or(Poll::Ready(()), |timer| timer.poll(cx))
     }
 }
 

@@ -85,8 +85,8 @@ impl Latencies {
     }
 }
 
-/// Percentiles of the time from the start of a call to its end, of those that were not refused; in seconds when
-/// serialised. Of the last minute, or since somebody looked last, if that is longer ago.
+/// Percentiles of the time from the start of a call to its end, of those that were not refused at once; in seconds
+/// when serialised. Of the last minute, or since somebody looked last, if that is longer ago.
 ///
 /// The time is taken of every call that has a stage which needs it: a timeout, a circuit breaker with a window of
 /// time or slow calls. Of others, to which two readings of the clock would be most of their cost, it is taken of

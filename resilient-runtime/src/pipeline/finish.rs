@@ -194,8 +194,9 @@ impl Drop for Call<'_> {
             self.end_later();
         }
         self.pipeline.operation.ended(self.ending);
-        // What was refused took no time, and says nothing about how long calls take.
-        if self.is_timed() && self.ending != Ending::Rejected {
+        // What was refused at once says nothing about how long calls take.
+        let at_once = self.ending == Ending::Rejected && self.now == self.started;
+        if self.is_timed() && !at_once {
             self.pipeline.operation.took(self.now.nanos_since(self.started));
         }
     }

@@ -58,11 +58,8 @@ pub(crate) fn poll_timer(
     if at == Instant::NEVER {
         return Poll::Pending;
     }
-    if timer.is_none() {
-        match clock.timer(at) {
-            Ok(armed) => timer.set(Some(armed)),
-            Err(NoTimer) => return Poll::Ready(TimedOut::NoTimer),
-        }
+    if timer.is_none() && clock.arm(timer.as_mut(), at) == Err(NoTimer) {
+        return Poll::Ready(TimedOut::NoTimer);
     }
     if let Some(armed) = timer.as_pin_mut() {
         ready!(armed.poll(cx));
