@@ -1,7 +1,7 @@
 //! Measures everything and writes `RESULTS.md`: `cargo xtask bench`.
 //!
 //! With `--quick` it shows the figures of shorter samples and writes nothing; so it does with a word, and then of the
-//! groups only whose title has it.
+//! groups only whose title has it. `compile-time` shows a short measurement of that alone.
 
 use std::fs;
 use std::process::ExitCode;
@@ -31,6 +31,10 @@ fn run() -> Result<(), String> {
     let quick = word.is_some() || args.iter().any(|arg| arg == "--quick");
     let effort = if quick { Effort::QUICK } else { Effort::FULL };
 
+    if word.is_some_and(|word| word == "compile-time") {
+        println!("{}", report::compile_time(&compile_time::measure(1, 200)?));
+        return Ok(());
+    }
     let checked = check(effort)?;
     let memory = memory::count()?;
     let groups: Vec<_> = jobs::all()

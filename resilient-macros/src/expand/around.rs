@@ -3,21 +3,18 @@
 //! ```text
 //! let mut call = Call::begin(SITE.pipeline());
 //! loop {                                          // only with `retry`
-//!     if let Err(rejection) = call.admit() {
-//!         match call.refused(&rejection) {
-//!             Retry(delay) => { delay.await; continue; }
-//!             _ => break reject(rejection),
-//!         }
+//!     if let Err(rejection) = admission {         // after the pause before a retry, and the bulkhead's queue
+//!         break reject(rejection);
 //!     }
-//!     let delay = {
-//!         let out = BODY;                         // in place, once
-//!         match call.finish(judge!(&out)) {
-//!             Return => break out, Fail => break out, Retry(delay) => delay,
-//!         }
-//!     };
-//!     delay.await;
+//!     let out = BODY;                             // in place, once
+//!     match call.finish(judge!(&out)) {
+//!         Return => break out, Fail => break out, Retry => {}
+//!     }
 //! }
 //! ```
+//!
+//! Each point at which a future can be suspended costs time to compile, and size: there are two, admission and the
+//! body.
 
 use proc_macro2::{Span, TokenStream};
 use quote::{quote, quote_spanned};
@@ -92,73 +89,44 @@ impl Writer<'_> {
         };
         // rustc's "inside of this loop" then underlines the word `retry` in the attribute.
         let keyword = Token![loop](located(retry.policy.key.span()));
-        let (admission, run, pause) =
-            (self.admission(&Leave::Loop), self.run(attempt, &Leave::Loop), self.pause());
-        // The outcome ends with the inner block: were it in scope at the pause, it would be part of the future,
-        // and a value that is not `Send` would make the future so (a move does not end borrowed storage).
-        quote_spanned! {mixed=>
-            #keyword {
-                #admission
-                let __delay = { #run };
-                #pause
-            }
-        }
+        let (admission, run) = (self.admission(&Leave::Loop), self.run(attempt, &Leave::Loop));
+        quote_spanned!(mixed=> #keyword { #admission #run })
     }
 
-    fn pause(&self) -> TokenStream {
-        let mixed = Span::mixed_site();
-        if self.shape.is_async() {
-            quote_spanned!(mixed=> __delay.await;)
-        } else {
-            quote_spanned!(mixed=> __delay.block();)
-        }
-    }
-
-    /// Goes on behind this if the stages admit the attempt. A statement of its own, and the pause behind the
-    /// `match`: what is matched on lives as long as the `match`, and would be part of the future.
+    /// Goes on behind this if the stages admit the attempt. In a block of its own, and each `match` a statement: what
+    /// lives at a suspension point is part of the future.
     fn admission(&self, leave: &Leave) -> TokenStream {
         let (krate, mixed) = (self.krate(), Span::mixed_site());
         if !self.args.can_reject() {
-            return quote_spanned!(mixed=> __call.begin_attempt(););
+            let pause = match leave {
+                Leave::Block => TokenStream::new(),
+                Leave::Loop if self.shape.is_async() => quote_spanned! {mixed=>
+                    if __call.must_pause() { __call.pause().await; }
+                },
+                Leave::Loop => quote_spanned!(mixed=> __call.pause_blocking();),
+            };
+            return quote_spanned!(mixed=> #pause __call.begin_attempt(););
         }
-        let admit = if !self.shape.is_async() {
-            quote_spanned!(mixed=> __call.admit_blocking())
-        } else if self.args.bulkhead.is_some() {
-            quote_spanned! {mixed=>
-                match __call.admit_now() {
-                    ::core::option::Option::Some(__admitted) => __admitted,
-                    ::core::option::Option::None => __call.queue().await,
-                }
-            }
-        } else {
-            // Each suspension point costs size and compile time, and nothing here can wait.
-            quote_spanned!(mixed=> __call.admit())
-        };
         let rejected = leave.with(&self.rejected());
-        if matches!(leave, Leave::Block) {
+        let can_wait = self.args.bulkhead.is_some() || matches!(leave, Leave::Loop);
+        if !self.shape.is_async() || !can_wait {
             return quote_spanned! {mixed=>
-                if let ::core::result::Result::Err(__rejection) = #admit {
-                    let _ = __call.refused(&__rejection);
-                    #rejected;
-                }
+                if let ::core::result::Result::Err(__rejection) = __call.admit_blocking() { #rejected; }
             };
         }
-        let pause = self.pause();
-        quote_spanned! {mixed=>
-            {
-                let __again = match #admit {
-                    ::core::result::Result::Ok(()) => ::core::option::Option::None,
-                    ::core::result::Result::Err(__rejection) => match __call.refused(&__rejection) {
-                        #krate::__rt::Next::Retry(__delay) => ::core::option::Option::Some(__delay),
-                        _ => #rejected,
-                    },
-                };
-                if let ::core::option::Option::Some(__delay) = __again {
-                    #pause
-                    continue;
+        quote_spanned! {mixed=> {
+            let __refused = '__admission: {
+                match __call.admit_now() {
+                    #krate::__rt::Admission::Granted => break '__admission ::core::option::Option::None,
+                    #krate::__rt::Admission::Wait => {}
+                    #krate::__rt::Admission::Refused(__rejection) => {
+                        break '__admission ::core::option::Option::Some(__rejection)
+                    }
                 }
-            }
-        }
+                __call.admit_later().await.err()
+            };
+            if let ::core::option::Option::Some(__rejection) = __refused { #rejected; }
+        }}
     }
 
     /// The attempt and what comes after it.
@@ -183,10 +151,7 @@ impl Writer<'_> {
         let cut_off = match leave {
             Leave::Block => quote_spanned!(mixed=> { let _ = __call.timed_out(&__rejection); #rejected }),
             Leave::Loop => quote_spanned! {mixed=>
-                match __call.timed_out(&__rejection) {
-                    #krate::__rt::Next::Retry(__delay) => __delay,
-                    _ => break #rejected,
-                }
+                if let #krate::__rt::Next::Fail = __call.timed_out(&__rejection) { break #rejected; }
             },
         };
         quote_spanned! {mixed=>
@@ -198,7 +163,7 @@ impl Writer<'_> {
         }
     }
 
-    /// Judges `__out`; leaves with it, or gives the pause.
+    /// Judges `__out`; leaves with it, or goes round again.
     fn finish(&self, leave: &Leave) -> TokenStream {
         let (krate, mixed) = (self.krate(), Span::mixed_site());
         let (returned, failed, verdict) = (self.returned(), self.failed(), self.verdict());
@@ -208,7 +173,7 @@ impl Writer<'_> {
                 match __call.finish(__verdict) {
                     #krate::__rt::Next::Return => break #returned,
                     #krate::__rt::Next::Fail => break #failed,
-                    #krate::__rt::Next::Retry(__delay) => __delay,
+                    #krate::__rt::Next::Retry => {}
                 }
             },
             Leave::Block if self.args.fallback.is_some() => quote_spanned! {mixed=>

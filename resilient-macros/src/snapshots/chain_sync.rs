@@ -42,7 +42,6 @@ fn rate(&self) -> u32 {
     match {
         '__attempt: {
             if let ::core::result::Result::Err(__rejection) = __call.admit_blocking() {
-                let _ = __call.refused(&__rejection);
                 break '__attempt ::core::result::Result::Err(
                     ::resilient::__rt::Failure::Rejected(__rejection),
                 );

@@ -36,8 +36,7 @@ async fn charge(order: &Order) -> Result<Receipt, PayError> {
     let mut __call = ::resilient::__rt::Call::begin(__RESILIENT_SITE.pipeline());
     match {
         '__attempt: {
-            if let ::core::result::Result::Err(__rejection) = __call.admit() {
-                let _ = __call.refused(&__rejection);
+            if let ::core::result::Result::Err(__rejection) = __call.admit_blocking() {
                 break '__attempt ::core::result::Result::Err(
                     ::resilient::__rt::Failure::Rejected(__rejection),
                 );

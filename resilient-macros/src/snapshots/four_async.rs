@@ -64,66 +64,55 @@ async fn charge(order: &Order) -> Result<Receipt, PayError> {
     let mut __call = ::resilient::__rt::Call::begin(__RESILIENT_SITE.pipeline());
     loop {
         {
-            let __again = match match __call.admit_now() {
-                ::core::option::Option::Some(__admitted) => __admitted,
-                ::core::option::Option::None => __call.queue().await,
-            } {
-                ::core::result::Result::Ok(()) => ::core::option::Option::None,
-                ::core::result::Result::Err(__rejection) => {
-                    match __call.refused(&__rejection) {
-                        ::resilient::__rt::Next::Retry(__delay) => {
-                            ::core::option::Option::Some(__delay)
-                        }
-                        _ => {
-                            break ::resilient::__rt::reject::<
-                                Result<Receipt, PayError>,
-                            >(__rejection);
-                        }
+            let __refused = '__admission: {
+                match __call.admit_now() {
+                    ::resilient::__rt::Admission::Granted => {
+                        break '__admission ::core::option::Option::None;
+                    }
+                    ::resilient::__rt::Admission::Wait => {}
+                    ::resilient::__rt::Admission::Refused(__rejection) => {
+                        break '__admission ::core::option::Option::Some(__rejection);
                     }
                 }
+                __call.admit_later().await.err()
             };
-            if let ::core::option::Option::Some(__delay) = __again {
-                __delay.await;
-                continue;
+            if let ::core::option::Option::Some(__rejection) = __refused {
+                break ::resilient::__rt::reject::<
+                    Result<Receipt, PayError>,
+                >(__rejection);
             }
         }
-        let __delay = {
-            match __call
-                .attempt(async {
-                    #[allow(
-                        unreachable_code,
-                        clippy::all,
-                        clippy::pedantic,
-                        clippy::nursery
-                    )]
-                    if false {
-                        let __edge: Result<Receipt, PayError> = loop {};
-                        return __edge;
-                    }
-                    gateway.charge(order).await
-                })
-                .await
-            {
-                ::core::result::Result::Ok(__out) => {
-                    let __verdict = ::resilient::__rt::judge!(& __out);
-                    match __call.finish(__verdict) {
-                        ::resilient::__rt::Next::Return => break __out,
-                        ::resilient::__rt::Next::Fail => break __out,
-                        ::resilient::__rt::Next::Retry(__delay) => __delay,
-                    }
+        match __call
+            .attempt(async {
+                #[allow(
+                    unreachable_code,
+                    clippy::all,
+                    clippy::pedantic,
+                    clippy::nursery
+                )]
+                if false {
+                    let __edge: Result<Receipt, PayError> = loop {};
+                    return __edge;
                 }
-                ::core::result::Result::Err(__rejection) => {
-                    match __call.timed_out(&__rejection) {
-                        ::resilient::__rt::Next::Retry(__delay) => __delay,
-                        _ => {
-                            break ::resilient::__rt::reject::<
-                                Result<Receipt, PayError>,
-                            >(__rejection);
-                        }
-                    }
+                gateway.charge(order).await
+            })
+            .await
+        {
+            ::core::result::Result::Ok(__out) => {
+                let __verdict = ::resilient::__rt::judge!(& __out);
+                match __call.finish(__verdict) {
+                    ::resilient::__rt::Next::Return => break __out,
+                    ::resilient::__rt::Next::Fail => break __out,
+                    ::resilient::__rt::Next::Retry => {}
                 }
             }
-        };
-        __delay.await;
+            ::core::result::Result::Err(__rejection) => {
+                if let ::resilient::__rt::Next::Fail = __call.timed_out(&__rejection) {
+                    break ::resilient::__rt::reject::<
+                        Result<Receipt, PayError>,
+                    >(__rejection);
+                }
+            }
+        }
     }
 }

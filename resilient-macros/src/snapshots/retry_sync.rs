@@ -40,25 +40,22 @@ fn f(x: Vec<u8>) -> Option<u32> {
     ::resilient::__rt::submit_site!(__RESILIENT_SITE);
     let mut __call = ::resilient::__rt::Call::begin(__RESILIENT_SITE.pipeline());
     loop {
+        __call.pause_blocking();
         __call.begin_attempt();
-        let __delay = {
-            #[allow(
-                clippy::shadow_reuse,
-                clippy::shadow_same,
-                clippy::shadow_unrelated,
-                clippy::collection_is_never_read
-            )]
-            let mut x = ::resilient::__rt::anew(&x);
-            let __out = __call
-                .attempt_sync(|| -> Option<u32> { x.pop().map(u32::from) });
-            ::resilient::__rt::assert_outcome(&__out);
-            let __verdict = ::resilient::__rt::judge!(& __out);
-            match __call.finish(__verdict) {
-                ::resilient::__rt::Next::Return => break __out,
-                ::resilient::__rt::Next::Fail => break __out,
-                ::resilient::__rt::Next::Retry(__delay) => __delay,
-            }
-        };
-        __delay.block();
+        #[allow(
+            clippy::shadow_reuse,
+            clippy::shadow_same,
+            clippy::shadow_unrelated,
+            clippy::collection_is_never_read
+        )]
+        let mut x = ::resilient::__rt::anew(&x);
+        let __out = __call.attempt_sync(|| -> Option<u32> { x.pop().map(u32::from) });
+        ::resilient::__rt::assert_outcome(&__out);
+        let __verdict = ::resilient::__rt::judge!(& __out);
+        match __call.finish(__verdict) {
+            ::resilient::__rt::Next::Return => break __out,
+            ::resilient::__rt::Next::Fail => break __out,
+            ::resilient::__rt::Next::Retry => {}
+        }
     }
 }

@@ -17,15 +17,15 @@ pub struct Delay(Wait);
 #[derive(Debug)]
 enum Wait {
     None,
-    Blocking(Clock, Duration),
+    Blocking(Duration),
     Timer(BoxedTimer),
 }
 
 impl Delay {
     /// Blocks the thread. Never refused; a `Result` so that it can stand where [`timer_in`](Self::timer_in) does.
     #[allow(clippy::unnecessary_wraps)]
-    pub(crate) fn blocking_in(clock: &Clock, span: Duration) -> Result<Self, NoTimer> {
-        Ok(Self(if span.is_zero() { Wait::None } else { Wait::Blocking(clock.clone(), span) }))
+    pub(crate) fn blocking_in(_: &Clock, span: Duration) -> Result<Self, NoTimer> {
+        Ok(Self(if span.is_zero() { Wait::None } else { Wait::Blocking(span) }))
     }
 
     /// A future.
@@ -36,10 +36,10 @@ impl Delay {
         Ok(Self(Wait::Timer(BoxedTimer::armed(clock, clock.now().after(span))?)))
     }
 
-    /// Blocks the thread for as long.
+    /// Blocks the thread for as long, on the same clock.
     #[cold]
-    pub fn block(self) {
-        if let Wait::Blocking(clock, span) = self.0 {
+    pub(crate) fn block(self, clock: &Clock) {
+        if let Wait::Blocking(span) = self.0 {
             clock.sleep(span);
         }
     }

@@ -164,7 +164,7 @@ mod tests {
         let latencies = Latencies::new();
         assert_eq!(latencies.stats(at(0)), LatencyStats::default());
         latencies.record(u64::MAX);
-        assert_eq!(latencies.stats(at(0)).p50.as_secs_f64().round(), 68.0);
+        assert!((67..=69).contains(&latencies.stats(at(0)).p50.as_secs()));
     }
 
     #[test]

@@ -7,9 +7,8 @@ use std::task::{Context, Poll};
 use pin_project_lite::pin_project;
 
 use super::Call;
-use crate::clock::Timer;
-use crate::rejection::Rejection;
-use crate::timeout::{Limit, TimedOut, poll_timer};
+use crate::clock::{Instant, NoTimer, Timer};
+use crate::rejection::{Rejection, RejectionKind};
 
 pin_project! {
     /// One attempt of a call whose time is limited.
@@ -22,8 +21,8 @@ pin_project! {
         body: F,
         #[pin]
         timer: Option<Timer>,
-        // What the timer was armed for, whatever is reconfigured meanwhile.
-        limit: Option<Limit>,
+        // What the timer was armed for, whatever is reconfigured meanwhile; `None` before the first `Pending`.
+        limited_by: Option<RejectionKind>,
         call: &'c mut Call<'p>,
     }
 }
@@ -31,7 +30,7 @@ pin_project! {
 impl<'c, 'p, F> Attempt<'c, 'p, F> {
     #[inline]
     pub(super) fn new(call: &'c mut Call<'p>, body: F) -> Self {
-        Self { body, timer: None, limit: None, call }
+        Self { body, timer: None, limited_by: None, call }
     }
 }
 
@@ -45,26 +44,36 @@ impl<F: Future> Future for Attempt<'_, '_, F> {
         if let Poll::Ready(output) = poll_body(this.call, this.body, cx) {
             return Poll::Ready(Ok(output));
         }
-        poll_limit(this.call, this.timer, this.limit, cx).map(Err)
+        poll_limit(this.call, this.timer, this.limited_by, cx).map(Err)
     }
 }
 
 /// Outside of the generic future, so that it is compiled once.
 fn poll_limit(
     call: &Call<'_>,
-    timer: Pin<&mut Option<Timer>>,
-    armed: &mut Option<Limit>,
+    mut timer: Pin<&mut Option<Timer>>,
+    limited_by: &mut Option<RejectionKind>,
     cx: &mut Context<'_>,
 ) -> Poll<Rejection> {
     let pipeline = call.pipeline();
-    let (Some(timeout), Some(limit)) = (&pipeline.timeout, armed.or_else(|| call.limit())) else {
+    let Some(timeout) = &pipeline.timeout else {
         return Poll::Pending;
     };
-    *armed = Some(limit);
-    poll_timer(timer, &pipeline.clock, limit.at, cx).map(|cut| match cut {
-        TimedOut::Fired => timeout.fired(limit.kind),
-        TimedOut::NoTimer => timeout.no_timer(),
-    })
+    let kind = match *limited_by {
+        Some(kind) => kind,
+        None => {
+            let limit = timeout.limit(call.attempt_started, call.deadline);
+            *limited_by = Some(limit.kind);
+            if limit.at != Instant::NEVER && pipeline.clock.arm(timer.as_mut(), limit.at) == Err(NoTimer) {
+                return Poll::Ready(timeout.no_timer());
+            }
+            limit.kind
+        }
+    };
+    match timer.as_pin_mut() {
+        Some(timer) => timer.poll(cx).map(|()| timeout.fired(kind)),
+        None => Poll::Pending,
+    }
 }
 
 pin_project! {

@@ -10,7 +10,6 @@ use crate::priority::Priority;
 use crate::rejection::{Rejection, RejectionKind};
 use crate::retry::Progress;
 use crate::scope::{Entered, Scope};
-use crate::timeout::Limit;
 
 /// One call. Dropped at any point, it gives back what it holds and records how it ended.
 #[derive(Debug)]
@@ -26,6 +25,8 @@ pub struct Call<'p> {
     /// When the body of this attempt began, after all queueing.
     pub(super) attempt_started: Instant,
     pub(super) progress: Progress,
+    /// What comes before the next attempt.
+    pub(super) pause: Option<Delay>,
     pub(super) ticket: Option<Ticket>,
     pub(super) holds_slot: bool,
     /// The body runs, or is being polled: who drops the call now is a panic.
@@ -39,15 +40,26 @@ pub struct Call<'p> {
     pub(super) missed: Ending,
 }
 
-/// What comes after an attempt.
+/// The stages' answer to a call that cannot wait here.
 #[derive(Debug)]
+pub enum Admission {
+    /// The attempt may begin.
+    Granted,
+    /// It has to wait.
+    Wait,
+    /// Not at all.
+    Refused(Rejection),
+}
+
+/// What comes after an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {
     /// It succeeded, or its error is the caller's own affair: return it.
     Return,
     /// It failed and will not be repeated: fall back, or return it.
     Fail,
-    /// It failed and will be repeated after this pause.
-    Retry(Delay),
+    /// It failed and will be repeated: ask for admission again, which waits first.
+    Retry,
 }
 
 impl<'p> Call<'p> {
@@ -73,6 +85,7 @@ impl<'p> Call<'p> {
             now: started,
             attempt_started: started,
             progress: Progress::default(),
+            pause: None,
             ticket: None,
             holds_slot: false,
             in_body: false,
@@ -100,66 +113,127 @@ impl<'p> Call<'p> {
         self.attempt_started = self.now;
     }
 
-    /// Asks the stages of an asynchronous call for admission, without waiting.
+    /// Asks the stages of an asynchronous call for admission; [`Admission::Wait`] when it has to wait first, for the
+    /// pause before a retry or for a permit of the bulkhead, and [`admit_later`](Self::admit_later) is to be awaited.
+    /// Apart from that, so that a call which need not wait makes no future for it.
     #[inline]
-    pub fn admit(&mut self) -> Result<(), Rejection> {
+    pub fn admit_now(&mut self) -> Admission {
         self.asynchronous = true;
-        self.pass_breaker()?;
-        if let Some(bulkhead) = &self.pipeline.bulkhead {
-            let admitted = bulkhead.admit(self.priority);
-            self.enter_bulkhead(admitted)?;
-        }
-        self.attempt_started = self.now;
-        Ok(())
+        self.try_admit()
     }
 
-    /// Asks the stages for admission; `None` when the bulkhead has no permit free, and [`queue`](Self::queue) is
-    /// to be awaited. Apart from that, so that a call which need not wait makes no future for it.
+    /// Waits, and asks again, until the call is admitted or refused for good.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves the queue; the call then gives back what it holds.
+    pub async fn admit_later(&mut self) -> Result<(), Rejection> {
+        loop {
+            match (self.pause.take(), &self.pipeline.bulkhead) {
+                (Some(pause), _) => pause.await,
+                (None, Some(bulkhead)) => {
+                    let admitted = bulkhead.admit_async(self.priority, self.deadline).await;
+                    if let Some(decided) = self.leave_queue(admitted) {
+                        return decided;
+                    }
+                }
+                (None, None) => return Ok(()),
+            }
+            match self.try_admit() {
+                Admission::Granted => return Ok(()),
+                Admission::Refused(rejection) => return Err(rejection),
+                Admission::Wait => {}
+            }
+        }
+    }
+
+    /// Asks the stages for admission; blocks for the pause before a retry and in the bulkhead's queue.
     #[inline]
-    pub fn admit_now(&mut self) -> Option<Result<(), Rejection>> {
-        self.asynchronous = true;
+    pub fn admit_blocking(&mut self) -> Result<(), Rejection> {
+        match self.try_admit() {
+            Admission::Granted => Ok(()),
+            Admission::Refused(rejection) => Err(rejection),
+            Admission::Wait => self.admit_later_blocking(),
+        }
+    }
+
+    #[cold]
+    fn admit_later_blocking(&mut self) -> Result<(), Rejection> {
+        loop {
+            match (self.pause.take(), &self.pipeline.bulkhead) {
+                (Some(pause), _) => pause.block(&self.pipeline.clock),
+                (None, Some(bulkhead)) => {
+                    let admitted = bulkhead.admit_blocking(self.priority, self.deadline);
+                    if let Some(decided) = self.leave_queue(admitted) {
+                        return decided;
+                    }
+                }
+                (None, None) => return Ok(()),
+            }
+            match self.try_admit() {
+                Admission::Granted => return Ok(()),
+                Admission::Refused(rejection) => return Err(rejection),
+                Admission::Wait => {}
+            }
+        }
+    }
+
+    /// Whether a retry waits for its time: [`pause`](Self::pause) is to be awaited. Where stages can refuse,
+    /// admission does that.
+    #[inline]
+    pub fn must_pause(&self) -> bool {
+        self.pause.is_some()
+    }
+
+    /// The pause before a retry.
+    ///
+    /// # Cancel safety
+    /// Dropping the future cancels the call.
+    pub async fn pause(&mut self) {
+        if let Some(pause) = self.pause.take() {
+            pause.await;
+        }
+    }
+
+    /// The pause before a retry, if there is one, blocking the thread.
+    #[inline]
+    pub fn pause_blocking(&mut self) {
+        if let Some(pause) = self.pause.take() {
+            pause.block(&self.pipeline.clock);
+        }
+    }
+
+    #[inline]
+    fn try_admit(&mut self) -> Admission {
+        if self.pause.is_some() {
+            return Admission::Wait;
+        }
         if let Err(rejection) = self.pass_breaker() {
-            return Some(Err(rejection));
+            self.ending = if rejection.is_timeout() { Ending::TimedOut } else { Ending::Rejected };
+            return Admission::Refused(rejection);
         }
         if let Some(bulkhead) = &self.pipeline.bulkhead {
             if !bulkhead.try_enter(self.priority) {
-                return None;
+                return Admission::Wait;
             }
             self.holds_slot = true;
         }
         self.attempt_started = self.now;
-        Some(Ok(()))
+        Admission::Granted
     }
 
-    /// Waits in the bulkhead's queue, if it has one.
-    ///
-    /// # Cancel safety
-    /// Dropping the future leaves the queue; the call then gives back what it holds.
-    pub async fn queue(&mut self) -> Result<(), Rejection> {
-        if let Some(bulkhead) = &self.pipeline.bulkhead {
-            let admitted = bulkhead.admit_async(self.priority, self.deadline).await;
-            self.now = self.pipeline.clock.now();
-            self.enter_bulkhead(admitted)?;
-        }
-        self.attempt_started = self.now;
-        Ok(())
-    }
-
-    /// Asks the stages for admission; blocks in the bulkhead's queue if there is one.
-    #[inline]
-    pub fn admit_blocking(&mut self) -> Result<(), Rejection> {
-        self.pass_breaker()?;
-        if let Some(bulkhead) = &self.pipeline.bulkhead {
-            if bulkhead.try_enter(self.priority) {
-                self.holds_slot = true;
-            } else {
-                let admitted = bulkhead.admit_blocking(self.priority, self.deadline);
-                self.now = self.pipeline.clock.now();
-                self.enter_bulkhead(admitted)?;
-            }
-        }
-        self.attempt_started = self.now;
-        Ok(())
+    /// Back from the bulkhead's queue: what came of it, unless the retry comes again after a pause.
+    fn leave_queue(&mut self, admitted: Result<(), Rejection>) -> Option<Result<(), Rejection>> {
+        self.now = self.pipeline.clock.now();
+        let Err(refused) = admitted else {
+            self.holds_slot = true;
+            self.attempt_started = self.now;
+            return Some(Ok(()));
+        };
+        let rejection = self.leave_before_body(refused);
+        self.ending = if rejection.is_timeout() { Ending::TimedOut } else { Ending::Rejected };
+        let again = rejection.kind() == RejectionKind::BulkheadFull
+            && self.repeat(Class::Transient { retry_after: rejection.retry_after() }) == Next::Retry;
+        if again { None } else { Some(Err(rejection)) }
     }
 
     /// The time of a first attempt was read when the call began; a pause has made it old.
@@ -199,17 +273,6 @@ impl<'p> Call<'p> {
         if self.now == Instant::NEVER { self.pipeline.clock.now() } else { self.now }
     }
 
-    #[inline]
-    fn enter_bulkhead(&mut self, admitted: Result<(), Rejection>) -> Result<(), Rejection> {
-        match admitted {
-            Ok(()) => {
-                self.holds_slot = true;
-                Ok(())
-            }
-            Err(refused) => Err(self.leave_before_body(refused)),
-        }
-    }
-
     /// Refused further in: no evidence for the breaker, and a probe goes back.
     #[cold]
     fn leave_before_body(&mut self, refused: Rejection) -> Rejection {
@@ -224,18 +287,6 @@ impl<'p> Call<'p> {
         match &self.pipeline.timeout {
             Some(timeout) => timeout.fired(kind),
             None => Rejection::new(kind, self.pipeline.operation.name()),
-        }
-    }
-
-    /// After a refusal: whether another attempt may be admitted later.
-    #[cold]
-    pub fn refused(&mut self, rejection: &Rejection) -> Next {
-        self.ending = if rejection.is_timeout() { Ending::TimedOut } else { Ending::Rejected };
-        match rejection.kind() {
-            RejectionKind::BulkheadFull => {
-                self.repeat(Class::Transient { retry_after: rejection.retry_after() })
-            }
-            _ => Next::Fail,
         }
     }
 
@@ -294,11 +345,5 @@ impl<'p> Call<'p> {
 
     pub(super) fn pipeline(&self) -> &'p Pipeline {
         self.pipeline
-    }
-
-    /// What the attempt runs into first, if anything.
-    #[inline]
-    pub(super) fn limit(&self) -> Option<Limit> {
-        self.pipeline.timeout.as_ref().map(|timeout| timeout.limit(self.attempt_started, self.deadline))
     }
 }

@@ -1,7 +1,7 @@
 //! The loop around the attempts, for pipelines that are called by hand. The attribute writes the same loop
 //! around the body in place.
 
-use super::{Call, Next, Pipeline};
+use super::{Admission, Call, Next, Pipeline};
 use crate::fallback::{AllFailed, Chain, into_failure};
 use crate::outcome::{Failure, Outcome, Reject, Verdict};
 use crate::priority::Priority;
@@ -125,20 +125,14 @@ fn drive<R>(
 ) -> Result<R, Missed<R>> {
     loop {
         if let Err(rejection) = call.admit_blocking() {
-            let Next::Retry(delay) = call.refused(&rejection) else {
-                return Err(Missed::Rejected(rejection));
-            };
-            delay.block();
-            continue;
+            return Err(Missed::Rejected(rejection));
         }
         let outcome = call.attempt_sync(&mut *work);
-        let delay = match call.finish(judge(&outcome)) {
+        match call.finish(judge(&outcome)) {
             Next::Return => return Ok(outcome),
             Next::Fail => return Err(Missed::Failed(outcome)),
-            Next::Retry(delay) => delay,
-        };
-        drop(outcome);
-        delay.block();
+            Next::Retry => {}
+        }
     }
 }
 
@@ -148,34 +142,26 @@ async fn drive_async<R, F: Future<Output = R>>(
     judge: &impl Fn(&R) -> Verdict,
 ) -> Result<R, Missed<R>> {
     loop {
-        // Statements of their own: what is matched on lives as long as its `match`, and would be part of the
-        // future.
-        let admitted = match call.admit_now() {
-            Some(admitted) => admitted,
-            None => call.queue().await,
+        // A statement of its own: what is matched on lives as long as its `match`, and would be part of the future.
+        let wait = match call.admit_now() {
+            Admission::Granted => false,
+            Admission::Wait => true,
+            Admission::Refused(rejection) => return Err(Missed::Rejected(rejection)),
         };
-        let again = match admitted {
-            Ok(()) => None,
-            Err(rejection) => match call.refused(&rejection) {
-                Next::Retry(delay) => Some(delay),
-                Next::Return | Next::Fail => return Err(Missed::Rejected(rejection)),
-            },
-        };
-        if let Some(delay) = again {
-            delay.await;
-            continue;
+        if wait && let Err(rejection) = call.admit_later().await {
+            return Err(Missed::Rejected(rejection));
         }
-        let delay = match call.attempt(work()).await {
+        match call.attempt(work()).await {
             Ok(outcome) => match call.finish(judge(&outcome)) {
                 Next::Return => return Ok(outcome),
                 Next::Fail => return Err(Missed::Failed(outcome)),
-                Next::Retry(delay) => delay,
+                Next::Retry => {}
             },
-            Err(rejection) => match call.timed_out(&rejection) {
-                Next::Retry(delay) => delay,
-                Next::Return | Next::Fail => return Err(Missed::Rejected(rejection)),
-            },
-        };
-        delay.await;
+            Err(rejection) => {
+                if call.timed_out(&rejection) == Next::Fail {
+                    return Err(Missed::Rejected(rejection));
+                }
+            }
+        }
     }
 }

@@ -107,7 +107,8 @@ impl Call<'_> {
         };
         // Not ended after all: dropped from here on, it is cancelled.
         self.ending = Ending::Cancelled;
-        Next::Retry(delay)
+        self.pause = Some(delay);
+        Next::Retry
     }
 
     // Fallback -------------------------------------------------------------------------------------------

@@ -132,7 +132,7 @@ impl Retry {
                 work()
             };
             match run.after(judge(&outcome), Delay::blocking_in) {
-                Some(delay) => delay.block(),
+                Some(delay) => delay.block(self.core.clock()),
                 None => return outcome,
             }
         }

@@ -35,7 +35,7 @@ use std::time::Duration;
 pub use config::Config;
 pub use stats::Stats;
 use timed::Timed;
-pub(crate) use timed::{TimedOut, poll_timer};
+pub(crate) use timed::TimedOut;
 
 use crate::clock::Instant;
 use crate::component::{Component, Core, Create, Kind};
