@@ -64,7 +64,6 @@ pub enum Next {
 
 impl<'p> Call<'p> {
     /// Starts a call: the first of its two readings of the clock, if it needs any.
-    #[inline]
     pub fn begin(pipeline: &'p Pipeline) -> Self {
         let is_sampled = pipeline.operation.started();
         if let Some(retry) = &pipeline.retry {
@@ -116,7 +115,6 @@ impl<'p> Call<'p> {
     /// Asks the stages of an asynchronous call for admission; [`Admission::Wait`] when it has to wait first, for the
     /// pause before a retry or for a permit of the bulkhead, and [`admit_later`](Self::admit_later) is to be awaited.
     /// Apart from that, so that a call which need not wait makes no future for it.
-    #[inline]
     pub fn admit_now(&mut self) -> Admission {
         self.asynchronous = true;
         self.try_admit()
@@ -147,7 +145,6 @@ impl<'p> Call<'p> {
     }
 
     /// Asks the stages for admission; blocks for the pause before a retry and in the bulkhead's queue.
-    #[inline]
     pub fn admit_blocking(&mut self) -> Result<(), Rejection> {
         match self.try_admit() {
             Admission::Granted => Ok(()),

@@ -186,7 +186,6 @@ impl Levels for Call<'_> {
 }
 
 impl Drop for Call<'_> {
-    #[inline]
     fn drop(&mut self) {
         if self.in_body || self.holds_slot || self.ticket.is_some() {
             self.abandon();
