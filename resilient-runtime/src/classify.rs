@@ -172,7 +172,7 @@ mod tests {
             Class::Uncertain { retry_after: None }
         );
         assert_eq!(Error::from(ErrorKind::PermissionDenied).classify(), Class::Permanent);
-        let open = Rejection::new(RejectionKind::CircuitOpen, &"db".into());
+        let open = Rejection::new(RejectionKind::CircuitOpen, "db");
         assert_eq!(Error::from(open).classify(), Class::NotExecuted { retry_after: None });
     }
 

@@ -1,5 +1,6 @@
 //! What every component can do, so that who knows one knows all.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -130,10 +131,23 @@ pub(crate) struct Environment {
     pub(crate) random: Arc<Random>,
 }
 
+/// The name of a component, kept for the life of the process, once for all registries: so a rejection can say whose it
+/// is, and be copied and dropped for nothing. Only for names of which there is a bounded number.
+pub(crate) fn lasting(name: &str) -> &'static str {
+    static NAMES: std::sync::Mutex<BTreeSet<&'static str>> = std::sync::Mutex::new(BTreeSet::new());
+    let mut names = NAMES.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    if let Some(known) = names.get(name) {
+        return known;
+    }
+    let lasting = Box::leak(name.into());
+    names.insert(lasting);
+    lasting
+}
+
 /// What every component has.
 #[derive(Debug)]
 pub(crate) struct Core<C> {
-    pub(crate) name: Arc<str>,
+    pub(crate) name: &'static str,
     pub(crate) environment: Environment,
     pub(crate) settings: Layered<C>,
 }
@@ -171,7 +185,7 @@ impl<C: Settings> Core<C> {
     }
 
     pub(crate) fn publish(&self, kind: Kind, what: Happening) {
-        self.events().publish(|| Event { kind, component: Arc::clone(&self.name), what });
+        self.events().publish(|| Event { kind, component: self.name, what });
     }
 
     /// A core outside of any registry, for unit tests.
@@ -183,7 +197,7 @@ impl<C: Settings> Core<C> {
         settings.replace(config);
         let environment =
             Environment { clock, events: Events::default(), random: Arc::new(Random::new(Some(7))) };
-        Self { name: name.into(), environment, settings }
+        Self { name: lasting(name), environment, settings }
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::error::Error;
 use std::fmt;
-use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -28,7 +27,7 @@ use crate::ratio::Ratio;
 /// deep it lies in other errors, also in a `#[error(transparent)]` variant, which shows nothing else of it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rejection {
-    component: Arc<str>,
+    component: &'static str,
     mark: Mark,
     reason: Option<OpenReason>,
 }
@@ -146,19 +145,19 @@ impl fmt::Display for OpenReason {
 }
 
 impl Rejection {
-    pub(crate) fn new(kind: RejectionKind, component: &Arc<str>) -> Self {
-        Self { component: Arc::clone(component), mark: Mark { kind, retry_after: None }, reason: None }
+    pub(crate) fn new(kind: RejectionKind, component: &'static str) -> Self {
+        Self { component, mark: Mark { kind, retry_after: None }, reason: None }
     }
 
     /// Made in one piece: an open circuit does hardly anything else.
     #[inline]
     pub(crate) fn circuit_open(
-        component: &Arc<str>,
+        component: &'static str,
         retry_after: Option<Duration>,
         reason: Option<OpenReason>,
     ) -> Self {
         let mark = Mark { kind: RejectionKind::CircuitOpen, retry_after };
-        Self { component: Arc::clone(component), mark, reason }
+        Self { component, mark, reason }
     }
 
     /// What refused the call.
@@ -171,8 +170,8 @@ impl Rejection {
     }
 
     /// The name of the component that refused it.
-    pub fn component(&self) -> &str {
-        &self.component
+    pub fn component(&self) -> &'static str {
+        self.component
     }
 
     /// When another call has a chance, counted from the refusal; `None` when that cannot be told.
@@ -193,7 +192,7 @@ impl Rejection {
 
 impl fmt::Display for Rejection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = &self.component;
+        let name = self.component;
         match self.mark.kind {
             RejectionKind::CircuitOpen => write!(f, "circuit breaker `{name}` is open")?,
             RejectionKind::BulkheadFull => write!(f, "bulkhead `{name}` is full")?,

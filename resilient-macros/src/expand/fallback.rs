@@ -84,8 +84,8 @@ impl Writer<'_> {
             }
             // The failure is not needed, and must not be part of a future that the expression may await in.
             _ if by_value => {
-                let answer = self.evaluate(answer);
-                quote_spanned!(mixed=> { ::core::mem::drop(__failure); #answer })
+                let (krate, answer) = (self.krate(), self.evaluate(answer));
+                quote_spanned!(mixed=> { #krate::__rt::end(__failure); #answer })
             }
             _ => self.evaluate(answer),
         }

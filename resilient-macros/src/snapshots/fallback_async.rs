@@ -69,7 +69,7 @@ async fn charge(order: &Order) -> Result<Receipt, PayError> {
         ::core::result::Result::Err(__failure) => {
             __call.enter_level(::resilient::__rt::Level::Default);
             let __out: Result<Receipt, PayError> = {
-                ::core::mem::drop(__failure);
+                ::resilient::__rt::end(__failure);
                 async {
                     #[allow(
                         unreachable_code,

@@ -177,7 +177,7 @@ impl Bulkhead {
         self.counters.rejected();
         tracing::debug!(target: "resilient::bulkhead", bulkhead = %self.core.name, kind = kind.as_str(), "refused");
         self.core.publish(Self::KIND, Happening::Rejected { rejection: kind, retry_after: None });
-        Rejection::new(kind, &self.core.name)
+        Rejection::new(kind, self.core.name)
     }
 
     /// Until when a call that arrives now may wait.
@@ -204,7 +204,7 @@ impl Component for Bulkhead {
     type Stats = Stats;
 
     fn name(&self) -> &str {
-        &self.core.name
+        self.core.name
     }
 
     fn stats(&self) -> Stats {

@@ -154,7 +154,7 @@ impl Component for CircuitBreaker {
     type Stats = Stats;
 
     fn name(&self) -> &str {
-        &self.core.name
+        self.core.name
     }
 
     fn stats(&self) -> Stats {

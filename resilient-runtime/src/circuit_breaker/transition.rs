@@ -277,7 +277,7 @@ impl CircuitBreaker {
         self.counters.add(REJECTED);
         tracing::debug!(target: TARGET, circuit_breaker = %self.core.name, ?retry_after, "call refused");
         self.core.publish(Self::KIND, Happening::Rejected { rejection: KIND, retry_after });
-        Rejection::circuit_open(&self.core.name, retry_after, reason)
+        Rejection::circuit_open(self.core.name, retry_after, reason)
     }
 
     /// Tells about a change, with no lock held: a listener may call back, or take its time (T23).
@@ -285,7 +285,7 @@ impl CircuitBreaker {
         let Some(&Change { from, to, reason }) = change else {
             return;
         };
-        let (name, from, to) = (&*self.core.name, from.as_str(), to.as_str());
+        let (name, from, to) = (self.core.name, from.as_str(), to.as_str());
         self.core.publish(Self::KIND, Happening::Transition { from, to, reason });
         if let Some(reason) = reason {
             tracing::warn!(target: TARGET, circuit_breaker = name, from, to, %reason, "circuit opened");

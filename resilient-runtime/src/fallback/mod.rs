@@ -136,7 +136,7 @@ impl Component for Fallback {
     type Stats = Stats;
 
     fn name(&self) -> &str {
-        &self.core.name
+        self.core.name
     }
 
     fn stats(&self) -> Stats {

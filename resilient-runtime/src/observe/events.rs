@@ -20,7 +20,7 @@ pub struct Event {
     /// The kind of the component.
     pub kind: Kind,
     /// Its name.
-    pub component: Arc<str>,
+    pub component: &'static str,
     /// What it did.
     pub what: Happening,
 }
@@ -167,7 +167,11 @@ mod tests {
     use super::*;
 
     fn event(component: &str) -> Event {
-        Event { kind: Kind::Bulkhead, component: component.into(), what: Happening::Reset }
+        Event {
+            kind: Kind::Bulkhead,
+            component: crate::component::lasting(component),
+            what: Happening::Reset,
+        }
     }
 
     #[test]
@@ -177,7 +181,7 @@ mod tests {
         for number in 0..EVENT_CAPACITY + 10 {
             events.publish(|| event(&number.to_string()));
         }
-        assert_eq!(&*slow.try_recv().unwrap().component, "10");
+        assert_eq!(slow.try_recv().unwrap().component, "10");
         assert_eq!(slow.dropped(), 10);
     }
 

@@ -1,11 +1,10 @@
 //! The golden numbers of one operation: an annotated function, or a pipeline.
 
-use std::sync::Arc;
-
 use serde::Serialize;
 
 use super::{Latencies, LatencyStats, Striped};
 use crate::clock::Instant;
+use crate::component::lasting;
 
 /// How a call ended. Every call that was started ends in exactly one of these ways.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,19 +24,19 @@ const STARTED: usize = 8;
 /// Counts calls by their ending, and how long they took.
 #[derive(Debug)]
 pub(crate) struct Operation {
-    name: Arc<str>,
+    name: &'static str,
     /// By [`Ending`], then the calls started; one stripe is two cache lines.
     calls: Striped<9>,
     latencies: Latencies,
 }
 
 impl Operation {
-    pub(crate) fn new(name: Arc<str>) -> Self {
-        Self { name, calls: Striped::new(), latencies: Latencies::new() }
+    pub(crate) fn new(name: &str) -> Self {
+        Self { name: lasting(name), calls: Striped::new(), latencies: Latencies::new() }
     }
 
-    pub(crate) fn name(&self) -> &Arc<str> {
-        &self.name
+    pub(crate) fn name(&self) -> &'static str {
+        self.name
     }
 
     /// Counts a call; whether its time is to be taken even if no stage needs it.

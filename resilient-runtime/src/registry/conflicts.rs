@@ -20,22 +20,17 @@ pub(super) struct Conflicts {
 }
 
 impl Conflicts {
-    pub(super) fn defined(
-        &mut self,
-        kind: Kind,
-        name: &Arc<str>,
-        (settings, place): (&'static [Setting], Place),
-    ) {
-        self.definitions.entry((kind, Arc::clone(name))).or_default().insert(place, settings);
+    pub(super) fn defined(&mut self, kind: Kind, name: &str, (settings, place): (&'static [Setting], Place)) {
+        self.definitions.entry((kind, Arc::from(name))).or_default().insert(place, settings);
     }
 
-    pub(super) fn refused(&mut self, kind: Kind, name: &Arc<str>, problem: &str) {
-        self.refused.insert((kind, Arc::clone(name)), problem.to_owned());
+    pub(super) fn refused(&mut self, kind: Kind, name: &str, problem: &str) {
+        self.refused.insert((kind, Arc::from(name)), problem.to_owned());
     }
 
     /// The settings in force, and the conflicts that were not known before.
-    pub(super) fn in_force(&mut self, kind: Kind, name: &Arc<str>) -> (&'static [Setting], Vec<Happening>) {
-        let key = (kind, Arc::clone(name));
+    pub(super) fn in_force(&mut self, kind: Kind, name: &str) -> (&'static [Setting], Vec<Happening>) {
+        let key = (kind, Arc::from(name));
         let Some(places) = self.definitions.get(&key) else {
             return (&[], Vec::new());
         };

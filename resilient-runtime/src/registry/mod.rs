@@ -38,7 +38,7 @@ pub use validate::ValidationError;
 use crate::bulkhead::Bulkhead;
 use crate::circuit_breaker::CircuitBreaker;
 use crate::clock::Clock;
-use crate::component::{Core, Create, Environment, Kind};
+use crate::component::{Core, Create, Environment, Kind, lasting};
 use crate::fallback::Fallback;
 use crate::observe::{Events, Happening, Operation, Subscription};
 use crate::pipeline::{Explanation, Pipeline};
@@ -172,7 +172,7 @@ impl Registry {
 
     pub(crate) fn operation(&self, name: &str) -> Arc<Operation> {
         let name = name::normal(name);
-        self.0.operations.get_or_make(&name, Operation::new)
+        self.0.operations.get_or_make(&name, |name| Operation::new(&name))
     }
 
     pub(crate) fn explain_as(&self, name: &str, explanation: Explanation) {
@@ -210,7 +210,7 @@ impl Registry {
         let component = kept.get_or_make(&name, |name| {
             let (layered, refused) = Layered::new(settings);
             made = Some(refused);
-            create(Core { name, environment: self.0.environment.clone(), settings: layered })
+            create(Core { name: lasting(&name), environment: self.0.environment.clone(), settings: layered })
         });
         match made {
             // Not while it is made, under the lock: who listens may read the registry (T23).
@@ -237,7 +237,7 @@ impl Registry {
     }
 
     fn report_refused<C: Settings>(&self, core: &Core<C>, kind: Kind, problem: &str) {
-        let name = &core.name;
+        let name = core.name;
         tracing::warn!(target: "resilient::settings", %kind, %name, problem, "inline settings refused");
         core.publish(kind, Happening::SettingsRefused { problem: problem.to_owned() });
         self.0.conflicts.lock().refused(kind, name, problem);
@@ -262,7 +262,7 @@ impl Registry {
             if let Happening::SettingsConflict { ignored, in_force } = &what {
                 tracing::warn!(target: "resilient::settings", %kind, %name, ignored, in_force, "settings conflict");
             }
-            let component = Arc::clone(name);
+            let component = lasting(name);
             self.0.environment.events.publish(|| crate::observe::Event { kind, component, what });
         }
         settings

@@ -116,7 +116,7 @@ fn what_happens_can_be_subscribed_to() {
     let mut events = registry.subscribe();
     registry.circuit_breaker("x").force_open();
     let event = events.try_recv().unwrap();
-    assert_eq!((event.kind, &*event.component), (Kind::CircuitBreaker, "x"));
+    assert_eq!((event.kind, event.component), (Kind::CircuitBreaker, "x"));
     let Happening::Transition { from, to, .. } = event.what else { panic!("{event:?}") };
     assert_eq!((from, to), ("closed", "forced_open"));
 }

@@ -129,7 +129,7 @@ impl RetryBudget {
     /// A budget of one retry component alone.
     pub(super) fn private(of: &Core<super::Config>) -> Self {
         let settings = Layered::of(of.config().budget_config(BudgetConfig::default()));
-        Self::create(Core { name: Arc::clone(&of.name), environment: of.environment.clone(), settings })
+        Self::create(Core { name: of.name, environment: of.environment.clone(), settings })
     }
 }
 
@@ -156,7 +156,7 @@ impl Component for RetryBudget {
     type Stats = BudgetStats;
 
     fn name(&self) -> &str {
-        &self.core.name
+        self.core.name
     }
 
     fn stats(&self) -> BudgetStats {

@@ -332,7 +332,7 @@ impl Component for Retry {
     type Stats = Stats;
 
     fn name(&self) -> &str {
-        &self.core.name
+        self.core.name
     }
 
     fn stats(&self) -> Stats {

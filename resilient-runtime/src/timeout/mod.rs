@@ -117,7 +117,7 @@ impl Timeout {
     fn reject(&self, kind: RejectionKind) -> Rejection {
         tracing::debug!(target: "resilient::timeout", timeout = %self.core.name, kind = kind.as_str(), "cut off");
         self.core.publish(Self::KIND, Happening::Rejected { rejection: kind, retry_after: None });
-        Rejection::new(kind, &self.core.name)
+        Rejection::new(kind, self.core.name)
     }
 
     fn apply(&self, config: &Config) {
@@ -148,7 +148,7 @@ impl Component for Timeout {
     type Stats = Stats;
 
     fn name(&self) -> &str {
-        &self.core.name
+        self.core.name
     }
 
     fn stats(&self) -> Stats {

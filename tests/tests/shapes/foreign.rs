@@ -72,9 +72,9 @@ trait Traced {
 impl Traced for u32 {
     #[resilient(retry(max = 2, base = "0ms"), circuit_breaker = "foreign traits above")]
     #[instrument(skip(self))]
-    async fn above(&self, x: String) -> Result<u32, E> {
+    async fn above(&self, x: String) -> Result<Self, E> {
         tick().await;
-        if resilient::attempt() < 2 { Err(E::Bad) } else { Ok(*self + x.parse::<u32>()?) }
+        if resilient::attempt() < 2 { Err(E::Bad) } else { Ok(*self + x.parse::<Self>()?) }
     }
 
     #[instrument(skip(self))]

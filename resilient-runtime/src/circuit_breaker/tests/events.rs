@@ -19,7 +19,7 @@ fn every_change_and_every_refusal_is_told_once() {
     let fixture = Fixture::new(config().failure_threshold(1).half_open_calls(1u32));
     let mut subscription = fixture.breaker.core.events().subscribe();
     fixture.call(FAILED);
-    drop(fixture.refused());
+    let _ = fixture.refused();
     fixture.time.advance(5 * SECOND);
     fixture.call(Verdict::Success);
     fixture.breaker.force_open();

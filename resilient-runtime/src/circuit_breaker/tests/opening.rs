@@ -114,7 +114,7 @@ fn the_probes_of_200_instances_that_opened_together_are_spread() {
                 let random = Arc::new(Random::new(Some(seed)));
                 let environment = Environment { clock: time.clock(), events: Events::default(), random };
                 let settings = Layered::of(Config::default().failure_threshold(1));
-                let breaker = CircuitBreaker::create(Core { name: "x".into(), environment, settings });
+                let breaker = CircuitBreaker::create(Core { name: "x", environment, settings });
                 let ticket = breaker.admit(|| time.clock().now()).unwrap();
                 breaker.settle(ticket, Some(verdict), time.clock().now(), || time.clock().now());
                 breaker.stats().retry_after.unwrap()
@@ -142,7 +142,9 @@ fn refused_calls_are_counted_and_not_in_the_window() {
     // T20
     for window in [super::super::Window::Count(50), super::super::Window::Time(30 * SECOND)] {
         let fixture = Fixture::open(config().window(window).half_open_calls(1u32));
-        (0..1000).for_each(|_| drop(fixture.refused()));
+        (0..1000).for_each(|_| {
+            fixture.refused();
+        });
         fixture.time.advance(5 * SECOND);
         fixture.call(Verdict::Success);
         fixture.assert_state(State::Closed);
@@ -159,13 +161,8 @@ fn a_million_refusals_leave_nothing_behind() {
     let fixture = Fixture::open(config());
     let first = fixture.refused();
     for _ in 1..1_000_000 {
-        drop(fixture.refused());
+        let _ = fixture.refused();
     }
     assert_eq!(fixture.refused(), first, "no trace grows");
     assert_eq!(fixture.stats().rejected, 1_000_001);
-    assert_eq!(
-        Arc::strong_count(&fixture.breaker.core.name),
-        2,
-        "only the breaker and `first` hold the name"
-    );
 }
