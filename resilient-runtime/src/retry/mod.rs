@@ -179,7 +179,7 @@ impl Retry {
     fn begin(&self) -> Run<'_> {
         let started = if self.needs_time() { self.core.clock().now() } else { Instant::NEVER };
         self.budget.deposit();
-        Run { retry: self, progress: Progress::default(), started, around: Scope::current() }
+        Run { retry: self, progress: Progress::default(), started }
     }
 
     /// The `pause` before the next attempt, or why there is none.
@@ -271,18 +271,17 @@ struct Run<'a> {
     retry: &'a Retry,
     progress: Progress,
     started: Instant,
-    around: Scope,
 }
 
 impl Run<'_> {
     #[inline]
     fn scope(&self) -> Scope {
-        self.around.with_attempt(self.progress.retries + 1)
+        Scope::current().with_attempt(self.progress.retries + 1)
     }
 
     #[inline]
     fn enter(&self) -> Entered {
-        let is_same = self.around.is_as_in_attempt(self.progress.retries + 1);
+        let is_same = Scope::current().is_as_in_attempt(self.progress.retries + 1);
         if is_same { Entered::none() } else { self.scope().enter() }
     }
 
@@ -301,13 +300,14 @@ impl Run<'_> {
 
     #[cold]
     fn after_failure(&mut self, class: Class, pause: Pause) -> Option<Delay> {
-        let clock = self.retry.core.clock();
+        // The scope of the body has been left again.
+        let (clock, around) = (self.retry.core.clock(), Scope::current());
         let situation = Situation {
             started: self.started,
             now: clock.now(),
-            deadline: self.around.deadline_on(clock),
+            deadline: around.deadline_on(clock),
             idempotent: false,
-            inside_retry: self.around.inside_retry(),
+            inside_retry: around.inside_retry(),
             refused: &|_| false,
         };
         self.retry.next(&mut self.progress, class, &situation, |span| pause(clock, span)).ok()
