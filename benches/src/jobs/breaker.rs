@@ -243,5 +243,5 @@ fn rejecting_async() -> Group {
     ];
     Group::new("Circuit breaker, open: a refusal, asynchronous", jobs)
         .goals([Goal::AtMost(30.0), Goal::NoAllocation])
-        .shared()
+        .note("With one thread: two that ask `tower-resilience` at once wait for each other, and for an executor.")
 }

@@ -51,6 +51,17 @@ pub enum Admission {
     Refused(Rejection),
 }
 
+impl Admission {
+    #[inline]
+    fn decided(self) -> Option<Result<(), Rejection>> {
+        match self {
+            Self::Granted => Some(Ok(())),
+            Self::Refused(rejection) => Some(Err(rejection)),
+            Self::Wait => None,
+        }
+    }
+}
+
 /// What comes after an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {
@@ -136,20 +147,17 @@ impl<'p> Call<'p> {
                 }
                 (None, None) => return Ok(()),
             }
-            match self.try_admit() {
-                Admission::Granted => return Ok(()),
-                Admission::Refused(rejection) => return Err(rejection),
-                Admission::Wait => {}
+            if let Some(decided) = self.try_admit().decided() {
+                return decided;
             }
         }
     }
 
     /// Asks the stages for admission; blocks for the pause before a retry and in the bulkhead's queue.
     pub fn admit_blocking(&mut self) -> Result<(), Rejection> {
-        match self.try_admit() {
-            Admission::Granted => Ok(()),
-            Admission::Refused(rejection) => Err(rejection),
-            Admission::Wait => self.admit_later_blocking(),
+        match self.try_admit().decided() {
+            Some(decided) => decided,
+            None => self.admit_later_blocking(),
         }
     }
 
@@ -166,10 +174,8 @@ impl<'p> Call<'p> {
                 }
                 (None, None) => return Ok(()),
             }
-            match self.try_admit() {
-                Admission::Granted => return Ok(()),
-                Admission::Refused(rejection) => return Err(rejection),
-                Admission::Wait => {}
+            if let Some(decided) = self.try_admit().decided() {
+                return decided;
             }
         }
     }
