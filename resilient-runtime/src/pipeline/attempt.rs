@@ -111,6 +111,6 @@ fn poll_body<F: Future>(call: &mut Call<'_>, body: Pin<&mut F>, cx: &mut Context
     let entered = call.enter_body();
     let poll = body.poll(cx);
     drop(entered);
-    call.left_body();
+    call.left_body(poll.is_pending());
     poll
 }

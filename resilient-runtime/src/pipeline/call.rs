@@ -31,6 +31,8 @@ pub struct Call<'p> {
     pub(super) holds_slot: bool,
     /// The body runs, or is being polled: who drops the call now is a panic.
     pub(super) in_body: bool,
+    /// Nobody polls it: who drops it now, though it be in a panic of something else, cancels it.
+    pub(super) suspended: bool,
     pub(super) asynchronous: bool,
     /// A call around this one is at its second attempt or later.
     pub(super) inside_retry: bool,
@@ -99,6 +101,7 @@ impl<'p> Call<'p> {
             ticket: None,
             holds_slot: false,
             in_body: false,
+            suspended: false,
             asynchronous: false,
             inside_retry: around.inside_retry(),
             priority: Priority::Normal,
@@ -138,9 +141,10 @@ impl<'p> Call<'p> {
     pub async fn admit_later(&mut self) -> Result<(), Rejection> {
         loop {
             match (self.pause.take(), &self.pipeline.bulkhead) {
-                (Some(pause), _) => pause.await,
+                (Some(pause), _) => self.suspended(pause).await,
                 (None, Some(bulkhead)) => {
-                    let admitted = bulkhead.admit_async(self.priority, self.deadline).await;
+                    let queue = bulkhead.admit_async(self.priority, self.deadline);
+                    let admitted = self.suspended(queue).await;
                     if let Some(decided) = self.leave_queue(admitted) {
                         return decided;
                     }
@@ -193,8 +197,15 @@ impl<'p> Call<'p> {
     /// Dropping the future cancels the call.
     pub async fn pause(&mut self) {
         if let Some(pause) = self.pause.take() {
-            pause.await;
+            self.suspended(pause).await;
         }
+    }
+
+    async fn suspended<F: Future>(&mut self, wait: F) -> F::Output {
+        self.suspended = true;
+        let output = wait.await;
+        self.suspended = false;
+        output
     }
 
     /// The pause before a retry, if there is one, blocking the thread.
@@ -342,8 +353,9 @@ impl<'p> Call<'p> {
     }
 
     #[inline]
-    pub(super) fn left_body(&mut self) {
+    pub(super) fn left_body(&mut self, is_pending: bool) {
         self.in_body = false;
+        self.suspended = is_pending;
     }
 
     pub(super) fn pipeline(&self) -> &'p Pipeline {

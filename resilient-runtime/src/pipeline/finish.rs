@@ -149,7 +149,7 @@ impl Call<'_> {
         if self.is_timed() {
             self.now = self.pipeline.clock.now();
         }
-        if self.ending == Ending::Cancelled && std::thread::panicking() {
+        if self.ending == Ending::Cancelled && !self.suspended && std::thread::panicking() {
             self.ending = Ending::Panicked;
         }
     }

@@ -332,6 +332,22 @@ fn a_fallback_that_panics_leaves_no_call_without_an_outcome() {
 }
 
 #[test]
+fn a_suspended_call_dropped_by_the_panic_of_something_else_is_cancelled() {
+    // T68, T130
+    let fixture = Fixture::new();
+    let pipeline = fixture.all();
+    let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        let mut call = Box::pin(pipeline.call_async(async || -> Outcome { std::future::pending().await }));
+        let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+        assert!(call.as_mut().poll(&mut cx).is_pending());
+        panic!("not in the call");
+    }));
+    assert!(panicked.is_err());
+    let stats = pipeline.stats();
+    assert_eq!((stats.cancelled, stats.panicked), (1, 0));
+}
+
+#[test]
 fn a_call_dropped_in_its_fallback_is_cancelled() {
     // T68, T130
     let fixture = Fixture::new();
