@@ -49,7 +49,7 @@ fn told(program: &str, args: &[&str]) -> String {
 }
 
 fn version<'a>(lock: &'a str, name: &str) -> Option<&'a str> {
-    let mut lines = lock.lines();
-    lines.find(|line| *line == format!("name = \"{name}\""))?;
-    lines.next()?.strip_prefix("version = \"")?.strip_suffix('"')
+    // Of two versions the newer is the later one, and that of ours.
+    let (_, rest) = lock.rsplit_once(&format!("name = \"{name}\"\nversion = \""))?;
+    rest.split_once('"').map(|(version, _)| version)
 }

@@ -41,7 +41,7 @@ fn group(fail: bool) -> Group {
     if fail {
         Group::new("Fallback, used", jobs).note("Ours counts it, by level, and tells it to whoever listens.")
     } else {
-        Group::new("Fallback, not needed", jobs).goals([Goal::Above("`Result::or`", 2.0), Goal::NoAllocation])
+        Group::new("Fallback, not needed", jobs).goals([Goal::NoAllocation])
     }
     .shared()
 }

@@ -168,6 +168,13 @@ impl Writer<'_> {
         let (krate, mixed) = (self.krate(), Span::mixed_site());
         let (returned, failed, verdict) = (self.returned(), self.failed(), self.verdict());
         match leave {
+            Leave::Loop if self.args.fallback.is_none() => quote_spanned! {mixed=>
+                #verdict
+                match __call.finish(__verdict) {
+                    #krate::__rt::Next::Retry => {}
+                    _ => break #returned,
+                }
+            },
             Leave::Loop => quote_spanned! {mixed=>
                 #verdict
                 match __call.finish(__verdict) {

@@ -101,9 +101,8 @@ async fn charge(order: &Order) -> Result<Receipt, PayError> {
             ::core::result::Result::Ok(__out) => {
                 let __verdict = ::resilient::__rt::judge!(& __out);
                 match __call.finish(__verdict) {
-                    ::resilient::__rt::Next::Return => break __out,
-                    ::resilient::__rt::Next::Fail => break __out,
                     ::resilient::__rt::Next::Retry => {}
+                    _ => break __out,
                 }
             }
             ::core::result::Result::Err(__rejection) => {

@@ -53,9 +53,8 @@ fn f(x: Vec<u8>) -> Option<u32> {
         ::resilient::__rt::assert_outcome(&__out);
         let __verdict = ::resilient::__rt::judge!(& __out);
         match __call.finish(__verdict) {
-            ::resilient::__rt::Next::Return => break __out,
-            ::resilient::__rt::Next::Fail => break __out,
             ::resilient::__rt::Next::Retry => {}
+            _ => break __out,
         }
     }
 }
