@@ -46,11 +46,11 @@ pub fn markdown(alone: f64) -> String {
         "## Many threads on one component: a model\n\n\
          Not measured: this machine has too few cores. The column of writes is read off the sources; a write that\n\
          another core made last costs a journey of the line, taken as {JOURNEY} ns. So many million calls a second are\n\
-         possible at most, if a call takes {alone:.0} ns alone:\n\n\
+         possible at most, if a call takes {alone:.0} ns alone, with so many threads:\n\n\
          | | writes to the busiest shared line |"
     );
     for threads in THREADS {
-        let _ = write!(text, " {threads} threads |");
+        let _ = write!(text, " {threads} |");
     }
     text.push_str(" |\n|---|--:|--:|--:|--:|---|\n");
     for (who, writes, why) in WRITES {

@@ -57,8 +57,7 @@ fn run() -> Result<(), String> {
 fn write(checked: &[Row], sections: &[Section<'_>], memory: &Memory) -> Result<(), String> {
     let compiled = compile_time::measure(3, 500)?;
     let alone = sections[0].median();
-    let text = [
-        report::head(checked, sections),
+    let body = [
         sections.iter().map(Section::markdown).collect(),
         report::memory(memory, memory::futures()),
         report::compile_time(&compiled),
@@ -66,11 +65,13 @@ fn write(checked: &[Row], sections: &[Section<'_>], memory: &Memory) -> Result<(
             &fs::read_to_string(root().join("benches/instructions.txt")).unwrap_or_default(),
         ),
         contention::markdown(alone),
-    ];
+    ]
+    .concat();
+    let text = report::head(checked, &body) + &body;
     let told = |path: &str, text: String| {
         fs::write(root().join(path), text).map_err(|error| format!("{path}: {error}"))
     };
-    told("benches/RESULTS.md", text.concat())?;
+    told("benches/RESULTS.md", text)?;
     let readme =
         fs::read_to_string(root().join("README.md")).map_err(|error| format!("README.md: {error}"))?;
     told("README.md", report::with_table(&readme, sections, &machine::describe())?)

@@ -4,7 +4,6 @@ use serde::Serialize;
 
 use super::{Latencies, LatencyStats, Striped};
 use crate::clock::Instant;
-use crate::component::lasting;
 
 /// How a call ended. Every call that was started ends in exactly one of these ways.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,8 +30,8 @@ pub(crate) struct Operation {
 }
 
 impl Operation {
-    pub(crate) fn new(name: &str) -> Self {
-        Self { name: lasting(name), calls: Striped::new(), latencies: Latencies::new() }
+    pub(crate) fn new(name: &'static str) -> Self {
+        Self { name, calls: Striped::new(), latencies: Latencies::new() }
     }
 
     pub(crate) fn name(&self) -> &'static str {

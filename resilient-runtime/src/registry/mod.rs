@@ -172,7 +172,7 @@ impl Registry {
 
     pub(crate) fn operation(&self, name: &str) -> Arc<Operation> {
         let name = name::normal(name);
-        self.0.operations.get_or_make(&name, |name| Operation::new(&name))
+        self.0.operations.get_or_make(&name, Operation::new)
     }
 
     pub(crate) fn explain_as(&self, name: &str, explanation: Explanation) {
@@ -210,7 +210,7 @@ impl Registry {
         let component = kept.get_or_make(&name, |name| {
             let (layered, refused) = Layered::new(settings);
             made = Some(refused);
-            create(Core { name: lasting(&name), environment: self.0.environment.clone(), settings: layered })
+            create(Core { name, environment: self.0.environment.clone(), settings: layered })
         });
         match made {
             // Not while it is made, under the lock: who listens may read the registry (T23).

@@ -19,6 +19,12 @@ type Origins = BTreeMap<&'static str, Origin>;
 impl<C: Settings> Layered<C> {
     /// The default, with an attribute's settings laid over it as far as they can be.
     pub(crate) fn new(settings: &[Setting]) -> (Self, ConfigError) {
+        if settings.is_empty() {
+            return (
+                Self { state: Mutex::new((C::shared_default(), BTreeMap::new())) },
+                ConfigError::default(),
+            );
+        }
         let mut config = C::default();
         let mut origins = BTreeMap::new();
         let mut error = ConfigError::default();

@@ -118,6 +118,9 @@ pub trait Settings: Clone + Default + PartialEq + Send + Sync + 'static {
     /// The names of the fields, in the order of the documentation.
     const FIELDS: &'static [&'static str];
 
+    /// The default, one for all components that are told nothing.
+    fn shared_default() -> std::sync::Arc<Self>;
+
     /// The value of a field; `None` where there is no such field.
     fn get(&self, field: &str) -> Option<Value>;
 
@@ -170,6 +173,12 @@ macro_rules! settings {
 
         impl $crate::settings::Settings for $config {
             const FIELDS: &'static [&'static str] = &[$(stringify!($field)),*];
+
+            fn shared_default() -> std::sync::Arc<Self> {
+                static DEFAULT: std::sync::LazyLock<std::sync::Arc<$config>> =
+                    std::sync::LazyLock::new(std::sync::Arc::default);
+                std::sync::Arc::clone(&DEFAULT)
+            }
 
             fn get(&self, field: &str) -> Option<$crate::settings::Value> {
                 match field {
