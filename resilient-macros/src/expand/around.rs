@@ -93,10 +93,9 @@ impl Writer<'_> {
         quote_spanned!(mixed=> #keyword { #admission #run })
     }
 
-    /// Goes on behind this if the stages admit the attempt. In a block of its own, and each `match` a statement: what
-    /// lives at a suspension point is part of the future.
+    /// Goes on behind this if the stages admit the attempt. Nothing of it lives on: that would be part of the future.
     fn admission(&self, leave: &Leave) -> TokenStream {
-        let (krate, mixed) = (self.krate(), Span::mixed_site());
+        let mixed = Span::mixed_site();
         if !self.args.can_reject() {
             let pause = match leave {
                 Leave::Block => TokenStream::new(),
@@ -111,22 +110,14 @@ impl Writer<'_> {
         let can_wait = self.args.bulkhead.is_some() || matches!(leave, Leave::Loop);
         if !self.shape.is_async() || !can_wait {
             return quote_spanned! {mixed=>
-                if let ::core::result::Result::Err(__rejection) = __call.admit_blocking() { #rejected; }
+                if let ::core::result::Result::Err(__rejection) = __call.enter_blocking() { #rejected; }
             };
         }
-        quote_spanned! {mixed=> {
-            let __refused = '__admission: {
-                match __call.admit_now() {
-                    #krate::__rt::Admission::Granted => break '__admission ::core::option::Option::None,
-                    #krate::__rt::Admission::Wait => {}
-                    #krate::__rt::Admission::Refused(__rejection) => {
-                        break '__admission ::core::option::Option::Some(__rejection)
-                    }
-                }
-                __call.admit_later().await.err()
-            };
-            if let ::core::option::Option::Some(__rejection) = __refused { #rejected; }
-        }}
+        quote_spanned! {mixed=>
+            if !__call.enter() {
+                if let ::core::result::Result::Err(__rejection) = __call.enter_later().await { #rejected; }
+            }
+        }
     }
 
     /// The attempt and what comes after it.

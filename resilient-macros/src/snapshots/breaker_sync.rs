@@ -31,7 +31,7 @@ fn f(x: &str) -> Result<u32, E> {
     ::resilient::__rt::submit_site!(__RESILIENT_SITE);
     let mut __call = ::resilient::__rt::Call::begin(__RESILIENT_SITE.pipeline());
     '__attempt: {
-        if let ::core::result::Result::Err(__rejection) = __call.admit_blocking() {
+        if let ::core::result::Result::Err(__rejection) = __call.enter_blocking() {
             break '__attempt ::resilient::__rt::reject::<Result<u32, E>>(__rejection);
         }
         let __out = __call.attempt_sync(|| -> Result<u32, E> { Ok(x.parse()?) });

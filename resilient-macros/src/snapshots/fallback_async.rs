@@ -36,7 +36,7 @@ async fn charge(order: &Order) -> Result<Receipt, PayError> {
     let mut __call = ::resilient::__rt::Call::begin(__RESILIENT_SITE.pipeline());
     match {
         '__attempt: {
-            if let ::core::result::Result::Err(__rejection) = __call.admit_blocking() {
+            if let ::core::result::Result::Err(__rejection) = __call.enter_blocking() {
                 break '__attempt ::core::result::Result::Err(
                     ::resilient::__rt::Failure::Rejected(__rejection),
                 );

@@ -63,20 +63,9 @@ async fn charge(order: &Order) -> Result<Receipt, PayError> {
     ::resilient::__rt::submit_site!(__RESILIENT_SITE);
     let mut __call = ::resilient::__rt::Call::begin(__RESILIENT_SITE.pipeline());
     loop {
-        {
-            let __refused = '__admission: {
-                match __call.admit_now() {
-                    ::resilient::__rt::Admission::Granted => {
-                        break '__admission ::core::option::Option::None;
-                    }
-                    ::resilient::__rt::Admission::Wait => {}
-                    ::resilient::__rt::Admission::Refused(__rejection) => {
-                        break '__admission ::core::option::Option::Some(__rejection);
-                    }
-                }
-                __call.admit_later().await.err()
-            };
-            if let ::core::option::Option::Some(__rejection) = __refused {
+        if !__call.enter() {
+            if let ::core::result::Result::Err(__rejection) = __call.enter_later().await
+            {
                 break ::resilient::__rt::reject::<
                     Result<Receipt, PayError>,
                 >(__rejection);

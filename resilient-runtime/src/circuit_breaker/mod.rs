@@ -137,6 +137,13 @@ impl CircuitBreaker {
         self.admit_otherwise(word, now)
     }
 
+    /// Lets a call pass if the circuit is closed and nothing is to be watched; counts nothing.
+    #[inline]
+    pub(crate) fn admit_plainly(&self) -> Option<Ticket> {
+        let word = self.word();
+        word.is_plainly_closed().then(|| word.ticket(NO_LEASE))
+    }
+
     #[cold]
     #[inline(never)]
     fn admit_otherwise(&self, word: Word, now: impl FnOnce() -> Instant) -> Result<Ticket, Rejection> {

@@ -42,28 +42,6 @@ pub struct Call<'p> {
     pub(super) missed: Ending,
 }
 
-/// The stages' answer to a call that cannot wait here.
-#[derive(Debug)]
-pub enum Admission {
-    /// The attempt may begin.
-    Granted,
-    /// It has to wait.
-    Wait,
-    /// Not at all.
-    Refused(Rejection),
-}
-
-impl Admission {
-    #[inline]
-    fn decided(self) -> Option<Result<(), Rejection>> {
-        match self {
-            Self::Granted => Some(Ok(())),
-            Self::Refused(rejection) => Some(Err(rejection)),
-            Self::Wait => None,
-        }
-    }
-}
-
 /// What comes after an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {
@@ -126,62 +104,53 @@ impl<'p> Call<'p> {
         self.attempt_started = self.now;
     }
 
-    /// Asks the stages of an asynchronous call for admission; [`Admission::Wait`] when it has to wait first, for the
-    /// pause before a retry or for a permit of the bulkhead, and [`admit_later`](Self::admit_later) is to be awaited.
-    /// Apart from that, so that a call which need not wait makes no future for it.
-    pub fn admit_now(&mut self) -> Admission {
+    /// Enters an attempt of an asynchronous call, if that takes no more than a look at the stages; else
+    /// [`enter_later`](Self::enter_later) is to be awaited. Apart from that, so that a call in good times makes no
+    /// future for it.
+    pub fn enter(&mut self) -> bool {
         self.asynchronous = true;
-        self.try_admit()
+        self.enter_plainly()
     }
 
-    /// Waits, and asks again, until the call is admitted or refused for good.
+    /// Enters after the pause before a retry and the bulkhead's queue, or is refused for good.
     ///
     /// # Cancel safety
     /// Dropping the future leaves the queue; the call then gives back what it holds.
-    pub async fn admit_later(&mut self) -> Result<(), Rejection> {
+    pub async fn enter_later(&mut self) -> Result<(), Rejection> {
         loop {
-            match (self.pause.take(), &self.pipeline.bulkhead) {
-                (Some(pause), _) => self.suspended(pause).await,
-                (None, Some(bulkhead)) => {
-                    let queue = bulkhead.admit_async(self.priority, self.deadline);
-                    let admitted = self.suspended(queue).await;
-                    if let Some(decided) = self.leave_queue(admitted) {
-                        return decided;
-                    }
-                }
-                (None, None) => return Ok(()),
+            if let Some(pause) = self.pause.take() {
+                self.suspended(pause).await;
             }
-            if let Some(decided) = self.try_admit().decided() {
+            self.pass_breaker()?;
+            let Some(bulkhead) = &self.pipeline.bulkhead else { break };
+            let queue = bulkhead.admit_async(self.priority, self.deadline);
+            let admitted = self.suspended(queue).await;
+            if let Some(decided) = self.leave_queue(admitted) {
                 return decided;
             }
         }
+        self.attempt_started = self.now;
+        Ok(())
     }
 
-    /// Asks the stages for admission; blocks for the pause before a retry and in the bulkhead's queue.
-    pub fn admit_blocking(&mut self) -> Result<(), Rejection> {
-        match self.try_admit().decided() {
-            Some(decided) => decided,
-            None => self.admit_later_blocking(),
-        }
+    /// Enters an attempt of a synchronous call: blocks for the pause before a retry and in the bulkhead's queue.
+    pub fn enter_blocking(&mut self) -> Result<(), Rejection> {
+        if self.enter_plainly() { Ok(()) } else { self.enter_later_blocking() }
     }
 
     #[cold]
-    fn admit_later_blocking(&mut self) -> Result<(), Rejection> {
+    fn enter_later_blocking(&mut self) -> Result<(), Rejection> {
         loop {
-            match (self.pause.take(), &self.pipeline.bulkhead) {
-                (Some(pause), _) => pause.block(&self.pipeline.clock),
-                (None, Some(bulkhead)) => {
-                    let admitted = bulkhead.admit_blocking(self.priority, self.deadline);
-                    if let Some(decided) = self.leave_queue(admitted) {
-                        return decided;
-                    }
-                }
-                (None, None) => return Ok(()),
-            }
-            if let Some(decided) = self.try_admit().decided() {
+            self.pause_blocking();
+            self.pass_breaker()?;
+            let Some(bulkhead) = &self.pipeline.bulkhead else { break };
+            let admitted = bulkhead.admit_blocking(self.priority, self.deadline);
+            if let Some(decided) = self.leave_queue(admitted) {
                 return decided;
             }
         }
+        self.attempt_started = self.now;
+        Ok(())
     }
 
     /// Whether a retry waits for its time: [`pause`](Self::pause) is to be awaited. Where stages can refuse,
@@ -216,23 +185,26 @@ impl<'p> Call<'p> {
         }
     }
 
+    /// Nothing to wait for, the circuit closed, a permit free: no lock, and nothing that is counted if it fails.
     #[inline]
-    fn try_admit(&mut self) -> Admission {
-        if self.pause.is_some() {
-            return Admission::Wait;
+    fn enter_plainly(&mut self) -> bool {
+        if self.pause.is_some() || self.is_late() {
+            return false;
         }
-        if let Err(rejection) = self.pass_breaker() {
-            self.ending = if rejection.is_timeout() { Ending::TimedOut } else { Ending::Rejected };
-            return Admission::Refused(rejection);
+        if let Some(breaker) = &self.pipeline.circuit_breaker {
+            self.ticket = breaker.admit_plainly();
+            if self.ticket.is_none() {
+                return false;
+            }
         }
         if let Some(bulkhead) = &self.pipeline.bulkhead {
             if !bulkhead.try_enter(self.priority) {
-                return Admission::Wait;
+                return false;
             }
             self.holds_slot = true;
         }
         self.attempt_started = self.now;
-        Admission::Granted
+        true
     }
 
     /// Back from the bulkhead's queue: what came of it, unless the retry comes again after a pause.
@@ -258,14 +230,21 @@ impl<'p> Call<'p> {
         }
     }
 
-    #[inline]
+    /// Passes the circuit breaker, unless the call has done so before it looked for a permit.
     fn pass_breaker(&mut self) -> Result<(), Rejection> {
         self.arrive();
-        if self.is_late() {
-            return Err(self.out_of_time());
-        }
-        if let Some(breaker) = &self.pipeline.circuit_breaker {
-            self.ticket = Some(breaker.admit(|| self.time())?);
+        let passed = match &self.pipeline.circuit_breaker {
+            _ if self.is_late() => Err(self.out_of_time()),
+            Some(breaker) if self.ticket.is_none() => breaker.admit(|| self.time()).map(Some),
+            _ => return Ok(()),
+        };
+        match passed {
+            Ok(ticket) => self.ticket = ticket,
+            Err(rejection) => {
+                self.settle(None);
+                self.ending = if rejection.is_timeout() { Ending::TimedOut } else { Ending::Rejected };
+                return Err(rejection);
+            }
         }
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! The loop around the attempts, for pipelines that are called by hand. The attribute writes the same loop
 //! around the body in place.
 
-use super::{Admission, Call, Next, Pipeline};
+use super::{Call, Next, Pipeline};
 use crate::fallback::{AllFailed, Chain, into_failure};
 use crate::outcome::{Failure, Outcome, Reject, Verdict};
 use crate::priority::Priority;
@@ -124,7 +124,7 @@ fn drive<R>(
     judge: &impl Fn(&R) -> Verdict,
 ) -> Result<R, Missed<R>> {
     loop {
-        if let Err(rejection) = call.admit_blocking() {
+        if let Err(rejection) = call.enter_blocking() {
             return Err(Missed::Rejected(rejection));
         }
         let outcome = call.attempt_sync(&mut *work);
@@ -142,13 +142,9 @@ async fn drive_async<R, F: Future<Output = R>>(
     judge: &impl Fn(&R) -> Verdict,
 ) -> Result<R, Missed<R>> {
     loop {
-        // A statement of its own: what is matched on lives as long as its `match`, and would be part of the future.
-        let wait = match call.admit_now() {
-            Admission::Granted => false,
-            Admission::Wait => true,
-            Admission::Refused(rejection) => return Err(Missed::Rejected(rejection)),
-        };
-        if wait && let Err(rejection) = call.admit_later().await {
+        if !call.enter()
+            && let Err(rejection) = call.enter_later().await
+        {
             return Err(Missed::Rejected(rejection));
         }
         match call.attempt(work()).await {

@@ -25,7 +25,7 @@ mod finish;
 use std::sync::Arc;
 
 pub use attempt::{Attempt, UntimedAttempt};
-pub use call::{Admission, Call, Next};
+pub use call::{Call, Next};
 pub use explain::{Explanation, StageExplanation};
 
 use crate::bulkhead::Bulkhead;

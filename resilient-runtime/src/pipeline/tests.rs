@@ -353,7 +353,7 @@ fn a_call_dropped_in_its_fallback_is_cancelled() {
     let fixture = Fixture::new();
     let pipeline = fixture.all();
     let mut call = crate::pipeline::Call::begin(&pipeline);
-    assert!(matches!(call.admit_now(), crate::pipeline::Admission::Granted));
+    assert!(call.enter());
     let permanent = Verdict::Failure(Class::Permanent);
     assert!(matches!(call.finish(permanent), crate::pipeline::Next::Fail));
     call.enter_level(Level::Replica);

@@ -6,7 +6,7 @@ pub use crate::classify::{Class, Classify};
 pub use crate::component::Kind;
 pub use crate::fallback::{BoxError, FallbackFailed, Level};
 pub use crate::outcome::{Failure, Outcome, Reject, Verdict};
-pub use crate::pipeline::{Admission, Call, Next, Pipeline};
+pub use crate::pipeline::{Call, Next, Pipeline};
 pub use crate::priority::Priority;
 pub use crate::registry::Registry;
 pub use crate::rejection::Rejection;
