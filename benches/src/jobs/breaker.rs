@@ -149,7 +149,6 @@ fn closed_count_async() -> Group {
             Goal::Times(1.0, "`recloser`, with an error type as large as ours"),
             Goal::NoAllocation,
         ])
-        .note("A future hands its outcome over in memory, more than once; an error that has room for a rejection is of 72 bytes.")
         .shared()
 }
 

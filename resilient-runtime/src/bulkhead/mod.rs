@@ -123,10 +123,12 @@ impl Bulkhead {
     /// # Cancel safety
     /// Dropping the future drops the work and gives the permit back.
     pub async fn call_async<R: Reject>(&self, work: impl AsyncFnOnce() -> R) -> R {
-        match self.acquire().await {
-            Ok(_permit) => work().await,
-            Err(rejection) => R::from_rejection(rejection),
-        }
+        // A statement of its own: what is matched on would be part of the future, refusal and all.
+        let _permit = match self.acquire().await {
+            Ok(permit) => permit,
+            Err(rejection) => return R::from_rejection(rejection),
+        };
+        work().await
     }
 
     /// The deadline of the calls around this one.

@@ -67,14 +67,14 @@ impl CircuitBreaker {
         work: impl AsyncFnOnce() -> R,
         judge: impl FnOnce(&R) -> Verdict,
     ) -> R {
-        match self.try_acquire() {
-            Ok(permit) => {
-                let outcome = work().await;
-                permit.settle(judge(&outcome));
-                outcome
-            }
-            Err(rejection) => R::from_rejection(rejection),
-        }
+        // A statement of its own: what is matched on would be part of the future, refusal and all.
+        let permit = match self.try_acquire() {
+            Ok(permit) => permit,
+            Err(rejection) => return R::from_rejection(rejection),
+        };
+        let outcome = work().await;
+        permit.settle(judge(&outcome));
+        outcome
     }
 
     /// Admission without a call around it.
