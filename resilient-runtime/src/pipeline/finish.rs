@@ -3,7 +3,7 @@
 use super::Call;
 use super::call::Next;
 use crate::classify::Class;
-use crate::clock::Delay;
+use crate::clock::{Delay, Instant};
 use crate::fallback::{Level, Levels};
 use crate::observe::Ending;
 use crate::outcome::Verdict;
@@ -14,7 +14,8 @@ impl Call<'_> {
     /// Takes note of how an attempt ended: the second reading of the clock, if it matters.
     #[inline]
     pub fn finish(&mut self, verdict: Verdict) -> Next {
-        if self.is_timed() || verdict != Verdict::Success {
+        // Once read, before a retry or behind the queue, the time of before the body must not be that of its end.
+        if self.now != Instant::NEVER || verdict != Verdict::Success {
             self.now = self.pipeline.clock.now();
         }
         self.settle(Some(verdict));

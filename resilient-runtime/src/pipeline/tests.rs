@@ -636,3 +636,39 @@ async fn a_call_that_borrows_can_be_spawned() {
     });
     assert_eq!(spawned.await.unwrap().unwrap(), 15);
 }
+
+/// Calls whose time is not taken, but for one in eight, from here on.
+fn past_the_first_samples(pipeline: &Pipeline) {
+    (0..1024).for_each(|_| drop(pipeline.call(|| Outcome::Ok(0))));
+}
+
+#[test]
+fn a_circuit_closes_when_its_probe_ends_whatever_time_is_taken() {
+    let fixture = Fixture::new();
+    let breaker = fixture.registry.circuit_breaker("b");
+    let rules = circuit_breaker::Config::default().window(10u32).failure_rate(Ratio::new(0.9).unwrap());
+    breaker.reconfigure(rules.half_open_calls(2u32).open_for(MS(100))).unwrap();
+    let retries = retry::Config::default().base(MS(10)).jitter(Ratio::ZERO).max(9u32);
+    fixture.registry.retry("r").reconfigure(retries).unwrap();
+    let pipeline = fixture.registry.pipeline("op").circuit_breaker("b").retry("r").build();
+    past_the_first_samples(&pipeline);
+    for _ in 0..8 {
+        breaker.reset();
+        let failures = (0..10)
+            .find(|_| breaker.call(|| Outcome::Err(Error::Down)).is_err() && breaker.state() == State::Open);
+        assert!(failures.is_some());
+        fixture.time.advance(MS(100));
+        let attempts = Cell::new(0);
+        let work = || {
+            attempts.set(attempts.get() + 1);
+            if attempts.get() == 1 {
+                return Outcome::Err(Error::Down);
+            }
+            fixture.time.advance(MS(5000));
+            Outcome::Ok(1)
+        };
+        pipeline.call(work).unwrap();
+        let stats = breaker.stats();
+        assert_eq!((stats.state, stats.unchanged_for), (State::Closed, Duration::ZERO));
+    }
+}
