@@ -53,6 +53,8 @@ impl Call<'_> {
     #[cold]
     pub fn timed_out(&mut self, rejection: &Rejection) -> Next {
         self.now = self.pipeline.clock.now();
+        // Its body was pending, but the call is polled.
+        self.suspended = false;
         let class = Class::Uncertain { retry_after: None };
         match rejection.kind() {
             RejectionKind::AttemptTimeout => {

@@ -672,3 +672,15 @@ fn a_circuit_closes_when_its_probe_ends_whatever_time_is_taken() {
         assert_eq!((stats.state, stats.unchanged_for), (State::Closed, Duration::ZERO));
     }
 }
+
+#[test]
+fn a_panic_in_the_fallback_of_a_call_that_was_cut_off_is_one() {
+    // T130
+    let fixture = Fixture::new();
+    let pipeline = fixture.all();
+    let panicking = || Chain::of(Level::Default, |_: &_| -> Outcome { panic!("fallback") });
+    let call = pipeline.call_or_async(async || std::future::pending().await, panicking);
+    catch_unwind(AssertUnwindSafe(|| run(&fixture.time, call))).unwrap_err();
+    let stats = pipeline.stats();
+    assert_eq!((stats.panicked, stats.cancelled), (1, 0), "{stats:?}");
+}
