@@ -198,7 +198,8 @@ impl Drop for Call<'_> {
         }
         self.pipeline.operation.ended(self.ending);
         // What was refused at once says nothing about how long calls take.
-        let at_once = self.ending == Ending::Rejected && self.now == self.started;
+        let is_refused = matches!(self.ending, Ending::Rejected | Ending::TimedOut);
+        let at_once = is_refused && self.now == self.started;
         if self.is_timed() && !at_once {
             self.pipeline.operation.took(self.now.nanos_since(self.started));
         }

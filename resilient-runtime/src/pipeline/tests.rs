@@ -684,3 +684,18 @@ fn a_panic_in_the_fallback_of_a_call_that_was_cut_off_is_one() {
     let stats = pipeline.stats();
     assert_eq!((stats.panicked, stats.cancelled), (1, 0), "{stats:?}");
 }
+
+#[test]
+fn a_call_that_came_too_late_to_begin_is_no_latency() {
+    let fixture = Fixture::new();
+    let outer = fixture.registry.pipeline("outer").timeout("t").build();
+    fixture.registry.timeout("t").reconfigure(timeout::Config::default().total(MS(10))).unwrap();
+    let inner = fixture.registry.pipeline("inner").circuit_breaker("b").build();
+    let late = outer.call(|| {
+        fixture.time.advance(MS(10));
+        inner.call(|| -> Outcome { unreachable!("no time left") })
+    });
+    assert!(late.is_err());
+    let stats = inner.stats();
+    assert_eq!((stats.timed_out, stats.latency.measured), (1, 0));
+}
