@@ -86,7 +86,8 @@ impl Latencies {
 }
 
 /// Percentiles of the time from the start of a call to its end, of those that were not refused at once; in seconds
-/// when serialised. Of the last minute, or since somebody looked last, if that is longer ago.
+/// when serialised. Since somebody looked a minute ago: of the last minute and up to ten seconds where somebody looks
+/// all the time, and of all the time since the last look before that, or since the beginning, where nobody did.
 ///
 /// The time is taken of every call that has a stage which needs it: a timeout, a circuit breaker with a window of
 /// time or slow calls. Of others, to which two readings of the clock would be most of their cost, it is taken of
@@ -188,6 +189,8 @@ mod tests {
         latencies.stats(at(0));
         (0..10).for_each(|_| latencies.record(7));
         assert_eq!(latencies.stats(at(3600)).measured, 10, "all since the last look");
+        assert_eq!(latencies.stats(at(3659)).measured, 10, "the look before this one is no minute ago");
+        assert_eq!(latencies.stats(at(3660)).measured, 0);
     }
 
     #[test]
