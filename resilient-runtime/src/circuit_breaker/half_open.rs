@@ -76,10 +76,13 @@ impl Probes {
     /// How long nobody may go even if no probe ends; `None` when somebody may. A lost probe holds no place,
     /// though its result still counts if it comes before another probe asks for the place.
     pub(super) fn full_for(&self, now: Instant, config: &Config) -> Option<Duration> {
-        let held = self.out.iter().map(|probe| probe.until).filter(|until| now < *until);
-        let first = held.clone().min()?;
-        let held = u32::try_from(held.count()).unwrap_or(u32::MAX);
-        self.is_full(held, config).then(|| first.since(now).min(config.probe_lease))
+        let mut held: Vec<_> =
+            self.out.iter().map(|probe| probe.until).filter(|until| now < *until).collect();
+        held.sort_unstable();
+        // Where fewer are permitted than when they went, the end of the first lease makes no place yet.
+        let full = (1..=u32::try_from(held.len()).unwrap_or(u32::MAX)).rev();
+        let (last, _) = held.iter().zip(full).take_while(|(_, out)| self.is_full(*out, config)).last()?;
+        Some(last.since(now).min(config.probe_lease))
     }
 
     /// Takes a probe back; `false` when it was given up before.

@@ -215,3 +215,21 @@ fn a_thousand_callers_at_once_make_exactly_as_many_probes_as_there_are_permits()
     admitted.into_iter().for_each(|probe| fixture.settle(probe, Verdict::Success));
     fixture.assert_state(State::Closed);
 }
+
+#[test]
+fn a_look_ahead_says_what_admission_will_say_though_fewer_probes_are_permitted_now() {
+    // T34, T117
+    let settings =
+        |probes: u32| config().failure_threshold(1).half_open_calls(probes).probe_lease(3 * SECOND);
+    let fixture = Fixture::half_open(settings(3));
+    let _first = fixture.admitted();
+    fixture.time.advance(SECOND);
+    let _second = fixture.admitted();
+    fixture.breaker.reconfigure(settings(1)).unwrap();
+    fixture.time.advance(2 * SECOND);
+    assert!(fixture.breaker.would_refuse(fixture.now()), "the second is still out");
+    fixture.refused();
+    fixture.time.advance(SECOND);
+    assert!(!fixture.breaker.would_refuse(fixture.now()));
+    fixture.admitted();
+}
