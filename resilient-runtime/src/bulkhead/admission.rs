@@ -21,6 +21,8 @@ pub struct Admission<'a> {
     bulkhead: &'a Bulkhead,
     priority: Priority,
     deadline: Instant,
+    /// Whether it was in the queue.
+    has_waited: bool,
     /// Made once the call has to wait, and boxed, so that calls that need not wait are small.
     waiting: Option<Box<Waiting<'a>>>,
 }
@@ -49,7 +51,49 @@ impl Drop for QueueTicket<'_> {
 
 impl<'a> Admission<'a> {
     pub(super) fn new(bulkhead: &'a Bulkhead, priority: Priority, deadline: Instant) -> Self {
-        Self { bulkhead, priority, deadline, waiting: None }
+        Self { bulkhead, priority, deadline, has_waited: false, waiting: None }
+    }
+
+    /// Whether it was in the queue: else it was refused at once.
+    pub(crate) fn has_waited(&self) -> bool {
+        self.has_waited
+    }
+
+    /// The same as awaiting it, blocking the thread.
+    pub(crate) fn block(&mut self) -> Result<(), Rejection> {
+        if self.bulkhead.gate.try_enter(self.priority) { Ok(()) } else { self.wait_blocking() }
+    }
+
+    #[cold]
+    fn wait_blocking(&mut self) -> Result<(), Rejection> {
+        let bulkhead = self.bulkhead;
+        if !bulkhead.gate.has_queue() {
+            return Err(bulkhead.refuse());
+        }
+        let waker = unparker();
+        // Before it joins the queue: who sees it there may move the clock at once.
+        let until = bulkhead.patience(self.deadline);
+        let place = match bulkhead.gate.arrive(self.priority, Some(&waker)) {
+            Arrival::Entered => return Ok(()),
+            Arrival::Full => return Err(bulkhead.refuse()),
+            Arrival::Queued(place) => place,
+        };
+        let mut ticket = QueueTicket { bulkhead, place, open: true };
+        self.has_waited = true;
+        bulkhead.counters.queued();
+        let clock = bulkhead.core.clock();
+        let mut over = clock.now() >= until;
+        loop {
+            if bulkhead.gate.is_granted(place, None) {
+                ticket.open = false;
+                return Ok(());
+            }
+            if over {
+                drop(ticket);
+                return Err(bulkhead.refuse());
+            }
+            over = clock.park(until);
+        }
     }
 
     #[cold]
@@ -66,6 +110,7 @@ impl<'a> Admission<'a> {
             Arrival::Queued(place) => place,
         };
         let ticket = QueueTicket { bulkhead, place, open: true };
+        self.has_waited = true;
         bulkhead.counters.queued();
         let Ok(timer) = BoxedTimer::armed(bulkhead.core.clock(), until) else {
             return Some(Err(bulkhead.refuse_for(RejectionKind::NoTimer)));
@@ -100,40 +145,5 @@ impl Future for Admission<'_> {
         }
         self.waiting = None;
         Poll::Ready(Err(bulkhead.refuse()))
-    }
-}
-
-/// The same, blocking the thread.
-#[cold]
-pub(super) fn wait_blocking(
-    bulkhead: &Bulkhead,
-    priority: Priority,
-    deadline: Instant,
-) -> Result<(), Rejection> {
-    if !bulkhead.gate.has_queue() {
-        return Err(bulkhead.refuse());
-    }
-    let waker = unparker();
-    // Before it joins the queue: who sees it there may move the clock at once.
-    let until = bulkhead.patience(deadline);
-    let place = match bulkhead.gate.arrive(priority, Some(&waker)) {
-        Arrival::Entered => return Ok(()),
-        Arrival::Full => return Err(bulkhead.refuse()),
-        Arrival::Queued(place) => place,
-    };
-    let mut ticket = QueueTicket { bulkhead, place, open: true };
-    bulkhead.counters.queued();
-    let clock = bulkhead.core.clock();
-    let mut over = clock.now() >= until;
-    loop {
-        if bulkhead.gate.is_granted(place, None) {
-            ticket.open = false;
-            return Ok(());
-        }
-        if over {
-            drop(ticket);
-            return Err(bulkhead.refuse());
-        }
-        over = clock.park(until);
     }
 }

@@ -99,7 +99,7 @@ impl Bulkhead {
     /// # Errors
     /// As of [`acquire`](Self::acquire).
     pub async fn acquire_as(&self, priority: Priority) -> Result<Permit<'_>, Rejection> {
-        self.admit_async(priority, self.inherited()).await.map(|()| Permit::new(self))
+        self.queue(priority, self.inherited()).await.map(|()| Permit::new(self))
     }
 
     /// A permit for a call of this priority; blocks the thread in the queue if there is one.
@@ -107,7 +107,7 @@ impl Bulkhead {
     /// # Errors
     /// As of [`acquire`](Self::acquire).
     pub fn acquire_blocking(&self, priority: Priority) -> Result<Permit<'_>, Rejection> {
-        self.admit_blocking(priority, self.inherited()).map(|()| Permit::new(self))
+        self.queue(priority, self.inherited()).block().map(|()| Permit::new(self))
     }
 
     /// Runs `work` with a permit; blocks in the queue if there is one.
@@ -150,17 +150,9 @@ impl Bulkhead {
         if self.gate.try_enter(priority) { Ok(()) } else { Err(self.refuse()) }
     }
 
-    /// Takes a permit, if need be after waiting in the queue until `deadline`.
-    pub(crate) fn admit_async(&self, priority: Priority, deadline: Instant) -> Admission<'_> {
+    /// Takes a permit, if need be after waiting in the queue until `deadline`: to be awaited, or blocked on.
+    pub(crate) fn queue(&self, priority: Priority, deadline: Instant) -> Admission<'_> {
         Admission::new(self, priority, deadline)
-    }
-
-    /// The same, blocking the thread.
-    pub(crate) fn admit_blocking(&self, priority: Priority, deadline: Instant) -> Result<(), Rejection> {
-        if self.gate.try_enter(priority) {
-            return Ok(());
-        }
-        admission::wait_blocking(self, priority, deadline)
     }
 
     /// Gives a permit back.

@@ -105,7 +105,7 @@ fn run(config: Config, steps: Vec<Step>) -> Result<(), TestCaseError> {
         match step {
             Step::Arrive(class) => {
                 let priority = Priority::ALL[class];
-                let mut admission = bulkhead.admit_async(priority, Instant::NEVER);
+                let mut admission = bulkhead.queue(priority, Instant::NEVER);
                 let poll = std::pin::Pin::new(&mut admission).poll(&mut Context::from_waker(Waker::noop()));
                 if model.may_pass(priority) {
                     model.in_use += 1;

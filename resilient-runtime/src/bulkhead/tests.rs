@@ -24,7 +24,7 @@ fn poll<F: Future + Unpin>(future: &mut F) -> Poll<F::Output> {
 }
 
 fn enqueue(bulkhead: &Bulkhead, priority: Priority) -> Admission<'_> {
-    let mut admission = bulkhead.admit_async(priority, Instant::NEVER);
+    let mut admission = bulkhead.queue(priority, Instant::NEVER);
     assert!(poll(&mut admission).is_pending(), "it waits");
     admission
 }
@@ -66,7 +66,7 @@ fn a_full_queue_refuses_at_once() {
     let (_, bulkhead) = fixture(queued(1, 1));
     let _held = bulkhead.try_acquire().unwrap();
     let _waiter = enqueue(&bulkhead, Priority::Normal);
-    let mut next = bulkhead.admit_async(Priority::Normal, Instant::NEVER);
+    let mut next = bulkhead.queue(Priority::Normal, Instant::NEVER);
     assert!(matches!(poll(&mut next), Poll::Ready(Err(_))));
 }
 
@@ -188,7 +188,7 @@ fn a_waiter_of_a_higher_class_that_leaves_lets_the_next_in() {
 fn the_callers_deadline_ends_the_wait() {
     let (time, bulkhead) = fixture(queued(1, 1));
     let _held = bulkhead.try_acquire().unwrap();
-    let mut waiter = bulkhead.admit_async(Priority::Normal, time.clock().now().after(MS(10)));
+    let mut waiter = bulkhead.queue(Priority::Normal, time.clock().now().after(MS(10)));
     assert!(poll(&mut waiter).is_pending());
     time.advance(MS(10));
     assert!(matches!(poll(&mut waiter), Poll::Ready(Err(_))));
@@ -239,7 +239,7 @@ fn without_a_timer_a_waiter_is_told_so_and_leaves_the_queue() {
     let bulkhead = Registry::new().bulkhead("b");
     bulkhead.reconfigure(queued(1, 1)).unwrap();
     let held = bulkhead.try_acquire().unwrap();
-    let mut waiter = bulkhead.admit_async(Priority::Normal, Instant::NEVER);
+    let mut waiter = bulkhead.queue(Priority::Normal, Instant::NEVER);
     let Poll::Ready(Err(rejection)) = poll(&mut waiter) else { panic!("no timer can be had") };
     assert_eq!(rejection.kind(), RejectionKind::NoTimer);
     assert_eq!((bulkhead.stats().queued, bulkhead.stats().rejected), (0, 1));

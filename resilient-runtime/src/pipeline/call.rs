@@ -123,9 +123,9 @@ impl<'p> Call<'p> {
             }
             self.pass_breaker()?;
             let Some(bulkhead) = &self.pipeline.bulkhead else { break };
-            let queue = bulkhead.admit_async(self.priority, self.deadline);
-            let admitted = self.suspended(queue).await;
-            if let Some(decided) = self.leave_queue(admitted) {
+            let mut queue = bulkhead.queue(self.priority, self.deadline);
+            let admitted = self.suspended(&mut queue).await;
+            if let Some(decided) = self.leave_queue(admitted, queue.has_waited()) {
                 return decided;
             }
         }
@@ -144,8 +144,9 @@ impl<'p> Call<'p> {
             self.pause_blocking();
             self.pass_breaker()?;
             let Some(bulkhead) = &self.pipeline.bulkhead else { break };
-            let admitted = bulkhead.admit_blocking(self.priority, self.deadline);
-            if let Some(decided) = self.leave_queue(admitted) {
+            let mut queue = bulkhead.queue(self.priority, self.deadline);
+            let admitted = queue.block();
+            if let Some(decided) = self.leave_queue(admitted, queue.has_waited()) {
                 return decided;
             }
         }
@@ -208,7 +209,11 @@ impl<'p> Call<'p> {
     }
 
     /// Back from the bulkhead's queue: what came of it, unless the retry comes again after a pause.
-    fn leave_queue(&mut self, admitted: Result<(), Rejection>) -> Option<Result<(), Rejection>> {
+    fn leave_queue(
+        &mut self,
+        admitted: Result<(), Rejection>,
+        has_waited: bool,
+    ) -> Option<Result<(), Rejection>> {
         self.now = self.pipeline.clock.now();
         let Err(refused) = admitted else {
             self.holds_slot = true;
@@ -219,7 +224,14 @@ impl<'p> Call<'p> {
         self.ending = if rejection.is_timeout() { Ending::TimedOut } else { Ending::Rejected };
         let again = rejection.kind() == RejectionKind::BulkheadFull
             && self.repeat(Class::Transient { retry_after: rejection.retry_after() }) == Next::Retry;
-        if again { None } else { Some(Err(rejection)) }
+        if again {
+            return None;
+        }
+        if !has_waited && self.progress.retries == 0 {
+            // At once: only to find out has taken time.
+            self.now = self.started;
+        }
+        Some(Err(rejection))
     }
 
     /// The time of a first attempt was read when the call began; a pause has made it old.

@@ -699,3 +699,19 @@ fn a_call_that_came_too_late_to_begin_is_no_latency() {
     let stats = inner.stats();
     assert_eq!((stats.timed_out, stats.latency.measured), (1, 0));
 }
+
+#[test]
+fn what_a_full_bulkhead_refuses_at_once_is_no_latency() {
+    let registry = Registry::new();
+    let bulkhead = registry.bulkhead("b");
+    bulkhead.reconfigure(bulkhead::Config::default().max_concurrent(1u32)).unwrap();
+    let pipeline = registry.pipeline("op").bulkhead("b").build();
+    let _held = bulkhead.try_acquire().unwrap();
+    let time = ManualClock::new();
+    for _ in 0..10 {
+        assert!(pipeline.call(|| Outcome::Ok(1)).is_err());
+        assert!(run(&time, pipeline.call_async(async || Outcome::Ok(1))).is_err());
+    }
+    let stats = pipeline.stats();
+    assert_eq!((stats.rejected, stats.latency.measured), (20, 0));
+}
