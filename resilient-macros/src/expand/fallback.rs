@@ -74,7 +74,7 @@ impl Writer<'_> {
             Expr::Closure(_) if is_async(answer) => {
                 let recover = runtime_at(self.krate(), &format!("{name}_async"), place);
                 let future = quote_spanned!(place.1=> #recover(#failure, #answer));
-                quote_spanned!(mixed=> #future.await)
+                quote_spanned!(mixed=> __call.ask(#future).await)
             }
             // Of a return type that is opaque as a whole nothing is known to tell an answer by.
             Expr::Path(_) if !matches!(output, Type::Infer(_)) => self.ask_path(answer, &failure),
@@ -99,7 +99,7 @@ impl Writer<'_> {
         let traits = if self.shape.is_async() { quote!(asking_later) } else { quote!(asking) };
         // All of it at the path: what rustc has said about a place it does not say again.
         let asked = if self.shape.is_async() {
-            quote_spanned!(first=> __how.answer_later::<#output, _>(#failure, #given).await)
+            quote_spanned!(first=> __call.ask(__how.answer_later::<#output, _>(#failure, #given)).await)
         } else {
             quote_spanned!(first=> __how.answer::<#output, _>(#failure, #given))
         };
@@ -125,7 +125,7 @@ impl Writer<'_> {
         };
         if self.shape.is_async() {
             let edge = self.edge();
-            quote_spanned!(mixed=> async { #edge #body }.await)
+            quote_spanned!(mixed=> __call.ask(async { #edge #body }).await)
         } else {
             quote_spanned!(mixed=> #krate::__rt::evaluate(|| -> #output { #body }))
         }

@@ -70,19 +70,20 @@ async fn charge(order: &Order) -> Result<Receipt, PayError> {
             __call.enter_level(::resilient::__rt::Level::Default);
             let __out: Result<Receipt, PayError> = {
                 ::resilient::__rt::end(__failure);
-                async {
-                    #[allow(
-                        unreachable_code,
-                        clippy::all,
-                        clippy::pedantic,
-                        clippy::nursery
-                    )]
-                    if false {
-                        let __edge: Result<Receipt, PayError> = loop {};
-                        return __edge;
-                    }
-                    queue_for_later(order).await
-                }
+                __call
+                    .ask(async {
+                        #[allow(
+                            unreachable_code,
+                            clippy::all,
+                            clippy::pedantic,
+                            clippy::nursery
+                        )]
+                        if false {
+                            let __edge: Result<Receipt, PayError> = loop {};
+                            return __edge;
+                        }
+                        queue_for_later(order).await
+                    })
                     .await
             };
             let __answered = ::resilient::__rt::judge!(& __out)

@@ -106,6 +106,38 @@ impl<F: Future> Future for UntimedAttempt<'_, '_, F> {
     }
 }
 
+pin_project! {
+    /// A fallback level of an asynchronous call while it is asked.
+    ///
+    /// # Cancel safety
+    /// Dropping it drops the level; the call is then cancelled.
+    #[derive(Debug)]
+    pub struct Asked<'c, 'p, F> {
+        #[pin]
+        answer: F,
+        call: &'c mut Call<'p>,
+    }
+}
+
+impl<'c, 'p, F> Asked<'c, 'p, F> {
+    pub(super) fn new(call: &'c mut Call<'p>, answer: F) -> Self {
+        Self { answer, call }
+    }
+}
+
+impl<F: Future> Future for Asked<'_, '_, F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let this = self.project();
+        // A panic while it is polled is its own.
+        this.call.suspended = false;
+        let poll = this.answer.poll(cx);
+        this.call.suspended = poll.is_pending();
+        poll
+    }
+}
+
 #[inline]
 fn poll_body<F: Future>(call: &mut Call<'_>, body: Pin<&mut F>, cx: &mut Context<'_>) -> Poll<F::Output> {
     let entered = call.enter_body();

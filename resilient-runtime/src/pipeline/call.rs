@@ -1,7 +1,7 @@
 //! One call on its way through the stages. Not generic: compiled once, here, for every annotated function.
 
 use super::Pipeline;
-use super::attempt::{Attempt, UntimedAttempt};
+use super::attempt::{Asked, Attempt, UntimedAttempt};
 use crate::circuit_breaker::Ticket;
 use crate::classify::Class;
 use crate::clock::{Delay, Instant};
@@ -319,6 +319,11 @@ impl<'p> Call<'p> {
     pub fn attempt_untimed<'c, F: Future>(&'c mut self, body: F) -> UntimedAttempt<'c, 'p, F> {
         self.asynchronous = true;
         UntimedAttempt::new(self, body)
+    }
+
+    /// Waits for the answer of an asynchronous fallback level.
+    pub fn ask<'c, F: Future>(&'c mut self, answer: F) -> Asked<'c, 'p, F> {
+        Asked::new(self, answer)
     }
 
     #[inline]

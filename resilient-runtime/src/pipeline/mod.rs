@@ -24,7 +24,7 @@ mod finish;
 
 use std::sync::Arc;
 
-pub use attempt::{Attempt, UntimedAttempt};
+pub use attempt::{Asked, Attempt, UntimedAttempt};
 pub use call::{Call, Next};
 pub use explain::{Explanation, StageExplanation};
 

@@ -715,3 +715,30 @@ fn what_a_full_bulkhead_refuses_at_once_is_no_latency() {
     let stats = pipeline.stats();
     assert_eq!((stats.rejected, stats.latency.measured), (20, 0));
 }
+
+#[test]
+fn who_panics_while_a_fallback_is_asked_is_told_apart() {
+    // T68, T130
+    async fn asked(pipeline: &Pipeline, level: impl Future<Output = ()>) {
+        let mut call = crate::pipeline::Call::begin(pipeline);
+        assert_eq!(call.finish(Verdict::Failure(Class::Permanent)), crate::pipeline::Next::Fail);
+        call.enter_level(Level::Default);
+        call.ask(level).await;
+    }
+    let fixture = Fixture::new();
+    let pipeline = fixture.all();
+    let own = asked(&pipeline, async {
+        pending(1).await;
+        panic!("in the level");
+    });
+    catch_unwind(AssertUnwindSafe(|| run(&fixture.time, own))).unwrap_err();
+    let other = || {
+        let mut call = Box::pin(asked(&pipeline, std::future::pending()));
+        let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+        assert!(call.as_mut().poll(&mut cx).is_pending());
+        panic!("not in the level");
+    };
+    catch_unwind(AssertUnwindSafe(other)).unwrap_err();
+    let stats = pipeline.stats();
+    assert_eq!((stats.panicked, stats.cancelled), (1, 1), "{stats:?}");
+}
