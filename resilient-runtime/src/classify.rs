@@ -108,14 +108,24 @@ impl Classify for Rejection {
 impl Classify for Mark {
     fn classify(&self) -> Class {
         match self.kind {
-            RejectionKind::TotalTimeout | RejectionKind::AttemptTimeout => {
+            RejectionKind::TotalTimeout | RejectionKind::AttemptTimeout | RejectionKind::ReadTimeout => {
                 Class::Uncertain { retry_after: None }
             }
-            // A retry would not wait for the circuit: whoever holds it knows better.
-            RejectionKind::CircuitOpen => Class::NotExecuted { retry_after: None },
-            RejectionKind::BulkheadFull | RejectionKind::NoTimer => {
-                Class::NotExecuted { retry_after: self.retry_after }
-            }
+            // Nothing was sent yet.
+            RejectionKind::ConnectTimeout => Class::Transient { retry_after: None },
+            // A retry would not wait for the circuit, nor add to an overload: whoever holds it knows better.
+            // And another attempt would meet the same record of an idempotency key.
+            RejectionKind::CircuitOpen
+            | RejectionKind::Shed
+            | RejectionKind::QueueTimeout
+            | RejectionKind::KeyReused
+            | RejectionKind::InvalidKey
+            | RejectionKind::OutcomeUnknown => Class::NotExecuted { retry_after: None },
+            RejectionKind::BulkheadFull
+            | RejectionKind::RateLimited
+            | RejectionKind::InProgress
+            | RejectionKind::StoreUnavailable
+            | RejectionKind::NoTimer => Class::NotExecuted { retry_after: self.retry_after },
         }
     }
 }

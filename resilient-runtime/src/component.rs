@@ -30,12 +30,33 @@ pub enum Kind {
     Timeout,
     /// [`Fallback`](crate::Fallback)
     Fallback,
+    /// [`RateLimiter`](crate::RateLimiter)
+    RateLimit,
+    /// [`LoadShedder`](crate::LoadShedder)
+    LoadShed,
+    /// [`Hedge`](crate::Hedge)
+    Hedge,
+    /// [`Coalesce`](crate::Coalesce)
+    Coalesce,
+    /// [`Idempotency`](crate::Idempotency)
+    Idempotency,
 }
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Self; 6] =
-        [Self::CircuitBreaker, Self::Retry, Self::RetryBudget, Self::Bulkhead, Self::Timeout, Self::Fallback];
+    pub const ALL: [Self; 11] = [
+        Self::CircuitBreaker,
+        Self::Retry,
+        Self::RetryBudget,
+        Self::Bulkhead,
+        Self::Timeout,
+        Self::Fallback,
+        Self::RateLimit,
+        Self::LoadShed,
+        Self::Hedge,
+        Self::Coalesce,
+        Self::Idempotency,
+    ];
 
     /// The name used in the attribute, in JSON and in paths.
     pub const fn as_str(self) -> &'static str {
@@ -46,6 +67,11 @@ impl Kind {
             Self::Bulkhead => "bulkhead",
             Self::Timeout => "timeout",
             Self::Fallback => "fallback",
+            Self::RateLimit => "rate_limit",
+            Self::LoadShed => "load_shed",
+            Self::Hedge => "hedge",
+            Self::Coalesce => "coalesce",
+            Self::Idempotency => "idempotency",
         }
     }
 }

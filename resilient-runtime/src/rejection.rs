@@ -43,10 +43,21 @@ impl fmt::Display for Mark {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.kind {
             // That no timer can be had shows only once the call has begun and has to wait.
-            RejectionKind::TotalTimeout | RejectionKind::AttemptTimeout | RejectionKind::NoTimer => {
-                "the call may have been carried out"
-            }
-            RejectionKind::CircuitOpen | RejectionKind::BulkheadFull => "the call was not carried out",
+            RejectionKind::TotalTimeout
+            | RejectionKind::AttemptTimeout
+            | RejectionKind::ConnectTimeout
+            | RejectionKind::ReadTimeout
+            | RejectionKind::OutcomeUnknown
+            | RejectionKind::NoTimer => "the call may have been carried out",
+            RejectionKind::CircuitOpen
+            | RejectionKind::BulkheadFull
+            | RejectionKind::QueueTimeout
+            | RejectionKind::RateLimited
+            | RejectionKind::Shed
+            | RejectionKind::InProgress
+            | RejectionKind::KeyReused
+            | RejectionKind::InvalidKey
+            | RejectionKind::StoreUnavailable => "the call was not carried out",
         })
     }
 }
@@ -66,6 +77,26 @@ pub enum RejectionKind {
     TotalTimeout,
     /// One attempt ran out of its time.
     AttemptTimeout,
+    /// Connecting ran out of its time.
+    ConnectTimeout,
+    /// Reading ran out of its time.
+    ReadTimeout,
+    /// The call ran out of its time in a queue, before it began.
+    QueueTimeout,
+    /// A rate limiter has no token left.
+    RateLimited,
+    /// The process has more to do than it can, and this call matters less than others.
+    Shed,
+    /// A call with the same idempotency key runs at this moment.
+    InProgress,
+    /// The idempotency key was used before, with another payload.
+    KeyReused,
+    /// A call with the same idempotency key was lost while it ran; whether it had its effect is not known.
+    OutcomeUnknown,
+    /// The idempotency key, or what is stored under it, cannot be used.
+    InvalidKey,
+    /// A store that the call depends on does not answer.
+    StoreUnavailable,
     /// A timer was needed and there is no tokio runtime with `enable_time` here.
     NoTimer,
 }
@@ -78,6 +109,16 @@ impl RejectionKind {
             Self::BulkheadFull => "bulkhead_full",
             Self::TotalTimeout => "total_timeout",
             Self::AttemptTimeout => "attempt_timeout",
+            Self::ConnectTimeout => "connect_timeout",
+            Self::ReadTimeout => "read_timeout",
+            Self::QueueTimeout => "queue_timeout",
+            Self::RateLimited => "rate_limited",
+            Self::Shed => "shed",
+            Self::InProgress => "in_progress",
+            Self::KeyReused => "key_reused",
+            Self::OutcomeUnknown => "outcome_unknown",
+            Self::InvalidKey => "invalid_key",
+            Self::StoreUnavailable => "store_unavailable",
             Self::NoTimer => "no_timer",
         }
     }
@@ -149,6 +190,12 @@ impl Rejection {
         Self { component, mark: Mark { kind, retry_after: None }, reason: None }
     }
 
+    /// With a time at which another call has a chance.
+    #[inline]
+    pub(crate) fn after(kind: RejectionKind, component: &'static str, retry_after: Option<Duration>) -> Self {
+        Self { component, mark: Mark { kind, retry_after }, reason: None }
+    }
+
     /// Made in one piece: an open circuit does hardly anything else.
     #[inline]
     pub(crate) fn circuit_open(
@@ -186,7 +233,13 @@ impl Rejection {
 
     /// Whether the call was cut off while it ran: it may have had an effect.
     pub fn is_timeout(&self) -> bool {
-        matches!(self.mark.kind, RejectionKind::TotalTimeout | RejectionKind::AttemptTimeout)
+        matches!(
+            self.mark.kind,
+            RejectionKind::TotalTimeout
+                | RejectionKind::AttemptTimeout
+                | RejectionKind::ConnectTimeout
+                | RejectionKind::ReadTimeout
+        )
     }
 }
 
@@ -198,6 +251,25 @@ impl fmt::Display for Rejection {
             RejectionKind::BulkheadFull => write!(f, "bulkhead `{name}` is full")?,
             RejectionKind::TotalTimeout => write!(f, "`{name}` ran out of its total time")?,
             RejectionKind::AttemptTimeout => write!(f, "an attempt of `{name}` ran out of its time")?,
+            RejectionKind::ConnectTimeout => write!(f, "connecting of `{name}` ran out of its time")?,
+            RejectionKind::ReadTimeout => write!(f, "reading of `{name}` ran out of its time")?,
+            RejectionKind::QueueTimeout => {
+                write!(f, "the call ran out of its time in the queue of `{name}`")?
+            }
+            RejectionKind::RateLimited => write!(f, "rate limit `{name}` is reached")?,
+            RejectionKind::Shed => write!(f, "`{name}` sheds load")?,
+            RejectionKind::InProgress => {
+                write!(f, "a call of `{name}` with the same idempotency key is in progress")?;
+            }
+            RejectionKind::KeyReused => {
+                write!(f, "the idempotency key of `{name}` was used before with another payload")?;
+            }
+            RejectionKind::OutcomeUnknown => write!(
+                f,
+                "a call of `{name}` with the same idempotency key was lost, and it is not known whether it had its effect"
+            )?,
+            RejectionKind::InvalidKey => write!(f, "the idempotency key of `{name}` cannot be used")?,
+            RejectionKind::StoreUnavailable => write!(f, "the store of `{name}` does not answer")?,
             RejectionKind::NoTimer => {
                 write!(f, "`{name}` needs a timer, and there is no tokio runtime with `enable_time` here")?;
             }

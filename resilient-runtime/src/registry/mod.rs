@@ -38,11 +38,16 @@ pub use validate::ValidationError;
 use crate::bulkhead::Bulkhead;
 use crate::circuit_breaker::CircuitBreaker;
 use crate::clock::Clock;
+use crate::coalesce::Coalesce;
 use crate::component::{Core, Create, Environment, Kind, lasting};
 use crate::fallback::Fallback;
+use crate::hedge::Hedge;
+use crate::idempotency::Idempotency;
+use crate::load_shed::LoadShedder;
 use crate::observe::{Events, Happening, Operation, Subscription};
 use crate::pipeline::{Explanation, Pipeline};
 use crate::random::Random;
+use crate::rate_limit::RateLimiter;
 use crate::retry::{Retry, RetryBudget};
 use crate::settings::{ConfigError, Layered, Setting, Settings};
 use crate::site::{self, Site};
@@ -66,6 +71,11 @@ struct Inner {
     bulkheads: Shelf<Bulkhead>,
     timeouts: Shelf<Timeout>,
     fallbacks: Shelf<Fallback>,
+    rate_limiters: Shelf<RateLimiter>,
+    load_shedders: Shelf<LoadShedder>,
+    hedges: Shelf<Hedge>,
+    coalescers: Shelf<Coalesce>,
+    idempotencies: Shelf<Idempotency>,
     operations: Shelf<Operation>,
     /// Pipelines built by hand, in words; those of sites are explained live.
     explanations: Mutex<BTreeMap<String, Explanation>>,
@@ -123,6 +133,11 @@ impl Registry {
             bulkheads: Shelf::default(),
             timeouts: Shelf::default(),
             fallbacks: Shelf::default(),
+            rate_limiters: Shelf::default(),
+            load_shedders: Shelf::default(),
+            hedges: Shelf::default(),
+            coalescers: Shelf::default(),
+            idempotencies: Shelf::default(),
             operations: Shelf::default(),
             explanations: Mutex::default(),
             pipelines: Mutex::default(),
@@ -168,6 +183,31 @@ impl Registry {
     /// The fallback of this name.
     pub fn fallback(&self, name: &str) -> Arc<Fallback> {
         self.component(&self.0.fallbacks, name, None)
+    }
+
+    /// The rate limiter of this name.
+    pub fn rate_limiter(&self, name: &str) -> Arc<RateLimiter> {
+        self.component(&self.0.rate_limiters, name, None)
+    }
+
+    /// The load shedder of this name.
+    pub fn load_shedder(&self, name: &str) -> Arc<LoadShedder> {
+        self.component(&self.0.load_shedders, name, None)
+    }
+
+    /// The hedge of this name.
+    pub fn hedge(&self, name: &str) -> Arc<Hedge> {
+        self.component(&self.0.hedges, name, None)
+    }
+
+    /// The coalescer of this name.
+    pub fn coalesce(&self, name: &str) -> Arc<Coalesce> {
+        self.component(&self.0.coalescers, name, None)
+    }
+
+    /// The idempotency of this name.
+    pub fn idempotency(&self, name: &str) -> Arc<Idempotency> {
+        self.component(&self.0.idempotencies, name, None)
     }
 
     pub(crate) fn operation(&self, name: &str) -> Arc<Operation> {

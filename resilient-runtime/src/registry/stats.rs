@@ -12,7 +12,9 @@ use crate::nearest::ranked;
 use crate::observe::OperationStats;
 use crate::pipeline::{Explanation, Pipeline};
 use crate::site::{self, Site};
-use crate::{bulkhead, circuit_breaker, fallback, retry, timeout};
+use crate::{
+    bulkhead, circuit_breaker, coalesce, fallback, hedge, idempotency, load_shed, rate_limit, retry, timeout,
+};
 
 /// A snapshot of a registry; serialises, and displays as a table.
 #[derive(Clone, Debug, Serialize)]
@@ -31,6 +33,16 @@ pub struct Stats {
     pub timeout: BTreeMap<String, timeout::Stats>,
     /// Fallbacks by name.
     pub fallback: BTreeMap<String, fallback::Stats>,
+    /// Rate limiters by name.
+    pub rate_limit: BTreeMap<String, rate_limit::Stats>,
+    /// Load shedders by name.
+    pub load_shed: BTreeMap<String, load_shed::Stats>,
+    /// Hedges by name.
+    pub hedge: BTreeMap<String, hedge::Stats>,
+    /// Coalescers by name.
+    pub coalesce: BTreeMap<String, coalesce::Stats>,
+    /// Idempotency records by name.
+    pub idempotency: BTreeMap<String, idempotency::Stats>,
     /// Inline settings that contradict each other or cannot be.
     pub conflicts: Vec<String>,
 }
@@ -52,6 +64,16 @@ pub enum ComponentStats {
     Timeout(timeout::Stats),
     /// Of a fallback.
     Fallback(fallback::Stats),
+    /// Of a rate limiter.
+    RateLimit(rate_limit::Stats),
+    /// Of a load shedder.
+    LoadShed(load_shed::Stats),
+    /// Of a hedge.
+    Hedge(hedge::Stats),
+    /// Of a coalescer.
+    Coalesce(coalesce::Stats),
+    /// Of idempotency.
+    Idempotency(idempotency::Stats),
 }
 
 /// An annotated function.
@@ -101,31 +123,27 @@ impl std::error::Error for UnknownComponent {}
 /// Calls `$body` with the shelf of a kind.
 macro_rules! with_shelf {
     ($registry:expr, $kind:expr, |$shelf:ident, $variant:ident| $body:expr) => {
+        with_shelf!(
+            $registry, $kind, |$shelf, $variant| $body;
+            CircuitBreaker: circuit_breakers,
+            Retry: retries,
+            RetryBudget: retry_budgets,
+            Bulkhead: bulkheads,
+            Timeout: timeouts,
+            Fallback: fallbacks,
+            RateLimit: rate_limiters,
+            LoadShed: load_shedders,
+            Hedge: hedges,
+            Coalesce: coalescers,
+            Idempotency: idempotencies,
+        )
+    };
+    ($registry:expr, $kind:expr, |$shelf:ident, $variant:ident| $body:expr; $($known:ident: $field:ident,)*) => {
         match $kind {
-            Kind::CircuitBreaker => {
-                let ($shelf, $variant) = (&$registry.0.circuit_breakers, ComponentStats::CircuitBreaker);
+            $(Kind::$known => {
+                let ($shelf, $variant) = (&$registry.0.$field, ComponentStats::$known);
                 $body
-            }
-            Kind::Retry => {
-                let ($shelf, $variant) = (&$registry.0.retries, ComponentStats::Retry);
-                $body
-            }
-            Kind::RetryBudget => {
-                let ($shelf, $variant) = (&$registry.0.retry_budgets, ComponentStats::RetryBudget);
-                $body
-            }
-            Kind::Bulkhead => {
-                let ($shelf, $variant) = (&$registry.0.bulkheads, ComponentStats::Bulkhead);
-                $body
-            }
-            Kind::Timeout => {
-                let ($shelf, $variant) = (&$registry.0.timeouts, ComponentStats::Timeout);
-                $body
-            }
-            Kind::Fallback => {
-                let ($shelf, $variant) = (&$registry.0.fallbacks, ComponentStats::Fallback);
-                $body
-            }
+            })*
         }
     };
 }
@@ -142,6 +160,11 @@ impl Registry {
             bulkhead: snapshots(&self.0.bulkheads),
             timeout: snapshots(&self.0.timeouts),
             fallback: snapshots(&self.0.fallbacks),
+            rate_limit: snapshots(&self.0.rate_limiters),
+            load_shed: snapshots(&self.0.load_shedders),
+            hedge: snapshots(&self.0.hedges),
+            coalesce: snapshots(&self.0.coalescers),
+            idempotency: snapshots(&self.0.idempotencies),
             conflicts: self.0.conflicts.lock().problems(),
         }
     }

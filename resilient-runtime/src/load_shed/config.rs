@@ -1,0 +1,13 @@
+//! The settings of a load shedder and their defaults.
+
+use crate::settings::{ConfigError, settings};
+
+settings! {
+    /// The settings of a [`LoadShedder`](crate::LoadShedder).
+    pub struct Config {}
+}
+
+impl Config {
+    #[allow(clippy::unused_self)] // the form that every config has
+    pub(super) fn check(&self, _: &mut ConfigError) {}
+}
