@@ -55,6 +55,7 @@ pub mod timeout;
 
 mod classify;
 mod component;
+mod key;
 mod nearest;
 mod outcome;
 mod priority;

@@ -1,26 +1,179 @@
-//! Lets equal calls at the same time share one flight.
+//! Lets equal calls at the same time share one: the first makes it, the others wait for its answer.
+//!
+//! - Calls are equal that have the same key. Nothing is kept: a call that begins after the answer is made anew (T101).
+//! - Each who waits has its own deadline, and `max_wait`.
+//! - A leader that is dropped or panics hands over to the next who waits: not all fail, and not all begin (T99).
+//! - Its failure is shared, or with `share_errors = false` not: then the next makes a call of its own.
+//! - A call of the same key inside of the leader's work is made, and does not wait for itself. (Not so behind a
+//!   `spawn`: there it would.)
+//!
+//! Known as *single flight* since Go's `golang.org/x/sync/singleflight`, which has no hand-over.
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() {
+//! use std::cell::Cell;
+//! use resilient::{Registry, Rejection};
+//!
+//! let coalesce = Registry::new().coalesce("rates");
+//! let made = Cell::new(0);
+//! let rate = async || {
+//!     made.set(made.get() + 1);
+//!     tokio::task::yield_now().await;
+//!     Ok::<f64, Rejection>(1.1)
+//! };
+//! let (a, b) = tokio::join!(coalesce.call_async("EUR", rate), coalesce.call_async("EUR", rate));
+//! assert_eq!((a.unwrap(), b.unwrap(), made.get()), (1.1, 1.1, 1));
+//! # }
+//! ```
 
 mod config;
+mod flight;
+mod join;
 mod stats;
+mod table;
 
+use std::any::{Any, TypeId};
+use std::hash::Hash;
 use std::sync::Arc;
 
 pub use config::Config;
+pub use join::{Join, Joined, Lead, Led, SharedAnswer};
 pub use stats::Stats;
 
+use crate::clock::Instant;
 use crate::component::{Component, Core, Create, Kind};
+use crate::key::KeyHasher;
 use crate::observe::Happening;
+use crate::outcome::Reject;
+use crate::rejection::{Rejection, RejectionKind};
+use crate::scope::Scope;
 use crate::settings::{ConfigError, Effective};
+use crate::sync::{AtomicBool, AtomicU64, Ordering};
+use stats::Counters;
+use table::Table;
 
-/// Lets equal calls at the same time share one flight. See the [module](self).
+/// Lets equal calls share one. See the [module](self).
 #[derive(Debug)]
 pub struct Coalesce {
     core: Core<Config>,
+    hasher: KeyHasher,
+    table: Table,
+    /// Relaxed, both: settings.
+    shares_errors: AtomicBool,
+    max_wait: AtomicU64,
+    counters: Counters,
+}
+
+impl Coalesce {
+    /// Runs `work`, or waits for the answer of a call that has the same key; blocks the thread.
+    ///
+    /// Panics of `work` travel on; the next who waits then runs its own.
+    pub fn call<K, R>(&self, key: &K, work: impl FnOnce() -> R) -> R
+    where
+        K: Hash + ?Sized,
+        R: Reject + Any + Clone + Send + Sync,
+    {
+        let lead = match self.join::<R, K>(key, self.inherited()).block() {
+            Ok(Joined::Lead(lead)) => lead,
+            Ok(Joined::Shared(answer)) => return answer.get().unwrap_or_else(|| self.foreign()),
+            Err(rejection) => return R::from_rejection(rejection),
+        };
+        let outcome = lead.lead(work);
+        self.share_all(lead, &outcome);
+        outcome
+    }
+
+    /// Runs `work`, or waits for the answer of a call that has the same key.
+    ///
+    /// # Cancel safety
+    /// Dropping the future drops the work, and the next who waits runs its own; a place among those who wait is given
+    /// up.
+    pub async fn call_async<K, R>(&self, key: &K, work: impl AsyncFnOnce() -> R) -> R
+    where
+        K: Hash + ?Sized,
+        R: Reject + Any + Clone + Send + Sync,
+    {
+        let lead = match self.join::<R, K>(key, self.inherited()).await {
+            Ok(Joined::Lead(lead)) => lead,
+            Ok(Joined::Shared(answer)) => return answer.get().unwrap_or_else(|| self.foreign()),
+            Err(rejection) => return R::from_rejection(rejection),
+        };
+        let outcome = lead.lead_async(work()).await;
+        self.share_all(lead, &outcome);
+        outcome
+    }
+
+    fn share_all<R: Reject + Any + Clone + Send + Sync>(&self, lead: Lead<'_>, outcome: &R) {
+        if !outcome.is_failure() || self.shares_errors() {
+            lead.share(outcome.clone());
+        }
+    }
+
+    /// The type is part of the key, so this cannot be.
+    #[cold]
+    fn foreign<R: Reject>(&self) -> R {
+        R::from_rejection(self.refuse(RejectionKind::InvalidKey))
+    }
+
+    fn inherited(&self) -> Instant {
+        Scope::current().deadline_on(self.core.clock())
+    }
+
+    // What the pipeline calls ------------------------------------------------------------------------------
+
+    /// Asks who else asks the same, for an answer of type `S`: to be awaited, or blocked on.
+    pub(crate) fn join<S: Any, K: Hash + ?Sized>(&self, key: &K, deadline: Instant) -> Join<'_> {
+        Join::new(self, self.hasher.hash(&(TypeId::of::<S>(), key)), deadline)
+    }
+
+    /// Whether those who wait get a failure.
+    pub(crate) fn shares_errors(&self) -> bool {
+        self.shares_errors.load(Ordering::Relaxed)
+    }
+
+    /// Until when a call that arrives now may wait.
+    fn patience(&self, deadline: Instant) -> Instant {
+        match self.max_wait.load(Ordering::Relaxed) {
+            u64::MAX => deadline,
+            nanos => self.core.clock().now().after(std::time::Duration::from_nanos(nanos)).min(deadline),
+        }
+    }
+
+    #[cold]
+    fn give_up(&self) -> Rejection {
+        self.counters.gave_up();
+        self.refuse(RejectionKind::QueueTimeout)
+    }
+
+    #[cold]
+    fn refuse(&self, kind: RejectionKind) -> Rejection {
+        tracing::debug!(target: "resilient::coalesce", coalesce = %self.core.name, kind = kind.as_str(), "refused");
+        self.core.publish(Self::KIND, Happening::Rejected { rejection: kind, retry_after: None });
+        Rejection::new(kind, self.core.name)
+    }
+
+    fn apply(&self, config: &Config) {
+        self.shares_errors.store(config.share_errors, Ordering::Relaxed);
+        let nanos = config.max_wait.map_or(u64::MAX, crate::clock::nanos);
+        self.max_wait.store(nanos, Ordering::Relaxed);
+        self.table.resize(config.max_flights);
+    }
 }
 
 impl Create for Coalesce {
     fn create(core: Core<Config>) -> Self {
-        Self { core }
+        let config = core.config();
+        let coalesce = Self {
+            core,
+            hasher: KeyHasher::default(),
+            table: Table::new(config.max_flights),
+            shares_errors: AtomicBool::new(true),
+            max_wait: AtomicU64::new(u64::MAX),
+            counters: Counters::default(),
+        };
+        coalesce.apply(&config);
+        coalesce
     }
 
     fn core(&self) -> &Core<Config> {
@@ -38,10 +191,12 @@ impl Component for Coalesce {
     }
 
     fn stats(&self) -> Stats {
-        Stats { calls: 0 }
+        self.counters.snapshot(self.table.len())
     }
 
+    /// Zeroes the counts; calls in flight go on.
     fn reset(&self) {
+        self.counters.reset();
         self.core.publish(Self::KIND, Happening::Reset);
     }
 
@@ -50,10 +205,13 @@ impl Component for Coalesce {
     }
 
     fn reconfigure(&self, config: Config) -> Result<(), ConfigError> {
-        self.core.reconfigure(Self::KIND, config, |_| ())
+        self.core.reconfigure(Self::KIND, config, |config| self.apply(config))
     }
 
     fn effective(&self) -> Vec<Effective> {
         self.core.settings.effective()
     }
 }
+
+#[cfg(all(test, not(resilient_loom)))]
+mod tests;

@@ -2,9 +2,81 @@
 
 use serde::Serialize;
 
+use crate::sync::{AtomicU64, Ordering};
+
+#[derive(Debug)]
+pub(super) struct Counters {
+    led: AtomicU64,
+    shared: AtomicU64,
+    handed_over: AtomicU64,
+    alone: AtomicU64,
+    gave_up: AtomicU64,
+}
+
+impl Default for Counters {
+    fn default() -> Self {
+        let zero = || AtomicU64::new(0);
+        Self { led: zero(), shared: zero(), handed_over: zero(), alone: zero(), gave_up: zero() }
+    }
+}
+
+fn count(counter: &AtomicU64) {
+    counter.fetch_add(1, Ordering::Relaxed);
+}
+
+impl Counters {
+    pub(super) fn led(&self) {
+        count(&self.led);
+    }
+
+    pub(super) fn shared(&self) {
+        count(&self.shared);
+    }
+
+    pub(super) fn handed_over(&self) {
+        count(&self.handed_over);
+    }
+
+    pub(super) fn alone(&self) {
+        count(&self.alone);
+    }
+
+    pub(super) fn gave_up(&self) {
+        count(&self.gave_up);
+    }
+
+    pub(super) fn reset(&self) {
+        for counter in [&self.led, &self.shared, &self.handed_over, &self.alone, &self.gave_up] {
+            counter.store(0, Ordering::Relaxed);
+        }
+    }
+
+    pub(super) fn snapshot(&self, in_flight: usize) -> Stats {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Stats {
+            in_flight: u64::try_from(in_flight).unwrap_or(u64::MAX),
+            led: read(&self.led),
+            shared: read(&self.shared),
+            handed_over: read(&self.handed_over),
+            alone: read(&self.alone),
+            gave_up: read(&self.gave_up),
+        }
+    }
+}
+
 /// A snapshot of a [`Coalesce`](crate::Coalesce).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Stats {
-    /// Calls that came.
-    pub calls: u64,
+    /// Keys in flight.
+    pub in_flight: u64,
+    /// Calls that were made for others, too, should there be any.
+    pub led: u64,
+    /// Calls that got another's answer.
+    pub shared: u64,
+    /// Times a call that waited took the place of a leader that was dropped, panicked or failed.
+    pub handed_over: u64,
+    /// Calls that were made without looking for others: nested in one of their own key, or too many keys.
+    pub alone: u64,
+    /// Calls that waited as long as they could.
+    pub gave_up: u64,
 }

@@ -1,0 +1,255 @@
+//! A call on its way to an answer of another, or to the lead.
+
+use std::any::Any;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use pin_project_lite::pin_project;
+
+use super::Coalesce;
+use super::flight::{Answer, Flight, Turn};
+use super::table::{self, Place};
+use crate::clock::{BoxedTimer, Instant, unparker};
+use crate::rejection::{Rejection, RejectionKind};
+
+/// What became of a call that asked who else asks the same.
+#[derive(Debug)]
+pub enum Joined<'a> {
+    /// It is to be made, and its answer shared.
+    Lead(Lead<'a>),
+    /// Another was made.
+    Shared(SharedAnswer),
+}
+
+/// The answer of another call.
+#[derive(Debug)]
+pub struct SharedAnswer(Answer);
+
+impl SharedAnswer {
+    /// A clone of it. `None` if it is of another type: the calls of one name must agree on theirs.
+    pub fn get<S: Any + Clone>(&self) -> Option<S> {
+        self.0.downcast_ref::<S>().cloned()
+    }
+}
+
+/// The duty to make a call and share its answer. Dropped without an answer, the next who waits takes over.
+#[derive(Debug)]
+pub struct Lead<'a> {
+    coalesce: &'a Coalesce,
+    key: u128,
+    /// None where it is made for nobody else.
+    flight: Option<Arc<Flight>>,
+}
+
+impl<'a> Lead<'a> {
+    /// Shares the answer with those who wait.
+    pub fn share<S: Any + Send + Sync>(mut self, answer: S) {
+        if let Some(flight) = self.flight.take() {
+            // Out of the table first: who comes later is not given an answer that may be old by then (T101).
+            self.coalesce.table.remove(self.key, &flight);
+            flight.land(Arc::new(answer));
+        }
+    }
+
+    /// Makes the call, so that calls of the same key inside of it are made and do not wait for it.
+    pub fn lead<R>(&self, work: impl FnOnce() -> R) -> R {
+        let _inside = table::enter(self.key);
+        work()
+    }
+
+    /// Makes the call likewise.
+    ///
+    /// # Cancel safety
+    /// As of `work`.
+    pub fn lead_async<F: Future>(&self, work: F) -> Led<F> {
+        Led { work, key: self.key }
+    }
+
+    fn of(coalesce: &'a Coalesce, key: u128, flight: Option<Arc<Flight>>) -> Self {
+        Self { coalesce, key, flight }
+    }
+}
+
+impl Drop for Lead<'_> {
+    fn drop(&mut self) {
+        if let Some(flight) = self.flight.take()
+            && !flight.vacate()
+        {
+            self.coalesce.table.remove_abandoned(self.key, &flight);
+        }
+    }
+}
+
+pin_project! {
+    /// The work of a leader.
+    #[derive(Debug)]
+    pub struct Led<F> {
+        #[pin]
+        work: F,
+        key: u128,
+    }
+}
+
+impl<F: Future> Future for Led<F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let this = self.project();
+        let _inside = table::enter(*this.key);
+        this.work.poll(cx)
+    }
+}
+
+/// A place among those who wait; dropped, it is given up.
+#[derive(Debug)]
+struct Waiter<'a> {
+    coalesce: &'a Coalesce,
+    key: u128,
+    flight: Arc<Flight>,
+    number: u64,
+    open: bool,
+}
+
+impl<'a> Waiter<'a> {
+    fn try_take(&mut self, waker: &Waker) -> Option<Joined<'a>> {
+        self.taken(self.flight.turn(self.number, waker))
+    }
+
+    fn taken(&mut self, turn: Turn) -> Option<Joined<'a>> {
+        let coalesce = self.coalesce;
+        let joined = match turn {
+            Turn::Wait => return None,
+            Turn::Take(answer) => {
+                coalesce.counters.shared();
+                Joined::Shared(SharedAnswer(answer))
+            }
+            Turn::Lead => {
+                coalesce.counters.handed_over();
+                Joined::Lead(Lead::of(coalesce, self.key, Some(Arc::clone(&self.flight))))
+            }
+        };
+        self.open = false;
+        Some(joined)
+    }
+}
+
+impl Drop for Waiter<'_> {
+    fn drop(&mut self) {
+        if self.open {
+            self.flight.leave(self.number);
+            self.coalesce.table.remove_abandoned(self.key, &self.flight);
+        }
+    }
+}
+
+/// Waits for the answer of a call with the same key, or for its leader to go.
+///
+/// # Cancel safety
+/// Dropping it gives up the place; if that was about to take the lead, the next one does.
+#[derive(Debug)]
+#[must_use = "futures do nothing unless polled"]
+pub struct Join<'a> {
+    coalesce: &'a Coalesce,
+    key: u128,
+    deadline: Instant,
+    /// Boxed, so that calls that need not wait are small.
+    waiting: Option<Box<Waiting<'a>>>,
+}
+
+#[derive(Debug)]
+struct Waiting<'a> {
+    waiter: Waiter<'a>,
+    /// None where it may wait for ever.
+    timer: Option<BoxedTimer>,
+}
+
+impl<'a> Join<'a> {
+    pub(super) fn new(coalesce: &'a Coalesce, key: u128, deadline: Instant) -> Self {
+        Self { coalesce, key, deadline, waiting: None }
+    }
+
+    /// The lead, or an answer, if there is no need to wait; else a place among those who do.
+    fn look(&self) -> Result<Joined<'a>, Waiter<'a>> {
+        let (coalesce, key) = (self.coalesce, self.key);
+        match coalesce.table.find(key) {
+            Place::First(flight) => {
+                coalesce.counters.led();
+                Ok(Joined::Lead(Lead::of(coalesce, key, Some(flight))))
+            }
+            Place::None => {
+                coalesce.counters.alone();
+                Ok(Joined::Lead(Lead::of(coalesce, key, None)))
+            }
+            Place::Found(flight, turn, number) => {
+                let mut waiter = Waiter { coalesce, key, flight, number, open: true };
+                waiter.taken(turn).ok_or(waiter)
+            }
+        }
+    }
+
+    /// The same as awaiting it, blocking the thread.
+    pub(crate) fn block(self) -> Result<Joined<'a>, Rejection> {
+        let coalesce = self.coalesce;
+        let until = coalesce.patience(self.deadline);
+        let mut waiter = match self.look() {
+            Ok(joined) => return Ok(joined),
+            Err(waiter) => waiter,
+        };
+        let (clock, waker) = (coalesce.core.clock(), unparker());
+        let mut over = clock.now() >= until;
+        loop {
+            if let Some(joined) = waiter.try_take(&waker) {
+                return Ok(joined);
+            }
+            if over {
+                drop(waiter);
+                return Err(coalesce.give_up());
+            }
+            over = if until == Instant::NEVER {
+                std::thread::park();
+                false
+            } else {
+                clock.park(until)
+            };
+        }
+    }
+}
+
+impl<'a> Future for Join<'a> {
+    type Output = Result<Joined<'a>, Rejection>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        if this.waiting.is_none() {
+            let waiter = match this.look() {
+                Ok(joined) => return Poll::Ready(Ok(joined)),
+                Err(waiter) => waiter,
+            };
+            let until = this.coalesce.patience(this.deadline);
+            let timer = match until {
+                Instant::NEVER => None,
+                until => match BoxedTimer::armed(this.coalesce.core.clock(), until) {
+                    Ok(timer) => Some(timer),
+                    Err(_) => return Poll::Ready(Err(this.coalesce.refuse(RejectionKind::NoTimer))),
+                },
+            };
+            this.waiting = Some(Box::new(Waiting { waiter, timer }));
+        }
+        let Some(waiting) = &mut this.waiting else {
+            return Poll::Pending;
+        };
+        if let Some(joined) = waiting.waiter.try_take(cx.waker()) {
+            return Poll::Ready(Ok(joined));
+        }
+        let Some(timer) = &mut waiting.timer else {
+            return Poll::Pending;
+        };
+        if Pin::new(timer).poll(cx).is_pending() {
+            return Poll::Pending;
+        }
+        this.waiting = None;
+        Poll::Ready(Err(this.coalesce.give_up()))
+    }
+}

@@ -1,0 +1,113 @@
+//! The flights by key.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::flight::{Flight, Turn};
+use crate::sync::{AtomicU32, Mutex, Ordering};
+
+/// Locks apart from each other; a power of two.
+const SHARDS: usize = 16;
+
+#[derive(Debug, Default)]
+struct Shard(Mutex<HashMap<u128, Arc<Flight>>>);
+
+/// Bounded by what is in flight, and by `max_flights`.
+#[derive(Debug)]
+pub(super) struct Table {
+    shards: [Shard; SHARDS],
+    /// Most flights of one shard.
+    limit: AtomicU32,
+}
+
+/// Where a call with a key belongs.
+#[derive(Debug)]
+pub(super) enum Place {
+    /// It is the first.
+    First(Arc<Flight>),
+    /// There is one; what to do, and the number among those who wait.
+    Found(Arc<Flight>, Turn, u64),
+    /// There are too many flights, or this thread is inside of the one of this key.
+    None,
+}
+
+impl Table {
+    pub(super) fn new(max_flights: u32) -> Self {
+        let table = Self { shards: Default::default(), limit: AtomicU32::new(0) };
+        table.resize(max_flights);
+        table
+    }
+
+    pub(super) fn resize(&self, max_flights: u32) {
+        let each = max_flights.div_ceil(u32::try_from(SHARDS).unwrap_or(1));
+        self.limit.store(each, Ordering::Relaxed);
+    }
+
+    #[allow(clippy::cast_possible_truncation)] // some bits of a hash
+    fn shard(&self, key: u128) -> &Shard {
+        &self.shards[key as usize & (SHARDS - 1)]
+    }
+
+    pub(super) fn find(&self, key: u128) -> Place {
+        if is_inside(key) {
+            return Place::None;
+        }
+        let mut shard = self.shard(key).0.lock();
+        if let Some(flight) = shard.get(&key) {
+            let (turn, number) = flight.join();
+            return Place::Found(Arc::clone(flight), turn, number);
+        }
+        if shard.len() >= self.limit.load(Ordering::Relaxed) as usize {
+            return Place::None;
+        }
+        let flight = Arc::new(Flight::new());
+        shard.insert(key, Arc::clone(&flight));
+        Place::First(flight)
+    }
+
+    /// Takes a flight out: whoever asks from now on makes a new one.
+    pub(super) fn remove(&self, key: u128, flight: &Arc<Flight>) {
+        let mut shard = self.shard(key).0.lock();
+        if shard.get(&key).is_some_and(|kept| Arc::ptr_eq(kept, flight)) {
+            shard.remove(&key);
+        }
+    }
+
+    /// Takes a flight out that nobody leads and nobody waits for.
+    pub(super) fn remove_abandoned(&self, key: u128, flight: &Arc<Flight>) {
+        let mut shard = self.shard(key).0.lock();
+        let is_kept = shard.get(&key).is_some_and(|kept| Arc::ptr_eq(kept, flight));
+        if is_kept && flight.is_abandoned() {
+            shard.remove(&key);
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.shards.iter().map(|shard| shard.0.lock().len()).sum()
+    }
+}
+
+thread_local! {
+    /// The keys of the flights that this thread leads at this moment: one that waited for itself would wait for ever.
+    static INSIDE: RefCell<Vec<u128>> = const { RefCell::new(Vec::new()) };
+}
+
+fn is_inside(key: u128) -> bool {
+    INSIDE.with_borrow(|inside| inside.contains(&key))
+}
+
+/// Marks this thread as inside of the flight of a key.
+#[derive(Debug)]
+pub(super) struct Inside(());
+
+pub(super) fn enter(key: u128) -> Inside {
+    INSIDE.with_borrow_mut(|inside| inside.push(key));
+    Inside(())
+}
+
+impl Drop for Inside {
+    fn drop(&mut self) {
+        INSIDE.with_borrow_mut(Vec::pop);
+    }
+}
