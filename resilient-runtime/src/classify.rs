@@ -48,6 +48,11 @@ impl Class {
     /// A transient failure without a hint.
     pub const TRANSIENT: Self = Self::Transient { retry_after: None };
 
+    /// Whether another attempt, made at the same time, may do better.
+    pub(crate) const fn is_worth_another(self) -> bool {
+        matches!(self, Self::Transient { retry_after: None } | Self::Uncertain { retry_after: None })
+    }
+
     /// The other side's wish, where it gave one.
     pub const fn retry_after(self) -> Option<Duration> {
         match self {

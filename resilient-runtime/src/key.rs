@@ -27,8 +27,8 @@ mod tests {
     fn equal_keys_have_equal_hashes_and_others_do_not() {
         let hasher = KeyHasher::default();
         assert_eq!(hasher.hash("a"), hasher.hash(&String::from("a")));
-        let hashes: std::collections::BTreeSet<u128> = (0..10_000).map(|key| hasher.hash(&key)).collect();
-        assert_eq!(hashes.len(), 10_000);
+        let distinct: std::collections::BTreeSet<u128> = (0..10_000).map(|key| hasher.hash(&key)).collect();
+        assert_eq!(distinct.len(), 10_000);
         assert_ne!(hasher.hash("a"), KeyHasher::default().hash("a"), "keyed anew each time");
     }
 }

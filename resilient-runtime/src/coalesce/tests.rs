@@ -253,7 +253,12 @@ fn threads_that_ask_at_once_make_few_calls_and_all_get_an_answer() {
 fn falsy_answers_are_shared_like_others() {
     // T102
     let (_, coalesce) = coalesce();
-    let ask = || coalesce.call_async("", async || -> Option<()> { pause(1).await; None });
+    let ask = || {
+        coalesce.call_async("", async || -> Option<()> {
+            pause(1).await;
+            None
+        })
+    };
     let (mut first, mut second) = (pin!(ask()), pin!(ask()));
     assert!(poll(first.as_mut()).is_pending() && poll(second.as_mut()).is_pending());
     assert_eq!((poll(first), poll(second)), (Poll::Ready(None), Poll::Ready(None)));

@@ -1,26 +1,149 @@
-//! Sends a second attempt after a slow first one, and takes the first answer.
+//! Sends a second attempt where the first is slower than most, and takes the answer that comes first: cuts the
+//! tail of the latencies for a few per cent more load.
+//!
+//! - Only for what may run twice with the effect of once. The attribute asks for `idempotent` (T84).
+//! - Another attempt is sent after `after`, or after as long as `percentile` of the attempts take; the percentile is
+//!   of all attempts, those that lost included, for as long as they ran. Until enough were seen there is none.
+//! - An attempt that fails brings the next at once (T77), and does not end the call as long as another runs (T76).
+//!   What will fail again, or is the caller's own mistake, ends it.
+//! - The losers are dropped, and not waited for (T78). To a circuit breaker they are neither success nor failure.
+//! - The attempts are paid from a budget, in a pipeline from that of its retry: in an outage everything is slow, and
+//!   everything would be sent twice (T81).
+//!
+//! After J. Dean and L. A. Barroso, *The Tail at Scale*, CACM 56(2), 2013, and gRPC's proposal A6.
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread", start_paused = true)]
+//! # async fn main() {
+//! use std::{cell::Cell, time::Duration};
+//! use resilient::{Component, Registry, clock::Clock, hedge::Config};
+//!
+//! let hedge = Registry::with_clock(Clock::tokio()).hedge("search");
+//! hedge.reconfigure(Config::default().after(Duration::from_millis(50))).unwrap();
+//! let attempts = Cell::new(0);
+//! let answer: Result<u32, &str> = hedge
+//!     .call_async(|| {
+//!         attempts.set(attempts.get() + 1);
+//!         let number = attempts.get();
+//!         async move {
+//!             // The first takes long for once.
+//!             tokio::time::sleep(Duration::from_millis(if number == 1 { 900 } else { 5 })).await;
+//!             Ok(number)
+//!         }
+//!     })
+//!     .await;
+//! assert_eq!(answer, Ok(2));
+//! # }
+//! ```
 
 mod config;
+mod delay;
+mod race;
 mod stats;
 
+use std::future::Future;
 use std::sync::Arc;
 
 pub use config::Config;
+pub(crate) use race::{Race, Worth};
 pub use stats::Stats;
 
+use crate::clock::{Clock, Instant};
 use crate::component::{Component, Core, Create, Kind};
 use crate::observe::Happening;
+use crate::outcome::{Outcome, Verdict};
+use crate::retry::{BudgetConfig, RetryBudget};
 use crate::settings::{ConfigError, Effective};
+use crate::sync::{AtomicU32, Ordering};
+use delay::Estimate;
+use stats::Counters;
 
-/// Sends a second attempt after a slow first one, and takes the first answer. See the [module](self).
+/// Sends further attempts after slow ones. See the [module](self).
 #[derive(Debug)]
 pub struct Hedge {
     core: Core<Config>,
+    /// Used where there is no retry.
+    budget: RetryBudget,
+    estimate: Estimate,
+    /// Relaxed: a setting.
+    max: AtomicU32,
+    counters: Counters,
+}
+
+impl Hedge {
+    /// Makes an attempt with `work`, and others where that is slow or fails; every failure is taken for transient.
+    ///
+    /// # Cancel safety
+    /// Dropping the future drops all attempts.
+    pub async fn call_async<R: Outcome, F: Future<Output = R>>(&self, work: impl FnMut() -> F) -> R {
+        self.call_judged_async(work, Verdict::of).await
+    }
+
+    /// Like [`call_async`](Self::call_async), with a judge of your own, such as [`Verdict::by_class`].
+    ///
+    /// # Cancel safety
+    /// As of [`call_async`](Self::call_async).
+    pub async fn call_judged_async<R, F: Future<Output = R>>(
+        &self,
+        work: impl FnMut() -> F,
+        judge: impl Fn(&R) -> Verdict,
+    ) -> R {
+        self.budget.deposit();
+        Race::new(self, &self.budget, self.core.clock(), work, |outcome| Worth::of(judge(outcome))).await
+    }
+
+    /// The budget it draws on where there is no retry.
+    pub fn budget(&self) -> &RetryBudget {
+        &self.budget
+    }
+
+    pub(crate) fn max(&self) -> u32 {
+        self.max.load(Ordering::Relaxed)
+    }
+
+    #[cold]
+    fn sent(&self, attempt: u32) {
+        self.counters.sent();
+        tracing::debug!(target: "resilient::hedge", hedge = %self.core.name, attempt, "attempt is slow, sent another");
+        self.core.publish(Self::KIND, Happening::Hedged { attempt });
+    }
+
+    /// An attempt ended, or lost; one that was not made says nothing.
+    fn took(&self, clock: &Clock, started: Instant, worth: Worth) {
+        if worth != Worth::Refused {
+            self.estimate.record(clock.now().nanos_since(started));
+        }
+    }
+
+    fn apply(&self, config: &Config) {
+        self.max.store(config.max, Ordering::Relaxed);
+        self.estimate.apply(config);
+        // Valid by the hedge's own check of the same ranges.
+        let own = BudgetConfig::clone(&self.budget.config());
+        let _ = self.budget.reconfigure(config.budget_config(own));
+    }
+}
+
+impl Worth {
+    /// What will not get better by another attempt decides.
+    pub(crate) fn of(verdict: Verdict) -> Self {
+        match verdict {
+            Verdict::Failure(class) if class.is_worth_another() => Self::Failed,
+            _ => Self::Decides,
+        }
+    }
 }
 
 impl Create for Hedge {
     fn create(core: Core<Config>) -> Self {
-        Self { core }
+        let config = core.config();
+        let budget = RetryBudget::standing_alone(
+            core.name,
+            core.environment.clone(),
+            config.budget_config(BudgetConfig::default()),
+        );
+        let (estimate, max) = (Estimate::new(&config), AtomicU32::new(config.max));
+        Self { core, budget, estimate, max, counters: Counters::default() }
     }
 
     fn core(&self) -> &Core<Config> {
@@ -38,10 +161,15 @@ impl Component for Hedge {
     }
 
     fn stats(&self) -> Stats {
-        Stats { calls: 0 }
+        let now = self.core.clock().now();
+        let delay = self.estimate.delay(now);
+        self.counters.snapshot(delay, self.estimate.stats(now), self.budget.stats())
     }
 
+    /// Zeroes the counts and fills the budget; what is known of the attempts' time stays.
     fn reset(&self) {
+        self.counters.reset();
+        self.budget.reset();
         self.core.publish(Self::KIND, Happening::Reset);
     }
 
@@ -50,10 +178,13 @@ impl Component for Hedge {
     }
 
     fn reconfigure(&self, config: Config) -> Result<(), ConfigError> {
-        self.core.reconfigure(Self::KIND, config, |_| ())
+        self.core.reconfigure(Self::KIND, config, |config| self.apply(config))
     }
 
     fn effective(&self) -> Vec<Effective> {
         self.core.settings.effective()
     }
 }
+
+#[cfg(all(test, not(resilient_loom)))]
+mod tests;

@@ -1,10 +1,71 @@
 //! What a hedge counts.
 
+use std::time::Duration;
+
 use serde::Serialize;
 
-/// A snapshot of a [`Hedge`](crate::Hedge).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+use crate::observe::{LatencyStats, optional_seconds};
+use crate::retry::BudgetStats;
+use crate::sync::{AtomicU64, Ordering};
+
+#[derive(Debug)]
+pub(super) struct Counters {
+    sent: AtomicU64,
+    won: AtomicU64,
+    denied: AtomicU64,
+}
+
+impl Default for Counters {
+    fn default() -> Self {
+        Self { sent: AtomicU64::new(0), won: AtomicU64::new(0), denied: AtomicU64::new(0) }
+    }
+}
+
+impl Counters {
+    pub(super) fn sent(&self) {
+        self.sent.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn won(&self) {
+        self.won.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn denied(&self) {
+        self.denied.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn reset(&self) {
+        for counter in [&self.sent, &self.won, &self.denied] {
+            counter.store(0, Ordering::Relaxed);
+        }
+    }
+
+    pub(super) fn snapshot(
+        &self,
+        delay: Option<Duration>,
+        attempts: LatencyStats,
+        budget: BudgetStats,
+    ) -> Stats {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let (sent, won, denied) = (read(&self.sent), read(&self.won), read(&self.denied));
+        Stats { delay, attempts, sent, won, denied_by_budget: denied, budget }
+    }
+}
+
+/// A snapshot of a [`Hedge`](crate::Hedge); times are in seconds when serialised.
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Stats {
-    /// Calls that came.
-    pub calls: u64,
+    /// How long an attempt may take before another is sent. None: too few were seen to say so.
+    #[serde(serialize_with = "optional_seconds")]
+    pub delay: Option<Duration>,
+    /// How long the attempts took; of one that lost, how long it had run by then. None where `after` is given.
+    pub attempts: LatencyStats,
+    /// Attempts sent besides the first.
+    pub sent: u64,
+    /// Those of them whose answer was taken.
+    pub won: u64,
+    /// Those that were not sent, because the budget had nothing left.
+    pub denied_by_budget: u64,
+    /// The hedge's own budget; where there is a retry, its budget is used.
+    pub budget: BudgetStats,
 }

@@ -53,6 +53,11 @@ pub enum Happening {
         /// How long the call waits first.
         delay: Duration,
     },
+    /// Another attempt was sent besides a slow or failed one.
+    Hedged {
+        /// Its number, from 1.
+        attempt: u32,
+    },
     /// A failed attempt was not repeated, because the budget had nothing left.
     BudgetExhausted,
     /// A fallback level answered.

@@ -64,24 +64,33 @@ impl Latencies {
     }
 
     pub(crate) fn stats(&self, now: Instant) -> LatencyStats {
+        self.window(now).as_ref().map(LatencyStats::of).unwrap_or_default()
+    }
+
+    /// Of how many there is a time, and the one that this share of them does not exceed.
+    pub(crate) fn quantile(&self, now: Instant, share: f64) -> (u64, Duration) {
+        let window = self.window(now);
+        window.map(|window| (window.count().iter().sum(), quantile(&window, share))).unwrap_or_default()
+    }
+
+    /// What was recorded lately, and a note for those who look later.
+    fn window(&self, now: Instant) -> Option<SparseHistogram> {
         if self.stripes.iter().all(|stripe| stripe.get().is_none()) {
-            return LatencyStats::default();
+            return None;
         }
         let mut notes = self.notes.lock();
-        let Some(sums) = self.sums() else {
-            return LatencyStats::default();
-        };
+        let sums = self.sums()?;
         let is_past = |note: &Note| now.since(note.at) >= WINDOW;
         while notes.get(1).is_some_and(is_past) {
             notes.pop_front();
         }
         let before = notes.front().filter(|note| is_past(note));
         let window = before.and_then(|note| sums.checked_sub(&note.sums).ok());
-        let stats = LatencyStats::of(window.as_ref().unwrap_or(&sums));
+        let window = window.unwrap_or_else(|| sums.clone());
         if notes.back().is_none_or(|note| now.since(note.at) >= STEP) {
             notes.push_back(Note { at: now, sums });
         }
-        stats
+        Some(window)
     }
 }
 
@@ -112,14 +121,16 @@ pub struct LatencyStats {
 
 impl LatencyStats {
     fn of(histogram: &SparseHistogram) -> Self {
-        let middle = |bucket: &Bucket| Duration::from_nanos(bucket.start().midpoint(bucket.end()));
-        let at = |quantile: f64| {
-            let found = histogram.quantile(quantile).ok().flatten();
-            found.and_then(|found| found.entries().values().next().map(middle)).unwrap_or_default()
-        };
+        let at = |share| quantile(histogram, share);
         let measured = histogram.count().iter().sum();
         Self { measured, p50: at(0.5), p95: at(0.95), p99: at(0.99), p999: at(0.999) }
     }
+}
+
+fn quantile(histogram: &SparseHistogram, share: f64) -> Duration {
+    let middle = |bucket: &Bucket| Duration::from_nanos(bucket.start().midpoint(bucket.end()));
+    let found = histogram.quantile(share).ok().flatten();
+    found.and_then(|found| found.entries().values().next().map(middle)).unwrap_or_default()
 }
 
 /// Seconds are the unit of time in everything that is serialised.

@@ -36,6 +36,8 @@ pub struct Call<'p> {
     pub(super) asynchronous: bool,
     /// A call around this one is at its second attempt or later.
     pub(super) inside_retry: bool,
+    /// One of several attempts at the same time: it has no record of its own, and is not repeated.
+    pub(super) is_flight: bool,
     pub(super) priority: Priority,
     pub(super) ending: Ending,
     /// How it ended before its fallback was asked.
@@ -82,6 +84,7 @@ impl<'p> Call<'p> {
             suspended: false,
             asynchronous: false,
             inside_retry: around.inside_retry(),
+            is_flight: false,
             priority: Priority::Normal,
             // What a call is until it has ended in another way.
             ending: Ending::Cancelled,
@@ -171,7 +174,7 @@ impl<'p> Call<'p> {
         }
     }
 
-    async fn suspended<F: Future>(&mut self, wait: F) -> F::Output {
+    pub(super) async fn suspended<F: Future>(&mut self, wait: F) -> F::Output {
         self.suspended = true;
         let output = wait.await;
         self.suspended = false;
@@ -221,10 +224,7 @@ impl<'p> Call<'p> {
             return Some(Ok(()));
         };
         let rejection = self.leave_before_body(refused);
-        self.ending = if rejection.is_timeout() { Ending::TimedOut } else { Ending::Rejected };
-        let again = rejection.kind() == RejectionKind::BulkheadFull
-            && self.repeat(Class::Transient { retry_after: rejection.retry_after() }) == Next::Retry;
-        if again {
+        if self.refused(&rejection) == Next::Retry {
             return None;
         }
         if !has_waited && self.progress.retries == 0 {
@@ -234,9 +234,21 @@ impl<'p> Call<'p> {
         Some(Err(rejection))
     }
 
+    /// An attempt was not made: whether to try again after a while.
+    #[cold]
+    pub(super) fn refused(&mut self, rejection: &Rejection) -> Next {
+        self.ending = if rejection.is_timeout() { Ending::TimedOut } else { Ending::Rejected };
+        match rejection.kind() {
+            RejectionKind::BulkheadFull | RejectionKind::RateLimited => {
+                self.repeat(Class::Transient { retry_after: rejection.retry_after() })
+            }
+            _ => Next::Fail,
+        }
+    }
+
     /// The time of a first attempt was read when the call began; a pause has made it old.
     #[inline]
-    fn arrive(&mut self) {
+    pub(super) fn arrive(&mut self) {
         if self.progress.retries > 0 {
             self.now = self.pipeline.clock.now();
         }
@@ -263,7 +275,7 @@ impl<'p> Call<'p> {
 
     /// Where there is a deadline, the time is always taken.
     #[inline]
-    fn is_late(&self) -> bool {
+    pub(super) fn is_late(&self) -> bool {
         self.now >= self.deadline && self.deadline != Instant::NEVER
     }
 
@@ -287,7 +299,7 @@ impl<'p> Call<'p> {
     }
 
     #[cold]
-    fn out_of_time(&self) -> Rejection {
+    pub(super) fn out_of_time(&self) -> Rejection {
         let kind = RejectionKind::TotalTimeout;
         match &self.pipeline.timeout {
             Some(timeout) => timeout.fired(kind),

@@ -8,13 +8,13 @@ use crate::priority::Priority;
 use crate::rejection::Rejection;
 
 /// A call that did not succeed.
-enum Missed<R> {
+pub(super) enum Missed<R> {
     Rejected(Rejection),
     Failed(R),
 }
 
 impl<R: Reject> Missed<R> {
-    fn surface(self) -> R {
+    pub(super) fn surface(self) -> R {
         match self {
             Self::Rejected(rejection) => R::from_rejection(rejection),
             Self::Failed(outcome) => outcome,
@@ -110,7 +110,7 @@ impl Pipeline {
     }
 
     #[inline]
-    fn begin(&self, priority: Priority) -> Call<'_> {
+    pub(super) fn begin(&self, priority: Priority) -> Call<'_> {
         let mut call = Call::begin(self);
         call.set_priority(priority);
         call
@@ -118,7 +118,7 @@ impl Pipeline {
 }
 
 #[inline]
-fn drive<R>(
+pub(super) fn drive<R>(
     call: &mut Call<'_>,
     work: &mut impl FnMut() -> R,
     judge: &impl Fn(&R) -> Verdict,
@@ -136,11 +136,15 @@ fn drive<R>(
     }
 }
 
-async fn drive_async<R, F: Future<Output = R>>(
+pub(super) async fn drive_async<R, F: Future<Output = R>>(
     call: &mut Call<'_>,
     work: &mut impl FnMut() -> F,
     judge: &impl Fn(&R) -> Verdict,
 ) -> Result<R, Missed<R>> {
+    if call.pipeline().hedge.is_some() {
+        // Boxed: who does not hedge does not pay for it with a larger future.
+        return Box::pin(drive_hedged(call, work, judge)).await;
+    }
     loop {
         if !call.enter()
             && let Err(rejection) = call.enter_later().await
@@ -155,6 +159,27 @@ async fn drive_async<R, F: Future<Output = R>>(
             },
             Err(rejection) => {
                 if call.timed_out(&rejection) == Next::Fail {
+                    return Err(Missed::Rejected(rejection));
+                }
+            }
+        }
+    }
+}
+
+async fn drive_hedged<R, F: Future<Output = R>>(
+    call: &mut Call<'_>,
+    work: &mut impl FnMut() -> F,
+    judge: &impl Fn(&R) -> Verdict,
+) -> Result<R, Missed<R>> {
+    loop {
+        match call.hedged(&mut *work, judge).await {
+            Ok((outcome, verdict)) => match call.finish(verdict) {
+                Next::Return => return Ok(outcome),
+                Next::Fail => return Err(Missed::Failed(outcome)),
+                Next::Retry => {}
+            },
+            Err(rejection) => {
+                if call.hedges_refused(&rejection) == Next::Fail {
                     return Err(Missed::Rejected(rejection));
                 }
             }

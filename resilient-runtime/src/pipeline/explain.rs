@@ -42,8 +42,10 @@ impl Pipeline {
     pub fn explain(&self) -> Explanation {
         let stages = [
             stage(self.fallback.as_deref()),
+            stage(self.coalesce.as_deref()),
             stage(self.timeout.as_deref()),
             stage(self.retry.as_deref()),
+            stage(self.hedge.as_deref()),
             stage(self.circuit_breaker.as_deref()),
             stage(self.bulkhead.as_deref()),
         ];

@@ -33,7 +33,7 @@ impl Call<'_> {
         match verdict {
             Verdict::Success => {
                 self.ending = Ending::Succeeded;
-                if let Some(retry) = &self.pipeline.retry {
+                if let (Some(retry), false) = (&self.pipeline.retry, self.is_flight) {
                     retry.recovered();
                 }
                 Next::Return
@@ -90,7 +90,7 @@ impl Call<'_> {
     }
 
     pub(super) fn repeat(&mut self, class: Class) -> Next {
-        let Some(retry) = &self.pipeline.retry else {
+        let Some(retry) = self.pipeline.retry.as_ref().filter(|_| !self.is_flight) else {
             return Next::Fail;
         };
         let breaker = self.pipeline.circuit_breaker.as_deref();
@@ -192,6 +192,9 @@ impl Drop for Call<'_> {
     fn drop(&mut self) {
         if self.in_body || self.holds_slot || self.ticket.is_some() {
             self.abandon();
+        }
+        if self.is_flight {
+            return;
         }
         if matches!(self.ending, Ending::Cancelled | Ending::FellBack) {
             self.end_later();

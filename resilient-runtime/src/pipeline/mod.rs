@@ -4,12 +4,17 @@
 //! |---|---|---|
 //! | 1 | observe | one record for each logical call |
 //! | 2 | fallback | once, after everything below gave up |
-//! | 3 | total timeout | a deadline; nested calls inherit it |
-//! | 4 | retry + budget | each attempt passes everything below |
-//! | 5 | circuit breaker | the result goes to the epoch that admitted it |
-//! | 6 | bulkhead | free while a retry waits |
-//! | 7 | attempt timeout | counts the work only, not the queue |
-//! | 8 | the body | |
+//! | 3 | coalesce | one flight for all calls of a key; each who waits keeps its own deadline |
+//! | 4 | total timeout | a deadline; nested calls inherit it |
+//! | 5 | load shed | by priority, before any record is written |
+//! | 6 | idempotency | one record and one lease for all attempts |
+//! | 7 | retry + budget | each attempt passes everything below |
+//! | 8 | hedge | each of its attempts passes everything below, on the same budget |
+//! | 9 | circuit breaker | the result goes to the epoch that admitted it |
+//! | 10 | rate limit | each attempt pays; refused further in, it is paid back |
+//! | 11 | bulkhead | free while a retry waits |
+//! | 12 | attempt timeout | counts the work only, not the queue |
+//! | 13 | the body | |
 //!
 //! Only the stages that were asked for exist. Another order is had by nesting pipelines, components or
 //! annotated functions.
@@ -21,17 +26,22 @@ mod call;
 mod drive;
 mod explain;
 mod finish;
+mod flight;
+mod share;
 
 use std::sync::Arc;
 
 pub use attempt::{Asked, Attempt, UntimedAttempt};
 pub use call::{Call, Next};
 pub use explain::{Explanation, StageExplanation};
+pub use share::Shared;
 
 use crate::bulkhead::Bulkhead;
 use crate::circuit_breaker::CircuitBreaker;
 use crate::clock::Clock;
+use crate::coalesce::Coalesce;
 use crate::fallback::{Fallback, Level};
+use crate::hedge::Hedge;
 use crate::observe::{Operation, OperationStats};
 use crate::retry::Retry;
 use crate::timeout::Timeout;
@@ -55,6 +65,8 @@ pub struct Pipeline {
     pub(crate) bulkhead: Option<Arc<Bulkhead>>,
     pub(crate) timeout: Option<Arc<Timeout>>,
     pub(crate) fallback: Option<Arc<Fallback>>,
+    pub(crate) coalesce: Option<Arc<Coalesce>>,
+    pub(crate) hedge: Option<Arc<Hedge>>,
     pub(crate) levels: &'static [Level],
     pub(crate) idempotent: bool,
 }

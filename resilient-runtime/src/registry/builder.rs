@@ -5,7 +5,9 @@ use std::sync::Arc;
 use super::{Registry, registry};
 use crate::bulkhead::Bulkhead;
 use crate::circuit_breaker::CircuitBreaker;
+use crate::coalesce::Coalesce;
 use crate::fallback::Fallback;
+use crate::hedge::Hedge;
 use crate::pipeline::Pipeline;
 use crate::retry::Retry;
 use crate::timeout::Timeout;
@@ -39,6 +41,8 @@ pub struct PipelineBuilder {
     bulkhead: Option<Arc<Bulkhead>>,
     timeout: Option<Arc<Timeout>>,
     fallback: Option<Arc<Fallback>>,
+    coalesce: Option<Arc<Coalesce>>,
+    hedge: Option<Arc<Hedge>>,
     idempotent: bool,
 }
 
@@ -69,7 +73,9 @@ stages! {
     circuit_breaker: CircuitBreaker,
     bulkhead: Bulkhead,
     timeout: Timeout,
-    fallback: Fallback
+    fallback: Fallback,
+    coalesce: Coalesce,
+    hedge: Hedge
 }
 
 impl Pipeline {
@@ -96,6 +102,8 @@ impl PipelineBuilder {
             bulkhead: None,
             timeout: None,
             fallback: None,
+            coalesce: None,
+            hedge: None,
             idempotent: false,
         }
     }
@@ -123,6 +131,8 @@ impl PipelineBuilder {
             bulkhead: self.bulkhead,
             timeout: self.timeout,
             fallback: self.fallback,
+            coalesce: self.coalesce,
+            hedge: self.hedge,
             levels: &[],
             idempotent: self.idempotent,
         };

@@ -47,6 +47,8 @@ impl Registry {
             bulkhead: by(Kind::Bulkhead).map(|(name, by)| self.component(&self.0.bulkheads, name, Some(by))),
             timeout: by(Kind::Timeout).map(|(name, by)| self.component(&self.0.timeouts, name, Some(by))),
             fallback: by(Kind::Fallback).map(|(name, by)| self.component(&self.0.fallbacks, name, Some(by))),
+            coalesce: by(Kind::Coalesce).map(|(name, by)| self.component(&self.0.coalescers, name, Some(by))),
+            hedge: by(Kind::Hedge).map(|(name, by)| self.component(&self.0.hedges, name, Some(by))),
             levels: site.meta().levels,
             idempotent: site.meta().idempotent,
         }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use crate::clock::Instant;
-use crate::component::{Component, Core, Create, Kind};
+use crate::component::{Component, Core, Create, Environment, Kind};
 use crate::observe::{Happening, Striped};
 use crate::ratio::Ratio;
 use crate::settings::{ConfigError, Effective, Layered, settings};
@@ -128,8 +128,13 @@ impl RetryBudget {
 
     /// A budget of one retry component alone.
     pub(super) fn private(of: &Core<super::Config>) -> Self {
-        let settings = Layered::of(of.config().budget_config(BudgetConfig::default()));
-        Self::create(Core { name: of.name, environment: of.environment.clone(), settings })
+        let config = of.config().budget_config(BudgetConfig::default());
+        Self::standing_alone(of.name, of.environment.clone(), config)
+    }
+
+    /// A budget that is in no registry, of the component of this name.
+    pub(crate) fn standing_alone(name: &'static str, environment: Environment, config: BudgetConfig) -> Self {
+        Self::create(Core { name, environment, settings: Layered::of(config) })
     }
 }
 

@@ -1,5 +1,8 @@
 //! What the stages do to each other.
 
+mod hedge;
+mod share;
+
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;

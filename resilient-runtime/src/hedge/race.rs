@@ -1,0 +1,205 @@
+//! Several attempts of one call at the same time.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use pin_project_lite::pin_project;
+
+use super::Hedge;
+use crate::clock::{Clock, Instant, Timer};
+use crate::retry::RetryBudget;
+
+/// What an attempt is worth to the call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Worth {
+    /// The call ends with it.
+    Decides,
+    /// Another may do better.
+    Failed,
+    /// It was not made; another would not be, either.
+    Refused,
+}
+
+pin_project! {
+    /// Makes attempts until one decides: the first, and with `Hedge`'s delay, or at once after a failure, others.
+    ///
+    /// # Cancel safety
+    /// Dropping it drops all attempts.
+    pub(crate) struct Race<'h, F: Future, S, J> {
+        hedge: &'h Hedge,
+        budget: &'h RetryBudget,
+        clock: &'h Clock,
+        send: S,
+        judge: J,
+        #[pin]
+        first: Option<F>,
+        first_started: Instant,
+        // Boxed: of most calls there are none.
+        others: Vec<Other<F>>,
+        // What failed while others run, for when they are refused.
+        failed: Option<F::Output>,
+        sent: u32,
+        #[pin]
+        timer: Option<Timer>,
+        // The timer was armed, or there is none to be had.
+        is_waiting: bool,
+    }
+}
+
+struct Other<F> {
+    attempt: Pin<Box<F>>,
+    started: Instant,
+}
+
+impl<'h, F, S, J> Race<'h, F, S, J>
+where
+    F: Future,
+    S: FnMut() -> F,
+    J: FnMut(&mut F::Output) -> Worth,
+{
+    /// The first attempt starts now; `judge` is shown each that ends.
+    pub(crate) fn new(
+        hedge: &'h Hedge,
+        budget: &'h RetryBudget,
+        clock: &'h Clock,
+        mut send: S,
+        judge: J,
+    ) -> Self {
+        let first = Some(send());
+        Self {
+            hedge,
+            budget,
+            clock,
+            send,
+            judge,
+            first,
+            first_started: clock.now(),
+            others: Vec::new(),
+            failed: None,
+            sent: 0,
+            timer: None,
+            is_waiting: false,
+        }
+    }
+
+    fn poll_attempts(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Option<(F::Output, Worth)> {
+        let mut this = self.project();
+        let mut latest = None;
+        if let Some(first) = this.first.as_mut().as_pin_mut()
+            && let Poll::Ready(mut output) = first.poll(cx)
+        {
+            this.first.set(None);
+            let worth = (this.judge)(&mut output);
+            this.hedge.took(this.clock, *this.first_started, worth);
+            if worth == Worth::Decides {
+                return Some((output, worth));
+            }
+            latest = Some((output, worth));
+        }
+        let mut index = 0;
+        while let Some(other) = this.others.get_mut(index) {
+            let Poll::Ready(mut output) = other.attempt.as_mut().poll(cx) else {
+                index += 1;
+                continue;
+            };
+            let Other { started, .. } = this.others.swap_remove(index);
+            let worth = (this.judge)(&mut output);
+            this.hedge.took(this.clock, started, worth);
+            latest = Some((output, worth));
+            if worth == Worth::Decides {
+                this.hedge.counters.won();
+                return latest;
+            }
+        }
+        latest
+    }
+
+    /// Sends another attempt if there may be one.
+    fn hedge(self: Pin<&mut Self>) -> bool {
+        let mut this = self.project();
+        this.timer.set(None);
+        *this.is_waiting = false;
+        if *this.sent >= this.hedge.max() {
+            return false;
+        }
+        if !this.budget.try_withdraw() {
+            this.hedge.counters.denied();
+            *this.sent = u32::MAX;
+            return false;
+        }
+        *this.sent += 1;
+        this.hedge.sent(*this.sent);
+        let attempt = Box::pin((this.send)());
+        this.others.push(Other { attempt, started: this.clock.now() });
+        true
+    }
+
+    /// Whether it is time for another attempt; arms the timer where there is none yet.
+    fn poll_delay(self: Pin<&mut Self>, cx: &mut Context<'_>) -> bool {
+        let mut this = self.project();
+        if !*this.is_waiting && *this.sent < this.hedge.max() {
+            *this.is_waiting = true;
+            let now = this.clock.now();
+            // Without a delay, or a timer, there is no hedging; a failure can still bring another attempt.
+            let delay = this.hedge.estimate.delay(now);
+            let since = this.others.last().map_or(*this.first_started, |other| other.started);
+            if let Some(span) = delay {
+                let _ = this.clock.arm(this.timer.as_mut(), since.after(span));
+            }
+        }
+        this.timer.as_pin_mut().is_some_and(|timer| timer.poll(cx).is_ready())
+    }
+
+    /// What still runs has lost. It counts for as long as it has run: it would have taken longer.
+    fn end(self: Pin<&mut Self>) {
+        let mut this = self.project();
+        if this.first.is_some() {
+            this.hedge.took(this.clock, *this.first_started, Worth::Failed);
+        }
+        for other in this.others.drain(..) {
+            this.hedge.took(this.clock, other.started, Worth::Failed);
+        }
+        this.first.set(None);
+    }
+}
+
+impl<F, S, J> Future for Race<'_, F, S, J>
+where
+    F: Future,
+    S: FnMut() -> F,
+    J: FnMut(&mut F::Output) -> Worth,
+{
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        loop {
+            let ended = self.as_mut().poll_attempts(cx);
+            let is_alone = self.first.is_none() && self.others.is_empty();
+            match ended {
+                Some((output, Worth::Decides)) => {
+                    self.end();
+                    return Poll::Ready(output);
+                }
+                // At once: there is nothing to wait for (T77).
+                Some((output, Worth::Failed)) => {
+                    if !self.as_mut().hedge() && is_alone {
+                        return Poll::Ready(output);
+                    }
+                    *self.as_mut().project().failed = Some(output);
+                }
+                Some((output, Worth::Refused)) => {
+                    if is_alone {
+                        let failed = self.as_mut().project().failed.take();
+                        return Poll::Ready(failed.unwrap_or(output));
+                    }
+                }
+                None => {
+                    if !self.as_mut().poll_delay(cx) || !self.as_mut().hedge() {
+                        return Poll::Pending;
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! A call that may get the answer of another, instead of being made.
+
+use std::any::Any;
+use std::future::Future;
+use std::hash::Hash;
+
+use super::drive::{Missed, drive, drive_async};
+use super::{Call, Pipeline};
+use crate::coalesce::{Join, Joined, Lead};
+use crate::observe::Ending;
+use crate::outcome::{Outcome, Reject, Verdict};
+use crate::priority::Priority;
+use crate::rejection::Rejection;
+
+/// Whether a call is to be made.
+#[derive(Debug)]
+pub enum Shared<'p, V> {
+    /// Yes; others may wait for its answer. `None` where nobody can.
+    Lead(Option<Lead<'p>>),
+    /// No: this is the answer of another.
+    Answer(V),
+}
+
+impl<'p> Call<'p> {
+    /// Asks who else asks the same, and waits for the answer.
+    ///
+    /// # Cancel safety
+    /// Dropping the future gives up the place among those who wait.
+    pub async fn share<V, K>(&mut self, key: &K) -> Result<Shared<'p, V>, Rejection>
+    where
+        V: Outcome + Any + Clone,
+        K: Hash + ?Sized,
+    {
+        let Some(join) = self.join::<V, K>(key) else {
+            return Ok(Shared::Lead(None));
+        };
+        let joined = self.suspended(join).await;
+        self.joined(joined)
+    }
+
+    /// The same, blocking the thread.
+    pub fn share_blocking<V, K>(&mut self, key: &K) -> Result<Shared<'p, V>, Rejection>
+    where
+        V: Outcome + Any + Clone,
+        K: Hash + ?Sized,
+    {
+        let Some(join) = self.join::<V, K>(key) else {
+            return Ok(Shared::Lead(None));
+        };
+        let joined = join.block();
+        self.joined(joined)
+    }
+
+    fn join<V: Any, K: Hash + ?Sized>(&self, key: &K) -> Option<Join<'p>> {
+        let coalesce = self.pipeline.coalesce.as_deref()?;
+        Some(coalesce.join::<V, K>(key, self.deadline))
+    }
+
+    fn joined<V: Outcome + Any + Clone>(
+        &mut self,
+        joined: Result<Joined<'p>, Rejection>,
+    ) -> Result<Shared<'p, V>, Rejection> {
+        match joined {
+            Ok(Joined::Lead(lead)) => {
+                // Who has waited for another's answer before may be late.
+                if self.is_timed() {
+                    self.now = self.pipeline.clock.now();
+                }
+                Ok(Shared::Lead(Some(lead)))
+            }
+            Ok(Joined::Shared(answer)) => {
+                // The type is part of the key: there is no other.
+                let Some(answer) = answer.get::<V>() else { return Ok(Shared::Lead(None)) };
+                self.end_shared(if answer.is_failure() { Ending::Failed } else { Ending::Succeeded });
+                Ok(Shared::Answer(answer))
+            }
+            Err(rejection) => {
+                self.end_shared(Ending::Rejected);
+                if self.is_late() {
+                    self.ending = Ending::TimedOut;
+                    return Err(self.out_of_time());
+                }
+                Err(rejection)
+            }
+        }
+    }
+
+    fn end_shared(&mut self, ending: Ending) {
+        self.ending = ending;
+        if self.is_timed() {
+            self.now = self.pipeline.clock.now();
+        }
+    }
+
+    /// Gives the answer of this call to those who wait for it.
+    pub fn publish<V: Outcome + Any + Clone + Send + Sync>(&self, lead: Option<Lead<'p>>, answer: &V) {
+        let shares_errors = self.pipeline.coalesce.as_ref().is_some_and(|coalesce| coalesce.shares_errors());
+        // That this call's own time is over says nothing to those who have some left.
+        let is_for_all = !answer.is_failure() || shares_errors && !self.is_late();
+        if let (Some(lead), true) = (lead, is_for_all) {
+            lead.share(answer.clone());
+        }
+    }
+}
+
+impl Pipeline {
+    /// Runs `work` through the stages, or waits for the answer of a call that has the same key, where the pipeline has
+    /// a coalescer; blocks the thread.
+    pub fn call_shared<K, R>(&self, key: &K, mut work: impl FnMut() -> R) -> R
+    where
+        K: Hash + ?Sized,
+        R: Reject + Any + Clone + Send + Sync,
+    {
+        let mut call = self.begin(Priority::Normal);
+        let lead = match call.share_blocking::<R, K>(key) {
+            Ok(Shared::Lead(lead)) => lead,
+            Ok(Shared::Answer(answer)) => return answer,
+            Err(rejection) => return R::from_rejection(rejection),
+        };
+        let mut run = || drive(&mut call, &mut work, &Verdict::of).unwrap_or_else(Missed::surface);
+        let outcome = match &lead {
+            Some(lead) => lead.lead(run),
+            None => run(),
+        };
+        call.publish(lead, &outcome);
+        outcome
+    }
+
+    /// Runs `work` through the stages, or waits for the answer of a call that has the same key, where the pipeline has
+    /// a coalescer.
+    ///
+    /// # Cancel safety
+    /// As of [`call_async`](Self::call_async). If others wait for the answer, the next of them runs its own work.
+    pub async fn call_shared_async<K, R, F>(&self, key: &K, mut work: impl FnMut() -> F) -> R
+    where
+        K: Hash + ?Sized,
+        R: Reject + Any + Clone + Send + Sync,
+        F: Future<Output = R>,
+    {
+        let mut call = self.begin(Priority::Normal);
+        let lead = match call.share::<R, K>(key).await {
+            Ok(Shared::Lead(lead)) => lead,
+            Ok(Shared::Answer(answer)) => return answer,
+            Err(rejection) => return R::from_rejection(rejection),
+        };
+        let run = drive_async(&mut call, &mut work, &Verdict::of);
+        let outcome = match &lead {
+            Some(lead) => lead.lead_async(run).await,
+            None => run.await,
+        };
+        let outcome = outcome.unwrap_or_else(Missed::surface);
+        call.publish(lead, &outcome);
+        outcome
+    }
+}

@@ -1,0 +1,146 @@
+//! Several attempts at the same time.
+
+use std::future::Future;
+use std::time::Duration;
+
+use super::*;
+use crate::clock::Clock;
+use crate::hedge;
+
+fn registry() -> Registry {
+    let registry = Registry::with_seed(Clock::tokio(), 7);
+    registry.hedge("x").reconfigure(hedge::Config::default().after(MS(50))).unwrap();
+    registry.bulkhead("x").reconfigure(bulkhead::Config::default().max_concurrent(2u32)).unwrap();
+    registry.timeout("x").reconfigure(timeout::Config::default().total(MS(500)).attempt(MS(200))).unwrap();
+    registry
+}
+
+fn pipeline(registry: &Registry) -> Pipeline {
+    let stages = registry.pipeline("op").hedge("x").circuit_breaker("x").bulkhead("x").timeout("x");
+    stages.idempotent().build()
+}
+
+/// Each attempt takes its turn of the script.
+fn script(turns: &[(u64, u32)]) -> impl FnMut() -> std::pin::Pin<Box<dyn Future<Output = Outcome> + Send>> {
+    let turns = turns.to_vec();
+    let mut sent = 0;
+    move || {
+        let (millis, answer) = turns[sent];
+        sent += 1;
+        Box::pin(async move {
+            tokio::time::sleep(MS(millis)).await;
+            if answer == 0 { Err(Error::Down) } else { Ok(answer) }
+        })
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_loser_is_neutral_and_gives_its_permit_back() {
+    // T78, T80
+    let registry = registry();
+    let pipeline = pipeline(&registry);
+    let outcome = pipeline.call_async(script(&[(180, 1), (10, 2)])).await;
+    assert_eq!(outcome.unwrap(), 2);
+    assert_eq!(registry.bulkhead("x").stats().in_use, 0);
+    let breaker = registry.circuit_breaker("x").stats();
+    assert_eq!((breaker.window.calls, breaker.window.failed), (1, 0), "{breaker:?}");
+    let stats = pipeline.stats();
+    assert_eq!((stats.calls, stats.succeeded, stats.in_flight), (1, 1, 0), "one call, one outcome (T130)");
+    assert_eq!(registry.hedge("x").stats().won, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_attempt_is_judged_by_the_circuit_breaker() {
+    // T77
+    let registry = registry();
+    let outcome = pipeline(&registry).call_async(script(&[(10, 0), (10, 2)])).await;
+    assert_eq!(outcome.unwrap(), 2);
+    let breaker = registry.circuit_breaker("x").stats();
+    assert_eq!((breaker.window.calls, breaker.window.failed), (2, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hedge_that_is_refused_does_not_end_the_call() {
+    let registry = registry();
+    registry.bulkhead("x").reconfigure(bulkhead::Config::default().max_concurrent(1u32)).unwrap();
+    let outcome = pipeline(&registry).call_async(script(&[(100, 1), (10, 2)])).await;
+    assert_eq!(outcome.unwrap(), 1, "there was no second permit");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_attempt_that_runs_out_of_its_time_leaves_the_other_running() {
+    let registry = registry();
+    let outcome = pipeline(&registry).call_async(script(&[(1000, 1), (190, 2)])).await;
+    assert_eq!(outcome.unwrap(), 2);
+    assert_eq!(registry.timeout("x").stats().attempt_timeouts, 1);
+    assert_eq!(registry.bulkhead("x").stats().in_use, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_total_ends_all_attempts() {
+    // T66
+    let registry = registry();
+    registry.timeout("x").reconfigure(timeout::Config::default().total(MS(120))).unwrap();
+    let pipeline = pipeline(&registry);
+    let began = tokio::time::Instant::now();
+    let outcome = pipeline.call_async(script(&[(1000, 1), (1000, 2)])).await;
+    let Err(Error::Rejected(rejection)) = outcome else { panic!("{outcome:?}") };
+    assert_eq!(rejection.kind(), RejectionKind::TotalTimeout);
+    assert!((MS(120)..MS(125)).contains(&began.elapsed()));
+    assert_eq!((pipeline.stats().timed_out, registry.bulkhead("x").stats().in_use), (1, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_retry_comes_after_all_attempts_and_pays_from_the_same_budget() {
+    // T81
+    let registry = registry();
+    registry.retry("x").reconfigure(retry::Config::default().base(MS(1)).max(1u32)).unwrap();
+    let stages = registry.pipeline("op").hedge("x").retry("x").idempotent().build();
+    let outcome = stages.call_async(script(&[(1, 0), (1, 0), (1, 0), (1, 7)])).await;
+    assert_eq!(outcome.unwrap(), 7);
+    let budget = registry.retry("x").budget().stats();
+    assert_eq!(budget.withdrawn, 3, "two hedges and a retry: {budget:?}");
+    assert_eq!(registry.hedge("x").stats().sent, 2);
+    assert_eq!(stages.stats().calls, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn dropped_at_any_time_all_is_given_back() {
+    // T146
+    for millis in [0, 1, 49, 51, 120, 199, 201, 249] {
+        let registry = registry();
+        let pipeline = pipeline(&registry);
+        let call = pipeline.call_async(script(&[(1000, 1), (1000, 2)]));
+        let cut = tokio::time::timeout(Duration::from_millis(millis), call).await;
+        assert!(cut.is_err());
+        assert_eq!(registry.bulkhead("x").stats().in_use, 0, "after {millis} ms");
+        let stats = pipeline.stats();
+        assert_eq!((stats.cancelled, stats.in_flight), (1, 0), "{stats:?}");
+        let failed = registry.circuit_breaker("x").stats().window.failed;
+        assert_eq!(failed, u64::from(millis > 200), "an attempt that ran out of its time, and nothing else");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_of_an_attempt_is_a_failure_and_is_counted_once() {
+    // T83, T147
+    let registry = registry();
+    let pipeline = std::sync::Arc::new(pipeline(&registry));
+    let own = std::sync::Arc::clone(&pipeline);
+    let call = tokio::spawn(async move {
+        let mut sent = 0;
+        let work = || {
+            sent += 1;
+            let is_first = sent == 1;
+            async move {
+                tokio::time::sleep(MS(60)).await;
+                if is_first { std::panic::resume_unwind(Box::new("on purpose")) } else { Outcome::Ok(1) }
+            }
+        };
+        own.call_async(work).await
+    });
+    assert!(call.await.unwrap_err().is_panic());
+    let stats = pipeline.stats();
+    assert_eq!((stats.panicked, stats.in_flight, stats.calls), (1, 0, 1), "{stats:?}");
+    assert_eq!(registry.bulkhead("x").stats().in_use, 0);
+}

@@ -1,0 +1,115 @@
+//! Calls that share one.
+
+use std::cell::Cell;
+use std::future::Future;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, Waker};
+
+use super::*;
+use crate::clock::Clock;
+
+type Answer = Result<u32, Rejection>;
+
+fn poll<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
+    future.poll(&mut Context::from_waker(Waker::noop()))
+}
+
+fn pipeline(fixture: &Fixture) -> Pipeline {
+    fixture.registry.timeout("x").reconfigure(timeout::Config::default().total(MS(500))).unwrap();
+    let stages = fixture.registry.pipeline("op").coalesce("x").retry("x").bulkhead("x").timeout("x");
+    stages.build()
+}
+
+#[test]
+fn who_shares_an_answer_takes_no_permit_and_is_a_call_like_others() {
+    // T130
+    let fixture = Fixture::new();
+    let pipeline = pipeline(&fixture);
+    let (made, is_ready) = (Cell::new(0), Cell::new(false));
+    let ask = || {
+        pipeline.call_shared_async("k", || {
+            made.set(made.get() + 1);
+            std::future::poll_fn(|_| if is_ready.get() { Poll::Ready(Answer::Ok(3)) } else { Poll::Pending })
+        })
+    };
+    let (mut first, mut second) = (pin!(ask()), pin!(ask()));
+    assert!(poll(first.as_mut()).is_pending() && poll(second.as_mut()).is_pending());
+    assert_eq!(fixture.registry.bulkhead("x").stats().in_use, 1);
+    is_ready.set(true);
+    assert_eq!((poll(first), poll(second)), (Poll::Ready(Ok(3)), Poll::Ready(Ok(3))));
+    let stats = pipeline.stats();
+    assert_eq!((stats.calls, stats.succeeded, made.get()), (2, 2, 1));
+    fixture.nothing_is_held();
+}
+
+#[test]
+fn who_waits_is_cut_off_by_its_own_total() {
+    let fixture = Fixture::new();
+    let pipeline = pipeline(&fixture);
+    let ask = || pipeline.call_shared_async("k", || std::future::pending::<Answer>());
+    let mut first = Box::pin(ask());
+    assert!(poll(first.as_mut()).is_pending());
+    fixture.time.advance(MS(400));
+    let mut second = Box::pin(ask());
+    assert!(poll(second.as_mut()).is_pending());
+    fixture.time.advance(MS(100));
+    assert!(matches!(poll(first.as_mut()), Poll::Ready(Err(rejection)) if rejection.is_timeout()));
+    drop(first);
+    assert!(poll(second.as_mut()).is_pending(), "it has time left");
+    fixture.time.advance(MS(400));
+    assert!(matches!(poll(second.as_mut()), Poll::Ready(Err(rejection)) if rejection.is_timeout()));
+    drop(second);
+    assert_eq!(pipeline.stats().timed_out, 2);
+    fixture.nothing_is_held();
+}
+
+#[test]
+fn who_takes_over_the_lead_goes_by_the_time_it_is_then() {
+    // T99
+    let fixture = Fixture::new();
+    let pipeline = pipeline(&fixture);
+    let is_ready = Cell::new(false);
+    let ask = || {
+        pipeline.call_shared_async("k", || {
+            std::future::poll_fn(|_| if is_ready.get() { Poll::Ready(Answer::Ok(3)) } else { Poll::Pending })
+        })
+    };
+    let (mut first, mut second) = (Box::pin(ask()), Box::pin(ask()));
+    assert!(poll(first.as_mut()).is_pending() && poll(second.as_mut()).is_pending());
+    fixture.time.advance(MS(300));
+    drop(first);
+    is_ready.set(true);
+    assert_eq!(poll(second.as_mut()), Poll::Ready(Ok(3)));
+    let stats = pipeline.stats();
+    assert_eq!((stats.cancelled, stats.succeeded), (1, 1));
+    fixture.nothing_is_held();
+}
+
+#[test]
+fn threads_share_one_call() {
+    let registry = Registry::with_clock(Clock::system());
+    let pipeline = registry.pipeline("op").coalesce("x").build();
+    let answers: Vec<Answer> = std::thread::scope(|scope| {
+        let ask = || {
+            pipeline.call_shared(&1, || {
+                let mut spins = 0;
+                while registry.coalesce("x").stats().shared == 0 && spins < 1000 {
+                    std::thread::yield_now();
+                    spins += 1;
+                }
+                Answer::Ok(5)
+            })
+        };
+        let threads: Vec<_> = (0..4).map(|_| scope.spawn(ask)).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    assert_eq!(answers, vec![Ok(5); 4]);
+    assert_eq!((pipeline.stats().calls, pipeline.stats().succeeded), (4, 4));
+}
+
+#[test]
+fn without_a_coalescer_each_call_is_made() {
+    let pipeline = Fixture::new().registry.pipeline("op").retry("x").build();
+    assert_eq!(pipeline.call_shared(&1, || Answer::Ok(1)), Ok(1));
+    assert_eq!(pipeline.stats().succeeded, 1);
+}
