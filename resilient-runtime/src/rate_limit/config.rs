@@ -1,13 +1,101 @@
 //! The settings of a rate limiter and their defaults.
 
-use crate::settings::{ConfigError, settings};
+use std::borrow::Cow;
+use std::time::Duration;
+
+use super::rate::Rate;
+use crate::settings::{ConfigError, Parameter, Value, settings};
+
+/// How calls are counted. See the [module](super) for what each is good for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Algorithm {
+    /// A burst at once, then one at each interval.
+    #[default]
+    TokenBucket,
+    /// No more than the rate in any window of its time; counts, in tenths of the window.
+    SlidingWindow,
+    /// No more than the rate in any window of its time; remembers each call, so only for rates up to 10 000.
+    SlidingLog,
+    /// One at each interval; who comes too early waits for its turn.
+    LeakyBucket,
+}
+
+impl Algorithm {
+    const ALL: [(&'static str, Self); 4] = [
+        ("token_bucket", Self::TokenBucket),
+        ("sliding_window", Self::SlidingWindow),
+        ("sliding_log", Self::SlidingLog),
+        ("leaky_bucket", Self::LeakyBucket),
+    ];
+}
+
+impl Parameter for Algorithm {
+    fn from_value(value: &Value) -> Option<Self> {
+        let Value::Text(text) = value else { return None };
+        Self::ALL.into_iter().find(|(name, _)| name == text).map(|(_, algorithm)| algorithm)
+    }
+    fn to_value(&self) -> Value {
+        let name = Self::ALL.iter().find(|(_, algorithm)| algorithm == self).map_or("", |(name, _)| name);
+        Value::Text(Cow::Borrowed(name))
+    }
+    fn expected() -> Cow<'static, str> {
+        "token_bucket, sliding_window, sliding_log or leaky_bucket".into()
+    }
+}
 
 settings! {
     /// The settings of a [`RateLimiter`](crate::RateLimiter).
-    pub struct Config {}
+    pub struct Config {
+        /// Calls in a time, such as `100/s`. None: the limiter limits nothing.
+        pub rate: Option<Rate> = None,
+        /// Calls at once, with a token bucket; 1 to 1 000 000. None: as many as the rate counts.
+        pub burst: Option<u32> = None,
+        /// How calls are counted. Another one begins with nothing counted.
+        pub algorithm: Algorithm = Algorithm::TokenBucket,
+        /// How long a call waits for its turn; more than 0, at most 24 h. None: it does not wait.
+        pub max_wait: Option<Duration> = None,
+        /// Calls that may wait at once, of all keys together; 1 to 1 000 000.
+        pub max_queue: u32 = 1000,
+        /// Keys that are told apart; 16 to 10 000 000. Of more, some share. Chosen before the first key comes.
+        pub max_keys: u32 = 100_000,
+    }
 }
 
 impl Config {
-    #[allow(clippy::unused_self)] // the form that every config has
-    pub(super) fn check(&self, _: &mut ConfigError) {}
+    pub(super) fn check(&self, error: &mut ConfigError) {
+        const DAY: Duration = Duration::from_hours(24);
+        const MOST: u32 = 1_000_000;
+        let burst = self.burst.is_none_or(|burst| (1..=MOST).contains(&burst));
+        error.require(burst, "burst", self.burst, "1 to 1000000 calls");
+        let bursts = self.burst.is_none() || self.algorithm == Algorithm::TokenBucket;
+        error.require(bursts, "burst", self.burst, "only a token_bucket has a burst");
+        let wait = self.max_wait.is_none_or(|span| !span.is_zero() && span <= DAY);
+        error.require(wait, "max_wait", self.max_wait, "more than 0, at most 24 h");
+        let waits = self.max_wait.is_some() || self.algorithm != Algorithm::LeakyBucket;
+        let allowed = "with a leaky_bucket calls wait for their turn: say for how long, such as 1s";
+        error.require(waits, "max_wait", self.max_wait, allowed);
+        error.require(
+            (1..=MOST).contains(&self.max_queue),
+            "max_queue",
+            self.max_queue,
+            "1 to 1000000 calls",
+        );
+        let keys = (16..=10_000_000).contains(&self.max_keys);
+        error.require(keys, "max_keys", self.max_keys, "16 to 10000000 keys");
+        let logged =
+            self.algorithm != Algorithm::SlidingLog || self.rate.is_none_or(|rate| rate.count() <= 10_000);
+        let allowed = "a sliding_log remembers each call: at most 10000 of them, or use a sliding_window";
+        error.require(logged, "rate", self.rate, allowed);
+    }
+
+    /// Calls at once.
+    pub(super) fn limit(&self) -> u32 {
+        match (self.algorithm, self.rate) {
+            (Algorithm::LeakyBucket, _) => 1,
+            (Algorithm::TokenBucket, Some(rate)) => self.burst.unwrap_or(rate.count()),
+            (_, Some(rate)) => rate.count(),
+            (_, None) => u32::MAX,
+        }
+    }
 }

@@ -2,9 +2,57 @@
 
 use serde::Serialize;
 
+use super::Rate;
+use crate::sync::{AtomicU64, Ordering};
+
+#[derive(Debug)]
+pub(super) struct Counters {
+    refused: AtomicU64,
+    waited: AtomicU64,
+}
+
+impl Default for Counters {
+    fn default() -> Self {
+        Self { refused: AtomicU64::new(0), waited: AtomicU64::new(0) }
+    }
+}
+
+impl Counters {
+    pub(super) fn refused(&self) {
+        self.refused.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn waited(&self) {
+        self.waited.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn reset(&self) {
+        self.refused.store(0, Ordering::Relaxed);
+        self.waited.store(0, Ordering::Relaxed);
+    }
+
+    pub(super) fn read(&self) -> (u64, u64) {
+        (self.refused.load(Ordering::Relaxed), self.waited.load(Ordering::Relaxed))
+    }
+}
+
 /// A snapshot of a [`RateLimiter`](crate::RateLimiter).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Stats {
-    /// Calls that came.
-    pub calls: u64,
+    /// The rate. None: nothing is limited.
+    pub rate: Option<Rate>,
+    /// Calls that may come at once, or in a window.
+    pub limit: u32,
+    /// Calls without a key that would be admitted now.
+    pub remaining: u32,
+    /// Calls that wait for their turn.
+    pub queued: u64,
+    /// Calls that had to wait, whatever became of them.
+    pub waited: u64,
+    /// Calls refused.
+    pub rejected: u64,
+    /// Keys that have a place in the table.
+    pub keys: u64,
+    /// How often a key found none, and shared with others.
+    pub overflows: u64,
 }

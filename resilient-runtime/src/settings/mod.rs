@@ -6,6 +6,7 @@
 mod error;
 mod layered;
 mod parameter;
+mod text;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -16,6 +17,7 @@ use serde::{Serialize, Serializer};
 pub use error::{ConfigError, Problem};
 pub(crate) use layered::Layered;
 pub(crate) use parameter::Parameter;
+pub(crate) use text::{duration_text, parse_duration};
 
 use crate::ratio::Ratio;
 

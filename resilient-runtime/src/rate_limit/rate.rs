@@ -1,0 +1,137 @@
+//! So many in such a time.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use serde::{Serialize, Serializer};
+
+use crate::settings::{Parameter, Value, duration_text, parse_duration};
+
+/// A number of calls in a span of time, such as `100/s`, `10/min` or `3/250ms`.
+///
+/// ```
+/// use std::time::Duration;
+/// use resilient::rate_limit::Rate;
+///
+/// let rate: Rate = "100/s".parse().unwrap();
+/// assert_eq!(rate, Rate::new(100, Duration::from_secs(1)).unwrap());
+/// assert_eq!("3/250ms".parse::<Rate>().unwrap().to_string(), "3/250ms");
+/// assert!("0/s".parse::<Rate>().is_err());
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    count: u32,
+    per: Duration,
+}
+
+/// More in a second are not limited exactly enough: an interval of 100 ns is rounded up by at most one.
+const FASTEST: u64 = 10_000_000;
+/// A longer span would be a quota, and is to be kept where it survives a restart.
+const LONGEST: Duration = Duration::from_hours(24 * 31);
+
+/// Not a rate.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "a rate is a count from 1 and a time up to 31 days, such as 100/s, 10/min or 3/250ms; at most 10000000/s"
+)]
+pub struct InvalidRate;
+
+impl Rate {
+    /// `count` calls in `per`; `None` for none at all, no time, more than 31 days, or more than 10 000 000 in a second.
+    pub fn new(count: u32, per: Duration) -> Option<Self> {
+        let is_possible = count > 0 && !per.is_zero() && per <= LONGEST;
+        let fits = u128::from(count) * 1_000_000_000 <= per.as_nanos() * u128::from(FASTEST);
+        (is_possible && fits).then_some(Self { count, per })
+    }
+
+    /// How many.
+    pub fn count(self) -> u32 {
+        self.count
+    }
+
+    /// In what time.
+    pub fn per(self) -> Duration {
+        self.per
+    }
+
+    /// The time of one, in nanoseconds, rounded up: so never more than the rate.
+    pub(super) fn interval(self) -> u64 {
+        crate::clock::nanos(self.per).div_ceil(u64::from(self.count)).max(1)
+    }
+}
+
+const UNITS: [(&str, Duration); 7] = [
+    ("s", Duration::from_secs(1)),
+    ("sec", Duration::from_secs(1)),
+    ("m", Duration::from_mins(1)),
+    ("min", Duration::from_mins(1)),
+    ("h", Duration::from_hours(1)),
+    ("d", Duration::from_hours(24)),
+    ("day", Duration::from_hours(24)),
+];
+
+impl FromStr for Rate {
+    type Err = InvalidRate;
+
+    fn from_str(text: &str) -> Result<Self, InvalidRate> {
+        let (count, per) = text.split_once('/').ok_or(InvalidRate)?;
+        let count = count.trim().parse().map_err(|_| InvalidRate)?;
+        let per = per.trim();
+        let unit = UNITS.iter().find(|(name, _)| *name == per).map(|(_, span)| *span);
+        let per = unit.or_else(|| parse_duration(per).ok()).ok_or(InvalidRate)?;
+        Self::new(count, per).ok_or(InvalidRate)
+    }
+}
+
+impl fmt::Display for Rate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let named = [("s", 1), ("min", 60), ("h", 3600), ("day", 86_400)];
+        match named.iter().find(|(_, seconds)| self.per == Duration::from_secs(*seconds)) {
+            Some((unit, _)) => write!(f, "{}/{unit}", self.count),
+            None => write!(f, "{}/{}", self.count, duration_text(self.per)),
+        }
+    }
+}
+
+impl Serialize for Rate {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl Parameter for Rate {
+    fn from_value(value: &Value) -> Option<Self> {
+        if let Value::Text(text) = value { text.parse().ok() } else { None }
+    }
+    fn to_value(&self) -> Value {
+        Value::Text(Cow::Owned(self.to_string()))
+    }
+    fn expected() -> Cow<'static, str> {
+        InvalidRate.to_string().into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rates_are_read_as_they_are_written() {
+        for text in ["100/s", "10/min", "5/h", "1000/day", "3/250ms", "1/1s500ms"] {
+            assert_eq!(text.parse::<Rate>().unwrap().to_string(), text);
+        }
+        assert_eq!("7/90s".parse::<Rate>().unwrap().per(), Duration::from_secs(90));
+    }
+
+    #[test]
+    fn what_is_no_rate_is_refused() {
+        let bad = [
+            "", "/", "5", "5/", "/s", "0/s", "-1/s", "NaN/s", "1e3/s", "5/0s", "5/5", "5/s/s", "5/x", "1/32d",
+        ];
+        for text in bad.into_iter().chain(["20000000/s", "4294967296/s", "5/999999999999999h"]) {
+            assert_eq!(text.parse::<Rate>(), Err(InvalidRate), "{text}");
+        }
+    }
+}
