@@ -254,7 +254,7 @@ impl fmt::Display for Rejection {
             RejectionKind::ConnectTimeout => write!(f, "connecting of `{name}` ran out of its time")?,
             RejectionKind::ReadTimeout => write!(f, "reading of `{name}` ran out of its time")?,
             RejectionKind::QueueTimeout => {
-                write!(f, "the call ran out of its time in the queue of `{name}`")?
+                write!(f, "the call ran out of its time in the queue of `{name}`")?;
             }
             RejectionKind::RateLimited => write!(f, "rate limit `{name}` is reached")?,
             RejectionKind::Shed => write!(f, "`{name}` sheds load")?,

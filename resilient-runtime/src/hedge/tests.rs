@@ -164,8 +164,8 @@ async fn dropped_at_any_time_it_leaves_nothing_running() {
         let call = hedge.call_async(|| {
             let running = Rc::clone(&running);
             async move {
-                let _running = running;
                 sleep(MS * 1000).await;
+                drop(running);
                 Ok::<(), ()>(())
             }
         });
@@ -182,8 +182,8 @@ async fn a_panic_of_an_attempt_is_the_callers_and_leaves_nothing_running() {
         sent.set(sent.get() + 1);
         let (running, is_first) = (Rc::clone(&running), sent.get() == 1);
         async move {
-            let _running = running;
             sleep(MS * 10).await;
+            drop(running);
             if is_first { std::panic::resume_unwind(Box::new("on purpose")) } else { Ok::<(), ()>(()) }
         }
     };

@@ -1,5 +1,7 @@
 //! One call on its way through the stages. Not generic: compiled once, here, for every annotated function.
 
+use std::hash::Hash;
+
 use super::Pipeline;
 use super::attempt::{Asked, Attempt, UntimedAttempt};
 use crate::circuit_breaker::Ticket;
@@ -7,6 +9,7 @@ use crate::classify::Class;
 use crate::clock::{Delay, Instant};
 use crate::observe::Ending;
 use crate::priority::Priority;
+use crate::rate_limit::{RateLimiter, Request};
 use crate::rejection::{Rejection, RejectionKind};
 use crate::retry::Progress;
 use crate::scope::{Entered, Scope};
@@ -28,6 +31,10 @@ pub struct Call<'p> {
     /// What comes before the next attempt.
     pub(super) pause: Option<Delay>,
     pub(super) ticket: Option<Ticket>,
+    /// What it asks of the rate limit.
+    pub(super) request: Request,
+    /// It has a place in the rate, and has not begun.
+    pub(super) holds_token: bool,
     pub(super) holds_slot: bool,
     /// The body runs, or is being polled: who drops the call now is a panic.
     pub(super) in_body: bool,
@@ -55,6 +62,13 @@ pub enum Next {
     Retry,
 }
 
+/// What comes behind a queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Passed {
+    On,
+    Again,
+}
+
 impl<'p> Call<'p> {
     /// Starts a call: the first of its two readings of the clock, if it needs any.
     pub fn begin(pipeline: &'p Pipeline) -> Self {
@@ -79,6 +93,8 @@ impl<'p> Call<'p> {
             progress: Progress::default(),
             pause: None,
             ticket: None,
+            request: Request::ONE,
+            holds_token: false,
             holds_slot: false,
             in_body: false,
             suspended: false,
@@ -96,6 +112,20 @@ impl<'p> Call<'p> {
     #[inline]
     pub fn set_priority(&mut self, priority: Priority) {
         self.priority = priority;
+    }
+
+    /// By whose rate limit the call goes.
+    #[inline]
+    pub fn set_rate_key<K: Hash + ?Sized>(&mut self, key: &K) {
+        if let Some(limiter) = &self.pipeline.rate_limit {
+            self.request = limiter.request(key).with_weight(self.request.weight());
+        }
+    }
+
+    /// How many calls this one counts for.
+    #[inline]
+    pub fn set_weight(&mut self, weight: u32) {
+        self.request = self.request.with_weight(weight);
     }
 
     // Admission ------------------------------------------------------------------------------------------
@@ -125,14 +155,25 @@ impl<'p> Call<'p> {
                 self.suspended(pause).await;
             }
             self.pass_breaker()?;
+            if let Some(limiter) = self.unpaid() {
+                let mut turn = limiter.turn(self.request, self.deadline);
+                let admitted = self.suspended(&mut turn).await;
+                let has_waited = turn.has_waited();
+                match self.passed(admitted, has_waited)? {
+                    Passed::On => self.holds_token = true,
+                    Passed::Again => continue,
+                }
+            }
             let Some(bulkhead) = &self.pipeline.bulkhead else { break };
             let mut queue = bulkhead.queue(self.priority, self.deadline);
             let admitted = self.suspended(&mut queue).await;
-            if let Some(decided) = self.leave_queue(admitted, queue.has_waited()) {
-                return decided;
+            let has_waited = queue.has_waited();
+            if self.passed(admitted, has_waited)? == Passed::On {
+                self.holds_slot = true;
+                break;
             }
         }
-        self.attempt_started = self.now;
+        self.entered();
         Ok(())
     }
 
@@ -146,15 +187,36 @@ impl<'p> Call<'p> {
         loop {
             self.pause_blocking();
             self.pass_breaker()?;
+            if let Some(limiter) = self.unpaid() {
+                let mut turn = limiter.turn(self.request, self.deadline);
+                let admitted = turn.block();
+                match self.passed(admitted, turn.has_waited())? {
+                    Passed::On => self.holds_token = true,
+                    Passed::Again => continue,
+                }
+            }
             let Some(bulkhead) = &self.pipeline.bulkhead else { break };
             let mut queue = bulkhead.queue(self.priority, self.deadline);
             let admitted = queue.block();
-            if let Some(decided) = self.leave_queue(admitted, queue.has_waited()) {
-                return decided;
+            if self.passed(admitted, queue.has_waited())? == Passed::On {
+                self.holds_slot = true;
+                break;
             }
         }
-        self.attempt_started = self.now;
+        self.entered();
         Ok(())
+    }
+
+    /// The rate limit, where it has not been paid yet.
+    fn unpaid(&self) -> Option<&'p RateLimiter> {
+        self.pipeline.rate_limit.as_deref().filter(|_| !self.holds_token)
+    }
+
+    /// Nothing refuses the attempt any more: its place in the rate is spent.
+    #[inline]
+    fn entered(&mut self) {
+        self.holds_token = false;
+        self.attempt_started = self.now;
     }
 
     /// Whether a retry waits for its time: [`pause`](Self::pause) is to be awaited. Where stages can refuse,
@@ -201,37 +263,37 @@ impl<'p> Call<'p> {
                 return false;
             }
         }
+        if let Some(limiter) = &self.pipeline.rate_limit {
+            if !limiter.try_enter(self.request, self.now) {
+                return false;
+            }
+            self.holds_token = true;
+        }
         if let Some(bulkhead) = &self.pipeline.bulkhead {
             if !bulkhead.try_enter(self.priority) {
                 return false;
             }
             self.holds_slot = true;
         }
-        self.attempt_started = self.now;
+        self.entered();
         true
     }
 
-    /// Back from the bulkhead's queue: what came of it, unless the retry comes again after a pause.
-    fn leave_queue(
-        &mut self,
-        admitted: Result<(), Rejection>,
-        has_waited: bool,
-    ) -> Option<Result<(), Rejection>> {
+    /// Back from a queue: on, or again after the pause before a retry, or refused for good.
+    fn passed(&mut self, admitted: Result<(), Rejection>, has_waited: bool) -> Result<Passed, Rejection> {
         self.now = self.pipeline.clock.now();
         let Err(refused) = admitted else {
-            self.holds_slot = true;
-            self.attempt_started = self.now;
-            return Some(Ok(()));
+            return Ok(Passed::On);
         };
         let rejection = self.leave_before_body(refused);
         if self.refused(&rejection) == Next::Retry {
-            return None;
+            return Ok(Passed::Again);
         }
         if !has_waited && self.progress.retries == 0 {
             // At once: only to find out has taken time.
             self.now = self.started;
         }
-        Some(Err(rejection))
+        Err(rejection)
     }
 
     /// An attempt was not made: whether to try again after a while.

@@ -1,10 +1,9 @@
 //! The loop around the attempts, for pipelines that are called by hand. The attribute writes the same loop
 //! around the body in place.
 
-use super::{Call, Next, Pipeline};
+use super::{Call, Next, Options, Pipeline};
 use crate::fallback::{AllFailed, Chain, into_failure};
 use crate::outcome::{Failure, Outcome, Reject, Verdict};
-use crate::priority::Priority;
 use crate::rejection::Rejection;
 
 /// A call that did not succeed.
@@ -36,17 +35,18 @@ impl Pipeline {
     ///
     /// A synchronous body cannot be cut off: a timeout ends the waiting and the retries, not the body.
     pub fn call<R: Reject>(&self, work: impl FnMut() -> R) -> R {
-        self.call_judged(Priority::Normal, work, Verdict::of)
+        self.call_judged(Options::default(), work, Verdict::of)
     }
 
-    /// Like [`call`](Self::call), with a priority and a judge of your own, such as [`Verdict::by_class`].
+    /// Like [`call`](Self::call), with a [`Priority`](crate::Priority) or other
+    /// [`Options`], and a judge of your own, such as [`Verdict::by_class`].
     pub fn call_judged<R: Reject>(
         &self,
-        priority: Priority,
+        options: impl Into<Options>,
         mut work: impl FnMut() -> R,
         judge: impl Fn(&R) -> Verdict,
     ) -> R {
-        let mut call = self.begin(priority);
+        let mut call = self.begin(options.into());
         drive(&mut call, &mut work, &judge).unwrap_or_else(Missed::surface)
     }
 
@@ -56,7 +56,7 @@ impl Pipeline {
         mut work: impl FnMut() -> R,
         chain: impl FnOnce() -> Chain<'a, R>,
     ) -> R {
-        let mut call = self.begin(Priority::Normal);
+        let mut call = self.begin(Options::default());
         match drive(&mut call, &mut work, &Verdict::of) {
             Ok(outcome) => outcome,
             Err(missed) => chain().answer(&mut call, missed.into_failure()),
@@ -76,20 +76,21 @@ impl Pipeline {
         &self,
         work: impl FnMut() -> F,
     ) -> impl Future<Output = R> {
-        self.call_judged_async(Priority::Normal, work, Verdict::of)
+        self.call_judged_async(Options::default(), work, Verdict::of)
     }
 
-    /// Like [`call_async`](Self::call_async), with a priority and a judge of your own.
+    /// Like [`call_async`](Self::call_async), with a [`Priority`](crate::Priority) or other [`Options`], and a judge of
+    /// your own.
     ///
     /// # Cancel safety
     /// As of [`call_async`](Self::call_async).
     pub async fn call_judged_async<R: Reject, F: Future<Output = R>>(
         &self,
-        priority: Priority,
+        options: impl Into<Options>,
         mut work: impl FnMut() -> F,
         judge: impl Fn(&R) -> Verdict,
     ) -> R {
-        let mut call = self.begin(priority);
+        let mut call = self.begin(options.into());
         drive_async(&mut call, &mut work, &judge).await.unwrap_or_else(Missed::surface)
     }
 
@@ -102,7 +103,7 @@ impl Pipeline {
         mut work: impl FnMut() -> F,
         chain: impl FnOnce() -> Chain<'a, R>,
     ) -> R {
-        let mut call = self.begin(Priority::Normal);
+        let mut call = self.begin(Options::default());
         match drive_async(&mut call, &mut work, &Verdict::of).await {
             Ok(outcome) => outcome,
             Err(missed) => chain().answer(&mut call, missed.into_failure()),
@@ -110,9 +111,9 @@ impl Pipeline {
     }
 
     #[inline]
-    pub(super) fn begin(&self, priority: Priority) -> Call<'_> {
+    pub(super) fn begin(&self, options: Options) -> Call<'_> {
         let mut call = Call::begin(self);
-        call.set_priority(priority);
+        options.give_to(&mut call);
         call
     }
 }

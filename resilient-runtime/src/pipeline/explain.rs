@@ -47,6 +47,7 @@ impl Pipeline {
             stage(self.retry.as_deref()),
             stage(self.hedge.as_deref()),
             stage(self.circuit_breaker.as_deref()),
+            stage(self.rate_limit.as_deref()),
             stage(self.bulkhead.as_deref()),
         ];
         Explanation {

@@ -78,6 +78,9 @@ impl Call<'_> {
     /// Gives back what the attempt held and tells the breaker what it was worth.
     #[inline]
     pub(super) fn settle(&mut self, verdict: Option<Verdict>) {
+        if self.holds_token {
+            self.pay_back();
+        }
         if self.holds_slot {
             self.holds_slot = false;
             if let Some(bulkhead) = &self.pipeline.bulkhead {
@@ -86,6 +89,15 @@ impl Call<'_> {
         }
         if let (Some(ticket), Some(breaker)) = (self.ticket.take(), &self.pipeline.circuit_breaker) {
             breaker.settle(ticket, verdict, self.attempt_started, || self.time());
+        }
+    }
+
+    /// The attempt that had a place in the rate was not made.
+    #[cold]
+    fn pay_back(&mut self) {
+        self.holds_token = false;
+        if let Some(limiter) = &self.pipeline.rate_limit {
+            limiter.give_back(self.request);
         }
     }
 
@@ -190,7 +202,7 @@ impl Levels for Call<'_> {
 
 impl Drop for Call<'_> {
     fn drop(&mut self) {
-        if self.in_body || self.holds_slot || self.ticket.is_some() {
+        if self.in_body || self.holds_slot || self.holds_token || self.ticket.is_some() {
             self.abandon();
         }
         if self.is_flight {

@@ -74,6 +74,8 @@ impl<'p> Call<'p> {
             progress: self.progress,
             pause: None,
             ticket: None,
+            request: self.request,
+            holds_token: false,
             holds_slot: false,
             in_body: false,
             suspended: false,

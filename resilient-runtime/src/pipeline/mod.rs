@@ -27,6 +27,7 @@ mod drive;
 mod explain;
 mod finish;
 mod flight;
+mod options;
 mod share;
 
 use std::sync::Arc;
@@ -34,6 +35,7 @@ use std::sync::Arc;
 pub use attempt::{Asked, Attempt, UntimedAttempt};
 pub use call::{Call, Next};
 pub use explain::{Explanation, StageExplanation};
+pub use options::Options;
 pub use share::Shared;
 
 use crate::bulkhead::Bulkhead;
@@ -43,6 +45,7 @@ use crate::coalesce::Coalesce;
 use crate::fallback::{Fallback, Level};
 use crate::hedge::Hedge;
 use crate::observe::{Operation, OperationStats};
+use crate::rate_limit::RateLimiter;
 use crate::retry::Retry;
 use crate::timeout::Timeout;
 
@@ -62,6 +65,7 @@ pub struct Pipeline {
     pub(crate) clock: Clock,
     pub(crate) retry: Option<Arc<Retry>>,
     pub(crate) circuit_breaker: Option<Arc<CircuitBreaker>>,
+    pub(crate) rate_limit: Option<Arc<RateLimiter>>,
     pub(crate) bulkhead: Option<Arc<Bulkhead>>,
     pub(crate) timeout: Option<Arc<Timeout>>,
     pub(crate) fallback: Option<Arc<Fallback>>,
@@ -81,6 +85,7 @@ impl Pipeline {
     #[inline]
     pub(crate) fn needs_time(&self) -> bool {
         self.timeout.is_some()
+            || self.rate_limit.is_some()
             || self.circuit_breaker.as_deref().is_some_and(CircuitBreaker::needs_time)
             || self.retry.as_deref().is_some_and(Retry::needs_time)
     }

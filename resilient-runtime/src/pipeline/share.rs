@@ -5,11 +5,10 @@ use std::future::Future;
 use std::hash::Hash;
 
 use super::drive::{Missed, drive, drive_async};
-use super::{Call, Pipeline};
+use super::{Call, Options, Pipeline};
 use crate::coalesce::{Join, Joined, Lead};
 use crate::observe::Ending;
 use crate::outcome::{Outcome, Reject, Verdict};
-use crate::priority::Priority;
 use crate::rejection::Rejection;
 
 /// Whether a call is to be made.
@@ -111,7 +110,7 @@ impl Pipeline {
         K: Hash + ?Sized,
         R: Reject + Any + Clone + Send + Sync,
     {
-        let mut call = self.begin(Priority::Normal);
+        let mut call = self.begin(Options::default());
         let lead = match call.share_blocking::<R, K>(key) {
             Ok(Shared::Lead(lead)) => lead,
             Ok(Shared::Answer(answer)) => return answer,
@@ -137,7 +136,7 @@ impl Pipeline {
         R: Reject + Any + Clone + Send + Sync,
         F: Future<Output = R>,
     {
-        let mut call = self.begin(Priority::Normal);
+        let mut call = self.begin(Options::default());
         let lead = match call.share::<R, K>(key).await {
             Ok(Shared::Lead(lead)) => lead,
             Ok(Shared::Answer(answer)) => return answer,

@@ -89,6 +89,10 @@ impl Request {
     pub(crate) fn with_weight(self, weight: u32) -> Self {
         Self { weight, ..self }
     }
+
+    pub(crate) fn weight(self) -> u32 {
+        self.weight
+    }
 }
 
 impl RateLimiter {

@@ -9,6 +9,7 @@ use crate::coalesce::Coalesce;
 use crate::fallback::Fallback;
 use crate::hedge::Hedge;
 use crate::pipeline::Pipeline;
+use crate::rate_limit::RateLimiter;
 use crate::retry::Retry;
 use crate::timeout::Timeout;
 
@@ -38,6 +39,7 @@ pub struct PipelineBuilder {
     registry: Registry,
     retry: Option<Arc<Retry>>,
     circuit_breaker: Option<Arc<CircuitBreaker>>,
+    rate_limit: Option<Arc<RateLimiter>>,
     bulkhead: Option<Arc<Bulkhead>>,
     timeout: Option<Arc<Timeout>>,
     fallback: Option<Arc<Fallback>>,
@@ -47,11 +49,11 @@ pub struct PipelineBuilder {
 }
 
 macro_rules! stages {
-    ($($stage:ident: $component:ident),*) => {
+    ($($stage:ident: $component:ident = $accessor:ident),*) => {
         $(
             impl IntoComponent<$component> for &str {
                 fn into_component(self, registry: &Registry) -> Arc<$component> {
-                    registry.$stage(self)
+                    registry.$accessor(self)
                 }
             }
         )*
@@ -69,13 +71,14 @@ macro_rules! stages {
 }
 
 stages! {
-    retry: Retry,
-    circuit_breaker: CircuitBreaker,
-    bulkhead: Bulkhead,
-    timeout: Timeout,
-    fallback: Fallback,
-    coalesce: Coalesce,
-    hedge: Hedge
+    coalesce: Coalesce = coalesce,
+    retry: Retry = retry,
+    hedge: Hedge = hedge,
+    circuit_breaker: CircuitBreaker = circuit_breaker,
+    rate_limit: RateLimiter = rate_limiter,
+    bulkhead: Bulkhead = bulkhead,
+    timeout: Timeout = timeout,
+    fallback: Fallback = fallback
 }
 
 impl Pipeline {
@@ -99,6 +102,7 @@ impl PipelineBuilder {
             registry: registry.clone(),
             retry: None,
             circuit_breaker: None,
+            rate_limit: None,
             bulkhead: None,
             timeout: None,
             fallback: None,
@@ -128,6 +132,7 @@ impl PipelineBuilder {
             clock: self.registry.clock().clone(),
             retry: self.retry,
             circuit_breaker: self.circuit_breaker,
+            rate_limit: self.rate_limit,
             bulkhead: self.bulkhead,
             timeout: self.timeout,
             fallback: self.fallback,

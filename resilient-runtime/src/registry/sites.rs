@@ -44,6 +44,8 @@ impl Registry {
             retry: by(Kind::Retry).map(|(name, by)| self.retry_with(name, Some(by))),
             circuit_breaker: by(Kind::CircuitBreaker)
                 .map(|(name, by)| self.component(&self.0.circuit_breakers, name, Some(by))),
+            rate_limit: by(Kind::RateLimit)
+                .map(|(name, by)| self.component(&self.0.rate_limiters, name, Some(by))),
             bulkhead: by(Kind::Bulkhead).map(|(name, by)| self.component(&self.0.bulkheads, name, Some(by))),
             timeout: by(Kind::Timeout).map(|(name, by)| self.component(&self.0.timeouts, name, Some(by))),
             fallback: by(Kind::Fallback).map(|(name, by)| self.component(&self.0.fallbacks, name, Some(by))),

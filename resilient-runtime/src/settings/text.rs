@@ -60,7 +60,8 @@ pub(crate) fn duration_text(span: Duration) -> String {
     let mut text = String::new();
     for (unit, scale) in UNITS.into_iter().filter(|(unit, _)| *unit != "µs" && *unit != "d") {
         if rest >= scale {
-            text.push_str(&format!("{}{unit}", rest / scale));
+            text.push_str(&(rest / scale).to_string());
+            text.push_str(unit);
             rest %= scale;
         }
     }

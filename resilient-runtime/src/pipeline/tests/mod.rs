@@ -1,6 +1,7 @@
 //! What the stages do to each other.
 
 mod hedge;
+mod limits;
 mod share;
 
 use std::cell::Cell;

@@ -46,7 +46,7 @@ fn who_shares_an_answer_takes_no_permit_and_is_a_call_like_others() {
 fn who_waits_is_cut_off_by_its_own_total() {
     let fixture = Fixture::new();
     let pipeline = pipeline(&fixture);
-    let ask = || pipeline.call_shared_async("k", || std::future::pending::<Answer>());
+    let ask = || pipeline.call_shared_async("k", std::future::pending::<Answer>);
     let mut first = Box::pin(ask());
     assert!(poll(first.as_mut()).is_pending());
     fixture.time.advance(MS(400));

@@ -1,0 +1,68 @@
+//! What one call by hand says about itself.
+
+use std::hash::Hash;
+
+use super::{Call, Pipeline};
+use crate::priority::Priority;
+use crate::rate_limit::Request;
+
+/// What one call says about itself: its priority, and by whose rate limit it goes. A [`Priority`] alone will do.
+///
+/// ```
+/// use resilient::{Component, Priority, Registry, Rejection, Verdict, rate_limit};
+///
+/// let registry = Registry::new();
+/// let limit = rate_limit::Config::default().rate("1/min".parse::<rate_limit::Rate>().unwrap());
+/// registry.rate_limiter("per user").reconfigure(limit).unwrap();
+/// let pipeline = registry.pipeline("search").rate_limit("per user").bulkhead("index").build();
+///
+/// let search = |user: &str| -> Result<u32, Rejection> {
+///     let options = pipeline.keyed(user).priority(Priority::High);
+///     pipeline.call_judged(options, || Ok(1), Verdict::by_class)
+/// };
+/// assert!(search("ada").is_ok() && search("bob").is_ok());
+/// assert!(search("ada").is_err());
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    priority: Priority,
+    request: Request,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { priority: Priority::Normal, request: Request::ONE }
+    }
+}
+
+impl From<Priority> for Options {
+    fn from(priority: Priority) -> Self {
+        Self::default().priority(priority)
+    }
+}
+
+impl Options {
+    /// How important the call is.
+    pub fn priority(self, priority: Priority) -> Self {
+        Self { priority, ..self }
+    }
+
+    /// How many calls it counts for in the rate limit; 1 where nothing is said.
+    pub fn weight(self, weight: u32) -> Self {
+        Self { request: self.request.with_weight(weight), ..self }
+    }
+
+    #[inline]
+    pub(super) fn give_to(self, call: &mut Call<'_>) {
+        call.priority = self.priority;
+        call.request = self.request;
+    }
+}
+
+impl Pipeline {
+    /// The options of a call that goes by the rate limit of this key alone.
+    pub fn keyed<K: Hash + ?Sized>(&self, key: &K) -> Options {
+        let request = self.rate_limit.as_ref().map_or(Request::ONE, |limiter| limiter.request(key));
+        Options { request, ..Options::default() }
+    }
+}
