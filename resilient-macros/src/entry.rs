@@ -17,7 +17,7 @@ pub(crate) fn entry(args: TokenStream, item: TokenStream) -> TokenStream {
     let mut errors = Errors::default();
     let typed = args.clone();
     let args = Args::parse(args, &mut errors);
-    let shape = Shape::of(&function, args.retry.is_some(), &mut errors);
+    let shape = Shape::of(&function, args.repeats(), &mut errors);
     validate::check(&args, &function, &shape, &mut errors);
     let completion = ide::triggers(&typed, &args.krate);
     match errors.finish() {

@@ -8,7 +8,8 @@ use quote::{format_ident, quote};
 use syn::Path;
 
 /// The arguments that have options, as modules of `__rt::ide`.
-const WITH_OPTIONS: &[&str] = &["circuit_breaker", "retry", "bulkhead", "timeout", "fallback"];
+const WITH_OPTIONS: &[&str] =
+    &["circuit_breaker", "retry", "bulkhead", "timeout", "fallback", "rate_limit", "hedge", "coalesce"];
 
 /// A statement for the top of the function body; nothing to rustc.
 pub(crate) fn triggers(args: &TokenStream, krate: &Path) -> TokenStream {

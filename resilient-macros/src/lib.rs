@@ -71,6 +71,20 @@ use proc_macro::TokenStream;
 /// closures are called with `&Failure`. Each gives what the function returns; `?` and `return` in one end that
 /// level, and the next is asked.
 ///
+/// # `rate_limit`
+/// `= "name"`, or `("name", rate = "100/s", ..)` with `burst`, `algorithm` (`token_bucket`, `sliding_window`,
+/// `sliding_log`, `leaky_bucket`), `key = expression` for a limit of its own for each key, `weight = expression` for a
+/// call that counts for several, `max_wait` to wait for a turn, `max_queue`, `max_keys`. Each attempt pays.
+///
+/// # `hedge`
+/// `(after = "50ms")`, or `(after = "p95")` for as long as 95 % of the attempts take; `max` attempts besides the first.
+/// Sends another attempt where one is slow or fails, and takes the first answer. Asynchronous functions that are
+/// `idempotent`.
+///
+/// # `coalesce`
+/// `(key = expression)`: calls with equal keys at the same time share one. `share_errors = false`, `max_wait`,
+/// `max_flights`. What the function returns is `Clone`, and so is what a `fallback` is asked about.
+///
 /// # `priority`
 /// `critical`, `high`, `normal`, `low`, or an expression of type `Priority` that may use the arguments.
 ///

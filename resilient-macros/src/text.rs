@@ -61,6 +61,34 @@ pub(crate) fn duration(lit: &LitStr) -> Result<u64> {
     Ok(total)
 }
 
+/// `"100/s"`, `"10/min"`, `"3/250ms"`, as the runtime reads them.
+pub(crate) fn rate(lit: &LitStr) -> Result<String> {
+    const NAMED: [(&str, u64); 7] =
+        [("s", 1), ("sec", 1), ("m", 60), ("min", 60), ("h", 3600), ("d", 24 * 3600), ("day", 24 * 3600)];
+    let text = lit.value();
+    let fail = |message: String| Err(Error::new(lit.span(), message));
+    let malformed = || {
+        fail(format!("`{text}` is not a rate; write a count and a time, as in `\"100/s\"` or `\"10/min\"`"))
+    };
+    let Some((count, per)) = text.split_once('/') else { return malformed() };
+    let (count, per) = (count.trim(), per.trim());
+    let Ok(number) = count.parse::<u32>() else { return malformed() };
+    let nanos = match NAMED.iter().find(|(name, _)| *name == per) {
+        Some((_, seconds)) => seconds * 1_000_000_000,
+        None => match duration(&LitStr::new(per, lit.span())) {
+            Ok(nanos) => nanos,
+            Err(_) => return malformed(),
+        },
+    };
+    if number == 0 || nanos == 0 {
+        return fail(format!("a rate of `{text}` would admit no call"));
+    }
+    if u128::from(number) * 100 > u128::from(nanos) {
+        return fail("a rate is at most 10000000 in a second".into());
+    }
+    Ok(format!("{number}/{per}"))
+}
+
 /// `"50%"` to 0.5.
 pub(crate) fn percentage(lit: &LitStr) -> Result<f64> {
     let text = lit.value();
@@ -88,6 +116,26 @@ mod tests {
         assert_eq!(parse("1m30s"), Ok(90_000_000_000));
         assert_eq!(parse("1h 1ns"), Ok(3_600_000_000_001));
         assert_eq!(parse("24h"), Ok(DAY));
+    }
+
+    #[test]
+    fn a_rate_is_a_count_and_a_time() {
+        let read = |text: &str| rate(&LitStr::new(text, proc_macro2::Span::call_site()));
+        assert_eq!(read("100 / s").unwrap(), "100/s");
+        assert_eq!(read("3/250ms").unwrap(), "3/250ms");
+        for (text, part) in [
+            ("100", "is not a rate"),
+            ("100/", "is not a rate"),
+            ("-1/s", "is not a rate"),
+            ("NaN/s", "is not a rate"),
+            ("1/5", "is not a rate"),
+            ("0/s", "would admit no call"),
+            ("5/0s", "would admit no call"),
+            ("20000000/s", "at most 10000000"),
+        ] {
+            let message = read(text).unwrap_err().to_string();
+            assert!(message.contains(part), "{text}: {message}");
+        }
     }
 
     #[test]

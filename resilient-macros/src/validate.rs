@@ -25,6 +25,7 @@ pub(crate) fn check(args: &Args, function: &FnItem, shape: &Shape, errors: &mut 
     needs_a_stage(args, errors);
     contradictions(args, errors);
     timeout_is_possible(args, shape, errors);
+    hedge_is_possible(args, function, shape, errors);
     fallback_fits(args, shape, errors);
     priority_is_known(args, function, shape, errors);
     clones(args, function, shape, errors);
@@ -92,7 +93,9 @@ fn option_has_no_error(args: &Args, function: &FnItem, shape: &Shape, errors: &m
 
 fn needs_a_stage(args: &Args, errors: &mut Errors) {
     let has = |name: &str| args.keys.iter().any(|key| key == name);
-    let stage = ["retry", "circuit_breaker", "bulkhead", "timeout", "fallback"].iter().any(|name| has(name));
+    const STAGES: [&str; 8] =
+        ["retry", "circuit_breaker", "bulkhead", "timeout", "fallback", "rate_limit", "hedge", "coalesce"];
+    let stage = STAGES.iter().any(|name| has(name));
     // A word that is not known may have been meant for one.
     if let (false, Some(first)) = (stage || args.has_unknown, args.keys.first()) {
         errors.at(
@@ -106,12 +109,14 @@ fn needs_a_stage(args: &Args, errors: &mut Errors) {
     if args.has_unknown {
         return;
     }
-    let rejects = ["circuit_breaker", "bulkhead", "timeout", "fallback"].iter().any(|name| has(name));
+    const REJECT: [&str; 7] =
+        ["circuit_breaker", "bulkhead", "timeout", "fallback", "rate_limit", "hedge", "coalesce"];
+    let rejects = REJECT.iter().any(|name| has(name));
     if let (Some(map_err), false) = (&args.map_err, rejects) {
         errors.at(&map_err.key, "`map_err` is never used: no policy here can reject a call");
     }
-    if let (Some(idempotent), false) = (&args.idempotent, has("retry")) {
-        errors.at(idempotent, "`idempotent` has no effect without `retry`");
+    if let (Some(idempotent), false) = (&args.idempotent, has("retry") || has("hedge")) {
+        errors.at(idempotent, "`idempotent` has no effect without `retry` or `hedge`");
     }
     if let (Some(priority), false) = (&args.priority, has("bulkhead")) {
         errors.at(&priority.key, "`priority` has no effect without `bulkhead`");
@@ -177,6 +182,9 @@ fn contradictions(args: &Args, errors: &mut Errors) {
     if let Some(bulkhead) = &args.bulkhead {
         bulkhead_contradictions(bulkhead, errors);
     }
+    if let Some(limit) = &args.rate_limit {
+        rate_limit_contradictions(&limit.policy, errors);
+    }
     if let Some(timeout) = &args.timeout
         && let (Some((attempt, span)), Some((total, _))) =
             (duration(timeout, "attempt"), duration(timeout, "total"))
@@ -228,12 +236,53 @@ fn bulkhead_contradictions(bulkhead: &Policy, errors: &mut Errors) {
     }
 }
 
+fn rate_limit_contradictions(limit: &Policy, errors: &mut Errors) {
+    let Some((Value::Text(algorithm), span)) = find(limit, "algorithm") else { return };
+    if algorithm == "leaky_bucket" && find(limit, "max_wait").is_none() {
+        errors.span(
+            span,
+            "with a `leaky_bucket` calls wait for their turn: say for how long, as in `max_wait = \"1s\"`",
+        );
+    }
+    if let (Some((_, span)), true) = (find(limit, "burst"), algorithm != "token_bucket") {
+        errors.span(span, "only a `token_bucket` has a burst");
+    }
+}
+
 fn timeout_is_possible(args: &Args, shape: &Shape, errors: &mut Errors) {
     if let (Some(timeout), false) = (&args.timeout, shape.is_async()) {
         errors.at(
             &timeout.key,
             "a synchronous function cannot be stopped, so its time cannot be limited; make it an `async fn`",
         );
+    }
+}
+
+fn hedge_is_possible(args: &Args, function: &FnItem, shape: &Shape, errors: &mut Errors) {
+    let Some(hedge) = &args.hedge else { return };
+    if !shape.is_async() {
+        errors.at(
+            &hedge.key,
+            "a synchronous function cannot make two attempts at the same time; make it an `async fn`",
+        );
+    }
+    if args.idempotent.is_none() {
+        errors.at(
+            &hedge.key,
+            "`hedge` runs the body twice at the same time: add `idempotent` if that has the effect of once",
+        );
+    }
+    let is_mutable = |arg: &&FnArg| match arg {
+        FnArg::Receiver(receiver) => matches!(&receiver.kind, ReceiverKind::Reference(_, _, Some(_))),
+        FnArg::Typed(arg) => {
+            matches!(plain(&arg.ty), Type::Reference(reference) if reference.mutability.is_some())
+        }
+    };
+    if let Some(arg) = function.sig.inputs.iter().find(is_mutable) {
+        errors.at(arg, "two attempts at the same time cannot both have this `&mut`: take `&`, with a lock or a cell inside");
+    }
+    if let (Some((_, span)), Some(_)) = (find(hedge, "percentile"), find(hedge, "after")) {
+        errors.span(span, "give `after` or `percentile`, not both");
     }
 }
 
@@ -257,8 +306,8 @@ fn fallback_fits(args: &Args, shape: &Shape, errors: &mut Errors) {
 
 fn clones(args: &Args, function: &FnItem, shape: &Shape, errors: &mut Errors) {
     let Some(clone) = &args.clone else { return };
-    if !args.has_unknown && !args.keys.iter().any(|key| key == "retry") {
-        errors.at(&clone.key, "`clone` has no effect without `retry`: the body runs once");
+    if !args.has_unknown && !args.keys.iter().any(|key| key == "retry" || key == "hedge") {
+        errors.at(&clone.key, "`clone` has no effect without `retry` or `hedge`: the body runs once");
     }
     let names: Vec<Ident> = bindings(&function.sig, shape).into_iter().map(|binding| binding.ident).collect();
     for ident in &clone.value {
@@ -272,7 +321,7 @@ fn clones(args: &Args, function: &FnItem, shape: &Shape, errors: &mut Errors) {
 
 /// A `mut` argument is copied for each attempt; `self` cannot be bound anew.
 fn mutable_self(args: &Args, function: &FnItem, shape: &Shape, errors: &mut Errors) {
-    let (Some(_), Some(receiver)) = (&args.retry, function.sig.receiver()) else {
+    let (true, Some(receiver)) = (args.repeats(), function.sig.receiver()) else {
         return;
     };
     let by_value = match &receiver.kind {

@@ -1,6 +1,7 @@
 //! The grammar of `#[resilient(...)]`.
 
 mod fallback;
+mod limits;
 mod policies;
 mod value;
 
@@ -10,6 +11,7 @@ use syn::parse::{ParseStream, Parser};
 use syn::{Error, Expr, Ident, LitStr, Path, Result, Token, parenthesized};
 
 pub(crate) use fallback::{Fallback, Level, is_async};
+pub(crate) use limits::{Coalesce, RateLimit};
 pub(crate) use policies::{Policy, Retry};
 pub(crate) use value::{Setting, Value};
 
@@ -29,6 +31,9 @@ pub(crate) struct Args {
     pub(crate) bulkhead: Option<Policy>,
     pub(crate) timeout: Option<Policy>,
     pub(crate) fallback: Option<Fallback>,
+    pub(crate) rate_limit: Option<RateLimit>,
+    pub(crate) hedge: Option<Policy>,
+    pub(crate) coalesce: Option<Coalesce>,
     pub(crate) priority: Option<Keyed<Expr>>,
     pub(crate) failure: Option<Keyed<Expr>>,
     pub(crate) idempotent: Option<Ident>,
@@ -47,13 +52,16 @@ const ARGUMENTS: &[&str] = &[
     "bulkhead",
     "circuit_breaker",
     "clone",
+    "coalesce",
     "crate",
     "failure",
     "fallback",
+    "hedge",
     "idempotent",
     "map_err",
     "name",
     "priority",
+    "rate_limit",
     "registry",
     "retry",
     "timeout",
@@ -69,6 +77,13 @@ const ALIASES: &[(&str, &str)] = &[
     ("semaphore", "bulkhead"),
     ("concurrency", "bulkhead"),
     ("default", "fallback"),
+    ("throttle", "rate_limit"),
+    ("limit", "rate_limit"),
+    ("ratelimit", "rate_limit"),
+    ("dedupe", "coalesce"),
+    ("singleflight", "coalesce"),
+    ("single_flight", "coalesce"),
+    ("speculative", "hedge"),
 ];
 
 impl Args {
@@ -80,6 +95,9 @@ impl Args {
             bulkhead: None,
             timeout: None,
             fallback: None,
+            rate_limit: None,
+            hedge: None,
+            coalesce: None,
             priority: None,
             failure: None,
             idempotent: None,
@@ -119,6 +137,9 @@ impl Args {
             "retry" => self.retry = Some(policies::retry(key, input, errors)?),
             "bulkhead" => self.bulkhead = Some(policies::bulkhead(key, input, errors)?),
             "timeout" => self.timeout = Some(policies::timeout(key, input, errors)?),
+            "rate_limit" => self.rate_limit = Some(limits::rate_limit(key, input, errors)?),
+            "hedge" => self.hedge = Some(limits::hedge(key, input, errors)?),
+            "coalesce" => self.coalesce = limits::coalesce(key, input, errors)?,
             "fallback" => self.fallback = Some(fallback::parse(key, input, errors)?),
             "priority" => self.priority = Some(expression(key, input, "high")?),
             "failure" => self.failure = Some(expression(key, input, "|output| ..")?),
@@ -143,7 +164,17 @@ impl Args {
 
     /// Whether a stage can refuse or cut off a call.
     pub(crate) fn can_reject(&self) -> bool {
-        self.circuit_breaker.is_some() || self.bulkhead.is_some() || self.timeout.is_some()
+        self.circuit_breaker.is_some()
+            || self.bulkhead.is_some()
+            || self.timeout.is_some()
+            || self.rate_limit.is_some()
+            || self.hedge.is_some()
+            || self.coalesce.is_some()
+    }
+
+    /// Whether the body may run more than once.
+    pub(crate) fn repeats(&self) -> bool {
+        self.retry.is_some() || self.hedge.is_some()
     }
 }
 

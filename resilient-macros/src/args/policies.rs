@@ -22,9 +22,9 @@ pub(crate) struct Retry {
 }
 
 /// An option: its name, the field it sets, what it takes.
-type Opt = (&'static str, &'static str, Takes);
+pub(super) type Opt = (&'static str, &'static str, Takes);
 
-const POSITIVE: Takes = Takes::Duration { zero: false };
+pub(super) const POSITIVE: Takes = Takes::Duration { zero: false };
 const MILLION: u64 = 1_000_000;
 
 const CIRCUIT_BREAKER: &[Opt] = &[
@@ -90,6 +90,11 @@ const ALIASES: &[(&str, &str)] = &[
     ("queue", "max_queue"),
     ("wait", "max_wait"),
     ("per_attempt", "attempt"),
+    ("limit", "rate"),
+    ("per_second", "rate"),
+    ("by", "key"),
+    ("delay", "after"),
+    ("cost", "weight"),
 ];
 
 pub(super) fn circuit_breaker(key: Ident, input: ParseStream<'_>, errors: &mut Errors) -> Result<Policy> {
@@ -174,7 +179,7 @@ fn limit(policy: &mut Policy, errors: &mut Errors) -> Result<()> {
 }
 
 /// `= "name"` or `("name", option = value, ..)`
-fn named(
+pub(super) fn named(
     key: Ident,
     table: &'static [Opt],
     also: &[&'static str],
@@ -199,7 +204,7 @@ fn named(
 }
 
 /// `(["name",] option = value, ..)`
-fn listed(
+pub(super) fn listed(
     key: Ident,
     table: &'static [Opt],
     also: &[&'static str],

@@ -5,7 +5,7 @@ use syn::parse::ParseStream;
 use syn::spanned::Spanned;
 use syn::{Error, Expr, ExprLit, Ident, Lit, LitStr, Result, Token};
 
-use crate::text::{closest, duration, percentage};
+use crate::text::{closest, duration, percentage, rate};
 
 /// What an option takes.
 #[derive(Clone, Copy)]
@@ -24,6 +24,10 @@ pub(super) enum Takes {
     Window,
     /// The name of a component.
     Name,
+    /// So many in such a time.
+    Rate,
+    /// `true` or `false`.
+    Flag,
 }
 
 /// The value of a setting.
@@ -34,6 +38,7 @@ pub(crate) enum Value {
     Ratio(f64),
     Number(f64),
     Text(String),
+    Flag(bool),
 }
 
 /// One setting for a component.
@@ -79,6 +84,8 @@ fn example(takes: Takes) -> &'static str {
         Takes::Word(words) => words[0],
         Takes::Window => "\"30s\"",
         Takes::Name => "\"payment\"",
+        Takes::Rate => "\"100/s\"",
+        Takes::Flag => "true",
     }
 }
 
@@ -123,6 +130,10 @@ fn read(key: &Ident, takes: Takes, expr: &Expr) -> Result<Value> {
             Some(number) if (min..=max).contains(&number) => Ok(Value::Number(number)),
             _ => fail(format!("`{key}` must be a number from {min} to {max}")),
         },
+        (Takes::Rate, Some(Lit::Str(text))) => rate(text).map(Value::Text),
+        (Takes::Rate, _) => fail(format!("`{key}` is a text such as `\"100/s\"` or `\"10/min\"`")),
+        (Takes::Flag, Some(Lit::Bool(flag))) => Ok(Value::Flag(flag.value)),
+        (Takes::Flag, _) => fail(format!("`{key}` is `true` or `false`")),
         (Takes::Word(words), _) => word(key, words, expr),
         (Takes::Name, Some(Lit::Str(text))) => check_name(key, text).map(|()| Value::Text(text.value())),
         (Takes::Name, _) => fail(name_must_be_literal(key)),

@@ -27,7 +27,7 @@ impl Writer<'_> {
     /// The whole new body behind the site: `attempt` is the old body as a closure or an `async` block.
     pub(super) fn call(&self, attempt: &TokenStream) -> TokenStream {
         let begin = self.begin();
-        let attempts = self.attempts(attempt);
+        let attempts = self.shared(&self.attempts(attempt));
         match &self.args.fallback {
             None => quote!(#begin #attempts),
             Some(fallback) => {
@@ -63,6 +63,7 @@ impl Writer<'_> {
                 }
             }
         };
+        let begin = self.limited(&begin);
         let Some(priority) = &self.args.priority else {
             return begin;
         };
@@ -81,8 +82,27 @@ impl Writer<'_> {
         quote_spanned!(mixed=> #begin __call.set_priority(#priority);)
     }
 
+    /// Says by whose rate limit the call goes, and for how many it counts.
+    fn limited(&self, begin: &TokenStream) -> TokenStream {
+        let mixed = Span::mixed_site();
+        let Some(limit) = &self.args.rate_limit else { return begin.clone() };
+        let key = limit.key.as_ref().map(|key| {
+            let key = &key.value;
+            let borrow = quote_spanned!(ends(key).0=> &(#key));
+            quote_spanned!(mixed=> __call.set_rate_key(#borrow);)
+        });
+        let weight = limit.weight.as_ref().map(|weight| {
+            let weight = &weight.value;
+            quote_spanned!(ends(weight).0=> __call.set_weight(#weight);)
+        });
+        quote!(#begin #key #weight)
+    }
+
     fn attempts(&self, attempt: &TokenStream) -> TokenStream {
         let mixed = Span::mixed_site();
+        if self.args.hedge.is_some() {
+            return self.hedged(attempt);
+        }
         let Some(retry) = &self.args.retry else {
             let (admission, run) = (self.admission(&Leave::Block), self.run(attempt, &Leave::Block));
             return quote_spanned!(mixed=> '__attempt: { #admission #run });
@@ -107,7 +127,8 @@ impl Writer<'_> {
             return quote_spanned!(mixed=> #pause __call.begin_attempt(););
         }
         let rejected = leave.with(&self.rejected());
-        let can_wait = self.args.bulkhead.is_some() || matches!(leave, Leave::Loop);
+        let can_wait =
+            self.args.bulkhead.is_some() || self.args.rate_limit.is_some() || matches!(leave, Leave::Loop);
         if !self.shape.is_async() || !can_wait {
             return quote_spanned! {mixed=>
                 if let ::core::result::Result::Err(__rejection) = __call.enter_blocking() { #rejected; }
@@ -156,8 +177,14 @@ impl Writer<'_> {
 
     /// Judges `__out`; leaves with it, or goes round again.
     fn finish(&self, leave: &Leave) -> TokenStream {
+        let out = quote_spanned!(Span::mixed_site()=> &__out);
+        self.finish_with(leave, &self.verdict(&out))
+    }
+
+    /// Behind `verdict`, which binds `__verdict`.
+    pub(super) fn finish_with(&self, leave: &Leave, verdict: &TokenStream) -> TokenStream {
         let (krate, mixed) = (self.krate(), Span::mixed_site());
-        let (returned, failed, verdict) = (self.returned(), self.failed(), self.verdict());
+        let (returned, failed) = (self.returned(), self.failed());
         match leave {
             Leave::Loop if self.args.fallback.is_none() => quote_spanned! {mixed=>
                 #verdict
@@ -189,7 +216,8 @@ impl Writer<'_> {
         }
     }
 
-    fn verdict(&self) -> TokenStream {
+    /// Binds `__verdict`; `out` is a reference to the outcome.
+    pub(super) fn verdict(&self, out: &TokenStream) -> TokenStream {
         let (krate, mixed) = (self.krate(), Span::mixed_site());
         let bound = if self.args.fallback.is_none() && !self.args.can_reject() {
             let assert = self.runtime_at_output("assert_outcome");
@@ -199,25 +227,25 @@ impl Writer<'_> {
         } else {
             TokenStream::new()
         };
-        let mut verdict = quote_spanned!(mixed=> #bound let __verdict = #krate::__rt::judge!(&__out););
+        let mut verdict = quote_spanned!(mixed=> #bound let __verdict = #krate::__rt::judge!(#out););
         if let Some(failure) = &self.args.failure {
-            verdict.extend(self.ruled("failure", &failure.value));
+            verdict.extend(self.ruled("failure", &failure.value, out));
         }
         if let Some(when) = self.args.retry.as_ref().and_then(|retry| retry.when.as_ref()) {
-            verdict.extend(self.ruled("when", &when.value));
+            verdict.extend(self.ruled("when", &when.value, out));
         }
         verdict
     }
 
     /// The verdict after a predicate of the user. All of the call stands where that does: rustc blames what is
     /// between its first token and its last.
-    fn ruled(&self, rule: &str, predicate: &Expr) -> TokenStream {
+    fn ruled(&self, rule: &str, predicate: &Expr, out: &TokenStream) -> TokenStream {
         let (mixed, place) = (Span::mixed_site(), ends(predicate));
         let rule = runtime_at(self.krate(), rule, place);
-        let so_far = quote_spanned!(mixed=> &__out, __verdict);
+        let so_far = quote_spanned!(mixed=> #out, __verdict);
         // An argument must be there for the next attempt, too.
         let borrow =
-            (self.args.retry.is_some() && self.is_argument(predicate)).then(|| quote_spanned!(place.0=> &));
+            (self.args.repeats() && self.is_argument(predicate)).then(|| quote_spanned!(place.0=> &));
         let call = quote_spanned!(place.1=> #rule(#so_far, #borrow #predicate));
         quote_spanned!(mixed=> let __verdict = #call;)
     }
@@ -229,7 +257,7 @@ impl Writer<'_> {
     }
 
     /// The value of a call that succeeded.
-    fn returned(&self) -> TokenStream {
+    pub(super) fn returned(&self) -> TokenStream {
         let mixed = Span::mixed_site();
         match &self.args.fallback {
             Some(_) => quote_spanned!(mixed=> ::core::result::Result::Ok(__out)),
@@ -254,7 +282,7 @@ impl Writer<'_> {
     }
 
     /// The value of a call that was refused or cut off.
-    fn rejected(&self) -> TokenStream {
+    pub(super) fn rejected(&self) -> TokenStream {
         let (krate, output, mixed) = (self.krate(), self.output, Span::mixed_site());
         if self.args.fallback.is_some() {
             return quote_spanned! {mixed=>
@@ -274,7 +302,7 @@ impl Writer<'_> {
 }
 
 /// What the attempt stands in.
-enum Leave {
+pub(super) enum Leave {
     /// The loop of a retry.
     Loop,
     /// A block that runs once.
@@ -282,7 +310,7 @@ enum Leave {
 }
 
 impl Leave {
-    fn with(&self, value: &TokenStream) -> TokenStream {
+    pub(super) fn with(&self, value: &TokenStream) -> TokenStream {
         let mixed = Span::mixed_site();
         match self {
             Self::Loop => quote_spanned!(mixed=> break #value),

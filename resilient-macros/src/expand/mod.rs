@@ -2,7 +2,9 @@
 
 mod around;
 mod fallback;
+mod hedge;
 mod params;
+mod share;
 mod site;
 
 use proc_macro2::{Span, TokenStream};
@@ -116,7 +118,9 @@ impl Writer<'_> {
     /// The body of an asynchronous function. Not `move`, likewise, where anything after it may need an argument.
     fn async_block(&self, brace: Brace, body: &TokenStream) -> TokenStream {
         let edge = self.edge();
-        let block = braced(brace, quote!(#edge #body));
+        // Of attempts at the same time each has its own.
+        let copies = self.args.hedge.as_ref().map(|_| self.copies);
+        let block = braced(brace, quote!(#copies #edge #body));
         let keyword = Token![async](self.body_start());
         let capture = self.owns_arguments().then(|| Token![move](self.body_start()));
         quote!(#keyword #capture #block)
@@ -139,6 +143,10 @@ impl Writer<'_> {
     /// holds one that is `Send` and not `Sync` is `Send`, as it is without the attribute.
     fn owns_arguments(&self) -> bool {
         let args = self.args;
-        args.retry.is_none() && args.fallback.is_none() && args.failure.is_none() && args.map_err.is_none()
+        !args.repeats()
+            && args.coalesce.is_none()
+            && args.fallback.is_none()
+            && args.failure.is_none()
+            && args.map_err.is_none()
     }
 }

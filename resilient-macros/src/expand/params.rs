@@ -74,7 +74,7 @@ pub(crate) fn bindings(sig: &Signature, shape: &Shape) -> Vec<Binding> {
 /// `let mut x = anew(&x);` for each argument to copy. The `mut` moves from the signature to there, unless something
 /// stands before the attempts that may need it, too.
 pub(super) fn copies(args: &Args, sig: &mut Signature, shape: &Shape, once: &mut [Stmt]) -> TokenStream {
-    if args.retry.is_none() {
+    if !args.repeats() {
         return TokenStream::new();
     }
     if shape.has_before() {

@@ -21,6 +21,9 @@ impl Writer<'_> {
             args.circuit_breaker.as_ref().map(|policy| self.stage("CircuitBreaker", policy)),
             args.bulkhead.as_ref().map(|policy| self.stage("Bulkhead", policy)),
             args.timeout.as_ref().map(|policy| self.stage("Timeout", policy)),
+            args.rate_limit.as_ref().map(|limit| self.stage("RateLimit", &limit.policy)),
+            args.hedge.as_ref().map(|policy| self.stage("Hedge", policy)),
+            args.coalesce.as_ref().map(|coalesce| self.stage("Coalesce", &coalesce.policy)),
             args.fallback.as_ref().map(|_| self.stage_of("Fallback", None, &[])),
         ];
         let stages = stages.into_iter().flatten();
@@ -82,6 +85,7 @@ impl Writer<'_> {
                 let number = Literal::f64_suffixed(*number);
                 quote_spanned!(mixed=> #krate::__rt::Value::Number(#number))
             }
+            Value::Flag(flag) => quote_spanned!(mixed=> #krate::__rt::Value::Flag(#flag)),
             // Constructors alone: what a function gives, rustc takes to need a destructor, which a static cannot run.
             Value::Text(text) => quote_spanned! {mixed=>
                 #krate::__rt::Value::Text(#krate::__rt::Cow::Borrowed(#text))

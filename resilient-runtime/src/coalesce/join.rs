@@ -64,7 +64,7 @@ impl<'a> Lead<'a> {
     /// # Cancel safety
     /// As of `work`.
     pub fn lead_async<F: Future>(&self, work: F) -> Led<F> {
-        Led { work, key: self.key }
+        Led::of(Some(self), work)
     }
 
     fn of(coalesce: &'a Coalesce, key: u128, flight: Option<Arc<Flight>>) -> Self {
@@ -88,7 +88,14 @@ pin_project! {
     pub struct Led<F> {
         #[pin]
         work: F,
-        key: u128,
+        key: Option<u128>,
+    }
+}
+
+impl<F> Led<F> {
+    /// Of this leader, if it is one.
+    pub(crate) fn of(lead: Option<&Lead<'_>>, work: F) -> Self {
+        Self { work, key: lead.map(|lead| lead.key) }
     }
 }
 
@@ -97,7 +104,7 @@ impl<F: Future> Future for Led<F> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let this = self.project();
-        let _inside = table::enter(*this.key);
+        let _inside = this.key.map(table::enter);
         this.work.poll(cx)
     }
 }

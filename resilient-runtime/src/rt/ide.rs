@@ -20,12 +20,15 @@ names! {
         bulkhead: "`bulkhead = \"gateway\"`: at most so many calls at once.",
         circuit_breaker: "`circuit_breaker = \"payment\"`: stops calling what does not answer.",
         clone: "`clone(a, b)`: arguments that the body moves, copied for each attempt.",
+        coalesce: "`coalesce(key = id)`: equal calls at the same time share one.",
         failure: "`failure = |output| ..`: what counts as failed though it is `Ok`.",
         fallback: "`fallback = |failure| ..`: the answer when all else has failed.",
+        hedge: "`hedge(after = \"50ms\")`: sends another attempt where one is slow.",
         idempotent: "`idempotent`: running it twice has the effect of once.",
         map_err: "`map_err = |rejection| ..`: for an error type without `From<Rejection>`.",
         name: "`name = \"charge\"`: the operation's name.",
         priority: "`priority = high`: `critical`, `high`, `normal`, `low`, or an expression.",
+        rate_limit: "`rate_limit(\"api\", rate = \"100/s\")`: bounds how often calls begin.",
         registry: "`registry = expression`: another registry.",
         retry: "`retry(max = 3)`: tries again what failed for the moment.",
         timeout: "`timeout = \"2s\"`: bounds the time of a call.",
@@ -67,6 +70,30 @@ names! {
     timeout {
         total: "`total = \"2s\"`: the time of a whole call.",
         attempt: "`attempt = \"500ms\"`: the time of one attempt.",
+    }
+    /// The options of `rate_limit`.
+    rate_limit {
+        rate: "`rate = \"100/s\"`: calls in a time.",
+        burst: "`burst = 20`: calls at once.",
+        algorithm: "`algorithm = token_bucket`: or `sliding_window`, `sliding_log`, `leaky_bucket`.",
+        key: "`key = user.id`: a limit of its own for each key.",
+        weight: "`weight = 3`: for how many calls this one counts.",
+        max_wait: "`max_wait = \"50ms\"`: how long a call waits for its turn.",
+        max_queue: "`max_queue = 1000`: calls that may wait.",
+        max_keys: "`max_keys = 100_000`: keys that are told apart.",
+    }
+    /// The options of `hedge`.
+    hedge {
+        after: "`after = \"50ms\"` or `after = \"p95\"`: how long an attempt may take before another is sent.",
+        percentile: "`percentile = 95`: as long as so many per cent of the attempts take.",
+        max: "`max = 1`: attempts besides the first.",
+    }
+    /// The options of `coalesce`.
+    coalesce {
+        key: "`key = id`: what makes calls equal.",
+        share_errors: "`share_errors = false`: a failure is the caller's own.",
+        max_wait: "`max_wait = \"1s\"`: how long a call waits for another's answer.",
+        max_flights: "`max_flights = 10_000`: keys in flight at once.",
     }
     /// The levels of `fallback`.
     fallback {

@@ -1,0 +1,137 @@
+//! The policies with expressions in them: a rate limit by key, a hedge, calls that share one.
+
+use proc_macro2::Span;
+use syn::parse::ParseStream;
+use syn::{Error, Expr, ExprLit, Ident, Lit, Result, Token, token};
+
+use super::policies::{Opt, POSITIVE, Policy, listed, named};
+use super::value::{self, Setting, Takes, Value};
+use super::{Keyed, expression};
+use crate::diag::Errors;
+
+/// A rate limit, and what of it is code.
+pub(crate) struct RateLimit {
+    pub(crate) policy: Policy,
+    pub(crate) key: Option<Keyed<Expr>>,
+    pub(crate) weight: Option<Keyed<Expr>>,
+}
+
+/// Calls that share one, and what makes them equal.
+pub(crate) struct Coalesce {
+    pub(crate) policy: Policy,
+    pub(crate) by: Keyed<Expr>,
+}
+
+const MILLION: u64 = 1_000_000;
+
+const RATE_LIMIT: &[Opt] = &[
+    ("rate", "rate", Takes::Rate),
+    ("burst", "burst", Takes::Count { min: 1, max: MILLION }),
+    (
+        "algorithm",
+        "algorithm",
+        Takes::Word(&["token_bucket", "sliding_window", "sliding_log", "leaky_bucket"]),
+    ),
+    ("max_wait", "max_wait", POSITIVE),
+    ("max_queue", "max_queue", Takes::Count { min: 1, max: MILLION }),
+    ("max_keys", "max_keys", Takes::Count { min: 16, max: 10 * MILLION }),
+];
+
+const HEDGE: &[Opt] = &[
+    ("after", "after", Takes::Duration { zero: true }),
+    ("percentile", "percentile", Takes::Number { min: 50.0, max: 99.9 }),
+    ("max", "max", Takes::Count { min: 1, max: 10 }),
+];
+
+const COALESCE: &[Opt] = &[
+    ("share_errors", "share_errors", Takes::Flag),
+    ("max_wait", "max_wait", POSITIVE),
+    ("max_flights", "max_flights", Takes::Count { min: 1, max: MILLION }),
+];
+
+pub(super) fn rate_limit(key: Ident, input: ParseStream<'_>, errors: &mut Errors) -> Result<RateLimit> {
+    let (mut by, mut weight) = (None, None);
+    let before = errors.count();
+    let special = |option: &Ident, input: ParseStream<'_>, _: &mut Errors, _: &mut Vec<Setting>| {
+        if option == "key" {
+            by = Some(expression(option.clone(), input, "user.id")?);
+        } else if option == "weight" {
+            weight = Some(expression(option.clone(), input, "items.len() as u32")?);
+        } else {
+            return Ok(false);
+        }
+        Ok(true)
+    };
+    let policy = named(key, RATE_LIMIT, &["key", "weight"], input, errors, special)?;
+    let has_rate = policy.settings.iter().any(|setting| setting.field == "rate");
+    if !policy.settings.is_empty() && !has_rate && errors.count() == before {
+        let message = "`rate_limit` with options needs a rate, as in `rate_limit(\"api\", rate = \"100/s\")`";
+        return Err(Error::new(policy.key.span(), message));
+    }
+    Ok(RateLimit { policy, key: by, weight })
+}
+
+pub(super) fn hedge(key: Ident, input: ParseStream<'_>, errors: &mut Errors) -> Result<Policy> {
+    const EXAMPLE: &str = "hedge(after = \"50ms\")";
+    let special = |option: &Ident, input: ParseStream<'_>, _: &mut Errors, into: &mut Vec<Setting>| {
+        if option != "after" {
+            return Ok(false);
+        }
+        let Some((percentile, span)) = percentile(input)? else {
+            return Ok(false);
+        };
+        into.push(Setting { field: "percentile", value: Value::Number(percentile), span });
+        Ok(true)
+    };
+    if input.peek(Token![=]) {
+        let name = Some(value::component_name(&key, input)?);
+        return Ok(Policy { key, name, settings: Vec::new() });
+    }
+    listed(key, HEDGE, &[], EXAMPLE, input, errors, special)
+}
+
+/// `= "p95"`, if that is what is there.
+fn percentile(input: ParseStream<'_>) -> Result<Option<(f64, Span)>> {
+    let ahead = input.fork();
+    if ahead.parse::<Token![=]>().is_err() {
+        return Ok(None);
+    }
+    let Ok(Expr::Lit(ExprLit { lit: Lit::Str(text), .. })) = value::expr(&ahead) else {
+        return Ok(None);
+    };
+    let value = text.value();
+    let Some(number) = value.trim().strip_prefix('p') else { return Ok(None) };
+    input.parse::<Token![=]>()?;
+    value::expr(input)?;
+    match number.parse::<f64>() {
+        Ok(number) if (50.0..=99.9).contains(&number) => Ok(Some((number, text.span()))),
+        _ => Err(Error::new(text.span(), "a percentile is from 50 to 99.9, as in `after = \"p95\"`")),
+    }
+}
+
+/// Nothing where it was said already what is wrong.
+pub(super) fn coalesce(key: Ident, input: ParseStream<'_>, errors: &mut Errors) -> Result<Option<Coalesce>> {
+    const EXAMPLE: &str = "coalesce(key = id)";
+    let mut by = None;
+    let special = |option: &Ident, input: ParseStream<'_>, _: &mut Errors, _: &mut Vec<Setting>| {
+        if option != "key" {
+            return Ok(false);
+        }
+        by = Some(expression(option.clone(), input, "id")?);
+        Ok(true)
+    };
+    if !input.peek(token::Paren) {
+        let message = format!("`coalesce` needs a key: what makes calls equal, as in `{EXAMPLE}`");
+        return Err(Error::new(key.span(), message));
+    }
+    let before = errors.count();
+    let policy = listed(key, COALESCE, &["key"], EXAMPLE, input, errors, special)?;
+    match by {
+        Some(by) => Ok(Some(Coalesce { policy, by })),
+        None if errors.count() > before => Ok(None),
+        None => {
+            let message = format!("`coalesce` needs a key: what makes calls equal, as in `{EXAMPLE}`");
+            Err(Error::new(policy.key.span(), message))
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! Attempts of which several may run at the same time.
+//!
+//! ```text
+//! loop {                                          // only with `retry`
+//!     match call.hedged(|| BODY, |out| verdict).await {
+//!         Ok((out, verdict)) => match call.finish(verdict) { .. }
+//!         Err(rejection) => break reject(rejection),
+//!     }
+//! }
+//! ```
+
+use proc_macro2::{Span, TokenStream};
+use quote::quote_spanned;
+use syn::Token;
+
+use super::Writer;
+use super::around::Leave;
+use crate::spans::located;
+
+impl Writer<'_> {
+    /// `attempt` is the body as an `async` block, which makes its own copies of the arguments.
+    pub(super) fn hedged(&self, attempt: &TokenStream) -> TokenStream {
+        let (krate, output, mixed) = (self.krate(), self.output, Span::mixed_site());
+        let leave = if self.args.retry.is_some() { Leave::Loop } else { Leave::Block };
+        let judge = self.verdict(&quote_spanned!(mixed=> __out));
+        let finish = self.finish_with(&leave, &TokenStream::new());
+        let rejected = self.rejected();
+        let refused = match leave {
+            Leave::Block => {
+                quote_spanned!(mixed=> { let _ = __call.hedges_refused(&__rejection); #rejected })
+            }
+            Leave::Loop => quote_spanned! {mixed=>
+                if let #krate::__rt::Next::Fail = __call.hedges_refused(&__rejection) { break #rejected; }
+            },
+        };
+        let run = quote_spanned! {mixed=>
+            match __call.hedged(|| #attempt, |__out: &#output| { #judge __verdict }).await {
+                ::core::result::Result::Ok((__out, __verdict)) => { #finish }
+                ::core::result::Result::Err(__rejection) => #refused,
+            }
+        };
+        match &self.args.retry {
+            None => quote_spanned!(mixed=> '__attempt: { #run }),
+            Some(retry) => {
+                let keyword = Token![loop](located(retry.policy.key.span()));
+                quote_spanned!(mixed=> #keyword { #run })
+            }
+        }
+    }
+}

@@ -1,0 +1,8 @@
+use resilient::resilient;
+
+#[resilient(coalesce(key = 1, share_errors = "no"))]
+fn f() -> Option<u32> {
+    Some(1)
+}
+
+fn main() {}

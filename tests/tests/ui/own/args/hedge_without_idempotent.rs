@@ -1,0 +1,8 @@
+use resilient::resilient;
+
+#[resilient(hedge(after = "50ms"))]
+async fn f() -> Option<u32> {
+    Some(1)
+}
+
+fn main() {}

@@ -1,0 +1,8 @@
+use resilient::resilient;
+
+#[resilient(rate_limit("api", rate = "5/s", algorithm = leaky))]
+fn f() -> Option<u32> {
+    Some(1)
+}
+
+fn main() {}

@@ -1,0 +1,8 @@
+use resilient::resilient;
+
+#[resilient(rate_limit(rate = "5/s"))]
+fn f() -> Option<u32> {
+    Some(1)
+}
+
+fn main() {}
