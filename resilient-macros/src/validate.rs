@@ -91,10 +91,15 @@ fn option_has_no_error(args: &Args, function: &FnItem, shape: &Shape, errors: &m
     }
 }
 
+/// What protects a call.
+const STAGES: [&str; 8] =
+    ["retry", "circuit_breaker", "bulkhead", "timeout", "fallback", "rate_limit", "hedge", "coalesce"];
+/// Of them, what can refuse it.
+const REJECT: [&str; 7] =
+    ["circuit_breaker", "bulkhead", "timeout", "fallback", "rate_limit", "hedge", "coalesce"];
+
 fn needs_a_stage(args: &Args, errors: &mut Errors) {
     let has = |name: &str| args.keys.iter().any(|key| key == name);
-    const STAGES: [&str; 8] =
-        ["retry", "circuit_breaker", "bulkhead", "timeout", "fallback", "rate_limit", "hedge", "coalesce"];
     let stage = STAGES.iter().any(|name| has(name));
     // A word that is not known may have been meant for one.
     if let (false, Some(first)) = (stage || args.has_unknown, args.keys.first()) {
@@ -109,8 +114,6 @@ fn needs_a_stage(args: &Args, errors: &mut Errors) {
     if args.has_unknown {
         return;
     }
-    const REJECT: [&str; 7] =
-        ["circuit_breaker", "bulkhead", "timeout", "fallback", "rate_limit", "hedge", "coalesce"];
     let rejects = REJECT.iter().any(|name| has(name));
     if let (Some(map_err), false) = (&args.map_err, rejects) {
         errors.at(&map_err.key, "`map_err` is never used: no policy here can reject a call");
