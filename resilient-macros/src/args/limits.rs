@@ -56,7 +56,7 @@ pub(super) fn rate_limit(key: Ident, input: ParseStream<'_>, errors: &mut Errors
         if option == "key" {
             by = Some(expression(option.clone(), input, "user.id")?);
         } else if option == "weight" {
-            weight = Some(expression(option.clone(), input, "items.len() as u32")?);
+            weight = Some(expression(option.clone(), input, "items.len()")?);
         } else {
             return Ok(false);
         }

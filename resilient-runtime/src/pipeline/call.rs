@@ -122,10 +122,10 @@ impl<'p> Call<'p> {
         }
     }
 
-    /// How many calls this one counts for.
+    /// How many calls this one counts for, in whatever kind of integer; what is no `u32` is more than any limit.
     #[inline]
-    pub fn set_weight(&mut self, weight: u32) {
-        self.request = self.request.with_weight(weight);
+    pub fn set_weight(&mut self, weight: impl TryInto<u32>) {
+        self.request = self.request.with_weight(weight.try_into().unwrap_or(u32::MAX));
     }
 
     // Admission ------------------------------------------------------------------------------------------

@@ -39,7 +39,7 @@ struct Shop {
 impl Shop {
     #[resilient(
         registry = self.registry,
-        rate_limit("weighted", rate = "10/h", burst = 10, key = (user, "orders"), weight = items.len() as u32),
+        rate_limit("weighted", rate = "10/h", burst = 10, key = (user, "orders"), weight = items.len()),
         retry(max = 1, base = "0ms"),
         bulkhead = "weighted",
         priority = if items.is_empty() { Priority::Low } else { Priority::High },
@@ -122,8 +122,8 @@ async fn equal_calls_share_one_with_whatever_they_return() {
         tokio::join!(shop.price(5, "EUR".into()), shop.price(5, "EUR".into()), shop.price(6, "EUR".into()));
     assert_eq!((a.unwrap(), b.unwrap(), c.unwrap()), ("5 EUR".into(), "5 EUR".into(), "6 EUR".into()));
     assert_eq!(shop.asked.swap(0, Ordering::Relaxed), 2);
-    let (a, b) = tokio::join!(shop.price(0, String::new()), shop.price(0, String::new()));
-    assert!(matches!((a, b), (Err(Error::Down), Err(Error::Down))));
+    let both = tokio::join!(shop.price(0, String::new()), shop.price(0, String::new()));
+    assert!(matches!(both, (Err(Error::Down), Err(Error::Down))));
     assert_eq!(shop.asked.swap(0, Ordering::Relaxed), 3, "three attempts of one call");
     assert_eq!(tokio::join!(shop.rating(3), shop.rating(3)), (3, 3));
     assert_eq!(shop.asked.swap(0, Ordering::Relaxed), 1);
@@ -153,8 +153,8 @@ async fn all_stages_together() {
         (3, 2, 1, 0)
     );
     assert_eq!(stats.bulkhead["all"].in_use, 0);
-    let kinds: Vec<_> = shop.registry.explain(stats.operations.keys().next().unwrap()).unwrap().stages;
-    let kinds: Vec<_> = kinds.iter().map(|stage| stage.kind.as_str()).collect();
+    let explained = shop.registry.explain(stats.operations.keys().next().unwrap()).unwrap();
+    let kinds: Vec<_> = explained.stages.iter().map(|stage| stage.kind.as_str()).collect();
     let order =
         ["fallback", "coalesce", "timeout", "retry", "hedge", "circuit_breaker", "rate_limit", "bulkhead"];
     assert_eq!(kinds, order);
