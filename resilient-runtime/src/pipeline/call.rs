@@ -9,7 +9,7 @@ use crate::classify::Class;
 use crate::clock::{Delay, Instant};
 use crate::observe::Ending;
 use crate::priority::Priority;
-use crate::rate_limit::{RateLimiter, Request};
+use crate::rate_limit::{RateKey, RateLimiter, Request};
 use crate::rejection::{Rejection, RejectionKind};
 use crate::retry::Progress;
 use crate::scope::{Entered, Scope};
@@ -31,8 +31,9 @@ pub struct Call<'p> {
     /// What comes before the next attempt.
     pub(super) pause: Option<Delay>,
     pub(super) ticket: Option<Ticket>,
-    /// What it asks of the rate limit.
-    pub(super) request: Request,
+    /// By whose rate limit it goes, and for how many calls it counts: a [`Request`], without the gap in one.
+    pub(super) rate_key: RateKey,
+    pub(super) weight: u32,
     /// It has a place in the rate, and has not begun.
     pub(super) holds_token: bool,
     pub(super) holds_slot: bool,
@@ -93,7 +94,8 @@ impl<'p> Call<'p> {
             progress: Progress::default(),
             pause: None,
             ticket: None,
-            request: Request::ONE,
+            rate_key: Request::ONE.key(),
+            weight: Request::ONE.weight(),
             holds_token: false,
             holds_slot: false,
             in_body: false,
@@ -118,14 +120,20 @@ impl<'p> Call<'p> {
     #[inline]
     pub fn set_rate_key<K: Hash + ?Sized>(&mut self, key: &K) {
         if let Some(limiter) = &self.pipeline.rate_limit {
-            self.request = limiter.request(key).with_weight(self.request.weight());
+            self.rate_key = limiter.request(key).key();
         }
     }
 
     /// How many calls this one counts for, in whatever kind of integer; what is no `u32` is more than any limit.
     #[inline]
     pub fn set_weight(&mut self, weight: impl TryInto<u32>) {
-        self.request = self.request.with_weight(weight.try_into().unwrap_or(u32::MAX));
+        self.weight = weight.try_into().unwrap_or(u32::MAX);
+    }
+
+    /// What it asks of the rate limit.
+    #[inline]
+    pub(super) fn request(&self) -> Request {
+        Request::of(self.rate_key, self.weight)
     }
 
     // Admission ------------------------------------------------------------------------------------------
@@ -156,7 +164,7 @@ impl<'p> Call<'p> {
             }
             self.pass_breaker()?;
             if let Some(limiter) = self.unpaid() {
-                let mut turn = limiter.turn(self.request, self.deadline);
+                let mut turn = limiter.turn(self.request(), self.deadline);
                 let admitted = self.suspended(&mut turn).await;
                 let has_waited = turn.has_waited();
                 match self.passed(admitted, has_waited)? {
@@ -188,7 +196,7 @@ impl<'p> Call<'p> {
             self.pause_blocking();
             self.pass_breaker()?;
             if let Some(limiter) = self.unpaid() {
-                let mut turn = limiter.turn(self.request, self.deadline);
+                let mut turn = limiter.turn(self.request(), self.deadline);
                 let admitted = turn.block();
                 match self.passed(admitted, turn.has_waited())? {
                     Passed::On => self.holds_token = true,
@@ -264,7 +272,7 @@ impl<'p> Call<'p> {
             }
         }
         if let Some(limiter) = &self.pipeline.rate_limit {
-            if !limiter.try_enter(self.request, self.now) {
+            if !limiter.try_enter(self.request(), self.now) {
                 return false;
             }
             self.holds_token = true;

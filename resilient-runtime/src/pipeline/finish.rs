@@ -97,7 +97,7 @@ impl Call<'_> {
     fn pay_back(&mut self) {
         self.holds_token = false;
         if let Some(limiter) = &self.pipeline.rate_limit {
-            limiter.give_back(self.request);
+            limiter.give_back(self.request());
         }
     }
 

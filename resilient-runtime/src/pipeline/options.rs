@@ -55,7 +55,8 @@ impl Options {
     #[inline]
     pub(super) fn give_to(self, call: &mut Call<'_>) {
         call.priority = self.priority;
-        call.request = self.request;
+        call.rate_key = self.request.key();
+        call.weight = self.request.weight();
     }
 }
 

@@ -74,11 +74,13 @@ pub struct RateLimiter {
     counters: Counters,
 }
 
+/// The hash of a key; 0 for the limit of all.
+pub(crate) type RateKey = u64;
+
 /// What a call asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Request {
-    /// The hash of its key; 0 for the limit of all.
-    key: u64,
+    key: RateKey,
     weight: u32,
 }
 
@@ -86,11 +88,19 @@ impl Request {
     /// Of weight 1, of no key.
     pub(crate) const ONE: Self = Self { key: 0, weight: 1 };
 
+    pub(crate) const fn of(key: RateKey, weight: u32) -> Self {
+        Self { key, weight }
+    }
+
     pub(crate) fn with_weight(self, weight: u32) -> Self {
         Self { weight, ..self }
     }
 
-    pub(crate) fn weight(self) -> u32 {
+    pub(crate) const fn key(self) -> RateKey {
+        self.key
+    }
+
+    pub(crate) const fn weight(self) -> u32 {
         self.weight
     }
 }

@@ -67,8 +67,9 @@ pub struct Retry {
 pub(crate) struct Progress {
     /// Retries made so far.
     pub(crate) retries: u32,
-    /// The delay before the latest of them, in nanoseconds: two words in every call instead of three.
-    previous: u64,
+    /// The delay before the latest of them, in seconds: one word in every call for both. What is drawn from it is
+    /// random anyway.
+    previous: f32,
 }
 
 /// What one call knows that the retry does not.
@@ -220,9 +221,13 @@ impl Retry {
         }
         let hint = class.retry_after().unwrap_or_default();
         let random = self.core.environment.random.share();
-        let delay =
-            backoff::delay(&config, progress.retries + 1, Duration::from_nanos(progress.previous), random)
-                .max(hint);
+        let delay = backoff::delay(
+            &config,
+            progress.retries + 1,
+            Duration::try_from_secs_f32(progress.previous).unwrap_or_default(),
+            random,
+        )
+        .max(hint);
         let begins = situation.now.after(delay);
         let latest = config.max_elapsed.map_or(Instant::NEVER, |span| situation.started.after(span));
         if hint > config.max_retry_after || begins >= situation.deadline || begins > latest {
@@ -236,7 +241,7 @@ impl Retry {
 
     fn retrying(&self, progress: &mut Progress, delay: Duration) {
         progress.retries += 1;
-        progress.previous = crate::clock::nanos(delay);
+        progress.previous = delay.as_secs_f32();
         self.counters.lock().retries += 1;
         let attempt = progress.retries;
         tracing::debug!(target: "resilient::retry", retry = %self.core.name, attempt, ?delay, "attempt failed, will retry");
