@@ -9,38 +9,46 @@ use super::{BoxedTimer, Clock, NoTimer};
 
 /// A pause between two attempts.
 ///
-/// The timer of an asynchronous one is boxed: it is made only after a failure, and would otherwise be part of
-/// every future.
-#[derive(Debug)]
-pub struct Delay(Wait);
+/// Boxed: it is made only after a failure, and would otherwise be part of every call. One word, none of them where
+/// there is nothing to wait for.
+#[derive(Debug, Default)]
+pub struct Delay(Option<Box<Wait>>);
 
 #[derive(Debug)]
 enum Wait {
-    None,
     Blocking(Duration),
     Timer(BoxedTimer),
 }
 
 impl Delay {
+    /// Nothing to wait for.
+    pub(crate) const NONE: Self = Self(None);
+
+    /// Whether there is nothing to wait for.
+    #[inline]
+    pub(crate) fn is_none(&self) -> bool {
+        self.0.is_none()
+    }
+
     /// Blocks the thread. Never refused; a `Result` so that it can stand where [`timer_in`](Self::timer_in) does.
     #[allow(clippy::unnecessary_wraps)]
     pub(crate) fn blocking_in(_: &Clock, span: Duration) -> Result<Self, NoTimer> {
-        Ok(Self(if span.is_zero() { Wait::None } else { Wait::Blocking(span) }))
+        Ok(Self((!span.is_zero()).then(|| Box::new(Wait::Blocking(span)))))
     }
 
     /// A future.
     pub(crate) fn timer_in(clock: &Clock, span: Duration) -> Result<Self, NoTimer> {
         if span.is_zero() {
-            return Ok(Self(Wait::None));
+            return Ok(Self::NONE);
         }
-        Ok(Self(Wait::Timer(BoxedTimer::armed(clock, clock.now().after(span))?)))
+        Ok(Self(Some(Box::new(Wait::Timer(BoxedTimer::armed(clock, clock.now().after(span))?)))))
     }
 
     /// Blocks the thread for as long, on the same clock.
     #[cold]
     pub(crate) fn block(self, clock: &Clock) {
-        if let Wait::Blocking(span) = self.0 {
-            clock.sleep(span);
+        if let Some(Wait::Blocking(span)) = self.0.as_deref() {
+            clock.sleep(*span);
         }
     }
 }
@@ -49,9 +57,9 @@ impl Future for Delay {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        match &mut self.0 {
-            Wait::None | Wait::Blocking(..) => Poll::Ready(()),
-            Wait::Timer(timer) => Pin::new(timer).poll(cx),
+        match self.0.as_deref_mut() {
+            None | Some(Wait::Blocking(..)) => Poll::Ready(()),
+            Some(Wait::Timer(timer)) => Pin::new(timer).poll(cx),
         }
     }
 }

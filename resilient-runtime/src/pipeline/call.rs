@@ -29,7 +29,7 @@ pub struct Call<'p> {
     pub(super) attempt_started: Instant,
     pub(super) progress: Progress,
     /// What comes before the next attempt.
-    pub(super) pause: Option<Delay>,
+    pub(super) pause: Delay,
     pub(super) ticket: Option<Ticket>,
     /// By whose rate limit it goes, and for how many calls it counts: a [`Request`], without the gap in one.
     pub(super) rate_key: RateKey,
@@ -92,7 +92,7 @@ impl<'p> Call<'p> {
             now: started,
             attempt_started: started,
             progress: Progress::default(),
-            pause: None,
+            pause: Delay::NONE,
             ticket: None,
             rate_key: Request::ONE.key(),
             weight: Request::ONE.weight(),
@@ -159,9 +159,7 @@ impl<'p> Call<'p> {
     /// Dropping the future leaves the queue; the call then gives back what it holds.
     pub async fn enter_later(&mut self) -> Result<(), Rejection> {
         loop {
-            if let Some(pause) = self.pause.take() {
-                self.suspended(pause).await;
-            }
+            self.pause().await;
             self.pass_breaker()?;
             if let Some(limiter) = self.unpaid() {
                 let mut turn = limiter.turn(self.request(), self.deadline);
@@ -231,7 +229,7 @@ impl<'p> Call<'p> {
     /// admission does that.
     #[inline]
     pub fn must_pause(&self) -> bool {
-        self.pause.is_some()
+        !self.pause.is_none()
     }
 
     /// The pause before a retry.
@@ -239,7 +237,8 @@ impl<'p> Call<'p> {
     /// # Cancel safety
     /// Dropping the future cancels the call.
     pub async fn pause(&mut self) {
-        if let Some(pause) = self.pause.take() {
+        if self.must_pause() {
+            let pause = std::mem::take(&mut self.pause);
             self.suspended(pause).await;
         }
     }
@@ -254,15 +253,15 @@ impl<'p> Call<'p> {
     /// The pause before a retry, if there is one, blocking the thread.
     #[inline]
     pub fn pause_blocking(&mut self) {
-        if let Some(pause) = self.pause.take() {
-            pause.block(&self.pipeline.clock);
+        if self.must_pause() {
+            std::mem::take(&mut self.pause).block(&self.pipeline.clock);
         }
     }
 
     /// Nothing to wait for, the circuit closed, a permit free: no lock, and nothing that is counted if it fails.
     #[inline]
     fn enter_plainly(&mut self) -> bool {
-        if self.pause.is_some() || self.is_late() {
+        if self.must_pause() || self.is_late() {
             return false;
         }
         if let Some(breaker) = &self.pipeline.circuit_breaker {

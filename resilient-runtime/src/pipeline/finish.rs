@@ -122,7 +122,7 @@ impl Call<'_> {
         };
         // Not ended after all: dropped from here on, it is cancelled.
         self.ending = Ending::Cancelled;
-        self.pause = Some(delay);
+        self.pause = delay;
         Next::Retry
     }
 

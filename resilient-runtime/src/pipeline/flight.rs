@@ -4,7 +4,7 @@ use std::future::Future;
 
 use super::Call;
 use super::call::Next;
-use crate::clock::Instant;
+use crate::clock::{Delay, Instant};
 use crate::hedge::{Race, Worth};
 use crate::outcome::Verdict;
 use crate::rejection::{Rejection, RejectionKind};
@@ -72,7 +72,7 @@ impl<'p> Call<'p> {
             now: self.now,
             attempt_started: self.now,
             progress: self.progress,
-            pause: None,
+            pause: Delay::NONE,
             ticket: None,
             rate_key: self.rate_key,
             weight: self.weight,

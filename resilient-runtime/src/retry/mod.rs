@@ -191,7 +191,7 @@ impl Retry {
         situation: &Situation<'_>,
         pause: impl FnOnce(Duration) -> Result<Delay, NoTimer>,
     ) -> Result<Delay, Stop> {
-        let next = self.decide(progress, class, situation).and_then(|span| {
+        let next = self.decide(*progress, class, situation).and_then(|span| {
             let delay = pause(span).map_err(|_| Stop::NoTimer)?;
             // Last, so that a token is taken only for a retry that will be made.
             if self.budget.try_withdraw() { Ok((delay, span)) } else { Err(Stop::Budget) }
@@ -208,7 +208,7 @@ impl Retry {
         }
     }
 
-    fn decide(&self, progress: &Progress, class: Class, situation: &Situation<'_>) -> Result<Duration, Stop> {
+    fn decide(&self, progress: Progress, class: Class, situation: &Situation<'_>) -> Result<Duration, Stop> {
         let config = self.core.config();
         if !worth_it(class, situation.idempotent) {
             return Err(Stop::NotRetryable);
@@ -221,13 +221,8 @@ impl Retry {
         }
         let hint = class.retry_after().unwrap_or_default();
         let random = self.core.environment.random.share();
-        let delay = backoff::delay(
-            &config,
-            progress.retries + 1,
-            Duration::try_from_secs_f32(progress.previous).unwrap_or_default(),
-            random,
-        )
-        .max(hint);
+        let previous = Duration::try_from_secs_f32(progress.previous).unwrap_or_default();
+        let delay = backoff::delay(&config, progress.retries + 1, previous, random).max(hint);
         let begins = situation.now.after(delay);
         let latest = config.max_elapsed.map_or(Instant::NEVER, |span| situation.started.after(span));
         if hint > config.max_retry_after || begins >= situation.deadline || begins > latest {
