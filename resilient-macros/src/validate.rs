@@ -188,18 +188,15 @@ fn contradictions(args: &Args, errors: &mut Errors) {
     if let Some(limit) = &args.rate_limit {
         rate_limit_contradictions(&limit.policy, errors);
     }
-    if let Some(timeout) = &args.timeout
-        && let (Some((attempt, span)), Some((total, _))) =
-            (duration(timeout, "attempt"), duration(timeout, "total"))
-        && attempt > total
-    {
-        errors.span(span, "the attempt timeout can never fire: the total is shorter");
+    if let Some(timeout) = &args.timeout {
+        timeout_contradictions(timeout, errors);
     }
 }
 
 /// What the runtime takes where the attribute is silent.
 const OPEN_FOR: u64 = 5_000_000_000;
 const MAX_CONCURRENT: u64 = 64;
+const TOTAL: u64 = 60_000_000_000;
 
 fn open_period(breaker: &Policy, errors: &mut Errors) {
     match (duration(breaker, "open_for"), duration(breaker, "open_max")) {
@@ -249,6 +246,23 @@ fn rate_limit_contradictions(limit: &Policy, errors: &mut Errors) {
     }
     if let (Some((_, span)), true) = (find(limit, "burst"), algorithm != "token_bucket") {
         errors.span(span, "only a `token_bucket` has a burst");
+    }
+}
+
+fn timeout_contradictions(timeout: &Policy, errors: &mut Errors) {
+    let total = duration(timeout, "total").map(|(total, _)| total);
+    for part in ["attempt", "connect", "read"] {
+        let Some((limit, span)) = duration(timeout, part) else { continue };
+        match total {
+            Some(total) if limit > total => {
+                errors.span(span, format!("the {part} timeout can never fire: the total is shorter"));
+            }
+            None if limit > TOTAL => errors.span(
+                span,
+                format!("the {part} timeout can never fire: the total is 60 s unless you give it, as in `total = \"2m\"`"),
+            ),
+            _ => {}
+        }
     }
 }
 

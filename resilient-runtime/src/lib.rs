@@ -41,6 +41,7 @@ pub mod circuit_breaker;
 #[allow(clippy::disallowed_methods)]
 pub mod clock;
 pub mod coalesce;
+pub mod deadline;
 pub mod fallback;
 pub mod hedge;
 pub mod idempotency;

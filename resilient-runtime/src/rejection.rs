@@ -29,7 +29,15 @@ use crate::ratio::Ratio;
 pub struct Rejection {
     component: &'static str,
     mark: Mark,
-    reason: Option<OpenReason>,
+    detail: Detail,
+}
+
+/// What is known of a rejection besides.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Detail {
+    None,
+    Open(OpenReason),
+    Elapsed(Duration),
 }
 
 /// The part of a rejection that shows in the `source()` chain of the errors around it.
@@ -45,13 +53,13 @@ impl fmt::Display for Mark {
             // That no timer can be had shows only once the call has begun and has to wait.
             RejectionKind::TotalTimeout
             | RejectionKind::AttemptTimeout
-            | RejectionKind::ConnectTimeout
             | RejectionKind::ReadTimeout
             | RejectionKind::OutcomeUnknown
             | RejectionKind::NoTimer => "the call may have been carried out",
             RejectionKind::CircuitOpen
             | RejectionKind::BulkheadFull
             | RejectionKind::QueueTimeout
+            | RejectionKind::ConnectTimeout
             | RejectionKind::RateLimited
             | RejectionKind::Shed
             | RejectionKind::InProgress
@@ -187,13 +195,18 @@ impl fmt::Display for OpenReason {
 
 impl Rejection {
     pub(crate) fn new(kind: RejectionKind, component: &'static str) -> Self {
-        Self { component, mark: Mark { kind, retry_after: None }, reason: None }
+        Self { component, mark: Mark { kind, retry_after: None }, detail: Detail::None }
     }
 
     /// With a time at which another call has a chance.
     #[inline]
     pub(crate) fn after(kind: RejectionKind, component: &'static str, retry_after: Option<Duration>) -> Self {
-        Self { component, mark: Mark { kind, retry_after }, reason: None }
+        Self { component, mark: Mark { kind, retry_after }, detail: Detail::None }
+    }
+
+    /// Out of its time, after so much of it.
+    pub(crate) fn timed_out(kind: RejectionKind, component: &'static str, elapsed: Duration) -> Self {
+        Self { component, mark: Mark { kind, retry_after: None }, detail: Detail::Elapsed(elapsed) }
     }
 
     /// Made in one piece: an open circuit does hardly anything else.
@@ -204,7 +217,11 @@ impl Rejection {
         reason: Option<OpenReason>,
     ) -> Self {
         let mark = Mark { kind: RejectionKind::CircuitOpen, retry_after };
-        Self { component, mark, reason }
+        let detail = match reason {
+            Some(reason) => Detail::Open(reason),
+            None => Detail::None,
+        };
+        Self { component, mark, detail }
     }
 
     /// What refused the call.
@@ -228,14 +245,28 @@ impl Rejection {
 
     /// Why the circuit is open, for [`RejectionKind::CircuitOpen`].
     pub fn reason(&self) -> Option<OpenReason> {
-        self.reason
+        match self.detail {
+            Detail::Open(reason) => Some(reason),
+            _ => None,
+        }
     }
 
-    /// Whether the call was cut off while it ran: it may have had an effect.
+    /// How long what ran out of its time had taken by then: the call, the attempt, the wait before it, connecting or
+    /// reading, as [`kind`](Self::kind) says.
+    pub fn elapsed(&self) -> Option<Duration> {
+        match self.detail {
+            Detail::Elapsed(span) => Some(span),
+            _ => None,
+        }
+    }
+
+    /// Whether the call ran out of its time. Before it began for [`RejectionKind::QueueTimeout`], before anything was
+    /// sent for [`RejectionKind::ConnectTimeout`]; else it may have had an effect.
     pub fn is_timeout(&self) -> bool {
         matches!(
             self.mark.kind,
-            RejectionKind::TotalTimeout
+            RejectionKind::QueueTimeout
+                | RejectionKind::TotalTimeout
                 | RejectionKind::AttemptTimeout
                 | RejectionKind::ConnectTimeout
                 | RejectionKind::ReadTimeout
@@ -254,7 +285,7 @@ impl fmt::Display for Rejection {
             RejectionKind::ConnectTimeout => write!(f, "connecting of `{name}` ran out of its time")?,
             RejectionKind::ReadTimeout => write!(f, "reading of `{name}` ran out of its time")?,
             RejectionKind::QueueTimeout => {
-                write!(f, "the call ran out of its time in the queue of `{name}`")?;
+                write!(f, "a call of `{name}` ran out of its time in the queue")?;
             }
             RejectionKind::RateLimited => write!(f, "rate limit `{name}` is reached")?,
             RejectionKind::Shed => write!(f, "`{name}` sheds load")?,
@@ -274,8 +305,11 @@ impl fmt::Display for Rejection {
                 write!(f, "`{name}` needs a timer, and there is no tokio runtime with `enable_time` here")?;
             }
         }
-        if let Some(reason) = self.reason {
-            write!(f, " ({reason})")?;
+        match self.detail {
+            Detail::None => {}
+            Detail::Open(reason) => write!(f, " ({reason})")?,
+            Detail::Elapsed(Duration::ZERO) => f.write_str(": nothing was left of it")?,
+            Detail::Elapsed(span) => write!(f, " after {span:.1?}")?,
         }
         if let Some(span) = self.mark.retry_after {
             write!(f, "; try again in {span:.1?}")?;

@@ -21,10 +21,12 @@ pub(crate) struct Scope {
     deadline: Instant,
     /// The clock that `deadline` is on.
     clock: usize,
+    /// The timeout nearest to the body, by its number; 0 where there is none.
+    timeout: u32,
 }
 
 impl Scope {
-    const NONE: Self = Self { attempt: 0, repeating: false, deadline: Instant::NEVER, clock: 0 };
+    const NONE: Self = Self { attempt: 0, repeating: false, deadline: Instant::NEVER, clock: 0, timeout: 0 };
 
     #[inline]
     pub(crate) fn current() -> Self {
@@ -46,13 +48,40 @@ impl Scope {
         Self { deadline, clock: clock.identity(), ..self }
     }
 
-    /// The deadline of the calls around this one. Points on another clock cannot be compared: none, then.
+    /// The deadline of the calls around this one. From another clock it is carried over by the time that remains.
     #[inline]
     pub(crate) fn deadline_on(self, clock: &Clock) -> Instant {
-        if self.deadline == Instant::NEVER || self.clock != clock.identity() {
-            return Instant::NEVER;
+        if self.deadline == Instant::NEVER || self.clock == clock.identity() {
+            return self.deadline;
         }
-        self.deadline
+        self.deadline_carried_to(clock)
+    }
+
+    #[cold]
+    fn deadline_carried_to(self, clock: &Clock) -> Instant {
+        match self.deadline() {
+            Some((deadline, theirs)) => clock.now().after(deadline.since(theirs.now())),
+            None => Instant::NEVER,
+        }
+    }
+
+    /// The deadline of the calls around, and the clock that it is on.
+    pub(crate) fn deadline(self) -> Option<(Instant, Clock)> {
+        if self.deadline == Instant::NEVER {
+            return None;
+        }
+        Clock::identified(self.clock).map(|clock| (self.deadline, clock))
+    }
+
+    /// Inside of the timeout of this number.
+    #[inline]
+    pub(crate) fn in_timeout(self, number: u32) -> Self {
+        Self { timeout: number, ..self }
+    }
+
+    /// The number of the timeout nearest to the body; 0 where there is none.
+    pub(crate) fn timeout(self) -> u32 {
+        self.timeout
     }
 
     /// Whether a call around this one is at its second attempt or later.

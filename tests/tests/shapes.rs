@@ -45,6 +45,8 @@ mod methods;
 mod sites;
 #[path = "shapes/sync_fns.rs"]
 mod sync_fns;
+#[path = "shapes/timeouts.rs"]
+mod timeouts;
 #[path = "shapes/traits.rs"]
 mod traits;
 

@@ -67,7 +67,12 @@ const RESERVE: &[Opt] = &[
     ("high", "reserve_high", Takes::Count { min: 0, max: MILLION }),
 ];
 
-const TIMEOUT: &[Opt] = &[("total", "total", POSITIVE), ("attempt", "attempt", POSITIVE)];
+const TIMEOUT: &[Opt] = &[
+    ("total", "total", POSITIVE),
+    ("attempt", "attempt", POSITIVE),
+    ("connect", "connect", POSITIVE),
+    ("read", "read", POSITIVE),
+];
 
 /// Words that people write for something else.
 const ALIASES: &[(&str, &str)] = &[

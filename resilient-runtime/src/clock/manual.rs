@@ -1,8 +1,8 @@
 //! A clock that stands still until it is told to move.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use std::task::{Wake, Waker};
 use std::time::Duration;
 
@@ -28,7 +28,9 @@ impl ManualClock {
     /// A clock that stands at one hour, so that there is a past to jump back to.
     pub fn new() -> Self {
         let hour = nanos(Duration::from_hours(1));
-        Self(Arc::new(Manual { now: AtomicU64::new(hour), timers: Mutex::default() }))
+        let manual = Arc::new(Manual { now: AtomicU64::new(hour), timers: Mutex::default() });
+        known().insert(Arc::as_ptr(&manual).addr(), Arc::downgrade(&manual));
+        Self(manual)
     }
 
     /// The clock to give to a registry.
@@ -64,6 +66,23 @@ impl Default for ManualClock {
 pub(super) struct Manual {
     now: AtomicU64,
     timers: Mutex<Timers>,
+}
+
+/// The manual clocks there are, by their identity: who holds a point of time on one can ask it for the time.
+fn known() -> std::sync::MutexGuard<'static, BTreeMap<usize, Weak<Manual>>> {
+    static KNOWN: std::sync::Mutex<BTreeMap<usize, Weak<Manual>>> = std::sync::Mutex::new(BTreeMap::new());
+    KNOWN.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+/// The manual clock of this identity, if there still is one.
+pub(super) fn find(identity: usize) -> Option<Arc<Manual>> {
+    known().get(&identity)?.upgrade()
+}
+
+impl Drop for Manual {
+    fn drop(&mut self) {
+        known().remove(&std::ptr::from_ref(self).addr());
+    }
 }
 
 #[derive(Debug, Default)]

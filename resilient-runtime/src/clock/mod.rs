@@ -162,6 +162,15 @@ impl Clock {
             Source::Manual(manual) => Arc::as_ptr(manual).addr(),
         }
     }
+
+    /// The clock of this [`identity`](Self::identity), if there still is one.
+    pub(crate) fn identified(identity: usize) -> Option<Self> {
+        match identity {
+            0 => Some(Self::system()),
+            1 => Some(Self::tokio()),
+            _ => manual::find(identity).map(|manual| Self(Source::Manual(manual))),
+        }
+    }
 }
 
 impl Default for Clock {

@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::{Latencies, LatencyStats, Striped};
 use crate::clock::Instant;
+use crate::rejection::Rejection;
 
 /// How a call ended. Every call that was started ends in exactly one of these ways.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,6 +17,13 @@ pub(crate) enum Ending {
     FellBack,
     Cancelled,
     Panicked,
+}
+
+impl Ending {
+    /// Of a call that was refused, or cut off before or while it ran.
+    pub(crate) fn of(rejection: &Rejection) -> Self {
+        if rejection.is_timeout() { Self::TimedOut } else { Self::Rejected }
+    }
 }
 
 const STARTED: usize = 8;

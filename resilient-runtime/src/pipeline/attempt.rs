@@ -71,7 +71,7 @@ fn poll_limit(
         }
     };
     match timer.as_pin_mut() {
-        Some(timer) => timer.poll(cx).map(|()| timeout.fired(kind)),
+        Some(timer) => timer.poll(cx).map(|()| call.cut_off(timeout, kind)),
         None => Poll::Pending,
     }
 }

@@ -13,6 +13,7 @@ use crate::rate_limit::{RateKey, RateLimiter, Request};
 use crate::rejection::{Rejection, RejectionKind};
 use crate::retry::Progress;
 use crate::scope::{Entered, Scope};
+use crate::timeout::Timeout;
 
 /// One call. Dropped at any point, it gives back what it holds and records how it ended.
 #[derive(Debug)]
@@ -306,7 +307,7 @@ impl<'p> Call<'p> {
     /// An attempt was not made: whether to try again after a while.
     #[cold]
     pub(super) fn refused(&mut self, rejection: &Rejection) -> Next {
-        self.ending = if rejection.is_timeout() { Ending::TimedOut } else { Ending::Rejected };
+        self.ending = Ending::of(rejection);
         match rejection.kind() {
             RejectionKind::BulkheadFull | RejectionKind::RateLimited => {
                 self.repeat(Class::Transient { retry_after: rejection.retry_after() })
@@ -335,7 +336,7 @@ impl<'p> Call<'p> {
             Ok(ticket) => self.ticket = ticket,
             Err(rejection) => {
                 self.settle(None);
-                self.ending = if rejection.is_timeout() { Ending::TimedOut } else { Ending::Rejected };
+                self.ending = Ending::of(&rejection);
                 return Err(rejection);
             }
         }
@@ -367,13 +368,28 @@ impl<'p> Call<'p> {
         if self.is_late() { self.out_of_time() } else { refused }
     }
 
+    /// The time was over before the body began. Where an attempt was made before, or is made at the same time, the call
+    /// may have had its effect nevertheless.
     #[cold]
     pub(super) fn out_of_time(&self) -> Rejection {
-        let kind = RejectionKind::TotalTimeout;
+        let is_first = self.progress.retries == 0 && !self.is_flight;
+        self.late(if is_first { RejectionKind::QueueTimeout } else { RejectionKind::TotalTimeout })
+    }
+
+    #[cold]
+    pub(super) fn late(&self, kind: RejectionKind) -> Rejection {
+        let elapsed = self.now.since(self.started);
         match &self.pipeline.timeout {
-            Some(timeout) => timeout.fired(kind),
-            None => Rejection::new(kind, self.pipeline.operation.name()),
+            Some(timeout) => timeout.fired(kind, elapsed),
+            None => Rejection::timed_out(kind, self.pipeline.operation.name(), elapsed),
         }
+    }
+
+    /// The attempt met a limit while it ran.
+    #[cold]
+    pub(super) fn cut_off(&self, timeout: &Timeout, kind: RejectionKind) -> Rejection {
+        let since = if kind == RejectionKind::AttemptTimeout { self.attempt_started } else { self.started };
+        timeout.fired(kind, self.pipeline.clock.now().since(since))
     }
 
     // The attempt ----------------------------------------------------------------------------------------
@@ -410,7 +426,8 @@ impl<'p> Call<'p> {
     #[inline]
     pub(super) fn enter_body(&mut self) -> Entered {
         self.in_body = true;
-        let has_deadline = self.deadline != Instant::NEVER;
+        let timeout = self.pipeline.timeout.as_deref();
+        let has_deadline = timeout.is_some() || self.deadline != Instant::NEVER;
         if !has_deadline && self.pipeline.retry.is_none() {
             return Entered::none();
         }
@@ -422,6 +439,9 @@ impl<'p> Call<'p> {
         }
         if has_deadline {
             scope = scope.with_deadline(self.deadline, &self.pipeline.clock);
+        }
+        if let Some(timeout) = timeout {
+            scope = scope.in_timeout(timeout.number());
         }
         if self.pipeline.retry.is_some() {
             scope = scope.with_attempt(attempt);

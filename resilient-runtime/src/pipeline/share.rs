@@ -9,7 +9,7 @@ use super::{Call, Options, Pipeline};
 use crate::coalesce::{Join, Joined, Lead};
 use crate::observe::Ending;
 use crate::outcome::{Outcome, Reject, Verdict};
-use crate::rejection::Rejection;
+use crate::rejection::{Rejection, RejectionKind};
 
 /// Whether a call is to be made.
 #[derive(Debug)]
@@ -77,7 +77,8 @@ impl<'p> Call<'p> {
                 self.end_shared(Ending::Rejected);
                 if self.is_late() {
                     self.ending = Ending::TimedOut;
-                    return Err(self.out_of_time());
+                    // The other call may have had its effect.
+                    return Err(self.late(RejectionKind::TotalTimeout));
                 }
                 Err(rejection)
             }

@@ -70,6 +70,8 @@ names! {
     timeout {
         total: "`total = \"2s\"`: the time of a whole call.",
         attempt: "`attempt = \"500ms\"`: the time of one attempt.",
+        connect: "`connect = \"3s\"`: the time of what is given to `deadline::connect`.",
+        read: "`read = \"30s\"`: the time of what is given to `deadline::read`.",
     }
     /// The options of `rate_limit`.
     rate_limit {

@@ -2,7 +2,8 @@
 //!
 //! The total is a *deadline*: queueing, attempts and the pauses between them are all spent from it, and the
 //! protected calls made inside inherit it (the earlier one wins). The time of an attempt counts the work
-//! alone, not the queue before it.
+//! alone, not the queue before it. Parts of the work can have limits of their own: see [`deadline`](crate::deadline).
+//! A call whose deadline is over before it begins is refused (`QueueTimeout`), and its body not run.
 //!
 //! An asynchronous call is cut off by dropping its future, which is done before the error is returned. If the
 //! work and its timer are ready at the same moment, the work wins. A timer is armed only once the work has
@@ -26,6 +27,7 @@
 //! ```
 
 mod config;
+mod phases;
 mod stats;
 mod timed;
 
@@ -33,6 +35,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use config::Config;
+pub(crate) use phases::{Phase, Phases};
 pub use stats::Stats;
 use timed::Timed;
 pub(crate) use timed::TimedOut;
@@ -53,8 +56,7 @@ pub struct Timeout {
     /// In nanoseconds, `u64::MAX` for none: what a call needs of the config.
     total: AtomicU64,
     attempt: AtomicU64,
-    totals_fired: AtomicU64,
-    attempts_fired: AtomicU64,
+    phases: Arc<Phases>,
 }
 
 /// Which limit an attempt meets first.
@@ -74,11 +76,14 @@ impl Timeout {
         let started = clock.now();
         let around = Scope::current();
         let deadline = self.deadline(started, around.deadline_on(clock));
+        if started >= deadline {
+            return R::from_rejection(self.fired(RejectionKind::QueueTimeout, Duration::ZERO));
+        }
         let limit = self.limit(started, deadline);
-        let scope = around.with_deadline(deadline, clock);
+        let scope = around.with_deadline(deadline, clock).in_timeout(self.number());
         match Timed::new(crate::scope::scoped(scope, work()), clock, limit.at).await {
             Ok(outcome) => outcome,
-            Err(TimedOut::Fired) => R::from_rejection(self.fired(limit.kind)),
+            Err(TimedOut::Fired) => R::from_rejection(self.fired(limit.kind, clock.now().since(started))),
             Err(TimedOut::NoTimer) => R::from_rejection(self.no_timer()),
         }
     }
@@ -101,38 +106,36 @@ impl Timeout {
         }
     }
 
+    /// One of the limits was met, after so long.
     #[cold]
-    pub(crate) fn fired(&self, kind: RejectionKind) -> Rejection {
-        let fired =
-            if kind == RejectionKind::AttemptTimeout { &self.attempts_fired } else { &self.totals_fired };
-        fired.fetch_add(1, Ordering::Relaxed);
-        self.reject(kind)
+    pub(crate) fn fired(&self, kind: RejectionKind, elapsed: Duration) -> Rejection {
+        self.phases.fired(kind, elapsed)
     }
 
     #[cold]
     pub(crate) fn no_timer(&self) -> Rejection {
-        self.reject(RejectionKind::NoTimer)
+        self.phases.no_timer()
     }
 
-    fn reject(&self, kind: RejectionKind) -> Rejection {
-        tracing::debug!(target: "resilient::timeout", timeout = %self.core.name, kind = kind.as_str(), "cut off");
-        self.core.publish(Self::KIND, Happening::Rejected { rejection: kind, retry_after: None });
-        Rejection::new(kind, self.core.name)
+    /// By which the code inside finds its limits.
+    #[inline]
+    pub(crate) fn number(&self) -> u32 {
+        self.phases.number()
     }
 
     fn apply(&self, config: &Config) {
         let nanos = |span: Option<Duration>| span.map_or(u64::MAX, crate::clock::nanos);
         self.total.store(nanos(config.total), Ordering::Relaxed);
         self.attempt.store(nanos(config.attempt), Ordering::Relaxed);
+        self.phases.apply(config);
     }
 }
 
 impl Create for Timeout {
     fn create(core: Core<Config>) -> Self {
         let config = core.config();
-        let zero = || AtomicU64::new(0);
-        let timeout =
-            Self { core, total: zero(), attempt: zero(), totals_fired: zero(), attempts_fired: zero() };
+        let phases = Phases::new(&core);
+        let timeout = Self { core, total: AtomicU64::new(0), attempt: AtomicU64::new(0), phases };
         timeout.apply(&config);
         timeout
     }
@@ -153,17 +156,23 @@ impl Component for Timeout {
 
     fn stats(&self) -> Stats {
         let config = self.core.config();
+        let [total_timeouts, attempt_timeouts, queue_timeouts, connect_timeouts, read_timeouts] =
+            self.phases.counts();
         Stats {
             total: config.total,
             attempt: config.attempt,
-            total_timeouts: self.totals_fired.load(Ordering::Relaxed),
-            attempt_timeouts: self.attempts_fired.load(Ordering::Relaxed),
+            connect: config.connect,
+            read: config.read,
+            total_timeouts,
+            attempt_timeouts,
+            queue_timeouts,
+            connect_timeouts,
+            read_timeouts,
         }
     }
 
     fn reset(&self) {
-        self.totals_fired.store(0, Ordering::Relaxed);
-        self.attempts_fired.store(0, Ordering::Relaxed);
+        self.phases.reset();
         self.core.publish(Self::KIND, Happening::Reset);
     }
 

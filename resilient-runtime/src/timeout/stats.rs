@@ -15,8 +15,20 @@ pub struct Stats {
     /// The time of one attempt.
     #[serde(serialize_with = "optional_seconds")]
     pub attempt: Option<Duration>,
+    /// The time to connect.
+    #[serde(serialize_with = "optional_seconds")]
+    pub connect: Option<Duration>,
+    /// The time to read.
+    #[serde(serialize_with = "optional_seconds")]
+    pub read: Option<Duration>,
     /// Calls that ran out of their total time.
     pub total_timeouts: u64,
     /// Attempts that ran out of theirs.
     pub attempt_timeouts: u64,
+    /// Calls whose time was over before they began.
+    pub queue_timeouts: u64,
+    /// Bodies that ran out of the time to connect.
+    pub connect_timeouts: u64,
+    /// Bodies that ran out of the time to read.
+    pub read_timeouts: u64,
 }

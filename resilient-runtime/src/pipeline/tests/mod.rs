@@ -278,8 +278,46 @@ fn a_call_with_no_time_left_is_refused_before_it_begins() {
     let passed = clock.now();
     let _scope = crate::scope::Scope::current().with_deadline(passed, &clock).enter();
     let error = pipeline.call(|| -> Outcome { unreachable!("no time") }).unwrap_err();
-    assert!(matches!(error, Error::Rejected(ref r) if r.kind() == RejectionKind::TotalTimeout), "{error}");
+    assert!(matches!(error, Error::Rejected(ref r) if r.kind() == RejectionKind::QueueTimeout), "{error}");
     assert_eq!(pipeline.stats().timed_out, 1);
+    assert_eq!(fixture.registry.timeout("x").stats().queue_timeouts, 1);
+    assert_eq!(error.to_string(), "a call of `x` ran out of its time in the queue: nothing was left of it");
+}
+
+#[test]
+fn a_call_that_waited_too_long_was_not_carried_out_unless_an_attempt_was() {
+    // T33
+    let fixture = Fixture::new();
+    let pipeline = fixture.all();
+    let bulkhead = fixture.registry.bulkhead("x");
+    let queued = bulkhead::Config::default().max_concurrent(1u32).max_queue(4u32).max_wait(MS(5000));
+    bulkhead.reconfigure(queued).unwrap();
+    let mut held = Some(bulkhead.try_acquire().unwrap());
+    let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+    for (attempts, kind) in [(0, RejectionKind::QueueTimeout), (1, RejectionKind::TotalTimeout)] {
+        let made = Cell::new(0);
+        let mut call = Box::pin(pipeline.call_async(async || {
+            made.set(made.get() + 1);
+            Outcome::Err(Error::Down)
+        }));
+        if attempts == 1 {
+            drop(held.take());
+        }
+        assert!(call.as_mut().poll(&mut cx).is_pending());
+        held = held.or_else(|| Some(bulkhead.try_acquire().unwrap()));
+        fixture.time.advance(MS(10));
+        assert!(call.as_mut().poll(&mut cx).is_pending(), "in the queue");
+        fixture.time.advance(MS(490));
+        let std::task::Poll::Ready(Err(Error::Rejected(rejection))) = call.as_mut().poll(&mut cx) else {
+            panic!("out of time")
+        };
+        assert_eq!((made.get(), rejection.kind()), (attempts, kind));
+        assert_eq!(rejection.elapsed(), Some(MS(500)));
+        let told = std::error::Error::source(&rejection).unwrap().to_string();
+        assert_eq!(told == "the call was not carried out", attempts == 0, "{told}");
+    }
+    drop(held);
+    fixture.nothing_is_held();
 }
 
 #[test]

@@ -1,0 +1,122 @@
+//! The time that is left, as text for another process.
+
+use std::fmt;
+use std::time::Duration;
+
+/// A header that tells the receiver of a request how long its caller waits.
+///
+/// Writing rounds down, so that the receiver never has longer than the sender; reading is strict.
+///
+/// ```
+/// use std::time::Duration;
+/// use resilient::deadline::Header;
+///
+/// let left = Duration::from_millis(2500);
+/// assert_eq!(Header::GrpcTimeout.write(left).unwrap(), "2500000u");
+/// assert_eq!(Header::GrpcTimeout.read("2500m"), Ok(left));
+/// assert_eq!(Header::ExpectedTimeout.write(left).unwrap(), "2500");
+/// assert!(Header::ExpectedTimeout.read("soon").is_err());
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Header {
+    /// `grpc-timeout: 2500m`: 1 to 8 digits and one of the units `H`, `M`, `S`, `m` (milli-), `u` (micro-) and `n`
+    /// (nanoseconds). After *gRPC over HTTP2*, `TimeoutValue` and `TimeoutUnit`.
+    GrpcTimeout,
+    /// `x-envoy-expected-rq-timeout-ms: 2500`: whole milliseconds, as Envoy tells the services behind it.
+    ExpectedTimeout,
+}
+
+/// The units of gRPC in nanoseconds, finest first.
+const UNITS: [(u8, u128); 6] = [
+    (b'n', 1),
+    (b'u', 1_000),
+    (b'm', 1_000_000),
+    (b'S', 1_000_000_000),
+    (b'M', 60 * 1_000_000_000),
+    (b'H', 3600 * 1_000_000_000),
+];
+/// Eight digits.
+const MOST: u128 = 99_999_999;
+/// More milliseconds are no time that anybody waits; three centuries.
+const MOST_DIGITS: usize = 13;
+const MOST_MILLIS: u128 = 9_999_999_999_999;
+
+impl Header {
+    /// The name, in lower case.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::GrpcTimeout => "grpc-timeout",
+            Self::ExpectedTimeout => "x-envoy-expected-rq-timeout-ms",
+        }
+    }
+
+    /// The value for what is left; `None` where that is nothing, or less than can be said: then do not send the request.
+    /// (A zero would be no help: to some receivers it means "for ever".)
+    pub fn write(self, left: Duration) -> Option<String> {
+        match self {
+            Self::GrpcTimeout => {
+                let nanos = left.as_nanos();
+                let fitting = |(unit, scale): &(u8, u128)| {
+                    let value = nanos / scale;
+                    (value <= MOST).then_some((value, *unit))
+                };
+                // Ten thousand years fit in hours; what does not is cut down to that.
+                let (value, unit) = UNITS.iter().find_map(fitting).unwrap_or((MOST, b'H'));
+                (value > 0).then(|| format!("{value}{}", char::from(unit)))
+            }
+            Self::ExpectedTimeout => {
+                let millis = left.as_millis().min(MOST_MILLIS);
+                (millis > 0).then(|| millis.to_string())
+            }
+        }
+    }
+
+    /// The span that a header's value stands for. Zero is possible: the sender's time is over.
+    ///
+    /// # Errors
+    /// When the text is anything else than the format says: no sign, no blank, no fraction, no more digits.
+    pub fn read(self, text: &str) -> Result<Duration, NoTimeout> {
+        let error = || NoTimeout { header: self, text: text.chars().take(24).collect() };
+        let (number, scale, most) = match self {
+            Self::GrpcTimeout => {
+                let (unit, number) = text.as_bytes().split_last().ok_or_else(error)?;
+                let (_, scale) = UNITS.iter().find(|(known, _)| known == unit).ok_or_else(error)?;
+                (number, *scale, 8)
+            }
+            Self::ExpectedTimeout => (text.as_bytes(), 1_000_000, MOST_DIGITS),
+        };
+        if number.is_empty() || number.len() > most || !number.iter().all(u8::is_ascii_digit) {
+            return Err(error());
+        }
+        let value = number.iter().fold(0_u128, |value, digit| value * 10 + u128::from(digit - b'0'));
+        // At most 13 digits of milliseconds, or 8 of hours: some 10^20 ns.
+        Ok(Duration::from_nanos_u128(value * scale))
+    }
+}
+
+impl fmt::Display for Header {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// The value of a header is no timeout.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NoTimeout {
+    header: Header,
+    /// Not more of a hostile text than helps to recognise it.
+    text: String,
+}
+
+impl fmt::Display for NoTimeout {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let expected = match self.header {
+            Header::GrpcTimeout => "1 to 8 digits and one of H, M, S, m, u, n, as in 2500m",
+            Header::ExpectedTimeout => "whole milliseconds in 1 to 13 digits, as in 2500",
+        };
+        write!(f, "`{}: {}` is no timeout; expected {expected}", self.header, self.text.escape_default())
+    }
+}
+
+impl std::error::Error for NoTimeout {}

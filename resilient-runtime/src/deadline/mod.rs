@@ -1,0 +1,164 @@
+//! The time that is left, and how it travels: into nested calls, into the phases of a call, and to other processes.
+//!
+//! A [`Timeout`](crate::Timeout) gives a call a deadline. What the call awaits inherits it, and of two the earlier one
+//! wins; queues, pauses between attempts and fallbacks are spent from it. Three limits make a hierarchy:
+//!
+//! | | limit | where it is said | refused with |
+//! |---|---|---|---|
+//! | connecting | 3 s | `timeout(connect = "3s")`, for what is given to [`connect`] | `ConnectTimeout` |
+//! | reading | 30 s | `timeout(read = "30s")`, for what is given to [`read`] | `ReadTimeout` |
+//! | the whole call | 60 s | `timeout = "60s"` | `TotalTimeout`, or `QueueTimeout` before it began |
+//!
+//! None of them is longer than what is left of those around it. The time of an attempt (`timeout(attempt = "5s")`) is no
+//! deadline of what it awaits, which is dropped when it is over.
+//!
+//! - [`remaining`] says inside of a call how long it has left, for a client that takes a timeout of its own.
+//! - A server opens a [`Deadline`] from what its caller has sent in a [`Header`]; a client sends what remains. It is a
+//!   span and not a point of time: clocks of two machines differ.
+//! - A deadline does not follow `tokio::spawn`, because a spawned task outlives the call that made it. What belongs to
+//!   the call takes it along: [`Deadline::current`] outside of the task, [`Deadline::scope`] in it.
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() {
+//! use std::time::Duration;
+//! use resilient::{Rejection, deadline::{self, Deadline, Header}, resilient};
+//!
+//! #[resilient(timeout = "2s")]
+//! async fn stock(item: u32) -> Result<String, Rejection> {
+//!     let left = deadline::remaining().unwrap();
+//!     assert!(left <= Duration::from_millis(250), "the earlier deadline wins");
+//!     Ok(format!("grpc-timeout: {}", Header::GrpcTimeout.write(left).unwrap()))
+//! }
+//!
+//! // What a request has brought.
+//! let given = Header::GrpcTimeout.read("250m").unwrap();
+//! let sent = Deadline::after(given).scope(stock(7)).await.unwrap();
+//! assert!(sent.ends_with('n') || sent.ends_with('u'), "{sent}");
+//! # }
+//! ```
+
+mod header;
+mod phase;
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use pin_project_lite::pin_project;
+
+pub use header::{Header, NoTimeout};
+pub use phase::{Bounded, connect, read};
+
+use crate::clock::{Clock, Instant};
+use crate::scope::Scope;
+
+/// How long the calls around this code have left; `None` where none of them has a deadline. Zero once it is over.
+///
+/// ```
+/// assert_eq!(resilient::deadline::remaining(), None);
+/// ```
+pub fn remaining() -> Option<Duration> {
+    Deadline::current().map(|deadline| deadline.remaining())
+}
+
+/// A point in time by which a call and all that it awaits must have ended. See the [module](self).
+#[derive(Clone, Debug)]
+pub struct Deadline {
+    at: Instant,
+    clock: Clock,
+}
+
+impl Deadline {
+    /// So long from now, on the clock of the process's [`registry`](crate::registry()).
+    pub fn after(span: Duration) -> Self {
+        Self::after_on(&Clock::system(), span)
+    }
+
+    /// So long from now on this clock.
+    pub fn after_on(clock: &Clock, span: Duration) -> Self {
+        Self { at: clock.now().after(span), clock: clock.clone() }
+    }
+
+    /// That of the calls around this code; `None` where none of them has one.
+    pub fn current() -> Option<Self> {
+        let (at, clock) = Scope::current().deadline()?;
+        Some(Self { at, clock })
+    }
+
+    /// How long is left; zero once it is over.
+    pub fn remaining(&self) -> Duration {
+        self.at.since(self.clock.now())
+    }
+
+    /// Whether nothing is left.
+    pub fn is_over(&self) -> bool {
+        self.clock.now() >= self.at
+    }
+
+    /// Polls `work` with this deadline, or that of the calls around if it is earlier.
+    ///
+    /// Every protected call in `work` is refused or cut off when it is over. `work` itself is not cut off: that takes a
+    /// timeout, of which there is one in each protected call.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// use resilient::{Rejection, deadline::{self, Deadline}, resilient};
+    ///
+    /// #[resilient(timeout = "2s")]
+    /// async fn order() -> Result<bool, Rejection> {
+    ///     // What is spawned has a deadline only if it is given one.
+    ///     let alone = tokio::spawn(async { deadline::remaining() }).await.unwrap();
+    ///     let inherited = Deadline::current().unwrap();
+    ///     let along = tokio::spawn(inherited.scope(async { deadline::remaining() })).await.unwrap();
+    ///     Ok(alone.is_none() && along.is_some())
+    /// }
+    /// assert!(order().await.unwrap());
+    /// # }
+    /// ```
+    ///
+    /// # Cancel safety
+    /// Dropping the future drops the work.
+    pub fn scope<F: Future>(self, work: F) -> Scoped<F> {
+        Scoped { work, deadline: self }
+    }
+
+    /// Runs `work` with this deadline, or that of the calls around if it is earlier: the waiting of protected calls in
+    /// it ends with the deadline, and none begins after it.
+    pub fn sync_scope<R>(&self, work: impl FnOnce() -> R) -> R {
+        let _entered = self.inner().enter();
+        work()
+    }
+
+    fn inner(&self) -> Scope {
+        let around = Scope::current();
+        around.with_deadline(self.at.min(around.deadline_on(&self.clock)), &self.clock)
+    }
+}
+
+pin_project! {
+    /// A future with a [`Deadline`].
+    #[derive(Debug)]
+    #[must_use = "a future does nothing unless it is awaited"]
+    pub struct Scoped<F> {
+        #[pin]
+        work: F,
+        deadline: Deadline,
+    }
+}
+
+impl<F: Future> Future for Scoped<F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let this = self.project();
+        // Each time: it is polled in whatever scope there is then.
+        let _entered = this.deadline.inner().enter();
+        this.work.poll(cx)
+    }
+}
+
+#[cfg(all(test, not(resilient_loom)))]
+mod tests;

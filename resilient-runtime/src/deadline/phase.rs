@@ -1,0 +1,184 @@
+//! Parts of a call that have a limit of their own.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use pin_project_lite::pin_project;
+
+use super::Deadline;
+use crate::clock::{Clock, Instant, Timer};
+use crate::outcome::Reject;
+use crate::rejection::{Rejection, RejectionKind};
+use crate::scope::Scope;
+use crate::timeout::{Phase, Phases};
+
+/// Says whose limit it was where there is no timeout around.
+const NAMELESS: &str = "deadline";
+
+/// Connecting: bounded by the `connect` limit of the timeout nearest around (3 s where there is none), and by what is
+/// left of the deadline. Cut off, it is a `ConnectTimeout`: nothing was sent yet, so it may be tried again.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// use std::io;
+/// use resilient::{deadline, resilient};
+/// use tokio::net::TcpStream;
+///
+/// #[resilient(timeout("gateway", total = "10s", connect = "500ms"))]
+/// async fn reach(address: &str) -> io::Result<()> {
+///     let _stream: TcpStream = deadline::connect(TcpStream::connect(address)).await?;
+///     Ok(())
+/// }
+/// # let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+/// # reach(&listener.local_addr().unwrap().to_string()).await.unwrap();
+/// # }
+/// ```
+///
+/// # Cancel safety
+/// Dropping the future drops the work.
+pub fn connect<F: Future<Output: Reject>>(work: F) -> Bounded<F> {
+    Bounded::new(Phase::Connect, work)
+}
+
+/// Waiting for an answer, or a part of it: bounded by the `read` limit of the timeout nearest around (30 s where there
+/// is none), and by what is left of the deadline. Cut off, it is a `ReadTimeout`: the request may have had its effect.
+///
+/// # Cancel safety
+/// Dropping the future drops the work.
+pub fn read<F: Future<Output: Reject>>(work: F) -> Bounded<F> {
+    Bounded::new(Phase::Read, work)
+}
+
+pin_project! {
+    /// The future of [`connect`] and [`read`].
+    #[derive(Debug)]
+    #[must_use = "a future does nothing unless it is awaited"]
+    pub struct Bounded<F> {
+        #[pin]
+        work: F,
+        #[pin]
+        timer: Option<Timer>,
+        phase: Phase,
+        state: State,
+    }
+}
+
+#[derive(Debug)]
+enum State {
+    New,
+    /// Its timer is armed, or there is nothing that ends it.
+    Limited(Limit),
+    /// The deadline is over; a call around, if it has one of that deadline, is polled before this is again.
+    Yielded(Limit),
+}
+
+impl<F> Bounded<F> {
+    fn new(phase: Phase, work: F) -> Self {
+        Self { work, timer: None, phase, state: State::New }
+    }
+}
+
+impl<F: Future<Output: Reject>> Future for Bounded<F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let this = self.project();
+        if matches!(this.state, State::New)
+            && let Some(rejection) = refusal(*this.phase)
+        {
+            return Poll::Ready(Reject::from_rejection(rejection));
+        }
+        // The work first: what is ready in the same poll as its timer has made it (T65).
+        if let Poll::Ready(output) = this.work.poll(cx) {
+            return Poll::Ready(output);
+        }
+        poll_limit(this.timer, *this.phase, this.state, cx).map(Reject::from_rejection)
+    }
+}
+
+/// Nothing is left for it.
+fn refusal(phase: Phase) -> Option<Rejection> {
+    let over = Deadline::current().is_some_and(|deadline| deadline.is_over());
+    over.then(|| Limit::of(phase).reached())
+}
+
+/// Outside of the generic future, so that it is compiled once.
+fn poll_limit(
+    mut timer: Pin<&mut Option<Timer>>,
+    phase: Phase,
+    state: &mut State,
+    cx: &mut Context<'_>,
+) -> Poll<Rejection> {
+    if matches!(state, State::New) {
+        let limit = Limit::of(phase);
+        if limit.at != Instant::NEVER && limit.clock.arm(timer.as_mut(), limit.at).is_err() {
+            return Poll::Ready(limit.no_timer());
+        }
+        *state = State::Limited(limit);
+    }
+    if let Some(armed) = timer.as_mut().as_pin_mut() {
+        ready!(armed.poll(cx));
+    } else if matches!(state, State::Limited(_)) {
+        return Poll::Pending;
+    }
+    match std::mem::replace(state, State::New) {
+        State::Limited(limit) if limit.kind == RejectionKind::TotalTimeout => {
+            *state = State::Yielded(limit);
+            timer.set(None);
+            cx.waker().wake_by_ref();
+            Poll::Pending
+        }
+        State::Limited(limit) | State::Yielded(limit) => Poll::Ready(limit.reached()),
+        State::New => Poll::Pending,
+    }
+}
+
+/// What ends a phase, and whose it is.
+#[derive(Debug)]
+struct Limit {
+    at: Instant,
+    kind: RejectionKind,
+    started: Instant,
+    clock: Clock,
+    timeout: Option<Arc<Phases>>,
+}
+
+impl Limit {
+    /// Of a phase that starts now.
+    fn of(phase: Phase) -> Self {
+        let scope = Scope::current();
+        let timeout = Phases::find(scope.timeout());
+        let clock = match (&timeout, scope.deadline()) {
+            (Some(timeout), _) => timeout.clock().clone(),
+            (None, Some((_, clock))) => clock,
+            (None, None) => Clock::system(),
+        };
+        let span = timeout.as_ref().map_or(phase.usual(), |timeout| timeout.limit(phase));
+        let started = clock.now();
+        let (own, deadline) = (started.after(span), scope.deadline_on(&clock));
+        let (at, kind) =
+            if own < deadline { (own, phase.kind()) } else { (deadline, RejectionKind::TotalTimeout) };
+        Self { at, kind, started, clock, timeout }
+    }
+
+    #[cold]
+    fn reached(&self) -> Rejection {
+        let elapsed: Duration = self.clock.now().since(self.started);
+        match &self.timeout {
+            Some(timeout) => timeout.fired(self.kind, elapsed),
+            None => Rejection::timed_out(self.kind, NAMELESS, elapsed),
+        }
+    }
+
+    #[cold]
+    fn no_timer(&self) -> Rejection {
+        match &self.timeout {
+            Some(timeout) => timeout.no_timer(),
+            None => Rejection::new(RejectionKind::NoTimer, NAMELESS),
+        }
+    }
+}

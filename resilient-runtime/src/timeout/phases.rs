@@ -1,0 +1,160 @@
+//! What a timeout says about the phases of a call, and how often each of its limits was met.
+//!
+//! The body of a call asks for this by the number that its scope holds: a scope is copied with each poll, and must be
+//! small and own nothing.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError, Weak};
+use std::time::Duration;
+
+use super::config::Config;
+use crate::clock::{Clock, nanos};
+use crate::component::{Core, Environment, Kind};
+use crate::observe::{Event, Happening};
+use crate::rejection::{Rejection, RejectionKind};
+use crate::sync::{AtomicU64, Ordering};
+
+/// The part of a call that has a limit of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    Connect,
+    Read,
+}
+
+impl Phase {
+    /// The limit where no timeout says another.
+    pub(crate) const fn usual(self) -> Duration {
+        match self {
+            Self::Connect => Duration::from_secs(3),
+            Self::Read => Duration::from_secs(30),
+        }
+    }
+
+    pub(crate) const fn kind(self) -> RejectionKind {
+        match self {
+            Self::Connect => RejectionKind::ConnectTimeout,
+            Self::Read => RejectionKind::ReadTimeout,
+        }
+    }
+}
+
+/// Where a call was cut off.
+const PLACES: [RejectionKind; 5] = [
+    RejectionKind::TotalTimeout,
+    RejectionKind::AttemptTimeout,
+    RejectionKind::QueueTimeout,
+    RejectionKind::ConnectTimeout,
+    RejectionKind::ReadTimeout,
+];
+
+/// See the [module](self).
+#[derive(Debug)]
+pub(crate) struct Phases {
+    number: u32,
+    name: &'static str,
+    environment: Environment,
+    /// In nanoseconds, `u64::MAX` for none. Relaxed: settings, and each phase may see the old or the new one.
+    connect: AtomicU64,
+    read: AtomicU64,
+    /// By the order of [`PLACES`].
+    fired: [AtomicU64; PLACES.len()],
+}
+
+impl Phases {
+    pub(super) fn new(core: &Core<Config>) -> Arc<Self> {
+        let zero = || AtomicU64::new(0);
+        let (name, environment) = (core.name, core.environment.clone());
+        let mut known = known();
+        let number = (known.last + 1..=u32::MAX).chain(1..=known.last);
+        let number = number.into_iter().find(|number| !known.phases.contains_key(number)).unwrap_or(0);
+        let phases = Arc::new(Self {
+            number,
+            name,
+            environment,
+            connect: zero(),
+            read: zero(),
+            fired: std::array::from_fn(|_| zero()),
+        });
+        known.last = number;
+        known.phases.insert(number, Arc::downgrade(&phases));
+        phases
+    }
+
+    /// Of the timeout of this number, if there still is one.
+    pub(crate) fn find(number: u32) -> Option<Arc<Self>> {
+        if number == 0 { None } else { known().phases.get(&number)?.upgrade() }
+    }
+
+    pub(super) fn apply(&self, config: &Config) {
+        let limit = |span: Option<Duration>| span.map_or(u64::MAX, nanos);
+        self.connect.store(limit(config.connect), Ordering::Relaxed);
+        self.read.store(limit(config.read), Ordering::Relaxed);
+    }
+
+    #[inline]
+    pub(super) fn number(&self) -> u32 {
+        self.number
+    }
+
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.environment.clock
+    }
+
+    /// `Duration` of `u64::MAX` nanoseconds where there is none.
+    pub(crate) fn limit(&self, phase: Phase) -> Duration {
+        let limit = match phase {
+            Phase::Connect => &self.connect,
+            Phase::Read => &self.read,
+        };
+        Duration::from_nanos(limit.load(Ordering::Relaxed))
+    }
+
+    /// A limit was met, after so long.
+    #[cold]
+    pub(crate) fn fired(&self, kind: RejectionKind, elapsed: Duration) -> Rejection {
+        if let Some(place) = PLACES.iter().position(|place| *place == kind) {
+            self.fired[place].fetch_add(1, Ordering::Relaxed);
+        }
+        self.tell(kind);
+        Rejection::timed_out(kind, self.name, elapsed)
+    }
+
+    #[cold]
+    pub(crate) fn no_timer(&self) -> Rejection {
+        self.tell(RejectionKind::NoTimer);
+        Rejection::new(RejectionKind::NoTimer, self.name)
+    }
+
+    fn tell(&self, kind: RejectionKind) {
+        tracing::debug!(target: "resilient::timeout", timeout = %self.name, kind = kind.as_str(), "cut off");
+        let what = Happening::Rejected { rejection: kind, retry_after: None };
+        self.environment.events.publish(|| Event { kind: Kind::Timeout, component: self.name, what });
+    }
+
+    /// Of total, attempt, queue, connect, read.
+    pub(super) fn counts(&self) -> [u64; PLACES.len()] {
+        self.fired.each_ref().map(|count| count.load(Ordering::Relaxed))
+    }
+
+    pub(super) fn reset(&self) {
+        self.fired.iter().for_each(|count| count.store(0, Ordering::Relaxed));
+    }
+}
+
+impl Drop for Phases {
+    fn drop(&mut self) {
+        known().phases.remove(&self.number);
+    }
+}
+
+#[derive(Debug)]
+struct Known {
+    phases: BTreeMap<u32, Weak<Phases>>,
+    last: u32,
+}
+
+/// The timeouts of all registries, by number.
+fn known() -> std::sync::MutexGuard<'static, Known> {
+    static KNOWN: std::sync::Mutex<Known> = std::sync::Mutex::new(Known { phases: BTreeMap::new(), last: 0 });
+    KNOWN.lock().unwrap_or_else(PoisonError::into_inner)
+}
