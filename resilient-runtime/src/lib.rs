@@ -35,6 +35,7 @@
 // The models exercise the lock-free parts alone.
 #![cfg_attr(resilient_loom, allow(dead_code, unused_imports))]
 
+pub mod adaptive;
 pub mod bulkhead;
 pub mod circuit_breaker;
 // The one place that reads real clocks, and waits for them.

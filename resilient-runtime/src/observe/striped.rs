@@ -63,6 +63,29 @@ impl<const N: usize> Striped<N> {
         shared.0[index].fetch_add(1, Ordering::Relaxed)
     }
 
+    /// Adds to all counters, which are beside each other: one look at whose stripe it is.
+    #[inline]
+    pub(crate) fn add_all(&self, amounts: [u64; N]) {
+        let Some(stripe) = self.owned.get(slot::number()) else {
+            return self.add_all_shared(amounts);
+        };
+        for (counter, amount) in stripe.0.iter().zip(amounts) {
+            counter.store(counter.load(Ordering::Relaxed).wrapping_add(amount), Ordering::Relaxed);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn add_all_shared(&self, amounts: [u64; N]) {
+        if slot::take_number() {
+            return self.add_all(amounts);
+        }
+        let shared = self.shared.get_or_init(|| Box::new(Stripe::new()));
+        for (counter, amount) in shared.0.iter().zip(amounts) {
+            counter.fetch_add(amount, Ordering::Relaxed);
+        }
+    }
+
     pub(crate) fn sum(&self, index: usize) -> u64 {
         let stripes = self.owned.iter().chain(self.shared.get());
         stripes.map(|stripe| stripe.0[index].load(Ordering::Relaxed)).sum()
@@ -87,6 +110,18 @@ mod tests {
             }
         });
         assert_eq!(counters.sums(), [0, 64_000]);
+    }
+
+    #[test]
+    fn amounts_of_64_threads_are_added_up_exactly() {
+        // T156
+        let counters = Striped::<2>::new();
+        std::thread::scope(|scope| {
+            for _ in 0..64 {
+                scope.spawn(|| (0..1000).for_each(|_| counters.add_all([2, 3])));
+            }
+        });
+        assert_eq!(counters.sums(), [128_000, 192_000]);
     }
 
     #[test]

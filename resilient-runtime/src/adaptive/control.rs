@@ -1,0 +1,300 @@
+//! The rules: from one window to the next limit.
+
+use std::time::Duration;
+
+use super::stats::{AdaptiveStats, Reason};
+use super::window::{Log, Reading, Sums, Totals, from_f64};
+use crate::clock::Instant;
+
+/// The shortest window.
+const WINDOW: Duration = Duration::from_millis(250);
+/// And in latencies.
+const LATENCIES: f64 = 5.0;
+/// Calls a window needs to be judged by.
+const CALLS: u64 = 50;
+/// And those it needs when it has lasted [`PATIENCE`] times as long as it should.
+const FEW_CALLS: u64 = 10;
+const PATIENCE: u32 = 4;
+/// After a change, until calls that began before it have gone, in latencies.
+const SETTLING: f64 = 2.0;
+/// Windows between two probes in quiet times.
+const PROBE_EVERY: u32 = 30;
+/// By how much the latency may exceed the baseline and still be the baseline.
+const TOLERANCE: f64 = 1.1;
+/// The share of overloaded calls that is overlooked.
+const OVERLOAD: f64 = 0.05;
+/// When concurrency falls by a per cent, and the latency by so many: calls had waited for each other. All of them where
+/// it is 1, none where it is 0.
+const WAITING: f64 = 0.8;
+/// A latency that is lower than the baseline by this, a fifth, is taken at once; half of what is less, since that may be
+/// noise. In logarithms.
+const LOWER: f64 = 0.32;
+
+#[derive(Clone, Copy, Debug)]
+enum Phase {
+    /// The limit is at work.
+    Cruising,
+    /// Calls that began under another limit are still there.
+    Settling,
+    /// The same, before a probe.
+    SettlingToProbe(Probe),
+    Probing(Probe),
+}
+
+/// What was before a probe.
+#[derive(Clone, Copy, Debug)]
+struct Probe {
+    limit: f64,
+    reading: Reading,
+}
+
+#[derive(Debug)]
+pub(super) struct Control {
+    min: u32,
+    max: u32,
+    limit: f64,
+    reason: Reason,
+    phase: Phase,
+    /// The logarithm of nanoseconds, like `latency`.
+    baseline: Option<f64>,
+    latency: Option<f64>,
+    peak: u32,
+    windows: u64,
+    /// Windows until the next probe.
+    quiet: u32,
+    /// Probes in a row that found calls waiting for each other.
+    waiting: u32,
+    /// Of when the window began.
+    sums: Option<Sums>,
+    since: Instant,
+    span: Duration,
+}
+
+impl Control {
+    pub(super) fn new(initial: u32, min: u32, max: u32) -> Self {
+        let (min, max) = (min.max(1), max.max(min.max(1)));
+        Self {
+            min,
+            max,
+            limit: f64::from(initial.clamp(min, max)),
+            reason: Reason::Initial,
+            phase: Phase::Cruising,
+            baseline: None,
+            latency: None,
+            peak: 0,
+            windows: 0,
+            // The first window may have been full of calls that wait for each other.
+            quiet: 0,
+            waiting: 0,
+            sums: None,
+            since: Instant::from_nanos(0),
+            span: WINDOW,
+        }
+    }
+
+    pub(super) fn limit(&self) -> u32 {
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // between two `u32`, and no NaN
+        let limit = self.limit as u32;
+        limit.clamp(self.min, self.max)
+    }
+
+    pub(super) fn usual(&self) -> Log {
+        self.latency.map_or(0, from_f64)
+    }
+
+    pub(super) fn set_bounds(&mut self, min: u32, max: u32) {
+        self.min = min.max(1);
+        self.max = max.max(self.min);
+        self.limit = self.clamped(self.limit);
+    }
+
+    pub(super) fn stats(&self) -> AdaptiveStats {
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // saturates
+        let span = |log: f64| Duration::from_nanos(log.exp2() as u64);
+        AdaptiveStats {
+            limit: self.limit(),
+            min: self.min,
+            max: self.max,
+            reason: self.reason,
+            latency: self.latency.map(span),
+            baseline: self.baseline.map(span),
+            peak: self.peak,
+            windows: self.windows,
+        }
+    }
+
+    fn clamped(&self, limit: f64) -> f64 {
+        limit.clamp(f64::from(self.min), f64::from(self.max))
+    }
+
+    // The window -------------------------------------------------------------------------------------------
+
+    /// Judges the window if it is over and holds enough; when to ask again.
+    pub(super) fn evaluate(&mut self, now: Instant, totals: &Totals) -> Instant {
+        let sums = totals.sums();
+        let Some(before) = self.sums else {
+            return self.open(now, sums);
+        };
+        let age = now.since(self.since);
+        if age < self.span {
+            return self.since.after(self.span);
+        }
+        let window = sums.since(&before);
+        let enough = match self.phase {
+            Phase::Settling | Phase::SettlingToProbe(_) => true,
+            _ if age >= self.span * PATIENCE => window.calls() >= FEW_CALLS,
+            _ => window.calls() >= CALLS,
+        };
+        if !enough {
+            return now.after(self.span / 4);
+        }
+        let peak = totals.take_peak();
+        match self.phase {
+            Phase::Settling => self.phase = Phase::Cruising,
+            Phase::SettlingToProbe(probe) => self.phase = Phase::Probing(probe),
+            Phase::Cruising => self.cruised(&window, peak),
+            Phase::Probing(probe) => self.probed(&window, probe),
+        }
+        self.open(now, sums)
+    }
+
+    /// Begins a window.
+    fn open(&mut self, now: Instant, sums: Sums) -> Instant {
+        let latency = self.latency.map_or(0.0, f64::exp2);
+        let (latencies, least) = match self.phase {
+            Phase::Settling | Phase::SettlingToProbe(_) => (SETTLING, Duration::ZERO),
+            Phase::Cruising | Phase::Probing(_) => (LATENCIES, WINDOW),
+        };
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // saturates
+        let span = Duration::from_nanos((latency * latencies) as u64);
+        self.span = span.max(least);
+        self.since = now;
+        self.sums = Some(sums);
+        now.after(self.span)
+    }
+
+    // The rules --------------------------------------------------------------------------------------------
+
+    /// A window at the limit.
+    fn cruised(&mut self, window: &Sums, peak: u32) {
+        self.windows += 1;
+        self.peak = peak;
+        if self.is_overloaded(window) {
+            return;
+        }
+        let Some(reading) = window.reading() else { return };
+        self.latency = Some(reading.latency);
+        let baseline = self.follow(reading.latency);
+        let low = self.low();
+        if f64::from(peak) <= low {
+            // A probe would change nothing: the calls of others, if anything, wait.
+            self.baseline = Some(baseline + (reading.latency - baseline).max(0.0) / 8.0);
+            self.reason = Reason::LowDemand;
+            return;
+        }
+        if low >= self.limit {
+            // At the minimum: there is no lower one to compare with.
+            self.baseline = Some(baseline + (reading.latency - baseline).max(0.0) / 4.0);
+        }
+        let next = self.gradient(self.limit, baseline, reading.latency);
+        let cut = self.limit - next > self.allowance(self.limit);
+        if (cut || self.quiet == 0) && low < self.limit {
+            self.phase = Phase::SettlingToProbe(Probe { limit: self.limit, reading });
+            self.limit = low;
+            self.reason = Reason::Probing;
+            return;
+        }
+        self.quiet = self.quiet.saturating_sub(1);
+        self.set(next);
+    }
+
+    /// A window at a lower limit: how much faster were calls?
+    fn probed(&mut self, window: &Sums, probe: Probe) {
+        self.quiet = PROBE_EVERY;
+        self.phase = Phase::Settling;
+        if self.is_overloaded(window) {
+            return;
+        }
+        let Some(Reading { latency, in_flight }) = window.reading() else {
+            self.limit = probe.limit;
+            return;
+        };
+        let baseline = self.follow(latency);
+        let fewer = (probe.reading.in_flight / in_flight).log2();
+        if fewer < 0.05 {
+            // There were not: demand has changed meanwhile.
+            self.limit = probe.limit;
+            self.reason = Reason::LowDemand;
+            return;
+        }
+        let waiting = (probe.reading.latency - latency) / fewer;
+        if waiting < WAITING {
+            self.waiting = 0;
+            self.baseline = Some(latency);
+            let next = self.gradient(probe.limit, latency, probe.reading.latency);
+            self.limit = probe.limit;
+            self.set(next);
+            return;
+        }
+        // Calls wait for each other even so, and the baseline may be the latency of such. Half of the way at first, since noise
+        // can look like this; then all of it, and more if the baseline says so.
+        self.waiting += 1;
+        self.quiet = 0;
+        let known = self.gradient(self.limit, baseline, latency);
+        let half_way = f64::midpoint(probe.limit, self.limit);
+        let most = if self.waiting > 1 { self.limit } else { half_way };
+        self.limit = self.clamped(known.clamp(self.limit / 2.0, most));
+        self.reason = Reason::Queueing;
+    }
+
+    /// Whether there were too many overloaded calls; then the limit is lowered by their share.
+    fn is_overloaded(&mut self, window: &Sums) -> bool {
+        let share = window.overloaded();
+        if share <= OVERLOAD {
+            return false;
+        }
+        self.limit = self.clamped(self.limit * (1.0 - share).max(0.5));
+        self.reason = Reason::Overloaded;
+        self.phase = Phase::Settling;
+        true
+    }
+
+    /// The baseline, at most as high as this latency, and the way there if that is no step.
+    fn follow(&mut self, latency: f64) -> f64 {
+        let baseline = match self.baseline {
+            Some(baseline) if latency >= baseline => baseline,
+            Some(baseline) if baseline - latency < LOWER => f64::midpoint(baseline, latency),
+            _ => latency,
+        };
+        self.baseline = Some(baseline);
+        baseline
+    }
+
+    /// The calls that are worked on, and a few more.
+    fn gradient(&self, limit: f64, baseline: f64, latency: f64) -> f64 {
+        let share = (baseline - latency).min(0.0).exp2();
+        self.clamped(limit * (TOLERANCE * share).max(0.5) + self.allowance(limit))
+    }
+
+    /// By how much it grows where nothing waits, and how many may wait.
+    #[allow(clippy::unused_self)]
+    fn allowance(&self, limit: f64) -> f64 {
+        (limit.sqrt() / 2.0).max(1.0)
+    }
+
+    /// The limit of a probe: a quarter less, of small ones a half.
+    fn low(&self) -> f64 {
+        let less = (self.limit / 4.0).max((1.5 * self.limit.sqrt()).min(self.limit / 2.0));
+        self.clamped((self.limit - less).round())
+    }
+
+    fn set(&mut self, next: f64) {
+        let step = next - self.limit;
+        self.reason = match step {
+            _ if step > 1.0 => Reason::Growing,
+            _ if step < -1.0 => Reason::Queueing,
+            _ => Reason::Steady,
+        };
+        self.limit = next;
+    }
+}

@@ -1,0 +1,198 @@
+//! The limit against a dependency in virtual time: events in the order of their time, seeds fixed, no clock read.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
+use std::time::Duration;
+
+use rand::rngs::SmallRng;
+use rand::{RngExt, SeedableRng};
+
+use super::{AdaptiveLimit, AdaptiveStats, Sample};
+use crate::clock::Instant;
+
+const MS: fn(u64) -> Duration = Duration::from_millis;
+const MINUTE: Duration = Duration::from_mins(1);
+const SEEDS: [u64; 3] = [1, 0xD1CE, 0x5EED_5EED];
+
+/// How the dependency answers when it has more calls than it can work on.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Overload {
+    /// They wait in a queue.
+    Queue,
+    /// All are worked on at once, and each is slower.
+    Share,
+}
+
+/// A dependency, and those who call it.
+struct World {
+    limit: AdaptiveLimit,
+    overload: Overload,
+    /// Calls it works on at once.
+    capacity: u32,
+    service: Duration,
+    /// The standard deviation of the logarithm of a call's work.
+    noise: f64,
+    /// Calls that want to be in flight.
+    demand: u32,
+    /// Of all calls, how many fail, and after how long.
+    failing: f64,
+    fails_after: Duration,
+    /// After how long the caller gives up.
+    patience: Option<Duration>,
+    random: SmallRng,
+    now: u64,
+    in_flight: u32,
+    working: u32,
+    /// When they arrived.
+    queue: VecDeque<u64>,
+    /// When they end, when they arrived, and whether they fail.
+    ends: BinaryHeap<Reverse<(u64, u64, bool)>>,
+}
+
+/// Where the limit was.
+#[derive(Clone, Copy, Debug)]
+struct Seen {
+    lowest: u32,
+    highest: u32,
+    /// Weighted by time.
+    mean: f64,
+}
+
+impl World {
+    fn new(limit: AdaptiveLimit, capacity: u32, noise: f64, seed: u64) -> Self {
+        Self {
+            limit,
+            overload: Overload::Queue,
+            capacity,
+            service: MS(100),
+            noise,
+            demand: u32::MAX,
+            failing: 0.0,
+            fails_after: MS(1),
+            patience: None,
+            random: SmallRng::seed_from_u64(seed),
+            now: 1_000_000_000,
+            in_flight: 0,
+            working: 0,
+            queue: VecDeque::new(),
+            ends: BinaryHeap::new(),
+        }
+    }
+
+    /// Twelve dice make a normal distribution.
+    fn noise(&mut self) -> f64 {
+        let normal = (0..12).map(|_| self.random.random::<f64>()).sum::<f64>() - 6.0;
+        (normal * self.noise).exp()
+    }
+
+    fn arrive(&mut self) {
+        self.in_flight += 1;
+        if self.failing > 0.0 && self.random.random::<f64>() < self.failing {
+            self.working += 1;
+            let end = self.now + nanos(self.fails_after);
+            self.ends.push(Reverse((end, self.now, true)));
+        } else if self.overload == Overload::Share || self.working < self.capacity {
+            self.work(self.now);
+        } else {
+            self.queue.push_back(self.now);
+        }
+    }
+
+    fn work(&mut self, arrived: u64) {
+        self.working += 1;
+        let crowd = match self.overload {
+            Overload::Queue => 1.0,
+            Overload::Share => (f64::from(self.working) / f64::from(self.capacity)).max(1.0),
+        };
+        let took = nanos_f64(self.service.as_secs_f64() * crowd * self.noise());
+        self.ends.push(Reverse((self.now + took, arrived, false)));
+    }
+
+    /// Lets `span` pass; where the limit was in that time.
+    fn run(&mut self, span: Duration) -> Seen {
+        let (begin, until) = (self.now, self.now + nanos(span));
+        let limit = self.limit.limit();
+        let (mut seen, mut area) = (Seen { lowest: limit, highest: limit, mean: 0.0 }, 0.0);
+        loop {
+            let limit = self.limit.limit();
+            seen.lowest = seen.lowest.min(limit);
+            seen.highest = seen.highest.max(limit);
+            while self.in_flight < limit.min(self.demand) {
+                self.arrive();
+            }
+            let next = self.ends.peek().map_or(until, |Reverse((end, ..))| *end);
+            area += f64::from(limit) * (next.min(until) - self.now) as f64;
+            if next >= until {
+                self.now = until;
+                seen.mean = area / (until - begin) as f64;
+                return seen;
+            }
+            self.end();
+        }
+    }
+
+    fn end(&mut self) {
+        let Some(Reverse((end, arrived, failed))) = self.ends.pop() else { return };
+        self.now = end;
+        let (started, now) = (Instant::from_nanos(arrived), Instant::from_nanos(end));
+        let late = self.patience.is_some_and(|patience| now.since(started) > patience);
+        let sample = match (failed, late) {
+            (true, _) => Sample::Failed,
+            (_, true) => Sample::TimedOut,
+            _ => Sample::Success,
+        };
+        self.limit.sample(started, now, self.in_flight, sample);
+        self.in_flight -= 1;
+        self.working -= 1;
+        if self.working < self.capacity
+            && let Some(next) = self.queue.pop_front()
+        {
+            self.work(next);
+        }
+    }
+
+    fn stats(&self) -> AdaptiveStats {
+        self.limit.stats()
+    }
+}
+
+fn nanos(span: Duration) -> u64 {
+    crate::clock::nanos(span)
+}
+
+fn nanos_f64(seconds: f64) -> u64 {
+    nanos(Duration::from_secs_f64(seconds))
+}
+
+fn default_limit() -> AdaptiveLimit {
+    AdaptiveLimit::new(20, 1, 200)
+}
+
+#[test]
+fn under_saturating_demand_it_stays_at_the_capacity_of_40() {
+    // T57
+    for overload in [Overload::Queue, Overload::Share] {
+        for noise in [0.05, 0.3] {
+            let mut world = World::new(default_limit(), 40, noise, SEEDS[0]);
+            world.overload = overload;
+            world.run(MINUTE);
+            let seen = world.run(MINUTE * 30);
+            let stays = seen.lowest >= 30 && seen.highest <= 60;
+            assert!(stays, "{overload:?}, noise {noise}: {seen:?}, {:?}", world.stats());
+        }
+    }
+}
+
+#[test]
+fn it_does_not_exceed_twice_a_capacity_of_4() {
+    // T58
+    for overload in [Overload::Queue, Overload::Share] {
+        for noise in [0.05, 0.3] {
+            let mut world = World::new(default_limit(), 4, noise, SEEDS[0]);
+            world.overload = overload;
+            world.run(MINUTE);
+            let seen = world.run(MINUTE * 30);
+            assert!(seen.highest <= 8, "{overload:?}, noise {noise}: {seen:?}, {:?}", world.stats());
+        }
+    }
+}

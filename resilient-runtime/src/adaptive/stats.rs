@@ -1,0 +1,69 @@
+//! What an adaptive limit shows of itself.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::Serialize;
+
+/// A snapshot of an adaptive limit.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct AdaptiveStats {
+    /// How many calls may be in flight.
+    pub limit: u32,
+    /// It never goes below.
+    pub min: u32,
+    /// It never goes above.
+    pub max: u32,
+    /// Why it is what it is.
+    pub reason: Reason,
+    /// What calls took in the last window, as a geometric mean; `None` before there was one.
+    pub latency: Option<Duration>,
+    /// What they take when they do not wait for each other.
+    pub baseline: Option<Duration>,
+    /// The most calls in flight in the last window.
+    pub peak: u32,
+    /// Windows evaluated so far.
+    pub windows: u64,
+}
+
+/// What the last window has done to an adaptive limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Reason {
+    /// There was no window yet.
+    Initial,
+    /// There were too few calls in flight to learn from: it stays.
+    LowDemand,
+    /// Calls hardly wait for each other: it grows.
+    Growing,
+    /// It is where throughput ends to grow.
+    Steady,
+    /// Calls wait for each other: it comes down.
+    Queueing,
+    /// Calls were overloaded or cut off: it comes down.
+    Overloaded,
+    /// It is lowered for a window, to see whether calls wait for each other.
+    Probing,
+}
+
+impl Reason {
+    /// The name used in JSON.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Initial => "initial",
+            Self::LowDemand => "low_demand",
+            Self::Growing => "growing",
+            Self::Steady => "steady",
+            Self::Queueing => "queueing",
+            Self::Overloaded => "overloaded",
+            Self::Probing => "probing",
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}

@@ -1,0 +1,120 @@
+//! What is added up in a window.
+
+use crate::observe::Striped;
+use crate::sync::{AtomicU32, Ordering};
+
+/// The binary logarithm of a time in nanoseconds, in 65 536ths. Of logarithms, the mean is that of factors: what takes ten
+/// times as long weighs as much as what takes a tenth.
+pub(super) type Log = u64;
+
+pub(super) const ONE: u64 = 1 << 16;
+/// What one call can count for, against the usual time.
+const MOST_OFF: u64 = 2 * ONE;
+
+/// At most 0.9 % off, and at most 9 % off in its slope; without a call into the mathematics library.
+#[inline]
+pub(super) fn log(nanos: u64) -> Log {
+    // The exponent and the mantissa of a float are its logarithm, drawn with straight lines.
+    let bits = (nanos.max(1) as f64).to_bits() >> 36;
+    let straight = bits - (1023 << 16);
+    let rest = straight & (ONE - 1);
+    // And bent by a parabola between the powers of two.
+    straight + ((rest * (ONE - rest)) >> 16) * 22_518 / ONE
+}
+
+/// The same as a number.
+pub(super) fn to_f64(log: Log) -> f64 {
+    log as f64 / ONE as f64
+}
+
+pub(super) fn from_f64(log: f64) -> Log {
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+    // no NaN, and at most 64 bits of nanoseconds
+    let log = (log.clamp(0.0, 64.0) * ONE as f64) as Log;
+    log
+}
+
+const MEASURED: usize = 0;
+const LOGS: usize = 1;
+const IN_FLIGHT: usize = 2;
+const OVERLOADED: usize = 3;
+
+/// Sums that only grow: what happened in a window is the difference to those of its begin.
+#[derive(Debug)]
+pub(super) struct Totals {
+    sums: Striped<4>,
+    /// The most calls in flight since the last [`take_peak`](Self::take_peak).
+    peak: AtomicU32,
+}
+
+impl Totals {
+    pub(super) fn new() -> Self {
+        Self { sums: Striped::new(), peak: AtomicU32::new(0) }
+    }
+
+    #[inline]
+    pub(super) fn measured(&self, took: Log, usual: Log, in_flight: u32) {
+        let took =
+            if usual > 0 { took.clamp(usual.saturating_sub(MOST_OFF), usual + MOST_OFF) } else { took };
+        self.sums.add_all([1, took, u64::from(in_flight), 0]);
+        self.note(in_flight);
+    }
+
+    #[inline]
+    pub(super) fn overloaded(&self, in_flight: u32) {
+        self.sums.add_all([0, 0, 0, 1]);
+        self.note(in_flight);
+    }
+
+    /// Written a few times a window, else only read.
+    #[inline]
+    fn note(&self, in_flight: u32) {
+        if in_flight > self.peak.load(Ordering::Relaxed) {
+            self.peak.fetch_max(in_flight, Ordering::Relaxed);
+        }
+    }
+
+    pub(super) fn take_peak(&self) -> u32 {
+        self.peak.swap(0, Ordering::Relaxed)
+    }
+
+    pub(super) fn sums(&self) -> Sums {
+        Sums(self.sums.sums())
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Sums([u64; 4]);
+
+impl Sums {
+    /// What was added since.
+    pub(super) fn since(&self, before: &Self) -> Self {
+        Self(std::array::from_fn(|index| self.0[index].saturating_sub(before.0[index])))
+    }
+
+    pub(super) fn calls(&self) -> u64 {
+        self.0[MEASURED] + self.0[OVERLOADED]
+    }
+
+    /// The share of calls that were overloaded.
+    pub(super) fn overloaded(&self) -> f64 {
+        self.0[OVERLOADED] as f64 / self.calls().max(1) as f64
+    }
+
+    /// The means of the calls that were measured.
+    pub(super) fn reading(&self) -> Option<Reading> {
+        let count = self.0[MEASURED];
+        (count > 0).then(|| Reading {
+            latency: to_f64(self.0[LOGS]) / count as f64,
+            in_flight: self.0[IN_FLIGHT] as f64 / count as f64,
+        })
+    }
+}
+
+/// What calls took, and how many there were at once.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Reading {
+    /// The logarithm of nanoseconds.
+    pub(super) latency: f64,
+    pub(super) in_flight: f64,
+}
