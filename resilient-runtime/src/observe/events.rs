@@ -9,6 +9,7 @@ use serde::Serialize;
 use tokio::sync::broadcast;
 
 use crate::component::Kind;
+use crate::priority::Priority;
 use crate::rejection::{OpenReason, RejectionKind};
 
 /// Events held for a subscriber that does not keep up; then the oldest are dropped, and counted.
@@ -45,6 +46,13 @@ pub enum Happening {
         rejection: RejectionKind,
         /// When another call has a chance.
         retry_after: Option<Duration>,
+    },
+    /// A load shedder has begun or ended to shed classes of calls, because a delay stands.
+    Shedding {
+        /// The highest class shed before; those below it are, too.
+        from: Option<Priority>,
+        /// The highest class shed now.
+        to: Option<Priority>,
     },
     /// A failed attempt will be repeated.
     Retrying {

@@ -38,6 +38,8 @@ pub struct Call<'p> {
     /// It has a place in the rate, and has not begun.
     pub(super) holds_token: bool,
     pub(super) holds_slot: bool,
+    /// It is in flight for the load shedder: from before the first attempt until after the last.
+    pub(super) holds_load: bool,
     /// The body runs, or is being polled: who drops the call now is a panic.
     pub(super) in_body: bool,
     /// Nobody polls it: who drops it now, though it be in a panic of something else, cancels it.
@@ -99,6 +101,7 @@ impl<'p> Call<'p> {
             weight: Request::ONE.weight(),
             holds_token: false,
             holds_slot: false,
+            holds_load: false,
             in_body: false,
             suspended: false,
             asynchronous: false,
@@ -159,6 +162,7 @@ impl<'p> Call<'p> {
     /// # Cancel safety
     /// Dropping the future leaves the queue; the call then gives back what it holds.
     pub async fn enter_later(&mut self) -> Result<(), Rejection> {
+        self.pass_shedder()?;
         loop {
             self.pause().await;
             self.pass_breaker()?;
@@ -173,8 +177,10 @@ impl<'p> Call<'p> {
             }
             let Some(bulkhead) = &self.pipeline.bulkhead else { break };
             let mut queue = bulkhead.queue(self.priority, self.deadline);
+            let since = self.now;
             let admitted = self.suspended(&mut queue).await;
             let has_waited = queue.has_waited();
+            self.was_queued(has_waited, admitted.is_ok(), since);
             if self.passed(admitted, has_waited)? == Passed::On {
                 self.holds_slot = true;
                 break;
@@ -191,6 +197,7 @@ impl<'p> Call<'p> {
 
     #[cold]
     fn enter_later_blocking(&mut self) -> Result<(), Rejection> {
+        self.pass_shedder()?;
         loop {
             self.pause_blocking();
             self.pass_breaker()?;
@@ -204,8 +211,11 @@ impl<'p> Call<'p> {
             }
             let Some(bulkhead) = &self.pipeline.bulkhead else { break };
             let mut queue = bulkhead.queue(self.priority, self.deadline);
+            let since = self.now;
             let admitted = queue.block();
-            if self.passed(admitted, queue.has_waited())? == Passed::On {
+            let has_waited = queue.has_waited();
+            self.was_queued(has_waited, admitted.is_ok(), since);
+            if self.passed(admitted, has_waited)? == Passed::On {
                 self.holds_slot = true;
                 break;
             }
@@ -262,7 +272,7 @@ impl<'p> Call<'p> {
     /// Nothing to wait for, the circuit closed, a permit free: no lock, and nothing that is counted if it fails.
     #[inline]
     fn enter_plainly(&mut self) -> bool {
-        if self.must_pause() || self.is_late() {
+        if self.must_pause() || self.is_late() || !self.pass_shedder_plainly() {
             return false;
         }
         if let Some(breaker) = &self.pipeline.circuit_breaker {
@@ -282,6 +292,7 @@ impl<'p> Call<'p> {
                 return false;
             }
             self.holds_slot = true;
+            self.was_not_queued();
         }
         self.entered();
         true

@@ -5,6 +5,7 @@ use super::call::Next;
 use crate::classify::Class;
 use crate::clock::{Delay, Instant};
 use crate::fallback::{Level, Levels};
+use crate::load_shed::End;
 use crate::observe::Ending;
 use crate::outcome::Verdict;
 use crate::rejection::{Rejection, RejectionKind};
@@ -44,7 +45,11 @@ impl Call<'_> {
             }
             Verdict::Failure(class) => {
                 self.ending = Ending::Failed;
-                self.repeat(class)
+                let next = self.repeat(class);
+                if next == Next::Fail {
+                    self.leave_shedder(End::Judged(verdict));
+                }
+                next
             }
         }
     }
@@ -56,7 +61,7 @@ impl Call<'_> {
         // Its body was pending, but the call is polled.
         self.suspended = false;
         let class = Class::Uncertain { retry_after: None };
-        match rejection.kind() {
+        let next = match rejection.kind() {
             RejectionKind::AttemptTimeout => {
                 self.settle(Some(Verdict::Failure(class)));
                 self.ending = Ending::TimedOut;
@@ -72,7 +77,11 @@ impl Call<'_> {
                 self.ending = Ending::Rejected;
                 Next::Fail
             }
+        };
+        if next == Next::Fail {
+            self.leave_shedder(if rejection.is_timeout() { End::CutOff } else { End::Unknown });
         }
+        next
     }
 
     /// Gives back what the attempt held and tells the breaker what it was worth.
@@ -131,6 +140,8 @@ impl Call<'_> {
     /// A fallback level is about to be asked.
     #[cold]
     pub fn enter_level(&mut self, level: Level) {
+        // What a fallback does is no load of what it stands in for.
+        self.leave_shedder_at_end();
         // Not ended after all: dropped in the fallback, it is cancelled, or panics.
         if self.ending != Ending::Cancelled {
             self.missed = std::mem::replace(&mut self.ending, Ending::Cancelled);
@@ -204,6 +215,9 @@ impl Drop for Call<'_> {
     fn drop(&mut self) {
         if self.in_body || self.holds_slot || self.holds_token || self.ticket.is_some() {
             self.abandon();
+        }
+        if self.holds_load {
+            self.leave_shedder_at_end();
         }
         if self.is_flight {
             return;

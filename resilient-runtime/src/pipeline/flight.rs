@@ -27,6 +27,7 @@ impl<'p> Call<'p> {
         mut work: impl FnMut() -> F,
         judge: impl Fn(&R) -> Verdict,
     ) -> Result<(R, Verdict), Rejection> {
+        self.pass_shedder()?;
         self.pause().await;
         self.arrive();
         let pipeline = self.pipeline;
@@ -78,6 +79,7 @@ impl<'p> Call<'p> {
             weight: self.weight,
             holds_token: false,
             holds_slot: false,
+            holds_load: false,
             in_body: false,
             suspended: false,
             asynchronous: true,

@@ -29,6 +29,7 @@ mod finish;
 mod flight;
 mod options;
 mod share;
+mod shed;
 
 use std::sync::Arc;
 
@@ -44,6 +45,7 @@ use crate::clock::Clock;
 use crate::coalesce::Coalesce;
 use crate::fallback::{Fallback, Level};
 use crate::hedge::Hedge;
+use crate::load_shed::LoadShedder;
 use crate::observe::{Operation, OperationStats};
 use crate::rate_limit::RateLimiter;
 use crate::retry::Retry;
@@ -71,6 +73,7 @@ pub struct Pipeline {
     pub(crate) fallback: Option<Arc<Fallback>>,
     pub(crate) coalesce: Option<Arc<Coalesce>>,
     pub(crate) hedge: Option<Arc<Hedge>>,
+    pub(crate) load_shed: Option<Arc<LoadShedder>>,
     pub(crate) levels: &'static [Level],
     pub(crate) idempotent: bool,
 }
@@ -86,6 +89,7 @@ impl Pipeline {
     pub(crate) fn needs_time(&self) -> bool {
         self.timeout.is_some()
             || self.rate_limit.is_some()
+            || self.load_shed.is_some()
             || self.circuit_breaker.as_deref().is_some_and(CircuitBreaker::needs_time)
             || self.retry.as_deref().is_some_and(Retry::needs_time)
     }

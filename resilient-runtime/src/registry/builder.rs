@@ -8,6 +8,7 @@ use crate::circuit_breaker::CircuitBreaker;
 use crate::coalesce::Coalesce;
 use crate::fallback::Fallback;
 use crate::hedge::Hedge;
+use crate::load_shed::LoadShedder;
 use crate::pipeline::Pipeline;
 use crate::rate_limit::RateLimiter;
 use crate::retry::Retry;
@@ -45,6 +46,7 @@ pub struct PipelineBuilder {
     fallback: Option<Arc<Fallback>>,
     coalesce: Option<Arc<Coalesce>>,
     hedge: Option<Arc<Hedge>>,
+    load_shed: Option<Arc<LoadShedder>>,
     idempotent: bool,
 }
 
@@ -72,6 +74,7 @@ macro_rules! stages {
 
 stages! {
     coalesce: Coalesce = coalesce,
+    load_shed: LoadShedder = load_shedder,
     retry: Retry = retry,
     hedge: Hedge = hedge,
     circuit_breaker: CircuitBreaker = circuit_breaker,
@@ -108,6 +111,7 @@ impl PipelineBuilder {
             fallback: None,
             coalesce: None,
             hedge: None,
+            load_shed: None,
             idempotent: false,
         }
     }
@@ -138,6 +142,7 @@ impl PipelineBuilder {
             fallback: self.fallback,
             coalesce: self.coalesce,
             hedge: self.hedge,
+            load_shed: self.load_shed,
             levels: &[],
             idempotent: self.idempotent,
         };

@@ -50,6 +50,8 @@ impl Registry {
             timeout: by(Kind::Timeout).map(|(name, by)| self.component(&self.0.timeouts, name, Some(by))),
             fallback: by(Kind::Fallback).map(|(name, by)| self.component(&self.0.fallbacks, name, Some(by))),
             coalesce: by(Kind::Coalesce).map(|(name, by)| self.component(&self.0.coalescers, name, Some(by))),
+            load_shed: by(Kind::LoadShed)
+                .map(|(name, by)| self.component(&self.0.load_shedders, name, Some(by))),
             hedge: by(Kind::Hedge).map(|(name, by)| self.component(&self.0.hedges, name, Some(by))),
             levels: site.meta().levels,
             idempotent: site.meta().idempotent,

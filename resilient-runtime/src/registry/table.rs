@@ -12,6 +12,7 @@ impl Display for Stats {
         self.retries(f)?;
         self.bulkheads(f)?;
         self.timeouts(f)?;
+        self.load_shedders(f)?;
         self.fallbacks(f)?;
         for conflict in &self.conflicts {
             writeln!(f, "! {conflict}")?;
@@ -104,6 +105,24 @@ impl Stats {
             let (total, attempt) = (shown(timeout.total), shown(timeout.attempt));
             let (totals, attempts) = (timeout.total_timeouts, timeout.attempt_timeouts);
             writeln!(f, "timeout {name}: total {total} fired {totals}, attempt {attempt} fired {attempts}")?;
+        }
+        Ok(())
+    }
+
+    fn load_shedders(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        for (name, shedder) in &self.load_shed {
+            write!(f, "load_shed {name}: {}", shedder.in_flight)?;
+            if let Some(limit) = shedder.limit {
+                write!(f, " of {limit}")?;
+            }
+            write!(f, " in flight, {} admitted, {} shed", shedder.admitted(), shedder.shed())?;
+            if let Some(class) = shedder.shedding {
+                write!(f, "; sheds up to {} calls", class.as_str())?;
+            }
+            if let Some(delay) = shedder.delay {
+                write!(f, "; delay {delay:.1?}")?;
+            }
+            writeln!(f)?;
         }
         Ok(())
     }

@@ -3,6 +3,7 @@
 mod hedge;
 mod limits;
 mod share;
+mod shed;
 
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};

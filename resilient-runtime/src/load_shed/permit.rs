@@ -1,0 +1,106 @@
+//! The load shedder by hand: around a closure, around a future, or as a permit.
+
+use std::mem::ManuallyDrop;
+
+use super::{Admitted, End, LoadShedder};
+use crate::classify::Class;
+use crate::outcome::{Reject, Verdict};
+use crate::priority::Priority;
+
+/// One admitted call, in flight as long as it is held.
+///
+/// Dropped without [`settle`](Self::settle) it says nothing about delays and acceptance, unless the thread is
+/// panicking: then it is a failure.
+#[must_use = "a permit that is dropped at once is a call that has ended"]
+#[derive(Debug)]
+pub struct Permit<'a> {
+    shedder: &'a LoadShedder,
+    call: Admitted,
+}
+
+impl<'a> Permit<'a> {
+    #[inline]
+    pub(super) fn new(shedder: &'a LoadShedder, call: Admitted) -> Self {
+        Self { shedder, call }
+    }
+
+    /// How the call ended.
+    #[inline]
+    pub fn settle(self, verdict: Verdict) {
+        ManuallyDrop::new(self).end(End::Judged(verdict));
+    }
+
+    #[inline]
+    fn end(&self, end: End) {
+        self.shedder.leave_by_hand(self.call, end);
+    }
+}
+
+impl Drop for Permit<'_> {
+    fn drop(&mut self) {
+        let failed = End::Judged(Verdict::Failure(Class::TRANSIENT));
+        self.end(if std::thread::panicking() { failed } else { End::Unknown });
+    }
+}
+
+impl LoadShedder {
+    /// Calls `work`, with normal priority, unless it is shed. Every failure is one that the other side did not accept,
+    /// unless you [say more](Self::call_judged).
+    ///
+    /// ```
+    /// use resilient::{Registry, Rejection};
+    ///
+    /// let shedder = Registry::new().load_shedder("api");
+    /// let answer: Result<u32, Rejection> = shedder.call(|| Ok(7));
+    /// assert_eq!(answer.unwrap(), 7);
+    /// ```
+    pub fn call<R: Reject>(&self, work: impl FnOnce() -> R) -> R {
+        self.call_judged(Priority::Normal, work, Verdict::of)
+    }
+
+    /// Like [`call`](Self::call), with a priority, and a judge of your own, such as [`Verdict::by_class`].
+    pub fn call_judged<R: Reject>(
+        &self,
+        priority: Priority,
+        work: impl FnOnce() -> R,
+        judge: impl FnOnce(&R) -> Verdict,
+    ) -> R {
+        match self.try_acquire_as(priority) {
+            Ok(permit) => {
+                let outcome = work();
+                permit.settle(judge(&outcome));
+                outcome
+            }
+            Err(rejection) => R::from_rejection(rejection),
+        }
+    }
+
+    /// Like [`call`](Self::call), for a future.
+    ///
+    /// # Cancel safety
+    /// Dropping the future drops the work; the call is then no longer in flight, and says nothing about delays and
+    /// acceptance.
+    pub fn call_async<R: Reject>(&self, work: impl AsyncFnOnce() -> R) -> impl Future<Output = R> {
+        self.call_judged_async(Priority::Normal, work, Verdict::of)
+    }
+
+    /// Like [`call_async`](Self::call_async), with a priority, and a judge of your own.
+    ///
+    /// # Cancel safety
+    /// As of [`call_async`](Self::call_async).
+    pub async fn call_judged_async<R: Reject>(
+        &self,
+        priority: Priority,
+        work: impl AsyncFnOnce() -> R,
+        judge: impl FnOnce(&R) -> Verdict,
+    ) -> R {
+        // A statement of its own: what is matched on would be part of the future, refusal and all.
+        let permit = match self.try_acquire_as(priority) {
+            Ok(permit) => permit,
+            Err(rejection) => return R::from_rejection(rejection),
+        };
+        let outcome = work().await;
+        permit.settle(judge(&outcome));
+        outcome
+    }
+}

@@ -1,0 +1,517 @@
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
+
+use super::*;
+use crate::clock::ManualClock;
+use crate::outcome::Verdict;
+use crate::ratio::Ratio;
+use crate::registry::Registry;
+
+const MS: fn(u64) -> Duration = Duration::from_millis;
+
+type Outcome = Result<u32, Rejection>;
+
+struct Fixture {
+    time: ManualClock,
+    registry: Registry,
+    shedder: Arc<LoadShedder>,
+}
+
+fn fixture(config: Config) -> Fixture {
+    let time = ManualClock::new();
+    let registry = Registry::with_seed(time.clock(), 7);
+    let shedder = registry.load_shedder("x");
+    shedder.reconfigure(config).unwrap();
+    Fixture { time, registry, shedder }
+}
+
+fn fixed(limit: u32) -> Config {
+    Config::default().adaptive(false).max_in_flight(limit)
+}
+
+/// Nothing but the throttle.
+fn throttle() -> Config {
+    Config::default().adaptive(false).throttle(true)
+}
+
+impl Fixture {
+    /// So many intervals in which each call waited so long.
+    fn intervals(&self, count: u32, delay: u64) {
+        for _ in 0..count * 10 {
+            self.shedder.waited(MS(delay));
+            self.time.advance(MS(10));
+        }
+    }
+
+    /// Of 800 calls of a class, those admitted.
+    fn admitted(&self, priority: Priority) -> usize {
+        (0..800).filter(|_| self.shedder.try_acquire_as(priority).is_ok()).count()
+    }
+
+    fn shed_classes(&self) -> Vec<Priority> {
+        Priority::ALL.into_iter().filter(|class| self.admitted(*class) == 0).collect()
+    }
+
+    /// A call that the throttle lets pass, or not.
+    fn send(&self, priority: Priority, verdict: Verdict) -> bool {
+        let Ok(permit) = self.shedder.try_acquire_as(priority) else { return false };
+        permit.settle(verdict);
+        true
+    }
+}
+
+const DOWN: Verdict = Verdict::Failure(Class::TRANSIENT);
+
+// In flight ----------------------------------------------------------------------------------------------
+
+#[test]
+fn each_class_fills_its_share_of_the_limit() {
+    // T63
+    let Fixture { shedder, .. } = fixture(fixed(10));
+    let mut held = Vec::new();
+    for (class, up_to) in Priority::ALL.into_iter().zip([5, 8, 9, 10]) {
+        held.extend(std::iter::from_fn(|| shedder.try_acquire_as(class).ok()));
+        assert_eq!(held.len(), up_to, "{class:?}");
+    }
+    let stats = shedder.stats();
+    assert_eq!((stats.in_flight, stats.limit, stats.admitted(), stats.shed()), (10, Some(10), 10, 4));
+    assert_eq!((stats.classes.low.limit, stats.classes.low.shed), (Some(5), 1));
+    assert_eq!(stats.shed_by, ShedBy { in_flight: 4, delay: 0, throttle: 0 });
+    drop(held);
+    assert_eq!(shedder.stats().in_flight, 0);
+}
+
+#[test]
+fn the_smallest_limit_shuts_no_class_out() {
+    let Fixture { shedder, .. } = fixture(fixed(1));
+    for class in Priority::ALL {
+        assert!(shedder.try_acquire_as(class).is_ok(), "{class:?}");
+    }
+}
+
+#[test]
+fn a_permit_goes_back_however_the_call_ends() {
+    // T147, T55
+    let Fixture { shedder, .. } = fixture(fixed(10));
+    let outcome: Outcome = shedder.call(|| {
+        assert_eq!(shedder.stats().in_flight, 1);
+        Ok(1)
+    });
+    assert_eq!(outcome, Ok(1));
+    assert_eq!(shedder.call(|| None::<u32>), None);
+    catch_unwind(AssertUnwindSafe(|| shedder.call(|| -> Outcome { panic!("in the call") }))).unwrap_err();
+    shedder.try_acquire().unwrap().settle(DOWN);
+    drop(shedder.try_acquire().unwrap());
+    let stats = shedder.stats();
+    assert_eq!((stats.in_flight, stats.admitted()), (0, 5));
+}
+
+/// Pending so many times.
+async fn pending(mut times: u32) {
+    std::future::poll_fn(move |_| {
+        times = times.saturating_sub(1);
+        if times == 0 { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
+}
+
+#[test]
+fn dropped_after_any_number_of_polls_a_call_is_not_in_flight() {
+    // T146
+    let Fixture { shedder, .. } = fixture(fixed(10).throttle(true));
+    for polls in 0..8 {
+        let mut call = Box::pin(shedder.call_async(async || {
+            pending(5).await;
+            Outcome::Ok(1)
+        }));
+        let mut cx = Context::from_waker(Waker::noop());
+        let ready = (0..polls).any(|_| Pin::new(&mut call).poll(&mut cx).is_ready());
+        assert_eq!(shedder.stats().in_flight, u32::from(polls > 0 && !ready));
+        drop(call);
+        let stats = shedder.stats();
+        assert_eq!(stats.in_flight, 0, "after {polls} polls");
+        assert_eq!(stats.classes.normal.requests, stats.classes.normal.accepts, "a cancelled call is none");
+    }
+}
+
+#[test]
+fn another_limit_counts_the_calls_in_flight_and_leaves_them_alone() {
+    // T51, T117
+    let Fixture { shedder, .. } = fixture(fixed(100));
+    let mut held: Vec<_> = (0..5).map(|_| shedder.try_acquire_as(Priority::Critical).unwrap()).collect();
+    shedder.reconfigure(fixed(2)).unwrap();
+    assert!(shedder.try_acquire_as(Priority::Critical).is_err());
+    held.truncate(1);
+    assert!(shedder.try_acquire_as(Priority::Critical).is_ok());
+    shedder.reconfigure(Config::default().adaptive(false)).unwrap();
+    held.extend((0..1000).map(|_| shedder.try_acquire().unwrap()));
+    assert_eq!((shedder.stats().in_flight, shedder.stats().limit), (1001, None));
+    shedder.reconfigure(Config::default().initial_in_flight(300u32)).unwrap();
+    assert_eq!(shedder.stats().limit, Some(100), "what it began with stays, until `reset`");
+    shedder.reset();
+    assert_eq!((shedder.stats().in_flight, shedder.stats().limit), (1001, Some(300)));
+    drop(held);
+    assert_eq!(shedder.stats().in_flight, 0);
+}
+
+#[test]
+fn the_limit_falls_where_the_other_side_is_overloaded() {
+    let fixture = fixture(Config::default().max_in_flight(200));
+    assert_eq!(fixture.shedder.stats().limit, Some(100));
+    for _ in 0..100 {
+        let permits: Vec<_> = (0..40).map(|_| fixture.shedder.try_acquire().unwrap()).collect();
+        fixture.time.advance(MS(50));
+        permits.into_iter().for_each(|permit| {
+            permit.settle(Verdict::Failure(Class::Overload { retry_after: None }));
+        });
+        if fixture.shedder.stats().limit.unwrap() < 50 {
+            return;
+        }
+    }
+    panic!("{:?}", fixture.shedder.stats());
+}
+
+#[test]
+fn the_gauge_is_exact_for_many_threads() {
+    // T156
+    let Fixture { shedder, .. } = fixture(fixed(4));
+    std::thread::scope(|scope| {
+        for thread in 0..16 {
+            let shedder = &shedder;
+            scope.spawn(move || {
+                for call in 0..2000 {
+                    let class = Priority::ALL[(thread + call) % 4];
+                    let _permit = shedder.try_acquire_as(class);
+                    assert!(shedder.gauge.in_flight() <= 4);
+                }
+            });
+        }
+    });
+    let stats = shedder.stats();
+    assert_eq!((stats.in_flight, stats.admitted() + stats.shed()), (0, 32_000));
+}
+
+// Standing delay -----------------------------------------------------------------------------------------
+
+#[test]
+fn a_standing_delay_sheds_the_lowest_class_and_then_the_next() {
+    let fixture = fixture(Config::default().adaptive(false));
+    let mut events = fixture.registry.subscribe();
+    let (low, normal, high) = (Some(Priority::Low), Some(Priority::Normal), Some(Priority::High));
+    let mut told = Vec::new();
+    let mut shed = Vec::new();
+    for _ in 0..13 {
+        fixture.intervals(1, 30);
+        assert!(fixture.shedder.try_acquire_as(Priority::Critical).is_ok(), "never critical");
+        while let Some(event) = events.try_recv() {
+            if let Happening::Shedding { from, to } = event.what {
+                told.push((from, to));
+                shed.push(fixture.shed_classes());
+            }
+        }
+    }
+    let classes = &Priority::ALL[..3];
+    assert_eq!(shed, [&classes[..1], &classes[..2], classes]);
+    let stats = fixture.shedder.stats();
+    assert_eq!((stats.shedding, stats.delay), (high, Some(MS(30))));
+    assert_eq!(told, [(None, low), (low, normal), (normal, high)]);
+}
+
+#[test]
+fn what_was_shed_comes_back_step_by_step() {
+    let fixture = fixture(Config::default().adaptive(false));
+    fixture.intervals(2, 30);
+    assert_eq!(fixture.shedder.stats().shedding, Some(Priority::Normal));
+    let mut share = Vec::new();
+    for _ in 0..18 {
+        fixture.intervals(1, 1);
+        share.push(fixture.admitted(Priority::Normal));
+    }
+    assert!(share.is_sorted_by(|a, b| a < b || *b == 800), "{share:?}");
+    assert!((50..150).contains(&share[0]) && share[6] < 800 && share[7] == 800, "{share:?}");
+    assert_eq!(fixture.admitted(Priority::Low), 800);
+    assert_eq!(fixture.shedder.stats().shedding, None);
+}
+
+#[test]
+fn a_queue_that_comes_and_goes_sheds_nothing() {
+    let fixture = fixture(Config::default().adaptive(false));
+    for _ in 0..50 {
+        fixture.intervals(1, 500);
+        // Once in each interval somebody did not wait.
+        fixture.shedder.waited(MS(20));
+    }
+    assert_eq!((fixture.shedder.stats().shedding, fixture.shedder.stats().shed()), (None, 0));
+}
+
+#[test]
+fn while_the_delay_falls_no_more_is_shed() {
+    let fixture = fixture(Config::default().adaptive(false));
+    let mut delay = 4000;
+    fixture.intervals(1, delay);
+    for step in 0..10 {
+        assert!(fixture.shedder.stats().shedding <= Some(Priority::Low), "in step {step}");
+        delay = delay * 4 / 5;
+        fixture.intervals(1, delay);
+    }
+    assert_eq!(fixture.shed_classes(), [Priority::Low]);
+}
+
+#[test]
+fn where_nothing_is_measured_nothing_stands() {
+    // T12
+    let fixture = fixture(Config::default().adaptive(false));
+    fixture.intervals(4, 30);
+    assert_eq!(fixture.shedder.stats().shedding, Some(Priority::High));
+    fixture.time.advance(MS(1600));
+    assert_eq!(fixture.shedder.stats().shedding, Some(Priority::Low));
+    fixture.time.advance(Duration::from_hours(40));
+    assert_eq!((fixture.shedder.stats().shedding, fixture.shedder.stats().delay), (None, None));
+    fixture.time.advance(Duration::MAX);
+    assert!(fixture.shedder.try_acquire().is_ok(), "at the end of time");
+}
+
+#[test]
+fn a_clock_that_goes_back_does_not_hold_the_classes_out() {
+    // T10
+    let fixture = fixture(Config::default().adaptive(false));
+    fixture.intervals(4, 30);
+    fixture.time.rewind(Duration::from_mins(50));
+    fixture.intervals(30, 1);
+    assert_eq!(fixture.shedder.stats().shedding, None);
+}
+
+#[test]
+fn a_standing_latency_counts_where_it_is_asked_for() {
+    let run = |config: Config, took: u64, verdict: Verdict| {
+        let fixture = fixture(config);
+        for _ in 0..50 {
+            let permits: Vec<_> =
+                (0..3).filter_map(|_| fixture.shedder.try_acquire_as(Priority::High).ok()).collect();
+            fixture.time.advance(MS(took));
+            permits.into_iter().for_each(|permit| permit.settle(verdict));
+        }
+        fixture.shedder.stats().shedding
+    };
+    let latency = || Config::default().adaptive(false).target_latency(MS(50));
+    assert_eq!(run(Config::default().adaptive(false), 60, Verdict::Success), None);
+    assert!(run(latency(), 60, Verdict::Success).is_some());
+    assert_eq!(run(latency(), 40, Verdict::Success), None);
+    assert_eq!(run(latency(), 60, DOWN), None, "how long a failure takes says nothing");
+}
+
+// Throttle -----------------------------------------------------------------------------------------------
+
+#[test]
+fn about_twice_as_many_are_sent_as_are_accepted() {
+    let fixture = fixture(throttle());
+    let mut sent = [0; 2];
+    // The other side takes one in four, of what would be a thousand a second.
+    for call in 0..240_000_u32 {
+        fixture.time.advance(Duration::from_millis(1));
+        let half = usize::from(call >= 120_000);
+        let verdict = if call % 4 == 0 { Verdict::Success } else { DOWN };
+        sent[half] += u32::from(fixture.send(Priority::Normal, verdict));
+    }
+    // A quarter of what is sent is accepted, so that the share sent falls until the floor.
+    let stats = fixture.shedder.stats().classes.normal;
+    assert_eq!(Some(stats.throttled), Ratio::percent(90.0), "{stats:?}");
+    assert!((11_000..13_500).contains(&sent[1]), "a tenth: {sent:?}");
+    assert_eq!(stats.requests, 120_000 - 6000 + stats.requests % 6000, "those of two minutes: {stats:?}");
+}
+
+#[test]
+fn where_half_are_accepted_nothing_is_refused() {
+    let fixture = fixture(throttle());
+    for call in 0..100_000 {
+        fixture.time.advance(MS(1));
+        assert!(
+            fixture.send(Priority::Normal, if call % 2 == 0 { Verdict::Success } else { DOWN }) || call < 100
+        );
+    }
+    assert_eq!(fixture.shedder.stats().shed(), 0);
+}
+
+#[test]
+fn in_an_outage_a_floor_is_sent_and_the_recovery_is_seen() {
+    // T93
+    let fixture = fixture(throttle());
+    let run = |seconds: u32, verdict: Verdict| {
+        let sent = |_: &u32| {
+            fixture.time.advance(MS(1));
+            fixture.send(Priority::Normal, verdict)
+        };
+        (0..seconds * 1000).filter(sent).count()
+    };
+    let sent = run(600, DOWN);
+    assert!((58_000..75_000).contains(&sent), "a tenth and the first ones: {sent} of 600 000");
+    let recovering = run(240, Verdict::Success);
+    assert!(recovering > 60_000, "{recovering} of 240 000");
+    assert_eq!(fixture.shedder.stats().classes.normal.throttled, Ratio::ZERO);
+    assert_eq!(run(60, Verdict::Success), 60_000);
+}
+
+#[test]
+fn a_few_failures_and_the_calls_in_flight_throttle_nobody() {
+    let fixture = fixture(throttle());
+    let in_flight: Vec<_> = (0..500).map(|_| fixture.shedder.try_acquire().unwrap()).collect();
+    fixture.time.advance(MS(1000));
+    (0..19).for_each(|_| assert!(fixture.send(Priority::Normal, DOWN)));
+    fixture.time.advance(MS(1000));
+    assert!(fixture.send(Priority::Normal, DOWN), "19 are too few to judge by");
+    assert_eq!(fixture.shedder.stats().classes.normal.requests, 20);
+    drop(in_flight);
+    assert_eq!(
+        fixture.shedder.stats().classes.normal.requests,
+        20,
+        "dropped is not refused by the other side"
+    );
+}
+
+#[test]
+fn each_class_is_throttled_by_itself_and_answers_are_no_refusals() {
+    let fixture = fixture(throttle());
+    for verdict in [Verdict::Failure(Class::Permanent), Verdict::Failure(Class::Ignored)] {
+        (0..100).for_each(|_| assert!(fixture.send(Priority::High, verdict)));
+    }
+    (0..100).for_each(|_| assert!(fixture.send(Priority::Low, DOWN)));
+    fixture.time.advance(MS(1000));
+    assert_eq!(fixture.admitted(Priority::High), 800);
+    assert!((40..140).contains(&fixture.admitted(Priority::Low)));
+    let nothing = Verdict::Failure(Class::NotExecuted { retry_after: None });
+    (0..100).for_each(|_| assert!(fixture.send(Priority::Critical, nothing)));
+    assert_eq!(fixture.shedder.stats().classes.critical.requests, 0);
+}
+
+#[test]
+fn another_factor_and_window_take_hold_at_once_and_forget_nothing_inside() {
+    // T117
+    let fixture = fixture(throttle());
+    for call in 0..1000 {
+        fixture.send(Priority::Normal, if call % 2 == 0 { Verdict::Success } else { DOWN });
+    }
+    fixture.time.advance(MS(4000));
+    fixture
+        .shedder
+        .reconfigure(throttle().throttle_factor(1.0).throttle_window(Duration::from_mins(1)))
+        .unwrap();
+    let stats = fixture.shedder.stats().classes.normal;
+    assert_eq!(stats.requests, 1000);
+    assert!((stats.throttled.get() - 0.5).abs() < 0.01);
+    assert!((300..500).contains(&fixture.admitted(Priority::Normal)));
+    fixture.shedder.reconfigure(Config::default().adaptive(false)).unwrap();
+    assert_eq!(fixture.admitted(Priority::Normal), 800, "switched off");
+}
+
+// All of it ----------------------------------------------------------------------------------------------
+
+#[test]
+fn a_refusal_says_when_to_come_back_and_not_all_the_same() {
+    let Fixture { shedder, registry, .. } = fixture(fixed(1).retry_after(MS(1000)));
+    let mut events = registry.subscribe();
+    let _held = shedder.try_acquire().unwrap();
+    let mut spans = std::collections::BTreeSet::new();
+    for _ in 0..1000 {
+        let refused = shedder.try_acquire().unwrap_err();
+        assert_eq!((refused.kind(), refused.component()), (RejectionKind::Shed, "x"));
+        spans.insert(refused.retry_after().unwrap());
+    }
+    assert!(spans.len() > 900, "T28: {} of 1000 differ", spans.len());
+    assert!(spans.first() >= Some(&MS(500)) && spans.last() <= Some(&MS(1500)), "{spans:?}");
+    assert!(matches!(
+        events.try_recv().unwrap().what,
+        Happening::Rejected { rejection: RejectionKind::Shed, .. }
+    ));
+}
+
+#[test]
+fn what_is_shed_is_not_retried_and_no_failure_to_a_breaker() {
+    // T34, T21
+    let Fixture { shedder, registry, .. } = fixture(fixed(1));
+    let _held = shedder.try_acquire().unwrap();
+    let (retry, breaker) = (registry.retry("x"), registry.circuit_breaker("x"));
+    for _ in 0..100 {
+        let outcome = breaker.call_judged(
+            || retry.call_judged(|| shedder.call(|| Outcome::Ok(1)), Verdict::by_class),
+            Verdict::by_class,
+        );
+        assert_eq!(outcome.unwrap_err().kind(), RejectionKind::Shed);
+    }
+    assert_eq!((retry.stats().retries, shedder.stats().shed()), (0, 100));
+    assert_eq!(breaker.stats().window.calls, 0);
+}
+
+#[test]
+fn a_reset_forgets_all_but_the_calls_in_flight() {
+    let fixture = fixture(throttle().max_in_flight(1000));
+    fixture.intervals(4, 30);
+    (0..100).for_each(|_| {
+        fixture.send(Priority::Critical, DOWN);
+    });
+    fixture.time.advance(MS(100));
+    let _held = fixture.shedder.try_acquire_as(Priority::Critical);
+    fixture.shedder.reset();
+    let stats = fixture.shedder.stats();
+    assert_eq!((stats.admitted(), stats.shed(), stats.shedding, stats.delay), (0, 0, None, None));
+    assert_eq!((stats.classes.critical.requests, stats.classes.critical.throttled), (0, Ratio::ZERO));
+    assert_eq!(fixture.admitted(Priority::Low), 800);
+}
+
+#[test]
+fn bad_settings_are_refused_all_at_once_and_nothing_is_changed() {
+    // T127
+    let Fixture { shedder, .. } = fixture(fixed(10));
+    let ratio = |percent| Ratio::percent(percent).unwrap();
+    let bad = Config::default()
+        .max_in_flight(0)
+        .share_low(ratio(90.0))
+        .share_high(ratio(10.0))
+        .target_delay(Duration::ZERO)
+        .target_latency(Duration::from_hours(2))
+        .interval(Duration::ZERO)
+        .throttle_factor(f64::NAN)
+        .throttle_window(Duration::from_hours(24))
+        .throttle_floor(Ratio::ZERO)
+        .throttle_min_calls(0u32)
+        .initial_in_flight(0u32)
+        .retry_after(Duration::ZERO);
+    let refused = shedder.reconfigure(bad).unwrap_err();
+    let fields: Vec<_> = refused.problems().iter().map(|problem| problem.field).collect();
+    let expected = [
+        "max_in_flight",
+        "min_in_flight",
+        "initial_in_flight",
+        "share_low",
+        "share_normal",
+        "target_delay",
+        "target_latency",
+        "interval",
+        "retry_after",
+        "throttle_factor",
+        "throttle_window",
+        "throttle_floor",
+        "throttle_min_calls",
+    ];
+    assert_eq!(fields, expected);
+    assert_eq!(shedder.stats().limit, Some(10));
+    let above = shedder.reconfigure(Config::default().max_in_flight(5)).unwrap_err();
+    assert_eq!(above.to_string(), "`min_in_flight` = 10 is refused: 1 to max_in_flight = 5");
+}
+
+#[test]
+fn the_snapshot_is_json_with_seconds() {
+    let fixture = fixture(Config::default().adaptive(false));
+    fixture.intervals(1, 30);
+    let json = serde_json::to_value(fixture.shedder.stats()).unwrap();
+    assert_eq!(
+        (&json["delay"], &json["shedding"], &json["limit"]),
+        (&0.03.into(), &"low".into(), &serde_json::Value::Null)
+    );
+    assert_eq!(json["classes"]["low"]["throttled"], 0.0);
+    let table = fixture.registry.stats().to_string();
+    assert!(
+        table.contains("load_shed x: 0 in flight, 0 admitted, 0 shed; sheds up to low calls; delay 30.0ms"),
+        "{table}"
+    );
+}
