@@ -8,8 +8,17 @@ use quote::{format_ident, quote};
 use syn::Path;
 
 /// The arguments that have options, as modules of `__rt::ide`.
-const WITH_OPTIONS: &[&str] =
-    &["circuit_breaker", "retry", "bulkhead", "timeout", "fallback", "rate_limit", "hedge", "coalesce"];
+const WITH_OPTIONS: &[&str] = &[
+    "circuit_breaker",
+    "retry",
+    "bulkhead",
+    "timeout",
+    "fallback",
+    "rate_limit",
+    "hedge",
+    "coalesce",
+    "load_shed",
+];
 
 /// A statement for the top of the function body; nothing to rustc.
 pub(crate) fn triggers(args: &TokenStream, krate: &Path) -> TokenStream {

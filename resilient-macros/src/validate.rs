@@ -1,5 +1,7 @@
 //! Combinations that cannot work, found before rustc finds them in generated code.
 
+mod shed;
+
 use proc_macro2::{TokenStream, TokenTree};
 use quote::ToTokens;
 use syn::visit_mut::{self, VisitMut};
@@ -92,11 +94,20 @@ fn option_has_no_error(args: &Args, function: &FnItem, shape: &Shape, errors: &m
 }
 
 /// What protects a call.
-const STAGES: [&str; 8] =
-    ["retry", "circuit_breaker", "bulkhead", "timeout", "fallback", "rate_limit", "hedge", "coalesce"];
+const STAGES: [&str; 9] = [
+    "retry",
+    "circuit_breaker",
+    "bulkhead",
+    "timeout",
+    "fallback",
+    "rate_limit",
+    "hedge",
+    "coalesce",
+    "load_shed",
+];
 /// Of them, what can refuse it.
-const REJECT: [&str; 7] =
-    ["circuit_breaker", "bulkhead", "timeout", "fallback", "rate_limit", "hedge", "coalesce"];
+const REJECT: [&str; 8] =
+    ["circuit_breaker", "bulkhead", "timeout", "fallback", "rate_limit", "hedge", "coalesce", "load_shed"];
 
 fn needs_a_stage(args: &Args, errors: &mut Errors) {
     let has = |name: &str| args.keys.iter().any(|key| key == name);
@@ -121,8 +132,8 @@ fn needs_a_stage(args: &Args, errors: &mut Errors) {
     if let (Some(idempotent), false) = (&args.idempotent, has("retry") || has("hedge")) {
         errors.at(idempotent, "`idempotent` has no effect without `retry` or `hedge`");
     }
-    if let (Some(priority), false) = (&args.priority, has("bulkhead")) {
-        errors.at(&priority.key, "`priority` has no effect without `bulkhead`");
+    if let (Some(priority), false) = (&args.priority, has("bulkhead") || has("load_shed")) {
+        errors.at(&priority.key, "`priority` has no effect without `bulkhead` or `load_shed`");
     }
 }
 
@@ -184,6 +195,9 @@ fn contradictions(args: &Args, errors: &mut Errors) {
     }
     if let Some(bulkhead) = &args.bulkhead {
         bulkhead_contradictions(bulkhead, errors);
+    }
+    if let Some(shed) = &args.load_shed {
+        shed::contradictions(&shed.policy, errors);
     }
     if let Some(limit) = &args.rate_limit {
         rate_limit_contradictions(&limit.policy, errors);

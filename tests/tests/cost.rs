@@ -94,6 +94,23 @@ fn a_refusal_allocates_nothing() {
 }
 
 #[test]
+fn a_load_shedder_allocates_nothing_whether_it_admits_or_sheds() {
+    let registry = Registry::new();
+    let shedder = registry.load_shedder("x");
+    let config =
+        resilient::load_shed::Config::default().throttle(true).target_latency(Duration::from_secs(1));
+    shedder.reconfigure(config).unwrap();
+    let pipeline = registry.pipeline("shed").load_shed("x").build();
+    assert_eq!(allocations(|| shedder.try_acquire().unwrap().settle(resilient::Verdict::Success)), 0);
+    assert_eq!(allocations(|| pipeline.call(|| Outcome::Ok(1)).unwrap()), 0);
+    let full = resilient::load_shed::Config::default().adaptive(false).max_in_flight(1);
+    shedder.reconfigure(full).unwrap();
+    let _held = shedder.try_acquire().unwrap();
+    assert_eq!(allocations(|| shedder.try_acquire().is_err()), 0);
+    assert_eq!(allocations(|| pipeline.call(|| Outcome::Ok(1)).is_err()), 0);
+}
+
+#[test]
 fn a_circuit_that_is_really_open_refuses_without_an_allocation() {
     // T26
     let registry = Registry::with_clock(ManualClock::new().clock());

@@ -41,6 +41,8 @@ mod inputs;
 mod limits;
 #[path = "shapes/methods.rs"]
 mod methods;
+#[path = "shapes/shed.rs"]
+mod shed;
 #[path = "shapes/sites.rs"]
 mod sites;
 #[path = "shapes/sync_fns.rs"]

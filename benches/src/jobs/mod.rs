@@ -4,6 +4,7 @@ mod breaker;
 mod bulkhead;
 mod fallback;
 mod four;
+mod load_shed;
 mod registry;
 mod retry;
 mod timeout;
@@ -21,6 +22,7 @@ pub fn all() -> Vec<Group> {
         retry::groups(),
         bulkhead::groups(),
         timeout::groups(),
+        load_shed::groups(),
         fallback::groups(),
         registry::groups(),
         yardsticks::groups(),

@@ -3,6 +3,7 @@
 mod fallback;
 mod limits;
 mod policies;
+mod shed;
 mod value;
 
 use proc_macro2::{Span, TokenStream, TokenTree};
@@ -13,6 +14,7 @@ use syn::{Error, Expr, Ident, LitStr, Path, Result, Token, parenthesized};
 pub(crate) use fallback::{Fallback, Level, is_async};
 pub(crate) use limits::{Coalesce, RateLimit};
 pub(crate) use policies::{Policy, Retry};
+pub(crate) use shed::LoadShed;
 pub(crate) use value::{Setting, Value};
 
 use crate::diag::Errors;
@@ -34,6 +36,7 @@ pub(crate) struct Args {
     pub(crate) rate_limit: Option<RateLimit>,
     pub(crate) hedge: Option<Policy>,
     pub(crate) coalesce: Option<Coalesce>,
+    pub(crate) load_shed: Option<LoadShed>,
     pub(crate) priority: Option<Keyed<Expr>>,
     pub(crate) failure: Option<Keyed<Expr>>,
     pub(crate) idempotent: Option<Ident>,
@@ -58,6 +61,7 @@ const ARGUMENTS: &[&str] = &[
     "fallback",
     "hedge",
     "idempotent",
+    "load_shed",
     "map_err",
     "name",
     "priority",
@@ -84,6 +88,11 @@ const ALIASES: &[(&str, &str)] = &[
     ("singleflight", "coalesce"),
     ("single_flight", "coalesce"),
     ("speculative", "hedge"),
+    ("shed", "load_shed"),
+    ("load_shedder", "load_shed"),
+    ("shedding", "load_shed"),
+    ("admission", "load_shed"),
+    ("overload", "load_shed"),
 ];
 
 impl Args {
@@ -98,6 +107,7 @@ impl Args {
             rate_limit: None,
             hedge: None,
             coalesce: None,
+            load_shed: None,
             priority: None,
             failure: None,
             idempotent: None,
@@ -140,6 +150,7 @@ impl Args {
             "rate_limit" => self.rate_limit = Some(limits::rate_limit(key, input, errors)?),
             "hedge" => self.hedge = Some(limits::hedge(key, input, errors)?),
             "coalesce" => self.coalesce = limits::coalesce(key, input, errors)?,
+            "load_shed" => self.load_shed = Some(shed::load_shed(key, input, errors)?),
             "fallback" => self.fallback = Some(fallback::parse(key, input, errors)?),
             "priority" => self.priority = Some(expression(key, input, "high")?),
             "failure" => self.failure = Some(expression(key, input, "|output| ..")?),
@@ -170,6 +181,7 @@ impl Args {
             || self.rate_limit.is_some()
             || self.hedge.is_some()
             || self.coalesce.is_some()
+            || self.load_shed.is_some()
     }
 
     /// Whether the body may run more than once.

@@ -100,6 +100,15 @@ const ALIASES: &[(&str, &str)] = &[
     ("by", "key"),
     ("delay", "after"),
     ("cost", "weight"),
+    ("limit", "max_in_flight"),
+    ("max_concurrent", "max_in_flight"),
+    ("latency", "target_latency"),
+    ("delay", "target_delay"),
+    ("target", "target_delay"),
+    ("arrived", "arrived_at"),
+    ("accept_factor", "throttle"),
+    ("k", "factor"),
+    ("shares", "share"),
 ];
 
 pub(super) fn circuit_breaker(key: Ident, input: ParseStream<'_>, errors: &mut Errors) -> Result<Policy> {
@@ -262,7 +271,7 @@ pub(super) fn listed(
 }
 
 /// `option(option = value, ..)`
-fn group(
+pub(super) fn group(
     key: &Ident,
     table: &'static [Opt],
     example: &str,

@@ -64,6 +64,7 @@ impl Writer<'_> {
             }
         };
         let begin = self.limited(&begin);
+        let begin = self.arrived(&begin);
         let Some(priority) = &self.args.priority else {
             return begin;
         };
@@ -80,6 +81,15 @@ impl Writer<'_> {
             None => quote!(#expr),
         };
         quote_spanned!(mixed=> #begin __call.set_priority(#priority);)
+    }
+
+    /// Says when the call arrived.
+    fn arrived(&self, begin: &TokenStream) -> TokenStream {
+        let arrived_at = self.args.load_shed.as_ref().and_then(|shed| shed.arrived_at.as_ref()).map(|at| {
+            let at = &at.value;
+            quote_spanned!(ends(at).0=> __call.set_arrived_at(#at);)
+        });
+        quote!(#begin #arrived_at)
     }
 
     /// Says by whose rate limit the call goes, and for how many it counts.

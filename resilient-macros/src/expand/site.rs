@@ -23,6 +23,7 @@ impl Writer<'_> {
             args.timeout.as_ref().map(|policy| self.stage("Timeout", policy)),
             args.rate_limit.as_ref().map(|limit| self.stage("RateLimit", &limit.policy)),
             args.hedge.as_ref().map(|policy| self.stage("Hedge", policy)),
+            args.load_shed.as_ref().map(|shed| self.stage("LoadShed", &shed.policy)),
             args.coalesce.as_ref().map(|coalesce| self.stage("Coalesce", &coalesce.policy)),
             args.fallback.as_ref().map(|_| self.stage_of("Fallback", None, &[])),
         ];

@@ -25,6 +25,7 @@ names! {
         fallback: "`fallback = |failure| ..`: the answer when all else has failed.",
         hedge: "`hedge(after = \"50ms\")`: sends another attempt where one is slow.",
         idempotent: "`idempotent`: running it twice has the effect of once.",
+        load_shed: "`load_shed(\"api\", target_delay = \"20ms\")`: refuses some calls, by priority, so that the others are served in time.",
         map_err: "`map_err = |rejection| ..`: for an error type without `From<Rejection>`.",
         name: "`name = \"charge\"`: the operation's name.",
         priority: "`priority = high`: `critical`, `high`, `normal`, `low`, or an expression.",
@@ -96,6 +97,20 @@ names! {
         share_errors: "`share_errors = false`: a failure is the caller's own.",
         max_wait: "`max_wait = \"1s\"`: how long a call waits for another's answer.",
         max_flights: "`max_flights = 10_000`: keys in flight at once.",
+    }
+    /// The options of `load_shed`.
+    load_shed {
+        max_in_flight: "`max_in_flight = 200`: calls in flight at most.",
+        min_in_flight: "`min_in_flight = 10`: the least limit that is found.",
+        initial_in_flight: "`initial_in_flight = 100`: what the limit begins with.",
+        adaptive: "`adaptive = false`: `max_in_flight` is the limit; else one below it is found.",
+        share: "`share(low = 0.5, normal = 0.8, high = 0.9)`: the shares of the limit that the classes may fill.",
+        target_delay: "`target_delay = \"20ms\"`: what a call may wait in a queue, if no call waits less.",
+        target_latency: "`target_latency = \"50ms\"`: what a call may take, if no call takes less.",
+        interval: "`interval = \"100ms\"`: how long a delay stands before a class is shed.",
+        retry_after: "`retry_after = \"1s\"`: what a refused call is told to wait.",
+        throttle: "`throttle` or `throttle(factor = 2.0, window = \"2m\", floor = 0.1, min_calls = 20)`: refuses what the other side would not accept.",
+        arrived_at: "`arrived_at = request.arrived_at`: since when the call waits, on the registry's clock.",
     }
     /// The levels of `fallback`.
     fallback {

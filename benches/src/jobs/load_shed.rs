@@ -1,0 +1,97 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use resilient::load_shed::Config;
+use resilient::{Component, LoadShedder, Priority, Registry, Verdict, resilient};
+use tokio::sync::Semaphore;
+
+use crate::body::{BodyError, Failed, number, work};
+use crate::harness::{Goal, Group, Job};
+
+pub(super) fn groups() -> Vec<Group> {
+    vec![admitted(), shed()]
+}
+
+fn shedder(config: Config) -> Arc<LoadShedder> {
+    let shedder = Registry::new().load_shedder("bench");
+    shedder.reconfigure(config).expect("these settings are within their ranges");
+    shedder
+}
+
+#[resilient(load_shed = "bench: attribute")]
+fn annotated() -> Result<u64, Failed> {
+    work(number())
+}
+
+fn admitted() -> Group {
+    let job = |who: &'static str, config: Config| {
+        let shedder = shedder(config);
+        Job::new(who, move || {
+            let shedder = Arc::clone(&shedder);
+            move || shedder.try_acquire().map(|permit| permit.settle(Verdict::Success)).is_ok()
+        })
+    };
+    let semaphore = Arc::new(Semaphore::new(64));
+    let jobs = vec![
+        job("resilient, a fixed limit", Config::default().adaptive(false).max_in_flight(100)),
+        job("resilient, a limit that finds itself", Config::default()),
+        job("resilient, the throttle", Config::default().adaptive(false).throttle(true)),
+        Job::new("resilient, attribute", || annotated),
+        Job::new("`tokio::sync::Semaphore`", move || {
+            let semaphore = Arc::clone(&semaphore);
+            move || semaphore.try_acquire().is_ok()
+        }),
+    ];
+    Group::new("Load shedding, a call admitted and ended", jobs)
+        .goals([Goal::NoAllocation])
+        .note("Ours reads the clock, once where the limit is fixed, else twice. A semaphore knows neither classes nor delays.")
+        .shared()
+}
+
+/// One that sheds all but critical calls, and will for some minutes.
+fn standing() -> Arc<LoadShedder> {
+    let config = || Config::default().adaptive(false);
+    let shedder = shedder(config().interval(Duration::from_millis(1)));
+    while shedder.stats().shedding < Some(Priority::High) {
+        shedder.waited(Duration::from_secs(1));
+    }
+    shedder.reconfigure(config().interval(Duration::from_mins(1))).expect("a setting within its range");
+    shedder
+}
+
+fn shed() -> Group {
+    let by_limit = shedder(Config::default().adaptive(false).max_in_flight(1));
+    // Held for ever.
+    std::mem::forget(by_limit.try_acquire());
+    let by_delay = standing();
+    let by_throttle = shedder(
+        Config::default()
+            .adaptive(false)
+            .throttle(true)
+            .throttle_floor(resilient::Ratio::percent(1.0).unwrap_or(resilient::Ratio::ONE)),
+    );
+    for _ in 0..10_000 {
+        let _ = by_throttle
+            .try_acquire()
+            .map(|permit| permit.settle(Verdict::Failure(resilient::Class::TRANSIENT)));
+    }
+    let semaphore = Arc::new(Semaphore::new(0));
+    let job = |who: &'static str, shedder: Arc<LoadShedder>| {
+        Job::new(who, move || {
+            let shedder = Arc::clone(&shedder);
+            move || shedder.call_judged(Priority::Normal, || work::<Failed>(number()), Verdict::of)
+        })
+    };
+    let jobs = vec![
+        job("resilient, in flight", by_limit),
+        job("resilient, a standing delay", by_delay),
+        job("resilient, the throttle", by_throttle),
+        Job::new("`tokio::sync::Semaphore`", move || {
+            let semaphore = Arc::clone(&semaphore);
+            move || semaphore.try_acquire().map_err(|_| BodyError).and_then(|_permit| work(number()))
+        }),
+    ];
+    Group::new("Load shedding, a call shed", jobs)
+        .goals([Goal::AtMost(30.0), Goal::NoAllocation])
+        .note("Ours counts it, by class and by rule, and tells each when to come back, not all the same.")
+}

@@ -1,0 +1,8 @@
+use resilient::resilient;
+
+#[resilient(load_shed("x", share(low = 0.9)))]
+fn f(x: u32) -> Option<u32> {
+    Some(x)
+}
+
+fn main() {}
