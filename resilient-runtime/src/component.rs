@@ -40,11 +40,13 @@ pub enum Kind {
     Coalesce,
     /// [`Idempotency`](crate::Idempotency)
     Idempotency,
+    /// [`config::Source`](crate::config::Source)
+    ConfigSource,
 }
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::CircuitBreaker,
         Self::Retry,
         Self::RetryBudget,
@@ -56,6 +58,7 @@ impl Kind {
         Self::Hedge,
         Self::Coalesce,
         Self::Idempotency,
+        Self::ConfigSource,
     ];
 
     /// The name used in the attribute, in JSON and in paths.
@@ -72,6 +75,7 @@ impl Kind {
             Self::Hedge => "hedge",
             Self::Coalesce => "coalesce",
             Self::Idempotency => "idempotency",
+            Self::ConfigSource => "config_source",
         }
     }
 }
@@ -217,7 +221,7 @@ impl<C: Settings> Core<C> {
     /// A core outside of any registry, for unit tests.
     #[cfg(test)]
     pub(crate) fn for_test(name: &str, clock: Clock, config: C) -> Self {
-        let (settings, error) = Layered::new(&[]);
+        let (settings, error) = Layered::new(&[], crate::settings::Said::new());
         assert_eq!(error.problems(), &[]);
         config.validate().expect("a valid config");
         settings.replace(config);

@@ -27,6 +27,7 @@
 //!
 //! # Features
 //! - `inventory` (default): annotated functions are listed before their first call;
+//! - `config-file`: settings from a TOML file and the environment ([`config`]);
 //! - `http`: [`Classify`] for `http::StatusCode`.
 
 #![deny(missing_docs)]
@@ -42,6 +43,7 @@ pub mod circuit_breaker;
 #[allow(clippy::disallowed_methods)]
 pub mod clock;
 pub mod coalesce;
+pub mod config;
 pub mod deadline;
 pub mod fallback;
 pub mod hedge;

@@ -86,7 +86,12 @@ pub enum Happening {
         /// The place that is.
         in_force: String,
     },
-    /// An inline setting or a name was refused; the default stands in its place.
+    /// Settings from outside are in force.
+    SettingsApplied {
+        /// Components that they changed.
+        changed: usize,
+    },
+    /// Settings from outside were refused, and those before stay; or an inline setting or a name was; the default stands in its place.
     SettingsRefused {
         /// What is wrong.
         problem: String,

@@ -1,10 +1,9 @@
 //! The settings of a rate limiter and their defaults.
 
-use std::borrow::Cow;
 use std::time::Duration;
 
 use super::rate::Rate;
-use crate::settings::{ConfigError, Parameter, Value, settings};
+use crate::settings::{ConfigError, settings, words};
 
 /// How calls are counted. See the [module](super) for what each is good for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -21,26 +20,12 @@ pub enum Algorithm {
     LeakyBucket,
 }
 
-impl Algorithm {
-    const ALL: [(&'static str, Self); 4] = [
-        ("token_bucket", Self::TokenBucket),
-        ("sliding_window", Self::SlidingWindow),
-        ("sliding_log", Self::SlidingLog),
-        ("leaky_bucket", Self::LeakyBucket),
-    ];
-}
-
-impl Parameter for Algorithm {
-    fn from_value(value: &Value) -> Option<Self> {
-        let Value::Text(text) = value else { return None };
-        Self::ALL.into_iter().find(|(name, _)| name == text).map(|(_, algorithm)| algorithm)
-    }
-    fn to_value(&self) -> Value {
-        let name = Self::ALL.iter().find(|(_, algorithm)| algorithm == self).map_or("", |(name, _)| name);
-        Value::Text(Cow::Borrowed(name))
-    }
-    fn expected() -> Cow<'static, str> {
-        "token_bucket, sliding_window, sliding_log or leaky_bucket".into()
+words! {
+    Algorithm {
+        "token_bucket" = TokenBucket,
+        "sliding_window" = SlidingWindow,
+        "sliding_log" = SlidingLog,
+        "leaky_bucket" = LeakyBucket,
     }
 }
 

@@ -21,7 +21,9 @@
 
 mod builder;
 mod conflicts;
+pub(crate) mod kinds;
 mod name;
+mod outside;
 mod shelf;
 mod sites;
 mod stats;
@@ -32,6 +34,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
 pub use builder::{IntoComponent, PipelineBuilder};
+pub use outside::{ChangeError, Contradiction};
 pub use stats::{ComponentStats, SiteStats, Stats, UnknownComponent};
 pub use validate::ValidationError;
 
@@ -40,6 +43,7 @@ use crate::circuit_breaker::CircuitBreaker;
 use crate::clock::Clock;
 use crate::coalesce::Coalesce;
 use crate::component::{Core, Create, Environment, Kind, lasting};
+use crate::config::{Source, Tables};
 use crate::fallback::Fallback;
 use crate::hedge::Hedge;
 use crate::idempotency::Idempotency;
@@ -76,12 +80,17 @@ struct Inner {
     hedges: Shelf<Hedge>,
     coalescers: Shelf<Coalesce>,
     idempotencies: Shelf<Idempotency>,
+    config_sources: Shelf<Source>,
     operations: Shelf<Operation>,
     /// Pipelines built by hand, in words; those of sites are explained live.
     explanations: Mutex<BTreeMap<String, Explanation>>,
     /// The pipelines of sites that name this registry, by the address of the site.
     pipelines: Mutex<BTreeMap<usize, Arc<Pipeline>>>,
     conflicts: Mutex<Conflicts>,
+    /// What a file and the environment say, for components to come.
+    outside: Mutex<Tables>,
+    /// Held by who changes that, and then the components.
+    configuring: Mutex<()>,
 }
 
 static GLOBAL: OnceLock<Registry> = OnceLock::new();
@@ -138,10 +147,13 @@ impl Registry {
             hedges: Shelf::default(),
             coalescers: Shelf::default(),
             idempotencies: Shelf::default(),
+            config_sources: Shelf::default(),
             operations: Shelf::default(),
             explanations: Mutex::default(),
             pipelines: Mutex::default(),
             conflicts: Mutex::default(),
+            outside: Mutex::default(),
+            configuring: Mutex::default(),
         }))
     }
 
@@ -248,7 +260,7 @@ impl Registry {
         let settings = self.settings_for(C::KIND, &name, by);
         let mut made = None;
         let component = kept.get_or_make(&name, |name| {
-            let (layered, refused) = Layered::new(settings);
+            let (layered, refused) = Layered::new(settings, self.0.outside.lock().of(C::KIND, name));
             made = Some(refused);
             create(Core { name, environment: self.0.environment.clone(), settings: layered })
         });

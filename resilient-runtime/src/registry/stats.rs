@@ -13,7 +13,8 @@ use crate::observe::OperationStats;
 use crate::pipeline::{Explanation, Pipeline};
 use crate::site::{self, Site};
 use crate::{
-    bulkhead, circuit_breaker, coalesce, fallback, hedge, idempotency, load_shed, rate_limit, retry, timeout,
+    bulkhead, circuit_breaker, coalesce, config, fallback, hedge, idempotency, load_shed, rate_limit, retry,
+    timeout,
 };
 
 /// A snapshot of a registry; serialises, and displays as a table.
@@ -43,6 +44,8 @@ pub struct Stats {
     pub coalesce: BTreeMap<String, coalesce::Stats>,
     /// Idempotency records by name.
     pub idempotency: BTreeMap<String, idempotency::Stats>,
+    /// Sources of settings by name, such as a file.
+    pub config_source: BTreeMap<String, config::Stats>,
     /// Inline settings that contradict each other or cannot be.
     pub conflicts: Vec<String>,
 }
@@ -74,6 +77,8 @@ pub enum ComponentStats {
     Coalesce(coalesce::Stats),
     /// Of idempotency.
     Idempotency(idempotency::Stats),
+    /// Of a source of settings.
+    ConfigSource(config::Stats),
 }
 
 /// An annotated function.
@@ -136,17 +141,20 @@ macro_rules! with_shelf {
             Hedge: hedges,
             Coalesce: coalescers,
             Idempotency: idempotencies,
+            ConfigSource: config_sources,
         )
     };
     ($registry:expr, $kind:expr, |$shelf:ident, $variant:ident| $body:expr; $($known:ident: $field:ident,)*) => {
         match $kind {
             $(Kind::$known => {
-                let ($shelf, $variant) = (&$registry.0.$field, ComponentStats::$known);
+                let ($shelf, $variant) = (&$registry.0.$field, $crate::registry::ComponentStats::$known);
                 $body
             })*
         }
     };
 }
+
+pub(super) use with_shelf;
 
 impl Registry {
     /// A snapshot of everything. Reading it costs the calls nothing.
@@ -165,6 +173,7 @@ impl Registry {
             hedge: snapshots(&self.0.hedges),
             coalesce: snapshots(&self.0.coalescers),
             idempotency: snapshots(&self.0.idempotencies),
+            config_source: snapshots(&self.0.config_sources),
             conflicts: self.0.conflicts.lock().problems(),
         }
     }
@@ -214,7 +223,7 @@ impl Registry {
         })
     }
 
-    fn unknown(&self, kind: Kind, name: &str) -> UnknownComponent {
+    pub(super) fn unknown(&self, kind: Kind, name: &str) -> UnknownComponent {
         let known = self.names_of(kind);
         let nearest = ranked(name, known.iter().map(String::as_str));
         let nearest = nearest.into_iter().take(3).map(str::to_owned).collect();

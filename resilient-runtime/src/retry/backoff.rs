@@ -1,13 +1,12 @@
 //! How long to wait before the next attempt: pure functions of the number of the retry and a random share.
 
-use std::borrow::Cow;
 use std::time::Duration;
 
 use serde::Serialize;
 
 use super::Config;
 use crate::ratio::Ratio;
-use crate::settings::{Parameter, Value};
+use crate::settings::words;
 
 /// How the delay grows from retry to retry.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -28,27 +27,13 @@ pub enum Backoff {
     Decorrelated,
 }
 
-impl Backoff {
-    const ALL: [(&'static str, Self); 5] = [
-        ("exponential", Self::Exponential),
-        ("constant", Self::Constant),
-        ("linear", Self::Linear),
-        ("fibonacci", Self::Fibonacci),
-        ("decorrelated", Self::Decorrelated),
-    ];
-}
-
-impl Parameter for Backoff {
-    fn from_value(value: &Value) -> Option<Self> {
-        let Value::Text(text) = value else { return None };
-        Self::ALL.into_iter().find(|(name, _)| name == text).map(|(_, backoff)| backoff)
-    }
-    fn to_value(&self) -> Value {
-        let name = Self::ALL.iter().find(|(_, backoff)| backoff == self).map_or("", |(name, _)| name);
-        Value::Text(Cow::Borrowed(name))
-    }
-    fn expected() -> Cow<'static, str> {
-        "exponential, constant, linear, fibonacci or decorrelated".into()
+words! {
+    Backoff {
+        "exponential" = Exponential,
+        "constant" = Constant,
+        "linear" = Linear,
+        "fibonacci" = Fibonacci,
+        "decorrelated" = Decorrelated,
     }
 }
 

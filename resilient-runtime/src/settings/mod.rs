@@ -6,7 +6,9 @@
 mod error;
 mod layered;
 mod parameter;
+mod raw;
 mod text;
+mod words;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -15,9 +17,12 @@ use std::time::Duration;
 use serde::{Serialize, Serializer};
 
 pub use error::{ConfigError, Problem};
-pub(crate) use layered::Layered;
+pub(crate) use layered::{Layered, Said};
 pub(crate) use parameter::Parameter;
+pub use raw::Raw;
+pub(crate) use raw::read;
 pub(crate) use text::{duration_text, parse_duration};
+pub(crate) use words::words;
 
 use crate::ratio::Ratio;
 
@@ -90,8 +95,21 @@ pub enum Origin {
     Default,
     /// An attribute's inline setting.
     Attribute,
+    /// A configuration file's table of defaults for the kind.
+    FileDefault,
+    /// A configuration file.
+    File,
+    /// A variable of the environment.
+    Environment,
     /// A call of `reconfigure` at run time.
     Runtime,
+}
+
+impl Origin {
+    /// Whether it is read from outside of the program, and may be read again.
+    pub(crate) fn is_outside(self) -> bool {
+        matches!(self, Self::FileDefault | Self::File | Self::Environment)
+    }
 }
 
 impl fmt::Display for Origin {
@@ -99,6 +117,9 @@ impl fmt::Display for Origin {
         f.write_str(match self {
             Self::Default => "default",
             Self::Attribute => "attribute",
+            Self::FileDefault => "file default",
+            Self::File => "file",
+            Self::Environment => "environment",
             Self::Runtime => "run-time",
         })
     }
@@ -113,6 +134,24 @@ pub struct Effective {
     pub value: Value,
     /// Where that came from.
     pub origin: Origin,
+}
+
+/// A field of a config, for those who describe it.
+#[cfg(feature = "config-file")]
+#[derive(Debug)]
+pub(crate) struct Field {
+    pub(crate) name: &'static str,
+    pub(crate) schema: schemars::Schema,
+}
+
+#[cfg(feature = "config-file")]
+impl Field {
+    pub(crate) fn new<T: Parameter>(name: &'static str, about: &[&str]) -> Self {
+        let mut schema = T::schema();
+        let about: Vec<_> = about.iter().map(|line| line.trim()).collect();
+        schema.insert("description".into(), about.join(" ").into());
+        Self { name, schema }
+    }
 }
 
 /// A config whose fields can be reached by name.
@@ -147,14 +186,14 @@ macro_rules! settings {
     (
         $(#[$about:meta])*
         pub struct $config:ident {
-            $($(#[$doc:meta])* pub $field:ident: $type:ty = $default:expr,)*
+            $($(#[doc = $doc:literal])* pub $field:ident: $type:ty = $default:expr,)*
         }
     ) => {
         $(#[$about])*
         #[derive(Clone, Debug, PartialEq)]
         #[non_exhaustive]
         pub struct $config {
-            $($(#[$doc])* pub $field: $type,)*
+            $($(#[doc = $doc])* pub $field: $type,)*
         }
 
         impl Default for $config {
@@ -165,12 +204,20 @@ macro_rules! settings {
 
         impl $config {
             $(
-                $(#[$doc])*
+                $(#[doc = $doc])*
                 pub fn $field(mut self, $field: impl Into<$type>) -> Self {
                     self.$field = $field.into();
                     self
                 }
             )*
+        }
+
+        #[cfg(feature = "config-file")]
+        impl $config {
+            /// Its fields, for those who describe them.
+            pub(crate) fn described() -> Vec<$crate::settings::Field> {
+                vec![$($crate::settings::Field::new::<$type>(stringify!($field), &[$($doc),*])),*]
+            }
         }
 
         impl $crate::settings::Settings for $config {

@@ -13,6 +13,11 @@ pub(crate) trait Parameter: Sized {
     fn to_value(&self) -> Value;
     /// What [`from_value`](Self::from_value) takes, for the error.
     fn expected() -> Cow<'static, str>;
+    /// Likewise, for editors.
+    #[cfg(feature = "config-file")]
+    fn schema() -> schemars::Schema {
+        schemars::json_schema!({ "$comment": Self::expected() })
+    }
 }
 
 impl Parameter for Duration {
@@ -25,6 +30,10 @@ impl Parameter for Duration {
     fn expected() -> Cow<'static, str> {
         "a duration with a unit, such as 250ms or 1m30s".into()
     }
+    #[cfg(feature = "config-file")]
+    fn schema() -> schemars::Schema {
+        schemars::json_schema!({ "type": "string", "pattern": r"^\s*(\d+\s*(d|h|m|s|ms|us|µs|ns)\s*)+$", "examples": ["250ms", "1m30s"] })
+    }
 }
 
 impl Parameter for u32 {
@@ -36,6 +45,10 @@ impl Parameter for u32 {
     }
     fn expected() -> Cow<'static, str> {
         "a whole number from 0 to 4294967295".into()
+    }
+    #[cfg(feature = "config-file")]
+    fn schema() -> schemars::Schema {
+        schemars::json_schema!({ "type": "integer", "minimum": 0, "maximum": u32::MAX })
     }
 }
 
@@ -53,6 +66,13 @@ impl Parameter for Ratio {
     fn expected() -> Cow<'static, str> {
         "a share from 0 to 1".into()
     }
+    #[cfg(feature = "config-file")]
+    fn schema() -> schemars::Schema {
+        schemars::json_schema!({ "anyOf": [
+            { "type": "number", "minimum": 0, "maximum": 1 },
+            { "type": "string", "pattern": r"^\s*\d+(\.\d+)?\s*%$", "examples": ["30%"] },
+        ] })
+    }
 }
 
 impl Parameter for f64 {
@@ -69,6 +89,10 @@ impl Parameter for f64 {
     fn expected() -> Cow<'static, str> {
         "a number".into()
     }
+    #[cfg(feature = "config-file")]
+    fn schema() -> schemars::Schema {
+        schemars::json_schema!({ "type": "number" })
+    }
 }
 
 impl Parameter for bool {
@@ -80,6 +104,10 @@ impl Parameter for bool {
     }
     fn expected() -> Cow<'static, str> {
         "true or false".into()
+    }
+    #[cfg(feature = "config-file")]
+    fn schema() -> schemars::Schema {
+        schemars::json_schema!({ "type": "boolean" })
     }
 }
 
@@ -93,6 +121,10 @@ impl Parameter for Arc<str> {
     fn expected() -> Cow<'static, str> {
         "a name".into()
     }
+    #[cfg(feature = "config-file")]
+    fn schema() -> schemars::Schema {
+        schemars::json_schema!({ "type": "string" })
+    }
 }
 
 impl<T: Parameter> Parameter for Option<T> {
@@ -104,5 +136,9 @@ impl<T: Parameter> Parameter for Option<T> {
     }
     fn expected() -> Cow<'static, str> {
         T::expected()
+    }
+    #[cfg(feature = "config-file")]
+    fn schema() -> schemars::Schema {
+        T::schema()
     }
 }

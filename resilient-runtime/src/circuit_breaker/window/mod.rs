@@ -88,6 +88,11 @@ impl Parameter for Window {
     fn expected() -> Cow<'static, str> {
         "a duration with a unit, such as 30s, or a number of calls".into()
     }
+
+    #[cfg(feature = "config-file")]
+    fn schema() -> schemars::Schema {
+        schemars::json_schema!({ "anyOf": [std::time::Duration::schema(), u32::schema()] })
+    }
 }
 
 /// What the end of a call is evidence of. The grades exclude each other.

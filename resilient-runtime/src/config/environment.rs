@@ -1,0 +1,49 @@
+//! Variables of the environment: `RESILIENT__CIRCUIT_BREAKER__PAYMENT__OPEN_FOR=10s`.
+
+use std::ffi::OsString;
+
+use super::fault::{Fault, Place};
+use super::tables::{Tables, variable_name};
+use crate::component::Kind;
+use crate::nearest::nearest;
+use crate::settings::Raw;
+
+/// Reads the variables that begin with `prefix` and `__`; whatever is wrong goes to `faults`.
+pub(super) fn read(
+    prefix: &str,
+    variables: impl Iterator<Item = (OsString, OsString)>,
+    tables: &mut Tables,
+    faults: &mut Vec<Fault>,
+) {
+    for (variable, value) in variables {
+        let Some(variable) = variable.to_str() else { continue };
+        let Some(path) = variable.strip_prefix(prefix).and_then(|rest| rest.strip_prefix("__")) else {
+            continue;
+        };
+        let outcome = match value.to_str() {
+            Some(value) => one(path, value, tables),
+            None => Err("its value is not UTF-8".to_owned()),
+        };
+        if let Err(what) = outcome {
+            faults.push(Fault { place: Place::Variable(variable.to_owned()), what });
+        }
+    }
+}
+
+fn one(path: &str, value: &str, tables: &mut Tables) -> Result<(), String> {
+    let Some((kind, rest)) = path.split_once("__") else { return Err(form()) };
+    // A name may have `__` in it, a field has not.
+    let Some((name, field)) = rest.rsplit_once("__") else { return Err(form()) };
+    let known = Kind::ALL.map(|kind| (kind, variable_name(kind.as_str())));
+    let Some((kind, _)) = known.iter().find(|(_, name)| name == kind) else {
+        let nearest = nearest(kind, known.iter().map(|(_, name)| name.as_str()));
+        let nearest = nearest.map(|name| format!("; did you mean `{name}`?")).unwrap_or_default();
+        return Err(format!("there is no kind `{kind}`{nearest}"));
+    };
+    let name = (name != "DEFAULT").then_some(name);
+    tables.set_environment(*kind, name, &field.to_lowercase(), &Raw::Untyped(value.to_owned()))
+}
+
+fn form() -> String {
+    "it has to say kind, name and setting, as in `RESILIENT__CIRCUIT_BREAKER__PAYMENT__OPEN_FOR`".to_owned()
+}

@@ -1,0 +1,83 @@
+//! What is wrong with settings, and where.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+/// Where something is wrong.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Place {
+    /// The file as a whole.
+    Whole,
+    /// In the file; both count from 1.
+    Position {
+        /// The line.
+        line: usize,
+        /// The column, in characters.
+        column: usize,
+    },
+    /// In this variable of the environment.
+    Variable(String),
+}
+
+/// One thing that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// Where.
+    pub place: Place,
+    /// What, and what would do.
+    pub what: String,
+}
+
+/// Settings that were refused, with all that is wrong with them. Nothing of them has been applied.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LoadError {
+    path: PathBuf,
+    faults: Vec<Fault>,
+}
+
+impl LoadError {
+    pub(super) fn new(path: &Path, mut faults: Vec<Fault>) -> Self {
+        faults.sort_by(|a, b| a.place.cmp(&b.place));
+        Self { path: path.to_owned(), faults }
+    }
+
+    pub(super) fn whole(path: &Path, what: impl Into<String>) -> Self {
+        Self::new(path, vec![Fault { place: Place::Whole, what: what.into() }])
+    }
+
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// All that is wrong, in the order of the file.
+    pub fn faults(&self) -> &[Fault] {
+        &self.faults
+    }
+}
+
+impl fmt::Display for LoadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, Fault { place, what }) in self.faults.iter().enumerate() {
+            let separator = if index == 0 { "" } else { "\n" };
+            let path = self.path.display();
+            match place {
+                Place::Whole => write!(f, "{separator}{path}: {what}")?,
+                Place::Position { line, column } => write!(f, "{separator}{path}:{line}:{column}: {what}")?,
+                Place::Variable(name) => write!(f, "{separator}{name}: {what}")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for LoadError {}
+
+/// The line and column of a byte of a text.
+pub(super) fn position(text: &str, byte: usize) -> Place {
+    let before = text.get(..byte).unwrap_or(text);
+    let line = before.matches('\n').count() + 1;
+    let column = before.rsplit('\n').next().map_or(0, |last| last.chars().count()) + 1;
+    Place::Position { line, column }
+}

@@ -1,0 +1,131 @@
+//! A file in TOML, with the place of everything in it.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::fault::{Fault, Place, position};
+use super::tables::Tables;
+use crate::component::Kind;
+use crate::registry::Contradiction;
+use crate::settings::Raw;
+
+/// The name of the table that all of a kind inherit from.
+const DEFAULT: &str = "default";
+
+/// What a file says, and where.
+#[derive(Debug, Default)]
+pub(super) struct Parsed {
+    pub(super) tables: Tables,
+    pub(super) faults: Vec<Fault>,
+    /// By kind, name (`None`: the default) and field; without a field the table itself.
+    places: BTreeMap<(Kind, Option<String>, Option<String>), Place>,
+}
+
+impl Parsed {
+    pub(super) fn of(text: &str) -> Self {
+        let mut parsed = Self::default();
+        let document = match DeTable::parse(text) {
+            Ok(document) => document,
+            Err(error) => {
+                let place = error.span().map_or(Place::Whole, |span| position(text, span.start));
+                parsed.faults.push(Fault { place, what: error.message().to_owned() });
+                return parsed;
+            }
+        };
+        for (key, value) in document.get_ref() {
+            match key.get_ref().parse::<Kind>() {
+                Ok(kind) => parsed.kind(text, kind, value),
+                Err(error) => parsed.fault(text, &key.span(), error.to_string()),
+            }
+        }
+        parsed
+    }
+
+    fn fault(&mut self, text: &str, span: &Range<usize>, what: impl Into<String>) {
+        self.faults.push(Fault { place: position(text, span.start), what: what.into() });
+    }
+
+    fn kind(&mut self, text: &str, kind: Kind, value: &Spanned<DeValue<'_>>) {
+        let DeValue::Table(names) = value.get_ref() else {
+            return self.fault(
+                text,
+                &value.span(),
+                format!("`{kind}` is a table of names, as in `[{kind}.payment]`"),
+            );
+        };
+        for (name, fields) in names {
+            let DeValue::Table(fields) = fields.get_ref() else {
+                let what = format!(
+                    "a setting needs a name before it, as in `[{kind}.payment]`; for all of the kind `[{kind}.default]`"
+                );
+                self.fault(text, &name.span(), what);
+                continue;
+            };
+            let known = (name.get_ref() != DEFAULT).then(|| name.get_ref().to_string());
+            self.places.insert((kind, known.clone(), None), position(text, name.span().start));
+            for (field, value) in fields {
+                self.field(text, (kind, known.as_deref()), field, value);
+            }
+        }
+    }
+
+    fn field(
+        &mut self,
+        text: &str,
+        (kind, name): (Kind, Option<&str>),
+        field: &Spanned<toml::de::DeString<'_>>,
+        value: &Spanned<DeValue<'_>>,
+    ) {
+        let raw = match raw(value.get_ref()) {
+            Ok(raw) => raw,
+            Err(what) => return self.fault(text, &value.span(), what),
+        };
+        match self.tables.set(kind, name, field.get_ref(), &raw) {
+            Ok(()) => {
+                let key = (kind, name.map(str::to_owned), Some(field.get_ref().to_string()));
+                self.places.insert(key, position(text, value.span().start));
+            }
+            Err(what) => self.fault(text, &field.span(), what),
+        }
+    }
+
+    /// Where settings contradict, as far as the file says them.
+    pub(super) fn locate(&self, contradiction: &Contradiction) -> Vec<Fault> {
+        let Contradiction { kind, name, error } = contradiction;
+        let places = |field: &str| {
+            let field = Some(field.to_owned());
+            let of = |name: Option<String>, field: Option<String>| self.places.get(&(*kind, name, field));
+            let own = of(Some(name.clone()), field.clone()).or_else(|| of(None, field));
+            own.or_else(|| of(Some(name.clone()), None)).or_else(|| of(None, None))
+        };
+        let fault = |problem: &crate::settings::Problem| {
+            let place = places(problem.field).cloned().unwrap_or(Place::Whole);
+            let (field, value, allowed) = (problem.field, &problem.value, &problem.allowed);
+            Fault { place, what: format!("{kind} `{name}`: `{field}` = {value} is refused: {allowed}") }
+        };
+        error.problems().iter().map(fault).collect()
+    }
+}
+
+fn raw(value: &DeValue<'_>) -> Result<Raw, String> {
+    match value {
+        DeValue::String(text) => Ok(Raw::Text(text.to_string())),
+        DeValue::Boolean(flag) => Ok(Raw::Flag(*flag)),
+        DeValue::Integer(number) => {
+            let digits = number.as_str();
+            let parsed = i64::from_str_radix(digits, number.radix());
+            parsed.map(Raw::Integer).map_err(|_| format!("`{digits}` is too large a number"))
+        }
+        DeValue::Float(number) => {
+            let parsed = number.as_str().parse();
+            parsed.map(Raw::Float).map_err(|_| format!("`{}` is no number", number.as_str()))
+        }
+        DeValue::Datetime(_) => Err("a setting is no date".into()),
+        DeValue::Array(_) | DeValue::Table(_) => {
+            Err("a setting has one value: text, a number, true or false".into())
+        }
+    }
+}

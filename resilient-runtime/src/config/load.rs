@@ -1,0 +1,130 @@
+//! A configuration file and the environment, read and put in force.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use super::environment;
+use super::fault::{LoadError, position};
+use super::file::Parsed;
+use crate::registry::{Contradiction, Registry};
+
+/// The largest file that is read, in bytes.
+const LARGEST: u64 = 1024 * 1024;
+
+/// A file with settings, and the variables of the environment above it. See the [module](super).
+#[derive(Clone, Debug)]
+pub struct ConfigFile {
+    path: PathBuf,
+    prefix: String,
+    /// Those of a test, instead of the process's.
+    variables: Option<Vec<(OsString, OsString)>>,
+}
+
+impl ConfigFile {
+    /// This file, and variables that begin with `RESILIENT__`.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into(), prefix: "RESILIENT".into(), variables: None }
+    }
+
+    /// With variables that begin with this prefix and `__`, instead of `RESILIENT__`.
+    #[must_use]
+    pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
+        self.prefix = prefix.into();
+        self
+    }
+
+    /// With these variables, instead of those of the process.
+    #[must_use]
+    pub fn variables<K: Into<OsString>, V: Into<OsString>>(
+        mut self,
+        variables: impl IntoIterator<Item = (K, V)>,
+    ) -> Self {
+        self.variables = Some(variables.into_iter().map(|(key, value)| (key.into(), value.into())).collect());
+        self
+    }
+
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether everything in it can be, without putting it in force.
+    ///
+    /// # Errors
+    /// With all that is wrong, each with its place.
+    pub fn check(&self) -> Result<(), LoadError> {
+        self.apply(&Registry::new()).map(drop)
+    }
+
+    /// Reads the file and the environment and puts them in force, all or nothing. How many components changed.
+    ///
+    /// # Errors
+    /// With all that is wrong, each with its place; then nothing has changed.
+    pub fn apply(&self, registry: &Registry) -> Result<usize, LoadError> {
+        let text = self.read();
+        self.apply_text(registry, text)
+    }
+
+    pub(super) fn apply_text(
+        &self,
+        registry: &Registry,
+        text: Result<String, LoadError>,
+    ) -> Result<usize, LoadError> {
+        let source = registry.config_source(&self.path.display().to_string());
+        let outcome = text.and_then(|text| self.put(registry, &text));
+        match &outcome {
+            Ok(changed) => source.applied(*changed),
+            Err(error) => source.refused(&error.to_string()),
+        }
+        outcome
+    }
+
+    fn put(&self, registry: &Registry, text: &str) -> Result<usize, LoadError> {
+        let mut parsed = Parsed::of(text);
+        let (mut tables, mut faults) =
+            (std::mem::take(&mut parsed.tables), std::mem::take(&mut parsed.faults));
+        match &self.variables {
+            Some(given) => environment::read(&self.prefix, given.iter().cloned(), &mut tables, &mut faults),
+            None => environment::read(&self.prefix, std::env::vars_os(), &mut tables, &mut faults),
+        }
+        if !faults.is_empty() {
+            // What goes together of the rest is found, too: everything at once.
+            faults.extend(located(&parsed, &registry.contradictions(&tables)));
+            return Err(LoadError::new(&self.path, faults));
+        }
+        let put = registry.configure_quietly(&tables);
+        put.map_err(|problems| LoadError::new(&self.path, located(&parsed, &problems)))
+    }
+
+    /// The text of the file.
+    pub(super) fn read(&self) -> Result<String, LoadError> {
+        let wrong = |what: String| LoadError::whole(&self.path, what);
+        let cannot = |error: std::io::Error| wrong(format!("cannot be read: {error}"));
+        let file = File::open(&self.path).map_err(cannot)?;
+        let about = file.metadata().map_err(cannot)?;
+        if about.is_dir() {
+            return Err(wrong("is a directory, and no file".into()));
+        }
+        if about.len() > LARGEST {
+            return Err(wrong(format!("has {} bytes; at most {LARGEST} are read", about.len())));
+        }
+        let mut bytes = Vec::new();
+        // What grows while it is read, or is a device, has no length that could be believed.
+        file.take(LARGEST + 1).read_to_end(&mut bytes).map_err(cannot)?;
+        if bytes.len() as u64 > LARGEST {
+            return Err(wrong(format!("is larger than {LARGEST} bytes, which is the most that is read")));
+        }
+        String::from_utf8(bytes).map_err(|error| {
+            let good =
+                String::from_utf8_lossy(&error.as_bytes()[..error.utf8_error().valid_up_to()]).into_owned();
+            let place = position(&good, good.len());
+            LoadError::new(&self.path, vec![super::Fault { place, what: "is not UTF-8 from here on".into() }])
+        })
+    }
+}
+
+fn located(parsed: &Parsed, problems: &[Contradiction]) -> Vec<super::Fault> {
+    problems.iter().flat_map(|problem| parsed.locate(problem)).collect()
+}

@@ -1,0 +1,57 @@
+//! Settings from outside of the program: a file, the environment.
+//!
+//! What counts, the later the more: the library's default, the attribute, the file's `default` table of the kind, its table
+//! of the name, the environment, a change at run time. Where each value in force came from is shown by
+//! [`explain`](crate::Registry::explain).
+//!
+//! With the feature `config-file`, a file in TOML:
+//!
+//! ```toml
+//! #:schema ./resilient.schema.json
+//! [circuit_breaker.default]      # all that say nothing themselves
+//! open_for = "10s"
+//!
+//! [circuit_breaker.payment]
+//! failure_rate = "30%"
+//! window = "1m"
+//!
+//! [rate_limit."api.search"]
+//! rate = "100/s"
+//! ```
+//!
+//! - The settings have the names that `explain` prints. A duration has a unit; a share is `0.3` or `"30%"`.
+//! - A variable such as `RESILIENT__CIRCUIT_BREAKER__PAYMENT__OPEN_FOR=10s` goes above the file. In it a name is in
+//!   capitals, with `_` for whatever is no letter or digit; `DEFAULT` stands for all of the kind.
+//! - Everything that is wrong is told at once, with its place, and then nothing is changed: of a file that is followed
+//!   by `ConfigFile::watch` the last good content stays in force.
+//! - State, permits and windows survive, and a change at run time stays above, until
+//!   [`unchange`](crate::Registry::unchange).
+
+#[cfg(feature = "config-file")]
+mod environment;
+#[cfg(feature = "config-file")]
+mod fault;
+#[cfg(feature = "config-file")]
+mod file;
+#[cfg(feature = "config-file")]
+mod load;
+#[cfg(feature = "config-file")]
+mod schema;
+mod source;
+mod tables;
+#[cfg(feature = "config-file")]
+mod watch;
+
+#[cfg(feature = "config-file")]
+pub use fault::{Fault, LoadError, Place};
+#[cfg(feature = "config-file")]
+pub use load::ConfigFile;
+#[cfg(feature = "config-file")]
+pub use schema::schema;
+pub use source::{Config as SourceConfig, Source, Stats};
+pub use tables::Tables;
+#[cfg(feature = "config-file")]
+pub use watch::Watch;
+
+#[cfg(all(test, feature = "config-file", not(resilient_loom)))]
+mod tests;

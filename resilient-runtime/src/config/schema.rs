@@ -1,0 +1,32 @@
+//! The form of the file, for editors: JSON Schema.
+
+use schemars::{Schema, json_schema};
+use serde_json::{Map, Value};
+
+use crate::component::Kind;
+use crate::registry::kinds;
+
+/// The schema of a configuration file. The repository keeps it as `resilient.schema.json`.
+pub fn schema() -> Schema {
+    let kinds = Kind::ALL.into_iter().map(|kind| (kind, kinds::fields(kind)));
+    let tables: Map<String, Value> = kinds
+        .filter(|(_, fields)| !fields.is_empty())
+        .map(|(kind, fields)| {
+            let fields: Map<String, Value> =
+                fields.into_iter().map(|field| (field.name.to_owned(), field.schema.to_value())).collect();
+            let table = json_schema!({
+                "type": "object",
+                "description": format!("Each `{kind}` by its name; `default` for all of them."),
+                "additionalProperties": { "type": "object", "additionalProperties": false, "properties": fields },
+            });
+            (kind.as_str().to_owned(), table.to_value())
+        })
+        .collect();
+    json_schema!({
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Settings of Resilient",
+        "type": "object",
+        "additionalProperties": false,
+        "properties": tables,
+    })
+}

@@ -1,0 +1,107 @@
+//! Where settings from outside come from, and how that went: a component like all others, so that it shows in statistics
+//! and events.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use crate::component::{Component, Core, Create, Kind};
+use crate::observe::Happening;
+use crate::settings::{ConfigError, Effective, settings};
+use crate::sync::Mutex;
+
+settings! {
+    /// A source has no settings of its own.
+    pub struct Config {}
+}
+
+impl Config {
+    #[allow(clippy::unused_self)] // the form that every config has
+    fn check(&self, _: &mut ConfigError) {}
+}
+
+/// How a source of settings stands.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Stats {
+    /// Times that its settings were applied.
+    pub applied: u64,
+    /// Times that they were refused: then the ones before stayed in force.
+    pub refused: u64,
+    /// What was wrong the last time, if anything: one line for each problem.
+    pub problem: Option<String>,
+}
+
+/// A source of settings, such as a file.
+#[derive(Debug)]
+pub struct Source {
+    core: Core<Config>,
+    stats: Mutex<Stats>,
+}
+
+impl Source {
+    /// Its settings are in force; so many components changed.
+    pub(crate) fn applied(&self, changed: usize) {
+        {
+            let mut stats = self.stats.lock();
+            stats.applied += 1;
+            stats.problem = None;
+        }
+        let name = self.core.name;
+        tracing::info!(target: "resilient::config", source = %name, changed, "settings applied");
+        self.core.publish(Self::KIND, Happening::SettingsApplied { changed });
+    }
+
+    /// They are not, and those before still are.
+    pub(crate) fn refused(&self, problem: &str) {
+        {
+            let mut stats = self.stats.lock();
+            stats.refused += 1;
+            stats.problem = Some(problem.to_owned());
+        }
+        let name = self.core.name;
+        tracing::error!(target: "resilient::config", source = %name, problem, "settings refused, those before stay in force");
+        self.core.publish(Self::KIND, Happening::SettingsRefused { problem: problem.to_owned() });
+    }
+}
+
+impl Create for Source {
+    fn create(core: Core<Config>) -> Self {
+        Self { core, stats: Mutex::default() }
+    }
+
+    fn core(&self) -> &Core<Config> {
+        &self.core
+    }
+}
+
+impl Component for Source {
+    const KIND: Kind = Kind::ConfigSource;
+    type Config = Config;
+    type Stats = Stats;
+
+    fn name(&self) -> &str {
+        self.core.name
+    }
+
+    fn stats(&self) -> Stats {
+        self.stats.lock().clone()
+    }
+
+    /// Zeroes the counts; the settings stay.
+    fn reset(&self) {
+        *self.stats.lock() = Stats::default();
+        self.core.publish(Self::KIND, Happening::Reset);
+    }
+
+    fn config(&self) -> Arc<Config> {
+        self.core.config()
+    }
+
+    fn reconfigure(&self, config: Config) -> Result<(), ConfigError> {
+        self.core.reconfigure(Self::KIND, config, |_| ())
+    }
+
+    fn effective(&self) -> Vec<Effective> {
+        self.core.settings.effective()
+    }
+}

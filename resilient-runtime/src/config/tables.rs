@@ -1,0 +1,99 @@
+//! What a file and the environment say, by kind, name and field.
+
+use std::collections::BTreeMap;
+
+use crate::component::Kind;
+use crate::registry::kinds;
+use crate::settings::{Origin, Raw, Said, Value};
+
+/// By field.
+type Fields = BTreeMap<&'static str, Value>;
+
+/// Settings from outside of the program: for all components of a kind, and for those of a name.
+///
+/// ```
+/// use resilient::{Kind, Registry, config::Tables, settings::Raw};
+///
+/// let mut tables = Tables::default();
+/// tables.set(Kind::Bulkhead, Some("gateway"), "max_concurrent", &Raw::Integer(8)).unwrap();
+/// let registry = Registry::new();
+/// registry.configure("mine", &tables).unwrap();
+/// assert_eq!(registry.bulkhead("gateway").stats().limit, 8);
+/// # use resilient::Component;
+/// ```
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Tables {
+    file: BTreeMap<Kind, Table>,
+    environment: BTreeMap<Kind, Table>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Table {
+    default: Fields,
+    /// In the environment, by the name as it is written there.
+    named: BTreeMap<String, Fields>,
+}
+
+impl Tables {
+    /// Says what a field of a component is, or, without a name, of all components of the kind that say nothing themselves.
+    ///
+    /// # Errors
+    /// When the kind has no such setting, or it takes no such value; says what would do.
+    pub fn set(&mut self, kind: Kind, name: Option<&str>, field: &str, raw: &Raw) -> Result<(), String> {
+        let (field, value) = kinds::read(kind, field, raw)?;
+        self.file.entry(kind).or_default().fields(name).insert(field, value);
+        Ok(())
+    }
+
+    /// As [`set`](Self::set), above the file; the name as [`variable_name`] writes it.
+    #[cfg(feature = "config-file")]
+    pub(super) fn set_environment(
+        &mut self,
+        kind: Kind,
+        name: Option<&str>,
+        field: &str,
+        raw: &Raw,
+    ) -> Result<(), String> {
+        let (field, value) = kinds::read(kind, field, raw)?;
+        self.environment.entry(kind).or_default().fields(name).insert(field, value);
+        Ok(())
+    }
+
+    /// What is said of a component, with where it was said.
+    pub(crate) fn of(&self, kind: Kind, name: &str) -> Said {
+        let mut said = Said::new();
+        let mut add = |fields: Option<&Fields>, origin| {
+            let fields = fields.into_iter().flatten();
+            said.extend(fields.map(|(field, value)| ((*field, origin), value.clone())));
+        };
+        if let Some(table) = self.file.get(&kind) {
+            add(Some(&table.default), Origin::FileDefault);
+            add(table.named.get(name), Origin::File);
+        }
+        if let Some(table) = self.environment.get(&kind) {
+            add(Some(&table.default), Origin::Environment);
+            add(table.named.get(&variable_name(name)), Origin::Environment);
+        }
+        said
+    }
+
+    /// The names that a file gives settings to.
+    pub(crate) fn named(&self) -> impl Iterator<Item = (Kind, &str)> {
+        self.file.iter().flat_map(|(kind, table)| table.named.keys().map(|name| (*kind, name.as_str())))
+    }
+}
+
+impl Table {
+    fn fields(&mut self, name: Option<&str>) -> &mut Fields {
+        match name {
+            None => &mut self.default,
+            Some(name) => self.named.entry(name.to_owned()).or_default(),
+        }
+    }
+}
+
+/// A component's name as the environment writes it: in capitals, with `_` for whatever is no letter or digit.
+pub(crate) fn variable_name(name: &str) -> String {
+    let letter = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' };
+    name.chars().map(letter).collect()
+}

@@ -1,0 +1,186 @@
+//! Files and variables as users write them, right and wrong.
+
+mod faults;
+mod files;
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use super::*;
+use crate::circuit_breaker::{self, State};
+use crate::clock::ManualClock;
+use crate::component::{Component, Kind};
+use crate::registry::Registry;
+use crate::settings::{Origin, Raw, Value};
+
+/// A folder that goes with the test.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("resilient-config-{}-{number}", std::process::id()));
+        fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    fn write(&self, name: &str, text: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.0.join(name);
+        fs::write(&path, text).unwrap();
+        path
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+const NONE: [(&str, &str); 0] = [];
+
+fn file(text: &str) -> (Folder, ConfigFile) {
+    let folder = Folder::new();
+    let path = folder.write("resilient.toml", text);
+    (folder, ConfigFile::new(path).variables(NONE))
+}
+
+fn registry() -> Registry {
+    Registry::with_clock(ManualClock::new().clock())
+}
+
+fn origin(registry: &Registry, name: &str, field: &str) -> (Value, Origin) {
+    let effective = registry.circuit_breaker(name).effective();
+    let found = effective.into_iter().find(|effective| effective.field == field).unwrap();
+    (found.value, found.origin)
+}
+
+fn seconds(seconds: u64) -> Value {
+    Value::Duration(Duration::from_secs(seconds))
+}
+
+const FILE: &str = r#"
+[circuit_breaker.default]
+open_for = "10s"
+min_calls = 7
+
+[circuit_breaker."pay.ment"]
+open_for = "20s"
+failure_rate = "30%"
+"#;
+
+#[test]
+fn the_later_layer_wins_and_every_value_says_where_it_came_from() {
+    // T123
+    let (_folder, file) = file(FILE);
+    let registry = registry();
+    let early = registry.circuit_breaker("pay.ment");
+    let variables = [("RESILIENT__CIRCUIT_BREAKER__PAY_MENT__OPEN_FOR", "30s"), ("OTHER__X", "y")];
+    let changed = file.clone().variables(variables).apply(&registry).unwrap();
+    assert_eq!(changed, 1);
+    assert_eq!(origin(&registry, "pay.ment", "open_for"), (seconds(30), Origin::Environment));
+    assert_eq!(origin(&registry, "pay.ment", "failure_rate"), (Value::Ratio(0.3), Origin::File));
+    assert_eq!(origin(&registry, "pay.ment", "min_calls"), (Value::Count(7), Origin::FileDefault));
+    assert_eq!(origin(&registry, "pay.ment", "half_open_calls").1, Origin::Default);
+    assert_eq!(
+        origin(&registry, "later", "open_for"),
+        (seconds(10), Origin::FileDefault),
+        "for those to come"
+    );
+
+    let config = early.config().as_ref().clone().open_for(Duration::from_secs(40));
+    early.reconfigure(config).unwrap();
+    assert_eq!(origin(&registry, "pay.ment", "open_for"), (seconds(40), Origin::Runtime));
+    file.apply(&registry).unwrap();
+    assert_eq!(origin(&registry, "pay.ment", "open_for"), (seconds(40), Origin::Runtime), "stays above");
+    registry.unchange(Kind::CircuitBreaker, "pay.ment").unwrap();
+    assert_eq!(origin(&registry, "pay.ment", "open_for"), (seconds(20), Origin::File));
+}
+
+#[test]
+fn what_is_no_longer_said_is_as_it_was_before() {
+    let (folder, file) = file(FILE);
+    let registry = registry();
+    file.apply(&registry).unwrap();
+    registry.circuit_breaker("pay.ment");
+    folder.write("resilient.toml", "");
+    assert_eq!(file.apply(&registry).unwrap(), 1);
+    assert_eq!(origin(&registry, "pay.ment", "open_for"), (seconds(5), Origin::Default));
+    assert_eq!(file.apply(&registry).unwrap(), 0, "nothing changes");
+}
+
+#[test]
+fn state_and_permits_survive() {
+    // T117
+    let (_folder, file) = file("[circuit_breaker.a]\nmin_calls = 9\n[bulkhead.b]\nmax_concurrent = 1\n");
+    let registry = registry();
+    let (breaker, bulkhead) = (registry.circuit_breaker("a"), registry.bulkhead("b"));
+    let opens = circuit_breaker::Config::default().failure_threshold(1u32);
+    breaker.reconfigure(opens).unwrap();
+    assert!(breaker.call(|| None::<u32>).is_none());
+    let permits = [bulkhead.try_acquire().unwrap(), bulkhead.try_acquire().unwrap()];
+    file.apply(&registry).unwrap();
+    assert_eq!(breaker.state(), State::Open);
+    assert_eq!((bulkhead.stats().in_use, bulkhead.stats().limit), (2, 1));
+    drop(permits);
+    assert_eq!(bulkhead.stats().in_use, 0);
+    assert!(bulkhead.try_acquire().is_ok());
+}
+
+#[test]
+fn an_invalid_file_changes_nothing_and_is_loud_and_the_next_valid_one_works() {
+    // T118
+    let (folder, file) = file(FILE);
+    let registry = registry();
+    file.apply(&registry).unwrap();
+    let mut events = registry.subscribe();
+    folder.write("resilient.toml", "[circuit_breaker.default]\nopen_for = \"1s\"\nmin_calls = \"many\"\n");
+    let error = file.apply(&registry).unwrap_err();
+    assert!(error.to_string().contains("resilient.toml:3:1: `min_calls`"), "{error}");
+    assert_eq!(origin(&registry, "x", "open_for"), (seconds(10), Origin::FileDefault));
+    let source = registry.config_source(&file.path().display().to_string());
+    assert_eq!((source.stats().applied, source.stats().refused), (1, 1));
+    assert_eq!(source.stats().problem.unwrap(), error.to_string());
+    assert_eq!(events.try_recv().unwrap().kind, Kind::ConfigSource);
+    folder.write("resilient.toml", "[circuit_breaker.default]\nopen_for = \"1s\"\n");
+    file.apply(&registry).unwrap();
+    assert_eq!(origin(&registry, "x", "open_for"), (seconds(1), Origin::FileDefault));
+    assert_eq!(source.stats().problem, None);
+}
+
+#[test]
+fn one_setting_can_be_changed_by_its_name() {
+    let registry = registry();
+    registry.circuit_breaker("a");
+    let change = |field: &str, raw: Raw| registry.change(Kind::CircuitBreaker, "a", &[(field.into(), raw)]);
+    change("open_for", Raw::Text("7s".into())).unwrap();
+    assert_eq!(origin(&registry, "a", "open_for"), (seconds(7), Origin::Runtime));
+    assert!(change("open_fro", Raw::Integer(1)).unwrap_err().to_string().contains("did you mean `open_for`"));
+    assert!(change("open_for", Raw::Text("0s".into())).unwrap_err().to_string().contains("open_for"));
+    assert!(registry.change(Kind::CircuitBreaker, "b", &[]).unwrap_err().to_string().contains("there is no"));
+    assert_eq!(origin(&registry, "a", "open_for").0, seconds(7));
+}
+
+#[test]
+fn the_schema_in_the_repository_is_current() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../resilient.schema.json");
+    let mut now = serde_json::to_string_pretty(&schema()).unwrap();
+    now.push('\n');
+    if std::env::var_os("RESILIENT_SCHEMA").is_some_and(|wish| wish == "overwrite") {
+        fs::write(path, &now).unwrap();
+    }
+    let kept = fs::read_to_string(path).unwrap_or_default();
+    assert!(
+        kept == now,
+        "write it with `RESILIENT_SCHEMA=overwrite cargo test -p resilient-runtime --all-features schema`"
+    );
+    let schema = schema().to_value();
+    let open_for = &schema["properties"]["circuit_breaker"]["additionalProperties"]["properties"]["open_for"];
+    assert!(
+        open_for["description"].as_str().unwrap().len() > 10 && open_for["pattern"].is_string(),
+        "{open_for}"
+    );
+}

@@ -1,0 +1,140 @@
+//! Follows a file while the program runs.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use notify::{RecommendedWatcher, RecursiveMode, Watcher};
+
+use super::{ConfigFile, LoadError};
+use crate::registry::Registry;
+
+/// Editors and Kubernetes write in several steps.
+const QUIET: Duration = Duration::from_millis(50);
+/// Where nobody tells of changes, as on some network file systems.
+const LOOK: Duration = Duration::from_secs(5);
+
+impl ConfigFile {
+    /// Puts the file in force, and again whenever its content has changed, until what it gives is dropped.
+    ///
+    /// A thread waits for changes in the folder of the file, not of the file itself: editors replace it, and Kubernetes
+    /// swaps a link beside it. Every five seconds it looks anyway. A content that is refused leaves the last good one in
+    /// force; that is an event, an error in the log and in the statistics of the [source](super::Source), and the next
+    /// good content is put in force again.
+    ///
+    /// # Errors
+    /// When the file cannot be put in force now.
+    pub fn watch(self, registry: &Registry) -> Result<Watch, LoadError> {
+        let text = self.read();
+        let seen = digest(&text);
+        self.apply_text(registry, text)?;
+        let (tell, told) = mpsc::channel();
+        let watcher = watcher(self.path(), tell.clone());
+        let follower = Follower { file: self, registry: registry.clone(), seen };
+        let cannot = |error: std::io::Error, path: PathBuf| {
+            LoadError::whole(&path, format!("no thread can be had to watch it: {error}"))
+        };
+        let path = follower.file.path().to_owned();
+        let thread = std::thread::Builder::new().name("resilient-config".into());
+        let thread = thread.spawn(move || follower.follow(&told)).map_err(|error| cannot(error, path))?;
+        Ok(Watch { tell, thread: Some(thread), watcher })
+    }
+}
+
+/// Follows a file as long as it lives.
+#[derive(Debug)]
+#[must_use = "the file is followed until this is dropped"]
+pub struct Watch {
+    tell: Sender<Told>,
+    thread: Option<JoinHandle<()>>,
+    /// `None` where the system has no way to tell: then the thread looks.
+    watcher: Option<RecommendedWatcher>,
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        // Before the thread: it would hold the other end of the channel open.
+        self.watcher = None;
+        let _ = self.tell.send(Told::End);
+        if let Some(thread) = self.thread.take() {
+            // It waits for nothing but us. If it panicked, that was told.
+            let _ = thread.join();
+        }
+    }
+}
+
+enum Told {
+    Changed,
+    End,
+}
+
+fn watcher(path: &Path, tell: Sender<Told>) -> Option<RecommendedWatcher> {
+    let changed = move |_| {
+        // The receiver goes with the last watch.
+        let _ = tell.send(Told::Changed);
+    };
+    let mut watcher = notify::recommended_watcher(changed).ok()?;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let begun = watcher.watch(folder, RecursiveMode::NonRecursive);
+    if let Err(error) = &begun {
+        tracing::warn!(target: "resilient::config", %error, "changes are not told, and looked for");
+    }
+    begun.is_ok().then_some(watcher)
+}
+
+struct Follower {
+    file: ConfigFile,
+    registry: Registry,
+    /// The digest of what was read last.
+    seen: u64,
+}
+
+impl Follower {
+    fn follow(mut self, told: &Receiver<Told>) {
+        loop {
+            match told.recv_timeout(LOOK) {
+                Ok(Told::Changed) => {
+                    if !is_quiet(told) {
+                        return;
+                    }
+                }
+                Ok(Told::End) | Err(RecvTimeoutError::Disconnected) => return,
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+            self.look();
+        }
+    }
+
+    fn look(&mut self) {
+        let text = self.file.read();
+        let now = digest(&text);
+        if now != self.seen {
+            self.seen = now;
+            // What is wrong was told.
+            let _ = self.file.apply_text(&self.registry, text);
+        }
+    }
+}
+
+/// Waits until nothing more changes; false at the end.
+fn is_quiet(told: &Receiver<Told>) -> bool {
+    loop {
+        match told.recv_timeout(QUIET) {
+            Ok(Told::Changed) => {}
+            Ok(Told::End) | Err(RecvTimeoutError::Disconnected) => return false,
+            Err(RecvTimeoutError::Timeout) => return true,
+        }
+    }
+}
+
+/// Of the content, or of why there is none: to tell what has changed.
+fn digest(text: &Result<String, LoadError>) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    match text {
+        Ok(text) => text.hash(&mut hasher),
+        Err(error) => error.to_string().hash(&mut hasher),
+    }
+    hasher.finish()
+}

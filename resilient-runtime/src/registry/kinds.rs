@@ -1,0 +1,52 @@
+//! What can be said to a component of a kind that is known at run time only.
+
+use crate::component::Kind;
+use crate::settings::{ConfigError, Raw, Said, Settings, Value};
+
+/// Evaluates `$body` with `$config` as the settings of `$kind`.
+macro_rules! with_config {
+    ($kind:expr, |$config:ident| $body:expr) => {
+        with_config!($kind, |$config| $body;
+            CircuitBreaker: circuit_breaker, Retry: retry, Bulkhead: bulkhead, Timeout: timeout,
+            Fallback: fallback, RateLimit: rate_limit, LoadShed: load_shed, Hedge: hedge, Coalesce: coalesce,
+            Idempotency: idempotency)
+    };
+    ($kind:expr, |$config:ident| $body:expr; $($known:ident: $module:ident),*) => {
+        match $kind {
+            $(Kind::$known => {
+                type $config = crate::$module::Config;
+                $body
+            })*
+            Kind::RetryBudget => {
+                type $config = crate::retry::BudgetConfig;
+                $body
+            }
+            Kind::ConfigSource => {
+                type $config = crate::config::SourceConfig;
+                $body
+            }
+        }
+    };
+}
+
+/// The field of this name, and the value that it takes; or what is wrong, in words.
+pub(crate) fn read(kind: Kind, field: &str, raw: &Raw) -> Result<(&'static str, Value), String> {
+    with_config!(kind, |Config| crate::settings::read::<Config>(field, raw))
+}
+
+/// Whether all that is said of a component goes together.
+pub(super) fn check(kind: Kind, said: &Said) -> Result<(), ConfigError> {
+    with_config!(kind, |Config| {
+        let mut config = Config::default();
+        for ((field, _), value) in said {
+            config.set(field, value)?;
+        }
+        config.validate()
+    })
+}
+
+/// The fields of a kind, with their documentation and what they take.
+#[cfg(feature = "config-file")]
+pub(crate) fn fields(kind: Kind) -> Vec<crate::settings::Field> {
+    with_config!(kind, |Config| Config::described())
+}

@@ -1,0 +1,173 @@
+//! Settings that come from outside of the program, while it runs.
+
+use std::fmt;
+
+use super::stats::with_shelf;
+use super::{Registry, UnknownComponent, kinds, name};
+use crate::component::{Component, Create, Kind};
+use crate::config::{Source, Tables};
+use crate::settings::{ConfigError, Raw, Said};
+
+/// What goes with the settings of a component, and does not go together.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Contradiction {
+    /// The kind of the component.
+    pub kind: Kind,
+    /// Its name.
+    pub name: String,
+    /// What is wrong.
+    pub error: ConfigError,
+}
+
+impl fmt::Display for Contradiction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} `{}`: {}", self.kind, self.name, self.error)
+    }
+}
+
+/// Why one setting was not changed.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ChangeError {
+    /// There is no such component.
+    #[error(transparent)]
+    Unknown(#[from] UnknownComponent),
+    /// It has no such setting, or that takes no such value.
+    #[error("{0}")]
+    Value(String),
+    /// The settings do not go together.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+}
+
+impl Registry {
+    /// Puts settings from outside in force, in place of those that were so before: for components that are there, whose
+    /// state, permits and windows stay, and for those still to come. All or nothing. How many components changed.
+    ///
+    /// # Errors
+    /// With every component whose settings would not go together; then nothing has changed.
+    pub fn configure(&self, source: &str, tables: &Tables) -> Result<usize, Vec<Contradiction>> {
+        let outcome = self.configure_quietly(tables);
+        match &outcome {
+            Ok(changed) => self.config_source(source).applied(*changed),
+            Err(problems) => {
+                let problems: Vec<_> = problems.iter().map(ToString::to_string).collect();
+                self.config_source(source).refused(&problems.join("\n"));
+            }
+        }
+        outcome
+    }
+
+    pub(crate) fn configure_quietly(&self, tables: &Tables) -> Result<usize, Vec<Contradiction>> {
+        // Of two that come at once the later is in force, whole.
+        let _turn = self.0.configuring.lock();
+        let problems = self.contradictions(tables);
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        // First for those to come, so that none slips through between.
+        *self.0.outside.lock() = tables.clone();
+        let mut changed = 0;
+        for kind in Kind::ALL {
+            with_shelf!(self, kind, |shelf, _variant| {
+                for (name, component) in shelf.all() {
+                    changed += usize::from(lay_outside(&*component, tables.of(kind, name)));
+                }
+            });
+        }
+        Ok(changed)
+    }
+
+    /// Every component whose settings would not go together.
+    pub(crate) fn contradictions(&self, tables: &Tables) -> Vec<Contradiction> {
+        let mut problems = Vec::new();
+        for kind in Kind::ALL {
+            with_shelf!(self, kind, |shelf, _variant| {
+                for (name, component) in shelf.all() {
+                    let (config, _) = component.core().settings.with_outside(tables.of(kind, name));
+                    if let Err(error) = crate::settings::Settings::validate(&config) {
+                        problems.push(Contradiction { kind, name: name.to_owned(), error });
+                    }
+                }
+            });
+        }
+        for (kind, name) in tables.named().filter(|(kind, name)| self.component_stats(*kind, name).is_err()) {
+            if let Err(error) = kinds::check(kind, &self.said_of(kind, name, tables)) {
+                problems.push(Contradiction { kind, name: name.to_owned(), error });
+            }
+        }
+        problems
+    }
+
+    /// What an attribute and the outside say of a component that is not there yet.
+    fn said_of(&self, kind: Kind, name: &str, tables: &Tables) -> Said {
+        let attribute = self.settings_for(kind, &std::sync::Arc::from(name), None).iter();
+        let attribute = attribute
+            .map(|setting| ((setting.field, crate::settings::Origin::Attribute), setting.value.clone()));
+        attribute.chain(tables.of(kind, name)).collect()
+    }
+
+    /// Changes settings of one component by their names, as [`Component::reconfigure`] does.
+    ///
+    /// # Errors
+    /// When there is no such component, no such setting, or the settings would not go together; then nothing has changed.
+    ///
+    /// ```
+    /// use resilient::{Kind, Registry, settings::Raw};
+    /// let registry = Registry::new();
+    /// registry.bulkhead("gateway");
+    /// let change = [("max_concurrent".to_owned(), Raw::Integer(8))];
+    /// registry.change(Kind::Bulkhead, "gateway", &change).unwrap();
+    /// assert_eq!(registry.stats().bulkhead["gateway"].limit, 8);
+    /// ```
+    pub fn change(&self, kind: Kind, name: &str, changes: &[(String, Raw)]) -> Result<(), ChangeError> {
+        let read =
+            changes.iter().map(|(field, raw)| kinds::read(kind, field, raw).map_err(ChangeError::Value));
+        let changes = read.collect::<Result<Vec<_>, _>>()?;
+        with_shelf!(self, kind, |shelf, _variant| match shelf.get(&name::normal(name)) {
+            Some(component) => {
+                let mut config = component.config().as_ref().clone();
+                for (field, value) in &changes {
+                    crate::settings::Settings::set(&mut config, field, value)?;
+                }
+                Ok(component.reconfigure(config)?)
+            }
+            None => Err(self.unknown(kind, name).into()),
+        })
+    }
+
+    /// Takes back what was changed at run time of one component: what the file, the environment and the attribute say is
+    /// in force again.
+    ///
+    /// # Errors
+    /// When there is no such component, or what is beneath does not go together.
+    pub fn unchange(&self, kind: Kind, name: &str) -> Result<(), ChangeError> {
+        with_shelf!(self, kind, |shelf, _variant| match shelf.get(&name::normal(name)) {
+            Some(component) => {
+                let (config, said) = component.core().settings.without_runtime();
+                component.reconfigure(config)?;
+                component.core().settings.credit(said);
+                Ok(())
+            }
+            None => Err(self.unknown(kind, name).into()),
+        })
+    }
+
+    /// The source of settings of this name: its statistics say whether the last reading was refused.
+    pub fn config_source(&self, name: &str) -> std::sync::Arc<Source> {
+        self.component(&self.0.config_sources, name, None)
+    }
+}
+
+/// Whether that changed anything.
+fn lay_outside<C: Create>(component: &C, outside: Said) -> bool {
+    let layered = &component.core().settings;
+    let (config, said) = layered.with_outside(outside);
+    let changes = config != *layered.get();
+    // Validated before; a change at run time that came in between may contradict, and then stays.
+    if changes && component.reconfigure(config).is_err() {
+        return false;
+    }
+    layered.credit(said);
+    changes
+}

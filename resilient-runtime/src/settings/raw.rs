@@ -1,0 +1,110 @@
+//! Values as they are written, before their field has said what it takes.
+
+use std::borrow::Cow;
+
+use super::{Settings, Value, parse_duration};
+use crate::nearest::nearest;
+
+/// A value as a file, the environment or a request writes it.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Raw {
+    /// Not set.
+    Unset,
+    /// Text: a name, a word, a duration such as `250ms`, a rate such as `100/s`, a share such as `50%`.
+    Text(String),
+    /// A whole number.
+    Integer(i64),
+    /// Another number.
+    Float(f64),
+    /// On or off.
+    Flag(bool),
+    /// Whatever it may be, as the environment has nothing but text.
+    Untyped(String),
+}
+
+impl Raw {
+    /// What it may mean; the first that the field takes is meant.
+    fn meanings(&self) -> Vec<Value> {
+        match self {
+            Self::Unset => vec![Value::Unset],
+            Self::Flag(flag) => vec![Value::Flag(*flag)],
+            Self::Float(number) => vec![Value::Ratio(*number), Value::Number(*number)],
+            Self::Integer(number) => match u64::try_from(*number) {
+                Ok(count) => vec![Value::Count(count)],
+                Err(_) => vec![Value::Number(*number as f64)],
+            },
+            Self::Text(text) => {
+                let percent =
+                    text.trim().strip_suffix('%').and_then(|number| number.trim().parse::<f64>().ok());
+                let duration = parse_duration(text).ok().map(Value::Duration);
+                let share = percent.map(|percent| Value::Ratio(percent / 100.0));
+                let word = Value::Text(Cow::Owned(text.clone()));
+                duration.into_iter().chain(share).chain([word]).collect()
+            }
+            Self::Untyped(text) => {
+                let trimmed = text.trim();
+                let mut meanings = Self::Text(text.clone()).meanings();
+                let integer = trimmed.parse().ok().map(Self::Integer);
+                let number = integer.or_else(|| trimmed.parse().ok().map(Self::Float));
+                let typed = number.or_else(|| trimmed.parse().ok().map(Self::Flag));
+                meanings.extend(typed.iter().flat_map(Self::meanings));
+                meanings
+            }
+        }
+    }
+}
+
+/// The field of this name, and the value that it takes; or what is wrong, in words.
+pub(crate) fn read<C: Settings>(field: &str, raw: &Raw) -> Result<(&'static str, Value), String> {
+    let Some(known) = C::FIELDS.iter().find(|known| **known == field) else {
+        let field: String = field.chars().take(64).collect();
+        return Err(match nearest(&field, C::FIELDS.iter().copied()) {
+            Some(name) => format!("there is no setting `{field}`; did you mean `{name}`?"),
+            None => format!("there is no setting `{field}`; known: {}", C::FIELDS.join(", ")),
+        });
+    };
+    let mut refused = None;
+    for value in raw.meanings() {
+        match C::default().set(known, &value) {
+            Ok(()) => return Ok((known, value)),
+            Err(error) => _ = refused.get_or_insert(error),
+        }
+    }
+    Err(refused.map_or_else(|| format!("`{field}` takes no such value"), |error| error.to_string()))
+}
+
+#[cfg(all(test, not(resilient_loom)))]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::{circuit_breaker, rate_limit, retry};
+
+    fn text(text: &str) -> Raw {
+        Raw::Text(text.into())
+    }
+
+    #[test]
+    fn the_field_says_what_a_value_means() {
+        let breaker = |field: &str, raw: &Raw| read::<circuit_breaker::Config>(field, raw).unwrap().1;
+        assert_eq!(breaker("open_for", &text("5s")), Value::Duration(Duration::from_secs(5)));
+        assert_eq!(breaker("failure_rate", &text("50%")), Value::Ratio(0.5));
+        assert_eq!(breaker("failure_rate", &Raw::Float(0.25)), Value::Ratio(0.25));
+        assert_eq!(breaker("failure_rate", &Raw::Untyped("0.25".into())), Value::Ratio(0.25));
+        assert_eq!(breaker("min_calls", &Raw::Untyped("7".into())), Value::Count(7));
+        assert!(read::<rate_limit::Config>("rate", &text("100/s")).is_ok());
+        assert!(read::<retry::Config>("factor", &Raw::Integer(3)).is_ok());
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_with_the_remedy() {
+        // T126
+        let wrong = |field: &str, raw: &Raw| read::<circuit_breaker::Config>(field, raw).unwrap_err();
+        assert!(wrong("open_fro", &text("5s")).contains("did you mean `open_for`?"));
+        let unitless = wrong("open_for", &Raw::Integer(5));
+        assert!(unitless.contains("unit") && unitless.contains("250ms"), "{unitless}");
+        assert!(wrong("failure_rate", &Raw::Float(f64::NAN)).contains("0 to 1"));
+        assert!(wrong("min_calls", &Raw::Integer(-1)).contains("whole number"));
+        assert!(wrong(&"x".repeat(10_000), &Raw::Unset).len() < 400);
+    }
+}

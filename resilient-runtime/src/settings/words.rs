@@ -1,0 +1,30 @@
+//! Settings that are one of a few words.
+
+/// Makes an enum a setting: each variant has the word that stands for it.
+macro_rules! words {
+    ($type:ident { $($word:literal = $variant:ident),* $(,)? }) => {
+        impl $crate::settings::Parameter for $type {
+            fn from_value(value: &$crate::settings::Value) -> Option<Self> {
+                match value {
+                    $($crate::settings::Value::Text(text) if text == $word => Some(Self::$variant),)*
+                    _ => None,
+                }
+            }
+
+            fn to_value(&self) -> $crate::settings::Value {
+                let word = match self { $(Self::$variant => $word),* };
+                $crate::settings::Value::Text(std::borrow::Cow::Borrowed(word))
+            }
+
+            fn expected() -> std::borrow::Cow<'static, str> {
+                format!("one of {}", [$($word),*].join(", ")).into()
+            }
+
+            #[cfg(feature = "config-file")]
+            fn schema() -> schemars::Schema {
+                schemars::json_schema!({ "enum": [$($word),*] })
+            }
+        }
+    };
+}
+pub(crate) use words;
