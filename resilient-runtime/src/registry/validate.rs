@@ -43,7 +43,7 @@ impl Registry {
             });
         }
         let mut problems = self.0.conflicts.lock().problems();
-        let refused = self.stats().config_source.into_iter().filter_map(|(_, source)| source.problem);
+        let refused = self.stats().config_source.into_values().filter_map(|source| source.problem);
         problems.extend(refused.flat_map(|problem| problem.lines().map(str::to_owned).collect::<Vec<_>>()));
         for (kind, names) in self.names() {
             problems.extend(odd_names(kind, &names));
