@@ -3,34 +3,31 @@
 use std::ffi::OsString;
 
 use super::fault::{Fault, Place};
+use super::file::{Parsed, Setting};
 use super::tables::{Tables, variable_name};
 use crate::component::Kind;
 use crate::nearest::nearest;
 use crate::settings::Raw;
 
-/// Reads the variables that begin with `prefix` and `__`; whatever is wrong goes to `faults`.
-pub(super) fn read(
-    prefix: &str,
-    variables: impl Iterator<Item = (OsString, OsString)>,
-    tables: &mut Tables,
-    faults: &mut Vec<Fault>,
-) {
+/// Reads the variables that begin with `prefix` and `__`; whatever is wrong goes to the faults.
+pub(super) fn read(prefix: &str, variables: impl Iterator<Item = (OsString, OsString)>, parsed: &mut Parsed) {
     for (variable, value) in variables {
         let Some(variable) = variable.to_str() else { continue };
         let Some(path) = variable.strip_prefix(prefix).and_then(|rest| rest.strip_prefix("__")) else {
             continue;
         };
         let outcome = match value.to_str() {
-            Some(value) => one(path, value, tables),
+            Some(value) => one(path, value, &mut parsed.tables),
             None => Err("its value is not UTF-8".to_owned()),
         };
-        if let Err(what) = outcome {
-            faults.push(Fault { place: Place::Variable(variable.to_owned()), what });
+        match outcome {
+            Ok(setting) => _ = parsed.variables.insert(setting, variable.to_owned()),
+            Err(what) => parsed.faults.push(Fault { place: Place::Variable(variable.to_owned()), what }),
         }
     }
 }
 
-fn one(path: &str, value: &str, tables: &mut Tables) -> Result<(), String> {
+fn one(path: &str, value: &str, tables: &mut Tables) -> Result<Setting, String> {
     let Some((kind, rest)) = path.split_once("__") else { return Err(form()) };
     // A name may have `__` in it, a field has not.
     let Some((name, field)) = rest.rsplit_once("__") else { return Err(form()) };
@@ -41,7 +38,9 @@ fn one(path: &str, value: &str, tables: &mut Tables) -> Result<(), String> {
         return Err(format!("there is no kind `{kind}`{nearest}"));
     };
     let name = (name != "DEFAULT").then_some(name);
-    tables.set_environment(*kind, name, &field.to_lowercase(), &Raw::Untyped(value.to_owned()))
+    let field = field.to_lowercase();
+    tables.set_environment(*kind, name, &field, &Raw::Untyped(value.to_owned()))?;
+    Ok((*kind, name.map(str::to_owned), Some(field)))
 }
 
 fn form() -> String {

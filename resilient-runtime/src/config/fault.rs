@@ -20,6 +20,13 @@ pub enum Place {
     Variable(String),
 }
 
+impl Place {
+    /// The line in the file.
+    pub(super) fn line(&self) -> Option<usize> {
+        if let Self::Position { line, .. } = self { Some(*line) } else { None }
+    }
+}
+
 /// One thing that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {

@@ -1,46 +1,51 @@
 //! A file in TOML, with the place of everything in it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::fault::{Fault, Place, position};
-use super::tables::Tables;
+use super::tables::{Tables, variable_name};
 use crate::component::Kind;
 use crate::registry::Contradiction;
 use crate::settings::Raw;
 
-/// The name of the table that all of a kind inherit from.
-const DEFAULT: &str = "default";
+/// By kind, name (`None`: the default) and field; without a field the table itself.
+pub(super) type Setting = (Kind, Option<String>, Option<String>);
 
 /// What a file says, and where.
 #[derive(Debug, Default)]
 pub(super) struct Parsed {
     pub(super) tables: Tables,
     pub(super) faults: Vec<Fault>,
-    /// By kind, name (`None`: the default) and field; without a field the table itself.
-    places: BTreeMap<(Kind, Option<String>, Option<String>), Place>,
+    places: BTreeMap<Setting, Place>,
+    /// The variables of the environment, by what they set; the name as it is written there.
+    pub(super) variables: BTreeMap<Setting, String>,
 }
 
 impl Parsed {
     pub(super) fn of(text: &str) -> Self {
         let mut parsed = Self::default();
-        let document = match DeTable::parse(text) {
-            Ok(document) => document,
-            Err(error) => {
-                let place = error.span().map_or(Place::Whole, |span| position(text, span.start));
-                parsed.faults.push(Fault { place, what: error.message().to_owned() });
-                return parsed;
-            }
-        };
+        let (document, errors) = DeTable::parse_recoverable(text);
+        for error in errors {
+            let place = error.span().map_or(Place::Whole, |span| position(text, span.start));
+            parsed.faults.push(Fault { place, what: error.message().to_owned() });
+        }
+        let malformed: BTreeSet<_> = parsed.faults.iter().filter_map(|fault| fault.place.line()).collect();
         for (key, value) in document.get_ref() {
             match key.get_ref().parse::<Kind>() {
                 Ok(kind) => parsed.kind(text, kind, value),
                 Err(error) => parsed.fault(text, &key.span(), error.to_string()),
             }
         }
+        // What is left of a line that is no TOML says nothing.
+        let mut seen = BTreeSet::new();
+        parsed.faults.retain(|fault| match fault.place.line() {
+            Some(line) if malformed.contains(&line) => seen.insert(line),
+            _ => true,
+        });
         parsed
     }
 
@@ -64,7 +69,7 @@ impl Parsed {
                 self.fault(text, &name.span(), what);
                 continue;
             };
-            let known = (name.get_ref() != DEFAULT).then(|| name.get_ref().to_string());
+            let known = (name.get_ref() != Tables::DEFAULT).then(|| name.get_ref().to_string());
             self.places.insert((kind, known.clone(), None), position(text, name.span().start));
             for (field, value) in fields {
                 self.field(text, (kind, known.as_deref()), field, value);
@@ -79,30 +84,63 @@ impl Parsed {
         field: &Spanned<toml::de::DeString<'_>>,
         value: &Spanned<DeValue<'_>>,
     ) {
+        let DeValue::Table(group) = value.get_ref() else {
+            return self.set(text, (kind, name), (field.get_ref(), &field.span()), value);
+        };
+        // `adaptive = { .. }` switches `adaptive` on, if there is such a switch.
+        let on = self.tables.set(kind, name, field.get_ref(), &Raw::Flag(true)).is_ok();
+        if group.is_empty() && !on {
+            self.fault(text, &value.span(), "a group with nothing in it says nothing");
+        }
+        for (part, value) in group {
+            let whole = format!("{}_{}", field.get_ref(), part.get_ref());
+            self.set(text, (kind, name), (&whole, &part.span()), value);
+        }
+    }
+
+    fn set(
+        &mut self,
+        text: &str,
+        (kind, name): (Kind, Option<&str>),
+        (field, span): (&str, &Range<usize>),
+        value: &Spanned<DeValue<'_>>,
+    ) {
         let raw = match raw(value.get_ref()) {
             Ok(raw) => raw,
             Err(what) => return self.fault(text, &value.span(), what),
         };
-        match self.tables.set(kind, name, field.get_ref(), &raw) {
-            Ok(()) => {
-                let key = (kind, name.map(str::to_owned), Some(field.get_ref().to_string()));
-                self.places.insert(key, position(text, value.span().start));
-            }
-            Err(what) => self.fault(text, &field.span(), what),
+        let key = (kind, name.map(str::to_owned), Some(field.to_owned()));
+        let place = position(text, value.span().start);
+        let said = match self.tables.set(kind, name, field, &raw) {
+            Ok(()) => self.places.insert(key, place),
+            Err(what) => return self.fault(text, span, what),
+        };
+        if said.is_some() {
+            self.fault(
+                text,
+                span,
+                format!("`{field}` is said twice, once in a group and once by its whole name"),
+            );
         }
     }
 
     /// Where settings contradict, as far as the file says them.
     pub(super) fn locate(&self, contradiction: &Contradiction) -> Vec<Fault> {
         let Contradiction { kind, name, error } = contradiction;
+        let known = (name != Tables::DEFAULT).then(|| name.clone());
+        let written = known.as_deref().map(variable_name);
         let places = |field: &str| {
             let field = Some(field.to_owned());
+            let variable = |name: &Option<String>| self.variables.get(&(*kind, name.clone(), field.clone()));
+            if let Some(variable) = variable(&written).or_else(|| variable(&None)) {
+                return Some(Place::Variable(variable.clone()));
+            }
             let of = |name: Option<String>, field: Option<String>| self.places.get(&(*kind, name, field));
-            let own = of(Some(name.clone()), field.clone()).or_else(|| of(None, field));
-            own.or_else(|| of(Some(name.clone()), None)).or_else(|| of(None, None))
+            let own = of(known.clone(), field.clone()).or_else(|| of(None, field));
+            own.or_else(|| of(known.clone(), None)).or_else(|| of(None, None)).cloned()
         };
         let fault = |problem: &crate::settings::Problem| {
-            let place = places(problem.field).cloned().unwrap_or(Place::Whole);
+            let place = places(problem.field).unwrap_or(Place::Whole);
             let (field, value, allowed) = (problem.field, &problem.value, &problem.allowed);
             Fault { place, what: format!("{kind} `{name}`: `{field}` = {value} is refused: {allowed}") }
         };
@@ -125,7 +163,8 @@ fn raw(value: &DeValue<'_>) -> Result<Raw, String> {
         }
         DeValue::Datetime(_) => Err("a setting is no date".into()),
         DeValue::Array(_) | DeValue::Table(_) => {
-            Err("a setting has one value: text, a number, true or false".into())
+            Err("a setting has one value: text, a number, true or false; a group of them is one table deep"
+                .into())
         }
     }
 }

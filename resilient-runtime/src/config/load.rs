@@ -6,8 +6,8 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use super::environment;
-use super::fault::{LoadError, position};
-use super::file::Parsed;
+use super::fault::{Fault, LoadError, Place, position};
+use super::file::{Parsed, Setting};
 use crate::registry::{Contradiction, Registry};
 
 /// The largest file that is read, in bytes.
@@ -82,19 +82,23 @@ impl ConfigFile {
     }
 
     fn put(&self, registry: &Registry, text: &str) -> Result<usize, LoadError> {
-        let mut parsed = Parsed::of(text);
-        let (mut tables, mut faults) =
-            (std::mem::take(&mut parsed.tables), std::mem::take(&mut parsed.faults));
-        match &self.variables {
-            Some(given) => environment::read(&self.prefix, given.iter().cloned(), &mut tables, &mut faults),
-            None => environment::read(&self.prefix, std::env::vars_os(), &mut tables, &mut faults),
+        // A file that is being written is empty first; that is no wish to have the defaults.
+        if text.trim().is_empty() {
+            return Err(LoadError::whole(&self.path, "is empty; a comment in it says that this is meant"));
         }
+        let mut parsed = Parsed::of(text);
+        match &self.variables {
+            Some(given) => environment::read(&self.prefix, given.iter().cloned(), &mut parsed),
+            None => environment::read(&self.prefix, std::env::vars_os(), &mut parsed),
+        }
+        let mut faults = std::mem::take(&mut parsed.faults);
+        faults.extend(ambiguous(&parsed, registry));
         if !faults.is_empty() {
             // What goes together of the rest is found, too: everything at once.
-            faults.extend(located(&parsed, &registry.contradictions(&tables)));
+            faults.extend(located(&parsed, &registry.contradictions(&parsed.tables)));
             return Err(LoadError::new(&self.path, faults));
         }
-        let put = registry.configure_quietly(&tables);
+        let put = registry.configure_quietly(&parsed.tables);
         put.map_err(|problems| LoadError::new(&self.path, located(&parsed, &problems)))
     }
 
@@ -102,14 +106,17 @@ impl ConfigFile {
     pub(super) fn read(&self) -> Result<String, LoadError> {
         let wrong = |what: String| LoadError::whole(&self.path, what);
         let cannot = |error: std::io::Error| wrong(format!("cannot be read: {error}"));
-        let file = File::open(&self.path).map_err(cannot)?;
-        let about = file.metadata().map_err(cannot)?;
+        let about = std::fs::metadata(&self.path).map_err(cannot)?;
         if about.is_dir() {
             return Err(wrong("is a directory, and no file".into()));
         }
         if about.len() > LARGEST {
             return Err(wrong(format!("has {} bytes; at most {LARGEST} are read", about.len())));
         }
+        if is_pipe(&about) {
+            return Err(wrong("is a pipe or a socket, which could be waited for without end".into()));
+        }
+        let file = File::open(&self.path).map_err(cannot)?;
         let mut bytes = Vec::new();
         // What grows while it is read, or is a device, has no length that could be believed.
         file.take(LARGEST + 1).read_to_end(&mut bytes).map_err(cannot)?;
@@ -120,11 +127,35 @@ impl ConfigFile {
             let good =
                 String::from_utf8_lossy(&error.as_bytes()[..error.utf8_error().valid_up_to()]).into_owned();
             let place = position(&good, good.len());
-            LoadError::new(&self.path, vec![super::Fault { place, what: "is not UTF-8 from here on".into() }])
+            LoadError::new(&self.path, vec![Fault { place, what: "is not UTF-8 from here on".into() }])
         })
     }
 }
 
-fn located(parsed: &Parsed, problems: &[Contradiction]) -> Vec<super::Fault> {
+#[cfg(unix)]
+fn is_pipe(about: &std::fs::Metadata) -> bool {
+    use std::os::unix::fs::FileTypeExt;
+    about.file_type().is_fifo() || about.file_type().is_socket()
+}
+
+#[cfg(not(unix))]
+fn is_pipe(_: &std::fs::Metadata) -> bool {
+    false
+}
+
+/// Variables whose name may be that of several components.
+fn ambiguous(parsed: &Parsed, registry: &Registry) -> Vec<Fault> {
+    let fault = |((kind, name, _), variable): (&Setting, &String)| {
+        let names = registry.named_by(&parsed.tables, *kind, name.as_deref()?);
+        (names.len() > 1).then(|| {
+            let names: Vec<_> = names.iter().map(|name| format!("`{name}`")).collect();
+            let what = format!("may mean {}; say it in the file", names.join(" or "));
+            Fault { place: Place::Variable(variable.clone()), what }
+        })
+    };
+    parsed.variables.iter().filter_map(fault).collect()
+}
+
+fn located(parsed: &Parsed, problems: &[Contradiction]) -> Vec<Fault> {
     problems.iter().flat_map(|problem| parsed.locate(problem)).collect()
 }

@@ -19,9 +19,13 @@
 //! rate = "100/s"
 //! ```
 //!
-//! - The settings have the names that `explain` prints. A duration has a unit; a share is `0.3` or `"30%"`.
+//! - The settings have the names that `explain` prints. A duration has a unit; a share is `0.3` or `"30%"`; `"none"` is
+//!   not set. What begins alike can be a group: `budget = { ratio = 0.1 }` is `budget_ratio = 0.1`; a group switches on
+//!   the setting of its own name, if that is a switch.
 //! - A variable such as `RESILIENT__CIRCUIT_BREAKER__PAYMENT__OPEN_FOR=10s` goes above the file. In it a name is in
-//!   capitals, with `_` for whatever is no letter or digit; `DEFAULT` stands for all of the kind.
+//!   capitals, with `_` for whatever is no letter or digit; `DEFAULT` stands for all of the kind, and
+//!   is above the file, too. A variable that may mean two components is refused.
+//! - What a kind's `default` says must be possible alone, for components that say nothing else.
 //! - Everything that is wrong is told at once, with its place, and then nothing is changed: of a file that is followed
 //!   by `ConfigFile::watch` the last good content stays in force.
 //! - State, permits and windows survive, and a change at run time stays above, until
@@ -50,6 +54,7 @@ pub use load::ConfigFile;
 pub use schema::schema;
 pub use source::{Config as SourceConfig, Source, Stats};
 pub use tables::Tables;
+pub(crate) use tables::variable_name;
 #[cfg(feature = "config-file")]
 pub use watch::Watch;
 

@@ -35,6 +35,9 @@ struct Table {
 }
 
 impl Tables {
+    /// The name of the table that all of a kind inherit from.
+    pub(crate) const DEFAULT: &str = "default";
+
     /// Says what a field of a component is, or, without a name, of all components of the kind that say nothing themselves.
     ///
     /// # Errors
@@ -77,10 +80,25 @@ impl Tables {
         said
     }
 
+    /// The kinds that have settings for all of their components.
+    pub(crate) fn defaults(&self) -> impl Iterator<Item = Kind> {
+        let said = |(kind, table): (&Kind, &Table)| (!table.default.is_empty()).then_some(*kind);
+        self.file.iter().chain(&self.environment).filter_map(said)
+    }
+
     /// The names that a file gives settings to.
     pub(crate) fn named(&self) -> impl Iterator<Item = (Kind, &str)> {
-        self.file.iter().flat_map(|(kind, table)| table.named.keys().map(|name| (*kind, name.as_str())))
+        names(&self.file)
     }
+
+    /// The names that the environment gives settings to, as it writes them.
+    pub(crate) fn variables(&self) -> impl Iterator<Item = (Kind, &str)> {
+        names(&self.environment)
+    }
+}
+
+fn names(tables: &BTreeMap<Kind, Table>) -> impl Iterator<Item = (Kind, &str)> {
+    tables.iter().flat_map(|(kind, table)| table.named.keys().map(|name| (*kind, name.as_str())))
 }
 
 impl Table {

@@ -6,13 +6,17 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use notify::{RecommendedWatcher, RecursiveMode, Watcher};
+use notify::event::{AccessKind, AccessMode};
+use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 
 use super::{ConfigFile, LoadError};
+use crate::clock::Clock;
 use crate::registry::Registry;
 
 /// Editors and Kubernetes write in several steps.
 const QUIET: Duration = Duration::from_millis(50);
+/// In a folder in which there is always something new, the file is looked at nevertheless.
+const PATIENCE: Duration = Duration::from_secs(1);
 /// Where nobody tells of changes, as on some network file systems.
 const LOOK: Duration = Duration::from_secs(5);
 
@@ -71,9 +75,12 @@ enum Told {
 }
 
 fn watcher(path: &Path, tell: Sender<Told>) -> Option<RecommendedWatcher> {
-    let changed = move |_| {
-        // The receiver goes with the last watch.
-        let _ = tell.send(Told::Changed);
+    let changed = move |event: notify::Result<Event>| {
+        // What cannot be told may have been a change.
+        if event.as_ref().map_or(true, is_change) {
+            // The receiver goes with the last watch.
+            let _ = tell.send(Told::Changed);
+        }
     };
     let mut watcher = notify::recommended_watcher(changed).ok()?;
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -82,6 +89,11 @@ fn watcher(path: &Path, tell: Sender<Told>) -> Option<RecommendedWatcher> {
         tracing::warn!(target: "resilient::config", %error, "changes are not told, and looked for");
     }
     begun.is_ok().then_some(watcher)
+}
+
+/// Not to have been looked at, which is what a look at the file does.
+fn is_change(event: &Event) -> bool {
+    !matches!(event.kind, EventKind::Access(access) if access != AccessKind::Close(AccessMode::Write))
 }
 
 struct Follower {
@@ -118,15 +130,19 @@ impl Follower {
     }
 }
 
-/// Waits until nothing more changes; false at the end.
+/// Waits until nothing more changes, but not longer than [`PATIENCE`]; false at the end.
 fn is_quiet(told: &Receiver<Told>) -> bool {
-    loop {
+    // Of the system, whatever clock the registry has: it is files that take their time.
+    let clock = Clock::system();
+    let began = clock.now();
+    while clock.now().since(began) < PATIENCE {
         match told.recv_timeout(QUIET) {
             Ok(Told::Changed) => {}
             Ok(Told::End) | Err(RecvTimeoutError::Disconnected) => return false,
-            Err(RecvTimeoutError::Timeout) => return true,
+            Err(RecvTimeoutError::Timeout) => break,
         }
     }
+    true
 }
 
 /// Of the content, or of why there is none: to tell what has changed.
@@ -137,4 +153,34 @@ fn digest(text: &Result<String, LoadError>) -> u64 {
         Err(error) => error.to_string().hash(&mut hasher),
     }
     hasher.finish()
+}
+
+#[cfg(all(test, not(resilient_loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn to_read_the_file_is_no_change_of_it() {
+        let access = |kind| is_change(&Event::new(EventKind::Access(kind)));
+        assert!(!access(AccessKind::Open(AccessMode::Any)) && !access(AccessKind::Close(AccessMode::Read)));
+        assert!(access(AccessKind::Close(AccessMode::Write)), "a writer that is done");
+        assert!(is_change(&Event::new(EventKind::Modify(notify::event::ModifyKind::Any))));
+        assert!(is_change(&Event::new(EventKind::Any)));
+    }
+
+    #[test]
+    fn a_folder_that_is_never_quiet_does_not_keep_the_file_from_being_read() {
+        let (tell, told) = mpsc::channel();
+        let (stop, stopped) = mpsc::channel::<()>();
+        let busy = std::thread::spawn(move || {
+            while stopped.recv_timeout(Duration::from_millis(1)) == Err(RecvTimeoutError::Timeout) {
+                if tell.send(Told::Changed).is_err() {
+                    break;
+                }
+            }
+        });
+        assert!(is_quiet(&told));
+        drop(stop);
+        busy.join().unwrap();
+    }
 }

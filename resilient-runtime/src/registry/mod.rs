@@ -53,7 +53,7 @@ use crate::pipeline::{Explanation, Pipeline};
 use crate::random::Random;
 use crate::rate_limit::RateLimiter;
 use crate::retry::{Retry, RetryBudget};
-use crate::settings::{ConfigError, Layered, Setting, Settings};
+use crate::settings::{ConfigError, Layered, Said, Setting, Settings, lay_attribute};
 use crate::site::{self, Site};
 use crate::sync::Mutex;
 use crate::timeout::Timeout;
@@ -280,10 +280,15 @@ impl Registry {
     /// For a component that was made before the function that configures it was known.
     fn lay_beneath<C: Create>(&self, component: &C, settings: &'static [Setting]) {
         let core = component.core();
-        let Err(refused) = lay(component, settings, &ConfigError::default()) else { return };
+        let lay = |refused: &ConfigError| {
+            let _turn = self.0.configuring.lock();
+            let change = |said: &mut Said| lay_attribute::<C::Config>(said, settings, refused);
+            core.settings.relay(change, |config| component.reconfigure(config))
+        };
+        let Err(refused) = lay(&ConfigError::default()) else { return };
         self.report_refused(core, C::KIND, &refused.to_string());
         // What is refused does not take the rest with it.
-        if let Err(rest) = lay(component, settings, &refused) {
+        if let Err(rest) = lay(&refused) {
             self.report_refused(core, C::KIND, &rest.to_string());
         }
     }
@@ -337,17 +342,6 @@ impl By {
     fn place(&self) -> site::Place {
         self.site.place()
     }
-}
-
-/// Lays an attribute's settings under what was said at run time, but for the fields that were `refused`.
-fn lay<C: Create>(component: &C, settings: &[Setting], refused: &ConfigError) -> Result<(), ConfigError> {
-    let layered = &component.core().settings;
-    let (config, origins) = layered.beneath(settings, refused);
-    if config != *layered.get() {
-        component.reconfigure(config)?;
-    }
-    layered.credit(origins);
-    Ok(())
 }
 
 /// The process's registry is in use already.

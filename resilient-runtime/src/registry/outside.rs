@@ -1,12 +1,13 @@
 //! Settings that come from outside of the program, while it runs.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use super::stats::with_shelf;
 use super::{Registry, UnknownComponent, kinds, name};
 use crate::component::{Component, Create, Kind};
-use crate::config::{Source, Tables};
-use crate::settings::{ConfigError, Raw, Said};
+use crate::config::{Source, Tables, variable_name};
+use crate::settings::{ConfigError, Raw, Said, forget_runtime, lay_outside};
 
 /// What goes with the settings of a component, and does not go together.
 #[derive(Clone, Debug, PartialEq)]
@@ -59,6 +60,8 @@ impl Registry {
     }
 
     pub(crate) fn configure_quietly(&self, tables: &Tables) -> Result<usize, Vec<Contradiction>> {
+        // What annotated functions say has to go with it, too.
+        self.know_sites();
         // Of two that come at once the later is in force, whole.
         let _turn = self.0.configuring.lock();
         let problems = self.contradictions(tables);
@@ -71,7 +74,11 @@ impl Registry {
         for kind in Kind::ALL {
             with_shelf!(self, kind, |shelf, _variant| {
                 for (name, component) in shelf.all() {
-                    changed += usize::from(lay_outside(&*component, tables.of(kind, name)));
+                    let outside = tables.of(kind, name);
+                    let change = |said: &mut Said| lay_outside(said, &outside);
+                    // Validated before; a change at run time that came in between may contradict, and then stays.
+                    let put = |config| component.reconfigure(config);
+                    changed += usize::from(component.core().settings.relay(change, put).unwrap_or(false));
                 }
             });
         }
@@ -80,23 +87,51 @@ impl Registry {
 
     /// Every component whose settings would not go together.
     pub(crate) fn contradictions(&self, tables: &Tables) -> Vec<Contradiction> {
-        let mut problems = Vec::new();
+        let mut problems = contradictory_defaults(tables);
+        let defaults: BTreeMap<_, _> =
+            problems.iter().map(|problem| (problem.kind, problem.error.clone())).collect();
+        let mut add = |kind, name: &str, outcome: Result<(), ConfigError>| {
+            // What is wrong with what all inherit is told once.
+            let error = match (outcome, defaults.get(&kind)) {
+                (Ok(()), _) => return,
+                (Err(error), Some(inherited)) => error.without(inherited),
+                (Err(error), None) => error,
+            };
+            if !error.problems().is_empty() {
+                problems.push(Contradiction { kind, name: name.to_owned(), error });
+            }
+        };
         for kind in Kind::ALL {
             with_shelf!(self, kind, |shelf, _variant| {
                 for (name, component) in shelf.all() {
-                    let (config, _) = component.core().settings.with_outside(tables.of(kind, name));
-                    if let Err(error) = crate::settings::Settings::validate(&config) {
-                        problems.push(Contradiction { kind, name: name.to_owned(), error });
-                    }
+                    let outside = tables.of(kind, name);
+                    let config = component.core().settings.preview(|said| lay_outside(said, &outside));
+                    add(kind, name, crate::settings::Settings::validate(&config));
                 }
             });
         }
-        for (kind, name) in tables.named().filter(|(kind, name)| self.component_stats(*kind, name).is_err()) {
-            if let Err(error) = kinds::check(kind, &self.said_of(kind, name, tables)) {
-                problems.push(Contradiction { kind, name: name.to_owned(), error });
-            }
+        for (kind, name) in self.still_to_come(tables) {
+            add(kind, &name, kinds::check(kind, &self.said_of(kind, &name, tables)));
         }
         problems
+    }
+
+    /// Names of which no component is there yet; those of the environment, which may be of any, as it writes them.
+    fn still_to_come(&self, tables: &Tables) -> BTreeSet<(Kind, String)> {
+        let from_file = tables.named().map(|(kind, name)| (kind, name.to_owned()));
+        let from_variables = tables
+            .variables()
+            .filter(|(kind, name)| self.named_by(tables, *kind, name).is_empty())
+            .map(|(kind, name)| (kind, name.to_owned()));
+        let all = from_file.chain(from_variables);
+        all.filter(|(kind, name)| self.component_stats(*kind, name).is_err()).collect()
+    }
+
+    /// The names that a variable may mean: of components, and of tables in the file.
+    pub(crate) fn named_by(&self, tables: &Tables, kind: Kind, variable: &str) -> BTreeSet<String> {
+        let from_file = tables.named().filter(|(of, _)| *of == kind).map(|(_, name)| name.to_owned());
+        let all = from_file.chain(self.names_of(kind));
+        all.filter(|name| variable_name(name) == variable).collect()
     }
 
     /// What an attribute and the outside say of a component that is not there yet.
@@ -144,9 +179,8 @@ impl Registry {
     pub fn unchange(&self, kind: Kind, name: &str) -> Result<(), ChangeError> {
         with_shelf!(self, kind, |shelf, _variant| match shelf.get(&name::normal(name)) {
             Some(component) => {
-                let (config, said) = component.core().settings.without_runtime();
-                component.reconfigure(config)?;
-                component.core().settings.credit(said);
+                let _turn = self.0.configuring.lock();
+                component.core().settings.relay(forget_runtime, |config| component.reconfigure(config))?;
                 Ok(())
             }
             None => Err(self.unknown(kind, name).into()),
@@ -159,15 +193,11 @@ impl Registry {
     }
 }
 
-/// Whether that changed anything.
-fn lay_outside<C: Create>(component: &C, outside: Said) -> bool {
-    let layered = &component.core().settings;
-    let (config, said) = layered.with_outside(outside);
-    let changes = config != *layered.get();
-    // Validated before; a change at run time that came in between may contradict, and then stays.
-    if changes && component.reconfigure(config).is_err() {
-        return false;
-    }
-    layered.credit(said);
-    changes
+fn contradictory_defaults(tables: &Tables) -> Vec<Contradiction> {
+    let kinds: BTreeSet<_> = tables.defaults().collect();
+    let check = |kind| {
+        let error = kinds::check(kind, &tables.of(kind, Tables::DEFAULT)).err()?;
+        Some(Contradiction { kind, name: Tables::DEFAULT.to_owned(), error })
+    };
+    kinds.into_iter().filter_map(check).collect()
 }

@@ -217,7 +217,7 @@ impl Registry {
         Kind::ALL.into_iter().map(|kind| (kind, self.names_of(kind))).collect()
     }
 
-    fn names_of(&self, kind: Kind) -> Vec<String> {
+    pub(super) fn names_of(&self, kind: Kind) -> Vec<String> {
         with_shelf!(self, kind, |shelf, _variant| {
             shelf.all().into_iter().map(|(name, _)| name.to_string()).collect()
         })

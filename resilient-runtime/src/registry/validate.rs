@@ -37,11 +37,7 @@ impl Registry {
     /// With all that is wrong: one name with different inline settings, settings that cannot be, names that
     /// differ in case only, names that had to be changed, too many names.
     pub fn validate(&self) -> Result<(), ValidationError> {
-        if self.is_global() {
-            site::all().into_iter().filter(|site| !site.meta().own_registry).for_each(|site| {
-                site.pipeline();
-            });
-        }
+        self.know_sites();
         let mut problems = self.0.conflicts.lock().problems();
         let refused = self.stats().config_source.into_values().filter_map(|source| source.problem);
         problems.extend(refused.flat_map(|problem| problem.lines().map(str::to_owned).collect::<Vec<_>>()));
@@ -49,6 +45,15 @@ impl Registry {
             problems.extend(odd_names(kind, &names));
         }
         if problems.is_empty() { Ok(()) } else { Err(ValidationError { problems }) }
+    }
+
+    /// In the process's registry: makes the components of all annotated functions.
+    pub(super) fn know_sites(&self) {
+        if self.is_global() {
+            site::all().into_iter().filter(|site| !site.meta().own_registry).for_each(|site| {
+                site.pipeline();
+            });
+        }
     }
 }
 

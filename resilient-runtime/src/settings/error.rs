@@ -42,6 +42,12 @@ impl ConfigError {
         }
     }
 
+    /// This error but for the problems that `other` has, too.
+    pub(crate) fn without(mut self, other: &Self) -> Self {
+        self.problems.retain(|problem| !other.problems.contains(problem));
+        self
+    }
+
     /// All well, or this error.
     pub(crate) fn finish(self) -> Result<(), Self> {
         if self.problems.is_empty() { Ok(()) } else { Err(self) }

@@ -14,7 +14,23 @@ pub(crate) type Said = BTreeMap<(&'static str, Origin), Value>;
 /// call needs of it, the component keeps in atomics of its own.
 #[derive(Debug)]
 pub(crate) struct Layered<C> {
-    state: Mutex<(Arc<C>, Said)>,
+    state: Mutex<State<C>>,
+}
+
+#[derive(Debug)]
+struct State<C> {
+    config: Arc<C>,
+    said: Said,
+    /// A change of the layers that is on its way through the component.
+    staged: Option<Box<Staged<C>>>,
+}
+
+#[derive(Debug)]
+struct Staged<C> {
+    /// What was in force when it was composed.
+    over: Arc<C>,
+    config: C,
+    said: Said,
 }
 
 impl<C: Settings> Layered<C> {
@@ -29,13 +45,13 @@ impl<C: Settings> Layered<C> {
         let with_outside: Said = said.clone().into_iter().chain(outside).collect();
         let mut refused = None;
         for said in [with_outside, said, Said::new()] {
-            let (config, _) = compose::<C>(&said);
+            let config = compose::<C>(&said);
             match config.validate() {
                 Ok(()) => {
                     error
                         .problems
                         .extend(refused.into_iter().flat_map(|refused: ConfigError| refused.problems));
-                    return (Self { state: Mutex::new((Arc::new(config), said)) }, error);
+                    return (Self::with(Arc::new(config), said), error);
                 }
                 Err(problems) => _ = refused.get_or_insert(problems),
             }
@@ -45,75 +61,113 @@ impl<C: Settings> Layered<C> {
 
     /// A config that no attribute and no default gave.
     pub(crate) fn of(config: impl Into<Arc<C>>) -> Self {
-        Self { state: Mutex::new((config.into(), Said::new())) }
+        Self::with(config.into(), Said::new())
+    }
+
+    fn with(config: Arc<C>, said: Said) -> Self {
+        Self { state: Mutex::new(State { config, said, staged: None }) }
     }
 
     pub(crate) fn get(&self) -> Arc<C> {
-        Arc::clone(&self.state.lock().0)
+        Arc::clone(&self.state.lock().config)
     }
 
-    /// Takes a valid config's place; what changed has its origin at run time.
+    /// Takes a valid config's place; what changed has its origin at run time, unless it is a staged change of the layers.
     pub(crate) fn replace(&self, config: C) {
         let mut state = self.state.lock();
-        for field in C::FIELDS {
-            if let Some(value) = config.get(field).filter(|value| Some(value) != state.0.get(field).as_ref())
-            {
-                state.1.insert((field, Origin::Runtime), value);
+        if let Some(staged) = state.staged.take_if(|staged| staged.config == config) {
+            if Arc::ptr_eq(&staged.over, &state.config) {
+                (state.said, state.config) = (staged.said, Arc::new(config));
+            } else {
+                // Somebody changed the settings since it was composed: it is composed anew, over those.
+                state.staged = Some(staged);
             }
+            return;
         }
-        state.0 = Arc::new(config);
-    }
-
-    /// The config to apply, and what was said, when an attribute's settings come to a component made before.
-    ///
-    /// They take the place of defaults, and of what another attribute has said: the settings of one place are in
-    /// force, whole. What was said at run time stays, and so do the fields that were `refused`.
-    pub(crate) fn beneath(&self, settings: &[Setting], refused: &ConfigError) -> (C, Said) {
-        let stays = |field: &str| refused.problems.iter().any(|problem| problem.field == field);
-        let mut said = self.state.lock().1.clone();
-        said.retain(|(field, origin), _| *origin != Origin::Attribute || stays(field));
-        said.extend(fitting::<C>(settings).0.into_iter().filter(|((field, _), _)| !stays(field)));
-        (compose(&said).0, said)
-    }
-
-    /// The config to apply, and what was said, when a file or the environment says something else than before.
-    pub(crate) fn with_outside(&self, outside: Said) -> (C, Said) {
-        let mut said = self.state.lock().1.clone();
-        said.retain(|(_, origin), _| !origin.is_outside());
-        said.extend(outside);
-        (compose(&said).0, said)
-    }
-
-    /// Forgets what was said at run time: the config to apply, and what was said.
-    pub(crate) fn without_runtime(&self) -> (C, Said) {
-        let mut said = self.state.lock().1.clone();
-        said.retain(|(_, origin), _| *origin != Origin::Runtime);
-        (compose(&said).0, said)
-    }
-
-    /// Takes note of what was said. Where the config in force is another meanwhile, that was said at run time.
-    pub(crate) fn credit(&self, said: Said) {
-        let mut state = self.state.lock();
-        let composed = compose::<C>(&said).0;
-        state.1 = said;
         for field in C::FIELDS {
-            let value = state.0.get(field).filter(|value| Some(value) != composed.get(field).as_ref());
+            let value = config.get(field).filter(|value| Some(value) != state.config.get(field).as_ref());
             if let Some(value) = value {
-                state.1.insert((field, Origin::Runtime), value);
+                state.said.insert((field, Origin::Runtime), value);
             }
         }
+        state.config = Arc::new(config);
+    }
+
+    /// The config that a change of the layers would give.
+    pub(crate) fn preview(&self, change: impl FnOnce(&mut Said)) -> C {
+        let mut said = self.state.lock().said.clone();
+        change(&mut said);
+        compose(&said)
+    }
+
+    /// Changes the layers, by way of `put`, which applies a config to the component. Whether the config is another
+    /// then. Not for two threads at once.
+    ///
+    /// A change at run time that comes in between is not lost: the change is then made once more, beneath it.
+    pub(crate) fn relay(
+        &self,
+        change: impl Fn(&mut Said),
+        put: impl Fn(C) -> Result<(), ConfigError>,
+    ) -> Result<bool, ConfigError> {
+        // Bounded, should somebody change the settings without end.
+        for _ in 0..100 {
+            let Some(config) = self.stage(&change) else { return Ok(false) };
+            let outcome = put(config);
+            let missed = self.state.lock().staged.take().is_some();
+            outcome?;
+            if !missed {
+                break;
+            }
+        }
+        Ok(true)
+    }
+
+    /// Composes a change; `None` where the config stays the same, and nothing is to be applied.
+    fn stage(&self, change: impl Fn(&mut Said)) -> Option<C> {
+        let mut state = self.state.lock();
+        let mut said = state.said.clone();
+        change(&mut said);
+        let config = compose::<C>(&said);
+        if config == *state.config {
+            state.said = said;
+            return None;
+        }
+        let over = Arc::clone(&state.config);
+        state.staged = Some(Box::new(Staged { over, config: config.clone(), said }));
+        Some(config)
     }
 
     pub(crate) fn effective(&self) -> Vec<Effective> {
         let state = self.state.lock();
         let effective = |field: &&'static str| {
-            let value = state.0.get(field)?;
-            let said = state.1.range((*field, Origin::Default)..=(*field, Origin::Runtime)).next_back();
+            let value = state.config.get(field)?;
+            let said = state.said.range((*field, Origin::Default)..=(*field, Origin::Runtime)).next_back();
             let origin = said.map_or(Origin::Default, |((_, origin), _)| *origin);
             Some(Effective { field, value, origin })
         };
         C::FIELDS.iter().filter_map(effective).collect()
     }
+}
+
+/// An attribute's settings come to a component made before.
+///
+/// They take the place of defaults, and of what another attribute has said: the settings of one place are in
+/// force, whole. What was said at run time stays, and so do the fields that were `refused`.
+pub(crate) fn lay_attribute<C: Settings>(said: &mut Said, settings: &[Setting], refused: &ConfigError) {
+    let stays = |field: &str| refused.problems.iter().any(|problem| problem.field == field);
+    said.retain(|(field, origin), _| *origin != Origin::Attribute || stays(field));
+    said.extend(fitting::<C>(settings).0.into_iter().filter(|((field, _), _)| !stays(field)));
+}
+
+/// A file or the environment says something else than before.
+pub(crate) fn lay_outside(said: &mut Said, outside: &Said) {
+    said.retain(|(_, origin), _| !origin.is_outside());
+    said.extend(outside.clone());
+}
+
+/// Forgets what was said at run time.
+pub(crate) fn forget_runtime(said: &mut Said) {
+    said.retain(|(_, origin), _| *origin != Origin::Runtime);
 }
 
 /// An attribute's settings, as far as their types fit.
@@ -128,12 +182,49 @@ fn fitting<C: Settings>(settings: &[Setting]) -> (Said, ConfigError) {
     (said, error)
 }
 
-fn compose<C: Settings>(said: &Said) -> (C, ConfigError) {
-    let (mut config, mut error) = (C::default(), ConfigError::default());
+/// All that was said, laid over the default; the later origin over the earlier one.
+fn compose<C: Settings>(said: &Said) -> C {
+    let mut config = C::default();
     for ((field, _), value) in said {
-        if let Err(refused) = config.set(field, value) {
-            error.problems.extend(refused.problems);
-        }
+        // Whoever said it has seen to it that the type fits.
+        let _ = config.set(field, value);
     }
-    (config, error)
+    config
+}
+
+#[cfg(all(test, not(resilient_loom)))]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+    use crate::bulkhead::Config;
+
+    #[test]
+    fn a_change_at_run_time_that_comes_while_a_file_is_applied_is_not_lost() {
+        // T117, T123
+        let (layered, _) = Layered::<Config>::new(&[], Said::new());
+        let outside = Said::from([(("max_queue", Origin::File), Value::Count(5))]);
+        let interrupted = Cell::new(false);
+        let put = |config: Config| {
+            if !interrupted.replace(true) {
+                layered.replace(Config::default().max_concurrent(8u32));
+            }
+            layered.replace(config);
+            Ok(())
+        };
+        assert_eq!(layered.relay(|said| lay_outside(said, &outside), put), Ok(true));
+        let config = layered.get();
+        assert_eq!((config.max_concurrent, config.max_queue), (8, 5));
+        let origins: Vec<_> = layered.effective().into_iter().take(2).map(|set| set.origin).collect();
+        assert_eq!(origins, [Origin::Runtime, Origin::File]);
+    }
+
+    #[test]
+    fn a_change_that_is_refused_leaves_the_layers_as_they_were() {
+        let (layered, _) = Layered::<Config>::new(&[], Said::new());
+        let outside = Said::from([(("max_queue", Origin::File), Value::Count(5))]);
+        let refusal = layered.relay(|said| lay_outside(said, &outside), |_| Err(ConfigError::default()));
+        assert!(refusal.is_err());
+        assert!(layered.effective().iter().all(|set| set.origin == Origin::Default));
+    }
 }

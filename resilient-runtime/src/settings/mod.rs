@@ -17,7 +17,7 @@ use std::time::Duration;
 use serde::{Serialize, Serializer};
 
 pub use error::{ConfigError, Problem};
-pub(crate) use layered::{Layered, Said};
+pub(crate) use layered::{Layered, Said, forget_runtime, lay_attribute, lay_outside};
 pub(crate) use parameter::Parameter;
 pub use raw::Raw;
 pub(crate) use raw::read;
@@ -266,8 +266,27 @@ pub(crate) fn assign<T: Parameter>(
         *place = parsed;
         return Ok(());
     }
-    let problem = Problem { field, value: value.clone(), allowed: T::expected() };
+    let mut allowed = T::expected();
+    if let Some(meant) = meant::<T>(value) {
+        allowed = format!("{allowed}; did you mean {meant}?").into();
+    }
+    let problem = Problem { field, value: value.clone(), allowed };
     Err(ConfigError { problems: vec![problem] })
+}
+
+/// What a refused value may have been meant to be.
+fn meant<T: Parameter>(value: &Value) -> Option<String> {
+    let number = match value {
+        Value::Count(count) => Some(*count),
+        Value::Text(text) => text.trim().parse().ok(),
+        _ => None,
+    };
+    if let (Some(number), Some(_)) = (number, T::from_value(&Value::Duration(Duration::from_secs(1)))) {
+        return Some(format!("`{number}s` or `{number}ms`"));
+    }
+    let Value::Text(text) = value else { return None };
+    let word = crate::nearest::nearest(text, T::words().iter().copied())?;
+    Some(format!("`{word}`"))
 }
 
 pub(crate) fn unknown(field: &'static str, value: &Value, known: &[&str]) -> ConfigError {

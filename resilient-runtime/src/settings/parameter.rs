@@ -13,6 +13,10 @@ pub(crate) trait Parameter: Sized {
     fn to_value(&self) -> Value;
     /// What [`from_value`](Self::from_value) takes, for the error.
     fn expected() -> Cow<'static, str>;
+    /// The words that it takes, where it takes only some.
+    fn words() -> &'static [&'static str] {
+        &[]
+    }
     /// Likewise, for editors.
     #[cfg(feature = "config-file")]
     fn schema() -> schemars::Schema {
@@ -136,6 +140,9 @@ impl<T: Parameter> Parameter for Option<T> {
     }
     fn expected() -> Cow<'static, str> {
         T::expected()
+    }
+    fn words() -> &'static [&'static str] {
+        T::words()
     }
     #[cfg(feature = "config-file")]
     fn schema() -> schemars::Schema {

@@ -10,7 +10,8 @@ use crate::nearest::nearest;
 pub enum Raw {
     /// Not set.
     Unset,
-    /// Text: a name, a word, a duration such as `250ms`, a rate such as `100/s`, a share such as `50%`.
+    /// Text: a name, a word, a duration such as `250ms`, a rate such as `100/s`, a share such as `50%`;
+    /// `none` for not set.
     Text(String),
     /// A whole number.
     Integer(i64),
@@ -39,7 +40,8 @@ impl Raw {
                 let duration = parse_duration(text).ok().map(Value::Duration);
                 let share = percent.map(|percent| Value::Ratio(percent / 100.0));
                 let word = Value::Text(Cow::Owned(text.clone()));
-                duration.into_iter().chain(share).chain([word]).collect()
+                let unset = (text == "none").then_some(Value::Unset);
+                duration.into_iter().chain(share).chain([word]).chain(unset).collect()
             }
             Self::Untyped(text) => {
                 let trimmed = text.trim();
@@ -92,6 +94,8 @@ mod tests {
         assert_eq!(breaker("failure_rate", &Raw::Float(0.25)), Value::Ratio(0.25));
         assert_eq!(breaker("failure_rate", &Raw::Untyped("0.25".into())), Value::Ratio(0.25));
         assert_eq!(breaker("min_calls", &Raw::Untyped("7".into())), Value::Count(7));
+        assert_eq!(breaker("open_max", &text("none")), Value::Unset);
+        assert!(read::<circuit_breaker::Config>("open_for", &text("none")).is_err());
         assert!(read::<rate_limit::Config>("rate", &text("100/s")).is_ok());
         assert!(read::<retry::Config>("factor", &Raw::Integer(3)).is_ok());
     }
@@ -102,7 +106,13 @@ mod tests {
         let wrong = |field: &str, raw: &Raw| read::<circuit_breaker::Config>(field, raw).unwrap_err();
         assert!(wrong("open_fro", &text("5s")).contains("did you mean `open_for`?"));
         let unitless = wrong("open_for", &Raw::Integer(5));
-        assert!(unitless.contains("unit") && unitless.contains("250ms"), "{unitless}");
+        assert!(unitless.contains("unit") && unitless.contains("did you mean `5s` or `5ms`?"), "{unitless}");
+        assert!(wrong("open_for", &Raw::Untyped("5".into())).contains("did you mean `5s` or `5ms`?"));
+        let word = read::<retry::Config>("backoff", &text("exponental")).unwrap_err();
+        assert!(
+            word.contains("one of exponential") && word.contains("did you mean `exponential`?"),
+            "{word}"
+        );
         assert!(wrong("failure_rate", &Raw::Float(f64::NAN)).contains("0 to 1"));
         assert!(wrong("min_calls", &Raw::Integer(-1)).contains("whole number"));
         assert!(wrong(&"x".repeat(10_000), &Raw::Unset).len() < 400);

@@ -16,8 +16,12 @@ macro_rules! words {
                 $crate::settings::Value::Text(std::borrow::Cow::Borrowed(word))
             }
 
+            fn words() -> &'static [&'static str] {
+                &[$($word),*]
+            }
+
             fn expected() -> std::borrow::Cow<'static, str> {
-                format!("one of {}", [$($word),*].join(", ")).into()
+                format!("one of {}", Self::words().join(", ")).into()
             }
 
             #[cfg(feature = "config-file")]

@@ -45,8 +45,8 @@ when = { a = 1 }
         (":7:3: ", "a share from 0 to 1"),
         (":9:1: ", "needs a name before it"),
         (":11:1: ", "100/s"),
-        (":13:1: ", "exponential"),
-        (":14:8: ", "one value"),
+        (":13:1: ", "did you mean `exponential`?"),
+        (":14:10: ", "there is no setting `when_a`"),
     ];
     assert_eq!(faults.len(), expected.len(), "{faults:#?}");
     for (fault, (place, what)) in faults.iter().zip(expected) {
@@ -67,7 +67,7 @@ fn settings_that_contradict_each_other_are_told_where_they_stand() {
 
 #[test]
 fn variables_are_checked_like_the_file() {
-    let (_folder, file) = file("");
+    let (_folder, file) = file("# nothing");
     let refused = |name: &str, value: &str| {
         file.clone().variables([(name, value)]).apply(&registry()).unwrap_err().to_string()
     };
@@ -99,14 +99,83 @@ fn files_that_are_none_are_refused_with_the_reason() {
         let dangling = folder.0.join("dangling.toml");
         std::os::unix::fs::symlink(folder.0.join("nowhere"), &dangling).unwrap();
         assert!(refused(&dangling).contains("cannot be read"));
+        let socket = folder.0.join("socket");
+        let _listens = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+        assert!(refused(&socket).contains("is a pipe or a socket"), "{}", refused(&socket));
         assert!(refused(std::path::Path::new("/dev/zero")).contains("larger than"), "a device has no length");
     }
     assert!(faults("a = ").first().unwrap().starts_with(":1:"));
-    let twice = faults("[bulkhead.a]\nmax_queue = 1\nmax_queue = 2\n");
+    let twice = faults("[bulkhead.a]\nmax_concurrent = 1\nmax_concurrent = 2\n");
     assert!(twice[0].starts_with(":3:1: duplicate key"), "{twice:?}");
     assert!(!faults(&"[".repeat(100_000)).is_empty());
     assert!(!faults(&format!("x = {}1{}", "[".repeat(10_000), "]".repeat(10_000))).is_empty());
-    assert!(faults("").is_empty());
+    assert!(faults(" \n")[0].starts_with(": is empty"), "it may be about to be written");
+    assert!(faults("# nothing").is_empty());
+}
+
+#[test]
+fn every_line_that_is_no_toml_is_told_with_what_is_wrong_elsewhere() {
+    let faults = faults("[bulkhead.a]\nmax_queue = \n[bulkhead.b\nmax_queue = 1\n[bulkhed.c]\n");
+    let lines: Vec<_> = faults.iter().map(|fault| fault.split(':').nth(1).unwrap()).collect();
+    assert_eq!(lines, ["2", "3", "5"], "{faults:#?}");
+    assert!(faults[2].contains("did you mean `bulkhead`?"));
+}
+
+#[test]
+fn what_all_inherit_is_checked_for_itself_and_told_once() {
+    // T127
+    let text = "[bulkhead.default]\nmax_queue = 5\n[bulkhead.a]\nmax_concurrent = 3\n";
+    let faults = faults(text);
+    assert_eq!(faults.len(), 1, "{faults:?}");
+    assert!(faults[0].starts_with(":2:13: bulkhead `default`: `max_queue` = 5 is refused: a queue needs"));
+}
+
+#[test]
+fn variables_that_contradict_are_told_by_their_name() {
+    // T127
+    let (_folder, file) = file("# nothing");
+    let refused = |variables: &[(&str, &str)]| {
+        file.clone().variables(variables.iter().copied()).apply(&registry()).unwrap_err().to_string()
+    };
+    let none = refused(&[("RESILIENT__BULKHEAD__A__MAX_CONCURRENT", "0")]);
+    assert!(none.starts_with("RESILIENT__BULKHEAD__A__MAX_CONCURRENT: bulkhead `A`: `max_concurrent` = 0"));
+    let all = refused(&[("RESILIENT__BULKHEAD__DEFAULT__MAX_CONCURRENT", "0")]);
+    assert!(all.starts_with("RESILIENT__BULKHEAD__DEFAULT__MAX_CONCURRENT: bulkhead `default`"), "{all}");
+}
+
+#[test]
+fn a_variable_that_may_mean_two_components_is_refused() {
+    let (_folder, file) = file("[bulkhead.\"pay.ment\"]\nmax_concurrent = 3\n");
+    let file = file.variables([("RESILIENT__BULKHEAD__PAY_MENT__MAX_CONCURRENT", "4")]);
+    let registry = registry();
+    file.apply(&registry).unwrap();
+    assert_eq!(registry.bulkhead("pay.ment").stats().limit, 4);
+    registry.bulkhead("Pay-ment");
+    let error = file.apply(&registry).unwrap_err().to_string();
+    let expected = "RESILIENT__BULKHEAD__PAY_MENT__MAX_CONCURRENT: may mean `Pay-ment` or `pay.ment`; say it in the file";
+    assert_eq!(error, expected);
+}
+
+#[test]
+fn groups_are_read_as_the_attribute_writes_them() {
+    let (_folder, file) =
+        file("[retry.a]\nbudget = { ratio = 0.2, reserve = 1 }\n[bulkhead.b.reserve]\nhigh = 2\n");
+    let registry = registry();
+    file.apply(&registry).unwrap();
+    let retry = registry.retry("a").config();
+    assert_eq!((retry.budget_ratio.get(), retry.budget_reserve, &retry.budget), (0.2, 1.0, &None));
+    assert_eq!(registry.bulkhead("b").config().reserve_high, 2);
+
+    let wrong = [
+        ("[retry.a]\nbudget = { ration = 0.2 }", ":2:12: ", "did you mean `budget_ratio`?"),
+        ("[retry.a]\nbudget_ratio = 1\nbudget = { ratio = 0.2 }", ":2:", "is said twice"),
+        ("[retry.a]\nbudget = { ratio = { a = 1 } }", ":2:20: ", "one table deep"),
+        ("[retry.a]\nbudget = {}", ":2:10: ", "nothing in it"),
+    ];
+    for (text, place, what) in wrong {
+        let faults = faults(text);
+        assert!(faults.iter().any(|fault| fault.starts_with(place) && fault.contains(what)), "{faults:?}");
+    }
 }
 
 proptest! {

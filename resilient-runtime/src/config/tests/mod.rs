@@ -106,7 +106,7 @@ fn what_is_no_longer_said_is_as_it_was_before() {
     let registry = registry();
     file.apply(&registry).unwrap();
     registry.circuit_breaker("pay.ment");
-    folder.write("resilient.toml", "");
+    folder.write("resilient.toml", "# nothing");
     assert_eq!(file.apply(&registry).unwrap(), 1);
     assert_eq!(origin(&registry, "pay.ment", "open_for"), (seconds(5), Origin::Default));
     assert_eq!(file.apply(&registry).unwrap(), 0, "nothing changes");
