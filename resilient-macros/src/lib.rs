@@ -76,6 +76,14 @@ use proc_macro::TokenStream;
 /// `sliding_log`, `leaky_bucket`), `key = expression` for a limit of its own for each key, `weight = expression` for a
 /// call that counts for several, `max_wait` to wait for a turn, `max_queue`, `max_keys`. Each attempt pays.
 ///
+/// # `load_shed`
+/// `= "name"`, or `("name", ..)`: refuses some calls, by their `priority`, so that the others are served in time.
+/// `adaptive` (else `max_in_flight` is the limit), `max_in_flight`, `min_in_flight`, `initial_in_flight`,
+/// `share(low = .., normal = .., high = ..)` of that limit; `target_delay` of a queue, `target_latency` of a call,
+/// `interval`, `arrived_at = expression` for since when it waits; `throttle`, or
+/// `throttle(factor = .., window = .., floor = .., min_calls = ..)`, for a client that holds back what the other side would
+/// refuse; `retry_after`.
+///
 /// # `hedge`
 /// `(after = "50ms")`, or `(after = "p95")` for as long as 95 % of the attempts take; `max` attempts besides the first.
 /// Sends another attempt where one is slow or fails, and takes the first answer. Asynchronous functions that are

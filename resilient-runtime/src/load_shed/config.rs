@@ -17,7 +17,7 @@ settings! {
         pub adaptive: bool = true,
         /// The least that is found; 1 to `max_in_flight`.
         pub min_in_flight: u32 = 10,
-        /// What it begins with, within these bounds; 1 to 1 000 000.
+        /// What it begins with, and again after a reset, within these bounds; 1 to 1 000 000.
         pub initial_in_flight: u32 = 100,
         /// The share of the limit that low calls may fill; more than 0, at most that of normal ones.
         pub share_low: Ratio = percent(50.0),

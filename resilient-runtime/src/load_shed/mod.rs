@@ -10,8 +10,8 @@
 //! | throttle | with `throttle` | what the other side would refuse: about `throttle_factor` calls are sent for each that it accepts, of each class by itself |
 //!
 //! Delays are measured where they arise: in the queue of the bulkhead behind the shedder, by the pipeline; in a queue
-//! before it, by whoever knows when the call arrived ([`waited`](LoadShedder::waited), `arrived_at = ..` in the
-//! attribute, [`Options::arrived_at`](crate::pipeline::Options::arrived_at)); and, where the queues cannot be seen,
+//! before it, by whoever knows when the call arrived ([`waited`](LoadShedder::waited), here or on the
+//! [`Pipeline`](crate::Pipeline::waited), `arrived_at = ..` in the attribute); and, where the queues cannot be seen,
 //! with `target_latency` as the whole time from admission to the end.
 //!
 //! The throttle is for the client's side of a call and the others for the server's. It is here all the same, and not a

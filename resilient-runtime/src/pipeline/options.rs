@@ -3,7 +3,6 @@
 use std::hash::Hash;
 
 use super::{Call, Pipeline};
-use crate::clock::Instant;
 use crate::priority::Priority;
 use crate::rate_limit::Request;
 
@@ -28,13 +27,11 @@ use crate::rate_limit::Request;
 pub struct Options {
     priority: Priority,
     request: Request,
-    /// [`Instant::NEVER`] where nothing is said.
-    arrived_at: Instant,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { priority: Priority::Normal, request: Request::ONE, arrived_at: Instant::NEVER }
+        Self { priority: Priority::Normal, request: Request::ONE }
     }
 }
 
@@ -55,17 +52,8 @@ impl Options {
         Self { request: self.request.with_weight(weight), ..self }
     }
 
-    /// When it arrived, on the registry's clock: what it has waited since then in a queue before this process shows the
-    /// load shedder whether that queue stands.
-    pub fn arrived_at(self, at: Instant) -> Self {
-        Self { arrived_at: at, ..self }
-    }
-
     #[inline]
     pub(super) fn give_to(self, call: &mut Call<'_>) {
-        if self.arrived_at != Instant::NEVER {
-            call.set_arrived_at(self.arrived_at);
-        }
         call.priority = self.priority;
         call.rate_key = self.request.key();
         call.weight = self.request.weight();

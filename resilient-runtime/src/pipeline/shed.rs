@@ -1,6 +1,8 @@
 //! A call at the load shedder: admitted once for all its attempts, and let out when the last has ended.
 
-use super::Call;
+use std::time::Duration;
+
+use super::{Call, Pipeline};
 use crate::classify::Class;
 use crate::clock::Instant;
 use crate::load_shed::{Admitted, End};
@@ -11,7 +13,7 @@ use crate::rejection::Rejection;
 impl Call<'_> {
     /// Since when the call has been under way, on the registry's clock: what it has waited since then in a queue shows
     /// the load shedder whether that stands.
-    #[inline]
+    #[inline(never)]
     pub fn set_arrived_at(&mut self, at: Instant) {
         if let Some(shedder) = &self.pipeline.load_shed {
             shedder.arrived(at, self.time());
@@ -20,7 +22,13 @@ impl Call<'_> {
 
     /// Passes the load shedder, unless it has done so before. What comes once for all attempts, and behind it, is to
     /// call this first.
+    #[inline]
     pub(super) fn pass_shedder(&mut self) -> Result<(), Rejection> {
+        if self.pipeline.load_shed.is_some() { self.ask_shedder() } else { Ok(()) }
+    }
+
+    #[inline(never)]
+    fn ask_shedder(&mut self) -> Result<(), Rejection> {
         let pipeline = self.pipeline;
         let Some(shedder) = pipeline.load_shed.as_deref().filter(|_| !self.holds_load && !self.is_flight)
         else {
@@ -42,6 +50,12 @@ impl Call<'_> {
     /// Passes it if nothing may be against that; counts nothing if not.
     #[inline]
     pub(super) fn pass_shedder_plainly(&mut self) -> bool {
+        self.pipeline.load_shed.is_none() || self.try_shedder()
+    }
+
+    /// Not inline, as the others that follow such a look at the pipeline: what has no load shedder pays no more.
+    #[inline(never)]
+    fn try_shedder(&mut self) -> bool {
         let pipeline = self.pipeline;
         let Some(shedder) = &pipeline.load_shed else { return true };
         if self.holds_load || self.is_flight {
@@ -65,6 +79,13 @@ impl Call<'_> {
     /// It found a permit free: the queue does not stand.
     #[inline]
     pub(super) fn was_not_queued(&self) {
+        if self.pipeline.load_shed.is_some() {
+            self.tell_of_no_queue();
+        }
+    }
+
+    #[inline(never)]
+    fn tell_of_no_queue(&self) {
         if let Some(shedder) = &self.pipeline.load_shed {
             shedder.queued(0, self.time());
         }
@@ -83,6 +104,7 @@ impl Call<'_> {
     }
 
     /// The same, going by how the call ended.
+    #[inline(never)]
     pub(super) fn leave_shedder_at_end(&mut self) {
         let end = match self.ending {
             Ending::Succeeded => End::Judged(Verdict::Success),
@@ -91,5 +113,28 @@ impl Call<'_> {
             Ending::TimedOut | Ending::Rejected | Ending::Cancelled | Ending::FellBack => End::Unknown,
         };
         self.leave_shedder(end);
+    }
+}
+
+impl Pipeline {
+    /// Says how long a call has waited in a queue before the pipeline, for the load shedder, where there is one. To be
+    /// said of each call before it is made, also of one that did not wait at all: it is the shortest wait that counts.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use resilient::{Registry, Rejection};
+    ///
+    /// let registry = Registry::new();
+    /// let pipeline = registry.pipeline("handle").load_shed("api").build();
+    /// let accepted = registry.clock().now();
+    /// // ... the request lies in a queue ...
+    /// pipeline.waited(registry.clock().now().since(accepted));
+    /// let answer: Result<u32, Rejection> = pipeline.call(|| Ok(1));
+    /// # assert!(answer.is_ok());
+    /// ```
+    pub fn waited(&self, delay: Duration) {
+        if let Some(shedder) = &self.load_shed {
+            shedder.waited(delay);
+        }
     }
 }

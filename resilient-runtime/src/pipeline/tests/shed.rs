@@ -230,15 +230,14 @@ fn the_queue_of_the_bulkhead_behind_is_a_standing_delay() {
 }
 
 #[test]
-fn calls_that_say_when_they_arrived_show_a_queue_in_front() {
+fn calls_that_say_how_long_they_waited_show_a_queue_in_front() {
     let fixture = Fixture::new();
     let (_, shedder) = shedding(&fixture, load_shed::Config::default().adaptive(false));
     let pipeline = fixture.registry.pipeline("front").load_shed("x").build();
     let call = |waited: u64, priority: Priority| {
-        let arrived = fixture.time.clock().now();
+        pipeline.waited(MS(waited));
         fixture.time.advance(MS(waited));
-        let options = crate::pipeline::Options::default().priority(priority).arrived_at(arrived);
-        pipeline.call_judged(options, || Outcome::Ok(1), Verdict::of)
+        pipeline.call_judged(priority, || Outcome::Ok(1), Verdict::of)
     };
     for _ in 0..5 {
         assert!(call(30, Priority::Normal).is_ok());
