@@ -20,13 +20,21 @@ const WITH_OPTIONS: &[&str] = &[
     "load_shed",
 ];
 
+/// Options that have options of their own.
+const NESTED: &[(&str, &str)] = &[("timeout", "adaptive")];
+
 /// A statement for the top of the function body; nothing to rustc.
 pub(crate) fn triggers(args: &TokenStream, krate: &Path) -> TokenStream {
     let arguments = keys(args.clone());
-    let options = WITH_OPTIONS.iter().filter_map(|argument| {
-        let words = keys(inside(args.clone(), argument)?);
-        let (module, source) = (format_ident!("__{argument}"), format_ident!("{argument}"));
-        Some(quote!(mod #module { use #krate::__rt::ide::#source::*; use self::{ #(#words as _,)* }; }))
+    let words = |name: &str, options: TokenStream| {
+        let words = keys(options);
+        let (module, source) = (format_ident!("__{name}"), format_ident!("{name}"));
+        quote!(mod #module { use #krate::__rt::ide::#source::*; use self::{ #(#words as _,)* }; })
+    };
+    let options =
+        WITH_OPTIONS.iter().filter_map(|argument| Some(words(argument, inside(args.clone(), argument)?)));
+    let nested = NESTED.iter().filter_map(|(argument, option)| {
+        Some(words(option, inside(inside(args.clone(), argument)?, option)?))
     });
     quote! {
         #[allow(unexpected_cfgs)]
@@ -35,6 +43,7 @@ pub(crate) fn triggers(args: &TokenStream, krate: &Path) -> TokenStream {
             {
                 mod __arguments { use #krate::__rt::ide::arguments::*; use self::{ #(#arguments as _,)* }; }
                 #(#options)*
+                #(#nested)*
             }
         };
     }

@@ -61,7 +61,9 @@ use proc_macro::TokenStream;
 /// `reserve(critical = .., high = ..)`.
 ///
 /// # `timeout`
-/// `= "2s"` for the whole call, or `(["name",] total = .., attempt = ..)`. Asynchronous functions.
+/// `= "2s"` for the whole call, or `(["name",] total = .., attempt = .., connect = .., read = ..)`. With `adaptive`, or
+/// `adaptive(percentile = 95, factor = 1.5, min = "50ms", max = "30s", window = .., min_samples = ..)`, the time of an
+/// attempt follows how long attempts take, and begins with `attempt`. Asynchronous functions.
 ///
 /// # `fallback`
 /// `= function` or `= |failure| ..`: called with the `Failure`. In an asynchronous function both may be

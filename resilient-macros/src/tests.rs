@@ -8,7 +8,7 @@ const SAMPLES: &[(&str, &str)] = &[
         "pub fn f(mut a: u32, (b, c): (u8, u8)) -> Result<u32, E> { let marker_one = a?; return Ok(marker_two) }",
     ),
     (
-        "retry(attempts = 3, base = \"10ms\"), timeout(total = \"1s\", attempt = \"10ms\"), fallback = |e| Ok(0)",
+        "retry(attempts = 3, base = \"10ms\"), timeout(total = \"1s\", attempt = \"99ms\", adaptive(percentile = 95)), fallback = |e| Ok(0)",
         "async fn f<'a, T: Clone>(&'a self, x: impl Display) -> Result<&'a T, E> where T: Send { marker_one.await?; marker_two }",
     ),
     (

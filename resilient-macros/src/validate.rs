@@ -278,6 +278,52 @@ fn timeout_contradictions(timeout: &Policy, errors: &mut Errors) {
             _ => {}
         }
     }
+    adaptive_contradictions(timeout, errors);
+}
+
+/// What the runtime takes where the attribute is silent.
+const LEAST: u64 = 50_000_000;
+const SECOND: u64 = 1_000_000_000;
+const MOST: u64 = 30_000_000_000;
+
+fn adaptive_contradictions(timeout: &Policy, errors: &mut Errors) {
+    if !matches!(find(timeout, "adaptive"), Some((Value::Flag(true), _))) {
+        return;
+    }
+    let given = |field: &str| duration(timeout, field);
+    let (min, max) = (given("min"), given("max"));
+    let (least, most) = (min.map_or(LEAST, |(min, _)| min), max.map_or(MOST, |(max, _)| max));
+    match (min, max) {
+        (Some((_, span)), Some(_)) if least > most => errors.span(span, "`min` is longer than `max`"),
+        (Some((_, span)), None) if least > most => {
+            errors.span(span, "`min` is longer than `max`, which is 30 s unless you give it");
+        }
+        (None, Some((_, span))) if least > most => {
+            errors.span(span, "`max` is shorter than `min`, which is 50 ms unless you give it");
+        }
+        _ => {}
+    }
+    if let Some((attempt, span)) = given("attempt")
+        && !(least..=most).contains(&attempt)
+    {
+        errors.span(
+            span,
+            "an adaptive timeout begins with `attempt`, which must be from its `min` to its `max`",
+        );
+    }
+    match given("window") {
+        Some((window, span)) if window < most.saturating_mul(2) => errors.span(
+            span,
+            "the window must be at least twice `max`, or an attempt could be forgotten before it has ended",
+        ),
+        Some((window, span)) if window < SECOND => errors.span(span, "a window of time is 1 s at least"),
+        _ => {}
+    }
+    let total = given("total").map_or(TOTAL, |(total, _)| total);
+    if total < least {
+        let span = min.or(given("total")).map_or(timeout.key.span(), |(_, span)| span);
+        errors.span(span, "the adaptive timeout can never fire: the total is shorter than its `min`, which is 50 ms unless you give it");
+    }
 }
 
 fn timeout_is_possible(args: &Args, shape: &Shape, errors: &mut Errors) {

@@ -61,6 +61,7 @@ mod classify;
 mod component;
 mod key;
 mod nearest;
+mod numbered;
 mod outcome;
 mod priority;
 mod random;

@@ -14,19 +14,20 @@ use crate::clock::{Clock, Instant};
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Scope {
-    /// From 1; 0 outside of any retry.
+    /// From 1; 0 outside of any retry. With [`REPEATING`] if any call around the body is at its second attempt or later.
     attempt: u32,
-    /// Whether any call around the body is at its second attempt or later.
-    repeating: bool,
     deadline: Instant,
     /// The clock that `deadline` is on.
-    clock: usize,
+    clock: u32,
     /// The timeout nearest to the body, by its number; 0 where there is none.
     timeout: u32,
 }
 
+/// A mark beside the number of the attempt: a scope is copied with each poll.
+const REPEATING: u32 = 1 << 31;
+
 impl Scope {
-    const NONE: Self = Self { attempt: 0, repeating: false, deadline: Instant::NEVER, clock: 0, timeout: 0 };
+    const NONE: Self = Self { attempt: 0, deadline: Instant::NEVER, clock: 0, timeout: 0 };
 
     #[inline]
     pub(crate) fn current() -> Self {
@@ -36,7 +37,8 @@ impl Scope {
     /// The same deadline, and attempt `number` of the retry nearest to the body.
     #[inline]
     pub(crate) fn with_attempt(self, number: u32) -> Self {
-        Self { attempt: number, repeating: self.repeating || number > 1, ..self }
+        let repeating = if number > 1 { REPEATING } else { self.attempt & REPEATING };
+        Self { attempt: number | repeating, ..self }
     }
 
     /// With this deadline, if it is one: none does not lift that of another clock.
@@ -87,13 +89,13 @@ impl Scope {
     /// Whether a call around this one is at its second attempt or later.
     #[inline]
     pub(crate) fn inside_retry(self) -> bool {
-        self.repeating
+        self.attempt & REPEATING != 0
     }
 
     /// Whether the body would see no difference to this scope in attempt `number` of a retry.
     #[inline]
     pub(crate) fn is_as_in_attempt(self, number: u32) -> bool {
-        number == 1 && self.attempt <= 1
+        number == 1 && self.attempt & !REPEATING <= 1
     }
 
     /// Makes this the scope of the thread until the guard is dropped.
@@ -166,5 +168,5 @@ impl<F: Future> Future for Scoped<F> {
 /// assert_eq!(third, Ok(3));
 /// ```
 pub fn attempt() -> u32 {
-    Scope::current().attempt.max(1)
+    (Scope::current().attempt & !REPEATING).max(1)
 }

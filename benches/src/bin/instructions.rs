@@ -124,6 +124,16 @@ const JOBS: &[(&str, Make)] = &[
         let timeout = limit();
         job(move || run(timeout.call_async(async || work_async::<Failed>(number()).await)))
     }),
+    ("timeout_adaptive", || {
+        let timeout = registry().timeout("adaptive");
+        timeout.reconfigure(timeout::Config::default().adaptive(true)).expect("settings within their ranges");
+        let pipeline = registry().pipeline("adaptive").timeout(timeout).build();
+        job(move || run(pipeline.call_async(async || work_async::<Failed>(number()).await)))
+    }),
+    ("timeout_fixed", || {
+        let pipeline = registry().pipeline("fixed").timeout(limit()).build();
+        job(move || run(pipeline.call_async(async || work_async::<Failed>(number()).await)))
+    }),
     ("fallback_not_needed", || job(fallback)),
     ("three_attribute", || job(three)),
     ("four_attribute", || job(|| run(four()))),

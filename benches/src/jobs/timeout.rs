@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use resilient::{Component, Registry, Timeout, timeout};
+use resilient::{Component, Pipeline, Registry, Timeout, timeout};
 use tower::{Layer, Service, ServiceExt};
 use tower_resilience::timelimiter::TimeLimiterLayer;
 
@@ -12,7 +12,7 @@ use crate::harness::{Goal, Group, Job};
 const LIMIT: Duration = Duration::from_secs(1);
 
 pub(super) fn groups() -> Vec<Group> {
-    vec![ready(), pending()]
+    vec![ready(), adaptive(), percentiles(), pending()]
 }
 
 fn ours() -> Arc<Timeout> {
@@ -48,6 +48,47 @@ fn ready() -> Group {
         .goals([Goal::Times(1.0, "`tokio::time::timeout`"), Goal::NoAllocation])
         .note("No timer is armed before the body has returned `Pending`.")
         .shared()
+}
+
+/// One stage, with a clock that is read before the body and after it.
+fn alone(config: timeout::Config) -> Arc<Pipeline> {
+    let registry = Registry::new();
+    let timeout = registry.timeout("bench");
+    timeout.reconfigure(config.total(LIMIT)).expect("settings within their ranges");
+    Arc::new(registry.pipeline("bench").timeout(timeout).build())
+}
+
+fn adaptive() -> Group {
+    let adaptive = alone(timeout::Config::default().adaptive(true));
+    let fixed = alone(timeout::Config::default().attempt(LIMIT));
+    let job = |pipeline: Arc<Pipeline>| {
+        move || {
+            let pipeline = Arc::clone(&pipeline);
+            move || run(pipeline.call_async(async || work_async::<Failed>(number()).await))
+        }
+    };
+    let jobs =
+        vec![Job::new("resilient, adaptive", job(adaptive)), Job::new("resilient, not adaptive", job(fixed))];
+    Group::new("Adaptive timeout in a pipeline, ready at the first poll", jobs)
+        .goals([Goal::Above("resilient, not adaptive", 3.0), Goal::NoAllocation])
+        .note("The attempt is recorded; once in a second one of them looks at the percentiles.")
+        .shared()
+}
+
+/// As whoever ends an attempt looks at them once in a second, and `stats()`.
+fn percentiles() -> Group {
+    let registry = Registry::new();
+    let timeout = registry.timeout("bench");
+    timeout.reconfigure(timeout::Config::default().adaptive(true)).expect("settings within their ranges");
+    for _ in 0..1000 {
+        let done: Result<u64, Failed> = run(timeout.call_async(async || work_async(number()).await));
+        drop(done);
+    }
+    let job = Job::new("resilient", move || {
+        let timeout = Arc::clone(&timeout);
+        move || timeout.stats()
+    });
+    Group::new("Percentiles of an adaptive timeout, with censored attempts", vec![job])
 }
 
 fn pending() -> Group {

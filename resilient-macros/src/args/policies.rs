@@ -74,6 +74,15 @@ const TIMEOUT: &[Opt] = &[
     ("read", "read", POSITIVE),
 ];
 
+const ADAPTIVE: &[Opt] = &[
+    ("percentile", "percentile", Takes::Number { min: 1.0, max: 99.9 }),
+    ("factor", "factor", Takes::Number { min: 1.0, max: 100.0 }),
+    ("min", "min", POSITIVE),
+    ("max", "max", POSITIVE),
+    ("window", "window", POSITIVE),
+    ("min_samples", "min_samples", Takes::Count { min: 10, max: MILLION }),
+];
+
 /// Words that people write for something else.
 const ALIASES: &[(&str, &str)] = &[
     ("maximum", "max"),
@@ -109,6 +118,12 @@ const ALIASES: &[(&str, &str)] = &[
     ("accept_factor", "throttle"),
     ("k", "factor"),
     ("shares", "share"),
+    ("quantile", "percentile"),
+    ("multiplier", "factor"),
+    ("floor", "min"),
+    ("ceiling", "max"),
+    ("min_calls", "min_samples"),
+    ("initial", "attempt"),
 ];
 
 pub(super) fn circuit_breaker(key: Ident, input: ParseStream<'_>, errors: &mut Errors) -> Result<Policy> {
@@ -131,12 +146,45 @@ pub(super) fn timeout(key: Ident, input: ParseStream<'_>, errors: &mut Errors) -
         return Ok(Policy { key, name: None, settings: vec![Setting { field: "total", value, span }] });
     }
     let before = errors.count();
-    let policy = listed(key, TIMEOUT, &[], "timeout = \"2s\"", input, errors, |_, _, _, _| Ok(false))?;
+    let special = |option: &Ident, input: ParseStream<'_>, errors: &mut Errors, into: &mut Vec<Setting>| {
+        if option != "adaptive" {
+            return Ok(false);
+        }
+        adaptive(option, input, errors, into).map(|()| true)
+    };
+    let policy = listed(key, TIMEOUT, &["adaptive"], "timeout = \"2s\"", input, errors, special)?;
     if policy.settings.is_empty() && policy.name.is_none() && errors.count() == before {
         let message = "`timeout` needs a limit, as in `timeout = \"2s\"` or `timeout(attempt = \"500ms\")`";
         return Err(Error::new(policy.key.span(), message));
     }
     Ok(policy)
+}
+
+/// `adaptive`, `adaptive = true`, or `adaptive(percentile = 95, ..)`
+fn adaptive(
+    option: &Ident,
+    input: ParseStream<'_>,
+    errors: &mut Errors,
+    into: &mut Vec<Setting>,
+) -> Result<()> {
+    const EXAMPLE: &str = "adaptive(percentile = 95, max = \"10s\")";
+    if input.peek(Token![=]) {
+        let (value, span) = value::parse(option, Takes::Flag, input)?;
+        into.push(Setting { field: "adaptive", value, span });
+        return Ok(());
+    }
+    into.push(Setting { field: "adaptive", value: Value::Flag(true), span: option.span() });
+    if input.is_empty() || input.peek(Token![,]) {
+        return Ok(());
+    }
+    let before = (errors.count(), into.len());
+    group(option, ADAPTIVE, EXAMPLE, input, errors, into)?;
+    if (errors.count(), into.len()) == before {
+        let message =
+            format!("`adaptive()` says nothing: write `adaptive` for the usual settings, or `{EXAMPLE}`");
+        return Err(Error::new(option.span(), message));
+    }
+    Ok(())
 }
 
 pub(super) fn retry(key: Ident, input: ParseStream<'_>, errors: &mut Errors) -> Result<Retry> {
@@ -253,7 +301,7 @@ pub(super) fn listed(
             }
         } else if content.peek(Ident) && !content.peek2(Token![=]) && !content.peek2(token::Paren) {
             let first: Ident = content.fork().parse()?;
-            if !table.iter().any(|(name, ..)| first == name) {
+            if !table.iter().map(|(name, ..)| name).chain(also).any(|name| first == name) {
                 value::literal_name(&key, content)?;
             }
         }

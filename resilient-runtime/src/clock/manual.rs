@@ -1,12 +1,13 @@
 //! A clock that stands still until it is told to move.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Weak};
 use std::task::{Wake, Waker};
 use std::time::Duration;
 
 use super::{Clock, Instant, Source, nanos};
+use crate::numbered::Numbered;
 use crate::sync::Mutex;
 
 /// The handle by which a test moves its clock.
@@ -28,9 +29,7 @@ impl ManualClock {
     /// A clock that stands at one hour, so that there is a past to jump back to.
     pub fn new() -> Self {
         let hour = nanos(Duration::from_hours(1));
-        let manual = Arc::new(Manual { now: AtomicU64::new(hour), timers: Mutex::default() });
-        known().insert(Arc::as_ptr(&manual).addr(), Arc::downgrade(&manual));
-        Self(manual)
+        Self(known().join(|number| Manual { number, now: AtomicU64::new(hour), timers: Mutex::default() }))
     }
 
     /// The clock to give to a registry.
@@ -64,24 +63,26 @@ impl Default for ManualClock {
 
 #[derive(Debug)]
 pub(super) struct Manual {
+    number: u32,
     now: AtomicU64,
     timers: Mutex<Timers>,
 }
 
-/// The manual clocks there are, by their identity: who holds a point of time on one can ask it for the time.
-fn known() -> std::sync::MutexGuard<'static, BTreeMap<usize, Weak<Manual>>> {
-    static KNOWN: std::sync::Mutex<BTreeMap<usize, Weak<Manual>>> = std::sync::Mutex::new(BTreeMap::new());
+/// The manual clocks there are, by number: who holds a point of time on one can ask it for the time. 0 and 1 are the
+/// other clocks.
+fn known() -> std::sync::MutexGuard<'static, Numbered<Manual>> {
+    static KNOWN: std::sync::Mutex<Numbered<Manual>> = std::sync::Mutex::new(Numbered::after(1));
     KNOWN.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
-/// The manual clock of this identity, if there still is one.
-pub(super) fn find(identity: usize) -> Option<Arc<Manual>> {
-    known().get(&identity)?.upgrade()
+/// The manual clock of this number, if there still is one.
+pub(super) fn find(number: u32) -> Option<Arc<Manual>> {
+    known().find(number)
 }
 
 impl Drop for Manual {
     fn drop(&mut self) {
-        known().remove(&std::ptr::from_ref(self).addr());
+        known().leave(self.number);
     }
 }
 
@@ -92,6 +93,10 @@ struct Timers {
 }
 
 impl Manual {
+    pub(super) fn number(&self) -> u32 {
+        self.number
+    }
+
     pub(super) fn now(&self) -> Instant {
         Instant::from_nanos(self.now.load(Ordering::Acquire))
     }

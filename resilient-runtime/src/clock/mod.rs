@@ -155,16 +155,16 @@ impl Clock {
 
     /// Whether points of the two clocks can be compared.
     #[inline]
-    pub(crate) fn identity(&self) -> usize {
+    pub(crate) fn identity(&self) -> u32 {
         match &self.0 {
             Source::System(_) => 0,
             Source::Tokio => 1,
-            Source::Manual(manual) => Arc::as_ptr(manual).addr(),
+            Source::Manual(manual) => manual.number(),
         }
     }
 
     /// The clock of this [`identity`](Self::identity), if there still is one.
-    pub(crate) fn identified(identity: usize) -> Option<Self> {
+    pub(crate) fn identified(identity: u32) -> Option<Self> {
         match identity {
             0 => Some(Self::system()),
             1 => Some(Self::tokio()),

@@ -11,16 +11,24 @@ use super::slot;
 use crate::clock::Instant;
 use crate::sync::Mutex;
 
-/// Lock-free log-linear histograms: at most 0.8 % off, from 1 ns to 68 s; longer times count as 68 s.
+/// Lock-free log-linear histograms: at most 0.8 % off, from 1 ns to 2^`POWER` ns; longer times count as that. By default
+/// it is 68 s.
 ///
 /// They only grow. What happened in the last minute is the difference to a note of what they held a minute ago;
 /// notes are taken by those who look, so that a call writes one counter and nothing else.
 #[derive(Debug)]
-pub(crate) struct Latencies {
+pub(crate) struct Latencies<const POWER: u8 = 36> {
     /// One for each of some threads, a power of two of them: two that record the same time would else write the same line. Each has
-    /// 16 KiB, allocated with its first record.
+    /// 16 KiB (more for a larger `POWER`), allocated with its first record.
     stripes: Box<[OnceCell<AtomicHistogram>]>,
-    notes: Mutex<VecDeque<Note>>,
+    notes: Mutex<Notes>,
+}
+
+#[derive(Debug, Default)]
+struct Notes {
+    taken: VecDeque<Note>,
+    /// What is forgotten.
+    base: Option<SparseHistogram>,
 }
 
 #[derive(Debug)]
@@ -30,16 +38,16 @@ struct Note {
 }
 
 const GROUPING_POWER: u8 = 6;
-const MAX_VALUE_POWER: u8 = 36;
-const LONGEST: u64 = (1 << MAX_VALUE_POWER) - 1;
 /// More would cost much memory on large machines, and save little.
 const MOST_STRIPES: usize = 4;
 
 const WINDOW: Duration = Duration::from_mins(1);
-/// Between two notes.
-const STEP: Duration = Duration::from_secs(10);
+/// Notes in a window.
+const STEPS: u32 = 6;
 
-impl Latencies {
+impl<const POWER: u8> Latencies<POWER> {
+    const LONGEST: u64 = (1 << POWER) - 1;
+
     pub(crate) fn new() -> Self {
         let stripes = (0..slot::count().clamp(1, MOST_STRIPES)).map(|_| OnceCell::new()).collect();
         Self { stripes, notes: Mutex::default() }
@@ -48,15 +56,15 @@ impl Latencies {
     #[inline]
     pub(crate) fn record(&self, nanos: u64) {
         let stripe = &self.stripes[slot::number() & (self.stripes.len() - 1)];
-        let histogram = stripe.get_or_try_init(|| AtomicHistogram::new(GROUPING_POWER, MAX_VALUE_POWER));
+        let histogram = stripe.get_or_try_init(|| AtomicHistogram::new(GROUPING_POWER, POWER));
         if let Ok(histogram) = histogram {
             // In range by the `min`, so it cannot be refused.
-            let _ = histogram.increment(nanos.min(LONGEST));
+            let _ = histogram.increment(nanos.min(Self::LONGEST));
         }
     }
 
     fn sums(&self) -> Option<SparseHistogram> {
-        let mut sums = Histogram::new(GROUPING_POWER, MAX_VALUE_POWER).ok()?;
+        let mut sums = Histogram::new(GROUPING_POWER, POWER).ok()?;
         for histogram in self.stripes.iter().filter_map(OnceCell::get) {
             sums.checked_add_assign(&histogram.load()).ok()?;
         }
@@ -64,31 +72,48 @@ impl Latencies {
     }
 
     pub(crate) fn stats(&self, now: Instant) -> LatencyStats {
-        self.window(now).as_ref().map(LatencyStats::of).unwrap_or_default()
+        self.window(now, WINDOW).as_ref().map(LatencyStats::of).unwrap_or_default()
+    }
+
+    /// The times of the last `window` in rising order, each with how often it was taken.
+    pub(crate) fn recent(&self, now: Instant, window: Duration) -> Vec<(u64, u64)> {
+        let recent = self.window(now, window);
+        let of = |histogram: &SparseHistogram| {
+            let buckets = histogram.iter().filter(|bucket| bucket.count() > 0);
+            buckets.map(|bucket| (middle(&bucket), bucket.count())).collect()
+        };
+        recent.as_ref().map(of).unwrap_or_default()
+    }
+
+    /// As if nothing had been recorded before.
+    pub(crate) fn forget(&self) {
+        let mut notes = self.notes.lock();
+        *notes = Notes { base: self.sums(), ..Notes::default() };
     }
 
     /// Of how many there is a time, and the one that this share of them does not exceed.
     pub(crate) fn quantile(&self, now: Instant, share: f64) -> (u64, Duration) {
-        let window = self.window(now);
+        let window = self.window(now, WINDOW);
         window.map(|window| (window.count().iter().sum(), quantile(&window, share))).unwrap_or_default()
     }
 
     /// What was recorded lately, and a note for those who look later.
-    fn window(&self, now: Instant) -> Option<SparseHistogram> {
+    fn window(&self, now: Instant, span: Duration) -> Option<SparseHistogram> {
         if self.stripes.iter().all(|stripe| stripe.get().is_none()) {
             return None;
         }
         let mut notes = self.notes.lock();
         let sums = self.sums()?;
-        let is_past = |note: &Note| now.since(note.at) >= WINDOW;
-        while notes.get(1).is_some_and(is_past) {
-            notes.pop_front();
+        let is_past = |note: &Note| now.since(note.at) >= span;
+        let Notes { taken, base } = &mut *notes;
+        while taken.get(1).is_some_and(is_past) {
+            taken.pop_front();
         }
-        let before = notes.front().filter(|note| is_past(note));
-        let window = before.and_then(|note| sums.checked_sub(&note.sums).ok());
+        let before = taken.front().filter(|note| is_past(note)).map(|note| &note.sums).or(base.as_ref());
+        let window = before.and_then(|before| sums.checked_sub(before).ok());
         let window = window.unwrap_or_else(|| sums.clone());
-        if notes.back().is_none_or(|note| now.since(note.at) >= STEP) {
-            notes.push_back(Note { at: now, sums });
+        if taken.back().is_none_or(|note| now.since(note.at) >= span / STEPS) {
+            taken.push_back(Note { at: now, sums });
         }
         Some(window)
     }
@@ -128,9 +153,13 @@ impl LatencyStats {
 }
 
 fn quantile(histogram: &SparseHistogram, share: f64) -> Duration {
-    let middle = |bucket: &Bucket| Duration::from_nanos(bucket.start().midpoint(bucket.end()));
     let found = histogram.quantile(share).ok().flatten();
-    found.and_then(|found| found.entries().values().next().map(middle)).unwrap_or_default()
+    let span = found.and_then(|found| found.entries().values().next().map(middle));
+    Duration::from_nanos(span.unwrap_or_default())
+}
+
+fn middle(bucket: &Bucket) -> u64 {
+    bucket.start().midpoint(bucket.end())
 }
 
 /// Seconds are the unit of time in everything that is serialised.
@@ -161,7 +190,7 @@ mod tests {
 
     #[test]
     fn percentiles_are_within_one_percent() {
-        let latencies = Latencies::new();
+        let latencies = Latencies::<36>::new();
         (1..=1000).for_each(|micros| latencies.record(micros * 1000));
         let LatencyStats { measured, p50, p95, p99, p999 } = latencies.stats(at(0));
         assert_eq!(measured, 1000);
@@ -173,7 +202,7 @@ mod tests {
 
     #[test]
     fn a_time_beyond_the_scale_counts_as_the_longest() {
-        let latencies = Latencies::new();
+        let latencies = Latencies::<36>::new();
         assert_eq!(latencies.stats(at(0)), LatencyStats::default());
         latencies.record(u64::MAX);
         assert!((67..=69).contains(&latencies.stats(at(0)).p50.as_secs()));
@@ -181,7 +210,7 @@ mod tests {
 
     #[test]
     fn what_was_a_minute_ago_is_forgotten_by_those_who_look() {
-        let latencies = Latencies::new();
+        let latencies = Latencies::<36>::new();
         for second in 0..200 {
             latencies.record(1000 * (second + 1));
             let stats = latencies.stats(at(second));
@@ -195,7 +224,7 @@ mod tests {
 
     #[test]
     fn nobody_has_looked_for_an_hour() {
-        let latencies = Latencies::new();
+        let latencies = Latencies::<36>::new();
         latencies.record(5);
         latencies.stats(at(0));
         (0..10).for_each(|_| latencies.record(7));
@@ -207,7 +236,7 @@ mod tests {
     #[test]
     fn threads_that_record_at_once_lose_nothing() {
         // T156
-        let latencies = Latencies::new();
+        let latencies = Latencies::<36>::new();
         std::thread::scope(|scope| {
             for thread in 0..16 {
                 let latencies = &latencies;

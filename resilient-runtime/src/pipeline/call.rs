@@ -26,7 +26,7 @@ pub struct Call<'p> {
     pub(super) deadline: Instant,
     /// The time as last read; [`Instant::NEVER`] if it was not.
     pub(super) now: Instant,
-    /// When the body of this attempt began, after all queueing.
+    /// When the body of this attempt began, after all queueing; [`Instant::NEVER`] before and after it.
     pub(super) attempt_started: Instant,
     pub(super) progress: Progress,
     /// What comes before the next attempt.
@@ -45,6 +45,8 @@ pub struct Call<'p> {
     /// Nobody polls it: who drops it now, though it be in a panic of something else, cancels it.
     pub(super) suspended: bool,
     pub(super) asynchronous: bool,
+    /// Its timeout wants to know how long each attempt takes.
+    pub(super) is_watched: bool,
     /// A call around this one is at its second attempt or later.
     pub(super) inside_retry: bool,
     /// One of several attempts at the same time: it has no record of its own, and is not repeated.
@@ -93,7 +95,7 @@ impl<'p> Call<'p> {
             started,
             deadline,
             now: started,
-            attempt_started: started,
+            attempt_started: Instant::NEVER,
             progress: Progress::default(),
             pause: Delay::NONE,
             ticket: None,
@@ -105,6 +107,7 @@ impl<'p> Call<'p> {
             in_body: false,
             suspended: false,
             asynchronous: false,
+            is_watched: pipeline.timeout.as_ref().is_some_and(|timeout| timeout.is_adaptive()),
             inside_retry: around.inside_retry(),
             is_flight: false,
             priority: Priority::Normal,
@@ -186,8 +189,7 @@ impl<'p> Call<'p> {
                 break;
             }
         }
-        self.entered();
-        Ok(())
+        self.entered_in_time()
     }
 
     /// Enters an attempt of a synchronous call: blocks for the pause before a retry and in the bulkhead's queue.
@@ -220,8 +222,7 @@ impl<'p> Call<'p> {
                 break;
             }
         }
-        self.entered();
-        Ok(())
+        self.entered_in_time()
     }
 
     /// The rate limit, where it has not been paid yet.
@@ -234,6 +235,18 @@ impl<'p> Call<'p> {
     fn entered(&mut self) {
         self.holds_token = false;
         self.attempt_started = self.now;
+    }
+
+    /// A permit that comes with the end of the call's time comes too late: the body has not begun, and does not.
+    fn entered_in_time(&mut self) -> Result<(), Rejection> {
+        if self.is_late() {
+            let rejection = self.out_of_time();
+            self.settle(None);
+            self.ending = Ending::of(&rejection);
+            return Err(rejection);
+        }
+        self.entered();
+        Ok(())
     }
 
     /// Whether a retry waits for its time: [`pause`](Self::pause) is to be awaited. Where stages can refuse,
@@ -438,7 +451,7 @@ impl<'p> Call<'p> {
     pub(super) fn enter_body(&mut self) -> Entered {
         self.in_body = true;
         let timeout = self.pipeline.timeout.as_deref();
-        let has_deadline = timeout.is_some() || self.deadline != Instant::NEVER;
+        let has_deadline = self.deadline != Instant::NEVER || timeout.is_some();
         if !has_deadline && self.pipeline.retry.is_none() {
             return Entered::none();
         }

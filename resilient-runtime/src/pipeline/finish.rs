@@ -19,6 +19,9 @@ impl Call<'_> {
         if self.now != Instant::NEVER || verdict != Verdict::Success {
             self.now = self.pipeline.clock.now();
         }
+        if self.is_watched && verdict == Verdict::Success {
+            self.completed();
+        }
         self.settle(Some(verdict));
         match verdict {
             Verdict::Success if self.progress.retries == 0 => {
@@ -61,6 +64,9 @@ impl Call<'_> {
         // Its body was pending, but the call is polled.
         self.suspended = false;
         let class = Class::Uncertain { retry_after: None };
+        if rejection.is_timeout() {
+            self.ended_early();
+        }
         let next = match rejection.kind() {
             RejectionKind::AttemptTimeout => {
                 self.settle(Some(Verdict::Failure(class)));
@@ -99,6 +105,29 @@ impl Call<'_> {
         if let (Some(ticket), Some(breaker)) = (self.ticket.take(), &self.pipeline.circuit_breaker) {
             breaker.settle(ticket, verdict, self.attempt_started, || self.time());
         }
+        self.attempt_started = Instant::NEVER;
+    }
+
+    /// The attempt was cut off or cancelled: its work would have taken longer.
+    #[cold]
+    fn ended_early(&self) {
+        if let (Some(timeout), true) = (&self.pipeline.timeout, self.is_watched && self.is_attempt()) {
+            timeout.ended_early(self.attempt_started, self.now);
+        }
+    }
+
+    /// Apart from the way of all the calls that nobody watches.
+    #[inline(never)]
+    fn completed(&self) {
+        if let (Some(timeout), true) = (&self.pipeline.timeout, self.is_attempt()) {
+            timeout.completed(self.attempt_started, self.now);
+        }
+    }
+
+    /// The call around several attempts at a time is none itself.
+    #[inline]
+    fn is_attempt(&self) -> bool {
+        self.attempt_started != Instant::NEVER
     }
 
     /// The attempt that had a place in the rate was not made.
@@ -188,6 +217,7 @@ impl Call<'_> {
             self.ending = Ending::Panicked;
             self.settle(Some(Verdict::Failure(Class::TRANSIENT)));
         } else {
+            self.ended_early();
             self.settle(None);
         }
     }
@@ -213,7 +243,8 @@ impl Levels for Call<'_> {
 
 impl Drop for Call<'_> {
     fn drop(&mut self) {
-        if self.in_body || self.holds_slot || self.holds_token || self.ticket.is_some() {
+        let is_attempt = self.is_watched && self.is_attempt();
+        if self.in_body || is_attempt || self.holds_slot || self.holds_token || self.ticket.is_some() {
             self.abandon();
         }
         if self.holds_load {

@@ -104,7 +104,25 @@ impl Stats {
             };
             let (total, attempt) = (shown(timeout.total), shown(timeout.attempt));
             let (totals, attempts) = (timeout.total_timeouts, timeout.attempt_timeouts);
-            writeln!(f, "timeout {name}: total {total} fired {totals}, attempt {attempt} fired {attempts}")?;
+            write!(f, "timeout {name}: total {total} fired {totals}, attempt {attempt} fired {attempts}")?;
+            let others = [
+                ("queue", timeout.queue_timeouts),
+                ("connect", timeout.connect_timeouts),
+                ("read", timeout.read_timeouts),
+            ];
+            for (place, fired) in others.into_iter().filter(|(_, fired)| *fired > 0) {
+                write!(f, ", {place} fired {fired}")?;
+            }
+            if let Some(adaptive) = &timeout.adaptive {
+                let (samples, censored) = (adaptive.samples, adaptive.censored);
+                let at = |span: Option<std::time::Duration>| {
+                    span.map_or_else(|| "-".to_owned(), |span| format!("{span:.1?}"))
+                };
+                let [p50, p95, p99, p999] = [adaptive.p50, adaptive.p95, adaptive.p99, adaptive.p999].map(at);
+                write!(f, ", adapted to {samples} attempts, {censored} censored:")?;
+                write!(f, " p50 {p50}  p95 {p95}  p99 {p99}  p99.9 {p999}")?;
+            }
+            writeln!(f)?;
         }
         Ok(())
     }

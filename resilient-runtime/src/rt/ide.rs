@@ -73,6 +73,16 @@ names! {
         attempt: "`attempt = \"500ms\"`: the time of one attempt.",
         connect: "`connect = \"3s\"`: the time of what is given to `deadline::connect`.",
         read: "`read = \"30s\"`: the time of what is given to `deadline::read`.",
+        adaptive: "`adaptive` or `adaptive(percentile = 95, factor = 1.5, min = \"50ms\", max = \"30s\")`: the time of an attempt follows how long attempts take.",
+    }
+    /// The options of `adaptive`, in `timeout`.
+    adaptive {
+        percentile: "`percentile = 95`: the share of attempts, in per cent, that take no longer.",
+        factor: "`factor = 1.5`: what that is multiplied with.",
+        min: "`min = \"50ms\"`: the least time of an attempt.",
+        max: "`max = \"30s\"`: the most time of an attempt.",
+        window: "`window = \"60s\"`: the attempts that are looked at.",
+        min_samples: "`min_samples = 100`: fewer attempts say nothing; until then it is `attempt`, or else `max`.",
     }
     /// The options of `rate_limit`.
     rate_limit {

@@ -19,12 +19,34 @@ settings! {
         /// The time of what the body gives to [`deadline::read`](crate::deadline::read); up to 24 h. Never more than is
         /// left of the call. None: no limit of its own.
         pub read: Option<Duration> = Some(Phase::Read.usual()),
+        /// Whether the time of an attempt follows how long attempts take: `percentile` of them times `factor`, from
+        /// `min` to `max`. Until enough were seen it is `attempt`, or else `max`.
+        pub adaptive: bool = false,
+        /// The share of attempts, in per cent, that take no longer; 1 to 99.9.
+        pub percentile: f64 = 95.0,
+        /// What that is multiplied with; 1 to 100.
+        pub factor: f64 = 1.5,
+        /// The least time of an attempt; more than 0, at most `max` and `total`.
+        pub min: Duration = Duration::from_millis(50),
+        /// The most time of an attempt; up to 24 h. `total` ends it earlier.
+        pub max: Duration = Duration::from_secs(30),
+        /// The time whose attempts are looked at; 1 s to 7 days, and at least twice `max`, or an attempt could be
+        /// forgotten before it has ended. None: a minute, or twice `max`.
+        pub window: Option<Duration> = None,
+        /// Fewer attempts say nothing; 10 to 1 000 000, and never fewer than `percentile` can be told from.
+        pub min_samples: u32 = 100,
     }
 }
 
+const DAY: Duration = Duration::from_hours(24);
+
 impl Config {
     pub(super) fn check(&self, error: &mut ConfigError) {
-        const DAY: Duration = Duration::from_hours(24);
+        self.check_limits(error);
+        self.check_adaptive(error);
+    }
+
+    fn check_limits(&self, error: &mut ConfigError) {
         let allowed = "more than 0, at most 24 h";
         let possible = |span: Duration| !span.is_zero() && span <= DAY;
         let usual = Self::default();
@@ -42,5 +64,60 @@ impl Config {
                 error.require(part <= total, field, part, allowed);
             }
         }
+    }
+    fn check_adaptive(&self, error: &mut ConfigError) {
+        let possible = |span: Duration| !span.is_zero() && span <= DAY;
+        let percentile = (1.0..=99.9).contains(&self.percentile);
+        error.require(percentile, "percentile", self.percentile, "1 to 99.9 per cent");
+        error.require((1.0..=100.0).contains(&self.factor), "factor", self.factor, "1 to 100");
+        error.require(possible(self.min), "min", self.min, "more than 0, at most 24 h");
+        error.require(possible(self.max), "max", self.max, "more than 0, at most 24 h");
+        if self.min > self.max {
+            error.require(false, "min", self.min, format!("at most max = {:?}", self.max));
+        }
+        let week = Duration::from_secs(1)..=7 * DAY;
+        error.require(
+            self.window.is_none_or(|span| week.contains(&span)),
+            "window",
+            self.window,
+            "1 s to 7 days",
+        );
+        let samples = (10..=1_000_000).contains(&self.min_samples);
+        error.require(samples, "min_samples", self.min_samples, "10 to 1000000 attempts");
+        if self.adaptive {
+            self.check_together(error);
+        }
+    }
+
+    fn check_together(&self, error: &mut ConfigError) {
+        if let Some(window) = self.window.filter(|window| *window < self.max.saturating_mul(2)) {
+            let allowed = format!("at least twice max = {:?}", self.max);
+            error.require(false, "window", window, allowed);
+        }
+        if let Some(total) = self.total.filter(|total| *total < self.min) {
+            error.require(
+                false,
+                "min",
+                self.min,
+                format!("at most total = {total:?}, or it could never fire"),
+            );
+        }
+        if let Some(attempt) = self.attempt.filter(|attempt| *attempt < self.min || *attempt > self.max) {
+            let allowed = format!("from min = {:?} to max = {:?}, with which it begins", self.min, self.max);
+            error.require(false, "attempt", attempt, allowed);
+        }
+    }
+
+    /// The time whose attempts are looked at.
+    pub(super) fn rolling_window(&self) -> Duration {
+        self.window.unwrap_or_else(|| Duration::from_mins(1).max(self.max.saturating_mul(2)))
+    }
+
+    /// How many attempts there must be.
+    pub(super) fn least_samples(&self) -> u64 {
+        // Of a hundred attempts none takes as long as only one in a thousand does.
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // 2 to 1000
+        let needed = (100.0 / (100.0 - self.percentile)).round() as u64;
+        needed.max(u64::from(self.min_samples))
     }
 }

@@ -9,6 +9,10 @@
 //! work and its timer are ready at the same moment, the work wins. A timer is armed only once the work has
 //! turned out to be pending, so what is ready at once costs nothing.
 //!
+//! The limit of an attempt can follow how long attempts take ([`Config::adaptive`]): a percentile of them times a factor,
+//! from a rolling window, never beyond `min` and `max`. The total stays a ceiling above it. Attempts that were cut off
+//! count as longer than that, so that an outage makes the limit neither fall nor run away.
+//!
 //! A synchronous call cannot be cut off. There the total still ends the retries and the waiting in queues.
 //!
 //! ```
@@ -26,19 +30,22 @@
 //! # }
 //! ```
 
+mod adaptive;
 mod config;
 mod phases;
 mod stats;
+mod survival;
 mod timed;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use once_cell::race::OnceBox;
+
 pub use config::Config;
 pub(crate) use phases::{Phase, Phases};
-pub use stats::Stats;
-use timed::Timed;
-pub(crate) use timed::TimedOut;
+pub use stats::{AdaptiveStats, Stats};
+use timed::{Timed, TimedOut};
 
 use crate::clock::Instant;
 use crate::component::{Component, Core, Create, Kind};
@@ -47,7 +54,8 @@ use crate::outcome::Reject;
 use crate::rejection::{Rejection, RejectionKind};
 use crate::scope::Scope;
 use crate::settings::{ConfigError, Effective};
-use crate::sync::{AtomicU64, Ordering};
+use crate::sync::{AtomicBool, AtomicU64, Ordering};
+use adaptive::Adaptive;
 
 /// Bounds the time of calls. See the [module](self).
 #[derive(Debug)]
@@ -56,6 +64,9 @@ pub struct Timeout {
     /// In nanoseconds, `u64::MAX` for none: what a call needs of the config.
     total: AtomicU64,
     attempt: AtomicU64,
+    is_adaptive: AtomicBool,
+    /// Made when the first config asks for it.
+    adaptive: OnceBox<Adaptive>,
     phases: Arc<Phases>,
 }
 
@@ -64,6 +75,12 @@ pub struct Timeout {
 pub(crate) struct Limit {
     pub(crate) at: Instant,
     pub(crate) kind: RejectionKind,
+}
+
+impl Limit {
+    /// The limit of a call whose time was over before it began.
+    const OVER: Instant = Instant::from_nanos(0);
+    const REACHED: Self = Self { at: Self::OVER, kind: RejectionKind::QueueTimeout };
 }
 
 impl Timeout {
@@ -76,12 +93,9 @@ impl Timeout {
         let started = clock.now();
         let around = Scope::current();
         let deadline = self.deadline(started, around.deadline_on(clock));
-        if started >= deadline {
-            return R::from_rejection(self.fired(RejectionKind::QueueTimeout, Duration::ZERO));
-        }
-        let limit = self.limit(started, deadline);
+        let limit = if started < deadline { self.limit(started, deadline) } else { Limit::REACHED };
         let scope = around.with_deadline(deadline, clock).in_timeout(self.number());
-        match Timed::new(crate::scope::scoped(scope, work()), clock, limit.at).await {
+        match Timed::new(crate::scope::scoped(scope, work()), self, started, &limit).await {
             Ok(outcome) => outcome,
             Err(TimedOut::Fired) => R::from_rejection(self.fired(limit.kind, clock.now().since(started))),
             Err(TimedOut::NoTimer) => R::from_rejection(self.no_timer()),
@@ -117,6 +131,27 @@ impl Timeout {
         self.phases.no_timer()
     }
 
+    /// Whether it wants to know how long attempts take.
+    #[inline]
+    pub(crate) fn is_adaptive(&self) -> bool {
+        self.is_adaptive.load(Ordering::Relaxed)
+    }
+
+    /// An attempt succeeded.
+    pub(crate) fn completed(&self, started: Instant, now: Instant) {
+        if let Some(adaptive) = self.adaptive.get() {
+            adaptive.completed(now.nanos_since(started), now, &self.attempt);
+        }
+    }
+
+    /// An attempt was ended before its work was.
+    #[cold]
+    pub(crate) fn ended_early(&self, started: Instant, now: Instant) {
+        if let Some(adaptive) = self.adaptive.get() {
+            adaptive.cut_off(now.nanos_since(started), now, &self.attempt);
+        }
+    }
+
     /// By which the code inside finds its limits.
     #[inline]
     pub(crate) fn number(&self) -> u32 {
@@ -126,7 +161,15 @@ impl Timeout {
     fn apply(&self, config: &Config) {
         let nanos = |span: Option<Duration>| span.map_or(u64::MAX, crate::clock::nanos);
         self.total.store(nanos(config.total), Ordering::Relaxed);
-        self.attempt.store(nanos(config.attempt), Ordering::Relaxed);
+        if config.adaptive {
+            self.adaptive.get_or_init(|| Box::new(Adaptive::new()));
+        }
+        match self.adaptive.get() {
+            // Under its lock, so that no look comes in between.
+            Some(adaptive) => adaptive.apply(config, &self.attempt),
+            None => self.attempt.store(nanos(config.attempt), Ordering::Relaxed),
+        }
+        self.is_adaptive.store(config.adaptive, Ordering::Relaxed);
         self.phases.apply(config);
     }
 }
@@ -135,7 +178,14 @@ impl Create for Timeout {
     fn create(core: Core<Config>) -> Self {
         let config = core.config();
         let phases = Phases::new(&core);
-        let timeout = Self { core, total: AtomicU64::new(0), attempt: AtomicU64::new(0), phases };
+        let timeout = Self {
+            core,
+            total: AtomicU64::new(0),
+            attempt: AtomicU64::new(0),
+            is_adaptive: AtomicBool::new(false),
+            adaptive: OnceBox::new(),
+            phases,
+        };
         timeout.apply(&config);
         timeout
     }
@@ -158,9 +208,12 @@ impl Component for Timeout {
         let config = self.core.config();
         let [total_timeouts, attempt_timeouts, queue_timeouts, connect_timeouts, read_timeouts] =
             self.phases.counts();
+        let attempt = self.attempt.load(Ordering::Relaxed);
+        let adaptive = self.adaptive.get().filter(|_| config.adaptive);
         Stats {
             total: config.total,
-            attempt: config.attempt,
+            attempt: (attempt != u64::MAX).then(|| Duration::from_nanos(attempt)),
+            adaptive: adaptive.map(|adaptive| adaptive.stats(self.core.clock().now())),
             connect: config.connect,
             read: config.read,
             total_timeouts,
@@ -173,6 +226,9 @@ impl Component for Timeout {
 
     fn reset(&self) {
         self.phases.reset();
+        if let Some(adaptive) = self.adaptive.get() {
+            adaptive.forget(&self.core.config(), &self.attempt);
+        }
         self.core.publish(Self::KIND, Happening::Reset);
     }
 

@@ -3,13 +3,13 @@
 //! The body of a call asks for this by the number that its scope holds: a scope is copied with each poll, and must be
 //! small and own nothing.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, PoisonError, Weak};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use super::config::Config;
 use crate::clock::{Clock, nanos};
 use crate::component::{Core, Environment, Kind};
+use crate::numbered::Numbered;
 use crate::observe::{Event, Happening};
 use crate::rejection::{Rejection, RejectionKind};
 use crate::sync::{AtomicU64, Ordering};
@@ -64,25 +64,19 @@ impl Phases {
     pub(super) fn new(core: &Core<Config>) -> Arc<Self> {
         let zero = || AtomicU64::new(0);
         let (name, environment) = (core.name, core.environment.clone());
-        let mut known = known();
-        let number = (known.last + 1..=u32::MAX).chain(1..=known.last);
-        let number = number.into_iter().find(|number| !known.phases.contains_key(number)).unwrap_or(0);
-        let phases = Arc::new(Self {
+        known().join(|number| Self {
             number,
             name,
             environment,
             connect: zero(),
             read: zero(),
             fired: std::array::from_fn(|_| zero()),
-        });
-        known.last = number;
-        known.phases.insert(number, Arc::downgrade(&phases));
-        phases
+        })
     }
 
     /// Of the timeout of this number, if there still is one.
     pub(crate) fn find(number: u32) -> Option<Arc<Self>> {
-        if number == 0 { None } else { known().phases.get(&number)?.upgrade() }
+        if number == 0 { None } else { known().find(number) }
     }
 
     pub(super) fn apply(&self, config: &Config) {
@@ -143,18 +137,12 @@ impl Phases {
 
 impl Drop for Phases {
     fn drop(&mut self) {
-        known().phases.remove(&self.number);
+        known().leave(self.number);
     }
 }
 
-#[derive(Debug)]
-struct Known {
-    phases: BTreeMap<u32, Weak<Phases>>,
-    last: u32,
-}
-
-/// The timeouts of all registries, by number.
-fn known() -> std::sync::MutexGuard<'static, Known> {
-    static KNOWN: std::sync::Mutex<Known> = std::sync::Mutex::new(Known { phases: BTreeMap::new(), last: 0 });
+/// The timeouts of all registries; 0 stands for none.
+fn known() -> std::sync::MutexGuard<'static, Numbered<Phases>> {
+    static KNOWN: std::sync::Mutex<Numbered<Phases>> = std::sync::Mutex::new(Numbered::after(0));
     KNOWN.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -12,9 +12,11 @@ pub struct Stats {
     /// The time of a whole call.
     #[serde(serialize_with = "optional_seconds")]
     pub total: Option<Duration>,
-    /// The time of one attempt.
+    /// The time of one attempt, as it is now.
     #[serde(serialize_with = "optional_seconds")]
     pub attempt: Option<Duration>,
+    /// What an adaptive one is taken from.
+    pub adaptive: Option<AdaptiveStats>,
     /// The time to connect.
     #[serde(serialize_with = "optional_seconds")]
     pub connect: Option<Duration>,
@@ -31,4 +33,30 @@ pub struct Stats {
     pub connect_timeouts: u64,
     /// Bodies that ran out of the time to read.
     pub read_timeouts: u64,
+}
+
+/// The attempts of the last window, and what follows from them; times are in seconds when serialised.
+///
+/// A percentile is none where it cannot be told: there are no attempts, or more were cut off than it leaves, so that it
+/// is beyond what attempts may take.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct AdaptiveStats {
+    /// Whether the limit was taken from attempts. Else it is the one to begin with.
+    pub is_learned: bool,
+    /// Attempts that succeeded, or were ended before they did.
+    pub samples: u64,
+    /// Those of them that were cut off or cancelled: each would have taken longer.
+    pub censored: u64,
+    /// Half of the attempts took no longer.
+    #[serde(serialize_with = "optional_seconds")]
+    pub p50: Option<Duration>,
+    /// 95 % of the attempts took no longer.
+    #[serde(serialize_with = "optional_seconds")]
+    pub p95: Option<Duration>,
+    /// 99 % of the attempts took no longer.
+    #[serde(serialize_with = "optional_seconds")]
+    pub p99: Option<Duration>,
+    /// 99.9 % of the attempts took no longer.
+    #[serde(serialize_with = "optional_seconds")]
+    pub p999: Option<Duration>,
 }

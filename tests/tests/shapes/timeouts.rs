@@ -78,3 +78,51 @@ async fn a_deadline_that_a_server_opens_holds_in_annotated_functions_and_what_th
     let rejection = over.scope(gateway().left()).await.unwrap_err();
     assert_eq!(rejection.kind(), RejectionKind::QueueTimeout);
 }
+
+#[resilient(
+    registry = registry,
+    timeout("learns", attempt = "1s", adaptive(percentile = 90, factor = 2, min = "10ms", max = "2s", min_samples = 10)),
+    retry(max = 1, base = "0ms"),
+    bulkhead = "learns",
+    idempotent
+)]
+async fn learns<T: Clone>(registry: &Registry, value: T, millis: u64) -> Result<T, Rejection> {
+    tokio::time::sleep(Duration::from_millis(millis)).await;
+    Ok(value.clone())
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_time_of_an_attempt_follows_how_long_they_take() {
+    // T73
+    let registry = Registry::with_clock(Clock::tokio());
+    let limit = || registry.timeout("learns").stats().attempt.unwrap();
+    assert_eq!(learns(&registry, "x", 100).await, Ok("x"));
+    assert_eq!(limit(), Duration::from_secs(1), "as the attribute says, until ten were seen");
+    for _ in 0..40 {
+        assert_eq!(learns(&registry, "x", 100).await, Ok("x"));
+    }
+    assert!((195..210).contains(&limit().as_millis()), "twice 100 ms: {:?}", limit());
+    let rejection = learns(&registry, (), 600).await.unwrap_err();
+    assert_eq!((rejection.kind(), rejection.component()), (RejectionKind::AttemptTimeout, "learns"));
+    let stats = registry.timeout("learns").stats();
+    let known = stats.adaptive.unwrap();
+    assert_eq!((known.samples, known.censored, stats.attempt_timeouts), (43, 2, 2));
+    let operation = registry.stats().operations.into_keys().next().unwrap();
+    let explained = registry.explain(&operation).unwrap().to_string();
+    assert!(explained.contains("percentile = 90  (attribute)"), "{explained}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_can_be_switched_on_and_off_with_a_word() {
+    #[resilient(registry = registry, timeout(adaptive, total = "5s"))]
+    async fn on(registry: &Registry) -> Option<Duration> {
+        registry.stats().timeout.values().next()?.attempt
+    }
+    #[resilient(registry = registry, timeout(total = "5s", adaptive = false))]
+    async fn off(registry: &Registry) -> Option<Duration> {
+        registry.stats().timeout.values().next()?.attempt
+    }
+    let fresh = || Registry::with_clock(Clock::tokio());
+    assert_eq!(on(&fresh()).await, Some(Duration::from_secs(30)));
+    assert_eq!(off(&fresh()).await, None);
+}

@@ -785,3 +785,35 @@ fn who_panics_while_a_fallback_is_asked_is_told_apart() {
     let stats = pipeline.stats();
     assert_eq!((stats.panicked, stats.cancelled), (1, 1), "{stats:?}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn when_the_total_is_over_nothing_goes_on_behind_it() {
+    // T66
+    let registry = Registry::with_seed(crate::clock::Clock::tokio(), 7);
+    registry.timeout("x").reconfigure(timeout::Config::default().total(MS(100))).unwrap();
+    let retry = retry::Config::default().base(MS(5)).jitter(Ratio::ZERO).max(100u32).budget_reserve(1e6);
+    registry.retry("x").reconfigure(retry).unwrap();
+    registry.hedge("x").reconfigure(crate::hedge::Config::default().after(MS(10))).unwrap();
+    let queued = bulkhead::Config::default().max_concurrent(1u32).max_queue(9u32).max_wait(MS(5000));
+    registry.bulkhead("x").reconfigure(queued).unwrap();
+    let stages = registry.pipeline("op").retry("x").hedge("x").bulkhead("x").timeout("x").idempotent();
+    let pipeline = stages.build();
+    let attempts = Cell::new(0);
+    let mut events = registry.subscribe();
+    let start = tokio::time::Instant::now();
+    // After two that fail one hangs, and another waits for its slot.
+    let work = async || -> Outcome {
+        attempts.set(attempts.get() + 1);
+        if attempts.get() <= 2 { Err(Error::Down) } else { std::future::pending().await }
+    };
+    let Err(Error::Rejected(rejection)) = pipeline.call_async(work).await else { panic!("out of time") };
+    assert_eq!(rejection.kind(), RejectionKind::TotalTimeout);
+    assert!((MS(100)..MS(105)).contains(&start.elapsed()), "{:?}", start.elapsed());
+    assert_eq!((attempts.get(), registry.hedge("x").stats().sent), (3, 2));
+    while events.try_recv().is_some() {}
+    tokio::time::sleep(Duration::from_mins(10)).await;
+    assert!(events.try_recv().is_none(), "an event after the end");
+    let bulkhead = registry.bulkhead("x").stats();
+    assert_eq!((attempts.get(), bulkhead.in_use, bulkhead.queued), (3, 0, 0));
+    assert_eq!((pipeline.stats().timed_out, pipeline.stats().in_flight), (1, 0));
+}

@@ -1,3 +1,5 @@
+mod adaptive;
+
 use super::*;
 use crate::clock::{Clock, ManualClock};
 use crate::registry::Registry;

@@ -1,0 +1,8 @@
+use resilient::resilient;
+
+#[resilient(timeout("t", total = "2m", adaptive(min = "40s")))]
+async fn f(x: u32) -> Option<u32> {
+    Some(x)
+}
+
+fn main() {}

@@ -1,0 +1,8 @@
+use resilient::resilient;
+
+#[resilient(timeout("t", adaptive(percentile = f64::NAN, factor = NaN)))]
+async fn f(x: u32) -> Option<u32> {
+    Some(x)
+}
+
+fn main() {}

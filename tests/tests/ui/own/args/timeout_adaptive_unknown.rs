@@ -1,0 +1,8 @@
+use resilient::resilient;
+
+#[resilient(timeout("t", adaptive(quantile = 95, facter = 2)))]
+async fn f(x: u32) -> Option<u32> {
+    Some(x)
+}
+
+fn main() {}
