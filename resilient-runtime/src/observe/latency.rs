@@ -3,11 +3,10 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use histogram::{AtomicHistogram, Bucket, Histogram, SparseHistogram};
-use once_cell::sync::OnceCell;
+use histogram::{Bucket, SparseHistogram};
 use serde::Serialize;
 
-use super::slot;
+use super::buckets::Buckets;
 use crate::clock::Instant;
 use crate::sync::Mutex;
 
@@ -18,9 +17,7 @@ use crate::sync::Mutex;
 /// notes are taken by those who look, so that a call writes one counter and nothing else.
 #[derive(Debug)]
 pub(crate) struct Latencies<const POWER: u8 = 36> {
-    /// One for each of some threads, a power of two of them: two that record the same time would else write the same line. Each has
-    /// 16 KiB (more for a larger `POWER`), allocated with its first record.
-    stripes: Box<[OnceCell<AtomicHistogram>]>,
+    buckets: Buckets<POWER>,
     notes: Mutex<Notes>,
 }
 
@@ -37,38 +34,22 @@ struct Note {
     sums: SparseHistogram,
 }
 
-const GROUPING_POWER: u8 = 6;
-/// More would cost much memory on large machines, and save little.
-const MOST_STRIPES: usize = 4;
-
 const WINDOW: Duration = Duration::from_mins(1);
 /// Notes in a window.
 const STEPS: u32 = 6;
 
 impl<const POWER: u8> Latencies<POWER> {
-    const LONGEST: u64 = (1 << POWER) - 1;
-
     pub(crate) fn new() -> Self {
-        let stripes = (0..slot::count().clamp(1, MOST_STRIPES)).map(|_| OnceCell::new()).collect();
-        Self { stripes, notes: Mutex::default() }
+        Self { buckets: Buckets::new(), notes: Mutex::default() }
     }
 
     #[inline]
     pub(crate) fn record(&self, nanos: u64) {
-        let stripe = &self.stripes[slot::number() & (self.stripes.len() - 1)];
-        let histogram = stripe.get_or_try_init(|| AtomicHistogram::new(GROUPING_POWER, POWER));
-        if let Ok(histogram) = histogram {
-            // In range by the `min`, so it cannot be refused.
-            let _ = histogram.increment(nanos.min(Self::LONGEST));
-        }
+        self.buckets.add(nanos);
     }
 
     fn sums(&self) -> Option<SparseHistogram> {
-        let mut sums = Histogram::new(GROUPING_POWER, POWER).ok()?;
-        for histogram in self.stripes.iter().filter_map(OnceCell::get) {
-            sums.checked_add_assign(&histogram.load()).ok()?;
-        }
-        Some(SparseHistogram::from(&sums))
+        self.buckets.sums().as_ref().map(SparseHistogram::from)
     }
 
     pub(crate) fn stats(&self, now: Instant) -> LatencyStats {
@@ -99,7 +80,7 @@ impl<const POWER: u8> Latencies<POWER> {
 
     /// What was recorded lately, and a note for those who look later.
     fn window(&self, now: Instant, span: Duration) -> Option<SparseHistogram> {
-        if self.stripes.iter().all(|stripe| stripe.get().is_none()) {
+        if self.buckets.are_empty() {
             return None;
         }
         let mut notes = self.notes.lock();

@@ -1,5 +1,6 @@
 //! What is counted and told about calls: golden numbers for each operation, and events.
 
+mod buckets;
 mod events;
 mod latency;
 mod operation;
