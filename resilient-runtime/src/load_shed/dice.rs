@@ -18,15 +18,21 @@ impl Dice {
 
     /// A number, each as likely as every other.
     #[inline]
-    pub(super) fn roll(&self) -> u32 {
+    pub(super) fn roll(&self) -> u64 {
         let mut bits = self.0.fetch_add(STEP, Ordering::Relaxed).wrapping_add(STEP);
         bits = (bits ^ (bits >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
         bits = (bits ^ (bits >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        u32::try_from((bits ^ (bits >> 31)) >> 32).unwrap_or(u32::MAX)
+        bits ^ (bits >> 31)
     }
 }
 
-/// A chance as what a roll must be below.
+/// Whether a roll meets a chance; by its upper half, so that the lower one is good for something else.
+#[inline]
+pub(super) fn meets(roll: u64, odds: u32) -> bool {
+    roll >> 32 < u64::from(odds)
+}
+
+/// A chance as what the upper half of a roll must be below.
 pub(super) fn odds(chance: f64) -> u32 {
     // Saturates: of a chance of one, one call in four thousand million is not met.
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
@@ -42,7 +48,7 @@ mod tests {
     fn a_chance_is_met_as_often_as_it_says_and_on_no_kind_of_call_more() {
         let dice = Dice::new(0.3);
         for chance in [0.0, 0.1, 0.5, 0.9] {
-            let hits: Vec<bool> = (0..100_000).map(|_| dice.roll() < odds(chance)).collect();
+            let hits: Vec<bool> = (0..100_000).map(|_| meets(dice.roll(), odds(chance))).collect();
             for step in [1, 2, 3, 8] {
                 let (of, met) = (100_000 / step, hits.iter().step_by(step).filter(|hit| **hit).count());
                 let share = met as f64 / of as f64;

@@ -166,15 +166,18 @@ impl LoadShedder {
     pub(crate) fn admit(&self, priority: Priority, now: Instant) -> Result<(), Rejection> {
         self.keep_up(now);
         if self.standing.shed(priority, &self.dice) {
-            return Err(self.refuse(priority, Rule::Delay));
+            return Err(self.refuse(priority, Rule::Delay, self.dice.roll()));
         }
-        if self.throttles() && self.throttle.shed(priority, &self.dice) {
-            // It is a request all the same.
-            self.counters.requested(priority);
-            return Err(self.refuse(priority, Rule::Throttle));
+        if self.throttles() && self.throttle.sheds(priority) {
+            let roll = self.dice.roll();
+            if self.throttle.shed(priority, roll) {
+                // It is a request all the same.
+                self.counters.requested(priority);
+                return Err(self.refuse(priority, Rule::Throttle, roll));
+            }
         }
         if !self.gauge.try_enter(priority) {
-            return Err(self.refuse(priority, Rule::InFlight));
+            return Err(self.refuse(priority, Rule::InFlight, self.dice.roll()));
         }
         self.counters.admitted(priority);
         Ok(())
@@ -260,11 +263,11 @@ impl LoadShedder {
     }
 
     #[cold]
-    fn refuse(&self, priority: Priority, rule: Rule) -> Rejection {
+    fn refuse(&self, priority: Priority, rule: Rule, roll: u64) -> Rejection {
         self.counters.shed(priority, rule);
         let base = self.retry_after.load(Ordering::Relaxed);
         // From half of it to one and a half.
-        let jitter = (u128::from(base) * u128::from(self.dice.roll())) >> 32;
+        let jitter = (u128::from(base) * u128::from(roll & u64::from(u32::MAX))) >> 32;
         let retry_after = base / 2 + u64::try_from(jitter).unwrap_or(base);
         let retry_after = Some(Duration::from_nanos(retry_after));
         let kind = RejectionKind::Shed;

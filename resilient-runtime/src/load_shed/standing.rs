@@ -14,7 +14,7 @@
 use std::time::Duration;
 
 use super::config::Config;
-use super::dice::{Dice, odds};
+use super::dice::{Dice, meets, odds};
 use crate::clock::{Instant, nanos};
 use crate::priority::Priority;
 use crate::sync::{AtomicU32, AtomicU64, Mutex, Ordering};
@@ -163,7 +163,7 @@ impl Standing {
 
     /// Whether this call is.
     pub(super) fn shed(&self, priority: Priority, dice: &Dice) -> bool {
-        self.odds(priority).is_some_and(|odds| odds == u32::MAX || dice.roll() < odds)
+        self.odds(priority).is_some_and(|odds| odds == u32::MAX || meets(dice.roll(), odds))
     }
 
     /// The highest class of which calls are shed.

@@ -15,7 +15,7 @@
 
 use std::time::Duration;
 
-use super::dice::{Dice, odds};
+use super::dice::{meets, odds};
 use crate::clock::{Instant, nanos};
 use crate::observe::Striped;
 use crate::priority::Priority;
@@ -142,10 +142,9 @@ impl Throttle {
         self.odds[priority as usize].load(Ordering::Relaxed) > 0
     }
 
-    /// Whether this call is.
-    pub(super) fn shed(&self, priority: Priority, dice: &Dice) -> bool {
-        let odds = self.odds[priority as usize].load(Ordering::Relaxed);
-        odds > 0 && dice.roll() < odds
+    /// Whether this call is, by a roll of the dice.
+    pub(super) fn shed(&self, priority: Priority, roll: u64) -> bool {
+        meets(roll, self.odds[priority as usize].load(Ordering::Relaxed))
     }
 
     /// What the window holds now, and the chance that follows from it.
