@@ -11,6 +11,28 @@ use std::sync as real;
 
 pub(crate) use real::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering, fence};
 
+/// A condition variable that ignores poison.
+#[derive(Debug)]
+pub(crate) struct Condvar(real::Condvar);
+
+impl Condvar {
+    pub(crate) fn new() -> Self {
+        Self(real::Condvar::new())
+    }
+
+    pub(crate) fn wait<'a, T>(&self, guard: MutexGuard<'a, T>) -> MutexGuard<'a, T> {
+        self.0.wait(guard).unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    pub(crate) fn notify_one(&self) {
+        self.0.notify_one();
+    }
+
+    pub(crate) fn notify_all(&self) {
+        self.0.notify_all();
+    }
+}
+
 /// A mutex that ignores poison.
 #[derive(Debug, Default)]
 pub(crate) struct Mutex<T>(real::Mutex<T>);

@@ -57,7 +57,7 @@ impl Gate {
         for priority in Priority::ALL {
             self.limits[priority as usize].store(config.limit(priority), Ordering::Relaxed);
         }
-        self.max_queue.store(config.max_queue, Ordering::Relaxed);
+        self.max_queue.store(config.gate_queue(), Ordering::Relaxed);
     }
 
     /// A permit, if one is free and nobody waits.

@@ -23,6 +23,7 @@ mod admission;
 mod config;
 mod gate;
 mod permit;
+mod pool;
 mod queue;
 mod stats;
 
@@ -36,9 +37,13 @@ mod tests;
 use std::sync::Arc;
 use std::time::Duration;
 
+use once_cell::sync::OnceCell;
+
 pub use admission::Admission;
 pub use config::Config;
 pub use permit::Permit;
+pub use pool::PoolStats;
+pub(crate) use pool::{Phase, Running};
 pub use stats::{ClassLimits, Stats};
 
 use crate::clock::Instant;
@@ -50,6 +55,7 @@ use crate::rejection::{Rejection, RejectionKind};
 use crate::scope::Scope;
 use crate::settings::{ConfigError, Effective};
 use gate::Gate;
+use pool::Pool;
 use stats::Counters;
 
 /// Bounds concurrent calls. See the [module](self).
@@ -58,6 +64,8 @@ pub struct Bulkhead {
     core: Core<Config>,
     gate: Gate,
     counters: Counters,
+    /// Made with the first call that runs in it.
+    pool: OnceCell<Pool>,
 }
 
 impl Bulkhead {
@@ -131,6 +139,51 @@ impl Bulkhead {
         work().await
     }
 
+    /// Runs `work` on a thread of the bulkhead's own, and blocks this one until it has ended, or the deadline around is over;
+    /// then the work runs on, and keeps its place until it ends. Where the bulkhead has no `threads`, in place.
+    ///
+    /// A panic of the work is one of this call.
+    pub fn run<R: Reject + Send + 'static>(
+        self: &Arc<Self>,
+        priority: Priority,
+        work: impl FnOnce() -> R + Send + 'static,
+    ) -> R {
+        let deadline = self.inherited();
+        let running = match self.admit(priority).and_then(|()| self.start(priority, Scope::current(), work)) {
+            Ok(running) => running,
+            Err(rejection) => return R::from_rejection(rejection),
+        };
+        match Self::wait_blocking(self.core.clock(), &running, |_| deadline) {
+            Some((_, Ok(outcome))) => outcome,
+            Some((_, Err(panic))) => std::panic::resume_unwind(panic),
+            None => R::from_rejection(self.refuse_for(RejectionKind::QueueTimeout)),
+        }
+    }
+
+    /// Runs `work` on a thread of the bulkhead's own, and waits for it. Where the bulkhead has no `threads`, in place.
+    ///
+    /// # Cancel safety
+    /// Dropping the future withdraws the work if it has not begun; else it runs on, and keeps its place until it ends.
+    pub async fn run_async<R: Reject + Send + 'static>(
+        self: &Arc<Self>,
+        priority: Priority,
+        work: impl FnOnce() -> R + Send + 'static,
+    ) -> R {
+        let started = self.admit(priority).and_then(|()| self.start(priority, Scope::current(), work));
+        let running = match started {
+            Ok(running) => running,
+            Err(rejection) => return R::from_rejection(rejection),
+        };
+        let end = std::future::poll_fn(|cx| match running.phase(cx.waker()) {
+            Phase::Ended { end, .. } => std::task::Poll::Ready(end),
+            Phase::Queued | Phase::Began(_) => std::task::Poll::Pending,
+        });
+        match end.await {
+            Ok(outcome) => outcome,
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    }
+
     /// The deadline of the calls around this one.
     fn inherited(&self) -> Instant {
         Scope::current().deadline_on(self.core.clock())
@@ -153,6 +206,12 @@ impl Bulkhead {
     /// Takes a permit, if need be after waiting in the queue until `deadline`: to be awaited, or blocked on.
     pub(crate) fn queue(&self, priority: Priority, deadline: Instant) -> Admission<'_> {
         Admission::new(self, priority, deadline)
+    }
+
+    /// Its threads, if it has any by its settings.
+    fn pool(&self) -> Option<&Pool> {
+        let threads = self.core.config().threads?;
+        Some(self.pool.get_or_init(|| Pool::new(self.core.name, threads)))
     }
 
     /// Gives a permit back.
@@ -184,7 +243,7 @@ impl Bulkhead {
 impl Create for Bulkhead {
     fn create(core: Core<Config>) -> Self {
         let gate = Gate::new(&core.config());
-        Self { core, gate, counters: Counters::default() }
+        Self { core, gate, counters: Counters::default(), pool: OnceCell::new() }
     }
 
     fn core(&self) -> &Core<Config> {
@@ -202,7 +261,7 @@ impl Component for Bulkhead {
     }
 
     fn stats(&self) -> Stats {
-        self.counters.snapshot(&self.core.config(), &self.gate)
+        self.counters.snapshot(&self.core.config(), &self.gate, self.pool.get().map(Pool::stats))
     }
 
     /// Zeroes the counts; permits in use and waiters stay.
@@ -216,7 +275,12 @@ impl Component for Bulkhead {
     }
 
     fn reconfigure(&self, config: Config) -> Result<(), ConfigError> {
-        self.core.reconfigure(Self::KIND, config, |config| self.gate.resize(config))
+        self.core.reconfigure(Self::KIND, config, |config| {
+            self.gate.resize(config);
+            if let (Some(pool), Some(threads)) = (self.pool.get(), config.threads) {
+                pool.resize(threads);
+            }
+        })
     }
 
     fn effective(&self) -> Vec<Effective> {

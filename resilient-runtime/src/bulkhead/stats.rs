@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::config::Config;
 use super::gate::Gate;
+use super::pool::PoolStats;
 use crate::priority::Priority;
 use crate::sync::{AtomicU64, Ordering};
 
@@ -33,13 +34,13 @@ impl Counters {
         self.queued.store(0, Ordering::Relaxed);
     }
 
-    pub(super) fn snapshot(&self, config: &Config, gate: &Gate) -> Stats {
+    pub(super) fn snapshot(&self, config: &Config, gate: &Gate, pool: Option<PoolStats>) -> Stats {
         let in_use = gate.in_use();
         Stats {
             in_use,
-            limit: config.max_concurrent,
-            available: config.max_concurrent.saturating_sub(in_use),
-            queued: gate.waiting(),
+            limit: config.admitted(),
+            available: config.admitted().saturating_sub(in_use),
+            queued: gate.waiting() + pool.map_or(0, |pool| u64::from(pool.queued)),
             max_queue: config.max_queue,
             limits: ClassLimits {
                 normal: config.limit(Priority::Normal),
@@ -48,6 +49,7 @@ impl Counters {
             },
             rejected: self.rejected.load(Ordering::Relaxed),
             waited: self.queued.load(Ordering::Relaxed),
+            pool,
         }
     }
 }
@@ -71,6 +73,8 @@ pub struct Stats {
     pub rejected: u64,
     /// Calls that had to wait, whatever became of them.
     pub waited: u64,
+    /// What its threads do; none: it has none, or nothing ran there yet.
+    pub pool: Option<PoolStats>,
 }
 
 /// Up to how many calls in flight each class may enter.

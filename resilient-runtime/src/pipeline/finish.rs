@@ -80,8 +80,7 @@ impl Call<'_> {
             }
             _ => {
                 self.settle(None);
-                self.ending = Ending::Rejected;
-                Next::Fail
+                self.refused(rejection)
             }
         };
         if next == Next::Fail {

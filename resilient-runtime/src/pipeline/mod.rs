@@ -28,6 +28,7 @@ mod explain;
 mod finish;
 mod flight;
 mod options;
+mod pool;
 mod share;
 mod shed;
 
@@ -37,6 +38,7 @@ pub use attempt::{Asked, Attempt, UntimedAttempt};
 pub use call::{Call, Next};
 pub use explain::{Explanation, StageExplanation};
 pub use options::Options;
+pub use pool::PoolAttempt;
 pub use share::Shared;
 
 use crate::bulkhead::Bulkhead;

@@ -1,0 +1,297 @@
+//! What threads do for those who wait, and for those who do not any more.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::Duration;
+
+use super::*;
+use crate::bulkhead::{Bulkhead, Config};
+use crate::clock::ManualClock;
+use crate::component::Component;
+use crate::registry::Registry;
+use crate::rejection::{Rejection, RejectionKind};
+use crate::{Pipeline, timeout};
+
+type Outcome = Result<u32, Rejection>;
+
+struct Fixture {
+    time: ManualClock,
+    registry: Registry,
+    bulkhead: Arc<Bulkhead>,
+}
+
+fn fixture(threads: u32, max_queue: u32) -> Fixture {
+    let time = ManualClock::new();
+    let registry = Registry::with_clock(time.clock());
+    let bulkhead = registry.bulkhead("b");
+    bulkhead.reconfigure(Config::default().threads(threads).max_queue(max_queue)).unwrap();
+    Fixture { time, registry, bulkhead }
+}
+
+/// Work that begins to hang, says so, and goes on when it is told.
+fn hanging() -> (impl FnOnce() -> Outcome + Send, Receiver<()>, Sender<()>) {
+    let (begin, begun) = channel();
+    let (go, gone) = channel::<()>();
+    let work = move || {
+        let _ = begin.send(());
+        let _ = gone.recv();
+        Ok(1)
+    };
+    (work, begun, go)
+}
+
+fn until(what: &str, holds: impl Fn() -> bool) {
+    for _ in 0..10_000_000 {
+        if holds() {
+            return;
+        }
+        std::thread::yield_now();
+    }
+    panic!("never: {what}");
+}
+
+fn poll<F: Future>(future: std::pin::Pin<&mut F>) -> std::task::Poll<F::Output> {
+    future.poll(&mut std::task::Context::from_waker(std::task::Waker::noop()))
+}
+
+#[test]
+fn work_runs_on_threads_that_have_the_name() {
+    let fixture = fixture(2, 0);
+    let name = || std::thread::current().name().map(str::to_owned).ok_or_else(|| unreachable!());
+    let ran: Result<String, Rejection> = fixture.bulkhead.run(Priority::Normal, name);
+    assert_eq!(ran.unwrap(), "resilient-b");
+    until("all is free", || fixture.bulkhead.stats().pool.unwrap().running == 0);
+    assert_eq!(fixture.bulkhead.stats().in_use, 0);
+    assert_eq!(fixture.bulkhead.stats().pool.unwrap().alive, 1, "no more than there is work for");
+}
+
+#[test]
+fn so_many_run_so_many_wait_and_the_rest_is_refused_at_once() {
+    let fixture = fixture(1, 1);
+    let (work, begun, go) = hanging();
+    let bulkhead = &fixture.bulkhead;
+    std::thread::scope(|scope| {
+        let first = scope.spawn(|| bulkhead.run(Priority::Normal, work));
+        begun.recv().unwrap();
+        let second = scope.spawn(|| bulkhead.run(Priority::Normal, || Outcome::Ok(2)));
+        until("one waits", || bulkhead.stats().queued == 1);
+        let refused = bulkhead.run(Priority::Normal, || Outcome::Ok(3)).unwrap_err();
+        assert_eq!(refused.kind(), RejectionKind::BulkheadFull);
+        go.send(()).unwrap();
+        assert_eq!((first.join().unwrap(), second.join().unwrap()), (Ok(1), Ok(2)));
+    });
+    assert_eq!((bulkhead.stats().in_use, bulkhead.stats().rejected), (0, 1));
+}
+
+#[test]
+fn those_who_wait_go_by_class_and_then_by_arrival() {
+    // T56, T63
+    let fixture = fixture(1, 10);
+    let (work, begun, go) = hanging();
+    let order = Arc::new(Mutex::new(Vec::new()));
+    std::thread::scope(|scope| {
+        let bulkhead = &fixture.bulkhead;
+        scope.spawn(|| bulkhead.run(Priority::Normal, work));
+        begun.recv().unwrap();
+        for (number, priority) in
+            [Priority::Low, Priority::Normal, Priority::Critical, Priority::Low, Priority::High]
+                .into_iter()
+                .enumerate()
+        {
+            let order = Arc::clone(&order);
+            scope.spawn(move || {
+                bulkhead.run(priority, move || {
+                    order.lock().push(number);
+                    Outcome::Ok(0)
+                })
+            });
+            until("it waits", || bulkhead.stats().queued == number as u64 + 1);
+        }
+        go.send(()).unwrap();
+    });
+    assert_eq!(*order.lock(), [2, 4, 1, 0, 3]);
+}
+
+#[test]
+fn a_panic_is_one_of_the_caller_and_the_thread_lives_on() {
+    // T55
+    let fixture = fixture(1, 0);
+    let panicked = std::panic::catch_unwind(AssertUnwindSafe(|| {
+        fixture.bulkhead.run(Priority::Normal, || -> Outcome { panic!("out of luck") })
+    }));
+    assert_eq!(panicked.unwrap_err().downcast_ref::<&str>(), Some(&"out of luck"));
+    assert_eq!(fixture.bulkhead.run(Priority::Normal, || Outcome::Ok(1)), Ok(1));
+    let pool = fixture.bulkhead.stats().pool.unwrap();
+    assert_eq!((fixture.bulkhead.stats().in_use, pool.alive), (0, 1));
+}
+
+fn pipeline(fixture: &Fixture, config: timeout::Config) -> Pipeline {
+    fixture.registry.timeout("t").reconfigure(config).unwrap();
+    fixture.registry.pipeline("op").bulkhead(&fixture.bulkhead).timeout("t").circuit_breaker("c").build()
+}
+
+/// `work` for each attempt; there is one.
+fn once<R>(work: impl FnOnce() -> R + Send) -> impl Fn() -> R + Clone + Send {
+    let work = Arc::new(Mutex::new(Some(work)));
+    move || work.lock().take().expect("one attempt")()
+}
+
+#[test]
+fn a_timeout_leaves_synchronous_work_which_keeps_its_place_until_it_ends() {
+    let fixture = fixture(1, 0);
+    let second = Duration::from_secs(1);
+    let pipeline = pipeline(&fixture, timeout::Config::default().total(second * 2).attempt(second));
+    let (work, begun, go) = hanging();
+    let late = std::thread::scope(|scope| {
+        let call = scope.spawn(|| pipeline.run(once(work)));
+        begun.recv().unwrap();
+        until("it waits for its time", || fixture.time.timers() > 0);
+        fixture.time.advance(second);
+        call.join().unwrap()
+    });
+    assert_eq!(late.unwrap_err().kind(), RejectionKind::AttemptTimeout);
+    let stats = fixture.bulkhead.stats();
+    assert_eq!((stats.in_use, stats.pool.unwrap().abandoned), (1, 1));
+    let full = pipeline.run(|| Outcome::Ok(1)).unwrap_err();
+    assert_eq!(full.kind(), RejectionKind::BulkheadFull);
+    go.send(()).unwrap();
+    until("it has ended", || fixture.bulkhead.stats().in_use == 0);
+    until("it is forgotten", || fixture.bulkhead.stats().pool.unwrap().abandoned == 0);
+    assert_eq!(pipeline.run(|| Outcome::Ok(2)), Ok(2));
+    let ended = pipeline.stats();
+    assert_eq!((ended.calls, ended.succeeded, ended.timed_out, ended.rejected), (3, 1, 1, 1));
+    assert_eq!(fixture.registry.stats().circuit_breaker["c"].failed, 1, "what was refused is no evidence");
+}
+
+#[test]
+fn the_time_of_an_attempt_begins_with_the_work_and_the_total_with_the_call() {
+    let fixture = fixture(1, 1);
+    let second = Duration::from_secs(1);
+    let pipeline = pipeline(&fixture, timeout::Config::default().total(second * 5).attempt(second));
+    let (work, begun, go) = hanging();
+    let bulkhead = &fixture.bulkhead;
+    std::thread::scope(|scope| {
+        let first = scope.spawn(|| bulkhead.run(Priority::Normal, work));
+        begun.recv().unwrap();
+        let ran = Arc::new(AtomicU32::new(0));
+        let counts = Arc::clone(&ran);
+        let waits = scope.spawn(|| {
+            pipeline.run(move || {
+                counts.fetch_add(1, Ordering::Relaxed);
+                Outcome::Ok(2)
+            })
+        });
+        until("it waits", || bulkhead.stats().queued == 1 && fixture.time.timers() > 0);
+        fixture.time.advance(second * 3);
+        until("it still waits", || bulkhead.stats().queued == 1);
+        fixture.time.advance(second * 2);
+        assert_eq!(waits.join().unwrap().unwrap_err().kind(), RejectionKind::TotalTimeout);
+        assert_eq!(
+            (ran.load(Ordering::Relaxed), bulkhead.stats().queued),
+            (0, 0),
+            "withdrawn, and never run"
+        );
+        go.send(()).unwrap();
+        assert_eq!(first.join().unwrap(), Ok(1));
+    });
+    assert_eq!(bulkhead.stats().in_use, 0);
+}
+
+#[test]
+fn a_future_that_is_dropped_withdraws_what_waits_and_leaves_what_runs() {
+    // T146
+    let fixture = fixture(1, 1);
+    let pipeline = pipeline(&fixture, timeout::Config::default());
+    let (work, begun, go) = hanging();
+    let mut first = Box::pin(pipeline.run_async(once(work)));
+    assert!(poll(first.as_mut()).is_pending());
+    begun.recv().unwrap();
+    let mut second = Box::pin(pipeline.run_async(|| -> Outcome { unreachable!("it is withdrawn") }));
+    assert!(poll(second.as_mut()).is_pending());
+    assert_eq!(fixture.bulkhead.stats().in_use, 2);
+    drop(second);
+    assert_eq!((fixture.bulkhead.stats().in_use, fixture.bulkhead.stats().queued), (1, 0));
+    drop(first);
+    assert_eq!(fixture.bulkhead.stats().pool.unwrap().abandoned, 1);
+    go.send(()).unwrap();
+    until("it has ended", || fixture.bulkhead.stats().in_use == 0);
+    let ended = pipeline.stats();
+    assert_eq!((ended.calls, ended.cancelled), (2, 2));
+}
+
+#[tokio::test]
+async fn blocking_work_is_awaited_and_sees_the_scope_of_its_call() {
+    let fixture = fixture(2, 0);
+    fixture.registry.retry("r");
+    let pipeline = fixture.registry.pipeline("op").bulkhead("b").retry("r").build();
+    let calls = Arc::new(AtomicU32::new(0));
+    let count = Arc::clone(&calls);
+    let attempts: Result<u32, Rejection> = pipeline
+        .run_async(move || {
+            let number = count.fetch_add(1, Ordering::Relaxed) + 1;
+            assert_eq!(crate::attempt(), number);
+            Ok(number)
+        })
+        .await;
+    assert_eq!(attempts, Ok(1));
+    assert_eq!(fixture.bulkhead.stats().in_use, 0);
+}
+
+#[test]
+fn a_call_from_a_thread_of_the_pool_is_made_in_place() {
+    let fixture = fixture(1, 0);
+    fixture.bulkhead.reconfigure(Config::default().threads(1u32).max_queue(1u32)).unwrap();
+    let inner = Arc::clone(&fixture.bulkhead);
+    let outer =
+        fixture.bulkhead.run(Priority::Normal, move || inner.run(Priority::Normal, || Outcome::Ok(7)));
+    assert_eq!(outer, Ok(7));
+    assert_eq!(fixture.bulkhead.stats().in_use, 0);
+}
+
+#[test]
+fn threads_are_added_and_taken_away_while_calls_run() {
+    // T51, T52
+    let fixture = fixture(1, 5);
+    let bulkhead = &fixture.bulkhead;
+    let (work, begun, go) = hanging();
+    std::thread::scope(|scope| {
+        let first = scope.spawn(|| bulkhead.run(Priority::Normal, work));
+        begun.recv().unwrap();
+        let second = scope.spawn(|| bulkhead.run(Priority::Normal, || Outcome::Ok(2)));
+        until("it waits", || bulkhead.stats().queued == 1);
+        bulkhead.reconfigure(Config::default().threads(2u32).max_queue(5u32)).unwrap();
+        assert_eq!(second.join().unwrap(), Ok(2), "though the first still hangs");
+        bulkhead.reconfigure(Config::default().threads(1u32).max_queue(5u32)).unwrap();
+        until("one thread ends", || bulkhead.stats().pool.unwrap().alive == 1);
+        go.send(()).unwrap();
+        assert_eq!(first.join().unwrap(), Ok(1));
+    });
+    assert_eq!(bulkhead.run(Priority::Normal, || Outcome::Ok(3)), Ok(3));
+}
+
+#[test]
+fn a_thousand_callers_get_a_thousand_answers() {
+    // T156
+    let fixture = fixture(4, 1000);
+    let answers: u32 = std::thread::scope(|scope| {
+        let ask = |number: u32| fixture.bulkhead.run(Priority::Normal, move || Outcome::Ok(number)).unwrap();
+        let callers: Vec<_> = (0..50)
+            .map(|caller| scope.spawn(move || (0..20).map(|call| ask(caller * 20 + call)).sum::<u32>()))
+            .collect();
+        callers.into_iter().map(|caller| caller.join().unwrap()).sum()
+    });
+    assert_eq!(answers, 999 * 1000 / 2);
+    assert_eq!(fixture.bulkhead.stats().in_use, 0);
+    assert!(fixture.bulkhead.stats().pool.unwrap().alive <= 4);
+}
+
+#[test]
+fn settings_that_contradict_are_refused() {
+    // T127
+    let problems =
+        |config: Config| crate::settings::Settings::validate(&config).err().map_or(0, |e| e.problems().len());
+    assert_eq!(problems(Config::default().threads(0u32)), 1);
+    assert_eq!(problems(Config::default().threads(2u32).max_queue(5u32)), 0, "the timeout bounds the wait");
+    assert_eq!(problems(Config::default().threads(2u32).max_queue(5u32).max_wait(Duration::from_secs(1))), 1);
+    assert_eq!(problems(Config::default().threads(2u32).reserve_critical(2u32)), 1);
+}
