@@ -58,12 +58,16 @@ use proc_macro::TokenStream;
 ///
 /// # `bulkhead`
 /// `= "name"`, or `("name", ..)` with `max_concurrent`, `max_queue`, `max_wait`,
-/// `reserve(critical = .., high = ..)`.
+/// `reserve(critical = .., high = ..)`. With `threads = 8` the body, which then is blocking code, runs on one of so many
+/// threads of the bulkhead's own; `max_queue` calls wait for one. Then a synchronous function can have a `timeout`: the
+/// caller leaves in time, and the body keeps its thread until it ends. It owns its arguments: no references, and what a
+/// `retry` or a `fallback` needs as well is named in `clone(..)`.
 ///
 /// # `timeout`
 /// `= "2s"` for the whole call, or `(["name",] total = .., attempt = .., connect = .., read = ..)`. With `adaptive`, or
 /// `adaptive(percentile = 95, factor = 1.5, min = "50ms", max = "30s", window = .., min_samples = ..)`, the time of an
-/// attempt follows how long attempts take, and begins with `attempt`. Asynchronous functions.
+/// attempt follows how long attempts take, and begins with `attempt`. Asynchronous functions, and
+/// those on `threads`.
 ///
 /// # `fallback`
 /// `= function` or `= |failure| ..`: called with the `Failure`. In an asynchronous function both may be

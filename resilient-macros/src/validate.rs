@@ -1,6 +1,7 @@
 //! Combinations that cannot work, found before rustc finds them in generated code.
 
 mod shed;
+mod threads;
 
 use proc_macro2::{TokenStream, TokenTree};
 use quote::ToTokens;
@@ -27,6 +28,7 @@ pub(crate) fn check(args: &Args, function: &FnItem, shape: &Shape, errors: &mut 
     needs_a_stage(args, errors);
     contradictions(args, errors);
     timeout_is_possible(args, shape, errors);
+    threads::check(args, function, shape, errors);
     hedge_is_possible(args, function, shape, errors);
     fallback_fits(args, shape, errors);
     priority_is_known(args, function, shape, errors);
@@ -225,6 +227,9 @@ fn open_period(breaker: &Policy, errors: &mut Errors) {
 }
 
 fn bulkhead_contradictions(bulkhead: &Policy, errors: &mut Errors) {
+    if find(bulkhead, "threads").is_some() {
+        return;
+    }
     let queue = count(bulkhead, "max_queue").filter(|(count, _)| *count > 0);
     let wait = duration(bulkhead, "max_wait");
     if let (Some((_, span)), None) = (queue, wait) {
@@ -327,10 +332,11 @@ fn adaptive_contradictions(timeout: &Policy, errors: &mut Errors) {
 }
 
 fn timeout_is_possible(args: &Args, shape: &Shape, errors: &mut Errors) {
-    if let (Some(timeout), false) = (&args.timeout, shape.is_async()) {
+    if let (Some(timeout), false) = (&args.timeout, shape.is_async() || args.threads().is_some()) {
         errors.at(
             &timeout.key,
-            "a synchronous function cannot be stopped, so its time cannot be limited; make it an `async fn`",
+            "a synchronous function cannot be stopped, so its time cannot be limited; make it an `async fn`, or let it run \
+             on threads that the caller can leave, as in `bulkhead(\"x\", threads = 8)`",
         );
     }
 }
@@ -383,7 +389,8 @@ fn fallback_fits(args: &Args, shape: &Shape, errors: &mut Errors) {
 
 fn clones(args: &Args, function: &FnItem, shape: &Shape, errors: &mut Errors) {
     let Some(clone) = &args.clone else { return };
-    if !args.has_unknown && !args.keys.iter().any(|key| key == "retry" || key == "hedge") {
+    let repeats = args.keys.iter().any(|key| key == "retry" || key == "hedge");
+    if !args.has_unknown && !repeats && args.threads().is_none() {
         errors.at(&clone.key, "`clone` has no effect without `retry` or `hedge`: the body runs once");
     }
     let names: Vec<Ident> = bindings(&function.sig, shape).into_iter().map(|binding| binding.ident).collect();

@@ -47,6 +47,8 @@ mod shed;
 mod sites;
 #[path = "shapes/sync_fns.rs"]
 mod sync_fns;
+#[path = "shapes/threads.rs"]
+mod threads;
 #[path = "shapes/timeouts.rs"]
 mod timeouts;
 #[path = "shapes/traits.rs"]

@@ -184,6 +184,11 @@ impl Args {
             || self.load_shed.is_some()
     }
 
+    /// `threads` of the bulkhead: the body runs on one of those.
+    pub(crate) fn threads(&self) -> Option<&Setting> {
+        self.bulkhead.as_ref()?.settings.iter().find(|setting| setting.field == "threads")
+    }
+
     /// Whether the body may run more than once.
     pub(crate) fn repeats(&self) -> bool {
         self.retry.is_some() || self.hedge.is_some()

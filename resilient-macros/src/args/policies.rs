@@ -60,6 +60,7 @@ const BULKHEAD: &[Opt] = &[
     ("max_concurrent", "max_concurrent", Takes::Count { min: 1, max: MILLION }),
     ("max_queue", "max_queue", Takes::Count { min: 0, max: MILLION }),
     ("max_wait", "max_wait", POSITIVE),
+    ("threads", "threads", Takes::Count { min: 1, max: 1024 }),
 ];
 
 const RESERVE: &[Opt] = &[
@@ -100,6 +101,8 @@ const ALIASES: &[(&str, &str)] = &[
     ("timeout", "open_for"),
     ("reset_timeout", "open_for"),
     ("permits", "max_concurrent"),
+    ("workers", "threads"),
+    ("thread_pool", "threads"),
     ("max_concurrency", "max_concurrent"),
     ("queue", "max_queue"),
     ("wait", "max_wait"),

@@ -153,8 +153,11 @@ impl Writer<'_> {
 
     /// The attempt and what comes after it.
     fn run(&self, attempt: &TokenStream, leave: &Leave) -> TokenStream {
-        let (krate, copies, mixed) = (self.krate(), self.copies, Span::mixed_site());
+        let (copies, mixed) = (self.copies, Span::mixed_site());
         let finish = self.finish(leave);
+        if self.args.threads().is_some() {
+            return self.run_in_pool(attempt, leave);
+        }
         if !self.shape.is_async() {
             return quote_spanned! {mixed=>
                 #copies
@@ -169,19 +172,45 @@ impl Writer<'_> {
                 #finish
             };
         }
-        let rejected = self.rejected();
-        let cut_off = match leave {
-            Leave::Block => quote_spanned!(mixed=> { let _ = __call.timed_out(&__rejection); #rejected }),
-            Leave::Loop => quote_spanned! {mixed=>
-                if let #krate::__rt::Next::Fail = __call.timed_out(&__rejection) { break #rejected; }
-            },
-        };
+        let cut_off = self.cut_off(leave);
         quote_spanned! {mixed=>
             #copies
             match __call.attempt(#attempt).await {
                 ::core::result::Result::Ok(__out) => { #finish }
                 ::core::result::Result::Err(__rejection) => #cut_off,
             }
+        }
+    }
+
+    /// The attempt on a thread of the bulkhead. What is wrong with what it captures is blamed on the word `threads`.
+    fn run_in_pool(&self, attempt: &TokenStream, leave: &Leave) -> TokenStream {
+        let (copies, mixed) = (self.copies, Span::mixed_site());
+        let (finish, cut_off) = (self.finish(leave), self.cut_off(leave));
+        let place = self.args.threads().map_or(mixed, |threads| located(threads.span));
+        let body = quote_spanned!(mixed=> let __body = #attempt;);
+        let attempt = if self.shape.is_async() {
+            quote_spanned!(place=> __call.attempt_in_pool_async(__body).await)
+        } else {
+            quote_spanned!(place=> __call.attempt_in_pool(__body))
+        };
+        quote_spanned! {mixed=>
+            #copies
+            #body
+            match #attempt {
+                ::core::result::Result::Ok(__out) => { #finish }
+                ::core::result::Result::Err(__rejection) => #cut_off,
+            }
+        }
+    }
+
+    /// What comes after an attempt that was cut off.
+    fn cut_off(&self, leave: &Leave) -> TokenStream {
+        let (krate, rejected, mixed) = (self.krate(), self.rejected(), Span::mixed_site());
+        match leave {
+            Leave::Block => quote_spanned!(mixed=> { let _ = __call.timed_out(&__rejection); #rejected }),
+            Leave::Loop => quote_spanned! {mixed=>
+                if let #krate::__rt::Next::Fail = __call.timed_out(&__rejection) { break #rejected; }
+            },
         }
     }
 

@@ -37,6 +37,10 @@ pub(crate) fn expand(
     let mixed = Span::mixed_site();
     let site = writer.site();
     let body = match shape {
+        Shape::Sync | Shape::Async if args.threads().is_some() => {
+            let call = writer.call(&writer.sent_closure());
+            quote!(#completion #site #call)
+        }
         Shape::Sync => {
             let call = writer.call(&writer.closure());
             quote!(#completion #site #call)
@@ -113,6 +117,13 @@ impl Writer<'_> {
         let output = self.output;
         let body = braced(self.function.brace, self.function.body.clone());
         quote_spanned!(self.body_start()=> || -> #output #body)
+    }
+
+    /// The body of a function that runs on a thread of its bulkhead: that outlives the caller, and so owns all of it.
+    fn sent_closure(&self) -> TokenStream {
+        let closure = self.closure();
+        let keyword = Token![move](self.body_start());
+        quote!(#keyword #closure)
     }
 
     /// The body of an asynchronous function. Not `move`, likewise, where anything after it may need an argument.

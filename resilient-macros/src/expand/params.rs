@@ -74,7 +74,7 @@ pub(crate) fn bindings(sig: &Signature, shape: &Shape) -> Vec<Binding> {
 /// `let mut x = anew(&x);` for each argument to copy. The `mut` moves from the signature to there, unless something
 /// stands before the attempts that may need it, too.
 pub(super) fn copies(args: &Args, sig: &mut Signature, shape: &Shape, once: &mut [Stmt]) -> TokenStream {
-    if !args.repeats() {
+    if !args.repeats() && args.threads().is_none() {
         return TokenStream::new();
     }
     if shape.has_before() {
@@ -86,8 +86,12 @@ pub(super) fn copies(args: &Args, sig: &mut Signature, shape: &Shape, once: &mut
     }
     let is_named = |ident: &Ident| args.clone.as_ref().is_some_and(|clone| clone.value.contains(ident));
     let mut copies = TokenStream::new();
-    for Binding { ident, mutability, by_ref, cfgs } in collect(sig, once, !shape.has_before()) {
-        if by_ref || (mutability.is_none() && !is_named(&ident)) {
+    for Binding { ident, mutability, by_ref, cfgs } in
+        collect(sig, once, args.repeats() && !shape.has_before())
+    {
+        // A body that runs once may change what it was given.
+        let is_changed = args.repeats() && mutability.is_some();
+        if by_ref || (!is_changed && !is_named(&ident)) {
             continue;
         }
         // All of it at the argument, which rustc then blames if that is not `Clone`.

@@ -178,8 +178,7 @@ impl Pipeline {
             if let Err(rejection) = call.enter_blocking() {
                 break Missed::Rejected(rejection);
             }
-            let work = work.clone();
-            match call.attempt_in_pool(move || work()) {
+            match call.attempt_in_pool(work.clone()) {
                 Ok(outcome) => match call.finish(Verdict::of(&outcome)) {
                     Next::Return => return outcome,
                     Next::Fail => break Missed::Failed(outcome),
@@ -210,8 +209,7 @@ impl Pipeline {
             {
                 break Missed::Rejected(rejection);
             }
-            let work = work.clone();
-            match call.attempt_in_pool_async(move || work()).await {
+            match call.attempt_in_pool_async(work.clone()).await {
                 Ok(outcome) => match call.finish(Verdict::of(&outcome)) {
                     Next::Return => return outcome,
                     Next::Fail => break Missed::Failed(outcome),

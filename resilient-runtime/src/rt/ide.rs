@@ -65,6 +65,7 @@ names! {
         max_concurrent: "`max_concurrent = 64`: calls that may run at once.",
         max_queue: "`max_queue = 100`: calls that may wait for a permit.",
         max_wait: "`max_wait = \"50ms\"`: how long one may wait.",
+        threads: "`threads = 8`: runs the body on threads of the bulkhead's own.",
         reserve: "`reserve(critical = 4, high = 8)`: permits kept for the higher classes.",
     }
     /// The options of `timeout`.

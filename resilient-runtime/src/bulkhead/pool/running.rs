@@ -108,7 +108,7 @@ impl Bulkhead {
         }
         let submitted = pool.map(|pool| pool.submit(priority, Box::new(job)));
         match submitted.transpose() {
-            Ok(_submitted) => Ok(Running { shared, _submitted }),
+            Ok(submitted) => Ok(Running { shared, _submitted: submitted }),
             Err(super::NoThread) => Err(self.refuse_for(RejectionKind::BulkheadFull)),
         }
     }

@@ -30,10 +30,10 @@ fn fixture(threads: u32, max_queue: u32) -> Fixture {
 
 /// Work that begins to hang, says so, and goes on when it is told.
 fn hanging() -> (impl FnOnce() -> Outcome + Send, Receiver<()>, Sender<()>) {
-    let (begin, begun) = channel();
+    let (tell, begun) = channel();
     let (go, gone) = channel::<()>();
     let work = move || {
-        let _ = begin.send(());
+        let _ = tell.send(());
         let _ = gone.recv();
         Ok(1)
     };

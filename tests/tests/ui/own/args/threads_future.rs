@@ -1,0 +1,8 @@
+use resilient::resilient;
+
+#[resilient(bulkhead("x", threads = 2))]
+fn f(x: u32) -> impl Future<Output = Option<u32>> {
+    async move { Some(x) }
+}
+
+fn main() {}
