@@ -61,10 +61,26 @@ pub(crate) fn duration(lit: &LitStr) -> Result<u64> {
     Ok(total)
 }
 
+/// The times of a rate that have a name, in seconds.
+const NAMED: [(&str, u64); 7] =
+    [("s", 1), ("sec", 1), ("m", 60), ("min", 60), ("h", 3600), ("d", 24 * 3600), ("day", 24 * 3600)];
+
+/// The time of a rate in nanoseconds.
+fn per(text: &str) -> Option<u64> {
+    match NAMED.iter().find(|(name, _)| *name == text) {
+        Some((_, seconds)) => Some(seconds * 1_000_000_000),
+        None => duration(&LitStr::new(text, proc_macro2::Span::call_site())).ok(),
+    }
+}
+
+/// The count and the nanoseconds of what [`rate`] has read.
+pub(crate) fn rate_of(text: &str) -> Option<(u64, u64)> {
+    let (count, span) = text.split_once('/')?;
+    Some((count.parse().ok()?, per(span)?))
+}
+
 /// `"100/s"`, `"10/min"`, `"3/250ms"`, as the runtime reads them.
 pub(crate) fn rate(lit: &LitStr) -> Result<String> {
-    const NAMED: [(&str, u64); 7] =
-        [("s", 1), ("sec", 1), ("m", 60), ("min", 60), ("h", 3600), ("d", 24 * 3600), ("day", 24 * 3600)];
     let text = lit.value();
     let fail = |message: String| Err(Error::new(lit.span(), message));
     let malformed = || {
@@ -73,13 +89,7 @@ pub(crate) fn rate(lit: &LitStr) -> Result<String> {
     let Some((count, per)) = text.split_once('/') else { return malformed() };
     let (count, per) = (count.trim(), per.trim());
     let Ok(number) = count.parse::<u32>() else { return malformed() };
-    let nanos = match NAMED.iter().find(|(name, _)| *name == per) {
-        Some((_, seconds)) => seconds * 1_000_000_000,
-        None => match duration(&LitStr::new(per, lit.span())) {
-            Ok(nanos) => nanos,
-            Err(_) => return malformed(),
-        },
-    };
+    let Some(nanos) = self::per(per) else { return malformed() };
     if number == 0 || nanos == 0 {
         return fail(format!("a rate of `{text}` would admit no call"));
     }
@@ -123,12 +133,18 @@ mod tests {
         let read = |text: &str| rate(&LitStr::new(text, proc_macro2::Span::call_site()));
         assert_eq!(read("100 / s").unwrap(), "100/s");
         assert_eq!(read("3/250ms").unwrap(), "3/250ms");
+        assert_eq!(read("1000000/day").unwrap(), "1000000/day");
+        assert_eq!(rate_of("1000000/day"), Some((1_000_000, DAY)));
         for (text, part) in [
             ("100", "is not a rate"),
             ("100/", "is not a rate"),
             ("-1/s", "is not a rate"),
             ("NaN/s", "is not a rate"),
             ("1/5", "is not a rate"),
+            ("1/ns", "is not a rate"),
+            ("1/1ns", "at most 10000000"),
+            ("1e3/s", "is not a rate"),
+            ("4294967296/s", "is not a rate"),
             ("0/s", "would admit no call"),
             ("5/0s", "would admit no call"),
             ("20000000/s", "at most 10000000"),

@@ -11,7 +11,7 @@ use syn::{
     ReturnType, Safety, Stmt, Type, TypeFnPtr, TypeReference,
 };
 
-use crate::args::{Args, Policy, Value, is_async};
+use crate::args::{Args, Policy, RateLimit, Value, is_async};
 use crate::diag::Errors;
 use crate::expand::bindings;
 use crate::item::FnItem;
@@ -203,6 +203,7 @@ fn contradictions(args: &Args, errors: &mut Errors) {
     }
     if let Some(limit) = &args.rate_limit {
         rate_limit_contradictions(&limit.policy, errors);
+        weight_fits(limit, errors);
     }
     if let Some(timeout) = &args.timeout {
         timeout_contradictions(timeout, errors);
@@ -255,8 +256,36 @@ fn bulkhead_contradictions(bulkhead: &Policy, errors: &mut Errors) {
     }
 }
 
+/// What the runtime takes at most, too.
+const LONGEST_LOG: u64 = 10_000;
+const LONGEST_REFILL: u128 = 100 * 365 * 24 * 3600 * 1_000_000_000;
+
+/// The count and the nanoseconds of the rate, where it was understood.
+fn rate(limit: &Policy) -> Option<(u64, u64, proc_macro2::Span)> {
+    match find(limit, "rate")? {
+        (Value::Text(text), span) => crate::text::rate_of(text).map(|(count, per)| (count, per, span)),
+        _ => None,
+    }
+}
+
 fn rate_limit_contradictions(limit: &Policy, errors: &mut Errors) {
+    if let (Some((burst, span)), Some((calls, per, _))) = (count(limit, "burst"), rate(limit))
+        && u128::from(burst) * u128::from(per) > LONGEST_REFILL * u128::from(calls)
+    {
+        errors.span(
+            span,
+            format!("at this rate a burst of {burst} would take more than 100 years to come again"),
+        );
+    }
     let Some((Value::Text(algorithm), span)) = find(limit, "algorithm") else { return };
+    if let (Some((calls, _, span)), "sliding_log") = (rate(limit), algorithm.as_str())
+        && calls > LONGEST_LOG
+    {
+        errors.span(
+            span,
+            format!("a `sliding_log` remembers each call: at most {LONGEST_LOG} of them, or use a `sliding_window`"),
+        );
+    }
     if algorithm == "leaky_bucket" && find(limit, "max_wait").is_none() {
         errors.span(
             span,
@@ -328,6 +357,18 @@ fn adaptive_contradictions(timeout: &Policy, errors: &mut Errors) {
     if total < least {
         let span = min.or(given("total")).map_or(timeout.key.span(), |(_, span)| span);
         errors.span(span, "the adaptive timeout can never fire: the total is shorter than its `min`, which is 50 ms unless you give it");
+    }
+}
+
+/// A weight that is a literal can be held against the limit.
+fn weight_fits(limit: &RateLimit, errors: &mut Errors) {
+    let (Some(weight), Some((calls, ..))) = (&limit.weight, rate(&limit.policy)) else { return };
+    let Expr::Lit(ExprLit { lit: Lit::Int(lit), .. }) = &weight.value else { return };
+    let is_leaky =
+        matches!(find(&limit.policy, "algorithm"), Some((Value::Text(name), _)) if name == "leaky_bucket");
+    let most = if is_leaky { 1 } else { count(&limit.policy, "burst").map_or(calls, |(burst, _)| burst) };
+    if lit.base10_parse::<u64>().is_ok_and(|weight| weight > most) {
+        errors.at(lit, format!("a call of this weight is never admitted: the limit is {most}"));
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use allocation_counter::measure;
 use resilient::clock::ManualClock;
-use resilient::{Component, Pipeline, Registry, Rejection, circuit_breaker, resilient};
+use resilient::{Component, Pipeline, Registry, Rejection, circuit_breaker, rate_limit, resilient};
 
 type Outcome = Result<u64, Rejection>;
 
@@ -134,4 +134,63 @@ fn the_future_of_four_stages_is_at_most_256_bytes_larger() {
     }
     let (with, without) = (size_of_val(&four(1)), size_of_val(&bare(1)));
     assert!(with <= without + 256, "{with} bytes, {without} without the attribute");
+}
+
+#[resilient(
+    circuit_breaker = "cost of all",
+    retry("cost of all", max = 3),
+    rate_limit("cost of all", rate = "1000000/s", key = n),
+    bulkhead = "cost of all",
+    timeout("cost of all", total = "1s"),
+    hedge(after = "500ms"),
+    idempotent,
+    coalesce(key = n)
+)]
+async fn every_stage(n: u64) -> Outcome {
+    Ok(n + 1)
+}
+
+#[test]
+fn rate_limits_hedges_and_coalescing_allocate_nothing_when_they_are_not_needed() {
+    assert_eq!(allocations(|| ready(every_stage(1)).unwrap()), 0);
+    let registry = Registry::new();
+    let (limiter, hedge, coalesce) =
+        (registry.rate_limiter("x"), registry.hedge("x"), registry.coalesce("x"));
+    limiter.reconfigure(rate("1000000/s")).unwrap();
+    assert_eq!(allocations(|| limiter.call(|| Outcome::Ok(1)).unwrap()), 0);
+    assert_eq!(allocations(|| limiter.check_key("ada").allowed), 0);
+    assert_eq!(allocations(|| ready(limiter.acquire()).is_ok()), 0);
+    assert_eq!(allocations(|| ready(hedge.call_async(async || Outcome::Ok(1))).unwrap()), 0);
+    assert_eq!(allocations(|| coalesce.call("k", || Outcome::Ok(1)).unwrap()), 0);
+    assert_eq!(allocations(|| ready(coalesce.call_async("k", async || Outcome::Ok(1))).unwrap()), 0);
+}
+
+#[test]
+fn a_refusal_by_a_rate_limit_allocates_nothing() {
+    let limiter = Registry::new().rate_limiter("x");
+    limiter.reconfigure(rate("1/day")).unwrap();
+    assert!(limiter.try_acquire().is_ok() && limiter.try_acquire_key("ada").is_ok());
+    assert_eq!(allocations(|| limiter.call(|| Outcome::Ok(1)).unwrap_err()), 0);
+    assert_eq!(allocations(|| ready(limiter.acquire()).is_err()), 0);
+    assert_eq!(allocations(|| limiter.try_acquire_key("ada").is_err()), 0);
+    assert_eq!(allocations(|| limiter.check_key("ada").retry_after), 0);
+}
+
+fn rate(text: &str) -> rate_limit::Config {
+    rate_limit::Config::default().rate(text.parse::<rate_limit::Rate>().unwrap())
+}
+
+#[test]
+fn a_million_keys_take_at_most_48_bytes_each() {
+    // T90
+    const KEYS: u64 = 1_000_000;
+    let limiter = Registry::new().rate_limiter("x");
+    limiter.reconfigure(rate("1/h").max_keys(1_000_000_u32)).unwrap();
+    let mut admitted = 0;
+    let held = measure(|| admitted = (0..KEYS).filter(|key| limiter.try_acquire_key(key).is_ok()).count());
+    assert!(held.bytes_current.unsigned_abs() <= 48 * KEYS, "{} bytes", held.bytes_current);
+    assert!(admitted > 999_000, "each has a place of its own, but for {}", 1_000_000 - admitted);
+    // However many come.
+    let more = measure(|| (KEYS..2 * KEYS).for_each(|key| drop(limiter.try_acquire_key(&key))));
+    assert_eq!(more.bytes_current, 0);
 }

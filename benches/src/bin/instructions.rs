@@ -6,7 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use resilient::circuit_breaker::{self, Window};
-use resilient::{Component, Pipeline, Registry, registry, resilient, retry, timeout};
+use resilient::{
+    Component, Pipeline, RateLimiter, Registry, Rejection, hedge, rate_limit, registry, resilient, retry,
+    timeout,
+};
 use resilient_benches::body::{Failed, number, run, work, work_async, work_later};
 
 /// Calls that are counted.
@@ -53,6 +56,21 @@ async fn four_later() -> Result<u64, Failed> {
 #[resilient(circuit_breaker = "open", retry(max = 3), bulkhead = "open", timeout = "1s")]
 async fn four_open() -> Result<u64, Failed> {
     work_async(number()).await
+}
+
+#[resilient(rate_limit("limited", rate = "1000000/s"))]
+fn limited() -> Result<u64, Failed> {
+    work(number())
+}
+
+#[resilient(hedge(after = "1s"), idempotent)]
+async fn hedged() -> Result<u64, Failed> {
+    work_async(number()).await
+}
+
+#[resilient(coalesce(key = id))]
+fn shared(id: u64) -> Result<u64, Rejection> {
+    work(id)
 }
 
 fn job<T>(mut work: impl FnMut() -> T + 'static) -> Work {
@@ -135,6 +153,32 @@ const JOBS: &[(&str, Make)] = &[
         job(move || run(pipeline.call_async(async || work_async::<Failed>(number()).await)))
     }),
     ("fallback_not_needed", || job(fallback)),
+    ("rate_limit_token", || {
+        let limiter = limiter("token", "1000000/s");
+        job(move || limiter.try_acquire().is_ok())
+    }),
+    ("rate_limit_by_key", || {
+        let limiter = limiter("by key", "1000000/s");
+        job(move || limiter.try_acquire_key(&number()).is_ok())
+    }),
+    ("rate_limit_refusal", || {
+        let limiter = limiter("refusing", "1/day");
+        limiter.call(|| work::<Failed>(number())).expect("the one of this day");
+        job(move || limiter.call(|| work::<Failed>(number())))
+    }),
+    ("rate_limit_attribute", || job(limited)),
+    ("hedge_not_needed", || {
+        let hedge = registry().hedge("hedge");
+        let config = hedge::Config::default().after(Duration::from_secs(1));
+        hedge.reconfigure(config).expect("a setting within its range");
+        job(move || run(hedge.call_async(|| work_async::<Failed>(number()))))
+    }),
+    ("hedge_attribute", || job(|| run(hedged()))),
+    ("coalesce_alone", || {
+        let coalesce = registry().coalesce("alone");
+        job(move || coalesce.call(&number(), || work::<Rejection>(number())))
+    }),
+    ("coalesce_attribute", || job(|| shared(number()))),
     ("three_attribute", || job(three)),
     ("four_attribute", || job(|| run(four()))),
     ("four_builder", || {
@@ -153,6 +197,13 @@ const JOBS: &[(&str, Make)] = &[
         job(move || registry.circuit_breaker("breaker 471"))
     }),
 ];
+
+fn limiter(name: &str, rate: &str) -> Arc<RateLimiter> {
+    let limiter = registry().rate_limiter(name);
+    let rate: rate_limit::Rate = rate.parse().expect("a rate");
+    limiter.reconfigure(rate_limit::Config::default().rate(rate)).expect("a setting within its range");
+    limiter
+}
 
 fn limit() -> Arc<resilient::Timeout> {
     let timeout = registry().timeout("limit");

@@ -2,9 +2,12 @@
 
 mod breaker;
 mod bulkhead;
+mod coalesce;
 mod fallback;
 mod four;
+mod hedge;
 mod load_shed;
+mod rate_limit;
 mod registry;
 mod retry;
 mod timeout;
@@ -24,6 +27,9 @@ pub fn all() -> Vec<Group> {
         timeout::groups(),
         load_shed::groups(),
         fallback::groups(),
+        rate_limit::groups(),
+        hedge::groups(),
+        coalesce::groups(),
         registry::groups(),
         yardsticks::groups(),
     ]

@@ -36,12 +36,14 @@ pub(super) enum Turn {
     Wait,
 }
 
-impl Flight {
+impl Default for Flight {
     /// With a leader.
-    pub(super) fn new() -> Self {
+    fn default() -> Self {
         Self(Mutex::new(State { phase: Phase::Led, waiting: BTreeMap::new(), arrivals: 0 }))
     }
+}
 
+impl Flight {
     /// Joins those who wait, unless there is something better to do. With the table locked: whoever waits keeps the
     /// flight in it.
     pub(super) fn join(&self) -> (Turn, u64) {

@@ -44,12 +44,13 @@ pub struct Lead<'a> {
 }
 
 impl<'a> Lead<'a> {
-    /// Shares the answer with those who wait.
-    pub fn share<S: Any + Send + Sync>(mut self, answer: S) {
-        if let Some(flight) = self.flight.take() {
+    /// Shares the answer with those who wait, if there are any.
+    pub fn share<S: Any + Clone + Send + Sync>(mut self, answer: &S) {
+        if let Some(flight) = self.flight.take()
             // Out of the table first: who comes later is not given an answer that may be old by then (T101).
-            self.coalesce.table.remove(self.key, &flight);
-            flight.land(Arc::new(answer));
+            && let Some(flight) = self.coalesce.table.remove(self.key, flight)
+        {
+            flight.land(Arc::new(answer.clone()));
         }
     }
 

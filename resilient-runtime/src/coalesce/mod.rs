@@ -106,7 +106,7 @@ impl Coalesce {
 
     fn share_all<R: Reject + Any + Clone + Send + Sync>(&self, lead: Lead<'_>, outcome: &R) {
         if !outcome.is_failure() || self.shares_errors() {
-            lead.share(outcome.clone());
+            lead.share(outcome);
         }
     }
 

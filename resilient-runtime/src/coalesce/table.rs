@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 
 use super::flight::{Flight, Turn};
@@ -10,8 +11,36 @@ use crate::sync::{AtomicU32, Mutex, Ordering};
 /// Locks apart from each other; a power of two.
 const SHARDS: usize = 16;
 
+/// Flights that are kept for the next calls, so that a call which shares with nobody allocates nothing.
+const SPARE: usize = 16;
+
+/// On lines of its own: those who ask by another key are not disturbed.
 #[derive(Debug, Default)]
-struct Shard(Mutex<HashMap<u128, Arc<Flight>>>);
+#[repr(align(128))]
+struct Shard(Mutex<Flights>);
+
+#[derive(Debug, Default)]
+struct Flights {
+    by_key: HashMap<u128, Arc<Flight>, BuildHasherDefault<Hashed>>,
+    spare: Vec<Arc<Flight>>,
+}
+
+/// The key is a hash already; the low bits of it say in which shard it is.
+#[derive(Debug, Default)]
+struct Hashed(u64);
+
+impl Hasher for Hashed {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, _: &[u8]) {}
+
+    #[allow(clippy::cast_possible_truncation)] // half of a hash
+    fn write_u128(&mut self, key: u128) {
+        self.0 = (key >> 64) as u64;
+    }
+}
 
 /// Bounded by what is in flight, and by `max_flights`.
 #[derive(Debug)]
@@ -54,37 +83,44 @@ impl Table {
             return Place::None;
         }
         let mut shard = self.shard(key).0.lock();
-        if let Some(flight) = shard.get(&key) {
+        if let Some(flight) = shard.by_key.get(&key) {
             let (turn, number) = flight.join();
             return Place::Found(Arc::clone(flight), turn, number);
         }
-        if shard.len() >= self.limit.load(Ordering::Relaxed) as usize {
+        if shard.by_key.len() >= self.limit.load(Ordering::Relaxed) as usize {
             return Place::None;
         }
-        let flight = Arc::new(Flight::new());
-        shard.insert(key, Arc::clone(&flight));
+        let flight = shard.spare.pop().unwrap_or_default();
+        shard.by_key.insert(key, Arc::clone(&flight));
         Place::First(flight)
     }
 
-    /// Takes a flight out: whoever asks from now on makes a new one.
-    pub(super) fn remove(&self, key: u128, flight: &Arc<Flight>) {
+    /// Takes the flight of a leader out: whoever asks from now on makes a new one. It is returned if somebody waits
+    /// for its answer.
+    pub(super) fn remove(&self, key: u128, flight: Arc<Flight>) -> Option<Arc<Flight>> {
         let mut shard = self.shard(key).0.lock();
-        if shard.get(&key).is_some_and(|kept| Arc::ptr_eq(kept, flight)) {
-            shard.remove(&key);
+        let Some(kept) = shard.by_key.remove(&key) else { return Some(flight) };
+        // The table's and the leader's: nobody else has it, and nobody can come by it any more.
+        if Arc::strong_count(&flight) > 2 {
+            return Some(flight);
         }
+        if shard.spare.len() < SPARE {
+            shard.spare.push(kept);
+        }
+        None
     }
 
     /// Takes a flight out that nobody leads and nobody waits for.
     pub(super) fn remove_abandoned(&self, key: u128, flight: &Arc<Flight>) {
         let mut shard = self.shard(key).0.lock();
-        let is_kept = shard.get(&key).is_some_and(|kept| Arc::ptr_eq(kept, flight));
+        let is_kept = shard.by_key.get(&key).is_some_and(|kept| Arc::ptr_eq(kept, flight));
         if is_kept && flight.is_abandoned() {
-            shard.remove(&key);
+            shard.by_key.remove(&key);
         }
     }
 
     pub(super) fn len(&self) -> usize {
-        self.shards.iter().map(|shard| shard.0.lock().len()).sum()
+        self.shards.iter().map(|shard| shard.0.lock().by_key.len()).sum()
     }
 }
 

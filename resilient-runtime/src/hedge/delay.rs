@@ -70,11 +70,15 @@ impl Estimate {
         self.due.store(now.after(STEP).as_nanos(), Ordering::Relaxed);
     }
 
+    /// Whether it matters how long attempts take.
+    #[inline]
+    pub(super) fn is_wanted(&self) -> bool {
+        !self.is_fixed.load(Ordering::Relaxed)
+    }
+
     /// An attempt took so long, or had run so long when it lost.
     pub(super) fn record(&self, nanos: u64) {
-        if !self.is_fixed.load(Ordering::Relaxed) {
-            self.attempts.record(nanos);
-        }
+        self.attempts.record(nanos);
     }
 
     pub(super) fn stats(&self, now: Instant) -> LatencyStats {

@@ -3,7 +3,8 @@
 //!
 //! - Only for what may run twice with the effect of once. The attribute asks for `idempotent` (T84).
 //! - Another attempt is sent after `after`, or after as long as `percentile` of the attempts take; the percentile is
-//!   of all attempts, those that lost included, for as long as they ran. Until enough were seen there is none.
+//!   of all attempts, for as long as they ran: those that lost, and those that were given up, included. Until enough
+//!   were seen there is none.
 //! - An attempt that fails brings the next at once (T77), and does not end the call as long as another runs (T76).
 //!   What will fail again, or is the caller's own mistake, ends it.
 //! - The losers are dropped, and not waited for (T78). To a circuit breaker they are neither success nor failure.
@@ -89,7 +90,9 @@ impl Hedge {
         judge: impl Fn(&R) -> Verdict,
     ) -> R {
         self.budget.deposit();
-        Race::new(self, &self.budget, self.core.clock(), work, |outcome| Worth::of(judge(outcome))).await
+        let clock = self.core.clock();
+        let judge = |outcome: &mut R| Worth::of(judge(outcome));
+        Race::new(self, &self.budget, clock, clock.now(), work, judge).await
     }
 
     /// The budget it draws on where there is no retry.
@@ -109,8 +112,9 @@ impl Hedge {
     }
 
     /// An attempt ended, or lost; one that was not made says nothing.
+    #[inline]
     fn took(&self, clock: &Clock, started: Instant, worth: Worth) {
-        if worth != Worth::Refused {
+        if worth != Worth::Refused && self.estimate.is_wanted() {
             self.estimate.record(clock.now().nanos_since(started));
         }
     }

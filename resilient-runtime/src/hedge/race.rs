@@ -17,6 +17,8 @@ pub(crate) enum Worth {
     Decides,
     /// Another may do better.
     Failed,
+    /// It ran out of the call's own time: there is none for another.
+    TooLate,
     /// It was not made; another would not be, either.
     Refused,
 }
@@ -25,7 +27,7 @@ pin_project! {
     /// Makes attempts until one decides: the first, and with `Hedge`'s delay, or at once after a failure, others.
     ///
     /// # Cancel safety
-    /// Dropping it drops all attempts.
+    /// Dropping it drops all attempts; each counts for as long as it has run.
     pub(crate) struct Race<'h, F: Future, S, J> {
         hedge: &'h Hedge,
         budget: &'h RetryBudget,
@@ -44,6 +46,27 @@ pin_project! {
         timer: Option<Timer>,
         // The timer was armed, or there is none to be had.
         is_waiting: bool,
+        is_begun: bool,
+    }
+
+    impl<F: Future, S, J> PinnedDrop for Race<'_, F, S, J> {
+        fn drop(this: Pin<&mut Self>) {
+            this.lose();
+        }
+    }
+}
+
+impl<F: Future, S, J> Race<'_, F, S, J> {
+    /// What still runs has lost. It counts for as long as it has run: it would have taken longer.
+    fn lose(self: Pin<&mut Self>) {
+        let mut this = self.project();
+        if this.first.is_some() {
+            this.hedge.took(this.clock, *this.first_started, Worth::Failed);
+            this.first.set(None);
+        }
+        for other in this.others.drain(..) {
+            this.hedge.took(this.clock, other.started, Worth::Failed);
+        }
     }
 }
 
@@ -58,28 +81,30 @@ where
     S: FnMut() -> F,
     J: FnMut(&mut F::Output) -> Worth,
 {
-    /// The first attempt starts now; `judge` is shown each that ends.
+    /// The first attempt has started at `now`, and is sent with the first poll; `judge` is shown each that ends.
+    #[inline]
     pub(crate) fn new(
         hedge: &'h Hedge,
         budget: &'h RetryBudget,
         clock: &'h Clock,
-        mut send: S,
+        now: Instant,
+        send: S,
         judge: J,
     ) -> Self {
-        let first = Some(send());
         Self {
             hedge,
             budget,
             clock,
             send,
             judge,
-            first,
-            first_started: clock.now(),
+            first: None,
+            first_started: now,
             others: Vec::new(),
             failed: None,
             sent: 0,
             timer: None,
             is_waiting: false,
+            is_begun: false,
         }
     }
 
@@ -150,18 +175,6 @@ where
         }
         this.timer.as_pin_mut().is_some_and(|timer| timer.poll(cx).is_ready())
     }
-
-    /// What still runs has lost. It counts for as long as it has run: it would have taken longer.
-    fn end(self: Pin<&mut Self>) {
-        let mut this = self.project();
-        if this.first.is_some() {
-            this.hedge.took(this.clock, *this.first_started, Worth::Failed);
-        }
-        for other in this.others.drain(..) {
-            this.hedge.took(this.clock, other.started, Worth::Failed);
-        }
-        this.first.set(None);
-    }
 }
 
 impl<F, S, J> Future for Race<'_, F, S, J>
@@ -173,12 +186,17 @@ where
     type Output = F::Output;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        if !self.is_begun {
+            let mut this = self.as_mut().project();
+            *this.is_begun = true;
+            this.first.set(Some((this.send)()));
+        }
         loop {
             let ended = self.as_mut().poll_attempts(cx);
             let is_alone = self.first.is_none() && self.others.is_empty();
             match ended {
                 Some((output, Worth::Decides)) => {
-                    self.end();
+                    self.lose();
                     return Poll::Ready(output);
                 }
                 // At once: there is nothing to wait for (T77).
@@ -188,7 +206,7 @@ where
                     }
                     *self.as_mut().project().failed = Some(output);
                 }
-                Some((output, Worth::Refused)) => {
+                Some((output, Worth::Refused | Worth::TooLate)) => {
                     if is_alone {
                         let failed = self.as_mut().project().failed.take();
                         return Poll::Ready(failed.unwrap_or(output));

@@ -26,7 +26,8 @@ pub struct Call<'p> {
     pub(super) deadline: Instant,
     /// The time as last read; [`Instant::NEVER`] if it was not.
     pub(super) now: Instant,
-    /// When the body of this attempt began, after all queueing; [`Instant::NEVER`] before and after it.
+    /// When the body of this attempt began, after all queueing; [`Instant::NEVER`] before and after it, but for the mark of
+    /// the token, while it holds one.
     pub(super) attempt_started: Instant,
     pub(super) progress: Progress,
     /// What comes before the next attempt.
@@ -70,8 +71,8 @@ pub enum Next {
 
 /// What comes behind a queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Passed {
-    On,
+enum Passed<T> {
+    On(T),
     Again,
 }
 
@@ -174,7 +175,7 @@ impl<'p> Call<'p> {
                 let admitted = self.suspended(&mut turn).await;
                 let has_waited = turn.has_waited();
                 match self.passed(admitted, has_waited)? {
-                    Passed::On => self.holds_token = true,
+                    Passed::On(mark) => self.hold_token(mark),
                     Passed::Again => continue,
                 }
             }
@@ -184,7 +185,7 @@ impl<'p> Call<'p> {
             let admitted = self.suspended(&mut queue).await;
             let has_waited = queue.has_waited();
             self.was_queued(has_waited, admitted.is_ok(), since);
-            if self.passed(admitted, has_waited)? == Passed::On {
+            if let Passed::On(()) = self.passed(admitted, has_waited)? {
                 self.holds_slot = true;
                 break;
             }
@@ -207,7 +208,7 @@ impl<'p> Call<'p> {
                 let mut turn = limiter.turn(self.request(), self.deadline);
                 let admitted = turn.block();
                 match self.passed(admitted, turn.has_waited())? {
-                    Passed::On => self.holds_token = true,
+                    Passed::On(mark) => self.hold_token(mark),
                     Passed::Again => continue,
                 }
             }
@@ -217,7 +218,7 @@ impl<'p> Call<'p> {
             let admitted = queue.block();
             let has_waited = queue.has_waited();
             self.was_queued(has_waited, admitted.is_ok(), since);
-            if self.passed(admitted, has_waited)? == Passed::On {
+            if let Passed::On(()) = self.passed(admitted, has_waited)? {
                 self.holds_slot = true;
                 break;
             }
@@ -228,6 +229,13 @@ impl<'p> Call<'p> {
     /// The rate limit, where it has not been paid yet.
     fn unpaid(&self) -> Option<&'p RateLimiter> {
         self.pipeline.rate_limit.as_deref().filter(|_| !self.holds_token)
+    }
+
+    /// It has a place in the rate. The attempt has not started, so that there is room for the mark of the place.
+    #[inline]
+    fn hold_token(&mut self, mark: Instant) {
+        self.holds_token = true;
+        self.attempt_started = mark;
     }
 
     /// Nothing refuses the attempt any more: its place in the rate is spent.
@@ -295,10 +303,10 @@ impl<'p> Call<'p> {
             }
         }
         if let Some(limiter) = &self.pipeline.rate_limit {
-            if !limiter.try_enter(self.request(), self.now) {
+            let Some(mark) = limiter.try_enter(self.request(), self.now) else {
                 return false;
-            }
-            self.holds_token = true;
+            };
+            self.hold_token(mark);
         }
         if let Some(bulkhead) = &self.pipeline.bulkhead {
             if !bulkhead.try_enter(self.priority) {
@@ -312,10 +320,15 @@ impl<'p> Call<'p> {
     }
 
     /// Back from a queue: on, or again after the pause before a retry, or refused for good.
-    fn passed(&mut self, admitted: Result<(), Rejection>, has_waited: bool) -> Result<Passed, Rejection> {
+    fn passed<T>(
+        &mut self,
+        admitted: Result<T, Rejection>,
+        has_waited: bool,
+    ) -> Result<Passed<T>, Rejection> {
         self.now = self.pipeline.clock.now();
-        let Err(refused) = admitted else {
-            return Ok(Passed::On);
+        let refused = match admitted {
+            Ok(admitted) => return Ok(Passed::On(admitted)),
+            Err(refused) => refused,
         };
         let rejection = self.leave_before_body(refused);
         if self.refused(&rejection) == Next::Retry {

@@ -123,10 +123,10 @@ impl Call<'_> {
         }
     }
 
-    /// The call around several attempts at a time is none itself.
+    /// The call around several attempts at a time is none itself; and who still holds a token has not begun.
     #[inline]
     fn is_attempt(&self) -> bool {
-        self.attempt_started != Instant::NEVER
+        self.attempt_started != Instant::NEVER && !self.holds_token
     }
 
     /// The attempt that had a place in the rate was not made.
@@ -134,7 +134,7 @@ impl Call<'_> {
     fn pay_back(&mut self) {
         self.holds_token = false;
         if let Some(limiter) = &self.pipeline.rate_limit {
-            limiter.give_back(self.request());
+            limiter.give_back(self.request(), self.attempt_started);
         }
     }
 

@@ -1,6 +1,7 @@
 //! Several attempts of a call at the same time, each with an admission, a permit and a limit of its own.
 
 use std::future::Future;
+use std::pin::pin;
 
 use super::Call;
 use super::call::Next;
@@ -9,11 +10,11 @@ use crate::hedge::{Race, Worth};
 use crate::outcome::Verdict;
 use crate::rejection::{Rejection, RejectionKind};
 
-/// One of the attempts when it has ended.
-struct Flown<'p, R> {
-    call: Call<'p>,
+/// One of the attempts when it has ended, and has settled with the stages.
+struct Flown<R> {
     end: Result<R, Rejection>,
     verdict: Verdict,
+    worth: Worth,
 }
 
 impl<'p> Call<'p> {
@@ -43,14 +44,18 @@ impl<'p> Call<'p> {
                 hedge.budget()
             }
         };
+        let started = self.time();
         let template = self.flight();
-        let race = Race::new(
-            hedge,
-            budget,
-            &pipeline.clock,
-            || fly(template.flight_again(), work()),
-            |flown: &mut Flown<'_, R>| flown.land(&judge),
-        );
+        let mut is_first = true;
+        let send = || {
+            let mut call = template.flight();
+            if !std::mem::take(&mut is_first) && call.now != Instant::NEVER {
+                call.now = pipeline.clock.now();
+            }
+            fly(call, work(), &judge)
+        };
+        let worth = |flown: &mut Flown<R>| flown.worth;
+        let race = pin!(Race::new(hedge, budget, &pipeline.clock, started, send, worth));
         let Flown { end, verdict, .. } = self.ask(race).await;
         end.map(|outcome| (outcome, verdict))
     }
@@ -91,45 +96,32 @@ impl<'p> Call<'p> {
             missed: self.missed,
         }
     }
-
-    /// Another one, that starts now.
-    fn flight_again(&self) -> Call<'p> {
-        let mut call = self.flight();
-        if call.now != Instant::NEVER {
-            call.now = call.pipeline.clock.now();
-        }
-        call
-    }
 }
 
-async fn fly<R, F: Future<Output = R>>(mut call: Call<'_>, body: F) -> Flown<'_, R> {
-    let mut end = Ok(());
-    if !call.enter() {
-        end = call.enter_later().await;
+async fn fly<R, F: Future<Output = R>>(
+    mut call: Call<'_>,
+    body: F,
+    judge: &impl Fn(&R) -> Verdict,
+) -> Flown<R> {
+    if !call.enter()
+        && let Err(rejection) = call.enter_later().await
+    {
+        // It was not made, and has settled already.
+        return Flown { worth: Worth::Refused, end: Err(rejection), verdict: Verdict::Success };
     }
-    let end = match end {
-        Ok(()) => call.attempt(body).await,
-        Err(rejection) => Err(rejection),
+    let end = call.attempt(body).await;
+    let (verdict, worth) = match &end {
+        Ok(outcome) => {
+            let verdict = judge(outcome);
+            call.finish(verdict);
+            (verdict, Worth::of(verdict))
+        }
+        Err(rejection) => {
+            call.timed_out(rejection);
+            // Out of its own time another may be faster; out of the call's, there is none for another.
+            let may_be_faster = rejection.kind() == RejectionKind::AttemptTimeout;
+            (Verdict::Success, if may_be_faster { Worth::Failed } else { Worth::TooLate })
+        }
     };
-    Flown { call, end, verdict: Verdict::Success }
-}
-
-impl<R> Flown<'_, R> {
-    /// Settles with the stages.
-    fn land(&mut self, judge: &impl Fn(&R) -> Verdict) -> Worth {
-        match &self.end {
-            Ok(outcome) => {
-                self.verdict = judge(outcome);
-                self.call.finish(self.verdict);
-                Worth::of(self.verdict)
-            }
-            Err(rejection) => {
-                // What was refused before it began has settled already.
-                self.call.timed_out(rejection);
-                // Out of its own time another may be faster; out of the call's, there is none for another.
-                let may_be_faster = rejection.kind() == RejectionKind::AttemptTimeout;
-                if may_be_faster { Worth::Failed } else { Worth::Refused }
-            }
-        }
-    }
+    Flown { end, verdict, worth }
 }

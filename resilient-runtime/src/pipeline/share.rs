@@ -98,7 +98,7 @@ impl<'p> Call<'p> {
         // That this call's own time is over says nothing to those who have some left.
         let is_for_all = !answer.is_failure() || shares_errors && !self.is_late();
         if let (Some(lead), true) = (lead, is_for_all) {
-            lead.share(answer.clone());
+            lead.share(answer);
         }
     }
 }

@@ -47,6 +47,9 @@ settings! {
     }
 }
 
+/// In nanoseconds, 100 years: so that a time and a burst are never more than 64 bits hold.
+const LONGEST_REFILL: u128 = 100 * 365 * 24 * 3600 * 1_000_000_000;
+
 impl Config {
     pub(super) fn check(&self, error: &mut ConfigError) {
         const DAY: Duration = Duration::from_hours(24);
@@ -55,6 +58,9 @@ impl Config {
         error.require(burst, "burst", self.burst, "1 to 1000000 calls");
         let bursts = self.burst.is_none() || self.algorithm == Algorithm::TokenBucket;
         error.require(bursts, "burst", self.burst, "only a token_bucket has a burst");
+        let refill = u128::from(self.limit()) * u128::from(self.rate.map_or(0, Rate::interval));
+        let allowed = "a burst that comes again within 100 years at the rate";
+        error.require(refill <= LONGEST_REFILL, "burst", self.burst, allowed);
         let wait = self.max_wait.is_none_or(|span| !span.is_zero() && span <= DAY);
         error.require(wait, "max_wait", self.max_wait, "more than 0, at most 24 h");
         let waits = self.max_wait.is_some() || self.algorithm != Algorithm::LeakyBucket;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::{RateLimiter, Request};
+use crate::clock::Instant;
 use crate::observe::{optional_seconds, seconds};
 
 /// How a call stands to a rate; times are in seconds when serialised.
@@ -30,15 +31,16 @@ pub struct Decision {
 pub struct Token<'a> {
     limiter: &'a RateLimiter,
     request: Request,
+    mark: Instant,
 }
 
 impl<'a> Token<'a> {
-    pub(super) fn new(limiter: &'a RateLimiter, request: Request) -> Self {
-        Self { limiter, request }
+    pub(super) fn new(limiter: &'a RateLimiter, request: Request, mark: Instant) -> Self {
+        Self { limiter, request, mark }
     }
 
-    /// The call was not made.
+    /// The call was not made: the place can be taken by another, as far as it is not past already.
     pub fn give_back(self) {
-        self.limiter.give_back(self.request);
+        self.limiter.give_back(self.request, self.mark);
     }
 }

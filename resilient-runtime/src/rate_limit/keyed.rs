@@ -4,9 +4,11 @@
 //! many keys as are told apart, so that hardly a set is full before the table is. A new key takes a free place, or
 //! that of a key which has all its calls left, and so loses nothing by being forgotten. Where there is neither, it
 //! shares a meter with others of its kind: the active are never forgotten, and the new are never all refused (T90).
+//!
+//! The hash also says at which place of the set to begin to look, and a key lies beside its meter: the look at a key
+//! is as a rule a look at one line of the cache, besides that of the lock.
 
 use super::meter::Meter;
-use super::rule::Rule;
 use crate::sync::Mutex;
 
 const WAYS: usize = 16;
@@ -18,14 +20,25 @@ pub(super) type Key = u64;
 
 #[derive(Debug)]
 pub(super) struct Keyed<M> {
-    shards: Box<[Mutex<Shard<M>>]>,
+    shards: Box<[Padded<M>]>,
 }
+
+/// On lines of its own: those who want another shard are not disturbed.
+#[derive(Debug)]
+#[repr(align(128))]
+struct Padded<M>(Mutex<Shard<M>>);
+
+#[derive(Clone, Debug, Default)]
+struct Place<M> {
+    key: Key,
+    meter: M,
+}
+
+type Set<M> = [Place<M>; WAYS];
 
 #[derive(Debug)]
 struct Shard<M> {
-    /// Apart from the meters, so that a look at a set is a look at two lines.
-    keys: Box<[Key]>,
-    meters: Box<[M]>,
+    sets: Box<[Set<M>]>,
     /// Shared by keys that found no place.
     overflow: Box<[M]>,
     overflows: u64,
@@ -37,19 +50,20 @@ impl<M: Meter> Keyed<M> {
         let sets = (max_keys as usize * 2).div_ceil(WAYS);
         let shards = MOST_SHARDS.min(sets).max(1);
         let sets = sets.div_ceil(shards);
-        Self { shards: (0..shards).map(|_| Mutex::new(Shard::new(sets))).collect() }
+        Self { shards: (0..shards).map(|_| Padded(Mutex::new(Shard::new(sets)))).collect() }
     }
 
-    /// Shows `ask` the meter of a key.
-    pub(super) fn with<R>(&self, rule: Rule, now: u64, key: Key, ask: impl FnOnce(&mut M) -> R) -> R {
-        let (place, rest) = split(key, self.shards.len());
-        ask(self.shards[place].lock().meter(rule, now, key, rest))
+    /// Shows `ask` the meter of a key; `is_idle` says of a meter whether it has all its calls left.
+    #[inline]
+    pub(super) fn with<R>(&self, key: Key, is_idle: impl Fn(&M) -> bool, ask: impl FnOnce(&mut M) -> R) -> R {
+        let (shard, rest) = split(key, self.shards.len());
+        ask(self.shards[shard].0.lock().meter(key, rest, is_idle))
     }
 
     /// Keys that have a place, and how often a key had none.
     pub(super) fn used(&self) -> (usize, u64) {
-        let used = |shard: &Mutex<Shard<M>>| {
-            let shard = shard.lock();
+        let used = |shard: &Padded<M>| {
+            let shard = shard.0.lock();
             (shard.used, shard.overflows)
         };
         self.shards.iter().map(used).fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1))
@@ -57,14 +71,15 @@ impl<M: Meter> Keyed<M> {
 
     pub(super) fn clear(&self) {
         for shard in &self.shards {
-            let mut shard = shard.lock();
-            let sets = shard.keys.len() / WAYS;
+            let mut shard = shard.0.lock();
+            let sets = shard.sets.len();
             *shard = Shard::new(sets);
         }
     }
 }
 
 /// A place among `count`, by the high bits, and the bits that are left.
+#[inline]
 #[allow(clippy::cast_possible_truncation)] // less than `count`
 fn split(hash: u64, count: usize) -> (usize, u64) {
     let product = u128::from(hash) * count as u128;
@@ -73,30 +88,43 @@ fn split(hash: u64, count: usize) -> (usize, u64) {
 
 impl<M: Meter> Shard<M> {
     fn new(sets: usize) -> Self {
-        let meters = |count: usize| (0..count).map(|_| M::default()).collect();
         Self {
-            keys: vec![0; sets * WAYS].into_boxed_slice(),
-            meters: meters(sets * WAYS),
-            overflow: meters(sets.next_multiple_of(WAYS)),
+            sets: (0..sets).map(|_| Set::<M>::default()).collect(),
+            overflow: (0..sets.next_multiple_of(WAYS)).map(|_| M::default()).collect(),
             overflows: 0,
             used: 0,
         }
     }
 
-    fn meter(&mut self, rule: Rule, now: u64, key: Key, rest: u64) -> &mut M {
-        let (set, rest) = split(rest, self.keys.len() / WAYS);
-        let places = set * WAYS..(set + 1) * WAYS;
-        let found = places.clone().find(|place| self.keys[*place] == key);
-        if let Some(place) = found {
-            return &mut self.meters[place];
+    #[inline]
+    fn meter(&mut self, key: Key, rest: u64, is_idle: impl Fn(&M) -> bool) -> &mut M {
+        let (number, rest) = split(rest, self.sets.len());
+        let (first, rest) = split(rest, WAYS);
+        // As a rule the first that is looked at.
+        if self.sets[number][first].key == key {
+            return &mut self.sets[number][first].meter;
         }
-        let free = places.clone().find(|place| self.keys[*place] == 0);
-        self.used += usize::from(free.is_some());
-        let idle = || places.clone().find(|place| self.meters[*place].reset_after(rule, now) == 0);
-        if let Some(place) = free.or_else(idle) {
-            self.keys[place] = key;
-            self.meters[place] = M::default();
-            return &mut self.meters[place];
+        let set = &self.sets[number];
+        // A place once taken is never free again, so a key lies before the first that is free.
+        let mut steps = (first..first + WAYS).map(|place| place % WAYS);
+        let Some(place) = steps.find(|place| set[*place].key == key || set[*place].key == 0) else {
+            return self.reclaimed(key, number, rest, is_idle);
+        };
+        let place = &mut self.sets[number][place];
+        if place.key != key {
+            place.key = key;
+            self.used += 1;
+        }
+        &mut place.meter
+    }
+
+    /// The place of a key that has all its calls left, or a meter to share.
+    #[cold]
+    fn reclaimed(&mut self, key: Key, set: usize, rest: u64, is_idle: impl Fn(&M) -> bool) -> &mut M {
+        let set = &mut self.sets[set];
+        if let Some(place) = set.iter().position(|place| is_idle(&place.meter)) {
+            set[place] = Place { key, meter: M::default() };
+            return &mut set[place].meter;
         }
         self.overflows += 1;
         let (place, _) = split(rest, self.overflow.len());

@@ -3,23 +3,36 @@
 
 use std::collections::VecDeque;
 
-use super::rule::Rule;
+use super::rule::{Pace, Rule};
 
 /// Nanoseconds until a refused call would be admitted.
 pub(super) type Wait = u64;
 
+/// When a meter admitted a call, so that it finds it again if that is given back.
+pub(super) type Mark = u64;
+
+/// A reading of the clock may come late: another thread has read it since, and was first to act on it. In nanoseconds,
+/// a minute. One that is older than that is of a clock that stepped back.
+const LATE: u64 = 60_000_000_000;
+
 pub(super) trait Meter: Clone + Default + Send {
     /// Admits a call of this weight, or says how long it would have to wait. `weight` is at most the rule's burst.
-    fn take(&mut self, rule: Rule, now: u64, weight: u32) -> Result<(), Wait>;
+    fn take(&mut self, rule: Rule, now: u64, weight: u32) -> Result<Mark, Wait>;
 
-    /// A call that was admitted was not made.
-    fn give_back(&mut self, rule: Rule, now: u64, weight: u32);
+    /// A call that was admitted was not made. What is forgotten by now is not given back: it would be one more than
+    /// the rule admits.
+    fn give_back(&mut self, rule: Rule, now: u64, weight: u32, mark: Mark);
 
     /// Calls that would be admitted now.
     fn remaining(&self, rule: Rule, now: u64) -> u32;
 
     /// Nanoseconds until nothing is remembered.
     fn reset_after(&self, rule: Rule, now: u64) -> u64;
+
+    /// Nothing is lost by forgetting it.
+    fn is_idle(&self, rule: Rule, now: u64) -> bool {
+        self.reset_after(rule, now) == 0
+    }
 }
 
 /// The generic cell rate algorithm (ITU-T I.371; A. Ludwig in *Rate limiting, cells, and GCRA*): a token bucket whose
@@ -31,22 +44,60 @@ pub(super) struct Cell {
 }
 
 impl Cell {
-    /// The state after a call of this weight, or how long it would have to wait.
+    /// The state after a call that costs so many nanoseconds, or how long it would have to wait.
     #[inline]
-    pub(super) fn after(self, rule: Rule, now: u64, weight: u32) -> Result<Self, Wait> {
-        let full_at = self.bounded(rule, now).max(now).saturating_add(rule.cost(weight));
-        let allowed_at = full_at.saturating_sub(rule.cost(rule.burst));
-        if allowed_at <= now { Ok(Self { full_at }) } else { Err(allowed_at - now) }
+    pub(super) fn after(self, pace: Pace, now: u64, cost: u64) -> Result<Self, Wait> {
+        let debt = self.debt(now);
+        let after = debt.saturating_add(cost);
+        if after <= pace.burst {
+            Ok(Self { full_at: now.saturating_add(after) })
+        } else {
+            Err(after.min(pace.burst.saturating_add(cost)) - pace.burst)
+        }
     }
 
-    /// No bucket is emptier than empty: a clock that stepped back must not freeze it (T88).
+    /// Takes what a call costs, or says how long it would have to wait.
+    #[inline]
+    pub(super) fn charge(&mut self, pace: Pace, now: u64, cost: u64) -> Result<Mark, Wait> {
+        match self.after(pace, now, cost) {
+            Ok(after) => {
+                *self = after;
+                Ok(now)
+            }
+            Err(wait) => {
+                *self = self.stepped_back(pace, now).unwrap_or(*self);
+                Err(wait)
+            }
+        }
+    }
+
+    /// The nanoseconds until it is full.
+    #[inline]
+    fn debt(self, now: u64) -> u64 {
+        self.full_at.saturating_sub(now)
+    }
+
+    /// The state it should be in, if the clock has stepped back: no bucket is emptier than empty, so nothing is frozen
+    /// and nothing given away (T88).
+    #[inline]
+    pub(super) fn stepped_back(self, pace: Pace, now: u64) -> Option<Self> {
+        let is_far = self.debt(now) > pace.burst.saturating_add(LATE);
+        is_far.then(|| Self { full_at: now.saturating_add(pace.burst) })
+    }
+
     #[inline]
     fn bounded(self, rule: Rule, now: u64) -> u64 {
         self.full_at.min(now.saturating_add(rule.cost(rule.burst)))
     }
 
-    pub(super) fn returned(self, rule: Rule, weight: u32) -> Self {
-        Self { full_at: self.full_at.saturating_sub(rule.cost(weight)) }
+    /// The state as if a call had not come that was admitted at `mark`, as far as time has not made up for it: once the
+    /// bucket would be full without the call, what flows in is lost, and to give the call back then would be to give
+    /// more than the burst. When that is depends on what else came and was given back; at the earliest it is at
+    /// `mark`, and so no more is given back than what has not flowed in since.
+    pub(super) fn returned(self, rule: Rule, now: u64, weight: u32, mark: Mark) -> Self {
+        let cost = rule.cost(weight);
+        let missing = mark.saturating_add(cost).saturating_sub(now).min(cost);
+        Self { full_at: self.full_at.saturating_sub(missing) }
     }
 
     /// The same number of calls in the bucket, at another rate (T117).
@@ -61,13 +112,12 @@ impl Cell {
 }
 
 impl Meter for Cell {
-    fn take(&mut self, rule: Rule, now: u64, weight: u32) -> Result<(), Wait> {
-        *self = self.after(rule, now, weight)?;
-        Ok(())
+    fn take(&mut self, rule: Rule, now: u64, weight: u32) -> Result<Mark, Wait> {
+        self.charge(rule.pace(), now, rule.cost(weight))
     }
 
-    fn give_back(&mut self, rule: Rule, _: u64, weight: u32) {
-        *self = self.returned(rule, weight);
+    fn give_back(&mut self, rule: Rule, now: u64, weight: u32, mark: Mark) {
+        *self = self.returned(rule, now, weight, mark);
     }
 
     fn remaining(&self, rule: Rule, now: u64) -> u32 {
@@ -104,7 +154,10 @@ impl Window {
     /// Forgets what is past.
     fn advance(&mut self, rule: Rule, now: u64) {
         let slot = now / Self::tenth(rule);
-        // A clock that stepped back stays in the tenth it was in (T88).
+        if self.slot > slot.saturating_add(SLOTS as u64 + LATE / Self::tenth(rule)) {
+            self.step_back(slot);
+        }
+        // A late reading stays in the tenth that is under way.
         let passed = slot.saturating_sub(self.slot);
         if passed >= SLOTS as u64 {
             self.counts = [0; SLOTS];
@@ -114,6 +167,15 @@ impl Window {
             }
         }
         self.slot = self.slot.max(slot);
+    }
+
+    /// The clock has stepped back: what was counted counts from now on. So nothing is given away, and nothing is frozen
+    /// for longer than a window (T88).
+    #[cold]
+    fn step_back(&mut self, slot: u64) {
+        let sum = self.sum();
+        *self = Self { slot, counts: [0; SLOTS] };
+        self.counts[Self::index(slot)] = sum;
     }
 
     #[allow(clippy::cast_possible_truncation)] // less than SLOTS
@@ -140,25 +202,22 @@ impl Window {
 }
 
 impl Meter for Window {
-    fn take(&mut self, rule: Rule, now: u64, weight: u32) -> Result<(), Wait> {
+    fn take(&mut self, rule: Rule, now: u64, weight: u32) -> Result<Mark, Wait> {
         self.advance(rule, now);
         let sum = self.sum().saturating_add(weight);
         if sum > rule.burst {
             return Err(self.until_free(rule, now, sum - rule.burst));
         }
         self.counts[Self::index(self.slot)] += weight;
-        Ok(())
+        Ok(self.slot.saturating_mul(Self::tenth(rule)))
     }
 
-    fn give_back(&mut self, rule: Rule, now: u64, weight: u32) {
+    fn give_back(&mut self, rule: Rule, now: u64, weight: u32, mark: Mark) {
         self.advance(rule, now);
-        let mut rest = weight;
-        for age in 0..SLOTS as u64 {
-            let Some(slot) = self.slot.checked_sub(age) else { break };
+        let slot = mark / Self::tenth(rule);
+        if self.slot.checked_sub(slot).is_some_and(|age| age < SLOTS as u64) {
             let count = &mut self.counts[Self::index(slot)];
-            let taken = rest.min(*count);
-            *count -= taken;
-            rest -= taken;
+            *count = count.saturating_sub(weight);
         }
     }
 
@@ -181,23 +240,34 @@ impl Meter for Window {
 /// When each call of the last window came.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Log {
-    /// The time, and how many.
+    /// The time, and how many; in the order of the times.
     calls: VecDeque<(u64, u32)>,
+    /// Of all of them.
+    sum: u32,
 }
 
 impl Log {
-    fn forget(&mut self, rule: Rule, now: u64) {
-        // A call of the future: the clock stepped back. It counts from now (T88).
-        for (at, _) in self.calls.iter_mut().rev().take_while(|(at, _)| *at > now) {
-            *at = now;
+    /// Forgets what is past; what time it is to the log.
+    fn forget(&mut self, rule: Rule, now: u64) -> u64 {
+        let mut last = self.last();
+        if last > now.saturating_add(rule.window).saturating_add(LATE) {
+            // The clock has stepped back: what came counts from now on (T88).
+            self.calls.iter_mut().for_each(|(at, _)| *at = now);
+            last = now;
         }
-        while self.calls.front().is_some_and(|(at, _)| now.saturating_sub(*at) >= rule.window) {
+        // What comes by a late reading comes now.
+        let now = now.max(last);
+        while let Some((at, count)) = self.calls.front()
+            && now.saturating_sub(*at) >= rule.window
+        {
+            self.sum -= count;
             self.calls.pop_front();
         }
+        now
     }
 
-    fn sum(&self) -> u32 {
-        self.calls.iter().fold(0, |sum: u32, (_, count)| sum.saturating_add(*count))
+    fn last(&self) -> u64 {
+        self.calls.back().map_or(0, |(at, _)| *at)
     }
 
     fn until_free(&self, rule: Rule, now: u64, needed: u32) -> Wait {
@@ -213,40 +283,40 @@ impl Log {
 }
 
 impl Meter for Log {
-    fn take(&mut self, rule: Rule, now: u64, weight: u32) -> Result<(), Wait> {
-        self.forget(rule, now);
-        let sum = self.sum().saturating_add(weight);
+    fn take(&mut self, rule: Rule, now: u64, weight: u32) -> Result<Mark, Wait> {
+        let at = self.forget(rule, now);
+        let sum = self.sum.saturating_add(weight);
         if sum > rule.burst {
             return Err(self.until_free(rule, now, sum - rule.burst));
         }
+        self.sum = sum;
         match self.calls.back_mut() {
-            Some((at, count)) if *at == now => *count += weight,
-            _ => self.calls.push_back((now, weight)),
+            Some((last, count)) if *last == at => *count += weight,
+            _ => self.calls.push_back((at, weight)),
         }
-        Ok(())
+        Ok(at)
     }
 
-    fn give_back(&mut self, rule: Rule, now: u64, weight: u32) {
+    fn give_back(&mut self, rule: Rule, now: u64, weight: u32, mark: Mark) {
         self.forget(rule, now);
-        let mut rest = weight;
-        while let (Some((_, count)), true) = (self.calls.back_mut(), rest > 0) {
-            let taken = rest.min(*count);
-            *count -= taken;
-            rest -= taken;
-            if *count == 0 {
-                self.calls.pop_back();
-            }
+        let Ok(place) = self.calls.binary_search_by_key(&mark, |(at, _)| *at) else { return };
+        let Some((_, count)) = self.calls.get_mut(place) else { return };
+        let returned = weight.min(*count);
+        *count -= returned;
+        self.sum -= returned;
+        if *count == 0 {
+            self.calls.remove(place);
         }
     }
 
     fn remaining(&self, rule: Rule, now: u64) -> u32 {
-        let is_there = |at: u64| now.saturating_sub(at) < rule.window;
-        let taken = self.calls.iter().filter(|(at, _)| is_there(*at)).map(|(_, count)| *count).sum();
-        rule.burst.saturating_sub(taken)
+        let now = now.max(self.last());
+        let past = self.calls.iter().take_while(|(at, _)| now.saturating_sub(*at) >= rule.window);
+        let past: u32 = past.map(|(_, count)| *count).sum();
+        rule.burst.saturating_sub(self.sum - past)
     }
 
     fn reset_after(&self, rule: Rule, now: u64) -> u64 {
-        let last = self.calls.back().map_or(0, |(at, _)| at.saturating_add(rule.window));
-        last.saturating_sub(now)
+        if self.calls.is_empty() { 0 } else { self.last().saturating_add(rule.window).saturating_sub(now) }
     }
 }

@@ -2,29 +2,49 @@
 //!
 //! | algorithm | admits | for |
 //! |---|---|---|
-//! | `token_bucket` | `burst` at once, then one at each interval | most; 8 bytes, one compare-and-swap |
-//! | `sliding_window` | never more than the rate in any window of its time, at least 10/11 of it | quotas |
+//! | `token_bucket` | `burst` at once, then one at each interval; never more than that in any time | most; 8 bytes, one compare-and-swap |
+//! | `sliding_window` | never more than the rate in any window of its time; at least 10/11 of it, as it counts in tenths | quotas |
 //! | `sliding_log` | exactly the rate in any window of its time; remembers each call | small quotas |
 //! | `leaky_bucket` | one at each interval; the others wait for their turn | what must be smooth |
 //!
 //! - With `max_wait` a call waits for its turn, in the order of arrival; who gives up gives its turn to the next. Who
 //!   could not have a turn in time is refused at once.
+//! - A call that is not made after all gives its place back: at once all of it, later what time has not made up for. So
+//!   what is given back never comes on top of what the algorithm admits.
 //! - A call may weigh more than one. One that weighs more than the limit is refused, and never waits (T89).
 //! - Each key can have a limit of its own: [`check_key`](RateLimiter::check_key), or `key = ..` in the attribute. The
 //!   number of keys is bounded; beyond `max_keys`, a key that is not in use is forgotten, and if there is none, new
 //!   keys share limits. In the worst case somebody is limited too early, and nobody is unlimited.
-//! - A clock that steps back neither freezes a limit nor gives a burst away (T88).
+//! - A clock that steps back gives no burst away, and freezes no limit for longer than a minute (T88).
 //! - Without a `rate` nothing is limited.
 //!
 //! ```
-//! use resilient::{Component, Registry, rate_limit::Config};
+//! use resilient::{Component, Registry, rate_limit::{Algorithm, Config, Rate}};
+//! use std::time::Duration;
 //!
-//! let limiter = Registry::new().rate_limiter("login");
-//! limiter.reconfigure(Config::default().rate("3/min".parse::<resilient::rate_limit::Rate>().unwrap())).unwrap();
-//! assert!((0..3).all(|_| limiter.check_key("ada").allowed));
-//! let refused = limiter.check_key("ada");
-//! assert!(!refused.allowed && refused.retry_after.unwrap().as_secs() <= 20);
-//! assert!(limiter.check_key("bob").allowed);
+//! let registry = Registry::new();
+//! let set = |name: &str, config: Config| {
+//!     let limiter = registry.rate_limiter(name);
+//!     limiter.reconfigure(config).unwrap();
+//!     limiter
+//! };
+//! let rate = |text: &str| Config::default().rate(text.parse::<Rate>().unwrap());
+//!
+//! // A token bucket: two at once, then one at each second. By key.
+//! let login = set("login", rate("60/min").burst(2u32));
+//! assert!((0..2).all(|_| login.check_key("ada").allowed));
+//! let refused = login.check_key("ada");
+//! assert!(!refused.allowed && refused.retry_after.unwrap() <= Duration::from_secs(1));
+//! assert!(login.check_key("bob").allowed);
+//!
+//! // A sliding window: whatever the phase, no more than three in an hour.
+//! let quota = set("quota", rate("3/h").algorithm(Algorithm::SlidingWindow));
+//! assert_eq!((0..9).filter(|_| quota.try_acquire().is_ok()).count(), 3);
+//!
+//! // A leaky bucket: one each 2 ms, and who comes early waits for its turn, up to a second.
+//! let smooth = rate("500/s").algorithm(Algorithm::LeakyBucket).max_wait(Duration::from_secs(1));
+//! let smooth = set("smooth", smooth);
+//! assert!((0..3).all(|_| smooth.acquire_blocking().is_ok()));
 //! ```
 
 mod config;
@@ -130,17 +150,26 @@ impl RateLimiter {
     ///
     /// # Errors
     /// When there is none.
+    #[inline]
     pub fn try_acquire(&self) -> Result<Token<'_>, Rejection> {
-        self.admit(Request::ONE, self.core.clock().now()).map(|()| Token::new(self, Request::ONE))
+        self.try_token(Request::ONE)
+    }
+
+    /// As [`try_acquire`](Self::try_acquire), for a call that weighs more than one.
+    ///
+    /// # Errors
+    /// When there are not so many.
+    pub fn try_acquire_weighted(&self, weight: u32) -> Result<Token<'_>, Rejection> {
+        self.try_token(Request::ONE.with_weight(weight))
     }
 
     /// As [`try_acquire`](Self::try_acquire), by the limit of this key alone.
     ///
     /// # Errors
     /// When there is none.
+    #[inline]
     pub fn try_acquire_key<K: Hash + ?Sized>(&self, key: &K) -> Result<Token<'_>, Rejection> {
-        let request = self.request(key);
-        self.admit(request, self.core.clock().now()).map(|()| Token::new(self, request))
+        self.try_token(self.request(key))
     }
 
     /// A token of each, or of none.
@@ -169,7 +198,29 @@ impl RateLimiter {
     /// # Errors
     /// When it would have to wait too long, or too many wait already.
     pub async fn acquire(&self) -> Result<Token<'_>, Rejection> {
-        self.turn(Request::ONE, self.inherited()).await.map(|()| Token::new(self, Request::ONE))
+        self.token(Request::ONE).await
+    }
+
+    /// As [`acquire`](Self::acquire), for a call that weighs more than one.
+    ///
+    /// # Cancel safety
+    /// As of [`acquire`](Self::acquire).
+    ///
+    /// # Errors
+    /// As of [`acquire`](Self::acquire); at once where it weighs more than the limit.
+    pub async fn acquire_weighted(&self, weight: u32) -> Result<Token<'_>, Rejection> {
+        self.token(Request::ONE.with_weight(weight)).await
+    }
+
+    /// As [`acquire`](Self::acquire), by the limit of this key alone.
+    ///
+    /// # Cancel safety
+    /// As of [`acquire`](Self::acquire).
+    ///
+    /// # Errors
+    /// As of [`acquire`](Self::acquire).
+    pub async fn acquire_key<K: Hash + ?Sized>(&self, key: &K) -> Result<Token<'_>, Rejection> {
+        self.token(self.request(key)).await
     }
 
     /// As [`acquire`](Self::acquire), blocking the thread.
@@ -177,7 +228,7 @@ impl RateLimiter {
     /// # Errors
     /// As of [`acquire`](Self::acquire).
     pub fn acquire_blocking(&self) -> Result<Token<'_>, Rejection> {
-        self.turn(Request::ONE, self.inherited()).block().map(|()| Token::new(self, Request::ONE))
+        self.token_blocking(Request::ONE)
     }
 
     /// Runs `work` if the rate admits it; blocks up to `max_wait`.
@@ -193,7 +244,7 @@ impl RateLimiter {
     /// # Cancel safety
     /// Dropping the future gives up the turn, or drops the work; a token once taken is spent.
     pub async fn call_async<R: Reject>(&self, work: impl AsyncFnOnce() -> R) -> R {
-        if let Err(rejection) = self.turn(Request::ONE, self.inherited()).await {
+        if let Err(rejection) = self.token(Request::ONE).await {
             return R::from_rejection(rejection);
         }
         work().await
@@ -203,13 +254,55 @@ impl RateLimiter {
         Scope::current().deadline_on(self.core.clock())
     }
 
+    #[inline]
+    fn try_token(&self, request: Request) -> Result<Token<'_>, Rejection> {
+        let mark = self.try_take(request, self.core.clock().now()).map_err(|wait| self.refuse(wait))?;
+        Ok(Token::new(self, request, mark))
+    }
+
+    async fn token(&self, request: Request) -> Result<Token<'_>, Rejection> {
+        let mark = match self.try_take(request, self.core.clock().now()) {
+            Ok(mark) => mark,
+            Err(wait) if self.never_waits() => return Err(self.refuse(wait)),
+            Err(_) => self.turn(request, self.inherited()).await?,
+        };
+        Ok(Token::new(self, request, mark))
+    }
+
+    fn token_blocking(&self, request: Request) -> Result<Token<'_>, Rejection> {
+        let mark = match self.try_take(request, self.core.clock().now()) {
+            Ok(mark) => mark,
+            Err(wait) if self.never_waits() => return Err(self.refuse(wait)),
+            Err(_) => self.turn(request, self.inherited()).block()?,
+        };
+        Ok(Token::new(self, request, mark))
+    }
+
+    fn never_waits(&self) -> bool {
+        self.max_wait.load(Ordering::Relaxed) == 0
+    }
+
     fn decide(&self, request: Request) -> Decision {
-        let now = self.core.clock().now();
-        let taken = self.try_take(request, now);
-        if taken.is_err() {
+        let (rule, now) = (self.rule.get(), self.core.clock().now());
+        if rule.is_unlimited() {
+            return state::decision(rule, Ok(0), u32::MAX, 0);
+        }
+        let ahead = self.queue.weight(request.key);
+        let decision = if request.weight > rule.burst {
+            self.state.refused(rule, now, request.key, None)
+        } else if ahead > 0 && request.weight > 0 {
+            let wait = Duration::from_nanos(self.wait_behind(rule, request, now, ahead));
+            let looked = self.state.refused(rule, now, request.key, Some(wait));
+            // What is there now is for those who wait.
+            let ahead = u32::try_from(ahead).unwrap_or(u32::MAX);
+            Decision { remaining: looked.remaining.saturating_sub(ahead), ..looked }
+        } else {
+            self.state.decide(rule, now, request)
+        };
+        if !decision.allowed {
             self.counters.refused();
         }
-        self.state.describe(self.rule.get(), now, request, taken)
+        decision
     }
 
     // What the pipeline calls ------------------------------------------------------------------------------
@@ -219,16 +312,11 @@ impl RateLimiter {
         Request { key: self.hasher.hash_one(key).max(1), weight: 1 }
     }
 
-    /// Takes a place in the rate if there is one now and nobody waits; counts nothing if not.
+    /// Takes a place in the rate if there is one now and nobody waits; counts nothing if not. What is returned is to be
+    /// kept for [`give_back`](Self::give_back).
     #[inline]
-    pub(crate) fn try_enter(&self, request: Request, now: Instant) -> bool {
-        self.try_take(request, now).is_ok()
-    }
-
-    /// Takes a place in the rate, or refuses; never waits.
-    #[inline]
-    pub(crate) fn admit(&self, request: Request, now: Instant) -> Result<(), Rejection> {
-        self.try_take(request, now).map_err(|wait| self.refuse(wait))
+    pub(crate) fn try_enter(&self, request: Request, now: Instant) -> Option<Instant> {
+        self.try_take(request, now).ok()
     }
 
     /// Takes a place in the rate, if need be after waiting until `deadline`: to be awaited, or blocked on.
@@ -236,14 +324,17 @@ impl RateLimiter {
         Turn::new(self, request, deadline)
     }
 
-    /// The call that had taken a place was not made.
-    pub(crate) fn give_back(&self, request: Request) {
-        self.state.give_back(self.rule.get(), self.core.clock().now(), request);
+    /// The call that had taken a place, with this mark, was not made.
+    #[cold]
+    pub(crate) fn give_back(&self, request: Request, mark: Instant) {
+        let now = self.core.clock().now();
+        self.state.give_back(self.rule.get(), now, request, mark.as_nanos());
+        self.queue.wake(request.key);
     }
 
     /// The error: how long it would have to wait, where that helps.
     #[inline]
-    fn try_take(&self, request: Request, now: Instant) -> Result<(), Option<Duration>> {
+    fn try_take(&self, request: Request, now: Instant) -> Result<Instant, Option<Duration>> {
         if self.queue.len() == 0 {
             return self.take(request, now);
         }
@@ -252,7 +343,7 @@ impl RateLimiter {
 
     /// Nobody overtakes who waits for the same key.
     #[cold]
-    fn try_take_behind(&self, request: Request, now: Instant) -> Result<(), Option<Duration>> {
+    fn try_take_behind(&self, request: Request, now: Instant) -> Result<Instant, Option<Duration>> {
         let ahead = self.queue.weight(request.key);
         if ahead == 0 {
             return self.take(request, now);
@@ -261,21 +352,44 @@ impl RateLimiter {
         if request.weight > rule.burst {
             return Err(None);
         }
-        let behind = rule.interval.saturating_mul(ahead);
-        let wait = self.state.wait(rule, now, request).saturating_add(behind);
-        Err(Some(Duration::from_nanos(wait)))
+        Err(Some(Duration::from_nanos(self.wait_behind(rule, request, now, ahead))))
+    }
+
+    /// How long a call would have to wait behind those who do.
+    fn wait_behind(&self, rule: Rule, request: Request, now: Instant, ahead: u64) -> u64 {
+        self.state.wait(rule, now, request).saturating_add(rule.interval.saturating_mul(ahead))
     }
 
     #[inline]
-    fn take(&self, request: Request, now: Instant) -> Result<(), Option<Duration>> {
+    fn take(&self, request: Request, now: Instant) -> Result<Instant, Option<Duration>> {
+        if request.weight == 1
+            && let Some(pace) = self.rule.pace()
+        {
+            let taken = match request.key {
+                0 => self.state.take_cell(pace, now, pace.interval).map(|_| now.as_nanos()),
+                key => self.state.take_keyed_cell(pace, now, key),
+            };
+            return taken.map(Instant::from_nanos).map_err(|wait| Some(Duration::from_nanos(wait)));
+        }
+        self.take_by_rule(request, now)
+    }
+
+    #[inline(never)]
+    fn take_by_rule(&self, request: Request, now: Instant) -> Result<Instant, Option<Duration>> {
         let rule = self.rule.get();
         if rule.is_unlimited() || request.weight == 0 {
-            return Ok(());
+            return Ok(now);
         }
         if request.weight > rule.burst {
             return Err(None);
         }
-        self.state.take(rule, now, request).map_err(|wait| Some(Duration::from_nanos(wait)))
+        let taken = self.state.take(rule, now, request);
+        taken.map(Instant::from_nanos).map_err(|wait| Some(Duration::from_nanos(wait)))
+    }
+
+    fn remaining(&self, rule: Rule, now: Instant) -> u32 {
+        let look = Request::ONE.with_weight(0);
+        if rule.is_unlimited() { u32::MAX } else { self.state.decide(rule, now, look).remaining }
     }
 
     /// Until when a call that arrives now may wait.
@@ -305,6 +419,7 @@ impl RateLimiter {
         self.max_wait.store(config.max_wait.map_or(0, crate::clock::nanos), Ordering::Relaxed);
         self.queue.resize(config.max_queue);
         self.state.tell_apart(config.max_keys);
+        self.queue.wake_all();
     }
 }
 
@@ -345,7 +460,7 @@ impl Component for RateLimiter {
         Stats {
             rate: self.core.config().rate,
             limit: rule.burst,
-            remaining: self.state.describe(rule, now, Request::ONE, Ok(())).remaining,
+            remaining: self.remaining(rule, now),
             queued: u64::from(self.queue.len()),
             waited,
             rejected,

@@ -13,6 +13,13 @@ struct Line {
     weight: u64,
 }
 
+impl Line {
+    /// Of the first who waits.
+    fn next(&mut self) -> Option<Waker> {
+        self.waiting.values_mut().next().and_then(|waiter| waiter.waker.take())
+    }
+}
+
 #[derive(Debug)]
 struct Waiter {
     weight: u32,
@@ -43,6 +50,7 @@ impl Queue {
         self.limit.store(limit, Ordering::Relaxed);
     }
 
+    #[inline]
     pub(super) fn len(&self) -> u32 {
         self.count.load(Ordering::Relaxed)
     }
@@ -57,7 +65,7 @@ impl Queue {
     }
 
     /// A place at the end of the line; `None` where there are too many.
-    pub(super) fn join(&self, key: u64, weight: u32, waker: &Waker) -> Option<Place> {
+    pub(super) fn join(&self, key: u64, weight: u32, waker: Waker) -> Option<Place> {
         let mut lines = self.lines.lock();
         // The count is only changed with the lock held.
         if self.len() >= self.limit.load(Ordering::Relaxed) {
@@ -67,7 +75,7 @@ impl Queue {
         let line = lines.entry(key).or_default();
         line.arrivals += 1;
         line.weight += u64::from(weight);
-        line.waiting.insert(line.arrivals, Waiter { weight, waker: Some(waker.clone()) });
+        line.waiting.insert(line.arrivals, Waiter { weight, waker: Some(waker) });
         Some(Place { key, number: line.arrivals })
     }
 
@@ -75,13 +83,26 @@ impl Queue {
     pub(super) fn is_first(&self, place: Place, waker: &Waker) -> bool {
         let mut lines = self.lines.lock();
         let Some(line) = lines.get_mut(&place.key) else { return true };
-        if line.waiting.first_key_value().is_none_or(|(first, _)| *first >= place.number) {
-            return true;
-        }
+        let is_first = line.waiting.first_key_value().is_none_or(|(first, _)| *first >= place.number);
         if let Some(waiter) = line.waiting.get_mut(&place.number) {
             waiter.waker = Some(waker.clone());
         }
-        false
+        is_first
+    }
+
+    /// The first who waits for this key may have a turn sooner than it thought.
+    pub(super) fn wake(&self, key: u64) {
+        if self.len() == 0 {
+            return;
+        }
+        let next = self.lines.lock().get_mut(&key).and_then(Line::next);
+        next.into_iter().for_each(Waker::wake);
+    }
+
+    /// Likewise the first of each line: the rule has changed.
+    pub(super) fn wake_all(&self) {
+        let next: Vec<_> = self.lines.lock().values_mut().filter_map(Line::next).collect();
+        next.into_iter().for_each(Waker::wake);
     }
 
     /// Gives a place up; the next one is woken to look whether it is the first.
@@ -91,7 +112,7 @@ impl Queue {
         let Some(left) = line.waiting.remove(&place.number) else { return };
         self.count.fetch_sub(1, Ordering::Relaxed);
         line.weight -= u64::from(left.weight);
-        let next = line.waiting.values_mut().next().and_then(|waiter| waiter.waker.take());
+        let next = line.next();
         if line.waiting.is_empty() {
             lines.remove(&place.key);
         }

@@ -15,6 +15,13 @@ pub(super) struct Rule {
     pub(super) window: u64,
 }
 
+/// What a bucket goes by: the nanoseconds of one call, and those of a whole burst.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Pace {
+    pub(super) interval: u64,
+    pub(super) burst: u64,
+}
+
 impl Rule {
     pub(super) fn of(config: &Config) -> Self {
         Self {
@@ -23,6 +30,14 @@ impl Rule {
             burst: config.limit(),
             window: config.rate.map_or(0, |rate| crate::clock::nanos(rate.per())),
         }
+    }
+
+    pub(super) fn is_bucket(self) -> bool {
+        matches!(self.algorithm, Algorithm::TokenBucket | Algorithm::LeakyBucket)
+    }
+
+    pub(super) fn pace(self) -> Pace {
+        Pace { interval: self.interval, burst: self.cost(self.burst) }
     }
 
     pub(super) fn is_unlimited(self) -> bool {
@@ -42,16 +57,21 @@ pub(super) struct SharedRule {
     interval: AtomicU64,
     burst: AtomicU32,
     window: AtomicU64,
+    /// The nanoseconds of a burst, so that a call need not multiply; 0 where it goes by no bucket.
+    of_burst: AtomicU64,
 }
 
 impl SharedRule {
     pub(super) fn new(rule: Rule) -> Self {
-        Self {
-            algorithm: AtomicU8::new(rule.algorithm as u8),
-            interval: AtomicU64::new(rule.interval),
-            burst: AtomicU32::new(rule.burst),
-            window: AtomicU64::new(rule.window),
-        }
+        let shared = Self {
+            algorithm: AtomicU8::new(0),
+            interval: AtomicU64::new(0),
+            burst: AtomicU32::new(0),
+            window: AtomicU64::new(0),
+            of_burst: AtomicU64::new(0),
+        };
+        shared.set(rule);
+        shared
     }
 
     pub(super) fn set(&self, rule: Rule) {
@@ -59,6 +79,15 @@ impl SharedRule {
         self.interval.store(rule.interval, Ordering::Relaxed);
         self.burst.store(rule.burst, Ordering::Relaxed);
         self.window.store(rule.window, Ordering::Relaxed);
+        let of_burst = if rule.is_bucket() { rule.pace().burst } else { 0 };
+        self.of_burst.store(of_burst, Ordering::Relaxed);
+    }
+
+    /// If calls go by a bucket.
+    #[inline]
+    pub(super) fn pace(&self) -> Option<Pace> {
+        let burst = self.of_burst.load(Ordering::Relaxed);
+        (burst > 0).then(|| Pace { interval: self.interval.load(Ordering::Relaxed), burst })
     }
 
     #[inline]

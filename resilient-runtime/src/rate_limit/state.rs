@@ -6,9 +6,9 @@ use once_cell::sync::OnceCell;
 
 use super::config::Algorithm;
 use super::keyed::Keyed;
-use super::meter::{Cell, Log, Meter, Wait, Window};
-use super::rule::Rule;
-use super::{Decision, Request};
+use super::meter::{Cell, Log, Mark, Meter, Wait, Window};
+use super::rule::{Pace, Rule};
+use super::{Decision, RateKey, Request};
 use crate::clock::Instant;
 use crate::sync::{AtomicU32, AtomicU64, Mutex, Ordering};
 
@@ -39,6 +39,21 @@ impl Default for State {
     }
 }
 
+pub(super) fn decision(
+    rule: Rule,
+    taken: Result<Mark, Option<Duration>>,
+    remaining: u32,
+    reset_after: u64,
+) -> Decision {
+    Decision {
+        allowed: taken.is_ok(),
+        limit: rule.burst,
+        remaining,
+        retry_after: taken.err().flatten(),
+        reset_after: Duration::from_nanos(reset_after),
+    }
+}
+
 /// Calls `$body` with the meter of a request.
 macro_rules! with_meter {
     ($state:expr, $rule:expr, $now:expr, $key:expr, |$meter:ident| $body:expr) => {
@@ -49,7 +64,7 @@ macro_rules! with_meter {
                 $body
             }
             (Algorithm::TokenBucket | Algorithm::LeakyBucket, key) => {
-                $state.table(&$state.keyed_cells).with($rule, $now, key, |$meter| $body)
+                $state.table(&$state.keyed_cells).with(key, |one| one.is_idle($rule, $now), |$meter| $body)
             }
             (Algorithm::SlidingWindow, 0) => {
                 let mut guard = $state.window.lock();
@@ -57,7 +72,7 @@ macro_rules! with_meter {
                 $body
             }
             (Algorithm::SlidingWindow, key) => {
-                $state.table(&$state.keyed_windows).with($rule, $now, key, |$meter| $body)
+                $state.table(&$state.keyed_windows).with(key, |one| one.is_idle($rule, $now), |$meter| $body)
             }
             (Algorithm::SlidingLog, 0) => {
                 let mut guard = $state.log.lock();
@@ -65,7 +80,7 @@ macro_rules! with_meter {
                 $body
             }
             (Algorithm::SlidingLog, key) => {
-                $state.table(&$state.keyed_logs).with($rule, $now, key, |$meter| $body)
+                $state.table(&$state.keyed_logs).with(key, |one| one.is_idle($rule, $now), |$meter| $body)
             }
         }
     };
@@ -74,29 +89,52 @@ macro_rules! with_meter {
 impl State {
     /// `request.weight` is from 1 to the rule's burst.
     #[inline]
-    pub(super) fn take(&self, rule: Rule, now: Instant, request: Request) -> Result<(), Wait> {
-        let now = now.as_nanos();
-        if request.key == 0 && matches!(rule.algorithm, Algorithm::TokenBucket | Algorithm::LeakyBucket) {
-            return self.take_cell(rule, now, request.weight);
+    pub(super) fn take(&self, rule: Rule, now: Instant, request: Request) -> Result<Mark, Wait> {
+        if rule.is_bucket() && request.key == 0 {
+            return self.take_cell(rule.pace(), now, rule.cost(request.weight)).map(|_| now.as_nanos());
         }
-        self.take_slowly(rule, now, request)
+        self.take_slowly(rule, now.as_nanos(), request)
     }
 
     /// One compare-and-swap. Relaxed: what a call does is not ordered by its place in a rate.
     #[inline]
-    fn take_cell(&self, rule: Rule, now: u64, weight: u32) -> Result<(), Wait> {
+    pub(super) fn take_cell(&self, pace: Pace, now: Instant, cost: u64) -> Result<Cell, Wait> {
+        let now = now.as_nanos();
         let mut full_at = self.cell.load(Ordering::Relaxed);
         loop {
-            let next = Cell { full_at }.after(rule, now, weight)?.full_at;
+            let next = match (Cell { full_at }).after(pace, now, cost) {
+                Ok(next) => next.full_at,
+                Err(wait) => return Err(self.refuse(pace, now, full_at, wait)),
+            };
             match self.cell.compare_exchange_weak(full_at, next, Ordering::Relaxed, Ordering::Relaxed) {
-                Ok(_) => return Ok(()),
+                Ok(_) => return Ok(Cell { full_at: next }),
                 Err(seen) => full_at = seen,
             }
         }
     }
 
+    /// The same for a key. Not inlined, so that calls without one need fewer registers.
     #[inline(never)]
-    fn take_slowly(&self, rule: Rule, now: u64, request: Request) -> Result<(), Wait> {
+    pub(super) fn take_keyed_cell(&self, pace: Pace, now: Instant, key: RateKey) -> Result<Mark, Wait> {
+        let now = now.as_nanos();
+        self.table(&self.keyed_cells).with(
+            key,
+            |cell| cell.full_at <= now,
+            |cell| cell.charge(pace, now, pace.interval),
+        )
+    }
+
+    #[inline]
+    fn refuse(&self, pace: Pace, now: u64, full_at: u64, wait: Wait) -> Wait {
+        if let Some(Cell { full_at: next }) = (Cell { full_at }).stepped_back(pace, now) {
+            // Whoever has changed it since has seen the same.
+            let _ = self.cell.compare_exchange(full_at, next, Ordering::Relaxed, Ordering::Relaxed);
+        }
+        wait
+    }
+
+    #[inline(never)]
+    fn take_slowly(&self, rule: Rule, now: u64, request: Request) -> Result<Mark, Wait> {
         with_meter!(self, rule, now, request.key, |meter| meter.take(rule, now, request.weight))
     }
 
@@ -109,49 +147,57 @@ impl State {
             .unwrap_or(0)
     }
 
-    pub(super) fn give_back(&self, rule: Rule, now: Instant, request: Request) {
+    pub(super) fn give_back(&self, rule: Rule, now: Instant, request: Request, mark: Mark) {
         if rule.is_unlimited() {
             return;
         }
         let (now, weight) = (now.as_nanos(), request.weight);
-        if request.key == 0 && matches!(rule.algorithm, Algorithm::TokenBucket | Algorithm::LeakyBucket) {
-            let returned = |full_at| Some(Cell { full_at }.returned(rule, weight).full_at);
+        if rule.is_bucket() && request.key == 0 {
+            let returned = |full_at| Some(Cell { full_at }.returned(rule, now, weight, mark).full_at);
             let _ = self.cell.fetch_update(Ordering::Relaxed, Ordering::Relaxed, returned);
             return;
         }
-        with_meter!(self, rule, now, request.key, |meter| meter.give_back(rule, now, weight));
+        with_meter!(self, rule, now, request.key, |meter| meter.give_back(rule, now, weight, mark));
     }
 
-    /// How things stand after a check.
-    pub(super) fn describe(
+    /// Takes, and says how things stand then: in one, so that no other call comes in between. `request.weight` is at
+    /// most the rule's burst; 0 only looks.
+    pub(super) fn decide(&self, rule: Rule, now: Instant, request: Request) -> Decision {
+        let (at, weight) = (now.as_nanos(), request.weight);
+        let decide = |taken: Result<Mark, Wait>, remaining, reset_after| {
+            decision(rule, taken.map_err(|wait| Some(Duration::from_nanos(wait))), remaining, reset_after)
+        };
+        if rule.is_bucket() && request.key == 0 {
+            let look = || Cell { full_at: self.cell.load(Ordering::Relaxed) };
+            let taken = match weight {
+                0 => Ok(look()),
+                _ => self.take_cell(rule.pace(), now, rule.cost(weight)),
+            };
+            let cell = taken.unwrap_or_else(|_| look());
+            return decide(taken.map(|_| at), cell.remaining(rule, at), cell.reset_after(rule, at));
+        }
+        with_meter!(self, rule, at, request.key, |meter| {
+            let taken = if weight == 0 { Ok(0) } else { meter.take(rule, at, weight) };
+            decide(taken, meter.remaining(rule, at), meter.reset_after(rule, at))
+        })
+    }
+
+    /// How things stand for a call that was refused for a reason of its own.
+    pub(super) fn refused(
         &self,
         rule: Rule,
         now: Instant,
-        request: Request,
-        taken: Result<(), Option<Duration>>,
+        key: RateKey,
+        retry_after: Option<Duration>,
     ) -> Decision {
-        let at = now.as_nanos();
-        let (remaining, reset_after) = if rule.is_unlimited() {
-            (u32::MAX, 0)
-        } else {
-            with_meter!(self, rule, at, request.key, |meter| {
-                (meter.remaining(rule, at), meter.reset_after(rule, at))
-            })
-        };
-        Decision {
-            allowed: taken.is_ok(),
-            limit: rule.burst,
-            remaining,
-            retry_after: taken.err().flatten(),
-            reset_after: Duration::from_nanos(reset_after),
-        }
+        let looked = self.decide(rule, now, Request::of(key, 0));
+        Decision { allowed: false, retry_after, ..looked }
     }
 
     pub(super) fn rescale(&self, now: Instant, before: Rule, after: Rule) {
         let now = now.as_nanos();
-        let is_cell = |rule: Rule| matches!(rule.algorithm, Algorithm::TokenBucket | Algorithm::LeakyBucket);
         let rescaled = |full_at| {
-            let same = is_cell(before) && is_cell(after);
+            let same = before.is_bucket() && after.is_bucket();
             Some(if same { Cell { full_at }.rescaled(now, before, after).full_at } else { 0 })
         };
         let _ = self.cell.fetch_update(Ordering::Relaxed, Ordering::Relaxed, rescaled);

@@ -48,7 +48,7 @@ impl Drop for Ticket<'_> {
 
 /// What to do next.
 enum Step {
-    Done(Result<(), Rejection>),
+    Done(Result<Instant, Rejection>),
     WaitUntil(Instant),
 }
 
@@ -63,17 +63,27 @@ impl<'a> Turn<'a> {
     }
 
     /// Decides at once, or joins the line.
-    fn arrive(&mut self, waker: &Waker) -> Option<Result<(), Rejection>> {
-        let (limiter, now) = (self.limiter, self.limiter.core.clock().now());
-        let wait = match limiter.try_take(self.request, now) {
-            Ok(()) => return Some(Ok(())),
-            Err(wait) => wait,
-        };
+    #[inline]
+    fn arrive(&mut self, waker: impl FnOnce() -> Waker) -> Option<Result<Instant, Rejection>> {
+        let now = self.limiter.core.clock().now();
+        match self.limiter.try_take(self.request, now) {
+            Ok(mark) => Some(Ok(mark)),
+            Err(wait) => self.join(now, wait, waker),
+        }
+    }
+
+    fn join(
+        &mut self,
+        now: Instant,
+        wait: Option<Duration>,
+        waker: impl FnOnce() -> Waker,
+    ) -> Option<Result<Instant, Rejection>> {
+        let limiter = self.limiter;
         let until = limiter.patience(now).min(self.deadline);
         // Not even in the line: who cannot have a turn in time need not wait to find that out.
         let place = match wait {
             Some(span) if now.after(span) <= until => {
-                limiter.queue.join(self.request.key, self.request.weight, waker)
+                limiter.queue.join(self.request.key, self.request.weight, waker())
             }
             _ => None,
         };
@@ -88,11 +98,12 @@ impl<'a> Turn<'a> {
     }
 
     /// The same as awaiting it, blocking the thread.
-    pub(crate) fn block(&mut self) -> Result<(), Rejection> {
-        let waker = unparker();
-        if let Some(decided) = self.arrive(&waker) {
+    pub(crate) fn block(&mut self) -> Result<Instant, Rejection> {
+        if let Some(decided) = self.arrive(unparker) {
             return decided;
         }
+        // Another one: the line has the first.
+        let waker = unparker();
         let clock = self.limiter.core.clock();
         loop {
             let Some(waiting) = &self.waiting else {
@@ -118,7 +129,7 @@ impl Waiting<'_> {
         let now = limiter.core.clock().now();
         let wait = if is_first {
             match limiter.take(request, now) {
-                Ok(()) => return Step::Done(Ok(())),
+                Ok(mark) => return Step::Done(Ok(mark)),
                 Err(wait) => wait.unwrap_or(Duration::MAX),
             }
         } else {
@@ -134,12 +145,13 @@ impl Waiting<'_> {
 }
 
 impl Future for Turn<'_> {
-    type Output = Result<(), Rejection>;
+    /// The mark of the place that was taken.
+    type Output = Result<Instant, Rejection>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
         if this.waiting.is_none()
-            && let Some(decided) = this.arrive(cx.waker())
+            && let Some(decided) = this.arrive(|| cx.waker().clone())
         {
             return Poll::Ready(decided);
         }

@@ -95,3 +95,46 @@ async fn a_call_waits_for_its_turn_and_gives_it_back_when_dropped() {
     assert_eq!((stats.succeeded, stats.cancelled, stats.in_flight), (2, 1, 0));
     assert_eq!(registry.rate_limiter("x").stats().queued, 0);
 }
+
+#[test]
+fn dropped_at_any_poll_the_token_is_there_again_unless_the_body_began() {
+    // T146: in the bulkhead's queue behind the rate limit, in the body, and in the pause after it.
+    use std::task::{Context, Poll, Waker};
+    let mut ended = 0;
+    for polls in 0..16 {
+        let fixture = Fixture::new();
+        let pipeline = limited(&fixture, "10/h");
+        let (limiter, bulkhead) = (fixture.registry.rate_limiter("x"), fixture.registry.bulkhead("x"));
+        let queued = bulkhead::Config::default().max_concurrent(1u32).max_queue(4u32).max_wait(MS(400));
+        bulkhead.reconfigure(queued).unwrap();
+        let mut permit = Some(bulkhead.try_acquire().unwrap());
+        let began = Cell::new(0);
+        let mut call = Box::pin(pipeline.call_async(|| {
+            began.set(began.get() + 1);
+            let (mut left, fails) = (3, began.get() == 1);
+            std::future::poll_fn(move |_| {
+                left -= 1;
+                let outcome = if fails { Outcome::Err(Error::Down) } else { Outcome::Ok(1) };
+                if left == 0 { Poll::Ready(outcome) } else { Poll::Pending }
+            })
+        }));
+        let mut cx = Context::from_waker(Waker::noop());
+        for poll in 0..polls {
+            if poll == 4 {
+                permit = None;
+            }
+            if std::future::Future::poll(call.as_mut(), &mut cx).is_ready() {
+                ended += 1;
+                break;
+            }
+            fixture.time.advance(MS(10));
+        }
+        drop((call, permit));
+        assert_eq!(limiter.stats().remaining, 10 - began.get(), "after {polls} polls");
+        assert_eq!(bulkhead.stats().queued, 0);
+        let stats = pipeline.stats();
+        assert_eq!((stats.in_flight, stats.calls), (0, stats.succeeded + stats.cancelled), "{stats:?}");
+        fixture.nothing_is_held();
+    }
+    assert!(ended > 2, "the last of them come to an end");
+}

@@ -1,3 +1,5 @@
+mod crowd;
+
 use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::pin::{Pin, pin};

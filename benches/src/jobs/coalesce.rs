@@ -1,0 +1,87 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use resilient::{Coalesce, Pipeline, Registry, Rejection, resilient};
+
+use crate::body::{number, run};
+use crate::harness::{Goal, Group, Job};
+
+pub(super) fn groups() -> Vec<Group> {
+    vec![alone(), alone_async()]
+}
+
+type Answer = Result<u64, Rejection>;
+
+fn work(n: u64) -> Answer {
+    crate::body::work(n)
+}
+
+async fn work_async(n: u64) -> Answer {
+    crate::body::work_async(n).await
+}
+
+fn coalesce() -> Arc<Coalesce> {
+    Registry::new().coalesce("bench")
+}
+
+fn around() -> Arc<Pipeline> {
+    Arc::new(Pipeline::builder("bench: coalesce").coalesce(coalesce()).build())
+}
+
+#[resilient(coalesce(key = id))]
+fn annotated(id: u64) -> Answer {
+    work(id)
+}
+
+#[resilient(coalesce(key = id))]
+async fn annotated_async(id: u64) -> Answer {
+    work_async(id).await
+}
+
+/// Of each thread another key: they are not to wait for each other.
+fn own_key() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    thread_local!(static KEY: u64 = NEXT.fetch_add(1, Ordering::Relaxed));
+    KEY.with(|key| *key)
+}
+
+fn alone() -> Group {
+    let (by_hand, built) = (coalesce(), around());
+    let jobs = vec![
+        Job::new("resilient, by hand", move || {
+            let (coalesce, key) = (Arc::clone(&by_hand), own_key());
+            move || coalesce.call(&key, || work(number()))
+        }),
+        Job::new("resilient, builder", move || {
+            let (pipeline, key) = (Arc::clone(&built), own_key());
+            move || pipeline.call_shared(&key, || work(number()))
+        }),
+        Job::new("resilient, attribute", || {
+            let key = own_key();
+            move || annotated(key)
+        }),
+    ];
+    Group::new("Coalesce, nobody else asks the same", jobs)
+        .goals([Goal::NoAllocation])
+        .note("Two keyed hashes of 64 bits, so that no two keys are taken for one, and a table's lock before and after the work. By attribute and builder with the statistics of the function.")
+        .shared()
+}
+
+fn alone_async() -> Group {
+    let (by_hand, built) = (coalesce(), around());
+    let jobs = vec![
+        Job::new("resilient, by hand", move || {
+            let (coalesce, key) = (Arc::clone(&by_hand), own_key());
+            move || run(coalesce.call_async(&key, async || work_async(number()).await))
+        }),
+        Job::new("resilient, builder", move || {
+            let (pipeline, key) = (Arc::clone(&built), own_key());
+            move || run(pipeline.call_shared_async(&key, || work_async(number())))
+        }),
+        Job::new("resilient, attribute", || {
+            let key = own_key();
+            move || run(annotated_async(key))
+        }),
+    ];
+    Group::new("Coalesce, nobody else asks the same, asynchronous", jobs).goals([Goal::NoAllocation]).shared()
+}

@@ -1,0 +1,205 @@
+//! What each algorithm admits, against a log of every call.
+
+use proptest::prelude::*;
+
+use super::*;
+
+const NS: Duration = Duration::from_nanos(1);
+
+const ALL: [Algorithm; 4] =
+    [Algorithm::TokenBucket, Algorithm::SlidingWindow, Algorithm::SlidingLog, Algorithm::LeakyBucket];
+
+/// What one step of a test does.
+#[derive(Clone, Copy, Debug)]
+struct Step {
+    /// Time that passes before, as a share of the window.
+    passes: f64,
+    weight: u32,
+    /// It is not made after all; this is said after so many further steps.
+    given_back_after: Option<usize>,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    // Bursts, single nanoseconds, a call now and then, and just about a window.
+    let passes = prop_oneof![
+        6 => Just(0.0),
+        4 => 0.0..0.02,
+        4 => 0.0..0.3,
+        1 => 0.95..1.2,
+    ];
+    (passes, 1_u32..4, prop::option::weighted(0.2, 0_usize..12))
+        .prop_map(|(passes, weight, given_back_after)| Step { passes, weight, given_back_after })
+}
+
+#[derive(Debug)]
+struct Setup {
+    config: Config,
+    rule: Rule,
+    phase: u64,
+    key: RateKey,
+}
+
+fn setup() -> impl Strategy<Value = Setup> {
+    let rate = (1_u32..40, 1_000_u64..2_000_000_000);
+    (0..ALL.len(), rate, 1_u32..30, 0_u64..3_000_000_000, 0_u64..2).prop_map(
+        |(which, (count, nanos), burst, phase, key)| {
+            let rate = Rate::new(count, Duration::from_nanos(nanos.max(u64::from(count) * 100))).unwrap();
+            let mut config = Config::default().rate(rate).algorithm(ALL[which]);
+            match ALL[which] {
+                Algorithm::TokenBucket => config = config.burst(burst),
+                Algorithm::LeakyBucket => config = config.max_wait(MS),
+                _ => {}
+            }
+            let rule = Rule::of(&config);
+            Setup { config, rule, phase, key }
+        },
+    )
+}
+
+/// The calls that were made, by the nanosecond: slow and obvious.
+#[derive(Debug, Default)]
+struct Log(Vec<(u64, u32)>);
+
+impl Log {
+    /// The most that came in any interval of this length, whatever its phase: one that ends with a call has no fewer
+    /// than those that end after it.
+    fn most_within(&self, window: u64) -> u32 {
+        let until = |end: u64| {
+            let inside = self.0.iter().filter(|(at, _)| *at <= end && end - *at < window);
+            inside.map(|(_, weight)| *weight).sum()
+        };
+        self.0.iter().map(|(end, _)| until(*end)).max().unwrap_or(0)
+    }
+
+    /// How much more came than `burst` and one for each `interval`, at most, in any interval of any length.
+    fn excess(&self, burst: u32, interval: u64) -> i64 {
+        let mut most = i64::MIN;
+        for (first, (begin, _)) in self.0.iter().enumerate() {
+            let mut sum = 0;
+            for (end, weight) in &self.0[first..] {
+                sum += u64::from(*weight);
+                let fits = u64::from(burst) + (end - begin) / interval;
+                most = most.max(i64::try_from(sum).unwrap() - i64::try_from(fits).unwrap());
+            }
+        }
+        most
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    /// T85: at any phase, of any length, with any weights, and with calls given back at any time.
+    #[test]
+    fn no_interval_has_more_calls_than_the_algorithm_states(
+        setup in setup(),
+        steps in prop::collection::vec(step(), 1..120),
+    ) {
+        let Setup { config, rule, phase, key } = setup;
+        let (time, limiter) = limiter(config);
+        time.advance(Duration::from_nanos(phase));
+        let mut log = Log::default();
+        // What is to be given back: after so many steps, of which call, with which mark.
+        let mut held: Vec<(usize, Request, Instant, usize)> = Vec::new();
+        for (number, step) in steps.iter().enumerate() {
+            time.advance(Duration::from_nanos(share(rule.window, step.passes)));
+            let due = held.extract_if(.., |(at, ..)| *at <= number).collect::<Vec<_>>();
+            for (_, request, mark, index) in due {
+                limiter.give_back(request, mark);
+                log.0[index].1 = 0;
+            }
+            let (request, now) = (Request::of(key, step.weight), limiter.core.clock().now());
+            match limiter.try_take(request, now) {
+                Ok(mark) => {
+                    if let Some(steps) = step.given_back_after {
+                        held.push((number + steps, request, mark, log.0.len()));
+                    }
+                    log.0.push((now.as_nanos(), step.weight));
+                }
+                Err(wait) => prop_assert_eq!(wait.is_none(), step.weight > rule.burst),
+            }
+        }
+        match rule.algorithm {
+            Algorithm::TokenBucket | Algorithm::LeakyBucket => {
+                prop_assert!(log.excess(rule.burst, rule.interval) <= 0, "{log:?} of {rule:?}");
+            }
+            // The stated error: none above the limit.
+            Algorithm::SlidingWindow | Algorithm::SlidingLog => {
+                prop_assert!(log.most_within(rule.window) <= rule.burst, "{log:?} of {rule:?}");
+            }
+        }
+    }
+
+    /// The five answers, of all algorithms, for any weight, by key and without.
+    #[test]
+    fn the_answers_are_what_then_happens(
+        setup in setup(),
+        steps in prop::collection::vec(step(), 1..60),
+    ) {
+        let Setup { config, rule, phase, key } = setup;
+        let (time, limiter) = limiter(config);
+        time.advance(Duration::from_nanos(phase));
+        let ask = |weight: u32| match key {
+            0 => limiter.check_weighted(weight),
+            _ => limiter.check_key_weighted("k", weight),
+        };
+        for step in steps {
+            time.advance(Duration::from_nanos(share(rule.window, step.passes)));
+            let before = ask(0);
+            let answer = ask(step.weight);
+            prop_assert_eq!((before.allowed, answer.limit), (true, rule.burst));
+            prop_assert_eq!(answer.allowed, step.weight <= before.remaining, "{:?} then {:?}", before, answer);
+            let taken = if answer.allowed { step.weight } else { 0 };
+            prop_assert_eq!(answer.remaining, before.remaining - taken);
+            prop_assert_eq!(answer.retry_after.is_some(), !answer.allowed && step.weight <= rule.burst);
+            prop_assert!(answer.remaining == rule.burst || !answer.reset_after.is_zero());
+            if let Some(wait) = answer.retry_after {
+                prop_assert!(!wait.is_zero());
+                time.advance(wait.saturating_sub(NS));
+                prop_assert!(!ask(step.weight).allowed, "{:?} was too long", wait);
+                time.advance(NS);
+                prop_assert!(ask(step.weight).allowed, "{:?} was too short", wait);
+            }
+        }
+        let last = ask(0);
+        if !last.reset_after.is_zero() {
+            time.advance(last.reset_after.saturating_sub(NS));
+            prop_assert!(!ask(0).reset_after.is_zero());
+            time.advance(NS);
+        }
+        prop_assert_eq!((ask(0).remaining, ask(0).reset_after), (rule.burst, Duration::ZERO));
+    }
+}
+
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss)]
+fn share(of: u64, share: f64) -> u64 {
+    (of as f64 * share) as u64
+}
+
+#[test]
+fn under_constant_demand_hardly_less_than_the_rate_is_admitted() {
+    for (algorithm, least) in
+        [(Algorithm::TokenBucket, 1000), (Algorithm::SlidingWindow, 900), (Algorithm::SlidingLog, 990)]
+    {
+        let (time, limiter) = limiter(rate("10/s").algorithm(algorithm));
+        let mut sum = 0;
+        for _ in 0..10_000 {
+            sum += admitted(&limiter, 1);
+            time.advance(MS * 10);
+        }
+        assert!((least..=1011).contains(&sum), "{algorithm:?}: {sum}");
+    }
+}
+
+#[test]
+fn what_is_given_back_late_does_not_come_on_top_of_what_has_flowed_in() {
+    // T85: with `burst` tokens at once, and those of an hour ago, it would be twice the burst.
+    for algorithm in [Algorithm::TokenBucket, Algorithm::SlidingWindow, Algorithm::SlidingLog] {
+        let (time, limiter) = limiter(rate("10/s").algorithm(algorithm));
+        let held: Vec<_> = (0..10).map(|_| limiter.try_acquire().unwrap()).collect();
+        time.advance(Duration::from_hours(1));
+        assert_eq!(admitted(&limiter, 100), 10, "{algorithm:?}");
+        held.into_iter().for_each(Token::give_back);
+        assert_eq!(admitted(&limiter, 100), 0, "{algorithm:?}");
+    }
+}

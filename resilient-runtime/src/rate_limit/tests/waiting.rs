@@ -1,0 +1,139 @@
+//! Waiting for a turn.
+
+use super::*;
+
+#[test]
+fn who_waits_gets_the_turn_in_the_order_of_arrival() {
+    let (time, limiter) = limiter(rate("10/s").algorithm(Algorithm::LeakyBucket).max_wait(MS * 1000));
+    let mut turns: Vec<_> = (0..5).map(|_| Box::pin(limiter.acquire())).collect();
+    let mut ready = Vec::new();
+    for _ in 0..5 {
+        // The last is asked first.
+        for (number, turn) in turns.iter_mut().enumerate().rev() {
+            if !ready.contains(&number) && poll(turn.as_mut()).is_ready() {
+                ready.push(number);
+            }
+        }
+        time.advance(MS * 100);
+    }
+    assert_eq!(ready, [4, 3, 2, 1, 0], "they arrived in the order in which they were first asked");
+    assert_eq!((limiter.stats().queued, limiter.stats().waited), (0, 4));
+}
+
+#[test]
+fn a_turn_that_is_given_up_goes_to_the_next() {
+    let (time, limiter) = limiter(rate("10/s").algorithm(Algorithm::LeakyBucket).max_wait(MS * 1000));
+    assert!(limiter.try_acquire().is_ok());
+    let (mut first, mut second) = (Box::pin(limiter.acquire()), Box::pin(limiter.acquire()));
+    assert!(poll(first.as_mut()).is_pending() && poll(second.as_mut()).is_pending());
+    drop(first);
+    time.advance(MS * 100);
+    assert!(poll(second.as_mut()).is_ready());
+    assert!(limiter.try_acquire().is_err(), "and only one of them came");
+}
+
+#[test]
+fn nobody_overtakes_who_waits_for_the_same_key() {
+    let (time, limiter) = limiter(rate("10/s").burst(1u32).max_wait(MS * 1000));
+    assert!(limiter.try_acquire().is_ok());
+    let mut waiting = Box::pin(limiter.acquire());
+    assert!(poll(waiting.as_mut()).is_pending());
+    assert!(limiter.check_key("other").allowed);
+    time.advance(MS * 100);
+    let refused = limiter.try_acquire().unwrap_err();
+    assert!(refused.retry_after().unwrap() >= MS * 100, "{refused}");
+    assert!(poll(waiting.as_mut()).is_ready());
+}
+
+#[test]
+fn who_could_not_have_a_turn_in_time_does_not_wait() {
+    let config = rate("10/s").algorithm(Algorithm::LeakyBucket).max_wait(MS * 250).max_queue(3u32);
+    let (_, limiter) = limiter(config.clone());
+    let mut turns: Vec<_> = (0..6).map(|_| Box::pin(limiter.acquire())).collect();
+    let polls: Vec<_> = turns.iter_mut().map(|turn| poll(turn.as_mut())).collect();
+    let ready = polls.iter().filter(|poll| poll.is_ready()).count();
+    assert_eq!(ready, 4, "one at once, two wait, three are refused");
+    let Poll::Ready(Err(refused)) = &polls[5] else { panic!("the last waits") };
+    assert!(refused.retry_after().unwrap() > MS * 250);
+    drop(polls);
+    drop(turns);
+    limiter.reconfigure(config.max_wait(MS * 60_000)).unwrap();
+    let mut turns: Vec<_> = (0..9).map(|_| Box::pin(limiter.acquire())).collect();
+    let waiting = turns.iter_mut().filter_map(|turn| poll(turn.as_mut()).is_pending().then_some(())).count();
+    assert_eq!(waiting, 3, "the line is bounded");
+}
+
+#[test]
+fn dropped_at_any_poll_the_line_is_as_before() {
+    // T146
+    for polls in 0..4 {
+        let (time, limiter) = limiter(rate("10/s").burst(1u32).max_wait(MS * 1000));
+        assert!(limiter.try_acquire().is_ok());
+        let mut waiting = Box::pin(limiter.acquire());
+        for _ in 0..polls {
+            assert!(poll(waiting.as_mut()).is_pending());
+        }
+        drop(waiting);
+        assert_eq!((limiter.stats().queued, time.timers()), (0, 0));
+        time.advance(MS * 100);
+        assert!(limiter.try_acquire().is_ok());
+    }
+}
+
+#[test]
+fn a_blocked_thread_has_its_turn_too() {
+    let limiter = Registry::with_clock(Clock::system()).rate_limiter("r");
+    limiter.reconfigure(rate("200/s").algorithm(Algorithm::LeakyBucket).max_wait(MS * 60_000)).unwrap();
+    let began = Clock::system();
+    let start = began.now();
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| assert!((0..5).all(|_| limiter.acquire_blocking().is_ok())));
+        }
+    });
+    assert!(began.now().since(start) >= MS * 95, "19 intervals of 5 ms");
+    assert_eq!(limiter.stats().queued, 0);
+}
+
+#[derive(Default)]
+struct Woken(AtomicU64);
+
+impl std::task::Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn who_waits_hears_of_what_is_given_back_and_of_a_new_rate() {
+    let (_, limiter) = limiter(rate("1/h").max_wait(Duration::from_hours(2)));
+    let token = limiter.try_acquire().unwrap();
+    let woken = Arc::new(Woken::default());
+    let waker = Waker::from(Arc::clone(&woken));
+    let mut cx = Context::from_waker(&waker);
+    let (mut first, mut second) = (Box::pin(limiter.acquire()), Box::pin(limiter.acquire()));
+    assert!(first.as_mut().poll(&mut cx).is_pending() && second.as_mut().poll(&mut cx).is_pending());
+    token.give_back();
+    assert_eq!(woken.0.swap(0, Ordering::Relaxed), 1);
+    assert!(first.as_mut().poll(&mut cx).is_ready());
+    assert!(second.as_mut().poll(&mut cx).is_pending(), "now the first in the line, an hour from its turn");
+    woken.0.store(0, Ordering::Relaxed);
+    limiter.reconfigure(Config::default().max_wait(Duration::from_hours(2))).unwrap();
+    assert_eq!(woken.0.load(Ordering::Relaxed), 1);
+    assert!(second.as_mut().poll(&mut cx).is_ready());
+}
+
+#[test]
+fn by_key_and_by_weight_one_waits_as_well() {
+    let (time, limiter) = limiter(rate("10/s").burst(5u32).max_wait(MS * 1000));
+    assert!(limiter.try_acquire_weighted(5).is_ok() && limiter.try_acquire_weighted(1).is_err());
+    let (mut heavy, mut keyed) = (Box::pin(limiter.acquire_weighted(3)), Box::pin(limiter.acquire_key("k")));
+    assert!(poll(heavy.as_mut()).is_pending());
+    assert!(poll(keyed.as_mut()).is_ready(), "it has a limit of its own");
+    time.advance(MS * 299);
+    assert!(poll(heavy.as_mut()).is_pending());
+    time.advance(MS);
+    assert!(poll(heavy.as_mut()).is_ready());
+    let mut impossible = Box::pin(limiter.acquire_weighted(6));
+    assert!(matches!(poll(impossible.as_mut()), Poll::Ready(Err(_))), "T89: at once");
+}
