@@ -11,9 +11,9 @@ use syn::{
     ReturnType, Safety, Stmt, Type, TypeFnPtr, TypeReference,
 };
 
-use crate::args::{Args, Policy, RateLimit, Value, is_async};
+use crate::args::{Args, Fallback, Policy, RateLimit, Value, is_async, timeouts};
 use crate::diag::Errors;
-use crate::expand::bindings;
+use crate::expand::{bindings, has_hole};
 use crate::item::FnItem;
 use crate::shape::{Shape, plain};
 use crate::text::closest;
@@ -31,6 +31,7 @@ pub(crate) fn check(args: &Args, function: &FnItem, shape: &Shape, errors: &mut 
     threads::check(args, function, shape, errors);
     hedge_is_possible(args, function, shape, errors);
     fallback_fits(args, shape, errors);
+    local_cache_is_safe(args, function, shape, errors);
     priority_is_known(args, function, shape, errors);
     clones(args, function, shape, errors);
     mutable_self(args, function, shape, errors);
@@ -412,9 +413,12 @@ fn hedge_is_possible(args: &Args, function: &FnItem, shape: &Shape, errors: &mut
 
 fn fallback_fits(args: &Args, shape: &Shape, errors: &mut Errors) {
     let Some(fallback) = &args.fallback else { return };
-    for level in &fallback.levels {
-        if let Expr::Closure(closure) = &level.answer
-            && is_async(&level.answer)
+    if let (false, Some(span)) = (shape.is_async(), timeouts(fallback).next()) {
+        errors.span(span, "a synchronous level cannot be stopped, so its time cannot be limited; make the function an `async fn`");
+    }
+    for answer in fallback.code() {
+        if let Expr::Closure(closure) = answer
+            && is_async(answer)
             && !shape.is_async()
         {
             let token = closure
@@ -425,6 +429,35 @@ fn fallback_fits(args: &Args, shape: &Shape, errors: &mut Errors) {
                 "this fallback is async, but the function is not; remove `async` from one or add it to the other",
             );
         }
+    }
+}
+
+/// Where answers differ by what the function is given, one for all would give one user's data to another.
+fn local_cache_is_safe(args: &Args, function: &FnItem, shape: &Shape, errors: &mut Errors) {
+    let Some(kept) = args.fallback.as_ref().and_then(Fallback::kept) else { return };
+    let word = &kept.word;
+    let has_parameters = !function.sig.inputs.is_empty()
+        || function.sig.generics.type_params().next().is_some()
+        || function.sig.generics.const_params().next().is_some();
+    if has_parameters && kept.key.is_none() && !kept.is_broken {
+        errors.at(
+            word,
+            "`local_cache` needs a key here, or one caller would get the answer of another: name all that the answer \
+             depends on, as in `local_cache(max_age = \"10m\", key = id)`, or `key = ()` if that is nothing",
+        );
+    }
+    let ty = shape.attempt_type(function);
+    let mut lifetimes = function.sig.generics.lifetimes();
+    if has_elided_reference(&ty)
+        || lifetimes.any(|param| names_lifetime(ty.to_token_stream(), &param.lifetime.ident))
+    {
+        errors.at(word, "`local_cache` keeps values beyond the call, and this function returns a borrow; return an owned value");
+    }
+    if has_hole(&ty) {
+        errors.at(
+            word,
+            "`local_cache` keeps values of a type that is written out; this function returns an `impl Trait`",
+        );
     }
 }
 

@@ -117,7 +117,10 @@ impl Classify for Mark {
                 Class::Uncertain { retry_after: None }
             }
             // Nothing was sent yet.
-            RejectionKind::ConnectTimeout => Class::Transient { retry_after: None },
+            // Or the call ran, and what it returned counts as failed.
+            RejectionKind::ConnectTimeout | RejectionKind::FallbackFailed => {
+                Class::Transient { retry_after: None }
+            }
             // A retry would not wait for the circuit, nor add to an overload: whoever holds it knows better.
             // And another attempt would meet the same record of an idempotency key.
             RejectionKind::CircuitOpen

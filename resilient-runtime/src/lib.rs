@@ -82,7 +82,7 @@ pub use circuit_breaker::CircuitBreaker;
 pub use classify::{Class, Classify};
 pub use coalesce::Coalesce;
 pub use component::{Component, Kind, UnknownKind};
-pub use fallback::{Fallback, FallbackFailed};
+pub use fallback::{Degradation, Degraded, Fallback, FallbackFailed, Level, degraded};
 pub use hedge::Hedge;
 pub use idempotency::Idempotency;
 pub use load_shed::LoadShedder;

@@ -55,6 +55,7 @@ impl fmt::Display for Mark {
             | RejectionKind::AttemptTimeout
             | RejectionKind::ReadTimeout
             | RejectionKind::OutcomeUnknown
+            | RejectionKind::FallbackFailed
             | RejectionKind::NoTimer => "the call may have been carried out",
             RejectionKind::CircuitOpen
             | RejectionKind::BulkheadFull
@@ -105,6 +106,8 @@ pub enum RejectionKind {
     InvalidKey,
     /// A store that the call depends on does not answer.
     StoreUnavailable,
+    /// The call returned a value that counts as failed, and no fallback level had an answer.
+    FallbackFailed,
     /// A timer was needed and there is no tokio runtime with `enable_time` here.
     NoTimer,
 }
@@ -127,6 +130,7 @@ impl RejectionKind {
             Self::OutcomeUnknown => "outcome_unknown",
             Self::InvalidKey => "invalid_key",
             Self::StoreUnavailable => "store_unavailable",
+            Self::FallbackFailed => "fallback_failed",
             Self::NoTimer => "no_timer",
         }
     }
@@ -301,6 +305,9 @@ impl fmt::Display for Rejection {
             )?,
             RejectionKind::InvalidKey => write!(f, "the idempotency key of `{name}` cannot be used")?,
             RejectionKind::StoreUnavailable => write!(f, "the store of `{name}` does not answer")?,
+            RejectionKind::FallbackFailed => {
+                write!(f, "the call failed, and no fallback level of `{name}` had an answer")?;
+            }
             RejectionKind::NoTimer => {
                 write!(f, "`{name}` needs a timer, and there is no tokio runtime with `enable_time` here")?;
             }

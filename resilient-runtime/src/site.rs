@@ -15,6 +15,7 @@ use crate::sync::Mutex;
 
 /// What the attribute said; a constant.
 #[derive(Debug)]
+#[allow(clippy::struct_excessive_bools)] // a form that the attribute fills in
 pub struct SiteMeta {
     /// The function's name.
     pub function: &'static str,
@@ -36,6 +37,8 @@ pub struct SiteMeta {
     pub stages: &'static [StageUse],
     /// The fallback levels, in the order of the chain.
     pub levels: &'static [Level],
+    /// Whether the local cache among them is the built-in one.
+    pub keeps: bool,
 }
 
 /// A stage that an attribute asks for.

@@ -37,6 +37,8 @@ mod fragments;
 mod futures;
 #[path = "shapes/inputs.rs"]
 mod inputs;
+#[path = "shapes/levels.rs"]
+mod levels;
 #[path = "shapes/limits.rs"]
 mod limits;
 #[path = "shapes/methods.rs"]

@@ -11,7 +11,7 @@ use syn::ext::IdentExt;
 use syn::parse::{ParseStream, Parser};
 use syn::{Error, Expr, Ident, LitStr, Path, Result, Token, parenthesized};
 
-pub(crate) use fallback::{Fallback, Level, is_async};
+pub(crate) use fallback::{Answer, Fallback, Kept, Level, is_async, timeouts};
 pub(crate) use limits::{Coalesce, RateLimit};
 pub(crate) use policies::{Policy, Retry};
 pub(crate) use shed::LoadShed;

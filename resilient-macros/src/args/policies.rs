@@ -339,7 +339,7 @@ pub(super) fn group(
     })
 }
 
-fn options(
+pub(super) fn options(
     of: &Ident,
     table: &'static [Opt],
     also: &[&'static str],

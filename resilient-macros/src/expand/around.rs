@@ -31,15 +31,8 @@ impl Writer<'_> {
         match &self.args.fallback {
             None => quote!(#begin #attempts),
             Some(fallback) => {
-                let answer = self.fall_back(fallback);
-                let mixed = Span::mixed_site();
-                quote_spanned! {mixed=>
-                    #begin
-                    match { #attempts } {
-                        ::core::result::Result::Ok(__out) => __out,
-                        ::core::result::Result::Err(__failure) => { #answer }
-                    }
-                }
+                let call = self.with_fallback(fallback, &attempts);
+                quote!(#begin #call)
             }
         }
     }

@@ -12,6 +12,7 @@ use quote::{quote, quote_spanned};
 use syn::token::Brace;
 use syn::{GenericArgument, Path, PathArguments, ReturnType, Token, Type};
 
+pub(crate) use fallback::has_hole;
 pub(crate) use params::bindings;
 
 use crate::args::Args;

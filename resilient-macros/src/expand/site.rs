@@ -25,11 +25,12 @@ impl Writer<'_> {
             args.hedge.as_ref().map(|policy| self.stage("Hedge", policy)),
             args.load_shed.as_ref().map(|shed| self.stage("LoadShed", &shed.policy)),
             args.coalesce.as_ref().map(|coalesce| self.stage("Coalesce", &coalesce.policy)),
-            args.fallback.as_ref().map(|_| self.stage_of("Fallback", None, &[])),
+            args.fallback.as_ref().map(|fallback| self.stage_of("Fallback", None, &fallback.settings)),
         ];
         let stages = stages.into_iter().flatten();
         let levels =
             args.fallback.iter().flat_map(|fallback| &fallback.levels).map(|level| self.level(level.variant));
+        let keeps = args.fallback.as_ref().is_some_and(|fallback| fallback.kept().is_some());
         quote_spanned! {mixed=>
             static __RESILIENT_SITE: #krate::__rt::Site = #krate::__rt::Site::new(#krate::__rt::SiteMeta {
                 function: #function,
@@ -42,6 +43,7 @@ impl Writer<'_> {
                 own_registry: #own_registry,
                 stages: &[#(#stages,)*],
                 levels: &[#(#levels,)*],
+                keeps: #keeps,
             });
             #krate::__rt::submit_site!(__RESILIENT_SITE);
         }

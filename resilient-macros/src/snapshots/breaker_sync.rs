@@ -27,6 +27,7 @@ fn f(x: &str) -> Result<u32, E> {
             },
         ],
         levels: &[],
+        keeps: false,
     });
     ::resilient::__rt::submit_site!(__RESILIENT_SITE);
     let mut __call = ::resilient::__rt::Call::begin(__RESILIENT_SITE.pipeline());

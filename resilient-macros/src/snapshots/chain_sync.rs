@@ -36,6 +36,7 @@ fn rate(&self) -> u32 {
             },
         ],
         levels: &[::resilient::__rt::Level::Replica, ::resilient::__rt::Level::Default],
+        keeps: false,
     });
     ::resilient::__rt::submit_site!(__RESILIENT_SITE);
     let mut __call = ::resilient::__rt::Call::begin(__RESILIENT_SITE.pipeline());
@@ -57,43 +58,88 @@ fn rate(&self) -> u32 {
         }
     } {
         ::core::result::Result::Ok(__out) => __out,
-        ::core::result::Result::Err(__failure) => '__levels: {
+        ::core::result::Result::Err(__failure) => {
+            let __why = if __call.is_watched() || ::resilient::__rt::can_be_marked!(u32)
             {
-                __call.enter_level(::resilient::__rt::Level::Replica);
-                let __out: u32 = {
-                    let __given = other;
-                    let __how = {
-                        use ::resilient::__rt::asking::*;
-                        (&&&::resilient::__rt::Ask::<
-                            u32,
-                            _,
-                            _,
-                        >::of(&&__failure, &__given))
-                            .how()
+                ::core::option::Option::Some(::resilient::__rt::why!(& __failure))
+            } else {
+                ::core::option::Option::None
+            };
+            #[allow(unreachable_code)]
+            '__levels: {
+                {
+                    let __last: ::core::result::Result<
+                        u32,
+                        ::resilient::__rt::NoAnswer,
+                    > = match __call.enter_level(::resilient::__rt::Level::Replica) {
+                        #[allow(unused_mut)]
+                        ::core::result::Result::Ok(mut __asking) => {
+                            let __scope = __asking.enter();
+                            let __out: u32 = {
+                                let __given = other;
+                                let __how = {
+                                    use ::resilient::__rt::asking::*;
+                                    (&&&::resilient::__rt::Ask::<
+                                        u32,
+                                        _,
+                                        _,
+                                    >::of(&&__failure, &__given))
+                                        .how()
+                                };
+                                __how.answer::<u32, _>(&__failure, __given)
+                            };
+                            __asking.leave(__scope);
+                            ::core::result::Result::Ok(__out)
+                        }
+                        ::core::result::Result::Err(__none) => {
+                            ::core::result::Result::Err(__none)
+                        }
                     };
-                    __how.answer::<u32, _>(&__failure, __given)
-                };
-                let __answered = ::resilient::__rt::judge!(& __out)
-                    == ::resilient::__rt::Verdict::Success;
-                if __answered {
-                    __call.level_served(::resilient::__rt::Level::Replica);
-                    break '__levels __out;
+                    match __last {
+                        ::core::result::Result::Ok(
+                            __out,
+                        ) if ::resilient::__rt::judge!(& __out)
+                            == ::resilient::__rt::Verdict::Success => {
+                            __call
+                                .level_served(
+                                    ::resilient::__rt::Level::Replica,
+                                    ::core::option::Option::None,
+                                    __why.as_ref(),
+                                );
+                            break '__levels ::resilient::__rt::mark!(
+                                __out, ::resilient::__rt::Level::Replica,
+                                ::core::option::Option::None, __why.as_ref()
+                            );
+                        }
+                        __last => {
+                            __call.level_failed(::resilient::__rt::Level::Replica);
+                            ::resilient::__rt::let_go(__last);
+                        }
+                    }
                 }
-                __call.level_failed(::resilient::__rt::Level::Replica);
-            }
-            {
-                __call.enter_level(::resilient::__rt::Level::Default);
+                #[allow(unused_mut)]
+                let mut __asking = __call.enter_default();
+                let __scope = __asking.enter();
                 let __out: u32 = ::resilient::__rt::evaluate(|| -> u32 { 0 });
-                let __answered = ::resilient::__rt::judge!(& __out)
-                    == ::resilient::__rt::Verdict::Success;
-                if __answered {
-                    __call.level_served(::resilient::__rt::Level::Default);
-                    break '__levels __out;
+                __asking.leave(__scope);
+                if ::resilient::__rt::judge!(& __out)
+                    == ::resilient::__rt::Verdict::Success
+                {
+                    __call
+                        .level_served(
+                            ::resilient::__rt::Level::Default,
+                            ::core::option::Option::None,
+                            __why.as_ref(),
+                        );
+                    break '__levels ::resilient::__rt::mark!(
+                        __out, ::resilient::__rt::Level::Default,
+                        ::core::option::Option::None, __why.as_ref()
+                    );
                 }
                 __call.level_failed(::resilient::__rt::Level::Default);
-                break '__levels ::resilient::__rt::all_failed!(
+                ::resilient::__rt::all_failed!(
                     __failure, __out, ::resilient::__rt::Level::Default
-                );
+                )
             }
         }
     }

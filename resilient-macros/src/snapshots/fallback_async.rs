@@ -31,6 +31,7 @@ async fn charge(order: &Order) -> Result<Receipt, PayError> {
             },
         ],
         levels: &[::resilient::__rt::Level::Default],
+        keeps: false,
     });
     ::resilient::__rt::submit_site!(__RESILIENT_SITE);
     let mut __call = ::resilient::__rt::Call::begin(__RESILIENT_SITE.pipeline());
@@ -67,33 +68,53 @@ async fn charge(order: &Order) -> Result<Receipt, PayError> {
     } {
         ::core::result::Result::Ok(__out) => __out,
         ::core::result::Result::Err(__failure) => {
-            __call.enter_level(::resilient::__rt::Level::Default);
-            let __out: Result<Receipt, PayError> = {
-                ::resilient::__rt::end(__failure);
-                __call
-                    .ask(async {
-                        #[allow(
-                            unreachable_code,
-                            clippy::all,
-                            clippy::pedantic,
-                            clippy::nursery
-                        )]
-                        if false {
-                            let __edge: Result<Receipt, PayError> = loop {};
-                            return __edge;
-                        }
-                        queue_for_later(order).await
-                    })
-                    .await
-            };
-            let __answered = ::resilient::__rt::judge!(& __out)
-                == ::resilient::__rt::Verdict::Success;
-            if __answered {
-                __call.level_served(::resilient::__rt::Level::Default);
+            let __why = if __call.is_watched()
+                || ::resilient::__rt::can_be_marked!(Result < Receipt, PayError >)
+            {
+                ::core::option::Option::Some(::resilient::__rt::why!(& __failure))
             } else {
+                ::core::option::Option::None
+            };
+            #[allow(unreachable_code)]
+            '__levels: {
+                #[allow(unused_mut)]
+                let mut __asking = __call.enter_default();
+                ::resilient::__rt::end(__failure);
+                let __out: Result<Receipt, PayError> = __call
+                    .ask_default(
+                        __asking,
+                        async {
+                            #[allow(
+                                unreachable_code,
+                                clippy::all,
+                                clippy::pedantic,
+                                clippy::nursery
+                            )]
+                            if false {
+                                let __edge: Result<Receipt, PayError> = loop {};
+                                return __edge;
+                            }
+                            queue_for_later(order).await
+                        },
+                    )
+                    .await;
+                if ::resilient::__rt::judge!(& __out)
+                    == ::resilient::__rt::Verdict::Success
+                {
+                    __call
+                        .level_served(
+                            ::resilient::__rt::Level::Default,
+                            ::core::option::Option::None,
+                            __why.as_ref(),
+                        );
+                    break '__levels ::resilient::__rt::mark!(
+                        __out, ::resilient::__rt::Level::Default,
+                        ::core::option::Option::None, __why.as_ref()
+                    );
+                }
                 __call.level_failed(::resilient::__rt::Level::Default);
+                __out
             }
-            __out
         }
     }
 }

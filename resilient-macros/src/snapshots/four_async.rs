@@ -59,6 +59,7 @@ async fn charge(order: &Order) -> Result<Receipt, PayError> {
             },
         ],
         levels: &[],
+        keeps: false,
     });
     ::resilient::__rt::submit_site!(__RESILIENT_SITE);
     let mut __call = ::resilient::__rt::Call::begin(__RESILIENT_SITE.pipeline());

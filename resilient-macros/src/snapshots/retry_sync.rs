@@ -36,6 +36,7 @@ fn f(x: Vec<u8>) -> Option<u32> {
             },
         ],
         levels: &[],
+        keeps: false,
     });
     ::resilient::__rt::submit_site!(__RESILIENT_SITE);
     let mut __call = ::resilient::__rt::Call::begin(__RESILIENT_SITE.pipeline());

@@ -1,78 +1,277 @@
 //! The levels of one call, by hand.
 
 use std::fmt;
+use std::future::Future;
+use std::hash::Hash;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
 
-use super::Level;
+use pin_project_lite::pin_project;
+
+use super::asking::{Asking, NoAnswer, Waiting};
+use super::degradation::Why;
 use super::failed::AllFailed;
+use super::kept::{Again, Keeps};
+use super::{Fallback, Level, degradation};
 use crate::outcome::{Failure, Outcome};
 
-type Answer<'a, R> = Box<dyn FnOnce(&Failure<<R as Outcome>::Error>) -> R + 'a>;
+type Ask<'a, R> = Box<dyn FnOnce(&Failure<<R as Outcome>::Error>) -> R + 'a>;
+type AskLater<'a, R> = Box<dyn FnOnce(&Failure<<R as Outcome>::Error>) -> Later<'a, R> + Send + 'a>;
+type Later<'a, R> = Pin<Box<dyn Future<Output = R> + Send + 'a>>;
 
-/// What to ask, level by level, when a call has failed; at least one.
-pub struct Chain<'a, R: Outcome> {
-    first: (Level, Answer<'a, R>),
-    rest: Vec<(Level, Answer<'a, R>)>,
+enum Answer<'a, R: Outcome> {
+    Code(Ask<'a, R>),
+    Kept(Box<dyn FnOnce() -> Again<R> + 'a>),
 }
 
-/// Who counts what the levels do: a fallback by hand, or a call with a fallback stage.
-pub(crate) trait Levels {
-    fn asked(&mut self, level: Level);
-    fn served(&mut self, level: Level);
+enum AnswerLater<'a, R: Outcome> {
+    Code(AskLater<'a, R>),
+    Kept(Box<dyn FnOnce() -> Again<R> + Send + 'a>),
+}
+
+/// What to ask, level by level, when a call has failed; at least one.
+///
+/// Levels run in the order of [`Level`], whatever the order they are added in; of two with the same name the earlier
+/// added runs first.
+pub struct Chain<'a, R: Outcome>(Ordered<Answer<'a, R>>);
+
+/// A [`Chain`] whose levels are asynchronous; each is cut off when its time is over, but for a default.
+pub struct AsyncChain<'a, R: Outcome>(Ordered<AnswerLater<'a, R>>);
+
+/// At least one level, in their order.
+struct Ordered<A> {
+    first: (Level, A),
+    rest: Vec<(Level, A)>,
+}
+
+impl<A> Ordered<A> {
+    fn of(level: Level, answer: A) -> Self {
+        Self { first: (level, answer), rest: Vec::new() }
+    }
+
+    fn or(mut self, level: Level, answer: A) -> Self {
+        if level < self.first.0 {
+            // The old first was before all the rest, also before those of the same name.
+            let second = std::mem::replace(&mut self.first, (level, answer));
+            self.rest.insert(0, second);
+        } else {
+            let place = self.rest.partition_point(|(other, _)| *other <= level);
+            self.rest.insert(place, (level, answer));
+        }
+        self
+    }
+
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let levels = std::iter::once(&self.first).chain(&self.rest).map(|(level, _)| level);
+        f.debug_list().entries(levels).finish()
+    }
+}
+
+/// Who bounds and counts what the levels do: a fallback by hand, or a call with a fallback stage.
+pub(crate) trait Levels<'f> {
+    fn enter(&mut self, level: Level) -> Result<Asking<'f>, NoAnswer>;
+    /// The local cache is about to be looked at, which takes no time and no place.
+    fn look(&mut self, level: Level);
+    fn served(&mut self, level: Level, age: Option<Duration>, why: Option<&Why>);
     fn all_failed(&mut self);
+    /// Whether nobody polls what is waited for: who drops it then cancels it.
+    fn suspend(&mut self, is_suspended: bool);
+}
+
+pin_project! {
+    /// A level that is waited for, within the call that asks it.
+    ///
+    /// # Cancel safety
+    /// Dropping it drops the level; the call is then cancelled.
+    #[derive(Debug)]
+    pub struct Hosted<'l, 'f, L, F> {
+        #[pin]
+        waiting: Waiting<'f, F>,
+        levels: &'l mut L,
+    }
+}
+
+impl<'l, 'f, L, F> Hosted<'l, 'f, L, F> {
+    pub(crate) fn new(levels: &'l mut L, asking: Asking<'f>, answer: F) -> Self {
+        Self { waiting: asking.wait(answer), levels }
+    }
+}
+
+impl<'f, L: Levels<'f>, F: Future> Future for Hosted<'_, 'f, L, F> {
+    type Output = Result<F::Output, NoAnswer>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        // A panic while it is polled is its own.
+        this.levels.suspend(false);
+        let poll = this.waiting.poll(cx);
+        this.levels.suspend(poll.is_pending());
+        poll
+    }
+}
+
+/// What one level came to: an answer with its age, or what to return if it was the last.
+enum Came<R> {
+    Answer(R),
+    Nothing(Result<R, NoAnswer>),
+}
+
+fn came<'f, R: Outcome>(
+    levels: &mut impl Levels<'f>,
+    level: Level,
+    why: Option<&Why>,
+    outcome: Result<(R, Option<Duration>), NoAnswer>,
+) -> Came<R> {
+    match outcome {
+        Ok((outcome, age)) if !outcome.is_failure() => {
+            levels.served(level, age, why);
+            Came::Answer(outcome)
+        }
+        Ok((outcome, _)) => Came::Nothing(Ok(outcome)),
+        Err(none) => Came::Nothing(Err(none)),
+    }
+}
+
+fn none<'f, R: AllFailed>(
+    levels: &mut impl Levels<'f>,
+    level: Level,
+    last: Result<R, NoAnswer>,
+    failure: Failure<R::Error>,
+) -> R {
+    levels.all_failed();
+    match last {
+        Ok(last) => R::all_failed(level, last, failure),
+        Err(last) => R::unanswered(level, last, failure),
+    }
+}
+
+fn again<R: Outcome>(kept: Again<R>) -> Result<(R, Option<Duration>), NoAnswer> {
+    kept.map(|(outcome, age)| (outcome, Some(age)))
 }
 
 impl<'a, R: Outcome> Chain<'a, R> {
     /// A chain of one level. The level is given the failure of the call itself.
     pub fn of(level: Level, answer: impl FnOnce(&Failure<R::Error>) -> R + 'a) -> Self {
-        Self { first: (level, Box::new(answer)), rest: Vec::new() }
+        Self(Ordered::of(level, Answer::Code(Box::new(answer))))
     }
 
-    /// Adds a level. Levels run in the order of [`Level`], whatever the order they are added in; of two with
-    /// the same name the earlier added runs first.
-    pub fn or(mut self, level: Level, answer: impl FnOnce(&Failure<R::Error>) -> R + 'a) -> Self {
-        let added: (Level, Answer<'a, R>) = (level, Box::new(answer));
-        if level < self.first.0 {
-            // The old first was before all the rest, also before those of the same name.
-            let second = std::mem::replace(&mut self.first, added);
-            self.rest.insert(0, second);
-        } else {
-            let place = self.rest.partition_point(|(other, _)| *other <= level);
-            self.rest.insert(place, added);
-        }
-        self
+    /// Adds a level.
+    pub fn or(self, level: Level, answer: impl FnOnce(&Failure<R::Error>) -> R + 'a) -> Self {
+        Self(self.0.or(level, Answer::Code(Box::new(answer))))
     }
 
-    pub(crate) fn answer(self, levels: &mut impl Levels, failure: Failure<R::Error>) -> R
+    /// Adds the built-in local cache: what `fallback` [keeps](Fallback::keep) under `key`.
+    pub fn or_last_good<K: Hash + ?Sized>(self, fallback: &'a Fallback, key: &'a K) -> Self
+    where
+        R: Keeps,
+    {
+        let kept = move || fallback.again::<R, K>(key);
+        Self(self.0.or(Level::LocalCache, Answer::Kept(Box::new(kept))))
+    }
+
+    pub(crate) fn answer<'f>(self, levels: &mut impl Levels<'f>, failure: Failure<R::Error>) -> R
     where
         R: AllFailed,
     {
-        let mut ask = |(level, answer): (Level, Answer<'a, R>)| {
-            levels.asked(level);
-            let outcome = answer(&failure);
-            if !outcome.is_failure() {
-                levels.served(level);
+        let why = degradation::is_watched().then(|| R::why(&failure));
+        let mut next = Some(self.0.first);
+        let mut rest = self.0.rest.into_iter();
+        let mut last = (Level::Default, Err(NoAnswer::Empty));
+        while let Some((level, answer)) = next {
+            let outcome = match answer {
+                Answer::Code(answer) => {
+                    levels.enter(level).map(|asking| (asking.run(|| answer(&failure)), None))
+                }
+                Answer::Kept(kept) => {
+                    levels.look(level);
+                    again(kept())
+                }
+            };
+            match came(levels, level, why.as_ref(), outcome) {
+                Came::Answer(outcome) => return outcome,
+                Came::Nothing(nothing) => last = (level, nothing),
             }
-            (level, outcome)
-        };
-        let mut latest = ask(self.first);
-        for next in self.rest {
-            if !latest.1.is_failure() {
-                break;
+            next = rest.next();
+        }
+        none(levels, last.0, last.1, failure)
+    }
+}
+
+impl<'a, R: Outcome> AsyncChain<'a, R> {
+    /// A chain of one level. The level is given the failure of the call itself, of which its future can take along what
+    /// it copies.
+    pub fn of<F>(level: Level, answer: impl FnOnce(&Failure<R::Error>) -> F + Send + 'a) -> Self
+    where
+        F: Future<Output = R> + Send + 'a,
+    {
+        Self(Ordered::of(level, Self::later(answer)))
+    }
+
+    /// Adds a level.
+    pub fn or<F>(self, level: Level, answer: impl FnOnce(&Failure<R::Error>) -> F + Send + 'a) -> Self
+    where
+        F: Future<Output = R> + Send + 'a,
+    {
+        Self(self.0.or(level, Self::later(answer)))
+    }
+
+    /// Adds the built-in local cache: what `fallback` [keeps](Fallback::keep) under `key`.
+    pub fn or_last_good<K: Hash + Sync + ?Sized>(self, fallback: &'a Fallback, key: &'a K) -> Self
+    where
+        R: Keeps,
+    {
+        let kept = move || fallback.again::<R, K>(key);
+        Self(self.0.or(Level::LocalCache, AnswerLater::Kept(Box::new(kept))))
+    }
+
+    fn later<F>(answer: impl FnOnce(&Failure<R::Error>) -> F + Send + 'a) -> AnswerLater<'a, R>
+    where
+        F: Future<Output = R> + Send + 'a,
+    {
+        AnswerLater::Code(Box::new(|failure| Box::pin(answer(failure))))
+    }
+
+    pub(crate) async fn answer<'f>(self, levels: &mut impl Levels<'f>, failure: Failure<R::Error>) -> R
+    where
+        R: AllFailed,
+    {
+        let why = degradation::is_watched().then(|| R::why(&failure));
+        let mut next = Some(self.0.first);
+        let mut rest = self.0.rest.into_iter();
+        let mut last = (Level::Default, Err(NoAnswer::Empty));
+        while let Some((level, answer)) = next {
+            let outcome = match answer {
+                AnswerLater::Code(answer) => match levels.enter(level) {
+                    Ok(asking) => {
+                        let answer = answer(&failure);
+                        Hosted::new(levels, asking, answer).await.map(|outcome| (outcome, None))
+                    }
+                    Err(none) => Err(none),
+                },
+                AnswerLater::Kept(kept) => {
+                    levels.look(level);
+                    again(kept())
+                }
+            };
+            match came(levels, level, why.as_ref(), outcome) {
+                Came::Answer(outcome) => return outcome,
+                Came::Nothing(nothing) => last = (level, nothing),
             }
-            latest = ask(next);
+            next = rest.next();
         }
-        let (level, outcome) = latest;
-        if !outcome.is_failure() {
-            return outcome;
-        }
-        levels.all_failed();
-        R::all_failed(level, outcome, failure)
+        none(levels, last.0, last.1, failure)
     }
 }
 
 impl<R: Outcome> fmt::Debug for Chain<'_, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let levels = std::iter::once(&self.first).chain(&self.rest).map(|(level, _)| level);
-        f.debug_list().entries(levels).finish()
+        self.0.fmt(f)
+    }
+}
+
+impl<R: Outcome> fmt::Debug for AsyncChain<'_, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
     }
 }

@@ -4,7 +4,10 @@ use std::error::Error;
 use std::fmt;
 
 use super::Level;
-use crate::outcome::{Failure, Outcome};
+use super::asking::NoAnswer;
+use super::degradation::Why;
+use crate::outcome::{Failure, FromRejection, Outcome};
+use crate::rejection::{Rejection, RejectionKind};
 
 /// Any error.
 pub type BoxError = Box<dyn Error + Send + Sync>;
@@ -12,8 +15,8 @@ pub type BoxError = Box<dyn Error + Send + Sync>;
 /// Every level of a fallback chain failed. Its `source()` is the error of the call itself.
 ///
 /// An error type that can be made from it (`#[from] FallbackFailed`, `anyhow::Error`, `Box<dyn Error>`) holds
-/// both the first and the last error. Any other gets the error of the call itself where that failed, and the
-/// error of the last level where it was rejected.
+/// both the first and the last error. Any other gets the error of the call itself where that failed, and where it was
+/// rejected, the error of the last level, or the rejection if that level gave none.
 #[derive(Debug)]
 pub struct FallbackFailed {
     level: Level,
@@ -27,7 +30,7 @@ impl FallbackFailed {
         self.level
     }
 
-    /// The error of the last level.
+    /// The error of the last level; a [`NoAnswer`] where that was cut off or not asked.
     pub fn last(&self) -> &(dyn Error + Send + Sync + 'static) {
         &*self.last
     }
@@ -35,14 +38,26 @@ impl FallbackFailed {
     /// Both errors in one.
     #[doc(hidden)]
     pub fn new<E: Into<BoxError>>(level: Level, last: E, failure: Failure<E>) -> Self {
+        Self::with(level, last.into(), failure)
+    }
+
+    /// The last level gave no outcome at all.
+    #[doc(hidden)]
+    pub fn unanswered<E: Into<BoxError>>(level: Level, last: NoAnswer, failure: Failure<E>) -> Self {
+        Self::with(level, last.into(), failure)
+    }
+
+    fn with<E: Into<BoxError>>(level: Level, last: BoxError, failure: Failure<E>) -> Self {
         let primary = match failure {
             Failure::Rejected(rejection) => rejection.into(),
             Failure::Failed(error) => error.into(),
-            Failure::Unacceptable => "the call returned a value that counts as failed".into(),
+            Failure::Unacceptable => UNACCEPTABLE.into(),
         };
-        Self { level, last: last.into(), primary }
+        Self { level, last, primary }
     }
 }
+
+const UNACCEPTABLE: &str = "the call returned a value that counts as failed";
 
 impl fmt::Display for FallbackFailed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -61,17 +76,106 @@ impl Error for FallbackFailed {
 pub trait AllFailed: Outcome {
     /// The value for `failure` of the call itself and `last`, the outcome of `level`.
     fn all_failed(level: Level, last: Self, failure: Failure<Self::Error>) -> Self;
+
+    /// The value where `level`, the last, gave no outcome at all.
+    fn unanswered(level: Level, last: NoAnswer, failure: Failure<Self::Error>) -> Self;
+
+    /// Why the levels are asked, in words.
+    fn why(failure: &Failure<Self::Error>) -> Why;
 }
 
-impl<T, E: From<FallbackFailed> + Into<BoxError>> AllFailed for Result<T, E> {
+impl<T, E: From<FallbackFailed> + Into<BoxError> + fmt::Display> AllFailed for Result<T, E> {
     fn all_failed(level: Level, last: Self, failure: Failure<E>) -> Self {
         last.map_err(|last| FallbackFailed::new(level, last, failure).into())
+    }
+
+    fn unanswered(level: Level, last: NoAnswer, failure: Failure<E>) -> Self {
+        Err(FallbackFailed::unanswered(level, last, failure).into())
+    }
+
+    fn why(failure: &Failure<E>) -> Why {
+        why(failure, ToString::to_string)
     }
 }
 
 impl<T> AllFailed for Option<T> {
     fn all_failed(_: Level, last: Self, _: Failure<()>) -> Self {
         last
+    }
+
+    fn unanswered(_: Level, _: NoAnswer, _: Failure<()>) -> Self {
+        None
+    }
+
+    fn why(failure: &Failure<()>) -> Why {
+        why(failure, |()| "it returned nothing".to_owned())
+    }
+}
+
+/// Why the levels are asked, with the words for an error of the call itself.
+pub(crate) fn why<E>(failure: &Failure<E>, words: impl FnOnce(&E) -> String) -> Why {
+    match failure {
+        Failure::Rejected(rejection) => Why::new(Some(rejection.kind()), &rejection.to_string()),
+        Failure::Failed(error) => Why::new(None, &words(error)),
+        Failure::Unacceptable => Why::new(None, UNACCEPTABLE),
+    }
+}
+
+/// A return type that can say that no level had an answer.
+#[diagnostic::on_unimplemented(
+    message = "a function that returns `{Self}` has nothing to return when no fallback level has an answer",
+    label = "this return type cannot say that every level was cut off or refused",
+    note = "add `default = ..` to `fallback(..)`: it is always asked",
+    note = "or return `Result<_, E>` with `E: From<resilient::Rejection>`, or `Option<_>`"
+)]
+pub trait Unanswered: Sized {
+    /// What it holds when it failed.
+    type Error;
+
+    /// The value that holds `error`.
+    fn of_error(error: Self::Error) -> Self;
+
+    /// The value that reports `rejection`.
+    fn of_rejection(rejection: Rejection) -> Self;
+}
+
+impl<T, E: FromRejection> Unanswered for Result<T, E> {
+    type Error = E;
+
+    fn of_error(error: E) -> Self {
+        Err(error)
+    }
+
+    fn of_rejection(rejection: Rejection) -> Self {
+        Err(E::from_rejection(rejection))
+    }
+}
+
+impl<T> Unanswered for Option<T> {
+    type Error = ();
+
+    fn of_error((): ()) -> Self {
+        None
+    }
+
+    fn of_rejection(_: Rejection) -> Self {
+        None
+    }
+}
+
+/// The call's own error where there is one; else what the last level has said; else the rejection.
+pub(crate) fn one_of<R: Unanswered>(
+    failure: Failure<R::Error>,
+    last: Result<R, NoAnswer>,
+    fallback: &'static str,
+) -> R {
+    match (failure, last) {
+        (Failure::Failed(error), _) => R::of_error(error),
+        (_, Ok(last)) => last,
+        (Failure::Rejected(rejection), Err(_)) => R::of_rejection(rejection),
+        (Failure::Unacceptable, Err(_)) => {
+            R::of_rejection(Rejection::new(RejectionKind::FallbackFailed, fallback))
+        }
     }
 }
 

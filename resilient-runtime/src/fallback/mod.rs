@@ -5,7 +5,8 @@
 //! [`Level::Backup`], [`Level::Default`]. The chain runs once, after retry and everything else has given up;
 //! a call that succeeds evaluates nothing of it.
 //!
-//! The attribute writes such a chain as `fallback(replica = .., default = ..)`; by hand it is a [`Chain`]:
+//! The attribute writes such a chain as `fallback(replica = .., default = ..)`; by hand it is a [`Chain`], or where
+//! levels have to wait an [`AsyncChain`]:
 //!
 //! ```
 //! use resilient::{Registry, fallback::{Chain, Level}};
@@ -14,44 +15,95 @@
 //! let fallback = registry.fallback("rates");
 //! let rate: Option<f64> = fallback.call(
 //!     || None,
-//!     || Chain::of(Level::LocalCache, |_| None).or(Level::Default, |_| Some(1.0)),
+//!     || Chain::of(Level::Backup, |_| None).or(Level::Default, |_| Some(1.0)),
 //! );
 //! assert_eq!(rate, Some(1.0));
 //! ```
+//!
+//! # Bounds
+//! | | how long an asynchronous level may take | asked when the total time of the call is over |
+//! |---|---|---|
+//! | replica, distributed cache, backup | its timeout (`level_timeout`, 1 s, or its own), and what is left of the call's time | only within `grace`, which is 0 |
+//! | local cache of your own | likewise | yes: polled once, for what answers at once |
+//! | built-in local cache | - | yes |
+//! | default | as long as it likes: nothing comes behind it | yes |
+//!
+//! A deadline of the calls around is never overdrawn, not by the grace either. What a level asks in turn inherits its
+//! deadline. A level that is cut off is dropped, then the next is asked. Synchronous code cannot be cut off; it is not
+//! asked when the time is over. Of replicas, distributed caches, local caches of your own and backups, no more than
+//! `max_concurrent` are asked at once (a storm on a fallback is an outage of its own, as Hystrix taught); beyond that
+//! the next level is asked. A level that panics is counted, and the panic travels on. Without a tokio timer a level is
+//! cut off when it is polled next.
+//!
+//! # The built-in local cache
+//! `local_cache = "10m"` keeps the last good value of each key, and serves it where the levels before have no answer
+//! and it is not older. A success then costs two hashes of the key, a copy of the value and one lock among sixteen.
+//! What was made from degraded answers is not kept, and neither is what a level gave.
+//!
+//! # Who is told
+//! [`stats`](crate::Component::stats) counts by level; [`Degradation::scope`] collects for a whole request, and
+//! [`degraded`] asks it; a function that returns [`Degraded`] has the mark in hand.
 
+mod asking;
+mod cache;
 mod chain;
 mod config;
+mod degradation;
+mod degraded;
 mod failed;
+mod kept;
 mod level;
 mod stats;
 
-use std::sync::Arc;
+use std::any::TypeId;
+use std::hash::Hash;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
-pub use chain::Chain;
+pub use asking::{Asking, AskingScope, NoAnswer};
 pub(crate) use chain::Levels;
+pub use chain::{AsyncChain, Chain, Hosted};
 pub use config::Config;
-pub(crate) use failed::into_failure;
-pub use failed::{AllFailed, BoxError, FallbackFailed};
+pub use degradation::{Degradation, DegradationScope, MAX_REASONS, Reason, Watch, Watched, Why, degraded};
+pub(crate) use degradation::{is_watched, note};
+pub use degraded::{Degraded, Mark};
+pub use failed::{AllFailed, BoxError, FallbackFailed, Unanswered};
+pub(crate) use failed::{into_failure, one_of, why};
+pub use kept::{Keeps, LastGood};
 pub use level::Level;
-pub use stats::{LevelStats, Stats};
+pub use stats::{CacheStats, LevelStats, Stats};
 
+use crate::clock::{Clock, Instant, nanos};
 use crate::component::{Component, Core, Create, Kind};
 use crate::observe::Happening;
+use crate::scope::Scope;
 use crate::settings::{ConfigError, Effective};
-use crate::sync::{AtomicU64, Ordering};
+use crate::sync::{AtomicU32, AtomicU64, Ordering};
+use cache::Cache;
+use kept::Again;
+use stats::{Count, Counters};
 
-/// Counts what each fallback level did. See the [module](self).
+/// Bounds and counts what fallback levels do, and keeps the last good answers. See the [module](self).
 #[derive(Debug)]
 pub struct Fallback {
     core: Core<Config>,
+    /// By [`Level`].
     levels: [Counters; Level::ALL.len()],
     all_failed: AtomicU64,
+    /// Levels that are being asked.
+    in_flight: AtomicU32,
+    /// Made when something is stored first.
+    cache: OnceLock<Box<Cache>>,
+    limits: Limits,
 }
 
+/// What a call needs of the settings; spans in nanoseconds. Relaxed: each may be seen old or new.
 #[derive(Debug)]
-struct Counters {
-    asked: AtomicU64,
-    served: AtomicU64,
+struct Limits {
+    timeouts: [AtomicU64; Level::ALL.len()],
+    grace: AtomicU64,
+    max_concurrent: AtomicU32,
+    max_age: AtomicU64,
 }
 
 impl Fallback {
@@ -69,29 +121,123 @@ impl Fallback {
         }
     }
 
-    /// Like [`call`](Self::call) for asynchronous work; the levels are asked without waiting.
+    /// Like [`call`](Self::call) for asynchronous work and levels.
     ///
     /// # Cancel safety
-    /// Dropping the future drops the work; no level is asked.
+    /// Dropping the future drops the work, or the level that is being asked; its place is given back.
     pub async fn call_async<'a, R: AllFailed>(
         &self,
         work: impl AsyncFnOnce() -> R,
-        chain: impl FnOnce() -> Chain<'a, R>,
+        chain: impl FnOnce() -> AsyncChain<'a, R>,
     ) -> R {
         let outcome = work().await;
         if outcome.is_failure() {
-            chain().answer(&mut &*self, failed::into_failure(outcome))
+            chain().answer(&mut &*self, failed::into_failure(outcome)).await
         } else {
             outcome
         }
     }
 
-    pub(crate) fn asked(&self, level: Level) {
-        self.levels[level as usize].asked.fetch_add(1, Ordering::Relaxed);
+    // The built-in local cache -----------------------------------------------------------------------------
+
+    /// Keeps the value of a good answer for [`last_good`](Self::last_good). The key must tell apart whatever must not be
+    /// served in place of each other, above all the data of different users.
+    ///
+    /// ```
+    /// use resilient::Registry;
+    ///
+    /// let fallback = Registry::new().fallback("rates");
+    /// fallback.keep("EUR", 1.1);
+    /// assert_eq!(fallback.last_good::<f64, _>("EUR").map(|(rate, _age)| rate), Some(1.1));
+    /// assert_eq!(fallback.last_good::<f64, _>("USD"), None);
+    /// ```
+    pub fn keep<V: LastGood, K: Hash + ?Sized>(&self, key: &K, value: V) {
+        let key = self.key::<V, K>(key);
+        self.store(key, value, self.clock().now());
+    }
+
+    /// The last value that was kept under this key, and how old it is; none that is older than `cache_max_age`.
+    pub fn last_good<V: LastGood, K: Hash + ?Sized>(&self, key: &K) -> Option<(V, Duration)> {
+        self.find(self.key::<V, K>(key)).ok()
+    }
+
+    fn again<R: Keeps, K: Hash + ?Sized>(&self, key: &K) -> Again<R> {
+        self.find(self.key::<R::Value, K>(key)).map(|(value, age)| (R::again(value), age))
+    }
+
+    /// The type is part of the key.
+    pub(crate) fn key<V: LastGood, K: Hash + ?Sized>(&self, key: &K) -> u128 {
+        self.cache().hash(&(TypeId::of::<V>(), key))
+    }
+
+    pub(crate) fn store<V: LastGood>(&self, key: u128, value: V, now: Instant) {
+        self.cache().store(key, value, now);
+    }
+
+    pub(crate) fn find<V: LastGood>(&self, key: u128) -> Again<V> {
+        let max_age = Duration::from_nanos(self.limits.max_age.load(Ordering::Relaxed));
+        self.cache().last_good(key, self.clock().now(), max_age)
+    }
+
+    fn cache(&self) -> &Cache {
+        self.cache.get_or_init(|| {
+            let cache = Cache::new();
+            cache.resize(self.core.config().cache_max_entries);
+            Box::new(cache)
+        })
+    }
+
+    // What a call asks ---------------------------------------------------------------------------------------
+
+    /// Whether a level may be asked, and for how long; `deadline` is that of the call whose time it spends.
+    pub(crate) fn enter(&self, level: Level, deadline: Instant) -> Result<Asking<'_>, NoAnswer> {
+        if level == Level::Default {
+            self.count(level, Count::Asked);
+            return Ok(Asking::unbounded(Some(self), level));
+        }
+        let (clock, limits) = (self.clock(), &self.limits);
+        let now = clock.now();
+        let span = |nanos: &AtomicU64| Duration::from_nanos(nanos.load(Ordering::Relaxed));
+        let inherited = Scope::current().deadline_on(clock);
+        let end = deadline.max(now.after(span(&limits.grace))).min(inherited);
+        if end <= now && level != Level::LocalCache {
+            return Err(self.missed(level, Count::Skipped, NoAnswer::OutOfTime));
+        }
+        let max = limits.max_concurrent.load(Ordering::Relaxed);
+        // Relaxed: a count, of which nothing else depends.
+        if self.in_flight.fetch_add(1, Ordering::Relaxed) >= max {
+            self.leave();
+            return Err(self.missed(level, Count::Refused, NoAnswer::Refused));
+        }
+        self.count(level, Count::Asked);
+        let own = now.after(span(&limits.timeouts[level as usize]));
+        Ok(Asking::bounded(self, level, now, own.min(end)))
+    }
+
+    fn leave(&self) {
+        self.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    fn count(&self, level: Level, count: Count) {
+        self.levels[level as usize].add(count);
+    }
+
+    #[cold]
+    fn missed(&self, level: Level, count: Count, none: NoAnswer) -> NoAnswer {
+        self.count(level, count);
+        let (level, why) = (level.as_str(), none.as_str());
+        tracing::debug!(target: "resilient::fallback", fallback = %self.core.name, level, why, "level missed");
+        self.core.publish(Self::KIND, Happening::FallbackMissed { level, why });
+        none
+    }
+
+    /// The built-in local cache is about to be looked at.
+    pub(crate) fn look(&self, level: Level) {
+        self.count(level, Count::Asked);
     }
 
     pub(crate) fn served(&self, level: Level) {
-        self.levels[level as usize].served.fetch_add(1, Ordering::Relaxed);
+        self.count(level, Count::Served);
         let level = level.as_str();
         tracing::warn!(target: "resilient::fallback", fallback = %self.core.name, level, "degraded answer");
         self.core.publish(Self::KIND, Happening::FallbackServed { level });
@@ -102,27 +248,70 @@ impl Fallback {
         tracing::warn!(target: "resilient::fallback", fallback = %self.core.name, "every level failed");
         self.core.publish(Self::KIND, Happening::FallbackFailed);
     }
-}
 
-impl Levels for &Fallback {
-    fn asked(&mut self, level: Level) {
-        Fallback::asked(self, level);
+    pub(crate) fn name(&self) -> &'static str {
+        self.core.name
     }
 
-    fn served(&mut self, level: Level) {
+    fn clock(&self) -> &Clock {
+        self.core.clock()
+    }
+
+    fn apply(&self, config: &Config) {
+        for level in Level::ALL {
+            let timeout = config.timeout_of(level).map_or(u64::MAX, nanos);
+            self.limits.timeouts[level as usize].store(timeout, Ordering::Relaxed);
+        }
+        self.limits.grace.store(nanos(config.grace), Ordering::Relaxed);
+        self.limits.max_concurrent.store(config.max_concurrent, Ordering::Relaxed);
+        self.limits.max_age.store(nanos(config.cache_max_age), Ordering::Relaxed);
+        if let Some(cache) = self.cache.get() {
+            cache.resize(config.cache_max_entries);
+        }
+    }
+}
+
+impl<'f> Levels<'f> for &'f Fallback {
+    fn enter(&mut self, level: Level) -> Result<Asking<'f>, NoAnswer> {
+        Fallback::enter(self, level, Scope::current().deadline_on(self.clock()))
+    }
+
+    fn look(&mut self, level: Level) {
+        Fallback::look(self, level);
+    }
+
+    fn served(&mut self, level: Level, age: Option<Duration>, why: Option<&Why>) {
         Fallback::served(self, level);
+        degradation::note(Fallback::name(self), level, age, why);
     }
 
     fn all_failed(&mut self) {
         Fallback::all_failed(self);
     }
+
+    fn suspend(&mut self, _: bool) {}
 }
 
 impl Create for Fallback {
     fn create(core: Core<Config>) -> Self {
         let zero = || AtomicU64::new(0);
-        let levels = Level::ALL.map(|_| Counters { asked: zero(), served: zero() });
-        Self { core, levels, all_failed: zero() }
+        let config = core.config();
+        let limits = Limits {
+            timeouts: std::array::from_fn(|_| zero()),
+            grace: zero(),
+            max_concurrent: AtomicU32::new(0),
+            max_age: zero(),
+        };
+        let fallback = Self {
+            core,
+            levels: std::array::from_fn(|_| Counters::new()),
+            all_failed: zero(),
+            in_flight: AtomicU32::new(0),
+            cache: OnceLock::new(),
+            limits,
+        };
+        fallback.apply(&config);
+        fallback
     }
 
     fn core(&self) -> &Core<Config> {
@@ -140,23 +329,22 @@ impl Component for Fallback {
     }
 
     fn stats(&self) -> Stats {
-        let level = |level: Level| {
-            let counters = &self.levels[level as usize];
-            let asked = counters.asked.load(Ordering::Relaxed);
-            (level, LevelStats { asked, served: counters.served.load(Ordering::Relaxed) })
-        };
+        let level = |level: Level| (level, self.levels[level as usize].snapshot());
         Stats {
             levels: Level::ALL.into_iter().map(level).collect(),
             all_failed: self.all_failed.load(Ordering::Relaxed),
+            in_flight: self.in_flight.load(Ordering::Relaxed).into(),
+            cache: self.cache.get().map(|cache| cache.stats()).unwrap_or_default(),
         }
     }
 
+    /// Zeroes the counts and forgets the kept answers; levels that are being asked go on.
     fn reset(&self) {
-        for counters in &self.levels {
-            counters.asked.store(0, Ordering::Relaxed);
-            counters.served.store(0, Ordering::Relaxed);
-        }
+        self.levels.iter().for_each(Counters::reset);
         self.all_failed.store(0, Ordering::Relaxed);
+        if let Some(cache) = self.cache.get() {
+            cache.clear();
+        }
         self.core.publish(Self::KIND, Happening::Reset);
     }
 
@@ -165,7 +353,7 @@ impl Component for Fallback {
     }
 
     fn reconfigure(&self, config: Config) -> Result<(), ConfigError> {
-        self.core.reconfigure(Self::KIND, config, |_| ())
+        self.core.reconfigure(Self::KIND, config, |config| self.apply(config))
     }
 
     fn effective(&self) -> Vec<Effective> {

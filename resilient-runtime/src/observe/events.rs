@@ -73,6 +73,13 @@ pub enum Happening {
         /// The level.
         level: &'static str,
     },
+    /// A fallback level was cut off or passed over.
+    FallbackMissed {
+        /// The level.
+        level: &'static str,
+        /// `timed_out`, `refused` or `out_of_time`.
+        why: &'static str,
+    },
     /// Every fallback level failed.
     FallbackFailed,
     /// The settings changed.

@@ -107,32 +107,32 @@ impl<F: Future> Future for UntimedAttempt<'_, '_, F> {
 }
 
 pin_project! {
-    /// A fallback level of an asynchronous call while it is asked.
+    /// What a call waits for that tells it whether it is being polled.
     ///
     /// # Cancel safety
-    /// Dropping it drops the level; the call is then cancelled.
+    /// Dropping it drops what is waited for; the call is then cancelled.
     #[derive(Debug)]
-    pub struct Asked<'c, 'p, F> {
+    pub(super) struct Polled<'c, 'p, F> {
         #[pin]
-        answer: F,
+        work: F,
         call: &'c mut Call<'p>,
     }
 }
 
-impl<'c, 'p, F> Asked<'c, 'p, F> {
-    pub(super) fn new(call: &'c mut Call<'p>, answer: F) -> Self {
-        Self { answer, call }
+impl<'c, 'p, F> Polled<'c, 'p, F> {
+    pub(super) fn new(call: &'c mut Call<'p>, work: F) -> Self {
+        Self { work, call }
     }
 }
 
-impl<F: Future> Future for Asked<'_, '_, F> {
+impl<F: Future> Future for Polled<'_, '_, F> {
     type Output = F::Output;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let this = self.project();
         // A panic while it is polled is its own.
         this.call.suspended = false;
-        let poll = this.answer.poll(cx);
+        let poll = this.work.poll(cx);
         this.call.suspended = poll.is_pending();
         poll
     }

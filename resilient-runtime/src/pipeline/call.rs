@@ -3,7 +3,7 @@
 use std::hash::Hash;
 
 use super::Pipeline;
-use super::attempt::{Asked, Attempt, UntimedAttempt};
+use super::attempt::{Attempt, UntimedAttempt};
 use crate::circuit_breaker::Ticket;
 use crate::classify::Class;
 use crate::clock::{Delay, Instant};
@@ -453,11 +453,6 @@ impl<'p> Call<'p> {
     pub fn attempt_untimed<'c, F: Future>(&'c mut self, body: F) -> UntimedAttempt<'c, 'p, F> {
         self.asynchronous = true;
         UntimedAttempt::new(self, body)
-    }
-
-    /// Waits for the answer of an asynchronous fallback level.
-    pub fn ask<'c, F: Future>(&'c mut self, answer: F) -> Asked<'c, 'p, F> {
-        Asked::new(self, answer)
     }
 
     #[inline]

@@ -2,7 +2,7 @@
 //! around the body in place.
 
 use super::{Call, Next, Options, Pipeline};
-use crate::fallback::{AllFailed, Chain, into_failure};
+use crate::fallback::{AllFailed, AsyncChain, Chain, into_failure};
 use crate::outcome::{Failure, Outcome, Reject, Verdict};
 use crate::rejection::Rejection;
 
@@ -101,12 +101,12 @@ impl Pipeline {
     pub async fn call_or_async<'a, R: AllFailed, F: Future<Output = R>>(
         &self,
         mut work: impl FnMut() -> F,
-        chain: impl FnOnce() -> Chain<'a, R>,
+        chain: impl FnOnce() -> AsyncChain<'a, R>,
     ) -> R {
         let mut call = self.begin(Options::default());
         match drive_async(&mut call, &mut work, &Verdict::of).await {
             Ok(outcome) => outcome,
-            Err(missed) => chain().answer(&mut call, missed.into_failure()),
+            Err(missed) => chain().answer(&mut call, missed.into_failure()).await,
         }
     }
 

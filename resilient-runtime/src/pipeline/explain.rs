@@ -1,11 +1,14 @@
 //! A pipeline in words.
 
 use std::fmt;
+use std::time::Duration;
 
 use serde::Serialize;
 
 use super::Pipeline;
 use crate::component::{Component, Kind};
+use crate::fallback::Level;
+use crate::observe::optional_seconds;
 use crate::settings::{Effective, Value};
 
 /// The stages of a pipeline, outer to inner, with every setting in force and where it came from.
@@ -28,6 +31,23 @@ pub struct StageExplanation {
     pub component: String,
     /// Its settings.
     pub settings: Vec<Effective>,
+    /// Of a fallback, the levels in their order.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub levels: Vec<LevelExplanation>,
+}
+
+/// A level of a fallback.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct LevelExplanation {
+    /// The level.
+    pub level: Level,
+    /// How long it may take, besides what is left of the call's time, in seconds when serialised; none for what answers
+    /// at once: the built-in local cache, a default, synchronous code.
+    #[serde(serialize_with = "optional_seconds")]
+    pub timeout: Option<Duration>,
+    /// How old what it serves may be, in seconds when serialised; for the built-in local cache.
+    #[serde(serialize_with = "optional_seconds")]
+    pub max_age: Option<Duration>,
 }
 
 impl Pipeline {
@@ -41,7 +61,7 @@ impl Pipeline {
     /// ```
     pub fn explain(&self) -> Explanation {
         let stages = [
-            stage(self.fallback.as_deref()),
+            self.explain_fallback(),
             stage(self.coalesce.as_deref()),
             stage(self.timeout.as_deref()),
             stage(self.load_shed.as_deref()),
@@ -59,21 +79,45 @@ impl Pipeline {
     }
 }
 
+impl Pipeline {
+    fn explain_fallback(&self) -> Option<StageExplanation> {
+        let config = self.fallback.as_ref()?.config();
+        let explain = |level: &Level| {
+            let is_kept = *level == Level::LocalCache && self.keeps;
+            let timeout = config.timeout_of(*level).filter(|_| self.asynchronous && !is_kept);
+            LevelExplanation { level: *level, timeout, max_age: is_kept.then_some(config.cache_max_age) }
+        };
+        let levels = self.levels.iter().map(explain).collect();
+        stage(self.fallback.as_deref()).map(|stage| StageExplanation { levels, ..stage })
+    }
+}
+
 fn stage<C: Component>(component: Option<&C>) -> Option<StageExplanation> {
     let component = component?;
     let settings = component.effective();
-    Some(StageExplanation { kind: C::KIND, component: component.name().to_owned(), settings })
+    let levels = Vec::new();
+    Some(StageExplanation { kind: C::KIND, component: component.name().to_owned(), settings, levels })
 }
 
 impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let idempotent = if self.idempotent { " (idempotent)" } else { "" };
         writeln!(f, "{}{idempotent}, outer to inner:", self.operation)?;
-        for StageExplanation { kind, component, settings } in &self.stages {
+        for StageExplanation { kind, component, settings, levels } in &self.stages {
             writeln!(f, "  {kind} `{component}`")?;
             for Effective { field, value, origin } in settings.iter().filter(|set| set.value != Value::Unset)
             {
                 writeln!(f, "    {field} = {value}  ({origin})")?;
+            }
+            for (index, LevelExplanation { level, timeout, max_age }) in levels.iter().enumerate() {
+                write!(f, "    {}. {level}", index + 1)?;
+                if let Some(span) = timeout {
+                    write!(f, ", for {span:?} at most")?;
+                }
+                if let Some(span) = max_age {
+                    write!(f, ", no older than {span:?}")?;
+                }
+                writeln!(f)?;
             }
         }
         write!(f, "  the body")

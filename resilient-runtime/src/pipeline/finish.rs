@@ -4,7 +4,6 @@ use super::Call;
 use super::call::Next;
 use crate::classify::Class;
 use crate::clock::{Delay, Instant};
-use crate::fallback::{Level, Levels};
 use crate::load_shed::End;
 use crate::observe::Ending;
 use crate::outcome::Verdict;
@@ -163,40 +162,6 @@ impl Call<'_> {
         Next::Retry
     }
 
-    // Fallback -------------------------------------------------------------------------------------------
-
-    /// A fallback level is about to be asked.
-    #[cold]
-    pub fn enter_level(&mut self, level: Level) {
-        // What a fallback does is no load of what it stands in for.
-        self.leave_shedder_at_end();
-        // Not ended after all: dropped in the fallback, it is cancelled, or panics.
-        if self.ending != Ending::Cancelled {
-            self.missed = std::mem::replace(&mut self.ending, Ending::Cancelled);
-        }
-        if let Some(fallback) = &self.pipeline.fallback {
-            fallback.asked(level);
-        }
-    }
-
-    /// It has answered.
-    #[cold]
-    pub fn level_served(&mut self, level: Level) {
-        self.ending = Ending::FellBack;
-        if let Some(fallback) = &self.pipeline.fallback {
-            fallback.served(level);
-        }
-    }
-
-    /// It had no answer.
-    #[cold]
-    pub fn level_failed(&mut self, level: Level) {
-        let is_last = self.pipeline.levels.last().is_none_or(|last| *last == level);
-        if is_last {
-            self.all_failed();
-        }
-    }
-
     /// Time has passed since the attempt: in a pause, a predicate, an expression for the priority, or a fallback.
     #[cold]
     fn end_later(&mut self) {
@@ -218,24 +183,6 @@ impl Call<'_> {
         } else {
             self.ended_early();
             self.settle(None);
-        }
-    }
-}
-
-impl Levels for Call<'_> {
-    fn asked(&mut self, level: Level) {
-        self.enter_level(level);
-    }
-
-    fn served(&mut self, level: Level) {
-        self.level_served(level);
-    }
-
-    fn all_failed(&mut self) {
-        self.ending = self.missed;
-        self.now = self.pipeline.clock.now();
-        if let Some(fallback) = &self.pipeline.fallback {
-            fallback.all_failed();
         }
     }
 }

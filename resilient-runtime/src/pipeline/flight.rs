@@ -4,6 +4,7 @@ use std::future::Future;
 use std::pin::pin;
 
 use super::Call;
+use super::attempt::Polled;
 use super::call::Next;
 use crate::clock::{Delay, Instant};
 use crate::hedge::{Race, Worth};
@@ -56,7 +57,7 @@ impl<'p> Call<'p> {
         };
         let worth = |flown: &mut Flown<R>| flown.worth;
         let race = pin!(Race::new(hedge, budget, &pipeline.clock, started, send, worth));
-        let Flown { end, verdict, .. } = self.ask(race).await;
+        let Flown { end, verdict, .. } = Polled::new(self, race).await;
         end.map(|outcome| (outcome, verdict))
     }
 

@@ -27,6 +27,7 @@ mod drive;
 mod explain;
 mod finish;
 mod flight;
+mod levels;
 mod options;
 mod pool;
 mod share;
@@ -34,9 +35,9 @@ mod shed;
 
 use std::sync::Arc;
 
-pub use attempt::{Asked, Attempt, UntimedAttempt};
+pub use attempt::{Attempt, UntimedAttempt};
 pub use call::{Call, Next};
-pub use explain::{Explanation, StageExplanation};
+pub use explain::{Explanation, LevelExplanation, StageExplanation};
 pub use options::Options;
 pub use pool::PoolAttempt;
 pub use share::Shared;
@@ -77,6 +78,10 @@ pub struct Pipeline {
     pub(crate) hedge: Option<Arc<Hedge>>,
     pub(crate) load_shed: Option<Arc<LoadShedder>>,
     pub(crate) levels: &'static [Level],
+    /// Whether its local cache is the built-in one.
+    pub(crate) keeps: bool,
+    /// Whether its levels can be cut off.
+    pub(crate) asynchronous: bool,
     pub(crate) idempotent: bool,
 }
 

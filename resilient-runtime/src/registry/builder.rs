@@ -144,6 +144,8 @@ impl PipelineBuilder {
             hedge: self.hedge,
             load_shed: self.load_shed,
             levels: &[],
+            keeps: false,
+            asynchronous: false,
             idempotent: self.idempotent,
         };
         self.registry.explain_as(pipeline.name(), pipeline.explain());

@@ -54,6 +54,8 @@ impl Registry {
                 .map(|(name, by)| self.component(&self.0.load_shedders, name, Some(by))),
             hedge: by(Kind::Hedge).map(|(name, by)| self.component(&self.0.hedges, name, Some(by))),
             levels: site.meta().levels,
+            keeps: site.meta().keeps,
+            asynchronous: site.meta().asynchronous,
             idempotent: site.meta().idempotent,
         }
     }

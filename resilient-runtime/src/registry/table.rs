@@ -149,9 +149,22 @@ impl Stats {
         for (name, fallback) in &self.fallback {
             write!(f, "fallback {name}:")?;
             for level in Level::ALL {
-                if let Some(stats) = fallback.levels.get(&level).filter(|stats| stats.asked > 0) {
-                    write!(f, " {level} {} of {},", stats.served, stats.asked)?;
+                let Some(stats) = fallback.levels.get(&level) else { continue };
+                let missed = [
+                    ("timed out", stats.timed_out),
+                    ("refused", stats.refused),
+                    ("skipped", stats.skipped),
+                    ("panicked", stats.panicked),
+                ];
+                let missed: Vec<_> = missed.iter().filter(|(_, count)| *count > 0).collect();
+                if stats.asked == 0 && missed.is_empty() {
+                    continue;
                 }
+                write!(f, " {level} {} of {}", stats.served, stats.asked)?;
+                for (what, count) in missed {
+                    write!(f, " ({count} {what})")?;
+                }
+                f.write_str(",")?;
             }
             writeln!(f, " all failed {}", fallback.all_failed)?;
         }

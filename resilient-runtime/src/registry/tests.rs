@@ -164,6 +164,7 @@ fn site(line: u32, stages: &'static [StageUse]) -> &'static Site {
         own_registry: true,
         stages,
         levels: &[],
+        keeps: false,
     })))
 }
 

@@ -123,12 +123,21 @@ names! {
         throttle: "`throttle` or `throttle(factor = 2.0, window = \"2m\", floor = 0.1, min_calls = 20)`: refuses what the other side would not accept.",
         arrived_at: "`arrived_at = request.arrived_at`: since when the call waits, on the registry's clock.",
     }
-    /// The levels of `fallback`.
+    /// The levels of `fallback`, and what they have in common.
     fallback {
-        replica: "Another instance or region of the same thing.",
-        distributed_cache: "A cache shared by several machines.",
-        local_cache: "A cache of this process.",
-        backup: "Another way to the same end.",
-        default: "A fixed or computed stand-in.",
+        replica: "`replica = f` or `replica(f, timeout = \"500ms\")`: another instance or region of the same thing.",
+        distributed_cache: "`distributed_cache = f` or `(f, timeout = ..)`: a cache shared by several machines.",
+        local_cache: "`local_cache(max_age = \"10m\", key = id)`: the last good answer of this key; or a function.",
+        backup: "`backup = f` or `backup(f, timeout = \"2s\")`: another way to the same end.",
+        default: "`default = expression`: a stand-in that always answers, and at once.",
+        level_timeout: "`level_timeout = \"1s\"`: how long a level may take that has no `timeout` of its own.",
+        grace: "`grace = \"0ms\"`: what levels may still take when the total time of the call is over.",
+        max_concurrent: "`max_concurrent = 64`: levels that may be asked at once.",
+    }
+    /// The options of `local_cache`.
+    local_cache {
+        max_age: "`max_age = \"10m\"`: how old an answer may be.",
+        key: "`key = id`: all that the answer depends on.",
+        max_entries: "`max_entries = 1000`: answers that are kept.",
     }
 }

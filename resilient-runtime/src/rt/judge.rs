@@ -9,7 +9,7 @@ use std::error::Error;
 use std::marker::PhantomData;
 
 use crate::classify::Classify;
-use crate::fallback::{AllFailed, BoxError, FallbackFailed, Level, into_failure};
+use crate::fallback::{BoxError, FallbackFailed, Level, into_failure};
 use crate::outcome::{Failure, Outcome, Verdict};
 
 /// Stands for the type of an outcome.
@@ -164,7 +164,7 @@ pub trait KeepsBoth<T, E> {
 
 impl<T, E: From<FallbackFailed> + Into<BoxError>> KeepsBoth<T, E> for &&Combine<Result<T, E>> {
     fn combine(&self, failure: Failure<E>, last: Result<T, E>, level: Level) -> Result<T, E> {
-        AllFailed::all_failed(level, last, failure)
+        last.map_err(|last| FallbackFailed::new(level, last, failure).into())
     }
 }
 

@@ -4,7 +4,7 @@ pub use std::borrow::Cow;
 
 pub use crate::classify::{Class, Classify};
 pub use crate::component::Kind;
-pub use crate::fallback::{BoxError, FallbackFailed, Level};
+pub use crate::fallback::{BoxError, FallbackFailed, Level, NoAnswer, Watch, Watched};
 pub use crate::outcome::{Failure, Outcome, Reject, Verdict};
 pub use crate::pipeline::{Call, Next, Pipeline, Shared};
 pub use crate::priority::Priority;
@@ -18,17 +18,20 @@ pub use crate::site::{Site, SiteMeta, StageUse};
 pub use inventory;
 
 pub use crate::{
-    __all_failed as all_failed, __into_failure as into_failure, __judge as judge,
-    __submit_site as submit_site,
+    __all_failed as all_failed, __can_be_marked as can_be_marked, __into_failure as into_failure,
+    __is_marked as is_marked, __judge as judge, __keep as keep, __last_good as last_good, __mark as mark,
+    __submit_site as submit_site, __why as why,
 };
 
 mod answer;
 pub mod ide;
 mod judge;
+mod levels;
 mod share;
 
 pub use answer::{Ask, asking, asking_later};
 pub use judge::{Combine, Judge, judging};
+pub use levels::{CacheKey, Describe, Leveled, leveling};
 pub use share::{lead, lead_async};
 
 /// Sends a site in at link time.
@@ -79,6 +82,70 @@ macro_rules! __all_failed {
         use $crate::__rt::judging::*;
         let (failure, last) = ($failure, $last);
         (&&&$crate::__rt::Combine::of(&last)).combine(failure, last, $level)
+    }};
+}
+
+/// Why the levels are asked, in words.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __why {
+    ($failure:expr) => {{
+        use $crate::__rt::leveling::*;
+        let failure = $failure;
+        (&&&$crate::__rt::Describe::of(failure)).why(failure)
+    }};
+}
+
+/// Whether an outcome of this type can hold the mark of a level.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __can_be_marked {
+    ($output:ty) => {{
+        use $crate::__rt::leveling::*;
+        (&&$crate::__rt::Leveled::<$output>::new()).can_be_marked()
+    }};
+}
+
+/// `$outcome` with the mark of a level, if it can hold one.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __mark {
+    ($outcome:expr, $level:expr, $age:expr, $why:expr) => {{
+        use $crate::__rt::leveling::*;
+        let outcome = $outcome;
+        (&&$crate::__rt::Leveled::of(&outcome)).mark(outcome, $level, $age, $why)
+    }};
+}
+
+/// Whether `$outcome` (a reference) has the mark of a level already.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __is_marked {
+    ($outcome:expr) => {{
+        use $crate::__rt::leveling::*;
+        let outcome = $outcome;
+        (&&$crate::__rt::Leveled::of(outcome)).is_marked(outcome)
+    }};
+}
+
+/// Keeps `$outcome` (a reference) in the built-in local cache, if it is good.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __keep {
+    ($call:expr, $key:expr, $outcome:expr) => {{
+        use $crate::__rt::leveling::*;
+        let outcome = $outcome;
+        (&&&$crate::__rt::Leveled::of(outcome)).keep($call, $key, outcome);
+    }};
+}
+
+/// What the built-in local cache holds, as an outcome of the type.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __last_good {
+    ($call:expr, $key:expr, $output:ty) => {{
+        use $crate::__rt::leveling::*;
+        (&&&$crate::__rt::Leveled::<$output>::new()).last_good($call, $key)
     }};
 }
 
@@ -163,6 +230,10 @@ pub fn evaluate<R>(answer: impl FnOnce() -> R) -> R {
 /// Drops a failure that no fallback looks at; not `drop`, which clippy blames where there is nothing to drop.
 #[cold]
 pub fn end<E>(_failure: Failure<E>) {}
+
+/// Drops what a level gave that is no answer.
+#[cold]
+pub fn let_go<R>(_last: Result<R, NoAnswer>) {}
 
 /// A single fallback.
 #[cold]

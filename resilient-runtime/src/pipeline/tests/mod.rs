@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use crate::circuit_breaker::State;
 use crate::clock::ManualClock;
-use crate::fallback::{Chain, Level};
+use crate::fallback::{AsyncChain, Chain, Level};
 use crate::pipeline::Pipeline;
 use crate::{
     Class, Classify, Component, FallbackFailed, Priority, Ratio, Registry, Rejection, RejectionKind, Verdict,
@@ -399,9 +399,9 @@ fn a_call_dropped_in_its_fallback_is_cancelled() {
     assert!(call.enter());
     let permanent = Verdict::Failure(Class::Permanent);
     assert!(matches!(call.finish(permanent), crate::pipeline::Next::Fail));
-    call.enter_level(Level::Replica);
+    drop(call.enter_level(Level::Replica).unwrap());
     call.level_failed(Level::Replica);
-    call.enter_level(Level::Default);
+    let _asking = call.enter_default();
     drop(call);
     let stats = pipeline.stats();
     assert_eq!((stats.calls, stats.cancelled, stats.failed), (1, 1, 0));
@@ -520,7 +520,10 @@ fn dropped_after_any_number_of_polls_no_stage_and_no_combination_holds_anything(
                 pending(3).await;
                 if attempts.get() == 1 { Outcome::Err(Error::Down) } else { Ok(1) }
             };
-            let mut call = Box::pin(pipeline.call_or_async(work, || Chain::of(Level::Default, |_| Ok(0))));
+            let mut call = Box::pin(
+                pipeline
+                    .call_or_async(work, || AsyncChain::of(Level::Default, |_| std::future::ready(Ok(0)))),
+            );
             let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
             let ended = (0..polls).any(|_| {
                 fixture.time.advance(MS(4));
@@ -673,7 +676,7 @@ async fn a_call_that_borrows_can_be_spawned() {
             tokio::task::yield_now().await;
             u32::try_from(order.len()).map_err(|_| Error::Down)
         };
-        let chain = || Chain::of(Level::Default, |_| Outcome::Ok(0));
+        let chain = || AsyncChain::of(Level::Default, |_| std::future::ready(Outcome::Ok(0)));
         let charged = pipeline.call_async(charge).await? + pipeline.call_or_async(charge, chain).await?;
         Ok::<_, Error>(charged + retry.call_judged_async(charge, Verdict::by_class).await?)
     });
@@ -721,7 +724,11 @@ fn a_panic_in_the_fallback_of_a_call_that_was_cut_off_is_one() {
     // T130
     let fixture = Fixture::new();
     let pipeline = fixture.all();
-    let panicking = || Chain::of(Level::Default, |_: &_| -> Outcome { panic!("fallback") });
+    let panicking = || {
+        AsyncChain::of(Level::Default, |_: &_| async {
+            if true { panic!("fallback") } else { Outcome::Ok(0) }
+        })
+    };
     let call = pipeline.call_or_async(async || std::future::pending().await, panicking);
     catch_unwind(AssertUnwindSafe(|| run(&fixture.time, call))).unwrap_err();
     let stats = pipeline.stats();
@@ -765,8 +772,8 @@ fn who_panics_while_a_fallback_is_asked_is_told_apart() {
     async fn asked(pipeline: &Pipeline, level: impl Future<Output = ()>) {
         let mut call = crate::pipeline::Call::begin(pipeline);
         assert_eq!(call.finish(Verdict::Failure(Class::Permanent)), crate::pipeline::Next::Fail);
-        call.enter_level(Level::Default);
-        call.ask(level).await;
+        let asking = call.enter_default();
+        call.ask_default(asking, level).await;
     }
     let fixture = Fixture::new();
     let pipeline = fixture.all();

@@ -170,7 +170,8 @@ fn dropped_after_any_number_of_polls_a_call_is_not_in_flight() {
             pending(5).await;
             if attempts.get() == 1 { Outcome::Err(Error::Down) } else { Ok(1) }
         };
-        let mut call = Box::pin(pipeline.call_or_async(work, || Chain::of(Level::Default, |_| Ok(0))));
+        let chain = || AsyncChain::of(Level::Default, |_: &crate::Failure<Error>| std::future::ready(Ok(0)));
+        let mut call = Box::pin(pipeline.call_or_async(work, chain));
         let mut cx = Context::from_waker(Waker::noop());
         let mut ended = false;
         for poll in 0..polls {

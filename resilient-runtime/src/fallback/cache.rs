@@ -1,0 +1,193 @@
+//! The last good answer of each key.
+//!
+//! Sixteen maps, each with a lock of its own and a sixteenth of the entries. Which has to go for a new one is found by
+//! the clock algorithm (F. Corbató, *A paging experiment with the Multics system*, 1968): the oldest that was neither
+//! stored again nor served since the hand last passed it. No code of the user runs under a lock.
+
+use std::any::Any;
+use std::collections::{HashMap, VecDeque};
+use std::hash::{BuildHasherDefault, Hash, Hasher};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::asking::NoAnswer;
+use super::stats::CacheStats;
+use crate::clock::Instant;
+use crate::key::KeyHasher;
+use crate::sync::{AtomicU32, AtomicU64, Mutex, Ordering};
+
+pub(super) const SHARDS: u32 = 16;
+
+type Kept = Arc<dyn Any + Send + Sync>;
+
+#[derive(Debug)]
+pub(super) struct Cache {
+    hasher: KeyHasher,
+    shards: [Mutex<Shard>; SHARDS as usize],
+    /// Most entries of one shard.
+    limit: AtomicU32,
+    stored: AtomicU64,
+    evicted: AtomicU64,
+    stale: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct Shard {
+    entries: HashMap<u128, Entry, BuildHasherDefault<AlreadyHashed>>,
+    /// Every key of `entries`, the next that may have to go in front.
+    order: VecDeque<u128>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    value: Kept,
+    stored: Instant,
+    /// Since the hand last passed.
+    is_used: bool,
+}
+
+/// A key is a hash; of it, the bits that do not choose the shard.
+#[derive(Debug, Default)]
+struct AlreadyHashed(u64);
+
+impl Hasher for AlreadyHashed {
+    #[allow(clippy::cast_possible_truncation)] // the upper half
+    fn write_u128(&mut self, key: u128) {
+        self.0 = (key >> 64) as u64;
+    }
+
+    fn write(&mut self, _: &[u8]) {}
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
+impl Cache {
+    pub(super) fn new() -> Self {
+        let zero = || AtomicU64::new(0);
+        Self {
+            hasher: KeyHasher::default(),
+            shards: std::array::from_fn(|_| Mutex::default()),
+            limit: AtomicU32::new(0),
+            stored: zero(),
+            evicted: zero(),
+            stale: zero(),
+        }
+    }
+
+    pub(super) fn hash<K: Hash + ?Sized>(&self, key: &K) -> u128 {
+        self.hasher.hash(key)
+    }
+
+    #[allow(clippy::cast_possible_truncation)] // some bits of a hash
+    fn shard(&self, key: u128) -> &Mutex<Shard> {
+        &self.shards[key as usize % SHARDS as usize]
+    }
+
+    pub(super) fn resize(&self, max_entries: u32) {
+        let limit = max_entries / SHARDS;
+        self.limit.store(limit, Ordering::Relaxed);
+        for shard in &self.shards {
+            let gone = shard.lock().shrink(limit as usize);
+            self.evicted.fetch_add(gone.len() as u64, Ordering::Relaxed);
+        }
+    }
+
+    pub(super) fn store<V: Any + Send + Sync>(&self, key: u128, value: V, now: Instant) {
+        self.stored.fetch_add(1, Ordering::Relaxed);
+        let limit = self.limit.load(Ordering::Relaxed) as usize;
+        let mut shard = self.shard(key).lock();
+        let replaced = shard.store(key, value, now);
+        let gone = if shard.entries.len() > limit { shard.shrink(limit) } else { Vec::new() };
+        drop(shard);
+        self.evicted.fetch_add(gone.len() as u64, Ordering::Relaxed);
+        drop(replaced);
+    }
+
+    /// What was stored last, unless it is older than `max_age`.
+    pub(super) fn last_good<V: Any + Clone>(
+        &self,
+        key: u128,
+        now: Instant,
+        max_age: Duration,
+    ) -> Result<(V, Duration), NoAnswer> {
+        let mut shard = self.shard(key).lock();
+        let Some(entry) = shard.entries.get_mut(&key) else { return Err(NoAnswer::Empty) };
+        let age = now.since(entry.stored);
+        if age > max_age {
+            // Its place goes when the hand comes by.
+            let old = std::mem::replace(&mut entry.value, Arc::new(()));
+            entry.is_used = false;
+            drop(shard);
+            drop(old);
+            self.stale.fetch_add(1, Ordering::Relaxed);
+            return Err(NoAnswer::Stale);
+        }
+        entry.is_used = true;
+        let kept = Arc::clone(&entry.value);
+        drop(shard);
+        kept.downcast_ref::<V>().map(|value| (value.clone(), age)).ok_or(NoAnswer::Empty)
+    }
+
+    pub(super) fn clear(&self) {
+        for shard in &self.shards {
+            // The lock is let go of before the values are.
+            let gone = std::mem::take(&mut *shard.lock());
+            drop(gone);
+        }
+        for counter in [&self.stored, &self.evicted, &self.stale] {
+            counter.store(0, Ordering::Relaxed);
+        }
+    }
+
+    pub(super) fn stats(&self) -> CacheStats {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        CacheStats {
+            entries: self.shards.iter().map(|shard| shard.lock().entries.len() as u64).sum(),
+            stored: read(&self.stored),
+            evicted: read(&self.evicted),
+            stale: read(&self.stale),
+        }
+    }
+}
+
+/// What was replaced, to be dropped without the lock.
+enum Replaced<V> {
+    Value(#[allow(dead_code)] V),
+    Kept(#[allow(dead_code)] Kept),
+    Nothing,
+}
+
+impl Shard {
+    fn store<V: Any + Send + Sync>(&mut self, key: u128, value: V, now: Instant) -> Replaced<V> {
+        if let Some(entry) = self.entries.get_mut(&key) {
+            entry.stored = now;
+            entry.is_used = true;
+            // In place where nobody is reading it: that allocates nothing.
+            return match Arc::get_mut(&mut entry.value).and_then(|kept| kept.downcast_mut::<V>()) {
+                Some(place) => Replaced::Value(std::mem::replace(place, value)),
+                None => Replaced::Kept(std::mem::replace(&mut entry.value, Arc::new(value))),
+            };
+        }
+        self.entries.insert(key, Entry { value: Arc::new(value), stored: now, is_used: false });
+        self.order.push_back(key);
+        Replaced::Nothing
+    }
+
+    /// What had to go. Each entry is passed twice at most.
+    fn shrink(&mut self, limit: usize) -> Vec<Kept> {
+        let mut gone = Vec::new();
+        while self.entries.len() > limit {
+            let Some(key) = self.order.pop_front() else { break };
+            match self.entries.get_mut(&key) {
+                Some(entry) if entry.is_used && self.order.len() >= limit.max(1) => {
+                    entry.is_used = false;
+                    self.order.push_back(key);
+                }
+                _ => gone.extend(self.entries.remove(&key).map(|entry| entry.value)),
+            }
+        }
+        gone
+    }
+}

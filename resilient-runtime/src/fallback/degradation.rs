@@ -1,0 +1,283 @@
+//! What a caller is told of the answers it got: that they were not the real ones, and why.
+//!
+//! A server opens a [`Degradation::scope`] around a request; whichever level answers whichever call in it, however
+//! deep, leaves a note there. The scope is a thread-local that is set while its future is polled, so it is right on
+//! any runtime; it does not follow `tokio::spawn`. Nobody who opened none pays for it.
+
+use std::cell::{Cell, RefCell};
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use pin_project_lite::pin_project;
+use serde::Serialize;
+
+use super::Level;
+use crate::observe::optional_seconds;
+use crate::rejection::RejectionKind;
+use crate::sync::Mutex;
+
+/// Reasons that a scope keeps; further ones are counted.
+pub const MAX_REASONS: usize = 16;
+
+/// Bytes of a reason's text.
+const MAX_TEXT: usize = 256;
+
+/// How far the answers in a scope are from the real ones. See [`Degradation::scope`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Degradation {
+    /// The worst level that answered.
+    pub level: Level,
+    /// The age of the oldest answer, where one came from the local cache; in seconds when serialised.
+    #[serde(serialize_with = "optional_seconds")]
+    pub age: Option<Duration>,
+    /// One for each call that a level answered, the first [`MAX_REASONS`].
+    pub reasons: Vec<Reason>,
+    /// Calls that a level answered besides.
+    pub omitted: u64,
+}
+
+/// A call that a level answered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Reason {
+    /// The operation.
+    pub operation: &'static str,
+    /// The level that answered it.
+    pub level: Level,
+    /// How old the answer was, where it came from the local cache; in seconds when serialised.
+    #[serde(serialize_with = "optional_seconds")]
+    pub age: Option<Duration>,
+    /// What refused the call, or cut it off.
+    pub rejection: Option<RejectionKind>,
+    /// Its error, in words, cut where it is long.
+    pub text: Arc<str>,
+}
+
+/// Why a level is asked, in words.
+#[derive(Clone, Debug)]
+pub struct Why {
+    rejection: Option<RejectionKind>,
+    text: Arc<str>,
+}
+
+impl Why {
+    #[doc(hidden)]
+    pub fn new(rejection: Option<RejectionKind>, text: &str) -> Self {
+        let end = (0..=MAX_TEXT.min(text.len())).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+        Self { rejection, text: text[..end].into() }
+    }
+
+    /// The text.
+    pub fn text(&self) -> &Arc<str> {
+        &self.text
+    }
+}
+
+impl Degradation {
+    /// Runs `work`, and tells with its output whether any call in it was answered by a fallback level.
+    ///
+    /// # Cancel safety
+    /// As of `work`. What was noted until it is dropped is known in the scopes around it.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// use resilient::{Level, Rejection, fallback::Degradation, resilient};
+    ///
+    /// #[resilient(retry(max = 1, base = "0ms"), fallback(default = Ok(1.0)), name = "rate")]
+    /// async fn rate(known: Option<f64>) -> Result<f64, std::io::Error> {
+    ///     known.ok_or_else(|| std::io::Error::other("the bank is closed"))
+    /// }
+    ///
+    /// let (rate_now, degraded) = Degradation::scope(rate(None)).await;
+    /// let degraded = degraded.unwrap();
+    /// assert_eq!((rate_now.unwrap(), degraded.level), (1.0, Level::Default));
+    /// assert_eq!((degraded.reasons[0].operation, &*degraded.reasons[0].text), ("rate", "the bank is closed"));
+    /// # }
+    /// ```
+    pub fn scope<F: Future>(work: F) -> DegradationScope<F> {
+        DegradationScope { work, collector: None }
+    }
+
+    /// The same for synchronous work.
+    pub fn collect<R>(work: impl FnOnce() -> R) -> (R, Option<Self>) {
+        let collector = Collector::inside();
+        let entered = enter(&collector);
+        let output = work();
+        drop(entered);
+        (output, collector.taken())
+    }
+
+    fn add(&mut self, reason: Reason) {
+        self.level = self.level.max(reason.level);
+        self.age = self.age.max(reason.age);
+        if self.reasons.len() < MAX_REASONS {
+            self.reasons.push(reason);
+        } else {
+            self.omitted += 1;
+        }
+    }
+}
+
+/// What is known so far in the innermost [`Degradation::scope`] around this code; `None` where no call in it was
+/// answered by a fallback level, and where there is none.
+///
+/// ```
+/// assert!(resilient::degraded().is_none());
+/// ```
+pub fn degraded() -> Option<Degradation> {
+    current()?.found.lock().clone()
+}
+
+#[derive(Debug)]
+struct Collector {
+    around: Option<Arc<Self>>,
+    found: Mutex<Option<Degradation>>,
+}
+
+impl Collector {
+    fn inside() -> Arc<Self> {
+        Arc::new(Self { around: current(), found: Mutex::new(None) })
+    }
+
+    fn taken(&self) -> Option<Degradation> {
+        self.found.lock().take()
+    }
+}
+
+thread_local! {
+    static COLLECTOR: RefCell<Option<Arc<Collector>>> = const { RefCell::new(None) };
+    /// Whether a level has answered a call since this was last looked at; see [`Watched`].
+    static SEEN: Cell<bool> = const { Cell::new(false) };
+}
+
+/// `None`, too, while the thread ends.
+fn current() -> Option<Arc<Collector>> {
+    COLLECTOR.try_with(|current| current.borrow().clone()).ok().flatten()
+}
+
+fn set(collector: Option<Arc<Collector>>) -> Option<Arc<Collector>> {
+    COLLECTOR.try_with(|current| current.replace(collector)).ok().flatten()
+}
+
+/// Restores the scope around it, also when the work panics.
+struct Entered(Option<Arc<Collector>>);
+
+fn enter(collector: &Arc<Collector>) -> Entered {
+    Entered(set(Some(Arc::clone(collector))))
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        drop(set(self.0.take()));
+    }
+}
+
+/// Whether somebody would like to know.
+pub(crate) fn is_watched() -> bool {
+    current().is_some()
+}
+
+/// A level has answered.
+#[cold]
+pub(crate) fn note(operation: &'static str, level: Level, age: Option<Duration>, why: Option<&Why>) {
+    SEEN.set(true);
+    let Some(innermost) = current() else { return };
+    let reason = Reason {
+        operation,
+        level,
+        age,
+        rejection: why.and_then(|why| why.rejection),
+        text: why.map_or_else(|| "it failed".into(), |why| Arc::clone(&why.text)),
+    };
+    let mut next = Some(&innermost);
+    while let Some(collector) = next {
+        let mut found = collector.found.lock();
+        found
+            .get_or_insert_with(|| Degradation { level, age, reasons: Vec::new(), omitted: 0 })
+            .add(reason.clone());
+        drop(found);
+        next = collector.around.as_ref();
+    }
+}
+
+pin_project! {
+    /// The future of [`Degradation::scope`].
+    #[derive(Debug)]
+    #[must_use = "futures do nothing unless polled"]
+    pub struct DegradationScope<F> {
+        #[pin]
+        work: F,
+        // Made at the first poll, inside of the scope of whoever polls.
+        collector: Option<Arc<Collector>>,
+    }
+}
+
+impl<F: Future> Future for DegradationScope<F> {
+    type Output = (F::Output, Option<Degradation>);
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let collector = this.collector.get_or_insert_with(Collector::inside);
+        let entered = enter(collector);
+        let poll = this.work.poll(cx);
+        drop(entered);
+        poll.map(|output| (output, collector.taken()))
+    }
+}
+
+/// Whether the work that runs now gets degraded answers itself: then what it makes of them is not kept. A flag that is
+/// taken down before and looked at behind it, so that it costs next to nothing.
+#[derive(Debug)]
+pub struct Watch(bool);
+
+impl Watch {
+    /// Before the work.
+    #[inline]
+    pub fn begin() -> Self {
+        Self(SEEN.replace(false))
+    }
+
+    /// Behind it: whether a level has answered a call in it.
+    #[inline]
+    pub fn end(self) -> bool {
+        let seen = SEEN.get();
+        SEEN.set(seen | self.0);
+        seen
+    }
+}
+
+pin_project! {
+    /// Asynchronous work, with the answer of [`Watch`].
+    #[derive(Debug)]
+    pub struct Watched<F> {
+        #[pin]
+        work: F,
+        seen: bool,
+    }
+}
+
+impl<F> Watched<F> {
+    /// Watches `work`.
+    #[inline]
+    pub fn new(work: F) -> Self {
+        Self { work, seen: false }
+    }
+}
+
+impl<F: Future> Future for Watched<F> {
+    type Output = (F::Output, bool);
+
+    #[inline]
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let watch = Watch::begin();
+        let poll = this.work.poll(cx);
+        *this.seen |= watch.end();
+        poll.map(|output| (output, *this.seen))
+    }
+}

@@ -1,0 +1,387 @@
+//! Chains of fallback levels: their bounds, the built-in local cache, and what the caller is told.
+
+use std::cell::Cell;
+use std::time::Duration;
+
+use resilient::clock::{Clock, ManualClock};
+use resilient::fallback::{self, NoAnswer};
+use resilient::{Component, Degradation, Degraded, FallbackFailed, Level, Registry, Rejection, resilient};
+
+use crate::{E, tick};
+
+const SECS: fn(u64) -> Duration = Duration::from_secs;
+
+#[derive(Debug, thiserror::Error)]
+enum Error {
+    #[error("{0} is down")]
+    Down(&'static str),
+    #[error(transparent)]
+    Rejected(#[from] Rejection),
+    #[error(transparent)]
+    AllFailed(#[from] FallbackFailed),
+}
+
+async fn pends() -> Result<u32, Error> {
+    std::future::pending().await
+}
+
+struct Rates {
+    registry: Registry,
+    primary: Cell<Option<u32>>,
+}
+
+impl Rates {
+    fn on(clock: Clock) -> Self {
+        Self { registry: Registry::with_clock(clock), primary: Cell::new(None) }
+    }
+
+    fn ask(&self) -> Result<u32, Error> {
+        self.primary.get().ok_or(Error::Down("primary"))
+    }
+
+    #[resilient(
+        registry = self.registry,
+        timeout = "10s",
+        fallback(
+            default = Ok(9),
+            backup(async |_| pends().await, timeout = "300ms"),
+            replica(pends().await, timeout = "100ms"),
+            level_timeout = "200ms",
+            distributed_cache = pends().await,
+            max_concurrent = 10,
+        ),
+        name = "bounded"
+    )]
+    async fn bounded(&self) -> Result<u32, Error> {
+        tick().await;
+        self.ask()
+    }
+
+    #[resilient(registry = self.registry, retry(max = 1, base = "0ms"), fallback(backup(pends().await, timeout = "50ms")), name = "last")]
+    async fn last(&self) -> Result<u32, Error> {
+        self.ask()
+    }
+
+    #[resilient(
+        registry = self.registry,
+        retry(max = 1, base = "0ms"),
+        fallback(local_cache(max_age = "10m", key = currency, max_entries = 100), backup = Err(Error::Down("backup"))),
+        name = "kept"
+    )]
+    fn kept(&self, currency: &str) -> Result<u32, Error> {
+        Ok(self.ask()? + u32::try_from(currency.len()).unwrap_or(0))
+    }
+
+    #[resilient(
+        registry = self.registry,
+        retry(max = 1, base = "0ms"),
+        fallback(local_cache(max_age = "10m", key = (&currency, 7))),
+        name = "kept later"
+    )]
+    async fn kept_later(&self, currency: String) -> Result<Option<u32>, E> {
+        tick().await;
+        assert_eq!(currency.len(), 3);
+        self.primary.get().map(|n| (n > 0).then_some(n)).ok_or(E::Bad)
+    }
+
+    #[resilient(
+        registry = self.registry,
+        circuit_breaker = "x",
+        fallback(local_cache(max_age = "1m", key = ()), default = 0),
+        name = "plain"
+    )]
+    fn plain(&self) -> u32 {
+        self.primary.get().unwrap_or(1)
+    }
+
+    #[resilient(registry = self.registry, retry(max = 1, base = "0ms"), fallback(local_cache(max_age = "1m", key = ())), name = "optional")]
+    async fn optional(&self) -> Option<u32> {
+        self.primary.get()
+    }
+
+    /// What it makes of a stand-in is not its last good answer.
+    #[resilient(registry = self.registry, retry(max = 1, base = "0ms"), fallback(local_cache(max_age = "1h", key = ())), name = "around")]
+    async fn around(&self) -> Result<u32, Error> {
+        self.bounded().await
+    }
+
+    #[resilient(registry = self.registry, retry(max = 1, base = "0ms"), fallback(local_cache(max_age = "1h", key = ())), name = "around sync")]
+    fn around_sync(&self) -> Result<u32, Error> {
+        self.kept("EUR")
+    }
+
+    #[resilient(
+        registry = self.registry,
+        retry(max = 1, base = "0ms"),
+        fallback(local_cache(max_age = "10m", key = ()), default = Ok(Degraded::fresh(1))),
+        name = "marked"
+    )]
+    fn marked(&self) -> Result<Degraded<u32>, Error> {
+        self.ask().map(Degraded::fresh)
+    }
+
+    #[resilient(registry = self.registry, circuit_breaker = "x", fallback(default = 5.into()), name = "marked plain")]
+    async fn marked_plain(&self) -> Degraded<u32> {
+        tick().await;
+        Degraded::fresh(6)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_level_is_bounded_by_its_own_time() {
+    // T64, T148
+    let rates = Rates::on(Clock::tokio());
+    let start = tokio::time::Instant::now();
+    assert!(matches!(rates.bounded().await, Ok(9)));
+    let took = start.elapsed();
+    assert!((600..620).contains(&took.as_millis()), "100 + 200 + 300 ms, and not {took:?}");
+    let levels = rates.registry.fallback("bounded").stats().levels;
+    for level in [Level::Replica, Level::DistributedCache, Level::Backup] {
+        assert_eq!((levels[&level].asked, levels[&level].timed_out), (1, 1), "{level}");
+    }
+    assert_eq!(levels[&Level::Default].served, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn when_the_last_level_is_cut_off_the_error_holds_the_first() {
+    // T95
+    let error = Rates::on(Clock::tokio()).last().await.unwrap_err();
+    assert_eq!(std::error::Error::source(&error).unwrap().to_string(), "primary is down");
+    let Error::AllFailed(all) = error else { panic!("{error:?}") };
+    assert!(matches!(all.last().downcast_ref(), Some(NoAnswer::TimedOut(_))), "{all}");
+}
+
+#[test]
+fn an_explanation_shows_the_levels_with_their_bounds() {
+    let rates = Rates::on(ManualClock::new().clock());
+    rates.primary.set(Some(1));
+    assert!(rates.kept("EUR").is_ok());
+    assert!(futures_util::FutureExt::now_or_never(rates.bounded()).is_none());
+    let text = rates.registry.explain("bounded").unwrap().to_string();
+    for line in [
+        "level_timeout = 200ms  (attribute)",
+        "replica_timeout = 100ms  (attribute)",
+        "max_concurrent = 10  (attribute)",
+        "1. replica, for 100ms at most",
+        "2. distributed_cache, for 200ms at most",
+        "3. backup, for 300ms at most",
+        "4. default\n",
+    ] {
+        assert!(text.contains(line), "{line} is not in\n{text}");
+    }
+    let kept = rates.registry.explain("kept").unwrap().to_string();
+    assert!(kept.contains("1. local_cache, no older than 600s\n    2. backup\n"), "{kept}");
+}
+
+#[test]
+fn the_last_good_answer_of_its_own_key_is_served_as_long_as_it_is_young_enough() {
+    // T98
+    let time = ManualClock::new();
+    let rates = Rates::on(time.clock());
+    assert!(matches!(rates.kept("EUR"), Err(Error::AllFailed(_))), "nothing is kept yet");
+    rates.primary.set(Some(10));
+    assert!(matches!((rates.kept("EUR"), rates.kept("CHFR")), (Ok(13), Ok(14))));
+    rates.primary.set(None);
+    time.advance(SECS(60));
+    let (answers, collected) =
+        Degradation::collect(|| (rates.kept("EUR"), rates.kept("CHFR"), rates.kept("X")));
+    assert!(matches!(answers, (Ok(13), Ok(14), Err(_))), "{answers:?}");
+    let degraded = collected.unwrap();
+    assert_eq!((degraded.level, degraded.age), (Level::LocalCache, Some(SECS(60))));
+    let reason = &degraded.reasons[0];
+    assert_eq!((reason.operation, &*reason.text), ("kept", "primary is down"));
+    time.advance(SECS(541));
+    assert!(rates.kept("EUR").is_err());
+    let stats = rates.registry.fallback("kept").stats();
+    assert_eq!((stats.levels[&Level::LocalCache].served, stats.cache.stored, stats.cache.stale), (2, 2, 1));
+}
+
+#[tokio::test]
+async fn falsy_answers_are_kept_and_those_of_every_shape() {
+    // T102
+    let rates = Rates::on(ManualClock::new().clock());
+    assert_eq!(rates.kept_later("EUR".to_owned()).await, Err(E::Bad));
+    for (given, kept) in [(0, None), (5, Some(5))] {
+        rates.primary.set(Some(given));
+        assert_eq!(rates.kept_later("EUR".to_owned()).await, Ok(kept));
+        rates.primary.set(None);
+        assert_eq!(rates.kept_later("EUR".to_owned()).await, Ok(kept));
+        assert_eq!(rates.kept_later("USD".to_owned()).await, Err(E::Bad));
+    }
+    rates.primary.set(Some(3));
+    assert_eq!((rates.plain(), rates.optional().await), (3, Some(3)));
+    rates.primary.set(None);
+    rates.registry.circuit_breaker("x").force_open();
+    assert_eq!((rates.plain(), rates.optional().await), (3, Some(3)));
+    rates.registry.fallback("plain").reset();
+    assert_eq!(rates.plain(), 0, "the default");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_made_from_stand_ins_is_not_kept() {
+    // T114
+    let rates = Rates::on(Clock::tokio());
+    assert!(matches!(rates.around().await, Ok(9)), "from a default, inside of it");
+    assert_eq!(rates.registry.fallback("around").stats().cache.stored, 0);
+    rates.primary.set(Some(1));
+    assert!(matches!((rates.around().await, rates.around_sync()), (Ok(1), Ok(4))));
+    assert_eq!(rates.registry.fallback("around").stats().cache.stored, 1);
+    rates.primary.set(None);
+    assert!(matches!(rates.around_sync(), Ok(4)), "from the cache inside of it");
+    assert_eq!(rates.registry.fallback("around sync").stats().cache.stored, 1);
+    // What a level gives is not kept either.
+    assert_eq!(rates.registry.fallback("bounded").stats().cache.stored, 0);
+}
+
+#[tokio::test]
+async fn a_value_can_say_itself_what_it_is() {
+    // T98
+    let time = ManualClock::new();
+    let rates = Rates::on(time.clock());
+    let first = rates.marked().unwrap();
+    assert_eq!((*first, first.level(), first.reason()), (1, Some(Level::Default), Some("primary is down")));
+    rates.primary.set(Some(8));
+    assert!(!rates.marked().unwrap().is_degraded());
+    rates.primary.set(None);
+    time.advance(SECS(2));
+    let kept = rates.marked().unwrap();
+    assert_eq!((*kept, kept.level(), kept.age()), (8, Some(Level::LocalCache), Some(SECS(2))));
+    assert_eq!(rates.marked_plain().await, Degraded::fresh(6));
+    rates.registry.circuit_breaker("x").force_open();
+    let plain = rates.marked_plain().await;
+    assert_eq!((*plain, plain.level()), (5, Some(Level::Default)));
+    assert!(plain.reason().unwrap().contains("is open"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_level_may_be_annotated_itself() {
+    #[resilient(registry = registry, timeout("second", total = "10s"), fallback(default = Ok(4)), name = "second")]
+    async fn second(registry: &Registry, left: &Cell<Option<Duration>>) -> Result<u32, Error> {
+        left.set(resilient::deadline::remaining());
+        pends().await
+    }
+    #[resilient(
+        registry = registry,
+        retry(max = 1, base = "0ms"),
+        fallback(backup(second(registry, left).await, timeout = "400ms"), default = Ok(5)),
+        name = "first"
+    )]
+    async fn first(registry: &Registry, left: &Cell<Option<Duration>>) -> Result<u32, Error> {
+        Err(Error::Down("first"))
+    }
+    let (registry, left) = (Registry::with_clock(Clock::tokio()), Cell::new(None));
+    let (answer, degraded) = Degradation::scope(first(&registry, &left)).await;
+    let operations: Vec<_> =
+        degraded.unwrap().reasons.iter().map(|reason| (reason.operation, reason.level)).collect();
+    // The inner one inherits the time of the level, and both are out of it at once: whichever is first has an answer.
+    assert!(left.get().is_some_and(|span| span <= Duration::from_millis(400)), "{left:?}");
+    match answer {
+        Ok(4) => assert_eq!(operations, [("second", Level::Default), ("first", Level::Backup)]),
+        Ok(5) => assert_eq!(operations, [("first", Level::Default)]),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_refused_level_is_counted_and_the_next_is_asked() {
+    // T97
+    #[resilient(
+        registry = registry,
+        retry(max = 1, base = "0ms"),
+        fallback(backup = nested(registry, depth + 1), max_concurrent = 2, default = Ok(depth)),
+        name = "nested"
+    )]
+    fn nested(registry: &Registry, depth: u32) -> Result<u32, E> {
+        Err(E::Bad)
+    }
+    let registry = Registry::new();
+    assert_eq!(nested(&registry, 0), Ok(2), "the third in a row was refused");
+    let fallback = registry.fallback("nested");
+    let backup = fallback.stats().levels[&Level::Backup];
+    assert_eq!((backup.asked, backup.refused, backup.served, fallback.stats().in_flight), (2, 1, 2, 0));
+    fallback.reconfigure(fallback::Config::default().max_concurrent(5u32)).unwrap();
+    assert_eq!(nested(&registry, 0), Ok(5), "in force at once");
+}
+
+#[test]
+fn two_functions_of_one_name_do_not_share_their_answers() {
+    mod other {
+        use super::*;
+        #[resilient(registry = registry, retry(max = 1, base = "0ms"), fallback(local_cache(max_age = "1m", key = id)), name = "same")]
+        pub(super) fn get(registry: &Registry, id: u32, is_up: bool) -> Result<u32, E> {
+            if is_up { Ok(id + 100) } else { Err(E::Bad) }
+        }
+    }
+    #[resilient(registry = registry, retry(max = 1, base = "0ms"), fallback(local_cache(max_age = "1m", key = id)), name = "same")]
+    fn get(registry: &Registry, id: u32, is_up: bool) -> Result<u32, E> {
+        if is_up { Ok(id) } else { Err(E::Bad) }
+    }
+    let registry = Registry::new();
+    assert_eq!((get(&registry, 1, true), other::get(&registry, 1, false)), (Ok(1), Err(E::Bad)));
+    assert_eq!((other::get(&registry, 1, true), get(&registry, 1, false)), (Ok(101), Ok(1)));
+}
+
+#[resilient(circuit_breaker = "levels", fallback(local_cache = "10m", default = 1))]
+fn without_parameters() -> u32 {
+    2
+}
+
+trait Lookup {
+    fn look(&self, registry: &Registry, id: u32) -> impl Future<Output = Result<u32, E>> + Send;
+}
+
+#[async_trait::async_trait]
+trait BoxedLookup {
+    async fn look(&self, registry: &Registry, id: u32) -> Result<Degraded<String>, E>;
+}
+
+struct Up(bool);
+
+impl Lookup for Up {
+    #[resilient(registry = registry, retry(max = 1, base = "0ms"), fallback(replica = Err(E::Bad), local_cache(max_age = "1m", key = id), backup = async |_| Ok(7)))]
+    async fn look(&self, registry: &Registry, id: u32) -> Result<u32, E> {
+        tick().await;
+        if self.0 { Ok(id) } else { Err(E::Bad) }
+    }
+}
+
+#[async_trait::async_trait]
+impl BoxedLookup for Up {
+    #[resilient(registry = registry, retry(max = 1, base = "0ms"), fallback(local_cache(max_age = "1m", key = id), backup = Ok(format!("no {id}").into())))]
+    async fn look(&self, registry: &Registry, id: u32) -> Result<Degraded<String>, E> {
+        tick().await;
+        if self.0 { Ok(id.to_string().into()) } else { Err(E::Bad) }
+    }
+}
+
+#[resilient(registry = registry, circuit_breaker = "generic", fallback(local_cache(max_age = "1m", key = (std::any::type_name::<T>(), id)), default = T::default()))]
+fn generic<T: Clone + Default + Send + Sync + 'static>(registry: &Registry, id: u32, given: Option<T>) -> T
+where
+    T: From<u32>,
+{
+    given.unwrap_or_else(|| id.into())
+}
+
+#[tokio::test]
+async fn every_shape_has_levels() {
+    let registry = Registry::new();
+    assert_eq!(without_parameters(), 2);
+    resilient::registry().circuit_breaker("levels").force_open();
+    assert_eq!(without_parameters(), 2);
+    let (up, down) = (Up(true), Up(false));
+    assert_eq!(Lookup::look(&down, &registry, 1).await, Ok(7));
+    assert_eq!(Lookup::look(&up, &registry, 1).await, Ok(1));
+    let spawned = {
+        let own = registry.clone();
+        tokio::spawn(async move { Lookup::look(&Up(false), &own, 1).await })
+    };
+    assert_eq!(spawned.await.unwrap(), Ok(1));
+    let none = BoxedLookup::look(&down, &registry, 3).await.unwrap();
+    assert_eq!((none.as_str(), none.level()), ("no 3", Some(Level::Backup)));
+    assert!(!BoxedLookup::look(&up, &registry, 3).await.unwrap().is_degraded());
+    let kept = BoxedLookup::look(&down, &registry, 3).await.unwrap();
+    assert_eq!((kept.as_str(), kept.level()), ("3", Some(Level::LocalCache)));
+    assert_eq!(generic(&registry, 1, Some(5_u64)), 5);
+    registry.circuit_breaker("generic").force_open();
+    assert_eq!((generic::<u64>(&registry, 1, None), generic(&registry, 1, Some(6_i64))), (5, 0));
+}

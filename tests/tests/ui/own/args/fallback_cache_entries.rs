@@ -1,0 +1,8 @@
+use resilient::resilient;
+
+#[resilient(circuit_breaker = "x", fallback(local_cache(max_age = "10m", key = x, max_entries = 3)))]
+fn f(x: u32) -> Option<u32> {
+    Some(x)
+}
+
+fn main() {}

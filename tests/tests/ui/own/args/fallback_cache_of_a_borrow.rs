@@ -1,0 +1,8 @@
+use resilient::resilient;
+
+#[resilient(circuit_breaker = "x", fallback(local_cache(max_age = "10m", key = x)))]
+fn f(x: &str) -> Option<&str> {
+    Some(x)
+}
+
+fn main() {}

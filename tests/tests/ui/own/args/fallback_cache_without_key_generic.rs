@@ -1,0 +1,8 @@
+use resilient::resilient;
+
+#[resilient(circuit_breaker = "x", fallback(local_cache(max_age = "10m")))]
+fn f<T: Default>() -> Option<T> {
+    Some(T::default())
+}
+
+fn main() {}

@@ -1,0 +1,8 @@
+use resilient::resilient;
+
+#[resilient(circuit_breaker = "x", fallback(max_concurrent = 3))]
+fn f(x: u32) -> Option<u32> {
+    Some(x)
+}
+
+fn main() {}

@@ -1,0 +1,8 @@
+use resilient::resilient;
+
+#[resilient(circuit_breaker = "x", fallback(backup = Ok(7)))]
+fn f(x: &str) -> Result<u32, std::num::ParseIntError> {
+    x.parse()
+}
+
+fn main() {}
