@@ -58,7 +58,8 @@ use proc_macro::TokenStream;
 ///
 /// # `bulkhead`
 /// `= "name"`, or `("name", ..)` with `max_concurrent`, `max_queue`, `max_wait`,
-/// `reserve(critical = .., high = ..)`. With `threads = 8` the body, which then is blocking code, runs on one of so many
+/// `reserve(critical = .., high = ..)`. With `adaptive`, or `adaptive(min = 1, max = 200, initial = 20)`, it finds how many
+/// calls may run at once from how long they take. With `threads = 8` the body, which then is blocking code, runs on one of so many
 /// threads of the bulkhead's own; `max_queue` calls wait for one. Then a synchronous function can have a `timeout`: the
 /// caller leaves in time, and the body keeps its thread until it ends. It owns its arguments: no references, and what a
 /// `retry` or a `fallback` needs as well is named in `clone(..)`.

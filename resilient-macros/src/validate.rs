@@ -214,6 +214,9 @@ fn contradictions(args: &Args, errors: &mut Errors) {
 /// What the runtime takes where the attribute is silent.
 const OPEN_FOR: u64 = 5_000_000_000;
 const MAX_CONCURRENT: u64 = 64;
+/// The least and the most that an adaptive bulkhead finds where nothing is said.
+const ADAPTIVE_MIN: u64 = 1;
+const ADAPTIVE_MAX: u64 = 200;
 const TOTAL: u64 = 60_000_000_000;
 
 fn open_period(breaker: &Policy, errors: &mut Errors) {
@@ -232,6 +235,10 @@ fn bulkhead_contradictions(bulkhead: &Policy, errors: &mut Errors) {
     if find(bulkhead, "threads").is_some() {
         return;
     }
+    let is_adaptive = matches!(find(bulkhead, "adaptive"), Some((Value::Flag(true), _)));
+    if is_adaptive {
+        found_limit(bulkhead, errors);
+    }
     let queue = count(bulkhead, "max_queue").filter(|(count, _)| *count > 0);
     let wait = duration(bulkhead, "max_wait");
     if let (Some((_, span)), None) = (queue, wait) {
@@ -246,14 +253,38 @@ fn bulkhead_contradictions(bulkhead: &Policy, errors: &mut Errors) {
     let reserved = ["reserve_critical", "reserve_high"].map(|field| count(bulkhead, field));
     let sum: u64 = reserved.iter().flatten().map(|(count, _)| *count).sum();
     let last = reserved.iter().flatten().next_back();
-    let max = count(bulkhead, "max_concurrent").map_or(MAX_CONCURRENT, |(max, _)| max);
+    let (field, max) = if is_adaptive {
+        ("min", count(bulkhead, "adaptive_min").map_or(ADAPTIVE_MIN, |(min, _)| min))
+    } else {
+        ("max_concurrent", count(bulkhead, "max_concurrent").map_or(MAX_CONCURRENT, |(max, _)| max))
+    };
     if let Some((_, span)) = last
         && sum >= max
     {
         errors.span(
             *span,
-            format!("the reserve of {sum} leaves nothing of `max_concurrent = {max}` for normal calls"),
+            format!("the reserve of {sum} leaves nothing of `{field} = {max}` for normal calls"),
         );
+    }
+}
+
+/// The limit of a bulkhead that finds it.
+fn found_limit(bulkhead: &Policy, errors: &mut Errors) {
+    if let Some((_, span)) = count(bulkhead, "max_concurrent") {
+        errors.span(
+            span,
+            "an adaptive bulkhead finds how many calls may run; bound it with `adaptive(min = .., max = ..)`",
+        );
+    }
+    let (min, max) = (count(bulkhead, "adaptive_min"), count(bulkhead, "adaptive_max"));
+    let least = min.map_or(ADAPTIVE_MIN, |(min, _)| min);
+    let most = max.map_or(ADAPTIVE_MAX, |(max, _)| max);
+    if let (Some((_, span)), true) = (max.or(min), least > most) {
+        errors.span(span, format!("the adaptive limit has no room: `min = {least}` is above `max = {most}`"));
+    } else if let Some((initial, span)) = count(bulkhead, "adaptive_initial")
+        && !(least..=most).contains(&initial)
+    {
+        errors.span(span, format!("an adaptive limit begins from its `min = {least}` to its `max = {most}`"));
     }
 }
 

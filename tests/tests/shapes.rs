@@ -17,6 +17,8 @@
 // Futures that cannot be sent are a case of their own, and a function that can be constant is still called.
 #![allow(clippy::future_not_send, clippy::missing_const_for_fn)]
 
+#[path = "shapes/adaptive.rs"]
+mod adaptive;
 #[path = "shapes/answers.rs"]
 mod answers;
 #[path = "shapes/arguments.rs"]

@@ -63,6 +63,13 @@ const BULKHEAD: &[Opt] = &[
     ("threads", "threads", Takes::Count { min: 1, max: 1024 }),
 ];
 
+/// The limit that a bulkhead finds.
+const FOUND: &[Opt] = &[
+    ("min", "adaptive_min", Takes::Count { min: 1, max: MILLION }),
+    ("max", "adaptive_max", Takes::Count { min: 1, max: MILLION }),
+    ("initial", "adaptive_initial", Takes::Count { min: 1, max: MILLION }),
+];
+
 const RESERVE: &[Opt] = &[
     ("critical", "reserve_critical", Takes::Count { min: 0, max: MILLION }),
     ("high", "reserve_high", Takes::Count { min: 0, max: MILLION }),
@@ -135,12 +142,16 @@ pub(super) fn circuit_breaker(key: Ident, input: ParseStream<'_>, errors: &mut E
 
 pub(super) fn bulkhead(key: Ident, input: ParseStream<'_>, errors: &mut Errors) -> Result<Policy> {
     let special = |option: &Ident, input: ParseStream<'_>, errors: &mut Errors, into: &mut Vec<Setting>| {
+        if option == "adaptive" {
+            return adaptive(option, FOUND, "adaptive(min = 1, max = 200)", input, errors, into)
+                .map(|()| true);
+        }
         if option != "reserve" {
             return Ok(false);
         }
         group(option, RESERVE, "reserve(critical = 4)", input, errors, into).map(|()| true)
     };
-    named(key, BULKHEAD, &["reserve"], input, errors, special)
+    named(key, BULKHEAD, &["reserve", "adaptive"], input, errors, special)
 }
 
 pub(super) fn timeout(key: Ident, input: ParseStream<'_>, errors: &mut Errors) -> Result<Policy> {
@@ -153,7 +164,8 @@ pub(super) fn timeout(key: Ident, input: ParseStream<'_>, errors: &mut Errors) -
         if option != "adaptive" {
             return Ok(false);
         }
-        adaptive(option, input, errors, into).map(|()| true)
+        let example = "adaptive(percentile = 95, max = \"10s\")";
+        adaptive(option, ADAPTIVE, example, input, errors, into).map(|()| true)
     };
     let policy = listed(key, TIMEOUT, &["adaptive"], "timeout = \"2s\"", input, errors, special)?;
     if policy.settings.is_empty() && policy.name.is_none() && errors.count() == before {
@@ -166,11 +178,12 @@ pub(super) fn timeout(key: Ident, input: ParseStream<'_>, errors: &mut Errors) -
 /// `adaptive`, `adaptive = true`, or `adaptive(percentile = 95, ..)`
 fn adaptive(
     option: &Ident,
+    table: &'static [Opt],
+    example: &str,
     input: ParseStream<'_>,
     errors: &mut Errors,
     into: &mut Vec<Setting>,
 ) -> Result<()> {
-    const EXAMPLE: &str = "adaptive(percentile = 95, max = \"10s\")";
     if input.peek(Token![=]) {
         let (value, span) = value::parse(option, Takes::Flag, input)?;
         into.push(Setting { field: "adaptive", value, span });
@@ -181,10 +194,10 @@ fn adaptive(
         return Ok(());
     }
     let before = (errors.count(), into.len());
-    group(option, ADAPTIVE, EXAMPLE, input, errors, into)?;
+    group(option, table, example, input, errors, into)?;
     if (errors.count(), into.len()) == before {
         let message =
-            format!("`adaptive()` says nothing: write `adaptive` for the usual settings, or `{EXAMPLE}`");
+            format!("`adaptive()` says nothing: write `adaptive` for the usual settings, or `{example}`");
         return Err(Error::new(option.span(), message));
     }
     Ok(())

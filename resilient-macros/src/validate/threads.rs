@@ -12,9 +12,10 @@ use crate::shape::{Shape, plain};
 
 pub(super) fn check(args: &Args, function: &FnItem, shape: &Shape, errors: &mut Errors) {
     let (Some(threads), Some(bulkhead)) = (args.threads(), &args.bulkhead) else { return };
-    for field in ["max_concurrent", "max_wait"] {
+    for field in ["max_concurrent", "max_wait", "adaptive"] {
         if let Some((_, span)) = find(bulkhead, field) {
             let remedy = match field {
+                "adaptive" => "the number of calls at once is that of the threads",
                 "max_wait" => "calls wait for a thread as long as `timeout` lets them",
                 _ => "there are as many calls at once as `threads`",
             };

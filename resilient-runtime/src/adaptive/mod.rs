@@ -34,8 +34,6 @@
 //!   2016), Envoy's minRTT. They go down to almost nothing; here it is a quarter, and the answer is a slope.
 //! - That throughput has to follow concurrency: failsafe-go's `adaptivelimiter`, which correlates the two.
 
-#![allow(dead_code)] // used by what comes next
-
 mod control;
 mod stats;
 mod window;
@@ -60,8 +58,8 @@ pub(crate) enum Sample {
     Success,
     /// It failed; its time counts if it is not less than usual.
     Failed,
-    /// It was cut off; a sign of overload if it had had the usual time.
-    TimedOut,
+    /// It was cut off, by time or by a broken connection; a sign of overload if it had had the usual time.
+    CutOff,
     /// The other side has too much to do.
     Overloaded,
     /// No evidence: cancelled, or an answer that has nothing to do with load.
@@ -75,6 +73,7 @@ impl From<Verdict> for Sample {
         match verdict {
             Verdict::Success => Self::Success,
             Verdict::Failure(Class::Overload { .. }) => Self::Overloaded,
+            Verdict::Failure(Class::Uncertain { .. }) => Self::CutOff,
             Verdict::Failure(Class::Ignored | Class::NotExecuted { .. }) => Self::Ignored,
             Verdict::Failure(_) => Self::Failed,
         }
@@ -125,7 +124,7 @@ impl AdaptiveLimit {
             Sample::Success => self.totals.measured(took, usual, in_flight),
             Sample::Failed if usual > 0 && took >= usual => self.totals.measured(took, usual, in_flight),
             Sample::Overloaded => self.totals.overloaded(in_flight),
-            Sample::TimedOut if took >= usual => self.totals.overloaded(in_flight),
+            Sample::CutOff if took >= usual => self.totals.overloaded(in_flight),
             _ => return false,
         }
         now.as_nanos() >= self.until.load(Ordering::Relaxed) && self.evaluate(now)

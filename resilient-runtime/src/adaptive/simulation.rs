@@ -138,7 +138,7 @@ impl World {
         let late = self.patience.is_some_and(|patience| now.since(started) > patience);
         let sample = match (failed, late) {
             (true, _) => Sample::Failed,
-            (_, true) => Sample::TimedOut,
+            (_, true) => Sample::CutOff,
             _ => Sample::Success,
         };
         self.limit.sample(started, now, self.in_flight, sample);

@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::observe::optional_seconds;
+
 /// A snapshot of an adaptive limit.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct AdaptiveStats {
     /// How many calls may be in flight.
     pub limit: u32,
@@ -17,8 +19,10 @@ pub struct AdaptiveStats {
     /// Why it is what it is.
     pub reason: Reason,
     /// What calls took in the last window, as a geometric mean; `None` before there was one.
+    #[serde(serialize_with = "optional_seconds")]
     pub latency: Option<Duration>,
     /// What they take when they do not wait for each other.
+    #[serde(serialize_with = "optional_seconds")]
     pub baseline: Option<Duration>,
     /// The most calls in flight in the last window.
     pub peak: u32,

@@ -8,7 +8,7 @@ use crate::settings::{ConfigError, settings};
 settings! {
     /// The settings of a [`Bulkhead`](crate::Bulkhead).
     pub struct Config {
-        /// Calls that may run at once; 1 to 1 000 000.
+        /// Calls that may run at once; 1 to 1 000 000. Without effect where `adaptive` is on.
         pub max_concurrent: u32 = 64,
         /// Calls that may wait for a permit; 0 to 1 000 000. A queue needs `max_wait`.
         pub max_queue: u32 = 0,
@@ -22,13 +22,32 @@ settings! {
         pub reserve_critical: u32 = 0,
         /// Permits that only high and critical calls may take, besides those for critical ones alone.
         pub reserve_high: u32 = 0,
+        /// Whether the bulkhead [finds out](crate::adaptive) how many calls may run at once; `max_concurrent` is then
+        /// without effect.
+        pub adaptive: bool = false,
+        /// The least it may find; 1 to 1 000 000, more than all reserves together.
+        pub adaptive_min: u32 = 1,
+        /// The most it may find; `adaptive_min` to 1 000 000.
+        pub adaptive_max: u32 = 200,
+        /// What it begins with; `None` is 20, or what of `adaptive_min` and `adaptive_max` is nearest to that.
+        pub adaptive_initial: Option<u32> = None,
     }
+}
+
+const MOST: u32 = 1_000_000;
+const INITIAL: u32 = 20;
+
+/// Where an adaptive limit begins, and where it may go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Bounds {
+    pub(super) initial: u32,
+    pub(super) min: u32,
+    pub(super) max: u32,
 }
 
 impl Config {
     pub(super) fn check(&self, error: &mut ConfigError) {
         const DAY: Duration = Duration::from_hours(24);
-        const MOST: u32 = 1_000_000;
         let permits = (1..=MOST).contains(&self.max_concurrent);
         error.require(permits, "max_concurrent", self.max_concurrent, "1 to 1000000 calls");
         error.require(self.max_queue <= MOST, "max_queue", self.max_queue, "0 to 1000000 calls");
@@ -49,16 +68,31 @@ impl Config {
         );
         let useful = self.max_wait.is_none() || self.max_queue > 0;
         error.require(useful, "max_wait", self.max_wait, "waiting needs a queue: set max_queue");
+        self.check_reserves(error);
+        if self.adaptive {
+            let allowed = "a bulkhead has threads, or finds its limit, not both";
+            error.require(self.threads.is_none(), "adaptive", self.adaptive, allowed);
+            self.check_adaptive(error);
+        }
+    }
+
+    fn check_reserves(&self, error: &mut ConfigError) {
+        let (of, permits) = if self.adaptive {
+            ("adaptive_min", self.adaptive_min)
+        } else if self.threads.is_some() {
+            ("threads and max_queue together", self.admitted())
+        } else {
+            ("max_concurrent", self.max_concurrent)
+        };
         let reserved = u64::from(self.reserve_critical) + u64::from(self.reserve_high);
-        let some_left = reserved < u64::from(self.admitted()) || !permits || !threads;
-        let allowed =
-            format!("all reserves together less than the {} calls that are admitted", self.admitted());
+        let some_left = reserved < u64::from(permits) || permits == 0;
+        let allowed = format!("all reserves together less than {of} = {permits}");
         let field = if self.reserve_high > 0 { "reserve_high" } else { "reserve_critical" };
         let value = if self.reserve_high > 0 { self.reserve_high } else { self.reserve_critical };
         error.require(some_left, field, value, allowed);
     }
 
-    /// The calls that may be in at once.
+    /// The calls that may be in at once, where the limit is not found.
     pub(super) fn admitted(&self) -> u32 {
         self.threads.map_or(self.max_concurrent, |threads| threads.saturating_add(self.max_queue))
     }
@@ -68,13 +102,29 @@ impl Config {
         if self.threads.is_some() { 0 } else { self.max_queue }
     }
 
-    /// The calls in flight up to which one of this class may enter.
-    pub(super) fn limit(&self, priority: Priority) -> u32 {
+    fn check_adaptive(&self, error: &mut ConfigError) {
+        let (min, max) = (self.adaptive_min, self.adaptive_max);
+        error.require((1..=MOST).contains(&min), "adaptive_min", min, "1 to 1000000 calls");
+        error.require((1..=MOST).contains(&max), "adaptive_max", max, "1 to 1000000 calls");
+        error.require(min <= max, "adaptive_min", min, format!("at most adaptive_max = {max}"));
+        let begins_within = self.adaptive_initial.is_none_or(|initial| (min..=max).contains(&initial));
+        let allowed = format!("adaptive_min = {min} to adaptive_max = {max}");
+        error.require(begins_within || min > max, "adaptive_initial", self.adaptive_initial, allowed);
+    }
+
+    pub(super) fn bounds(&self) -> Bounds {
+        let (min, max) = (self.adaptive_min, self.adaptive_max.max(self.adaptive_min));
+        let initial = self.adaptive_initial.unwrap_or_else(|| INITIAL.clamp(min, max));
+        Bounds { initial, min, max }
+    }
+
+    /// The calls in flight up to which one of this class may enter, of so many permits.
+    pub(super) fn limit_of(&self, permits: u32, priority: Priority) -> u32 {
         let kept = match priority {
             Priority::Critical => 0,
             Priority::High => self.reserve_critical,
             Priority::Normal | Priority::Low => self.reserve_critical.saturating_add(self.reserve_high),
         };
-        self.admitted().saturating_sub(kept)
+        permits.saturating_sub(kept)
     }
 }

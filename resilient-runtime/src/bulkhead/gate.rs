@@ -42,20 +42,20 @@ pub(super) enum Arrival {
 }
 
 impl Gate {
-    pub(super) fn new(config: &Config) -> Self {
+    pub(super) fn new(config: &Config, permits: u32) -> Self {
         let gate = Self {
             word: AtomicU64::new(0),
             limits: std::array::from_fn(|_| AtomicU32::new(0)),
             max_queue: AtomicU32::new(0),
             queue: Mutex::default(),
         };
-        gate.set_limits(config);
+        gate.set_limits(config, permits);
         gate
     }
 
-    fn set_limits(&self, config: &Config) {
+    fn set_limits(&self, config: &Config, permits: u32) {
         for priority in Priority::ALL {
-            self.limits[priority as usize].store(config.limit(priority), Ordering::Relaxed);
+            self.limits[priority as usize].store(config.limit_of(permits, priority), Ordering::Relaxed);
         }
         self.max_queue.store(config.gate_queue(), Ordering::Relaxed);
     }
@@ -170,8 +170,8 @@ impl Gate {
         woken.into_iter().for_each(Waker::wake);
     }
 
-    pub(super) fn resize(&self, config: &Config) {
-        self.set_limits(config);
+    pub(super) fn resize(&self, config: &Config, permits: u32) {
+        self.set_limits(config, permits);
         self.admit_waiters();
     }
 

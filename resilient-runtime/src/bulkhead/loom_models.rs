@@ -9,7 +9,7 @@ use crate::priority::Priority;
 
 fn gate(permits: u32, queue: u32) -> Arc<Gate> {
     let wait = std::time::Duration::from_secs(1);
-    Arc::new(Gate::new(&Config::default().max_concurrent(permits).max_queue(queue).max_wait(wait)))
+    Arc::new(Gate::new(&Config::default().max_queue(queue).max_wait(wait), permits))
 }
 
 #[test]

@@ -6,6 +6,8 @@
 //! - `reserve_critical` and `reserve_high` keep permits for the higher classes.
 //! - The limit can be changed while calls run: a smaller one lets the calls in flight end, a larger one admits
 //!   waiters at once.
+//! - With `adaptive` it finds the limit [by itself](crate::adaptive), from how long calls take and how they end. By hand,
+//!   [`call`](Bulkhead::call) and its like say so, and a [`Permit`] by [`settle`](Permit::settle).
 //!
 //! ```
 //! use resilient::{Component, Registry, RejectionKind, bulkhead::Config};
@@ -19,6 +21,7 @@
 //! assert!(bulkhead.try_acquire().is_ok());
 //! ```
 
+mod adaptive;
 mod admission;
 mod config;
 mod gate;
@@ -27,6 +30,8 @@ mod pool;
 mod queue;
 mod stats;
 
+#[cfg(all(test, not(resilient_loom)))]
+mod adaptive_tests;
 #[cfg(all(test, resilient_loom))]
 mod loom_models;
 #[cfg(all(test, not(resilient_loom)))]
@@ -49,11 +54,12 @@ pub use stats::{ClassLimits, Stats};
 use crate::clock::Instant;
 use crate::component::{Component, Core, Create, Kind};
 use crate::observe::Happening;
-use crate::outcome::Reject;
+use crate::outcome::{Reject, Verdict};
 use crate::priority::Priority;
 use crate::rejection::{Rejection, RejectionKind};
 use crate::scope::Scope;
 use crate::settings::{ConfigError, Effective};
+use adaptive::Adaptive;
 use gate::Gate;
 use pool::Pool;
 use stats::Counters;
@@ -66,6 +72,7 @@ pub struct Bulkhead {
     counters: Counters,
     /// Made with the first call that runs in it.
     pool: OnceCell<Pool>,
+    adaptive: Adaptive,
 }
 
 impl Bulkhead {
@@ -118,25 +125,48 @@ impl Bulkhead {
         self.queue(priority, self.inherited()).block().map(|()| Permit::new(self))
     }
 
-    /// Runs `work` with a permit; blocks in the queue if there is one.
+    /// Runs `work` with a permit; blocks in the queue if there is one. Every failure is transient.
     pub fn call<R: Reject>(&self, work: impl FnOnce() -> R) -> R {
-        match self.acquire_blocking(Priority::Normal) {
-            Ok(_permit) => work(),
-            Err(rejection) => R::from_rejection(rejection),
-        }
+        self.call_judged(work, Verdict::of)
     }
 
-    /// Runs `work` with a permit; waits in the queue if there is one.
+    /// Like [`call`](Self::call), with a judge of your own, such as [`Verdict::by_class`]: an adaptive bulkhead learns from
+    /// [`Class::Overload`](crate::Class::Overload).
+    pub fn call_judged<R: Reject>(&self, work: impl FnOnce() -> R, judge: impl FnOnce(&R) -> Verdict) -> R {
+        let permit = match self.acquire_blocking(Priority::Normal) {
+            Ok(permit) => permit,
+            Err(rejection) => return R::from_rejection(rejection),
+        };
+        let outcome = work();
+        permit.settle(judge(&outcome));
+        outcome
+    }
+
+    /// Runs `work` with a permit; waits in the queue if there is one. Every failure is transient.
     ///
     /// # Cancel safety
     /// Dropping the future drops the work and gives the permit back.
     pub async fn call_async<R: Reject>(&self, work: impl AsyncFnOnce() -> R) -> R {
+        self.call_judged_async(work, Verdict::of).await
+    }
+
+    /// Like [`call_async`](Self::call_async), with a judge of your own.
+    ///
+    /// # Cancel safety
+    /// As of [`call_async`](Self::call_async).
+    pub async fn call_judged_async<R: Reject>(
+        &self,
+        work: impl AsyncFnOnce() -> R,
+        judge: impl FnOnce(&R) -> Verdict,
+    ) -> R {
         // A statement of its own: what is matched on would be part of the future, refusal and all.
-        let _permit = match self.acquire().await {
+        let permit = match self.acquire().await {
             Ok(permit) => permit,
             Err(rejection) => return R::from_rejection(rejection),
         };
-        work().await
+        let outcome = work().await;
+        permit.settle(judge(&outcome));
+        outcome
     }
 
     /// Runs `work` on a thread of the bulkhead's own, and blocks this one until it has ended, or the deadline around is over;
@@ -214,6 +244,36 @@ impl Bulkhead {
         Some(self.pool.get_or_init(|| Pool::new(self.core.name, threads)))
     }
 
+    /// Whether it learns from how long calls take.
+    #[inline]
+    pub(crate) fn needs_time(&self) -> bool {
+        self.adaptive.is_on()
+    }
+
+    /// A call that has had a permit since `started` is about to give it back.
+    #[inline]
+    pub(crate) fn learn(&self, verdict: Verdict, started: Instant, now: impl FnOnce() -> Instant) {
+        if let Some(limit) = self.adaptive.get()
+            && limit.sample(started, now(), self.gate.in_use(), verdict.into())
+        {
+            self.resize();
+        }
+    }
+
+    /// The limit has changed: sets the gate to it.
+    #[cold]
+    fn resize(&self) {
+        loop {
+            let config = self.core.config();
+            let permits = self.adaptive.permits(&config);
+            self.gate.resize(&config, permits);
+            // Of two who do this at once, the one who has the older limit may be the later to set it.
+            if permits == self.adaptive.permits(&self.core.config()) {
+                break;
+            }
+        }
+    }
+
     /// Gives a permit back.
     #[inline]
     pub(crate) fn release(&self) {
@@ -242,8 +302,10 @@ impl Bulkhead {
 
 impl Create for Bulkhead {
     fn create(core: Core<Config>) -> Self {
-        let gate = Gate::new(&core.config());
-        Self { core, gate, counters: Counters::default(), pool: OnceCell::new() }
+        let config = core.config();
+        let adaptive = Adaptive::new(&config);
+        let gate = Gate::new(&config, adaptive.permits(&config));
+        Self { core, gate, counters: Counters::default(), adaptive, pool: OnceCell::new() }
     }
 
     fn core(&self) -> &Core<Config> {
@@ -261,12 +323,20 @@ impl Component for Bulkhead {
     }
 
     fn stats(&self) -> Stats {
-        self.counters.snapshot(&self.core.config(), &self.gate, self.pool.get().map(Pool::stats))
+        let config = self.core.config();
+        let permits = self.adaptive.permits(&config);
+        let pool = self.pool.get().map(Pool::stats);
+        Stats {
+            adaptive: self.adaptive.stats(),
+            ..self.counters.snapshot(&config, permits, &self.gate, pool)
+        }
     }
 
-    /// Zeroes the counts; permits in use and waiters stay.
+    /// Zeroes the counts, and lets an adaptive limit begin anew; permits in use and waiters stay.
     fn reset(&self) {
         self.counters.reset();
+        self.adaptive.reset(&self.core.config());
+        self.resize();
         self.core.publish(Self::KIND, Happening::Reset);
     }
 
@@ -276,7 +346,8 @@ impl Component for Bulkhead {
 
     fn reconfigure(&self, config: Config) -> Result<(), ConfigError> {
         self.core.reconfigure(Self::KIND, config, |config| {
-            self.gate.resize(config);
+            self.adaptive.apply(config);
+            self.resize();
             if let (Some(pool), Some(threads)) = (self.pool.get(), config.threads) {
                 pool.resize(threads);
             }

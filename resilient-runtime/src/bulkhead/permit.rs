@@ -1,18 +1,45 @@
 //! The right to run, as long as it is held.
 
 use super::Bulkhead;
+use crate::clock::Instant;
+use crate::outcome::Verdict;
 
 /// A permit of a [`Bulkhead`]; dropped, it goes back, also in a panic.
+///
+/// An adaptive bulkhead learns from permits that are [settled](Self::settle), and from no others.
 #[derive(Debug)]
 #[must_use = "a permit that is dropped at once protects nothing"]
 pub struct Permit<'a> {
     bulkhead: &'a Bulkhead,
+    /// When it was taken; [`Instant::NEVER`] where nobody wants to know.
+    started: Instant,
 }
 
 impl<'a> Permit<'a> {
     #[inline]
     pub(super) fn new(bulkhead: &'a Bulkhead) -> Self {
-        Self { bulkhead }
+        let started = if bulkhead.needs_time() { bulkhead.core.clock().now() } else { Instant::NEVER };
+        Self { bulkhead, started }
+    }
+
+    /// Gives the permit back and says how the call ended, from which an adaptive bulkhead learns. To any other it is the
+    /// same as dropping it.
+    ///
+    /// ```
+    /// use resilient::{Component, Registry, Verdict, bulkhead::Config};
+    ///
+    /// let bulkhead = Registry::new().bulkhead("gateway");
+    /// bulkhead.reconfigure(Config::default().adaptive(true)).unwrap();
+    /// let permit = bulkhead.try_acquire().unwrap();
+    /// // ... send, and hear of the answer elsewhere ...
+    /// permit.settle(Verdict::Success);
+    /// assert_eq!(bulkhead.stats().in_use, 0);
+    /// ```
+    #[inline]
+    pub fn settle(self, verdict: Verdict) {
+        if self.started != Instant::NEVER {
+            self.bulkhead.learn(verdict, self.started, || self.bulkhead.core.clock().now());
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use serde::Serialize;
 use super::config::Config;
 use super::gate::Gate;
 use super::pool::PoolStats;
+use crate::adaptive::AdaptiveStats;
 use crate::priority::Priority;
 use crate::sync::{AtomicU64, Ordering};
 
@@ -34,22 +35,29 @@ impl Counters {
         self.queued.store(0, Ordering::Relaxed);
     }
 
-    pub(super) fn snapshot(&self, config: &Config, gate: &Gate, pool: Option<PoolStats>) -> Stats {
+    pub(super) fn snapshot(
+        &self,
+        config: &Config,
+        permits: u32,
+        gate: &Gate,
+        pool: Option<PoolStats>,
+    ) -> Stats {
         let in_use = gate.in_use();
         Stats {
             in_use,
-            limit: config.admitted(),
-            available: config.admitted().saturating_sub(in_use),
+            limit: permits,
+            available: permits.saturating_sub(in_use),
             queued: gate.waiting() + pool.map_or(0, |pool| u64::from(pool.queued)),
             max_queue: config.max_queue,
             limits: ClassLimits {
-                normal: config.limit(Priority::Normal),
-                high: config.limit(Priority::High),
-                critical: config.limit(Priority::Critical),
+                normal: config.limit_of(permits, Priority::Normal),
+                high: config.limit_of(permits, Priority::High),
+                critical: config.limit_of(permits, Priority::Critical),
             },
             rejected: self.rejected.load(Ordering::Relaxed),
             waited: self.queued.load(Ordering::Relaxed),
             pool,
+            adaptive: None,
         }
     }
 }
@@ -75,6 +83,8 @@ pub struct Stats {
     pub waited: u64,
     /// What its threads do; none: it has none, or nothing ran there yet.
     pub pool: Option<PoolStats>,
+    /// Where the bulkhead finds its limit by itself, how.
+    pub adaptive: Option<AdaptiveStats>,
 }
 
 /// Up to how many calls in flight each class may enter.

@@ -189,7 +189,7 @@ impl LoadShedder {
         let in_flight = self.gauge.leave();
         let sample = match end {
             End::Unknown | End::Judged(Verdict::Failure(Class::NotExecuted { .. })) => return,
-            End::CutOff => Sample::TimedOut,
+            End::CutOff => Sample::CutOff,
             End::Judged(verdict) => verdict.into(),
         };
         if call.since != Instant::NEVER {

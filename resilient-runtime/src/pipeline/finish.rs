@@ -97,6 +97,10 @@ impl Call<'_> {
         if self.holds_slot {
             self.holds_slot = false;
             if let Some(bulkhead) = &self.pipeline.bulkhead {
+                // A call that began before the bulkhead was adaptive may not know when.
+                if let (Some(verdict), true) = (verdict, self.attempt_started != Instant::NEVER) {
+                    bulkhead.learn(verdict, self.attempt_started, || self.time());
+                }
                 bulkhead.release();
             }
         }

@@ -99,6 +99,7 @@ impl Pipeline {
             || self.load_shed.is_some()
             || self.circuit_breaker.as_deref().is_some_and(CircuitBreaker::needs_time)
             || self.retry.as_deref().is_some_and(Retry::needs_time)
+            || self.bulkhead.as_deref().is_some_and(Bulkhead::needs_time)
     }
 
     /// The golden numbers of the operation.

@@ -3,6 +3,7 @@
 use std::fmt::{self, Display, Formatter};
 
 use super::Stats;
+use crate::adaptive::AdaptiveStats;
 use crate::fallback::Level;
 
 impl Display for Stats {
@@ -49,7 +50,14 @@ impl Stats {
                 let (queued, max_queue, waited) = (bulkhead.queued, bulkhead.max_queue, bulkhead.waited);
                 write!(f, ", {queued} of {max_queue} queued, {waited} waited")?;
             }
-            writeln!(f, ", {rejected} rejected")?;
+            write!(f, ", {rejected} rejected")?;
+            if let Some(AdaptiveStats { reason, latency, baseline, .. }) = bulkhead.adaptive {
+                write!(f, "; adaptive: {reason}")?;
+                if let (Some(latency), Some(baseline)) = (latency, baseline) {
+                    write!(f, ", latency {latency:.1?} against {baseline:.1?}")?;
+                }
+            }
+            writeln!(f)?;
         }
         Ok(())
     }

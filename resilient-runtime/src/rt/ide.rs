@@ -65,6 +65,7 @@ names! {
         max_concurrent: "`max_concurrent = 64`: calls that may run at once.",
         max_queue: "`max_queue = 100`: calls that may wait for a permit.",
         max_wait: "`max_wait = \"50ms\"`: how long one may wait.",
+        adaptive: "`adaptive` or `adaptive(min = 1, max = 200, initial = 20)`: finds how many calls may run at once.",
         threads: "`threads = 8`: runs the body on threads of the bulkhead's own.",
         reserve: "`reserve(critical = 4, high = 8)`: permits kept for the higher classes.",
     }

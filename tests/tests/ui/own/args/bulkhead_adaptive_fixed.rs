@@ -1,0 +1,8 @@
+use resilient::resilient;
+
+#[resilient(bulkhead("x", adaptive, max_concurrent = 10))]
+fn f(x: u32) -> Option<u32> {
+    Some(x)
+}
+
+fn main() {}
