@@ -1,11 +1,13 @@
-//! A payment service that takes orders over HTTP and charges a gateway over TCP, and a gateway that can be made
-//! to fail while it runs.
+//! A payment service that takes orders over HTTP and charges a gateway over TCP, with its dashboard, and a gateway that
+//! can be made to fail while it runs.
 //!
-//!     cargo run --release --example payments [-- --port 3000 --gateway-port 3001]
+//!     cargo run --release --example payments [-- --scenario]
 
 mod api;
 mod client;
 mod gateway;
+mod load;
+mod options;
 mod service;
 
 use std::error::Error;
@@ -13,9 +15,13 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use axum::Router;
+use resilient::registry;
+use resilient_http::{Admin, Problem};
 use tokio::net::TcpListener;
 
 use gateway::Gateway;
+use options::Options;
 use service::Service;
 
 #[tokio::main]
@@ -30,21 +36,42 @@ async fn main() -> ExitCode {
 }
 
 async fn run() -> Result<(), Box<dyn Error>> {
-    let ports = Ports::from_args(std::env::args().skip(1))?;
-    if let Err(problems) = resilient::registry().validate() {
+    let options = Options::from_args(std::env::args().skip(1))?;
+    if let Err(problems) = registry().validate() {
         eprintln!("settings to look at:\n{problems}");
     }
     let gateway = Arc::new(Gateway::default());
-    let gateway_listener = listen(ports.gateway, "--gateway-port").await?;
+    let gateway_listener = listen(options.gateway_port, "--gateway-port").await?;
     let gateway_address = gateway_listener.local_addr()?;
     tokio::spawn(gateway::serve(gateway_listener, Arc::clone(&gateway)));
 
-    let listener = listen(ports.service, "--port").await?;
-    introduce(listener.local_addr()?, gateway_address);
+    let (admin, token) = admin(&options)?;
+    let listener = listen(options.port, "--port").await?;
+    let address = listener.local_addr()?;
+    introduce(address, gateway_address, &token);
+    tokio::spawn(load::run(address, options.load));
+    if options.scenario {
+        tokio::spawn(load::scenario(Arc::clone(&gateway)));
+    }
     let service = Arc::new(Service::new(gateway_address));
-    axum::serve(listener, api::routes(service, gateway)).with_graceful_shutdown(interrupted()).await?;
+    let routes = Router::new().merge(api::routes(service, gateway)).merge(admin.router()).fallback(nothing);
+    let server = routes.into_make_service_with_connect_info::<SocketAddr>();
+    axum::serve(listener, server).with_graceful_shutdown(interrupted()).await?;
     println!("\n{}", resilient::stats());
     Ok(())
+}
+
+fn admin(options: &Options) -> Result<(Admin, String), Box<dyn Error>> {
+    let admin = Admin::new(registry());
+    match &options.token {
+        Some(token) => Ok((admin.token(token)?, token.clone())),
+        None => Ok(admin.random_token()?),
+    }
+}
+
+async fn nothing() -> Problem {
+    let what = "there is nothing here; see the program's output for the paths";
+    Problem::new(axum::http::StatusCode::NOT_FOUND, what)
 }
 
 async fn interrupted() {
@@ -62,39 +89,17 @@ async fn listen(port: u16, option: &str) -> Result<TcpListener, String> {
     })
 }
 
-struct Ports {
-    service: u16,
-    gateway: u16,
-}
-
-impl Ports {
-    fn from_args(mut args: impl Iterator<Item = String>) -> Result<Self, String> {
-        let mut ports = Self { service: 3000, gateway: 3001 };
-        while let Some(option) = args.next() {
-            let port = match option.as_str() {
-                "--port" => &mut ports.service,
-                "--gateway-port" => &mut ports.gateway,
-                _ => {
-                    return Err(format!("unknown option `{option}`; known: --port N, --gateway-port N"));
-                }
-            };
-            let value = args.next().ok_or_else(|| format!("`{option}` needs a number"))?;
-            *port = value
-                .parse()
-                .map_err(|_| format!("`{option} {value}`: a port is a number from 0 to 65535"))?;
-        }
-        Ok(ports)
-    }
-}
-
-fn introduce(service: SocketAddr, gateway: SocketAddr) {
+fn introduce(service: SocketAddr, gateway: SocketAddr, token: &str) {
+    let api = format!("http://{service}/api/resilience");
     println!("service http://{service}");
     println!("gateway tcp://{gateway}");
+    println!("\nLook at it:       http://{service}/dashboard");
+    println!("To change things: {token}");
     println!("\nCharge an order:");
-    println!("  curl -sX POST http://{service}/api/resilience/protected-endpoint \\");
+    println!("  curl -sX POST {api}/protected-endpoint \\");
     println!("    -H 'content-type: application/json' -d '{{\"order_id\": \"a-1\", \"cents\": 995}}'");
-    println!("  curl -s http://{service}/api/resilience/simple-protected");
-    println!("\nMake the gateway fail, hang, reset or dawdle; then charge a few orders:");
+    println!("  curl -s {api}/simple-protected");
+    println!("\nMake the gateway fail, hang, reset or dawdle, and well again:");
     for faults in
         ["{\"error_rate\": 1}", "{\"hang_rate\": 1}", "{\"reset_rate\": 0.5}", "{\"latency_ms\": 300}"]
     {
@@ -103,10 +108,10 @@ fn introduce(service: SocketAddr, gateway: SocketAddr) {
         );
     }
     println!("  curl -sX DELETE http://{service}/gateway/faults");
-    println!("\nLook, and reset:");
-    println!("  curl -s http://{service}/api/resilience/stats");
-    println!("  curl -s http://{service}/api/resilience/stats/circuit_breaker/payment");
-    println!("  curl -s http://{service}/api/resilience/health");
-    println!("  curl -sX POST http://{service}/api/resilience/reset/circuit_breaker/payment");
+    println!("\nAsk, and steer:");
+    println!("  curl -s {api}/stats/circuit_breaker/payment");
+    println!("  curl -s {api}/health");
+    println!("  curl -s {api}/metrics");
+    println!("  curl -sX POST {api}/reset/circuit_breaker/payment -H 'authorization: Bearer {token}'");
     println!("\nCtrl-C ends it.");
 }

@@ -42,11 +42,15 @@ pub enum Kind {
     Idempotency,
     /// [`config::Source`](crate::config::Source)
     ConfigSource,
+    /// [`HealthCheck`](crate::HealthCheck)
+    Health,
+    /// [`Alert`](crate::Alert)
+    Alert,
 }
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::CircuitBreaker,
         Self::Retry,
         Self::RetryBudget,
@@ -59,6 +63,8 @@ impl Kind {
         Self::Coalesce,
         Self::Idempotency,
         Self::ConfigSource,
+        Self::Health,
+        Self::Alert,
     ];
 
     /// The name used in the attribute, in JSON and in paths.
@@ -76,6 +82,8 @@ impl Kind {
             Self::Coalesce => "coalesce",
             Self::Idempotency => "idempotency",
             Self::ConfigSource => "config_source",
+            Self::Health => "health",
+            Self::Alert => "alert",
         }
     }
 }

@@ -37,6 +37,7 @@
 #![cfg_attr(resilient_loom, allow(dead_code, unused_imports))]
 
 pub mod adaptive;
+pub mod alert;
 pub mod bulkhead;
 pub mod circuit_breaker;
 // The one place that reads real clocks, and waits for them.
@@ -44,8 +45,10 @@ pub mod circuit_breaker;
 pub mod clock;
 pub mod coalesce;
 pub mod config;
+pub mod correlation;
 pub mod deadline;
 pub mod fallback;
+pub mod health;
 pub mod hedge;
 pub mod idempotency;
 pub mod load_shed;
@@ -77,12 +80,14 @@ pub mod __rt;
 
 pub use resilient_macros::resilient;
 
+pub use alert::Alert;
 pub use bulkhead::Bulkhead;
 pub use circuit_breaker::CircuitBreaker;
 pub use classify::{Class, Classify};
 pub use coalesce::Coalesce;
 pub use component::{Component, Kind, UnknownKind};
 pub use fallback::{Degradation, Degraded, Fallback, FallbackFailed, Level, degraded};
+pub use health::HealthCheck;
 pub use hedge::Hedge;
 pub use idempotency::Idempotency;
 pub use load_shed::LoadShedder;

@@ -18,4 +18,9 @@ impl Random {
     pub(crate) fn share(&self) -> f64 {
         self.0.lock().random()
     }
+
+    /// A number that nobody else draws.
+    pub(crate) fn unique(&self) -> u128 {
+        self.0.lock().random()
+    }
 }

@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+const TOKEN: &str = "a-token-for-the-tests";
+
 /// The program; killed when the test ends, however it ends.
 struct Payments {
     child: Child,
@@ -47,7 +49,9 @@ struct Answer {
 impl Payments {
     fn start() -> Self {
         let mut command = Command::new(program());
-        command.args(["--port", "0", "--gateway-port", "0"]).stdout(Stdio::piped());
+        command
+            .args(["--port", "0", "--gateway-port", "0", "--load", "0", "--token", TOKEN])
+            .stdout(Stdio::piped());
         let mut child = command.spawn().expect("the example starts");
         let output = child.stdout.take().expect("it is piped");
         let mut lines = BufReader::new(output).lines().map_while(Result::ok);
@@ -67,7 +71,7 @@ impl Payments {
 
     fn post(&self, path: &str, body: &str) -> Answer {
         let request = self.agent.post(self.url(path)).header("content-type", "application/json");
-        answer(request.send(body))
+        answer(request.header("authorization", format!("Bearer {TOKEN}")).send(body))
     }
 
     fn url(&self, path: &str) -> String {
@@ -125,7 +129,7 @@ fn it_survives_an_outage_and_recovers() {
     let first = payments.charge("first");
     assert_eq!((&first["status"], &first["level"]), (&json!("charged"), &json!("gateway")));
     assert_eq!(payments.get("/api/resilience/simple-protected").body, json!({ "gateway": "pong" }));
-    assert_eq!(payments.get("/api/resilience/health").body["status"], "ok");
+    assert_eq!(payments.get("/api/resilience/health").body["status"], "pass");
 
     // The gateway fails: answers are degraded, and the circuit opens.
     payments.faults(&json!({ "error_rate": 1 }));
@@ -141,10 +145,11 @@ fn it_survives_an_outage_and_recovers() {
     let refused = payments.get("/api/resilience/simple-protected");
     assert_eq!(refused.status, 503);
     assert!(refused.retry_after.is_some_and(|seconds| (1..=10).contains(&seconds)));
-    assert!(refused.body["error"].as_str().is_some_and(|text| text.contains("is open")), "{}", refused.body);
+    assert!(refused.body["detail"].as_str().is_some_and(|text| text.contains("is open")), "{}", refused.body);
     assert_eq!(payments.connections(), before);
     let health = payments.get("/api/resilience/health");
-    assert_eq!((health.status, &health.body["open_circuits"]), (200, &json!(["payment"])));
+    assert_eq!((health.status, &health.body["status"]), (200, &json!("warn")));
+    assert_eq!(health.body["checks"]["payment"][0]["output"], "the circuit is open");
 
     // Hangs are bounded, resets are survived.
     payments.post("/api/resilience/reset/circuit_breaker/payment", "");
@@ -161,7 +166,7 @@ fn it_survives_an_outage_and_recovers() {
     payments.charge_until("recovery", |body| body["level"] == "gateway");
     payments.charge_until("recovered", |_| payments.breaker()["state"] == "closed");
     assert_eq!(payments.charge("last")["level"], "gateway");
-    assert_eq!(payments.get("/api/resilience/health").body["status"], "ok");
+    assert_eq!(payments.get("/api/resilience/health").body["status"], "pass");
 
     // Every call has ended in one way (T130).
     let stats = payments.get("/api/resilience/stats").body;
@@ -189,17 +194,19 @@ fn bad_input_is_answered_and_does_no_harm() {
     assert_eq!(payments.get("/nowhere").status, 404);
     let unknown = payments.post("/api/resilience/reset/circuit_breaker/paymnet", "");
     assert_eq!(unknown.status, 404);
-    assert!(unknown.body["error"].as_str().is_some_and(|text| text.contains("did you mean `payment`?")));
+    assert!(unknown.body["detail"].as_str().is_some_and(|text| text.contains("did you mean `payment`?")));
     let kind = payments.get("/api/resilience/stats/circut_breaker/payment");
-    assert!(kind.body["error"].as_str().is_some_and(|text| text.contains("did you mean `circuit_breaker`?")));
+    assert!(
+        kind.body["detail"].as_str().is_some_and(|text| text.contains("did you mean `circuit_breaker`?"))
+    );
     let long = payments.get(&format!("/api/resilience/stats/bulkhead/{}", "n".repeat(10_000)));
     assert_eq!(long.status, 404);
-    assert!(long.body["error"].as_str().is_some_and(|text| text.len() < 300));
+    assert!(long.body["detail"].as_str().is_some_and(|text| text.len() < 300));
 
     // What no HTTP client would send.
     let address = payments.service.strip_prefix("http://").expect("an address");
     for raw in [
-        &b"GET /api/resilience/stats/bulkhead/%ff%fe HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"[..],
+        &b"GET /api/resilience/stats/bulkhead/%ff%fe HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n"[..],
         b"\xff\xff\r\n\r\n",
     ] {
         let mut stream = TcpStream::connect(address).expect("it listens");

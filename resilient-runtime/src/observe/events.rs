@@ -82,6 +82,18 @@ pub enum Happening {
     },
     /// Every fallback level failed.
     FallbackFailed,
+    /// A health check changed its mind.
+    HealthChanged {
+        /// `pass`, `warn` or `fail`.
+        status: &'static str,
+    },
+    /// An alert fires, got worse or better, or ended.
+    AlertChanged {
+        /// `warning` or `critical`; none: it ended.
+        severity: Option<&'static str>,
+        /// The signal.
+        value: Option<f64>,
+    },
     /// The settings changed.
     Reconfigured,
     /// The component was reset.

@@ -9,7 +9,7 @@ macro_rules! with_config {
         with_config!($kind, |$config| $body;
             CircuitBreaker: circuit_breaker, Retry: retry, Bulkhead: bulkhead, Timeout: timeout,
             Fallback: fallback, RateLimit: rate_limit, LoadShed: load_shed, Hedge: hedge, Coalesce: coalesce,
-            Idempotency: idempotency)
+            Idempotency: idempotency, Health: health, Alert: alert)
     };
     ($kind:expr, |$config:ident| $body:expr; $($known:ident: $module:ident),*) => {
         match $kind {

@@ -19,8 +19,10 @@
 //! that differ in case only. A registry holds at most 16 384 names of a kind; all further ones share the
 //! component `__overflow__`.
 
+mod alerts;
 mod builder;
 mod conflicts;
+mod health;
 pub(crate) mod kinds;
 mod name;
 mod outside;
@@ -38,6 +40,7 @@ pub use outside::{ChangeError, Contradiction};
 pub use stats::{ComponentStats, SiteStats, Stats, UnknownComponent};
 pub use validate::ValidationError;
 
+use crate::alert::Alert;
 use crate::bulkhead::Bulkhead;
 use crate::circuit_breaker::CircuitBreaker;
 use crate::clock::Clock;
@@ -45,6 +48,7 @@ use crate::coalesce::Coalesce;
 use crate::component::{Core, Create, Environment, Kind, lasting};
 use crate::config::{Source, Tables};
 use crate::fallback::Fallback;
+use crate::health::HealthCheck;
 use crate::hedge::Hedge;
 use crate::idempotency::Idempotency;
 use crate::load_shed::LoadShedder;
@@ -81,6 +85,8 @@ struct Inner {
     coalescers: Shelf<Coalesce>,
     idempotencies: Shelf<Idempotency>,
     config_sources: Shelf<Source>,
+    health_checks: Shelf<HealthCheck>,
+    alerts: Shelf<Alert>,
     operations: Shelf<Operation>,
     /// Pipelines built by hand, in words; those of sites are explained live.
     explanations: Mutex<BTreeMap<String, Explanation>>,
@@ -148,6 +154,8 @@ impl Registry {
             coalescers: Shelf::default(),
             idempotencies: Shelf::default(),
             config_sources: Shelf::default(),
+            health_checks: Shelf::default(),
+            alerts: Shelf::default(),
             operations: Shelf::default(),
             explanations: Mutex::default(),
             pipelines: Mutex::default(),
@@ -220,6 +228,16 @@ impl Registry {
     /// The idempotency of this name.
     pub fn idempotency(&self, name: &str) -> Arc<Idempotency> {
         self.component(&self.0.idempotencies, name, None)
+    }
+
+    /// The health check of this name.
+    pub fn health(&self, name: &str) -> Arc<HealthCheck> {
+        self.component(&self.0.health_checks, name, None)
+    }
+
+    /// The alert of this name.
+    pub fn alert(&self, name: &str) -> Arc<Alert> {
+        self.component(&self.0.alerts, name, None)
     }
 
     pub(crate) fn operation(&self, name: &str) -> Arc<Operation> {

@@ -11,10 +11,11 @@ use crate::component::{Component, Kind};
 use crate::nearest::ranked;
 use crate::observe::OperationStats;
 use crate::pipeline::{Explanation, Pipeline};
+use crate::settings::Effective;
 use crate::site::{self, Site};
 use crate::{
-    bulkhead, circuit_breaker, coalesce, config, fallback, hedge, idempotency, load_shed, rate_limit, retry,
-    timeout,
+    alert, bulkhead, circuit_breaker, coalesce, config, fallback, health, hedge, idempotency, load_shed,
+    rate_limit, retry, timeout,
 };
 
 /// A snapshot of a registry; serialises, and displays as a table.
@@ -44,6 +45,10 @@ pub struct Stats {
     pub coalesce: BTreeMap<String, coalesce::Stats>,
     /// Idempotency records by name.
     pub idempotency: BTreeMap<String, idempotency::Stats>,
+    /// Health checks by name.
+    pub health: BTreeMap<String, health::Stats>,
+    /// Alerts by name.
+    pub alert: BTreeMap<String, alert::Stats>,
     /// Sources of settings by name, such as a file.
     pub config_source: BTreeMap<String, config::Stats>,
     /// Inline settings that contradict each other or cannot be.
@@ -77,6 +82,10 @@ pub enum ComponentStats {
     Coalesce(coalesce::Stats),
     /// Of idempotency.
     Idempotency(idempotency::Stats),
+    /// Of a health check.
+    Health(health::Stats),
+    /// Of an alert.
+    Alert(alert::Stats),
     /// Of a source of settings.
     ConfigSource(config::Stats),
 }
@@ -141,6 +150,8 @@ macro_rules! with_shelf {
             Hedge: hedges,
             Coalesce: coalescers,
             Idempotency: idempotencies,
+            Health: health_checks,
+            Alert: alerts,
             ConfigSource: config_sources,
         )
     };
@@ -173,6 +184,8 @@ impl Registry {
             hedge: snapshots(&self.0.hedges),
             coalesce: snapshots(&self.0.coalescers),
             idempotency: snapshots(&self.0.idempotencies),
+            health: snapshots(&self.0.health_checks),
+            alert: snapshots(&self.0.alerts),
             config_source: snapshots(&self.0.config_sources),
             conflicts: self.0.conflicts.lock().problems(),
         }
@@ -210,6 +223,17 @@ impl Registry {
             }
             None => Err(self.unknown(kind, name)),
         })
+    }
+
+    /// Every setting in force of every component, by kind and name, and where its value came from.
+    pub fn effective(&self) -> BTreeMap<Kind, BTreeMap<String, Vec<Effective>>> {
+        let of = |kind| {
+            with_shelf!(self, kind, |shelf, _variant| {
+                let all = shelf.all().into_iter();
+                all.map(|(name, component)| (name.to_owned(), component.effective())).collect()
+            })
+        };
+        Kind::ALL.into_iter().map(|kind| (kind, of(kind))).collect()
     }
 
     /// The names in use, by kind.

@@ -1,0 +1,186 @@
+//! The routes.
+
+use axum::Router;
+use axum::extract::rejection::{JsonRejection, PathRejection};
+use axum::extract::{DefaultBodyLimit, Json, Path, State};
+use axum::middleware::{from_fn_with_state, map_response};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, patch, post};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use resilient::health::Ask;
+use resilient::registry::{ChangeError, UnknownComponent};
+use resilient::settings::Raw;
+use resilient::{Kind, UnknownKind};
+use serde_json::{Map, Value, json};
+
+use super::access::{guard, hardened};
+use super::{App, stream};
+use crate::metrics::{Format, render};
+use crate::{Problem, dashboard};
+
+/// The largest body, in bytes.
+const BODY: usize = 64 * 1024;
+
+pub(super) fn routes(app: App) -> Router {
+    let prefix = app.prefix.clone();
+    let api = Router::new()
+        .route("/health", get(|app| health(app, Ask::All)))
+        .route("/health/live", get(|app| health(app, Ask::Liveness)))
+        .route("/health/ready", get(|app| health(app, Ask::Readiness)))
+        .route("/health/deep", get(|app| health(app, Ask::Deep)))
+        .route("/stats", get(stats))
+        .route("/stats/{kind}/{name}", get(component_stats))
+        .route("/config", get(config))
+        .route("/sites", get(sites))
+        .route("/alerts", get(alerts))
+        .route("/metrics", get(metrics))
+        .route("/config/{kind}/{name}", patch(change).delete(unchange))
+        .route("/openapi.json", get(openapi))
+        .route("/events", get(stream::events))
+        .route("/stream", get(stream::ticks))
+        .route("/reset/{kind}/{name}", post(reset))
+        .route("/circuit_breaker/{name}/{lever}", post(circuit_breaker))
+        .fallback(async || Problem::new(StatusCode::NOT_FOUND, "there is nothing here"))
+        .method_not_allowed_fallback(async || {
+            Problem::new(StatusCode::METHOD_NOT_ALLOWED, "not with this method")
+        })
+        .layer(DefaultBodyLimit::max(BODY));
+    let nested = if prefix.is_empty() { api } else { Router::new().nest(&prefix, api) };
+    let guarded = nested.layer(from_fn_with_state(app.clone(), guard));
+    guarded.merge(dashboard::routes(&prefix)).layer(map_response(hardened)).with_state(app)
+}
+
+async fn health(State(app): State<App>, ask: Ask) -> Response {
+    let report = app.registry.health_report(ask).await;
+    let status = StatusCode::from_u16(report.http_status()).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
+    let json = HeaderValue::from_static("application/health+json");
+    (status, [(header::CONTENT_TYPE, json)], json!(report).to_string()).into_response()
+}
+
+async fn stats(State(app): State<App>) -> Response {
+    Json(app.registry.stats()).into_response()
+}
+
+async fn config(State(app): State<App>) -> Response {
+    Json(app.registry.effective()).into_response()
+}
+
+async fn sites(State(app): State<App>) -> Response {
+    let sites = app.registry.sites();
+    let with_stages = sites.into_iter().map(|site| {
+        let stages = app.registry.explain(&site.operation);
+        json!({ "site": site, "stages": stages.map(|explained| explained.stages) })
+    });
+    Json(with_stages.collect::<Vec<_>>()).into_response()
+}
+
+async fn alerts(State(app): State<App>) -> Response {
+    app.registry.evaluate_alerts();
+    Json(app.registry.stats().alert).into_response()
+}
+
+async fn metrics(State(app): State<App>, headers: HeaderMap) -> Response {
+    let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
+    let format = Format::accepted(accept);
+    ([(header::CONTENT_TYPE, format.content_type())], render(&app.registry, format)).into_response()
+}
+
+type Named = Result<Path<(String, String)>, PathRejection>;
+
+async fn component_stats(State(app): State<App>, path: Named) -> Result<Response, Problem> {
+    let (kind, name) = component(path)?;
+    let stats = app.registry.component_stats(kind, &name).map_err(|error| unknown(&error))?;
+    Ok(Json(stats).into_response())
+}
+
+async fn reset(State(app): State<App>, path: Named) -> Result<Json<Value>, Problem> {
+    let (kind, name) = component(path)?;
+    app.registry.reset(kind, &name).map_err(|error| unknown(&error))?;
+    audit("reset", kind, &name);
+    Ok(Json(json!({ "reset": name, "kind": kind })))
+}
+
+/// The settings by their names, as `explain` prints them: `{"open_for": "5s", "failure_rate": 0.3}`; null takes one away.
+async fn change(
+    State(app): State<App>,
+    path: Named,
+    body: Result<Json<Map<String, Value>>, JsonRejection>,
+) -> Result<Json<Value>, Problem> {
+    let (kind, name) = component(path)?;
+    let Json(body) = body.map_err(|error| Problem::new(error.status(), error.body_text()))?;
+    let changes: Vec<(String, Raw)> =
+        body.into_iter().map(|(field, value)| Ok((field, raw(value)?))).collect::<Result<_, Problem>>()?;
+    app.registry.change(kind, &name, &changes).map_err(|error| refused(&error))?;
+    for (field, _) in &changes {
+        audit(&format!("set {field}"), kind, &name);
+    }
+    Ok(Json(json!({ "changed": name, "kind": kind })))
+}
+
+async fn unchange(State(app): State<App>, path: Named) -> Result<Json<Value>, Problem> {
+    let (kind, name) = component(path)?;
+    app.registry.unchange(kind, &name).map_err(|error| refused(&error))?;
+    audit("unchange", kind, &name);
+    Ok(Json(json!({ "unchanged": name, "kind": kind })))
+}
+
+fn raw(value: Value) -> Result<Raw, Problem> {
+    let number = |number: serde_json::Number| match number.as_i64() {
+        Some(integer) => Some(Raw::Integer(integer)),
+        None => number.as_f64().map(Raw::Float),
+    };
+    let raw = match value {
+        Value::Null => Some(Raw::Unset),
+        Value::Bool(flag) => Some(Raw::Flag(flag)),
+        Value::String(text) => Some(Raw::Text(text)),
+        Value::Number(given) => number(given),
+        Value::Array(_) | Value::Object(_) => None,
+    };
+    let what = "a setting has one value: text, a number, true, false or null";
+    raw.ok_or_else(|| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, what))
+}
+
+fn refused(error: &ChangeError) -> Problem {
+    match error {
+        ChangeError::Unknown(error) => unknown(error),
+        error => Problem::new(StatusCode::UNPROCESSABLE_ENTITY, error.to_string()),
+    }
+}
+
+async fn openapi(State(app): State<App>) -> Response {
+    Json(super::openapi::document(&app.prefix)).into_response()
+}
+
+async fn circuit_breaker(State(app): State<App>, path: Named) -> Result<Json<Value>, Problem> {
+    let Path((name, lever)) = path.map_err(|error| Problem::new(error.status(), error.body_text()))?;
+    // To look for it would make it.
+    app.registry.component_stats(Kind::CircuitBreaker, &name).map_err(|error| unknown(&error))?;
+    let breaker = app.registry.circuit_breaker(&name);
+    match lever.as_str() {
+        "open" => breaker.force_open(),
+        "close" => breaker.force_closed(),
+        "disable" => breaker.disable(),
+        "resume" => breaker.resume(),
+        _ => {
+            let known = "there are the levers open, close, disable and resume";
+            return Err(Problem::new(StatusCode::NOT_FOUND, known));
+        }
+    }
+    audit(&lever, Kind::CircuitBreaker, &name);
+    Ok(Json(json!({ "circuit_breaker": name, "state": breaker.state() })))
+}
+
+fn component(path: Named) -> Result<(Kind, String), Problem> {
+    let Path((kind, name)) = path.map_err(|error| Problem::new(error.status(), error.body_text()))?;
+    let unknown = |error: UnknownKind| Problem::new(StatusCode::NOT_FOUND, error.to_string());
+    Ok((kind.parse().map_err(unknown)?, name))
+}
+
+fn unknown(error: &UnknownComponent) -> Problem {
+    Problem::new(StatusCode::NOT_FOUND, error.to_string()).with("did_you_mean", error.nearest())
+}
+
+/// Each write is told: who had the token may not be who should.
+fn audit(action: &str, kind: Kind, name: &str) {
+    tracing::info!(target: "resilient::audit", action, %kind, name, "changed over the admin API");
+}

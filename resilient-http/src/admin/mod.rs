@@ -1,0 +1,121 @@
+//! What is going on, and the levers, over HTTP.
+//!
+//! | | |
+//! |---|---|
+//! | `GET /health`, `/health/live`, `/health/ready`, `/health/deep` | [`application/health+json`](resilient::health); 200 or 503 |
+//! | `GET /stats`, `/stats/{kind}/{name}` | what was counted, and where things stand |
+//! | `GET /config` | every setting in force, and where its value came from |
+//! | `GET /sites` | the annotated functions, with their stages |
+//! | `GET /alerts` | how the alerts stand |
+//! | `GET /metrics` | for Prometheus |
+//! | `GET /events` | what happens, as server-sent events |
+//! | `GET /openapi.json` | all this, for programs |
+//! | `POST /reset/{kind}/{name}` | back to the state it had when it was new |
+//! | `PATCH /config/{kind}/{name}` | changes settings, while calls run; `DELETE` takes the changes back |
+//! | `POST /circuit_breaker/{name}/{open,close,disable,resume}` | by hand |
+//!
+//! All of it below a prefix, `/api/resilience`; the dashboard is at `/dashboard`.
+//!
+//! # Who gets in
+//! - Who asks from the same machine, and not through a proxy, may read. All others need the bearer token for it.
+//! - Whoever writes needs the token. Where none is given, [`Admin::serve`] makes one and prints it.
+//! - [`Admin::serve`] refuses to listen anywhere but on the machine itself without a token of yours.
+//! - Five wrong tokens from an address lock it out for a while. Each write is told in the log (`resilient::audit`).
+
+mod access;
+mod api;
+mod openapi;
+mod serve;
+mod stream;
+mod token;
+
+use std::sync::Arc;
+
+use axum::Router;
+use resilient::Registry;
+
+pub use serve::ServeError;
+use token::Token;
+
+/// The admin API and the dashboard of one registry. See the [module](self).
+///
+/// ```no_run
+/// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+/// use resilient_http::Admin;
+///
+/// let admin = Admin::new(resilient::registry()).token(std::env::var("ADMIN_TOKEN")?)?;
+/// admin.serve(tokio::net::TcpListener::bind("127.0.0.1:9000").await?).await?;
+/// # Ok(()) }
+/// ```
+#[derive(Debug)]
+pub struct Admin {
+    registry: Registry,
+    prefix: String,
+    token: Option<Token>,
+}
+
+/// What the handlers share.
+#[derive(Debug)]
+struct Shared {
+    registry: Registry,
+    prefix: String,
+    token: Option<Token>,
+    viewers: stream::Viewers,
+}
+
+type App = Arc<Shared>;
+
+/// A token that could be guessed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the admin token is too short: at least {} bytes, such as `openssl rand -hex 24` prints",
+    token::SHORTEST
+)]
+pub struct WeakToken;
+
+impl Admin {
+    /// Of this registry, without a token: nobody can write.
+    pub fn new(registry: &Registry) -> Self {
+        Self { registry: registry.clone(), prefix: "/api/resilience".into(), token: None }
+    }
+
+    /// With the token that opens it, of at least 16 bytes. Only its digest is kept.
+    ///
+    /// # Errors
+    /// When the token is shorter.
+    pub fn token(mut self, token: impl AsRef<str>) -> Result<Self, WeakToken> {
+        let token = token.as_ref().trim();
+        if token.len() < token::SHORTEST {
+            return Err(WeakToken);
+        }
+        self.token = Some(Token::new(token));
+        Ok(self)
+    }
+
+    /// With a new random token; the token. For programs that print it where only their user sees it.
+    ///
+    /// # Errors
+    /// When the operating system has no randomness to give.
+    pub fn random_token(mut self) -> std::io::Result<(Self, String)> {
+        let token = Token::random().ok_or_else(|| std::io::Error::other("no randomness can be had"))?;
+        self.token = Some(Token::new(&token));
+        Ok((self, token))
+    }
+
+    /// Below another prefix than `/api/resilience`; without a slash at its end.
+    #[must_use]
+    pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
+        let prefix = prefix.into();
+        let prefix = prefix.trim_matches('/');
+        self.prefix = if prefix.is_empty() { String::new() } else { format!("/{prefix}") };
+        self
+    }
+
+    /// The routes, to be merged into a router of your own. For reading without a token the server must tell who asks:
+    /// `into_make_service_with_connect_info::<SocketAddr>()`.
+    pub fn router(self) -> Router {
+        let Self { registry, prefix, token } = self;
+        let shared = Arc::new(Shared { registry, prefix, token, viewers: stream::Viewers::default() });
+        api::routes(shared)
+    }
+}

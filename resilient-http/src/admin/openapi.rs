@@ -1,0 +1,114 @@
+//! The API for programs, in the form of `OpenAPI` 3.1.
+
+use resilient::Kind;
+use serde_json::{Map, Value, json};
+
+/// What the API below `prefix` offers.
+pub(super) fn document(prefix: &str) -> Value {
+    let mut paths = Map::new();
+    let mut add = |path: &str, item: Value| {
+        paths.insert(format!("{prefix}{path}"), item);
+    };
+    for (path, about) in [
+        ("/health", "All checks but the deep ones"),
+        ("/health/live", "Whether the process should be started anew"),
+        ("/health/ready", "Whether calls should come here"),
+        ("/health/deep", "Whether the real work gets done"),
+    ] {
+        add(path, json!({ "get": health(about) }));
+    }
+    for (path, about) in [
+        ("/stats", "What was counted, and where things stand"),
+        ("/config", "Every setting in force, and where its value came from"),
+        ("/sites", "The annotated functions, with their stages"),
+        ("/alerts", "How the alerts stand"),
+        ("/openapi.json", "This document"),
+    ] {
+        add(path, json!({ "get": operation(about, &[], &answer("application/json")) }));
+    }
+    add("/metrics", json!({ "get": operation("For Prometheus", &[], &answer("text/plain")) }));
+    for (path, about) in [
+        ("/events", "What happens, as it happens"),
+        ("/stream", "The statistics, and once a second what changed"),
+    ] {
+        add(path, json!({ "get": operation(about, &[], &answer("text/event-stream")) }));
+    }
+    let json = answer("application/json");
+    let component = [kind(), text("name")];
+    add("/stats/{kind}/{name}", json!({ "get": operation("One component", &component, &json) }));
+    add(
+        "/reset/{kind}/{name}",
+        json!({ "post": operation("Back to the state it had when it was new", &component, &json) }),
+    );
+    let mut change =
+        operation("Changes settings, by the names that the configuration has", &component, &json);
+    change["requestBody"] = json!({
+        "required": true,
+        "content": { "application/json": { "schema": {
+            "type": "object",
+            "additionalProperties": { "type": ["string", "number", "boolean", "null"] },
+        } } },
+    });
+    let unchange = operation("Takes back what was changed at run time", &component, &json);
+    add("/config/{kind}/{name}", json!({ "patch": change, "delete": unchange }));
+    let lever = json!({
+        "name": "lever", "in": "path", "required": true,
+        "schema": { "enum": ["open", "close", "disable", "resume"] },
+    });
+    let lever = operation(
+        "Opens or closes a circuit by hand, or lets it decide again",
+        &[text("name"), lever],
+        &json,
+    );
+    add("/circuit_breaker/{name}/{lever}", json!({ "post": lever }));
+    json!({
+        "openapi": "3.1.0",
+        "info": { "title": "Resilient", "version": env!("CARGO_PKG_VERSION") },
+        "components": { "securitySchemes": { "token": { "type": "http", "scheme": "bearer" } } },
+        "security": [{ "token": [] }],
+        "paths": paths,
+    })
+}
+
+fn operation(about: &str, parameters: &[Value], answer: &Value) -> Value {
+    json!({
+        "summary": about,
+        "parameters": parameters,
+        "responses": { "200": answer, "default": problem() },
+    })
+}
+
+fn health(about: &str) -> Value {
+    let mut operation = operation(about, &[], &answer("application/health+json"));
+    operation["responses"]["503"] = answer("application/health+json");
+    operation
+}
+
+fn answer(media: &str) -> Value {
+    json!({ "description": "the answer", "content": { media: {} } })
+}
+
+fn problem() -> Value {
+    json!({
+        "description": "what is wrong",
+        "content": { "application/problem+json": { "schema": {
+            "type": "object",
+            "required": ["type", "title", "status", "detail"],
+            "properties": {
+                "type": { "type": "string" },
+                "title": { "type": "string" },
+                "status": { "type": "integer" },
+                "detail": { "type": "string" },
+            },
+        } } },
+    })
+}
+
+fn text(name: &str) -> Value {
+    json!({ "name": name, "in": "path", "required": true, "schema": { "type": "string", "minLength": 1 } })
+}
+
+fn kind() -> Value {
+    let kinds = Kind::ALL.map(Kind::as_str);
+    json!({ "name": "kind", "in": "path", "required": true, "schema": { "enum": kinds } })
+}

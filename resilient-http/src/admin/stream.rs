@@ -1,0 +1,205 @@
+//! What goes on while somebody looks: everything once a second, and each event as it happens.
+//!
+//! All viewers of a second share one serialisation of it, and of what changed since the one before. Who is too slow for
+//! that skips seconds and gets the whole again. The clock ticks only while somebody looks.
+
+use std::convert::Infallible;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use futures_util::stream::{self, Stream};
+use http::{HeaderValue, StatusCode, header};
+use resilient::Registry;
+use serde_json::{Map, Value, json};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+
+use super::App;
+use crate::Problem;
+
+/// Viewers at once, of the dashboard and of the events together.
+const VIEWERS: usize = 64;
+const TICK: Duration = Duration::from_secs(1);
+/// A comment that keeps what is between awake.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+
+/// Who looks.
+#[derive(Debug)]
+pub(super) struct Viewers {
+    places: Arc<Semaphore>,
+    /// The ticks, as long as somebody looks at them.
+    ticks: Mutex<Weak<watch::Sender<Tick>>>,
+}
+
+/// One second, in both forms.
+#[derive(Clone, Debug, Default)]
+struct Tick {
+    number: u64,
+    whole: Bytes,
+    /// What changed since the one before: a JSON merge patch (RFC 7396).
+    changes: Bytes,
+}
+
+impl Default for Viewers {
+    fn default() -> Self {
+        Self { places: Arc::new(Semaphore::new(VIEWERS)), ticks: Mutex::new(Weak::new()) }
+    }
+}
+
+impl Viewers {
+    fn place(&self) -> Result<OwnedSemaphorePermit, Problem> {
+        Arc::clone(&self.places).try_acquire_owned().map_err(|_| {
+            Problem::new(StatusCode::SERVICE_UNAVAILABLE, format!("{VIEWERS} look already"))
+                .after(Duration::from_secs(5))
+        })
+    }
+
+    /// The running ticks, or new ones.
+    fn ticks(&self, registry: &Registry) -> Ticks {
+        let mut known = self.ticks.lock().unwrap_or_else(PoisonError::into_inner);
+        let sender = known.upgrade().unwrap_or_else(|| {
+            let (sender, _) = watch::channel(Tick::default());
+            let sender = Arc::new(sender);
+            *known = Arc::downgrade(&sender);
+            tokio::spawn(tick(registry.clone(), Arc::downgrade(&sender)));
+            sender
+        });
+        Ticks { receiver: sender.subscribe(), _alive: sender, seen: 0 }
+    }
+}
+
+/// Looks once a second, until nobody wants to know.
+async fn tick(registry: Registry, sender: Weak<watch::Sender<Tick>>) {
+    let mut before = Value::Null;
+    let mut clock = tokio::time::interval(TICK);
+    clock.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    for number in 1.. {
+        clock.tick().await;
+        let Some(sender) = sender.upgrade() else { return };
+        registry.evaluate_alerts();
+        let now = json!(registry.stats());
+        let changes = patch(&before, &now).unwrap_or_else(|| json!({}));
+        let changes = framed("changes", number, &changes);
+        sender.send_replace(Tick { number, whole: framed("whole", number, &now), changes });
+        before = now;
+    }
+}
+
+fn framed(event: &str, number: u64, data: &Value) -> Bytes {
+    format!("event: {event}\nid: {number}\ndata: {data}\n\n").into()
+}
+
+/// What makes `before` into `after`; `None` where nothing does.
+fn patch(before: &Value, after: &Value) -> Option<Value> {
+    let (Value::Object(old), Value::Object(new)) = (before, after) else {
+        return (before != after).then(|| after.clone());
+    };
+    let gone = old.keys().filter(|key| !new.contains_key(*key)).map(|key| (key.clone(), Value::Null));
+    let changed = new
+        .iter()
+        .filter_map(|(key, after)| Some((key.clone(), patch(old.get(key).unwrap_or(&Value::Null), after)?)));
+    let patch: Map<String, Value> = gone.chain(changed).collect();
+    (!patch.is_empty()).then_some(Value::Object(patch))
+}
+
+/// The seconds that one viewer sees.
+struct Ticks {
+    receiver: watch::Receiver<Tick>,
+    /// With the last of these the clock stops.
+    _alive: Arc<watch::Sender<Tick>>,
+    seen: u64,
+}
+
+impl Ticks {
+    async fn next(&mut self) -> Option<Bytes> {
+        loop {
+            let tick = self.receiver.borrow_and_update().clone();
+            if tick.number > self.seen {
+                let follows = self.seen > 0 && tick.number == self.seen + 1;
+                self.seen = tick.number;
+                return Some(if follows { tick.changes } else { tick.whole });
+            }
+            self.receiver.changed().await.ok()?;
+        }
+    }
+}
+
+pub(super) async fn ticks(State(app): State<App>) -> Result<Response, Problem> {
+    let place = app.viewers.place()?;
+    let ticks = app.viewers.ticks(&app.registry);
+    Ok(served(stream::unfold((ticks, place), async |(mut ticks, place)| {
+        let bytes = ticks.next().await?;
+        Some((Ok::<_, Infallible>(bytes), (ticks, place)))
+    })))
+}
+
+pub(super) async fn events(State(app): State<App>) -> Result<Response, Problem> {
+    let place = app.viewers.place()?;
+    let subscription = app.registry.subscribe();
+    // At once, so that the other side knows that nothing is missed from here on.
+    let hello = stream::iter([Ok::<_, Infallible>(Bytes::from_static(b": listening\n\n"))]);
+    let told = stream::unfold((subscription, place, 0), async |(mut subscription, place, lost)| {
+        let Ok(event) = tokio::time::timeout(KEEP_ALIVE, subscription.recv()).await else {
+            return Some((Ok(Bytes::from_static(b":\n\n")), (subscription, place, lost)));
+        };
+        let mut text = format!("data: {}\n\n", json!(event?));
+        if subscription.dropped() > lost {
+            text = format!("event: lost\ndata: {}\n\n{text}", subscription.dropped() - lost);
+        }
+        let lost = subscription.dropped();
+        Some((Ok(Bytes::from(text)), (subscription, place, lost)))
+    });
+    Ok(served(stream::StreamExt::chain(hello, told)))
+}
+
+fn served(stream: impl Stream<Item = Result<Bytes, Infallible>> + Send + 'static) -> Response {
+    let mut response = Body::from_stream(stream).into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    // nginx would hold it back.
+    headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_patch_holds_what_changed_and_what_went() {
+        let before = json!({ "a": { "x": 1, "y": 2 }, "b": 3, "c": [1] });
+        let after = json!({ "a": { "x": 1, "y": 4 }, "c": [1], "d": 5 });
+        assert_eq!(patch(&before, &after).unwrap(), json!({ "a": { "y": 4 }, "b": null, "d": 5 }));
+        assert_eq!(patch(&after, &after), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_viewer_skips_seconds_and_the_clock_stops_with_the_last() {
+        let (viewers, registry) = (Viewers::default(), Registry::new());
+        let (mut quick, mut slow) = (viewers.ticks(&registry), viewers.ticks(&registry));
+        let text = |bytes: Option<Bytes>| String::from_utf8(bytes.unwrap().to_vec()).unwrap();
+        assert!(text(quick.next().await).starts_with("event: whole\nid: 1\n"));
+        assert!(text(slow.next().await).starts_with("event: whole\nid: 1\n"));
+        registry.bulkhead("payment");
+        let second = text(quick.next().await);
+        assert!(second.starts_with("event: changes\nid: 2\n") && second.contains("payment"), "{second}");
+        assert!(text(quick.next().await).starts_with("event: changes\nid: 3\ndata: {}"));
+        assert!(text(slow.next().await).starts_with("event: whole\nid: 3\n"));
+        drop((quick, slow));
+        tokio::time::sleep(TICK * 3).await;
+        assert!(viewers.ticks.lock().unwrap().upgrade().is_none());
+        assert!(text(viewers.ticks(&registry).next().await).starts_with("event: whole\nid: 1\n"));
+    }
+
+    #[test]
+    fn there_are_so_many_places() {
+        let viewers = Viewers::default();
+        let places: Vec<_> = (0..VIEWERS).map(|_| viewers.place().unwrap()).collect();
+        assert_eq!(viewers.place().unwrap_err().status(), 503);
+        drop(places);
+        assert!(viewers.place().is_ok());
+    }
+}

@@ -1,0 +1,66 @@
+//! The dashboard: files in the program itself, nothing to build and nothing to load from elsewhere. They hold no data, so
+//! whoever can reach the port may have them; what they show comes from the guarded API.
+
+use axum::Router;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use bytes::Bytes;
+use http::header;
+
+/// By its name below `/dashboard/`.
+const FILES: [(&str, &str, &[u8]); 7] = [
+    ("app.js", JAVASCRIPT, include_bytes!("assets/app.js")),
+    ("store.js", JAVASCRIPT, include_bytes!("assets/store.js")),
+    ("parts.js", JAVASCRIPT, include_bytes!("assets/parts.js")),
+    ("health.js", JAVASCRIPT, include_bytes!("assets/health.js")),
+    ("style.css", CSS, include_bytes!("assets/style.css")),
+    // uPlot 1.6.32, MIT: see uplot.LICENSE.
+    ("uplot.js", JAVASCRIPT, include_bytes!("assets/uplot.js")),
+    ("uplot.css", CSS, include_bytes!("assets/uplot.css")),
+];
+const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
+const CSS: &str = "text/css; charset=utf-8";
+
+/// The page and its files, for an API below `prefix`.
+pub(crate) fn routes<S: Clone + Send + Sync + 'static>(prefix: &str) -> Router<S> {
+    let page = Bytes::from(include_str!("assets/index.html").replace("{prefix}", &escaped(prefix)));
+    let page = move || {
+        let page = page.clone();
+        async move { file("text/html; charset=utf-8", page) }
+    };
+    let router = Router::new().route("/dashboard", get(page.clone())).route("/dashboard/", get(page));
+    FILES.into_iter().fold(router, |router, (name, kind, content)| {
+        router
+            .route(&format!("/dashboard/{name}"), get(async move || file(kind, Bytes::from_static(content))))
+    })
+}
+
+fn file(kind: &'static str, content: Bytes) -> Response {
+    ([(header::CONTENT_TYPE, kind)], content).into_response()
+}
+
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('"', "&quot;")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_files_are_listed_and_the_page_names_only_them() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/dashboard/assets");
+        let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name());
+        let mut files: Vec<_> = files.map(|name| name.into_string().unwrap()).collect();
+        files.retain(|name| name != "index.html" && name != "uplot.LICENSE");
+        files.sort();
+        let mut listed = FILES.map(|(name, ..)| name);
+        listed.sort_unstable();
+        assert_eq!(files, listed);
+    }
+
+    #[test]
+    fn a_prefix_cannot_leave_its_attribute() {
+        assert_eq!(escaped("/a\"><script>"), "/a&quot;>&lt;script>");
+    }
+}

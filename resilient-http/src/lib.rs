@@ -1,0 +1,15 @@
+//! Resilient over HTTP.
+//!
+//! - [`Admin`]: what is going on, as JSON, as metrics and as a live dashboard; and the levers, for those who have the token.
+//! - [`Problem`]: a [`Rejection`](resilient::Rejection) as the answer of a server.
+
+#![forbid(unsafe_code)]
+#![deny(missing_docs)]
+
+pub mod admin;
+mod dashboard;
+pub mod metrics;
+mod problem;
+
+pub use admin::Admin;
+pub use problem::{Problem, status_of};

@@ -1,0 +1,205 @@
+//! The names of all metrics, in one place.
+
+use std::collections::BTreeMap;
+
+use resilient::circuit_breaker::State;
+use resilient::fallback::Level;
+use resilient::health::Status;
+use resilient::registry::Stats;
+
+use super::text::Type::{Counter, Gauge};
+use super::text::Writer;
+
+/// Names of one kind that are told.
+const NAMES: usize = 1024;
+
+/// Those of a kind that are told.
+fn told<T>(all: &BTreeMap<String, T>) -> impl Iterator<Item = (&str, &T)> {
+    all.iter().take(NAMES).map(|(name, stats)| (name.as_str(), stats))
+}
+
+/// Writes families of one kind: for each its name, type and help, then its samples for one component.
+macro_rules! families {
+    ($writer:ident, $all:expr, $label:literal, $(
+        $name:literal $kind:ident $help:literal: |$stats:ident| [$($($extra:literal = $value:expr),* => $sample:expr;)*]
+    )*) => {
+        $({
+            let mut family = $writer.family($name, $kind, $help);
+            for (name, $stats) in told($all) {
+                $(family.sample(&[($label, name) $(, ($extra, $value))*], $sample);)*
+            }
+        })*
+    };
+}
+
+pub(super) fn write(stats: &Stats, writer: &mut Writer) {
+    operations(stats, writer);
+    circuit_breakers(stats, writer);
+    retries(stats, writer);
+    limits(stats, writer);
+    fallbacks(stats, writer);
+    others(stats, writer);
+    left_out(stats, writer);
+}
+
+fn operations(stats: &Stats, writer: &mut Writer) {
+    families! { writer, &stats.operations, "operation",
+        "resilient_calls_total" Counter "Calls by how they ended.": |op| [
+            "outcome" = "success" => op.succeeded;
+            "outcome" = "error" => op.failed;
+            "outcome" = "ignored" => op.ignored;
+            "outcome" = "rejected" => op.rejected;
+            "outcome" = "timeout" => op.timed_out;
+            "outcome" = "fallback" => op.fell_back;
+            "outcome" = "cancelled" => op.cancelled;
+            "outcome" = "panic" => op.panicked;
+        ]
+        "resilient_calls_in_flight" Gauge "Calls that have begun and not ended.": |op| [ => op.in_flight;]
+        "resilient_call_duration_seconds" Gauge "The time that this share of the calls of about a minute did not exceed.": |op| [
+            "quantile" = "0.5" => op.latency.p50;
+            "quantile" = "0.95" => op.latency.p95;
+            "quantile" = "0.99" => op.latency.p99;
+            "quantile" = "0.999" => op.latency.p999;
+        ]
+    }
+}
+
+fn circuit_breakers(stats: &Stats, writer: &mut Writer) {
+    const STATES: [State; 6] = [
+        State::Closed,
+        State::Open,
+        State::HalfOpen,
+        State::ForcedOpen,
+        State::ForcedClosed,
+        State::Disabled,
+    ];
+    let mut family = writer.family(
+        "resilient_circuit_breaker_state",
+        Gauge,
+        "1 for the state it is in, 0 for the others.",
+    );
+    for (name, breaker) in told(&stats.circuit_breaker) {
+        for state in STATES {
+            family.sample(&[("name", name), ("state", state.as_str())], state == breaker.state);
+        }
+    }
+    families! { writer, &stats.circuit_breaker, "name",
+        "resilient_circuit_breaker_calls_total" Counter "Calls that were judged, by what they were.": |breaker| [
+            "kind" = "successful" => breaker.successful;
+            "kind" = "failed" => breaker.failed;
+            "kind" = "ignored" => breaker.ignored;
+            "kind" = "late" => breaker.late;
+        ]
+        "resilient_circuit_breaker_slow_calls_total" Counter "Calls that were slow.": |breaker| [ => breaker.slow;]
+        "resilient_circuit_breaker_rejected_total" Counter "Calls that were refused.": |breaker| [ => breaker.rejected;]
+        "resilient_circuit_breaker_transitions_total" Counter "Changes of state.": |breaker| [ => breaker.transitions;]
+        "resilient_circuit_breaker_window_calls" Gauge "Calls in the window.": |breaker| [
+            "kind" = "all" => breaker.window.calls;
+            "kind" = "failed" => breaker.window.failed;
+            "kind" = "slow" => breaker.window.slow;
+        ]
+    }
+}
+
+fn retries(stats: &Stats, writer: &mut Writer) {
+    families! { writer, &stats.retry, "name",
+        "resilient_retry_total" Counter "Retries, and what became of the calls that failed.": |retry| [
+            "kind" = "retried" => retry.retries;
+            "kind" = "recovered" => retry.recovered;
+            "kind" = "exhausted" => retry.exhausted;
+            "kind" = "not_retryable" => retry.not_retryable;
+            "kind" = "nested" => retry.nested;
+            "kind" = "out_of_time" => retry.out_of_time;
+            "kind" = "circuit_open" => retry.circuit_open;
+            "kind" = "budget" => retry.denied_by_budget;
+        ]
+        "resilient_retry_budget_tokens" Gauge "Retries that the budget has left.": |retry| [ => retry.budget.tokens;]
+        "resilient_retry_budget_exhausted_total" Counter "Retries that the budget denied.": |retry| [ => retry.budget.denied;]
+    }
+    families! { writer, &stats.hedge, "name",
+        "resilient_hedge_total" Counter "Attempts besides the first.": |hedge| [
+            "kind" = "sent" => hedge.sent;
+            "kind" = "won" => hedge.won;
+            "kind" = "budget" => hedge.denied_by_budget;
+        ]
+    }
+}
+
+fn limits(stats: &Stats, writer: &mut Writer) {
+    families! { writer, &stats.bulkhead, "name",
+        "resilient_bulkhead_in_flight" Gauge "Calls that hold a permit.": |bulkhead| [ => bulkhead.in_use;]
+        "resilient_bulkhead_limit" Gauge "Calls that may hold one.": |bulkhead| [ => bulkhead.limit;]
+        "resilient_bulkhead_queued" Gauge "Calls that wait for a permit.": |bulkhead| [ => bulkhead.queued;]
+        "resilient_bulkhead_queue_limit" Gauge "Calls that may wait.": |bulkhead| [ => bulkhead.max_queue;]
+        "resilient_bulkhead_rejected_total" Counter "Calls that were refused.": |bulkhead| [ => bulkhead.rejected;]
+        "resilient_bulkhead_waited_total" Counter "Calls that waited.": |bulkhead| [ => bulkhead.waited;]
+    }
+    families! { writer, &stats.rate_limit, "name",
+        "resilient_rate_limit_remaining" Gauge "Calls that may begin now; not of a limit by key.": |limit| [ => limit.remaining;]
+        "resilient_rate_limit_queued" Gauge "Calls that wait for their turn.": |limit| [ => limit.queued;]
+        "resilient_rate_limit_keys" Gauge "Keys with a limit of their own.": |limit| [ => limit.keys;]
+        "resilient_rate_limit_rejected_total" Counter "Calls that were refused.": |limit| [ => limit.rejected;]
+    }
+    families! { writer, &stats.timeout, "name",
+        "resilient_timeout_total" Counter "Calls and attempts that ran out of their time.": |timeout| [
+            "kind" = "total" => timeout.total_timeouts;
+            "kind" = "attempt" => timeout.attempt_timeouts;
+        ]
+    }
+}
+
+fn fallbacks(stats: &Stats, writer: &mut Writer) {
+    let mut family = writer.family("resilient_fallback_total", Counter, "Calls that a level answered.");
+    for (name, fallback) in told(&stats.fallback) {
+        for level in Level::ALL {
+            let served = fallback.levels.get(&level).map_or(0, |level| level.served);
+            family.sample(&[("name", name), ("level", level.as_str())], served);
+        }
+    }
+    families! { writer, &stats.fallback, "name",
+        "resilient_fallback_failed_total" Counter "Calls that no level answered.": |fallback| [ => fallback.all_failed;]
+    }
+}
+
+fn others(stats: &Stats, writer: &mut Writer) {
+    families! { writer, &stats.coalesce, "name",
+        "resilient_coalesce_total" Counter "Calls that may share one.": |coalesce| [
+            "kind" = "led" => coalesce.led;
+            "kind" = "shared" => coalesce.shared;
+            "kind" = "handed_over" => coalesce.handed_over;
+        ]
+    }
+    families! { writer, &stats.health, "check",
+        "resilient_health_status" Gauge "1 for how the check stands, 0 for the others.": |check| [
+            "kind" = check.kind.as_str(), "status" = "pass" => check.status == Status::Pass;
+            "kind" = check.kind.as_str(), "status" = "warn" => check.status == Status::Warn;
+            "kind" = check.kind.as_str(), "status" = "fail" => check.status == Status::Fail;
+        ]
+    }
+    families! { writer, &stats.alert, "alert",
+        "resilient_alert_state" Gauge "1 where it fires.": |alert| [
+            "severity" = "warning" => alert.severity.is_some_and(|severity| severity.as_str() == "warning");
+            "severity" = "critical" => alert.severity.is_some_and(|severity| severity.as_str() == "critical");
+        ]
+    }
+}
+
+fn left_out(stats: &Stats, writer: &mut Writer) {
+    let counts = [
+        ("operation", stats.operations.len()),
+        ("circuit_breaker", stats.circuit_breaker.len()),
+        ("retry", stats.retry.len()),
+        ("bulkhead", stats.bulkhead.len()),
+        ("rate_limit", stats.rate_limit.len()),
+        ("timeout", stats.timeout.len()),
+        ("fallback", stats.fallback.len()),
+    ];
+    let mut family = writer.family(
+        "resilient_names_left_out",
+        Gauge,
+        "Names that are not told, because there are too many.",
+    );
+    for (kind, count) in counts {
+        family.sample(&[("kind", kind)], count.saturating_sub(NAMES) as u64);
+    }
+}

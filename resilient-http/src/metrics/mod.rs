@@ -1,0 +1,55 @@
+//! What was counted, for Prometheus: read when it asks, so that nothing is added to a call.
+//!
+//! ```
+//! use resilient_http::metrics::{Format, render};
+//!
+//! let registry = resilient::Registry::new();
+//! registry.bulkhead("gateway");
+//! let text = render(&registry, Format::Text);
+//! assert!(text.contains("resilient_bulkhead_limit{name=\"gateway\"} 64\n"));
+//! ```
+//!
+//! All series of a component are there from its first mention, at zero. Of each kind 1 024 names are told, in their order;
+//! how many are not is `resilient_names_left_out`.
+
+mod families;
+mod text;
+
+use resilient::Registry;
+use text::Writer;
+
+/// How the metrics are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Format {
+    /// The text format of Prometheus, 0.0.4.
+    #[default]
+    Text,
+    /// [OpenMetrics](https://prometheus.io/docs/specs/om/open_metrics_spec/) 1.0.
+    OpenMetrics,
+}
+
+impl Format {
+    /// The one that an `Accept` header asks for.
+    pub fn accepted(accept: Option<&str>) -> Self {
+        let wants = accept.is_some_and(|accept| accept.contains("application/openmetrics-text"));
+        if wants { Self::OpenMetrics } else { Self::Text }
+    }
+
+    /// The `Content-Type` of the answer.
+    pub fn content_type(self) -> &'static str {
+        match self {
+            Self::Text => "text/plain; version=0.0.4; charset=utf-8",
+            Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+        }
+    }
+}
+
+/// The metrics of a registry now.
+pub fn render(registry: &Registry, format: Format) -> String {
+    let mut writer = Writer::new(format);
+    families::write(&registry.stats(), &mut writer);
+    writer.finish()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,100 @@
+//! The formats, read back.
+
+use std::collections::BTreeSet;
+
+use resilient::{Kind, Registry};
+
+use super::*;
+
+fn full() -> Registry {
+    let registry = Registry::new();
+    let all = registry.pipeline("charge").circuit_breaker("payment").retry("payment").bulkhead("gateway");
+    let pipeline =
+        all.timeout("payment").fallback("payment").rate_limit("api").hedge("h").coalesce("c").build();
+    assert!(pipeline.call(|| Some(1)).is_some());
+    registry.health("db");
+    registry.alert("errors");
+    registry
+}
+
+struct Family {
+    name: String,
+    kind: String,
+    samples: usize,
+}
+
+/// The families with their samples; checks the grammar on the way.
+fn parse(text: &str) -> Vec<Family> {
+    let mut families: Vec<Family> = Vec::new();
+    let mut seen = BTreeSet::new();
+    for line in text.lines() {
+        if let Some(rest) = line.strip_prefix("# TYPE ") {
+            let (name, kind) = rest.split_once(' ').unwrap();
+            assert!(seen.insert(name.to_owned()), "{name} stands in two places");
+            families.push(Family { name: name.to_owned(), kind: kind.to_owned(), samples: 0 });
+        } else if !line.starts_with('#') {
+            let (series, value) = line.rsplit_once(' ').unwrap();
+            assert!(value.parse::<f64>().is_ok(), "{line}");
+            let family = families.last_mut().unwrap();
+            let name = series.split('{').next().unwrap();
+            let is_total = family.kind == "counter" && name.strip_suffix("_total") == Some(&family.name);
+            assert!(name == family.name || is_total, "{name} in {}", family.name);
+            assert!(seen.insert(series.to_owned()), "{series} stands there twice");
+            family.samples += 1;
+        }
+    }
+    families
+}
+
+#[test]
+fn every_series_is_there_from_the_start() {
+    let text = render(&full(), Format::Text);
+    let families = parse(&text);
+    assert!(families.len() > 25, "{}", families.len());
+    for Family { name, kind, samples } in &families {
+        assert!(*samples > 0, "{name}");
+        assert_eq!(kind == "counter", name.ends_with("_total"), "{name}");
+    }
+    for series in [
+        "resilient_calls_total{operation=\"charge\",outcome=\"success\"} 1",
+        "resilient_circuit_breaker_state{name=\"payment\",state=\"closed\"} 1",
+        "resilient_circuit_breaker_state{name=\"payment\",state=\"open\"} 0",
+        "resilient_fallback_total{name=\"payment\",level=\"default\"} 0",
+        "resilient_health_status{check=\"db\",kind=\"readiness\",status=\"fail\"} 1",
+        "resilient_alert_state{alert=\"errors\",severity=\"critical\"} 0",
+    ] {
+        assert!(text.contains(series), "{series} is not in\n{text}");
+    }
+}
+
+#[test]
+fn openmetrics_names_counters_without_their_total_and_has_an_end() {
+    let text = render(&full(), Format::OpenMetrics);
+    assert!(text.contains("# TYPE resilient_calls counter\n") && text.ends_with("\n# EOF\n"));
+    let plain = render(&full(), Format::Text);
+    let count = |text: &str| parse(text).iter().map(|family| family.samples).sum::<usize>();
+    assert_eq!(count(&text), count(&plain));
+    let accept = "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;q=0.1";
+    assert_eq!(Format::accepted(Some(accept)), Format::OpenMetrics);
+    assert_eq!(Format::accepted(None), Format::Text);
+}
+
+#[test]
+fn hostile_names_cannot_forge_a_line() {
+    let registry = Registry::new();
+    registry.bulkhead("a\"} 1\\ b");
+    let text = render(&registry, Format::Text);
+    assert!(text.contains(r#"resilient_bulkhead_limit{name="a\"} 1\\ b"} 64"#), "{text}");
+}
+
+#[test]
+fn so_many_names_are_told_and_no_more() {
+    let registry = Registry::new();
+    for number in 0..1500 {
+        registry.bulkhead(&format!("b{number}"));
+    }
+    let text = render(&registry, Format::Text);
+    assert_eq!(text.matches("resilient_bulkhead_limit{").count(), 1024);
+    assert!(text.contains("resilient_names_left_out{kind=\"bulkhead\"} 476\n"));
+    assert_eq!(registry.names().iter().find(|(kind, _)| *kind == Kind::Bulkhead).unwrap().1.len(), 1500);
+}

@@ -1,0 +1,264 @@
+//! The admin API as a client meets it, over TCP.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+use resilient::clock::Clock;
+use resilient::{Component, Registry, circuit_breaker};
+use resilient_http::Admin;
+use serde_json::Value;
+use tokio::net::TcpListener;
+
+const TOKEN: &str = "a-token-for-tests-0123456789";
+
+/// A server with a registry of its own; it ends with the test.
+struct Served {
+    registry: Registry,
+    address: SocketAddr,
+    _runtime: tokio::runtime::Runtime,
+}
+
+struct Answer {
+    status: u16,
+    head: String,
+    json: Value,
+}
+
+fn serve(set_up: impl FnOnce(&Registry)) -> Served {
+    let registry = Registry::with_clock(Clock::system());
+    set_up(&registry);
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
+    let address = listener.local_addr().unwrap();
+    let admin = Admin::new(&registry).token(TOKEN).unwrap();
+    runtime.spawn(admin.serve(listener));
+    Served { registry, address, _runtime: runtime }
+}
+
+impl Served {
+    fn ask(&self, line: &str, headers: &[&str]) -> Answer {
+        self.ask_with(line, headers, "")
+    }
+
+    fn ask_with(&self, line: &str, headers: &[&str], body: &str) -> Answer {
+        let mut stream = TcpStream::connect(self.address).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        let headers = headers.iter().fold(String::new(), |all, header| all + header + "\r\n");
+        let host =
+            if headers.contains("host:") { String::new() } else { format!("host: {}\r\n", self.address) };
+        let request = format!("{line} HTTP/1.1\r\n{host}{headers}connection: close\r\n\r\n{body}");
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut text = String::new();
+        stream.read_to_string(&mut text).unwrap();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        let json = serde_json::from_str(body).unwrap_or(Value::Null);
+        Answer { status, head: head.to_lowercase(), json }
+    }
+
+    fn get(&self, path: &str) -> Answer {
+        self.ask(&format!("GET /api/resilience{path}"), &[])
+    }
+
+    fn post(&self, path: &str) -> Answer {
+        self.ask(&format!("POST /api/resilience{path}"), &[&format!("authorization: Bearer {TOKEN}")])
+    }
+}
+
+fn with_a_breaker(registry: &Registry) {
+    let breaker = registry.circuit_breaker("payment");
+    breaker.reconfigure(circuit_breaker::Config::default().failure_threshold(1u32)).unwrap();
+    assert!(breaker.call(|| None::<u32>).is_none());
+}
+
+#[test]
+fn who_asks_from_this_machine_may_read() {
+    let served = serve(with_a_breaker);
+    let stats = served.get("/stats");
+    assert_eq!((stats.status, &stats.json["circuit_breaker"]["payment"]["state"]), (200, &"open".into()));
+    assert_eq!(served.get("/stats/circuit_breaker/payment").json["state"], "open");
+    assert_eq!(served.get("/sites").status, 200);
+    assert_eq!(served.get("/alerts").json, serde_json::json!({}));
+    for header in [
+        "content-security-policy: default-src 'none'",
+        "x-content-type-options: nosniff",
+        "cache-control: no-store",
+    ] {
+        assert!(stats.head.contains(header), "{}", stats.head);
+    }
+}
+
+#[test]
+fn all_others_need_the_token_also_to_read() {
+    let served = serve(with_a_breaker);
+    let token = format!("authorization: bearer {TOKEN}");
+    for headers in [
+        &["x-forwarded-for: 203.0.113.7"][..],
+        &["forwarded: for=203.0.113.7"],
+        &["host: evil.example"],
+        &["host: localhost.evil.example"],
+        &["host: 127.0.0.1.evil.example"],
+    ] {
+        let refused = served.ask("GET /api/resilience/stats", headers);
+        assert_eq!(refused.status, 401, "{headers:?}");
+        assert!(refused.head.contains("www-authenticate: bearer"), "{}", refused.head);
+        let admitted = served.ask("GET /api/resilience/stats", &[headers, &[token.as_str()]].concat());
+        assert_eq!(admitted.status, 200, "{headers:?}");
+    }
+    for host in ["localhost", "LOCALHOST:80", "[::1]:80", "127.0.0.9"] {
+        assert_eq!(
+            served.ask("GET /api/resilience/stats", &[&format!("host: {host}")]).status,
+            200,
+            "{host}"
+        );
+    }
+}
+
+#[test]
+fn whoever_writes_needs_the_token() {
+    let served = serve(with_a_breaker);
+    let reset = "POST /api/resilience/reset/circuit_breaker/payment";
+    assert_eq!(served.ask(reset, &[]).status, 401);
+    assert_eq!(served.ask(reset, &["authorization: Bearer wrong"]).status, 401);
+    assert_eq!(served.ask(reset, &["authorization: Basic YTpi"]).status, 401);
+    let state = || served.registry.circuit_breaker("payment").state();
+    assert_eq!(state(), circuit_breaker::State::Open);
+    assert_eq!(served.post("/reset/circuit_breaker/payment").status, 200);
+    assert_eq!(state(), circuit_breaker::State::Closed);
+    for (lever, then) in
+        [("open", "forced_open"), ("close", "forced_closed"), ("disable", "disabled"), ("resume", "closed")]
+    {
+        let pulled = served.post(&format!("/circuit_breaker/payment/{lever}"));
+        assert_eq!((pulled.status, &pulled.json["state"]), (200, &then.into()), "{lever}");
+    }
+}
+
+#[test]
+fn settings_are_changed_by_their_names_and_back() {
+    let served = serve(with_a_breaker);
+    let path = "/api/resilience/config/circuit_breaker/payment";
+    let send = |method: &str, body: &str| {
+        let length = format!("content-length: {}", body.len());
+        let token = format!("authorization: Bearer {TOKEN}");
+        let headers = ["content-type: application/json", &length, &token];
+        served.ask_with(&format!("{method} {path}"), &headers, body)
+    };
+    assert_eq!(send("PATCH", r#"{"open_for": "7s", "failure_rate": 0.25, "slow_call": "1s"}"#).status, 200);
+    let set = |field: &str| {
+        let config = served.get("/config").json;
+        let fields = config["circuit_breaker"]["payment"].as_array().unwrap().clone();
+        let found = fields.into_iter().find(|set| set["field"] == field).unwrap();
+        (found["value"].clone(), found["origin"].as_str().unwrap().to_owned())
+    };
+    assert_eq!(set("open_for"), ("7s".into(), "runtime".into()));
+    assert_eq!(set("failure_rate").0, 0.25);
+    let wrong = send("PATCH", r#"{"open_fro": "7s"}"#);
+    assert_eq!(wrong.status, 422);
+    assert!(wrong.json["detail"].as_str().unwrap().contains("did you mean `open_for`"), "{}", wrong.json);
+    assert_eq!(send("PATCH", r#"{"open_for": "0s"}"#).status, 422);
+    assert_eq!(send("PATCH", r#"{"open_for": {}}"#).status, 422);
+    assert_eq!(send("PATCH", "{").status, 400);
+    assert_eq!(set("open_for").0, "7s");
+    assert_eq!(send("DELETE", "").status, 200);
+    assert_eq!(set("open_for"), ("5s".into(), "default".into()));
+}
+
+#[test]
+fn the_document_names_every_path() {
+    let served = serve(with_a_breaker);
+    let document = served.get("/openapi.json").json;
+    assert_eq!(document["openapi"], "3.1.0");
+    for (path, item) in document["paths"].as_object().unwrap() {
+        let path =
+            path.replace("{kind}", "circuit_breaker").replace("{name}", "payment").replace("{lever}", "open");
+        if path.ends_with("/events") || path.ends_with("/stream") {
+            continue;
+        }
+        for method in item.as_object().unwrap().keys() {
+            let token = format!("authorization: Bearer {TOKEN}");
+            let headers = ["content-type: application/json", "content-length: 2", &token];
+            let answer = served.ask_with(&format!("{} {path}", method.to_uppercase()), &headers, "{}");
+            assert_eq!(answer.status, 200, "{method} {path}");
+        }
+    }
+}
+
+#[test]
+fn whoever_guesses_is_locked_out() {
+    let served = serve(|_| ());
+    let guess = || served.ask("GET /api/resilience/stats", &["authorization: Bearer wrong"]);
+    let statuses: Vec<_> = (0..6).map(|_| guess().status).collect();
+    assert_eq!(statuses, [401, 401, 401, 401, 401, 429]);
+    let locked = served.ask("GET /api/resilience/stats", &[&format!("authorization: Bearer {TOKEN}")]);
+    assert_eq!(locked.status, 429);
+    assert!(locked.head.contains("retry-after: 12"), "{}", locked.head);
+    assert_eq!(served.get("/stats").status, 200, "who shows no token guesses none");
+}
+
+#[test]
+fn what_is_not_there_is_not_made_and_the_nearest_is_named() {
+    let served = serve(with_a_breaker);
+    let unknown = served.post("/circuit_breaker/paymnet/open");
+    assert_eq!((unknown.status, &unknown.json["did_you_mean"][0]), (404, &"payment".into()));
+    assert_eq!(served.registry.stats().circuit_breaker.len(), 1);
+    assert_eq!(served.post("/circuit_breaker/payment/explode").status, 404);
+    let kind = served.get("/stats/circut_breaker/payment");
+    assert!(
+        kind.json["detail"].as_str().unwrap().contains("did you mean `circuit_breaker`"),
+        "{}",
+        kind.json
+    );
+    assert_eq!(served.get("/nowhere").status, 404);
+    assert_eq!(served.post("/stats").status, 405);
+    assert_eq!(served.get("/stats/bulkhead/%ff%fe").status, 400);
+    assert_eq!(served.get(&format!("/stats/bulkhead/{}", "n".repeat(10_000))).status, 404);
+    let huge = format!("x-long: {}", "x".repeat(64 * 1024));
+    assert_eq!(served.ask("GET /api/resilience/stats", &[&huge]).status, 431);
+}
+
+#[test]
+fn health_answers_with_200_and_503() {
+    let served = serve(with_a_breaker);
+    let ready = served.get("/health/ready");
+    assert_eq!((ready.status, &ready.json["status"]), (200, &"warn".into()), "an open circuit degrades");
+    assert!(ready.head.contains("application/health+json"));
+    assert_eq!(served.get("/health/live").json["status"], "pass");
+    served.registry.health("db").probe(|| async { Err::<(), _>("it is down") });
+    let ready = served.get("/health/ready");
+    assert_eq!(
+        (ready.status, &ready.json["checks"]["db:responseTime"][0]["output"]),
+        (503, &"it is down".into())
+    );
+}
+
+#[test]
+fn it_does_not_listen_to_others_without_a_token() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let listener = TcpListener::bind("0.0.0.0:0").await.unwrap();
+        let refused = Admin::new(&Registry::new()).serve(listener).await.unwrap_err();
+        assert!(refused.to_string().contains("without a token"), "{refused}");
+    });
+    assert!(Admin::new(&Registry::new()).token("short").is_err());
+}
+
+#[test]
+fn events_come_as_they_happen() {
+    let served = serve(with_a_breaker);
+    let mut stream = TcpStream::connect(served.address).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    write!(stream, "GET /api/resilience/events HTTP/1.1\r\nhost: localhost\r\n\r\n").unwrap();
+    let mut seen = String::new();
+    let mut read_until = |wanted: &str| {
+        let mut buffer = [0; 1024];
+        while !seen.contains(wanted) {
+            let count = stream.read(&mut buffer).unwrap();
+            assert!(count > 0, "it ended: {seen}");
+            seen.push_str(&String::from_utf8_lossy(&buffer[..count]));
+        }
+    };
+    read_until(": listening");
+    served.registry.circuit_breaker("payment").force_open();
+    read_until(r#""to":"forced_open""#);
+}

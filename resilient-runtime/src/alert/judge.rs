@@ -1,0 +1,133 @@
+//! When an alert fires, and when it ends: not at the first look, and not at the edge.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::config::Config;
+use crate::clock::Instant;
+
+/// How bad it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Severity {
+    /// Somebody should look at it today.
+    Warning,
+    /// Somebody should get up for it.
+    Critical,
+}
+
+impl Severity {
+    /// The name in JSON and metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Warning => "warning",
+            Self::Critical => "critical",
+        }
+    }
+}
+
+/// How one severity of an alert stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Side {
+    /// Since when it has been beyond its limit.
+    beyond_since: Option<Instant>,
+    fires: bool,
+}
+
+/// How an alert stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Judge {
+    warning: Side,
+    critical: Side,
+}
+
+impl Judge {
+    /// The worst severity that fires.
+    pub(super) fn severity(&self) -> Option<Severity> {
+        let critical = self.critical.fires.then_some(Severity::Critical);
+        critical.or_else(|| self.warning.fires.then_some(Severity::Warning))
+    }
+
+    /// Takes note of a reading; `None`: there is too little to judge by.
+    pub(super) fn observe(&mut self, now: Instant, value: Option<f64>, config: &Config) {
+        self.warning.observe(now, value, config.limit(Severity::Warning), config);
+        self.critical.observe(now, value, config.limit(Severity::Critical), config);
+    }
+
+    /// Takes note of what was judged elsewhere.
+    pub(super) fn set(&mut self, now: Instant, severity: Option<Severity>, hold: Duration) {
+        self.warning.follow(now, severity == Some(Severity::Warning), hold);
+        self.critical.follow(now, severity == Some(Severity::Critical), hold);
+    }
+}
+
+impl Side {
+    fn observe(&mut self, now: Instant, value: Option<f64>, limit: Option<f64>, config: &Config) {
+        let (Some(value), Some(limit)) = (value, limit) else {
+            *self = Self::default();
+            return;
+        };
+        // An alert that fires has the easier limit: what swings around one limit fires once.
+        let ease = if self.fires { config.hysteresis.get() } else { 1.0 };
+        let is_beyond =
+            if config.below { value < limit / ease.max(f64::EPSILON) } else { value > limit * ease };
+        self.follow(now, is_beyond, config.hold);
+    }
+
+    fn follow(&mut self, now: Instant, is_beyond: bool, hold: Duration) {
+        if !is_beyond {
+            *self = Self::default();
+            return;
+        }
+        let since = *self.beyond_since.get_or_insert(now);
+        self.fires |= now.since(since) >= hold;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fired(config: &Config, readings: &[Option<f64>]) -> String {
+        let mut judge = Judge::default();
+        let seen = readings.iter().enumerate().map(|(second, value)| {
+            judge.observe(Instant::from_nanos(second as u64 * 1_000_000_000), *value, config);
+            match judge.severity() {
+                None => '.',
+                Some(Severity::Warning) => 'w',
+                Some(Severity::Critical) => 'c',
+            }
+        });
+        seen.collect()
+    }
+
+    fn config() -> Config {
+        Config::default().warning(0.1).critical(0.5).hold(Duration::from_secs(2))
+    }
+
+    #[test]
+    fn it_must_be_so_for_a_while_and_ends_when_it_is_well_below() {
+        let readings = [0.0, 0.2, 0.0, 0.2, 0.2, 0.2, 0.095, 0.2, 0.08, 0.2, 0.0].map(Some);
+        assert_eq!(fired(&config(), &readings), ".....www...");
+    }
+
+    #[test]
+    fn the_worse_of_two_shows() {
+        let readings = [0.6, 0.6, 0.6, 0.6, 0.4, 0.4, 0.0].map(Some);
+        assert_eq!(fired(&config(), &readings), "..ccww.");
+    }
+
+    #[test]
+    fn too_little_to_judge_by_ends_it() {
+        let readings = [Some(0.6), Some(0.6), Some(0.6), None, Some(0.6)];
+        assert_eq!(fired(&config(), &readings), "..c..");
+    }
+
+    #[test]
+    fn below_is_the_other_way_round() {
+        let config = Config::default().warning(10.0).below(true).hold(Duration::ZERO);
+        let readings = [11.0, 9.0, 10.5, 11.2, 10.5].map(Some);
+        assert_eq!(fired(&config, &readings), ".ww..");
+    }
+}

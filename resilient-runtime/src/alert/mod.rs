@@ -1,0 +1,149 @@
+//! Tells when something is wrong for too long: a warning, or critical.
+//!
+//! - An alert looks at one [`Signal`] of one operation, or of all together. It fires once that has been beyond a limit for
+//!   `hold`, with enough calls to say so, and ends when the signal is well within it again.
+//! - A burn rate needs no limits: an `objective`, such as 99.9 % of the calls, has a budget of errors, and how fast that
+//!   burns is judged over long and short windows together.
+//! - Whoever looks evaluates: [`Registry::evaluate_alerts`](crate::Registry::evaluate_alerts), to be called about once a
+//!   second; the admin API does. Nothing is added to a call, and no thread runs for it.
+//! - Firing and ending are [events](crate::Happening::AlertChanged).
+//!
+//! ```
+//! use std::time::Duration;
+//! use resilient::{Component, Registry, alert::{Config, Severity}, clock::ManualClock};
+//!
+//! let time = ManualClock::new();
+//! let registry = Registry::with_clock(time.clock());
+//! registry.alert("errors").reconfigure(Config::default().critical(0.5).hold(Duration::ZERO)).unwrap();
+//! registry.evaluate_alerts();
+//! let pipeline = registry.pipeline("charge").build();
+//! (0..20).for_each(|_| assert!(pipeline.call(|| None::<u32>).is_none()));
+//! registry.evaluate_alerts();
+//! assert_eq!(registry.stats().alert["errors"].severity, Some(Severity::Critical));
+//! ```
+
+mod burn;
+mod config;
+mod judge;
+mod reading;
+mod stats;
+
+use std::sync::Arc;
+
+pub use config::{Config, Signal};
+pub use judge::Severity;
+pub(crate) use reading::Reading;
+pub use stats::Stats;
+
+use crate::component::{Component, Core, Create, Kind};
+use crate::observe::Happening;
+use crate::settings::{ConfigError, Effective};
+use crate::sync::Mutex;
+use burn::Burn;
+use judge::Judge;
+use reading::Past;
+
+/// Tells when something is wrong for too long. See the [module](self).
+#[derive(Debug)]
+pub struct Alert {
+    core: Core<Config>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    past: Past,
+    burn: Burn,
+    judge: Judge,
+    value: Option<f64>,
+    fired: u64,
+}
+
+impl Alert {
+    /// Takes note of how things are.
+    pub(crate) fn observe(&self, reading: &Reading) {
+        let (config, now) = (self.core.config(), self.core.clock().now());
+        let (before, after, value) = {
+            let mut state = self.state.lock();
+            let State { past, burn, judge, value, fired } = &mut *state;
+            let before = judge.severity();
+            if let Some(objective) = config.objective {
+                burn.observe(now, reading.calls, reading.errors);
+                let (severity, rate) = burn.judge(now, objective.get(), config.min_samples.into());
+                // The windows have waited long enough.
+                judge.set(now, severity, std::time::Duration::ZERO);
+                *value = Some(rate);
+            } else {
+                *value = past.observe(now, reading, &config);
+                judge.observe(now, *value, &config);
+            }
+            let after = judge.severity();
+            *fired += u64::from(after > before);
+            (before, after, *value)
+        };
+        if before != after {
+            self.tell(after, value);
+        }
+    }
+
+    #[cold]
+    fn tell(&self, severity: Option<Severity>, value: Option<f64>) {
+        let (name, severity) = (self.core.name, severity.map(Severity::as_str));
+        tracing::warn!(target: "resilient::alert", alert = %name, severity, value, "alert changed");
+        self.core.publish(Self::KIND, Happening::AlertChanged { severity, value });
+    }
+}
+
+impl Create for Alert {
+    fn create(core: Core<Config>) -> Self {
+        Self { core, state: Mutex::default() }
+    }
+
+    fn core(&self) -> &Core<Config> {
+        &self.core
+    }
+}
+
+impl Component for Alert {
+    const KIND: Kind = Kind::Alert;
+    type Config = Config;
+    type Stats = Stats;
+
+    fn name(&self) -> &str {
+        self.core.name
+    }
+
+    fn stats(&self) -> Stats {
+        let config = self.core.config();
+        let state = self.state.lock();
+        Stats {
+            operation: config.operation.as_deref().map(str::to_owned),
+            signal: config.signal,
+            severity: state.judge.severity(),
+            value: state.value,
+            fired: state.fired,
+        }
+    }
+
+    /// Forgets what it saw.
+    fn reset(&self) {
+        *self.state.lock() = State::default();
+        self.core.publish(Self::KIND, Happening::Reset);
+    }
+
+    fn config(&self) -> Arc<Config> {
+        self.core.config()
+    }
+
+    /// What it saw stays.
+    fn reconfigure(&self, config: Config) -> Result<(), ConfigError> {
+        self.core.reconfigure(Self::KIND, config, |_| ())
+    }
+
+    fn effective(&self) -> Vec<Effective> {
+        self.core.settings.effective()
+    }
+}
+
+#[cfg(all(test, not(resilient_loom)))]
+mod tests;

@@ -1,0 +1,91 @@
+//! What a signal says of some calls.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use super::config::{Config, Signal};
+use crate::clock::Instant;
+use crate::observe::OperationStats;
+
+/// Everything an alert may want to know.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Reading {
+    pub(crate) calls: u64,
+    pub(crate) errors: u64,
+    pub(crate) degraded: u64,
+    pub(crate) p50: Duration,
+    pub(crate) p95: Duration,
+    pub(crate) p99: Duration,
+    /// Calls whose time was taken lately.
+    pub(crate) measured: u64,
+    pub(crate) saturation: f64,
+}
+
+impl Reading {
+    /// Adds an operation. Of several the longest time counts.
+    pub(crate) fn add(&mut self, stats: &OperationStats) {
+        self.calls += stats.calls - stats.in_flight;
+        self.errors += stats.failed + stats.rejected + stats.timed_out + stats.panicked;
+        self.degraded += stats.fell_back;
+        self.p50 = self.p50.max(stats.latency.p50);
+        self.p95 = self.p95.max(stats.latency.p95);
+        self.p99 = self.p99.max(stats.latency.p99);
+        self.measured += stats.latency.measured;
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Count {
+    at: Instant,
+    calls: u64,
+    errors: u64,
+    degraded: u64,
+}
+
+/// Counts as they were, for rates.
+#[derive(Debug, Default)]
+pub(super) struct Past(VecDeque<Count>);
+
+/// Looks that are kept, however often somebody looks.
+const LOOKS: usize = 256;
+
+impl Past {
+    /// The value of the signal now; `None` where there is too little to say so.
+    pub(super) fn observe(&mut self, now: Instant, reading: &Reading, config: &Config) -> Option<f64> {
+        let Reading { calls, errors, degraded, .. } = *reading;
+        let count = Count { at: now, calls, errors, degraded };
+        if self.0.back().is_some_and(|last| last.calls > calls) {
+            // Reset meanwhile.
+            self.0.clear();
+        }
+        let is_past = |count: &Count| now.since(count.at) >= config.window;
+        while self.0.get(1).is_some_and(is_past) {
+            self.0.pop_front();
+        }
+        let before = self.0.front().copied();
+        let step = config.window / u32::try_from(LOOKS).unwrap_or(1);
+        if self.0.back().is_none_or(|last| now.since(last.at) >= step) {
+            self.0.push_back(count);
+        }
+        let before = before?;
+        let seen = calls - before.calls;
+        let enough = |samples: u64| samples >= u64::from(config.min_samples);
+        let share = |part: u64| (enough(seen) && seen > 0).then(|| part as f64 / seen as f64);
+        let time = |span: Duration| enough(reading.measured).then_some(span.as_secs_f64());
+        match config.signal {
+            Signal::ErrorRate => share(errors - before.errors),
+            Signal::DegradedRate => share(degraded - before.degraded),
+            Signal::LatencyP50 => time(reading.p50),
+            Signal::LatencyP95 => time(reading.p95),
+            Signal::LatencyP99 => time(reading.p99),
+            Signal::Saturation => Some(reading.saturation),
+            Signal::Traffic => {
+                let span = now.since(before.at).as_secs_f64();
+                let whole = now.since(before.at) >= config.window;
+                // Too little is seen only after a whole window.
+                (span > 0.0 && (whole || !config.below)).then(|| seen as f64 / span)
+            }
+            Signal::BurnRate => None,
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! Alerts over real operations, in virtual time.
+
+use std::time::Duration;
+
+use super::*;
+use crate::clock::ManualClock;
+use crate::observe::Event;
+use crate::ratio::Ratio;
+use crate::registry::Registry;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+struct Fixture {
+    time: ManualClock,
+    registry: Registry,
+}
+
+impl Fixture {
+    fn new(alert: Config) -> Self {
+        let time = ManualClock::new();
+        let registry = Registry::with_clock(time.clock());
+        registry.alert("a").reconfigure(alert).unwrap();
+        registry.evaluate_alerts();
+        Self { time, registry }
+    }
+
+    /// A second with so many calls, of which so many fail; how the alert stands after it.
+    fn second(&self, operation: &str, calls: u32, failures: u32) -> Option<Severity> {
+        let pipeline = self.registry.pipeline(operation).build();
+        for call in 0..calls {
+            let outcome = || if call < failures { None } else { Some(call) };
+            let _ = pipeline.call(outcome);
+        }
+        self.time.advance(SECOND);
+        self.registry.evaluate_alerts();
+        self.registry.stats().alert["a"].severity
+    }
+}
+
+#[test]
+fn errors_for_a_while_are_critical_and_then_not() {
+    let config = Config::default().warning(0.1).critical(0.5).hold(SECOND * 3).window(SECOND * 5);
+    let fixture = Fixture::new(config);
+    let mut events = fixture.registry.subscribe();
+    let seen: Vec<_> = (0..5).map(|_| fixture.second("charge", 10, 9)).collect();
+    assert_eq!(seen, [None, None, None, None, Some(Severity::Critical)], "20 calls, and 3 s");
+    let after: Vec<_> = (0..6).map(|_| fixture.second("charge", 10, 0)).collect();
+    assert_eq!(after.last(), Some(&None));
+    let told = std::iter::from_fn(|| events.try_recv()).filter_map(|event: Event| match event.what {
+        Happening::AlertChanged { severity, .. } => Some(severity),
+        _ => None,
+    });
+    assert_eq!(told.collect::<Vec<_>>(), [Some("critical"), Some("warning"), None]);
+    assert_eq!(fixture.registry.stats().alert["a"].fired, 1);
+}
+
+#[test]
+fn one_operation_or_all_together() {
+    let config = Config::default().critical(0.5).hold(Duration::ZERO).operation(Arc::<str>::from("b"));
+    let fixture = Fixture::new(config.clone());
+    assert_eq!(fixture.second("a", 100, 100), None);
+    assert_eq!(fixture.second("b", 100, 100), Some(Severity::Critical));
+    let mut all = config;
+    all.operation = None;
+    let fixture = Fixture::new(all);
+    assert_eq!(fixture.second("a", 100, 100), Some(Severity::Critical));
+}
+
+#[test]
+fn saturation_and_traffic() {
+    let fixture = Fixture::new(
+        Config::default().signal(Signal::Saturation).warning(0.6).hold(Duration::ZERO).min_samples(0u32),
+    );
+    let bulkhead = fixture.registry.bulkhead("b");
+    bulkhead.reconfigure(crate::bulkhead::Config::default().max_concurrent(4u32)).unwrap();
+    let permits: Vec<_> = (0..3).map(|_| bulkhead.try_acquire().unwrap()).collect();
+    assert_eq!(fixture.second("a", 0, 0), Some(Severity::Warning));
+    drop(permits);
+    assert_eq!(fixture.second("a", 0, 0), None);
+
+    let traffic = Config::default().signal(Signal::Traffic).critical(5.0).below(true).hold(Duration::ZERO);
+    let fixture = Fixture::new(traffic.window(SECOND * 2));
+    let seen: Vec<_> = [10, 10, 10, 0, 0].into_iter().map(|calls| fixture.second("a", calls, 0)).collect();
+    assert_eq!(seen, [None, None, None, None, Some(Severity::Critical)]);
+}
+
+#[test]
+fn a_budget_that_burns_fast_is_critical() {
+    let objective = Ratio::new(0.999).unwrap();
+    let fixture = Fixture::new(Config::default().signal(Signal::BurnRate).objective(objective));
+    assert_eq!(fixture.second("a", 100, 0), None);
+    assert_eq!(fixture.second("a", 100, 50), Some(Severity::Critical));
+    assert!(fixture.registry.stats().alert["a"].value.unwrap() > 14.4);
+}
+
+#[test]
+fn settings_that_contradict_are_refused() {
+    // T127
+    let problems =
+        |config: Config| crate::settings::Settings::validate(&config).err().map_or(0, |e| e.problems().len());
+    assert_eq!(problems(Config::default().warning(0.5).critical(0.1)), 1);
+    assert_eq!(problems(Config::default().warning(0.5).critical(0.1).below(true)), 0);
+    assert_eq!(problems(Config::default().warning(f64::NAN)), 1);
+    assert_eq!(problems(Config::default().signal(Signal::BurnRate)), 1, "without an objective");
+    assert_eq!(problems(Config::default().objective(Ratio::HALF)), 1, "without a burn rate");
+}

@@ -1,0 +1,244 @@
+//! One id for all that belongs to one request, from the caller's log through ours to that of whom we call.
+//!
+//! A server takes it from the request ([`CorrelationId::from_headers`]) or makes one, and opens a scope with it. The code
+//! inside, nested protected calls too, finds it with [`CorrelationId::current`]; it is in every [`Event`](crate::Event),
+//! in the words of a [`Rejection`](crate::Rejection) that is displayed inside of the scope, and in the span of the call.
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() {
+//! use resilient::correlation::CorrelationId;
+//!
+//! let id = CorrelationId::from_headers(|name| (name == "x-request-id").then_some("order-7")).unwrap();
+//! let seen = id.scope(async { CorrelationId::current() }).await;
+//! assert_eq!(seen.unwrap().as_str(), "order-7");
+//! assert!(CorrelationId::current().is_none());
+//! # }
+//! ```
+
+use std::cell::RefCell;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, LazyLock};
+use std::task::{Context, Poll};
+
+use pin_project_lite::pin_project;
+use serde::Serialize;
+
+use crate::random::Random;
+
+/// The longest id, in bytes.
+const LONGEST: usize = 128;
+/// Where an id is looked for, the first one first. The last is that of W3C *Trace Context*, whose trace id is taken.
+const HEADERS: [&str; 3] = ["x-correlation-id", "x-request-id", "traceparent"];
+
+/// 1 to 128 letters, digits, `.`, `_` or `-`: nothing that could forge a line of a log or a header. Cheap to clone.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
+pub struct CorrelationId(Arc<str>);
+
+impl CorrelationId {
+    /// A new one: 32 random hexadecimal digits, the form of a trace id.
+    pub fn random() -> Self {
+        static RANDOM: LazyLock<Random> = LazyLock::new(|| Random::new(None));
+        Self(format!("{:032x}", RANDOM.unique()).into())
+    }
+
+    /// One that came from outside, if it is well-formed.
+    pub fn parse(text: &str) -> Option<Self> {
+        let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+        let is_well_formed = (1..=LONGEST).contains(&text.len()) && text.bytes().all(is_allowed);
+        is_well_formed.then(|| Self(text.into()))
+    }
+
+    /// That of a request: of `x-correlation-id`, else of `x-request-id`, else the trace id of `traceparent`; the first that
+    /// is well-formed.
+    pub fn from_headers<'h>(header: impl Fn(&str) -> Option<&'h str>) -> Option<Self> {
+        let [correlation, request, traceparent] = HEADERS;
+        let own = |name| Self::parse(header(name)?);
+        own(correlation).or_else(|| own(request)).or_else(|| Self::of_trace(header(traceparent)?))
+    }
+
+    /// The trace id of a `traceparent`, such as `00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01`.
+    fn of_trace(traceparent: &str) -> Option<Self> {
+        let is_hex = |text: &str, digits: usize| {
+            text.len() == digits && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+        };
+        let mut parts = traceparent.split('-');
+        let (version, trace) = (parts.next()?, parts.next()?);
+        let (parent, flags) = (parts.next()?, parts.next()?);
+        let is_version_0 = version == "00";
+        let is_whole = is_hex(version, 2) && version != "ff" && is_hex(parent, 16) && is_hex(flags, 2);
+        let ends = !is_version_0 || parts.next().is_none();
+        let is_set = is_hex(trace, 32) && trace.bytes().any(|digit| digit != b'0');
+        (is_whole && ends && is_set).then(|| Self(trace.into()))
+    }
+
+    /// That of the scope around this code.
+    pub fn current() -> Option<Self> {
+        CURRENT.with_borrow(Clone::clone)
+    }
+
+    /// Runs `body` with this id around it.
+    ///
+    /// # Cancel safety
+    /// Dropping the future drops the body.
+    pub fn scope<F: Future>(self, body: F) -> Correlated<F> {
+        Correlated { body, id: Some(self) }
+    }
+
+    /// Makes this the id of the thread until the guard is dropped: for synchronous code.
+    #[must_use = "the id is in force until the guard is dropped"]
+    pub fn enter(self) -> Entered {
+        Entered { outer: CURRENT.replace(Some(self)) }
+    }
+
+    /// The id in words.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for CorrelationId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+thread_local! {
+    static CURRENT: RefCell<Option<CorrelationId>> = const { RefCell::new(None) };
+}
+
+/// Restores the id around it.
+#[derive(Debug)]
+pub struct Entered {
+    outer: Option<CorrelationId>,
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        CURRENT.set(self.outer.take());
+    }
+}
+
+pin_project! {
+    /// A future with an id around it.
+    #[derive(Debug)]
+    pub struct Correlated<F> {
+        #[pin]
+        body: F,
+        id: Option<CorrelationId>,
+    }
+}
+
+impl<F: Future> Future for Correlated<F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let this = self.project();
+        let _swapped = Swapped::new(this.id);
+        this.body.poll(cx)
+    }
+}
+
+/// Swaps the ids of the future and the thread, and back: no clone with each poll.
+struct Swapped<'i>(&'i mut Option<CorrelationId>);
+
+impl<'i> Swapped<'i> {
+    fn new(id: &'i mut Option<CorrelationId>) -> Self {
+        CURRENT.with_borrow_mut(|current| std::mem::swap(current, id));
+        Self(id)
+    }
+}
+
+impl Drop for Swapped<'_> {
+    fn drop(&mut self) {
+        CURRENT.with_borrow_mut(|current| std::mem::swap(current, self.0));
+    }
+}
+
+#[cfg(all(test, not(resilient_loom)))]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+
+    fn of(headers: &[(&str, &'static str)]) -> Option<String> {
+        let find = |name: &str| headers.iter().find(|(known, _)| *known == name).map(|(_, value)| *value);
+        CorrelationId::from_headers(find).map(|id| id.to_string())
+    }
+
+    #[test]
+    fn the_first_well_formed_header_gives_it() {
+        let trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        assert_eq!(of(&[("traceparent", trace)]).unwrap(), TRACE);
+        assert_eq!(of(&[("traceparent", trace), ("x-request-id", "r-1")]).unwrap(), "r-1");
+        assert_eq!(of(&[("x-request-id", "r-1"), ("x-correlation-id", "c")]).unwrap(), "c");
+        assert_eq!(of(&[("x-request-id", "r-1"), ("x-correlation-id", "c d")]).unwrap(), "r-1");
+        assert_eq!(of(&[]), None);
+    }
+
+    #[test]
+    fn what_is_not_well_formed_is_not_taken() {
+        for text in ["", " ", "a b", "a\r\nset-cookie: x", "ä", "a\u{0}", &"a".repeat(129)] {
+            assert!(CorrelationId::parse(text).is_none(), "{text:?}");
+        }
+        for trace in [
+            "00-00000000000000000000000000000000-00f067aa0ba902b7-01",
+            "00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01",
+            "ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-x",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736",
+            "",
+        ] {
+            assert!(of(&[("traceparent", trace)]).is_none(), "{trace}");
+        }
+        let later = "cc-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-what-comes";
+        assert_eq!(of(&[("traceparent", later)]).unwrap(), TRACE, "a later version may say more");
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_panics(text in ".{0,200}") {
+            if let Some(id) = CorrelationId::parse(&text) {
+                prop_assert_eq!(id.as_str(), text.as_str());
+            }
+            let _ = CorrelationId::of_trace(&text);
+        }
+    }
+
+    #[test]
+    fn scopes_nest_and_end_also_by_a_panic() {
+        let seen = || CorrelationId::current().map(|id| id.to_string());
+        let (a, b) = (CorrelationId::parse("a").unwrap(), CorrelationId::parse("b").unwrap());
+        let outer = a.enter();
+        let panicked = std::panic::catch_unwind(|| {
+            let _inner = b.enter();
+            assert_eq!(seen().as_deref(), Some("b"));
+            std::panic::resume_unwind(Box::new(()));
+        });
+        assert!(panicked.is_err());
+        assert_eq!(seen().as_deref(), Some("a"));
+        drop(outer);
+        assert_eq!(seen(), None);
+    }
+
+    #[tokio::test]
+    async fn futures_that_take_turns_each_see_their_own() {
+        // T135
+        let work = |name: &'static str| {
+            CorrelationId::parse(name).unwrap().scope(async move {
+                for _ in 0..3 {
+                    assert_eq!(CorrelationId::current().unwrap().as_str(), name);
+                    tokio::task::yield_now().await;
+                }
+            })
+        };
+        tokio::join!(work("a"), work("b"));
+        assert!(CorrelationId::current().is_none());
+        assert_ne!(CorrelationId::random(), CorrelationId::random());
+        assert!(CorrelationId::parse(CorrelationId::random().as_str()).is_some());
+    }
+}

@@ -1,0 +1,175 @@
+//! All checks that were asked for, in one answer.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use serde::ser::SerializeMap;
+use serde::{Serialize, Serializer};
+
+use super::{CheckKind, HealthCheck, Stats, Status};
+use crate::component::Component;
+
+/// What is asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ask {
+    /// Whether the process should be started anew.
+    Liveness,
+    /// Whether calls should come here.
+    Readiness,
+    /// Whether the real work gets done: readiness, and the deep checks.
+    Deep,
+    /// All but the deep checks.
+    All,
+    /// The checks of this group, of whatever kind.
+    Group(String),
+}
+
+impl Ask {
+    pub(crate) fn includes(&self, check: &HealthCheck) -> bool {
+        let config = check.config();
+        match self {
+            Self::Liveness => config.kind == CheckKind::Liveness,
+            Self::Readiness => config.kind == CheckKind::Readiness,
+            Self::Deep => matches!(config.kind, CheckKind::Readiness | CheckKind::Deep),
+            Self::All => !matches!(config.kind, CheckKind::Deep | CheckKind::Startup),
+            Self::Group(group) => config.group.as_deref() == Some(group),
+        }
+    }
+
+    /// Whether circuit breakers have a say.
+    pub(crate) fn includes_breakers(&self) -> bool {
+        !matches!(self, Self::Liveness | Self::Group(_))
+    }
+}
+
+/// An answer; serialises as `application/health+json`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Report {
+    /// Of the whole.
+    pub status: Status,
+    /// Whether the process is still starting, so that nothing else was asked.
+    pub starting: bool,
+    /// Each check.
+    pub checks: Vec<CheckReport>,
+}
+
+/// One check in a [`Report`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct CheckReport {
+    /// Its name.
+    pub name: String,
+    /// `startup`, `liveness`, `readiness`, `deep` or `circuit_breaker`.
+    pub kind: &'static str,
+    /// How it stands.
+    pub status: Status,
+    /// How long its last probe took.
+    pub took: Option<std::time::Duration>,
+    /// What is wrong, where something is.
+    pub output: Option<String>,
+}
+
+impl Report {
+    /// 503 where it fails, else 200.
+    pub fn http_status(&self) -> u16 {
+        if self.status == Status::Fail { 503 } else { 200 }
+    }
+
+    /// Asks `checks` at the same time.
+    pub(crate) async fn of(startup: Vec<Arc<HealthCheck>>, checks: Vec<Arc<HealthCheck>>, ask: &Ask) -> Self {
+        let started = all(&startup).await;
+        let starting = started.iter().any(|check| check.status != Status::Pass);
+        if starting {
+            // A process that is starting is alive, and not ready (T136).
+            let status = if *ask == Ask::Liveness { Status::Pass } else { Status::Fail };
+            return Self { status, starting, checks: started };
+        }
+        let mut report = Self { status: Status::Pass, starting, checks: Vec::new() };
+        all(&checks).await.into_iter().for_each(|check| report.add(check));
+        report
+    }
+
+    pub(crate) fn add(&mut self, check: CheckReport) {
+        self.status = self.status.max(check.status);
+        self.checks.push(check);
+    }
+}
+
+async fn all(checks: &[Arc<HealthCheck>]) -> Vec<CheckReport> {
+    let asked = checks
+        .iter()
+        .map(|check| -> Pin<Box<dyn Future<Output = Stats> + Send + '_>> { Box::pin(check.check()) });
+    let stats = Together { pending: asked.map(Err).collect() }.await;
+    let report = |(check, stats): (&Arc<HealthCheck>, Stats)| CheckReport {
+        name: check.name().to_owned(),
+        kind: stats.kind.as_str(),
+        status: stats.status,
+        took: stats.took,
+        output: stats.output,
+    };
+    checks.iter().zip(stats).map(report).collect()
+}
+
+/// Polls all until the last is ready. There are few, and each wakes seldom.
+struct Together<F, T> {
+    pending: Vec<Result<T, F>>,
+}
+
+impl<T: Unpin, F: Future<Output = T> + Unpin> Future for Together<F, T> {
+    type Output = Vec<T>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Vec<T>> {
+        let mut is_pending = false;
+        for slot in &mut self.pending {
+            if let Err(future) = slot {
+                match Pin::new(future).poll(cx) {
+                    Poll::Ready(output) => *slot = Ok(output),
+                    Poll::Pending => is_pending = true,
+                }
+            }
+        }
+        if is_pending {
+            return Poll::Pending;
+        }
+        Poll::Ready(self.pending.drain(..).filter_map(Result::ok).collect())
+    }
+}
+
+impl Serialize for Report {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("status", &self.status)?;
+        if self.starting {
+            map.serialize_entry("notes", &["the process is starting"])?;
+        }
+        // The draft has a list for each name: several nodes may do the same.
+        let checks = self.checks.iter().map(|check| (check.key(), [check]));
+        map.serialize_entry("checks", &checks.collect::<BTreeMap<_, _>>())?;
+        map.end()
+    }
+}
+
+impl CheckReport {
+    fn key(&self) -> String {
+        if self.took.is_some() { format!("{}:responseTime", self.name) } else { self.name.clone() }
+    }
+}
+
+impl Serialize for CheckReport {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("componentId", &self.name)?;
+        map.serialize_entry("componentType", self.kind)?;
+        map.serialize_entry("status", &self.status)?;
+        if let Some(took) = self.took {
+            map.serialize_entry("observedValue", &(took.as_secs_f64() * 1000.0))?;
+            map.serialize_entry("observedUnit", "ms")?;
+        }
+        if let Some(output) = &self.output {
+            map.serialize_entry("output", output)?;
+        }
+        map.end()
+    }
+}

@@ -1,0 +1,194 @@
+//! What checks say, how often they ask, and whom they harm.
+
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::Duration;
+
+use super::*;
+use crate::clock::{Clock, ManualClock};
+use crate::registry::Registry;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// A check whose answer is at hand.
+fn switched(registry: &Registry, name: &str, kind: CheckKind) -> (Arc<HealthCheck>, Arc<AtomicBool>) {
+    let check = registry.health(name);
+    check.reconfigure(Config::default().kind(kind).cache(Duration::ZERO)).unwrap();
+    let works = Arc::new(AtomicBool::new(true));
+    let asked = Arc::clone(&works);
+    check.probe(move || {
+        let works = asked.load(Ordering::Relaxed);
+        async move { if works { Ok(()) } else { Err("it is down") } }
+    });
+    (check, works)
+}
+
+#[tokio::test]
+async fn three_failures_count_and_one_success_mends() {
+    // T133
+    let registry = Registry::with_clock(ManualClock::new().clock());
+    let (check, works) = switched(&registry, "db", CheckKind::Readiness);
+    assert_eq!(check.check().await.status, Status::Pass);
+    works.store(false, Ordering::Relaxed);
+    assert_eq!(check.check().await.status, Status::Pass);
+    let second = check.check().await;
+    assert_eq!((second.status, second.output.as_deref()), (Status::Pass, Some("it is down")));
+    assert_eq!(check.check().await.status, Status::Fail);
+    let report = registry.health_report(Ask::Readiness).await;
+    assert_eq!((report.status, report.http_status()), (Status::Fail, 503));
+    works.store(true, Ordering::Relaxed);
+    assert_eq!(check.check().await.status, Status::Pass);
+    assert_eq!(registry.stats().health["db"].failed, 4);
+}
+
+#[tokio::test]
+async fn an_answer_is_cached_and_those_who_ask_at_once_share_one_probe() {
+    let time = ManualClock::new();
+    let registry = Registry::with_clock(time.clock());
+    let check = registry.health("db");
+    let asked = Arc::new(AtomicU32::new(0));
+    let count = Arc::clone(&asked);
+    check.probe(move || {
+        count.fetch_add(1, Ordering::Relaxed);
+        async {
+            tokio::task::yield_now().await;
+            Ok::<_, String>(())
+        }
+    });
+    let ask = || registry.health_report(Ask::Readiness);
+    let (a, b, c) = tokio::join!(ask(), ask(), ask());
+    assert!([a, b, c].iter().all(|report| report.status == Status::Pass));
+    assert_eq!(asked.load(Ordering::Relaxed), 1);
+    time.advance(SECOND);
+    ask().await;
+    assert_eq!(asked.load(Ordering::Relaxed), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_check_that_hangs_delays_no_other_and_fails_in_its_time() {
+    let registry = Registry::with_clock(Clock::tokio());
+    let hangs = registry.health("hangs");
+    hangs.probe(std::future::pending::<Result<(), String>>);
+    let (quick, _) = switched(&registry, "quick", CheckKind::Readiness);
+    let began = registry.clock().now();
+    assert_eq!(quick.check().await.status, Status::Pass);
+    assert_eq!(registry.clock().now(), began);
+    let report = registry.health_report(Ask::Readiness).await;
+    assert_eq!(registry.clock().now().since(began).as_secs(), 1, "its own timeout");
+    assert_eq!(
+        report.checks.iter().map(|check| check.status).collect::<Vec<_>>(),
+        [Status::Fail, Status::Pass]
+    );
+    assert!(report.checks[0].output.as_ref().unwrap().contains("within 1s"), "{report:?}");
+}
+
+#[tokio::test]
+async fn who_gives_up_while_it_asks_leaves_the_turn_to_the_next() {
+    // T146
+    let registry = Registry::with_clock(ManualClock::new().clock());
+    let check = registry.health("db");
+    check.probe(std::future::pending::<Result<(), String>>);
+    let mut first = Box::pin(check.check());
+    assert!(futures_poll(&mut first).is_pending());
+    let (_, works) = switched(&registry, "db", CheckKind::Readiness);
+    let mut second = Box::pin(check.check());
+    assert!(futures_poll(&mut second).is_pending(), "the first asks");
+    drop(first);
+    assert!(works.load(Ordering::Relaxed));
+    assert_eq!(second.await.status, Status::Pass);
+}
+
+fn futures_poll<F: Future + Unpin>(future: &mut F) -> std::task::Poll<F::Output> {
+    let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+    std::pin::Pin::new(future).poll(&mut cx)
+}
+
+#[tokio::test]
+async fn a_blocking_probe_that_hangs_takes_one_thread_and_a_panic_is_an_answer() {
+    let registry = Registry::with_clock(ManualClock::new().clock());
+    let check = registry.health("disk");
+    check.reconfigure(Config::default().cache(Duration::ZERO).timeout(SECOND)).unwrap();
+    check.probe_blocking(|| {
+        if std::thread::current().name() == Some("health disk") { Ok(()) } else { Err("where?") }
+    });
+    assert_eq!(check.check().await.status, Status::Pass);
+    let (let_go, hold) = std::sync::mpsc::channel::<()>();
+    let hold = Mutex::new(hold);
+    check.probe_blocking(move || hold.lock().recv().map_err(|error| error.to_string()));
+    let mut first = Box::pin(check.check());
+    assert!(futures_poll(&mut first).is_pending());
+    drop(first);
+    let second = check.check().await;
+    assert!(second.output.unwrap().contains("has not ended"));
+    let_go.send(()).unwrap();
+    check.probe_blocking(|| -> Result<(), String> { panic!("out of disks") });
+    assert!(check.check().await.output.unwrap().contains("out of disks"));
+    check.probe(|| async { if true { panic!("out of luck") } else { Ok::<_, String>(()) } });
+    assert!(check.check().await.output.unwrap().contains("out of luck"));
+}
+
+#[tokio::test]
+async fn open_circuits_degrade_readiness_and_never_touch_liveness() {
+    // T132
+    let registry = Registry::with_clock(ManualClock::new().clock());
+    let (_, works) = switched(&registry, "alive", CheckKind::Liveness);
+    registry.circuit_breaker("payment").force_open();
+    let ready = registry.health_report(Ask::Readiness).await;
+    assert_eq!((ready.status, ready.http_status()), (Status::Warn, 200));
+    assert_eq!((ready.checks[0].name.as_str(), ready.checks[0].kind), ("payment", "circuit_breaker"));
+    assert_eq!(registry.health_report(Ask::Liveness).await.status, Status::Pass);
+    works.store(false, Ordering::Relaxed);
+    for _ in 0..2 {
+        assert_eq!(registry.health_report(Ask::Liveness).await.status, Status::Pass, "grace");
+    }
+    assert_eq!(registry.health_report(Ask::Liveness).await.status, Status::Fail);
+}
+
+#[tokio::test]
+async fn until_it_has_started_it_is_alive_and_not_ready() {
+    // T136
+    let registry = Registry::with_clock(ManualClock::new().clock());
+    let (startup, works) = switched(&registry, "migrated", CheckKind::Startup);
+    let (ready, _) = switched(&registry, "db", CheckKind::Readiness);
+    works.store(false, Ordering::Relaxed);
+    let report = registry.health_report(Ask::Readiness).await;
+    assert_eq!((report.status, report.starting), (Status::Fail, true));
+    assert_eq!(ready.stats().probes, 0, "nothing else is asked");
+    assert_eq!(registry.health_report(Ask::Liveness).await.status, Status::Pass);
+    works.store(true, Ordering::Relaxed);
+    assert_eq!(registry.health_report(Ask::Readiness).await.status, Status::Pass);
+    let probes = startup.stats().probes;
+    works.store(false, Ordering::Relaxed);
+    assert_eq!(registry.health_report(Ask::Readiness).await.status, Status::Pass);
+    assert_eq!(startup.stats().probes, probes, "once is enough");
+}
+
+#[tokio::test]
+async fn a_deep_check_has_a_limit_to_its_response_and_groups_are_asked_alone() {
+    let time = ManualClock::new();
+    let registry = Registry::with_clock(time.clock());
+    let check = registry.health("query");
+    let limit = Config::default().kind(CheckKind::Deep).max_response(SECOND / 10).failures(1u32);
+    check.reconfigure(limit.group(Arc::<str>::from("storage"))).unwrap();
+    let slow = time.clone();
+    check.probe(move || {
+        slow.advance(SECOND / 5);
+        async { Ok::<_, String>(()) }
+    });
+    assert!(registry.health_report(Ask::Readiness).await.checks.is_empty());
+    let deep = registry.health_report(Ask::Deep).await;
+    assert_eq!(deep.status, Status::Fail);
+    assert!(deep.checks[0].output.as_ref().unwrap().contains("at most 100ms"));
+    assert_eq!(registry.health_report(Ask::Group("storage".into())).await.checks.len(), 1);
+    let json = serde_json::to_value(&deep).unwrap();
+    assert_eq!(json["status"], "fail");
+    assert_eq!(json["checks"]["query:responseTime"][0]["observedValue"], 200.0);
+}
+
+#[test]
+fn settings_out_of_range_are_refused() {
+    // T127
+    let error = |config: Config| crate::settings::Settings::validate(&config).unwrap_err().problems().len();
+    assert_eq!(error(Config::default().timeout(Duration::ZERO)), 1);
+    assert_eq!(error(Config::default().failures(0u32).successes(0u32)), 2);
+    assert_eq!(error(Config::default().max_response(SECOND * 2)), 1, "longer than the timeout");
+}

@@ -1,0 +1,40 @@
+//! The health of a process: its checks, and its circuit breakers.
+
+use super::Registry;
+use crate::circuit_breaker::State;
+use crate::component::Component;
+use crate::health::{Ask, CheckKind, CheckReport, Report, Status};
+
+impl Registry {
+    /// How the process stands: its [health checks](crate::health), asked at the same time, and for readiness its circuit
+    /// breakers.
+    ///
+    /// # Cancel safety
+    /// Dropping the future asks no further.
+    pub async fn health_report(&self, ask: Ask) -> Report {
+        let all = || self.0.health_checks.all().into_iter().map(|(_, check)| check);
+        let startup = all().filter(|check| check.config().kind == CheckKind::Startup).collect();
+        let checks = all().filter(|check| ask.includes(check)).collect();
+        let mut report = Report::of(startup, checks, &ask).await;
+        if ask.includes_breakers() && !report.starting {
+            self.open_circuits().into_iter().for_each(|check| report.add(check));
+        }
+        report
+    }
+
+    /// Degraded, and no worse: calls are answered, if by fallbacks.
+    fn open_circuits(&self) -> Vec<CheckReport> {
+        let is_worse = |state| matches!(state, State::Open | State::ForcedOpen | State::HalfOpen);
+        let breakers = self.0.circuit_breakers.all().into_iter();
+        let worse =
+            breakers.map(|(name, breaker)| (name, breaker.state())).filter(|(_, state)| is_worse(*state));
+        let report = |(name, state): (&str, State)| CheckReport {
+            name: name.to_owned(),
+            kind: "circuit_breaker",
+            status: Status::Warn,
+            took: None,
+            output: Some(format!("the circuit is {state}")),
+        };
+        worse.map(report).collect()
+    }
+}
