@@ -24,6 +24,18 @@ const WRITES: &[(&str, u32, &str)] = &[
     ),
     ("retry with its budget", 0, "the deposit goes to the thread's own stripe"),
     ("bulkhead", 2, "the permit taken, the permit given back"),
+    ("rate limit, token bucket", 1, "the time at which the bucket is full"),
+    (
+        "rate limit by key, one hot key",
+        2,
+        "the lock of its shard, taken and given back; keys of other shards are not disturbed",
+    ),
+    ("hedge, not needed", 0, "the deposit goes to the thread's own stripe"),
+    (
+        "coalesce, keys of one shard",
+        4,
+        "the lock of the shard before and after the work; of sixteen shards, and by key",
+    ),
     ("timeout", 0, "nothing; armed timers lie in tokio's wheel, behind a lock of the runtime"),
     (
         "statistics and percentiles",

@@ -17,7 +17,12 @@ pub struct Memory {
     pub calls: Allocations,
     /// Bytes that one component of a registry holds, with its name and its place there.
     pub components: Vec<(String, u64)>,
+    /// Bytes that a rate limiter holds for each of [`KEYS`] keys, by whose it is.
+    pub keys: Vec<(String, f64)>,
 }
+
+/// How many keys are told apart.
+pub const KEYS: u32 = 1_000_000;
 
 /// Runs the counting process, which lies beside this one.
 ///
@@ -38,12 +43,15 @@ pub fn count() -> Result<Memory, String> {
 pub type Make = fn(&Registry, &str);
 
 /// What can be made by name.
-pub const COMPONENTS: [(&str, Make); 6] = [
+pub const COMPONENTS: [(&str, Make); 9] = [
     ("circuit breaker", |registry, name| drop(registry.circuit_breaker(name))),
     ("bulkhead", |registry, name| drop(registry.bulkhead(name))),
     ("retry, with its budget", |registry, name| drop(registry.retry(name))),
     ("timeout", |registry, name| drop(registry.timeout(name))),
     ("fallback", |registry, name| drop(registry.fallback(name))),
+    ("rate limiter", |registry, name| drop(registry.rate_limiter(name))),
+    ("hedge, with its budget", |registry, name| drop(registry.hedge(name))),
+    ("coalesce", |registry, name| drop(registry.coalesce(name))),
     ("a pipeline's statistics", |registry, name| drop(registry.pipeline(name).build())),
 ];
 

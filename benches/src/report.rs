@@ -172,6 +172,9 @@ pub fn memory(memory: &Memory, (annotated, bare): (usize, usize)) -> String {
     for (what, bytes) in &memory.components {
         let _ = writeln!(text, "| {what} | {bytes} |");
     }
+    for (who, bytes) in &memory.keys {
+        let _ = writeln!(text, "| a key of a rate limiter that has 1 000 000 of them, {who} | {bytes:.1} |");
+    }
     let _ = writeln!(
         text,
         "| the future of an `async fn` with four stages | {annotated} |\n| the same without | {bare} |\n"
@@ -184,6 +187,12 @@ pub fn memory(memory: &Memory, (annotated, bare): (usize, usize)) -> String {
             .map_or(u64::MAX, |found| found.1);
         let _ = writeln!(text, "- a {what}: at most {most} bytes: {} ({held})", verdict(held <= *most));
     }
+    let key = memory.keys.first().map_or(f64::INFINITY, |(_, bytes)| *bytes);
+    let _ = writeln!(
+        text,
+        "- a key of a rate limiter: at most {MOST_KEY} bytes: {} ({key:.1})",
+        verdict(key <= MOST_KEY)
+    );
     let above = annotated.saturating_sub(bare);
     let met = verdict(above <= MOST_FUTURE);
     let _ = writeln!(text, "- a future: at most {MOST_FUTURE} bytes above the bare one: {met} ({above})\n");
@@ -196,6 +205,9 @@ fn verdict(is_met: bool) -> &'static str {
 
 /// What a component may hold.
 const MOST_BYTES: &[(&str, u64)] = &[("circuit breaker", 1024), ("bulkhead", 512)];
+
+/// What a rate limiter may hold for a key.
+const MOST_KEY: f64 = 48.0;
 
 /// What four stages may add to a future.
 const MOST_FUTURE: usize = 256;

@@ -1,8 +1,8 @@
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use resilient::{Coalesce, Pipeline, Registry, Rejection, resilient};
 
+use super::own_key;
 use crate::body::{number, run};
 use crate::harness::{Goal, Group, Job};
 
@@ -36,13 +36,6 @@ fn annotated(id: u64) -> Answer {
 #[resilient(coalesce(key = id))]
 async fn annotated_async(id: u64) -> Answer {
     work_async(id).await
-}
-
-/// Of each thread another key: they are not to wait for each other.
-fn own_key() -> u64 {
-    static NEXT: AtomicU64 = AtomicU64::new(0);
-    thread_local!(static KEY: u64 = NEXT.fetch_add(1, Ordering::Relaxed));
-    KEY.with(|key| *key)
 }
 
 fn alone() -> Group {

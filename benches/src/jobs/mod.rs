@@ -3,6 +3,7 @@
 mod breaker;
 mod bulkhead;
 mod coalesce;
+mod every;
 mod fallback;
 mod four;
 mod hedge;
@@ -13,6 +14,7 @@ mod retry;
 mod timeout;
 mod yardsticks;
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use crate::harness::Group;
@@ -21,6 +23,7 @@ use crate::harness::Group;
 pub fn all() -> Vec<Group> {
     [
         four::groups(),
+        every::groups(),
         breaker::groups(),
         retry::groups(),
         bulkhead::groups(),
@@ -36,6 +39,13 @@ pub fn all() -> Vec<Group> {
     .into_iter()
     .flatten()
     .collect()
+}
+
+/// Of each thread another key: they are not to wait for each other.
+fn own_key() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    thread_local!(static KEY: u64 = NEXT.fetch_add(1, Ordering::Relaxed));
+    KEY.with(|key| *key)
 }
 
 /// A tower service of which each thread takes a clone, whether or not it is `Sync`.

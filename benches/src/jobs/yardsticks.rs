@@ -34,7 +34,7 @@ pub(super) fn groups() -> Vec<Group> {
         }));
     }
     let limiter = Arc::new(RateLimiter::direct(Quota::per_second(NonZeroU32::MAX)));
-    jobs.push(Job::new("`governor` check (our limiters come later)", move || {
+    jobs.push(Job::new("`governor` check", move || {
         let limiter = Arc::clone(&limiter);
         move || limiter.check().is_ok()
     }));

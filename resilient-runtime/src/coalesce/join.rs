@@ -182,10 +182,7 @@ impl<'a> Join<'a> {
     fn look(&self) -> Result<Joined<'a>, Waiter<'a>> {
         let (coalesce, key) = (self.coalesce, self.key);
         match coalesce.table.find(key) {
-            Place::First(flight) => {
-                coalesce.counters.led();
-                Ok(Joined::Lead(Lead::of(coalesce, key, Some(flight))))
-            }
+            Place::First(flight) => Ok(Joined::Lead(Lead::of(coalesce, key, Some(flight)))),
             Place::None => {
                 coalesce.counters.alone();
                 Ok(Joined::Lead(Lead::of(coalesce, key, None)))

@@ -191,12 +191,13 @@ impl Component for Coalesce {
     }
 
     fn stats(&self) -> Stats {
-        self.counters.snapshot(self.table.len())
+        self.counters.snapshot(self.table.len(), self.table.led())
     }
 
     /// Zeroes the counts; calls in flight go on.
     fn reset(&self) {
         self.counters.reset();
+        self.table.count_anew();
         self.core.publish(Self::KIND, Happening::Reset);
     }
 

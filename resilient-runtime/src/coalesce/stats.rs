@@ -6,7 +6,6 @@ use crate::sync::{AtomicU64, Ordering};
 
 #[derive(Debug)]
 pub(super) struct Counters {
-    led: AtomicU64,
     shared: AtomicU64,
     handed_over: AtomicU64,
     alone: AtomicU64,
@@ -16,7 +15,7 @@ pub(super) struct Counters {
 impl Default for Counters {
     fn default() -> Self {
         let zero = || AtomicU64::new(0);
-        Self { led: zero(), shared: zero(), handed_over: zero(), alone: zero(), gave_up: zero() }
+        Self { shared: zero(), handed_over: zero(), alone: zero(), gave_up: zero() }
     }
 }
 
@@ -25,10 +24,6 @@ fn count(counter: &AtomicU64) {
 }
 
 impl Counters {
-    pub(super) fn led(&self) {
-        count(&self.led);
-    }
-
     pub(super) fn shared(&self) {
         count(&self.shared);
     }
@@ -46,16 +41,17 @@ impl Counters {
     }
 
     pub(super) fn reset(&self) {
-        for counter in [&self.led, &self.shared, &self.handed_over, &self.alone, &self.gave_up] {
+        for counter in [&self.shared, &self.handed_over, &self.alone, &self.gave_up] {
             counter.store(0, Ordering::Relaxed);
         }
     }
 
-    pub(super) fn snapshot(&self, in_flight: usize) -> Stats {
+    /// The rest is the table's to tell.
+    pub(super) fn snapshot(&self, in_flight: usize, led: u64) -> Stats {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         Stats {
             in_flight: u64::try_from(in_flight).unwrap_or(u64::MAX),
-            led: read(&self.led),
+            led,
             shared: read(&self.shared),
             handed_over: read(&self.handed_over),
             alone: read(&self.alone),

@@ -23,6 +23,8 @@ struct Shard(Mutex<Flights>);
 struct Flights {
     by_key: HashMap<u128, Arc<Flight>, BuildHasherDefault<Hashed>>,
     spare: Vec<Arc<Flight>>,
+    /// Calls that had a flight of their own: counted here, where the lock is held anyway.
+    led: u64,
 }
 
 /// The key is a hash already; the low bits of it say in which shard it is.
@@ -92,6 +94,7 @@ impl Table {
         }
         let flight = shard.spare.pop().unwrap_or_default();
         shard.by_key.insert(key, Arc::clone(&flight));
+        shard.led += 1;
         Place::First(flight)
     }
 
@@ -117,6 +120,14 @@ impl Table {
         if is_kept && flight.is_abandoned() {
             shard.by_key.remove(&key);
         }
+    }
+
+    pub(super) fn led(&self) -> u64 {
+        self.shards.iter().map(|shard| shard.0.lock().led).sum()
+    }
+
+    pub(super) fn count_anew(&self) {
+        self.shards.iter().for_each(|shard| shard.0.lock().led = 0);
     }
 
     pub(super) fn len(&self) -> usize {

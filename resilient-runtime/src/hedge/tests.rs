@@ -157,6 +157,23 @@ async fn the_delay_follows_the_attempts() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_given_up_counts_for_as_long_as_it_ran() {
+    // An outage: nobody waits to the end, and the delay must not be that of the few who got an answer.
+    let hedge = hedge(Config::default().percentile(90.0));
+    for turn in 0..140 {
+        if turn % 7 == 0 {
+            run(&hedge, &[(5, Ok(1)), (5, Ok(1))]).await.0.unwrap();
+        }
+        let call = run(&hedge, &[(60_000, Ok(1)), (60_000, Ok(1))]);
+        assert!(tokio::time::timeout(MS * 400, call).await.is_err());
+    }
+    let stats = hedge.stats();
+    let delay = stats.delay.unwrap();
+    assert!((MS * 380..=MS * 420).contains(&delay), "{delay:?}");
+    assert_eq!(stats.attempts.measured, 140 + 20 + stats.sent, "each attempt once");
+}
+
+#[tokio::test(start_paused = true)]
 async fn dropped_at_any_time_it_leaves_nothing_running() {
     // T146
     for millis in [0, 1, 49, 51, 60, 149] {

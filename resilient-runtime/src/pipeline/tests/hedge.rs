@@ -144,3 +144,32 @@ async fn a_panic_of_an_attempt_is_a_failure_and_is_counted_once() {
     assert_eq!((stats.panicked, stats.in_flight, stats.calls), (1, 0, 1), "{stats:?}");
     assert_eq!(registry.bulkhead("x").stats().in_use, 0);
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_the_total_cuts_off_counts_for_the_percentile() {
+    let registry = registry();
+    registry.hedge("x").reconfigure(hedge::Config::default()).unwrap();
+    registry.timeout("x").reconfigure(timeout::Config::default().total(MS(120))).unwrap();
+    let pipeline = registry.pipeline("op").hedge("x").timeout("x").idempotent().build();
+    for _ in 0..110 {
+        assert!(pipeline.call_async(script(&[(1000, 1), (1000, 2)])).await.is_err());
+    }
+    let stats = registry.hedge("x").stats();
+    assert_eq!(stats.attempts.measured, 110 + stats.sent);
+    assert!((MS(115)..MS(126)).contains(&stats.attempts.p50), "{stats:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn at_saturation_hedges_are_a_tenth_of_the_calls() {
+    // T81: on the budget of the retry, which is a tenth of the calls and what is in reserve at the start.
+    let registry = registry();
+    registry.timeout("x").reconfigure(timeout::Config::default()).unwrap();
+    registry.retry("x").reconfigure(retry::Config::default().budget_reserve(0.0)).unwrap();
+    let pipeline = registry.pipeline("op").hedge("x").retry("x").idempotent().build();
+    for _ in 0..1000 {
+        pipeline.call_async(script(&[(60, 1), (60, 2)])).await.unwrap();
+    }
+    let stats = registry.hedge("x").stats();
+    assert!((100..=130).contains(&stats.sent), "{stats:?}");
+    assert_eq!(stats.sent + stats.denied_by_budget, 1000);
+}
