@@ -128,6 +128,7 @@ impl Classify for Mark {
             | RejectionKind::QueueTimeout
             | RejectionKind::KeyReused
             | RejectionKind::InvalidKey
+            | RejectionKind::StoredValueMismatch
             | RejectionKind::OutcomeUnknown => Class::NotExecuted { retry_after: None },
             RejectionKind::BulkheadFull
             | RejectionKind::RateLimited

@@ -66,6 +66,7 @@ impl fmt::Display for Mark {
             | RejectionKind::InProgress
             | RejectionKind::KeyReused
             | RejectionKind::InvalidKey
+            | RejectionKind::StoredValueMismatch
             | RejectionKind::StoreUnavailable => "the call was not carried out",
         })
     }
@@ -104,6 +105,8 @@ pub enum RejectionKind {
     OutcomeUnknown,
     /// The idempotency key, or what is stored under it, cannot be used.
     InvalidKey,
+    /// What is stored under the idempotency key is of another shape than the answer of this call.
+    StoredValueMismatch,
     /// A store that the call depends on does not answer.
     StoreUnavailable,
     /// The call returned a value that counts as failed, and no fallback level had an answer.
@@ -129,6 +132,7 @@ impl RejectionKind {
             Self::KeyReused => "key_reused",
             Self::OutcomeUnknown => "outcome_unknown",
             Self::InvalidKey => "invalid_key",
+            Self::StoredValueMismatch => "stored_value_mismatch",
             Self::StoreUnavailable => "store_unavailable",
             Self::FallbackFailed => "fallback_failed",
             Self::NoTimer => "no_timer",
@@ -303,7 +307,12 @@ impl fmt::Display for Rejection {
                 f,
                 "a call of `{name}` with the same idempotency key was lost, and it is not known whether it had its effect"
             )?,
-            RejectionKind::InvalidKey => write!(f, "the idempotency key of `{name}` cannot be used")?,
+            RejectionKind::InvalidKey => {
+                write!(f, "the idempotency key of `{name}` cannot be used: it has 1 to 1024 bytes")?;
+            }
+            RejectionKind::StoredValueMismatch => {
+                write!(f, "what `{name}` has stored under the idempotency key is no answer of this call")?;
+            }
             RejectionKind::StoreUnavailable => write!(f, "the store of `{name}` does not answer")?,
             RejectionKind::FallbackFailed => {
                 write!(f, "the call failed, and no fallback level of `{name}` had an answer")?;

@@ -1,10 +1,92 @@
-//! What a idempotency counts.
+//! What idempotency counts.
 
 use serde::Serialize;
 
-/// A snapshot of a [`Idempotency`](crate::Idempotency).
+use crate::sync::{AtomicU64, Ordering};
+
+/// Off the hot path: an idempotent call allocates, and asks a store.
+#[derive(Debug)]
+pub(super) struct Counter(AtomicU64);
+
+impl Default for Counter {
+    fn default() -> Self {
+        Self(AtomicU64::new(0))
+    }
+}
+
+impl Counter {
+    pub(super) fn count(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Counters {
+    pub(super) executed: Counter,
+    pub(super) replayed: Counter,
+    pub(super) waited: Counter,
+    pub(super) in_progress: Counter,
+    pub(super) key_reused: Counter,
+    pub(super) unknown: Counter,
+    pub(super) abandoned: Counter,
+    pub(super) lost: Counter,
+    pub(super) not_kept: Counter,
+    pub(super) store_failures: Counter,
+}
+
+impl Counters {
+    pub(super) fn reset(&self) {
+        let Self { executed, replayed, waited, in_progress, key_reused, .. } = self;
+        let Self { unknown, abandoned, lost, not_kept, store_failures, .. } = self;
+        for counter in [executed, replayed, waited, in_progress, key_reused] {
+            counter.0.store(0, Ordering::Relaxed);
+        }
+        for counter in [unknown, abandoned, lost, not_kept, store_failures] {
+            counter.0.store(0, Ordering::Relaxed);
+        }
+    }
+
+    pub(super) fn snapshot(&self) -> Stats {
+        Stats {
+            executed: self.executed.get(),
+            replayed: self.replayed.get(),
+            waited: self.waited.get(),
+            in_progress: self.in_progress.get(),
+            key_reused: self.key_reused.get(),
+            outcome_unknown: self.unknown.get(),
+            abandoned: self.abandoned.get(),
+            leases_lost: self.lost.get(),
+            not_kept: self.not_kept.get(),
+            store_failures: self.store_failures.get(),
+        }
+    }
+}
+
+/// A snapshot of an [`Idempotency`](crate::Idempotency).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Stats {
-    /// Calls that came.
-    pub calls: u64,
+    /// Calls that claimed their key.
+    pub executed: u64,
+    /// Calls that got the answer of an earlier one.
+    pub replayed: u64,
+    /// Calls that waited for one with the same key.
+    pub waited: u64,
+    /// Calls refused, because one with the same key ran for too long.
+    pub in_progress: u64,
+    /// Calls refused, because their key was used with another payload.
+    pub key_reused: u64,
+    /// Calls refused, because one with the same key was lost.
+    pub outcome_unknown: u64,
+    /// Calls that failed without an effect, and gave their key up.
+    pub abandoned: u64,
+    /// Calls that lost their lease while they ran.
+    pub leases_lost: u64,
+    /// Answers that could not be kept.
+    pub not_kept: u64,
+    /// Times the store did not answer a claim.
+    pub store_failures: u64,
 }

@@ -68,6 +68,15 @@ pub enum Happening {
     },
     /// A failed attempt was not repeated, because the budget had nothing left.
     BudgetExhausted,
+    /// A call got the answer of an earlier one with the same idempotency key.
+    Replayed,
+    /// A running call has lost the lease on its idempotency key.
+    LeaseLost,
+    /// A store could not do what it was asked.
+    StoreFailed {
+        /// What is wrong.
+        problem: String,
+    },
     /// A fallback level answered.
     FallbackServed {
         /// The level.
