@@ -129,10 +129,11 @@ impl Classify for Mark {
             | RejectionKind::KeyReused
             | RejectionKind::InvalidKey
             | RejectionKind::StoredValueMismatch
+            | RejectionKind::InProgress
+            | RejectionKind::NoStore
             | RejectionKind::OutcomeUnknown => Class::NotExecuted { retry_after: None },
             RejectionKind::BulkheadFull
             | RejectionKind::RateLimited
-            | RejectionKind::InProgress
             | RejectionKind::StoreUnavailable
             | RejectionKind::NoTimer => Class::NotExecuted { retry_after: self.retry_after },
         }

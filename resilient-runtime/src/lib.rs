@@ -89,7 +89,7 @@ pub use component::{Component, Kind, UnknownKind};
 pub use fallback::{Degradation, Degraded, Fallback, FallbackFailed, Level, degraded};
 pub use health::HealthCheck;
 pub use hedge::Hedge;
-pub use idempotency::Idempotency;
+pub use idempotency::{Idempotency, replayed};
 pub use load_shed::LoadShedder;
 pub use observe::{Event, Happening, Subscription};
 pub use outcome::{Failure, FromRejection, Outcome, Reject, Verdict};

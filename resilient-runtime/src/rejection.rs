@@ -67,6 +67,7 @@ impl fmt::Display for Mark {
             | RejectionKind::KeyReused
             | RejectionKind::InvalidKey
             | RejectionKind::StoredValueMismatch
+            | RejectionKind::NoStore
             | RejectionKind::StoreUnavailable => "the call was not carried out",
         })
     }
@@ -111,6 +112,8 @@ pub enum RejectionKind {
     StoreUnavailable,
     /// The call returned a value that counts as failed, and no fallback level had an answer.
     FallbackFailed,
+    /// The store that the settings name was never told to the registry.
+    NoStore,
     /// A timer was needed and there is no tokio runtime with `enable_time` here.
     NoTimer,
 }
@@ -135,6 +138,7 @@ impl RejectionKind {
             Self::StoredValueMismatch => "stored_value_mismatch",
             Self::StoreUnavailable => "store_unavailable",
             Self::FallbackFailed => "fallback_failed",
+            Self::NoStore => "no_store",
             Self::NoTimer => "no_timer",
         }
     }
@@ -308,7 +312,10 @@ impl fmt::Display for Rejection {
                 "a call of `{name}` with the same idempotency key was lost, and it is not known whether it had its effect"
             )?,
             RejectionKind::InvalidKey => {
-                write!(f, "the idempotency key of `{name}` cannot be used: it has 1 to 1024 bytes")?;
+                write!(
+                    f,
+                    "the idempotency key of `{name}` cannot be used: a call needs one of 1 to 1024 bytes"
+                )?;
             }
             RejectionKind::StoredValueMismatch => {
                 write!(f, "what `{name}` has stored under the idempotency key is no answer of this call")?;
@@ -316,6 +323,9 @@ impl fmt::Display for Rejection {
             RejectionKind::StoreUnavailable => write!(f, "the store of `{name}` does not answer")?,
             RejectionKind::FallbackFailed => {
                 write!(f, "the call failed, and no fallback level of `{name}` had an answer")?;
+            }
+            RejectionKind::NoStore => {
+                write!(f, "the store that the settings of `{name}` name was never told to its registry")?;
             }
             RejectionKind::NoTimer => {
                 write!(f, "`{name}` needs a timer, and there is no tokio runtime with `enable_time` here")?;

@@ -9,7 +9,7 @@ use loom::sync as real;
 #[cfg(not(resilient_loom))]
 use std::sync as real;
 
-pub(crate) use real::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering, fence};
+pub(crate) use real::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
 
 /// A condition variable that ignores poison.
 #[derive(Debug)]

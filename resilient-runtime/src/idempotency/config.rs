@@ -1,9 +1,9 @@
 //! The settings of idempotency and their defaults.
 
-use std::borrow::Cow;
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::settings::{ConfigError, Parameter, Value, settings};
+use crate::settings::{ConfigError, settings, words};
 
 /// What becomes of a call whose predecessor with the same key was lost while it ran: it may have had its effect or not.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -27,46 +27,35 @@ pub enum OnStoreFailure {
     Open,
 }
 
-macro_rules! words {
-    ($type:ident: $($word:literal = $value:ident),*) => {
-        impl Parameter for $type {
-            fn from_value(value: &Value) -> Option<Self> {
-                match value {
-                    $(Value::Text(text) if text == $word => Some(Self::$value),)*
-                    _ => None,
-                }
-            }
-            fn to_value(&self) -> Value {
-                Value::Text(Cow::Borrowed(match self { $(Self::$value => $word),* }))
-            }
-            fn expected() -> Cow<'static, str> {
-                concat!("one of", $(" ", $word),*).into()
-            }
-        }
-    };
-}
-
-words!(OnUnknown: "reject" = Reject, "reexecute" = Reexecute);
-words!(OnStoreFailure: "closed" = Closed, "open" = Open);
+words!(OnUnknown { "reject" = Reject, "reexecute" = Reexecute });
+words!(OnStoreFailure { "closed" = Closed, "open" = Open });
 
 settings! {
     /// The settings of an [`Idempotency`](crate::Idempotency).
     pub struct Config {
         /// How long an answer is kept, and a key is taken; up to 31 days. 0: not at all, once the call has ended.
         pub ttl: Duration = Duration::from_hours(1),
-        /// How long a call that does not show any more holds its key. Renewed each third of it while the call runs;
-        /// 10 ms to 24 h, at most `ttl` where that is not 0.
-        pub lease: Duration = Duration::from_secs(30),
+        /// How long a call that does not show any more holds its key. Renewed each third of it while an asynchronous call
+        /// runs, not while a synchronous one does; 10 ms to 24 h. Not shorter than the total timeout of the call, or
+        /// [`Registry::validate`](crate::Registry::validate) says so.
+        pub lease: Duration = Duration::from_mins(1),
         /// What becomes of a call whose predecessor was lost.
         pub on_unknown: OnUnknown = OnUnknown::Reject,
         /// How long a call waits for one with the same key that runs; at most 24 h, and until its own deadline. 0: it
         /// does not.
         pub max_wait: Duration = Duration::from_secs(10),
-        /// What becomes of a call when the store does not answer.
+        /// Whether an error that another attempt would meet again ([`Permanent`](crate::Class::Permanent) or
+        /// [`Ignored`](crate::Class::Ignored)) is kept and given again like an answer, where its type can be; else it
+        /// frees the key.
+        pub keep_errors: bool = false,
+        /// The name under which [`Registry::set_idempotency_store`](crate::Registry::set_idempotency_store) was told the
+        /// store. None: the store that the component was given, or memory.
+        pub store: Option<Arc<str>> = None,
+        /// What becomes of a call when the store does not answer, or is full.
         pub on_store_failure: OnStoreFailure = OnStoreFailure::Closed,
-        /// How long the store may take; more than 0, at most 1 h.
+        /// How long the store may take for each question; more than 0, at most 1 h.
         pub store_timeout: Duration = Duration::from_secs(1),
-        /// The largest answer that is kept, in bytes; a call with a larger one is recorded as lost.
+        /// The largest answer that is kept, in bytes of JSON; at least 1. A call with a larger one is recorded as lost.
         pub max_value: u32 = 64 * 1024,
     }
 }
@@ -77,8 +66,6 @@ impl Config {
         error.require(self.ttl <= DAY * 31, "ttl", self.ttl, "0 to 31 days");
         let lease = (Duration::from_millis(10)..=DAY).contains(&self.lease);
         error.require(lease, "lease", self.lease, "10 ms to 24 h");
-        let lasts = self.ttl.is_zero() || self.lease <= self.ttl;
-        error.require(lasts, "lease", self.lease, format!("at most ttl = {:?}", self.ttl));
         error.require(self.max_wait <= DAY, "max_wait", self.max_wait, "0 to 24 h");
         let timeout = !self.store_timeout.is_zero() && self.store_timeout <= Duration::from_hours(1);
         error.require(timeout, "store_timeout", self.store_timeout, "more than 0, at most 1 h");

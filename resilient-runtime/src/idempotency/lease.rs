@@ -4,17 +4,19 @@ use std::cell::Cell;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use pin_project_lite::pin_project;
 
+use super::ending::{Effect, Ending};
+use super::replay::Codec;
 use super::store::{Answer, IdempotencyStore, Owner};
 use super::wait::{Mode, blocking};
-use super::{Effect, Idempotency};
-use crate::clock::{Instant, Timer};
+use super::{Idempotency, replay};
+use crate::clock::{Clock, Instant, Timer};
 use crate::observe::Happening;
-use crate::sync::{AtomicU64, Ordering};
+use crate::sync::{AtomicBool, AtomicU64, Ordering};
 
 /// A claim on a key. Dropped without [`complete`](Self::complete) or [`give_up`](Self::give_up), it ends with its time,
 /// and what became of the call is not known (T105).
@@ -26,15 +28,43 @@ pub struct Lease<'a> {
     pub(super) key: String,
     pub(super) owner: Owner,
     pub(super) span: Duration,
+    pub(super) shown: Arc<Shown>,
+    /// Whether it frees the key where it is dropped before the body was suspended once; that is known in a pipeline.
+    pub(super) frees_unbegun: bool,
+    pub(super) has_ended: bool,
+}
+
+/// What the code under a lease can see of it, and says of itself.
+#[derive(Debug)]
+pub(super) struct Shown {
+    clock: Clock,
     /// When it ends if it is not renewed, in nanoseconds of the clock; 0 where it was lost. Relaxed: read for advice,
     /// the store has the last word.
-    pub(super) until: AtomicU64,
+    until: AtomicU64,
+    /// Whether a body has begun that has not ended, or may have had an effect. Of one task: relaxed.
+    begun: AtomicBool,
+}
+
+impl Shown {
+    pub(super) fn until(clock: &Clock, until: Instant) -> Arc<Self> {
+        let until = AtomicU64::new(until.as_nanos());
+        Arc::new(Self { clock: clock.clone(), until, begun: AtomicBool::new(false) })
+    }
+
+    fn is_lost(&self) -> bool {
+        self.clock.now().as_nanos() >= self.until.load(Ordering::Relaxed)
+    }
 }
 
 impl Lease<'_> {
-    /// Whether another may have taken the call over: what this one does from now on is not recorded (T107).
+    /// Whether another may have taken the call over: what this one does from now on may not be recorded (T107).
     pub fn is_lost(&self) -> bool {
-        self.idempotency.core.clock().now().as_nanos() >= self.until.load(Ordering::Relaxed)
+        self.shown.is_lost()
+    }
+
+    pub(crate) fn freed_unbegun(mut self) -> Self {
+        self.frees_unbegun = true;
+        self
     }
 
     /// Polls `work`, and renews the lease each third of its time as long as that is pending.
@@ -45,13 +75,19 @@ impl Lease<'_> {
         Keep { work, lease: self, timer: None, is_armed: false, renewal: None }
     }
 
-    /// Keeps the answer. Whether it is kept: not if the lease was lost, the answer is too large or the store fails; the
-    /// call has been carried out all the same.
+    /// Runs `work`, which can then ask [`lease_is_lost`]. The lease is not renewed meanwhile: nobody could do that.
+    pub fn hold<R>(&self, work: impl FnOnce() -> R) -> R {
+        let _told = Told::enter(&self.shown);
+        work()
+    }
+
+    /// Keeps the answer. Whether it is kept: not if the lease was taken over, the answer is too large or the store fails;
+    /// the call has been carried out all the same.
     ///
     /// # Cancel safety
     /// If the future is dropped, the answer may be kept or not.
-    pub async fn complete<T: serde::Serialize>(self, answer: &T) -> bool {
-        self.end(Effect::Done(answer), Mode::Async).await
+    pub async fn complete<T: serde::Serialize + ?Sized>(self, answer: &T) -> bool {
+        self.end(Ending::kept(replay::keep(answer))).await
     }
 
     /// The call had no effect: the key can be used again.
@@ -59,56 +95,86 @@ impl Lease<'_> {
     /// # Cancel safety
     /// If the future is dropped, the key may be free, or be so when the lease ends.
     pub async fn give_up(self) {
-        self.end(Effect::<&()>::None, Mode::Async).await;
+        self.end(Ending::Free).await;
     }
 
-    pub(super) async fn end<T: serde::Serialize>(self, effect: Effect<T>, mode: Mode) -> bool {
+    /// What is to be done when a call of a pipeline has ended; nothing without a record.
+    pub(crate) fn ended<R>(
+        lease: Option<Self>,
+        effect: Effect,
+        codec: Codec<R>,
+        outcome: Option<&R>,
+    ) -> Option<(Self, Ending)> {
+        let Some(lease) = lease else {
+            replay::mark(false);
+            return None;
+        };
+        let ending = lease.idempotency.ending(effect, outcome, codec);
+        Some((lease, ending))
+    }
+
+    pub(crate) async fn end(self, ending: Ending) -> bool {
+        self.end_in(ending, Mode::Async).await
+    }
+
+    async fn end_in(mut self, ending: Ending, mode: Mode) -> bool {
+        self.has_ended = true;
+        replay::mark(false);
         let Self { idempotency, store, key, owner, .. } = &self;
         let (clock, config) = (idempotency.core.clock(), idempotency.core.config());
-        let answer = match effect {
-            Effect::Unknown => return false,
-            Effect::None => {
+        let problem = match ending {
+            Ending::Leave => return false,
+            Ending::Free => {
                 let abandoned = store.abandon(key, *owner);
                 let _ = mode.answer(clock, config.store_timeout, abandoned).await;
                 idempotency.counters.abandoned.count();
                 return false;
             }
-            Effect::Done(answer) => serde_json::to_vec(&answer),
-        };
-        let problem = match answer {
-            Ok(bytes) if bytes.len() > config.max_value as usize => {
-                format!("the answer of {} bytes is larger than max_value", bytes.len())
+            Ending::Unkept(problem) => problem,
+            Ending::Keep(bytes) if bytes.len() > config.max_value as usize => {
+                format!("the answer of {} bytes is larger than max_value = {}", bytes.len(), config.max_value)
             }
-            Ok(bytes) => {
+            Ending::Keep(bytes) => {
                 let completed = store.complete(key, *owner, bytes, config.ttl);
                 match mode.answer(clock, config.store_timeout, completed).await {
                     Ok(true) => return true,
-                    Ok(false) => "the lease was lost before the call had ended".to_owned(),
+                    Ok(false) => "another has taken the call over before it had ended".to_owned(),
                     Err(error) => error.to_string(),
                 }
             }
-            Err(error) => format!("the answer cannot be written as JSON: {error}"),
         };
         idempotency.not_kept(&problem);
         false
     }
 
-    pub(super) fn end_blocking<T: serde::Serialize>(self, effect: Effect<T>) -> bool {
-        blocking(self.end(effect, Mode::Blocking))
-    }
-
-    fn renewed(&self, now: Instant) {
-        self.until.store(now.after(self.span).as_nanos(), Ordering::Relaxed);
+    pub(crate) fn end_blocking(self, ending: Ending) -> bool {
+        blocking(self.end_in(ending, Mode::Blocking))
     }
 
     #[cold]
     fn lost(&self) {
-        self.until.store(0, Ordering::Relaxed);
+        self.shown.until.store(0, Ordering::Relaxed);
         self.idempotency.counters.lost.count();
         let name = self.idempotency.core.name;
         tracing::warn!(target: "resilient::idempotency", idempotency = %name, "the lease of a running call was lost");
         self.idempotency.publish(Happening::LeaseLost);
     }
+}
+
+impl Drop for Lease<'_> {
+    fn drop(&mut self) {
+        let nothing_done = self.frees_unbegun && !self.shown.begun.load(Ordering::Relaxed);
+        if !self.has_ended && nothing_done && !std::thread::panicking() {
+            abandon_unheard(&*self.store, &self.key, self.owner);
+            self.idempotency.counters.abandoned.count();
+        }
+    }
+}
+
+/// Frees a key when there is nobody any more to wait for that.
+pub(super) fn abandon_unheard(store: &dyn IdempotencyStore, key: &str, owner: Owner) {
+    let mut abandoned = store.abandon(key, owner);
+    let _ = abandoned.as_mut().poll(&mut Context::from_waker(Waker::noop()));
 }
 
 pin_project! {
@@ -125,11 +191,14 @@ pin_project! {
     }
 }
 
-struct Renewal<'l>(Answer<'l, bool>);
+struct Renewal<'l> {
+    answer: Answer<'l, bool>,
+    asked: Instant,
+}
 
 impl std::fmt::Debug for Renewal<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Renewal")
+        f.debug_struct("Renewal").field("asked", &self.asked).finish_non_exhaustive()
     }
 }
 
@@ -139,31 +208,36 @@ impl<F: Future> Keep<'_, F> {
         let mut this = self.project();
         let lease: &Lease<'_> = this.lease;
         let clock = lease.idempotency.core.clock();
-        while lease.until.load(Ordering::Relaxed) != 0 {
-            if let Some(renewal) = this.renewal {
-                let Poll::Ready(renewed) = renewal.0.as_mut().poll(cx) else { return };
-                *this.renewal = None;
+        while lease.shown.until.load(Ordering::Relaxed) != 0 {
+            if let Some(renewal) = this.renewal
+                && let Poll::Ready(renewed) = renewal.answer.as_mut().poll(cx)
+            {
                 match renewed {
-                    Ok(true) => lease.renewed(clock.now()),
-                    Ok(false) => return lease.lost(),
+                    // From when it was asked: the store's time may have begun then.
+                    Ok(true) => {
+                        let until = renewal.asked.after(lease.span);
+                        lease.shown.until.store(until.as_nanos(), Ordering::Relaxed);
+                    }
+                    Ok(false) => lease.lost(),
                     // Tried again in another third, as long as there is one.
                     Err(_) => {}
                 }
-                *this.is_armed = false;
+                *this.renewal = None;
             }
             if !*this.is_armed {
                 *this.is_armed = true;
                 this.timer.set(None);
-                let at = clock.now().after(lease.span / 3);
                 // Without a timer the lease ends in its time.
-                let _ = clock.arm(this.timer.as_mut(), at);
+                let _ = clock.arm(this.timer.as_mut(), clock.now().after(lease.span / 3));
             }
             let Some(timer) = this.timer.as_mut().as_pin_mut() else { return };
             if timer.poll(cx).is_pending() {
                 return;
             }
-            this.timer.set(None);
-            *this.renewal = Some(Renewal(lease.store.renew(&lease.key, lease.owner, lease.span)));
+            *this.is_armed = false;
+            // In place of one that hangs.
+            let answer = lease.store.renew(&lease.key, lease.owner, lease.span);
+            *this.renewal = Some(Renewal { answer, asked: clock.now() });
         }
     }
 }
@@ -172,7 +246,7 @@ impl<F: Future> Future for Keep<'_, F> {
     type Output = F::Output;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
-        let told = Told::enter(self.lease);
+        let told = Told::enter(&self.lease.shown);
         let poll = self.as_mut().project().work.poll(cx);
         drop(told);
         if poll.is_pending() {
@@ -183,29 +257,59 @@ impl<F: Future> Future for Keep<'_, F> {
 }
 
 thread_local! {
-    /// When the lease of the call around this code ends.
-    static UNTIL: Cell<(u64, u64)> = const { Cell::new((u64::MAX, 0)) };
+    /// The lease of the idempotent call around this code.
+    static SHOWN: Cell<Option<Arc<Shown>>> = const { Cell::new(None) };
 }
 
-/// Restores what was told before.
-struct Told((u64, u64));
+/// Restores what was shown before.
+struct Told(Option<Arc<Shown>>);
 
 impl Told {
-    fn enter(lease: &Lease<'_>) -> Self {
-        let now = lease.idempotency.core.clock().now().as_nanos();
-        Self(UNTIL.replace((lease.until.load(Ordering::Relaxed), now)))
+    fn enter(shown: &Arc<Shown>) -> Self {
+        // While the thread ends there is none.
+        Self(SHOWN.try_with(|around| around.replace(Some(Arc::clone(shown)))).ok().flatten())
     }
 }
 
 impl Drop for Told {
     fn drop(&mut self) {
-        UNTIL.set(self.0);
+        let _ = SHOWN.try_with(|around| around.set(self.0.take()));
     }
 }
 
+fn with_shown<R>(ask: impl FnOnce(&Shown) -> R) -> Option<R> {
+    let around = SHOWN.try_with(|shown| {
+        let around = shown.take();
+        shown.set(around.clone());
+        around
+    });
+    around.ok().flatten().map(|shown| ask(&shown))
+}
+
+/// A body is suspended that runs under the lease around this code, or may have had an effect.
+#[cold]
+pub(crate) fn has_begun() {
+    with_shown(|shown| shown.begun.store(true, Ordering::Relaxed));
+}
+
 /// Whether the idempotent call around this code has lost its lease: another may have taken it over, so that it should
-/// stop before its next effect. Known as of the last time that its future was polled.
+/// stop before its next effect. `false` outside of such a call.
+///
+/// ```
+/// # use std::time::Duration;
+/// use resilient::{Component, Registry, Rejection, clock::ManualClock, idempotency::{self, Fingerprint}};
+///
+/// let time = ManualClock::new();
+/// let once = Registry::with_clock(time.clock()).idempotency("export");
+/// let lines = once.call("today", Fingerprint::NONE, || {
+///     let lines = (0..10).take_while(|_| {
+///         time.advance(Duration::from_secs(15)); // works slowly, and renews nothing while it does
+///         !idempotency::lease_is_lost()
+///     });
+///     Ok::<_, Rejection>(lines.count())
+/// });
+/// assert_eq!(lines, Ok(3));
+/// ```
 pub fn lease_is_lost() -> bool {
-    let (until, now) = UNTIL.get();
-    now >= until
+    with_shown(Shown::is_lost).unwrap_or(false)
 }

@@ -1,12 +1,14 @@
 //! Records in this process's memory: fast, and gone with it.
 
 use std::collections::{BTreeSet, HashMap};
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::record::{Record, Time};
 use super::store::{Answer, Claim, Claimed, IdempotencyStore, Owner, StoreError, ready};
 use crate::clock::{Clock, nanos};
-use crate::sync::Mutex;
+use crate::sync::{AtomicUsize, Mutex, Ordering};
 
 /// Locks apart from each other; a power of two.
 const SHARDS: usize = 16;
@@ -19,27 +21,29 @@ const SWEPT: usize = 8;
 pub struct MemoryStore {
     clock: Clock,
     shards: [Mutex<Shard>; SHARDS],
-    hasher: std::hash::RandomState,
+    hasher: RandomState,
     limit: usize,
+    /// Records in all shards. Relaxed: a bound, that calls at the same time may pass by one each.
+    records: AtomicUsize,
 }
 
 #[derive(Debug, Default)]
 struct Shard {
-    records: HashMap<String, Record>,
+    records: HashMap<Arc<str>, Record>,
     /// When each is over, the soonest first.
-    order: BTreeSet<(Time, String)>,
+    order: BTreeSet<(Time, Arc<str>)>,
 }
 
 impl MemoryStore {
     /// An empty store for up to `limit` records, on the clock of the registry that will use it.
     pub fn new(clock: Clock, limit: usize) -> Self {
-        let limit = limit.div_ceil(SHARDS).max(1);
-        Self { clock, shards: Default::default(), hasher: std::hash::RandomState::new(), limit }
+        let shards = Default::default();
+        Self { clock, shards, hasher: RandomState::new(), limit, records: AtomicUsize::new(0) }
     }
 
-    /// Records that are kept.
+    /// Records that are kept, those included that are over and were not swept yet.
     pub fn len(&self) -> usize {
-        self.shards.iter().map(|shard| shard.lock().records.len()).sum()
+        self.records.load(Ordering::Relaxed)
     }
 
     /// Whether there are none.
@@ -47,12 +51,34 @@ impl MemoryStore {
         self.len() == 0
     }
 
+    /// Asks the shard of a key, and keeps count.
     #[allow(clippy::cast_possible_truncation)] // some bits of a hash
     fn with<R>(&self, key: &str, ask: impl FnOnce(&mut Shard, Time) -> R) -> R {
-        let hash = std::hash::BuildHasher::hash_one(&self.hasher, key);
-        let mut shard = self.shards[hash as usize & (SHARDS - 1)].lock();
+        let at = self.hasher.hash_one(key) as usize & (SHARDS - 1);
+        self.with_shard(&self.shards[at], ask)
+    }
+
+    fn with_shard<R>(&self, shard: &Mutex<Shard>, ask: impl FnOnce(&mut Shard, Time) -> R) -> R {
+        let mut shard = shard.lock();
+        let before = shard.records.len();
+        // Read under the lock, so that the time of a shard does not go back.
         let now = self.clock.now().as_nanos();
-        ask(&mut shard, now)
+        let answer = ask(&mut shard, now);
+        let after = shard.records.len();
+        if after > before {
+            self.records.fetch_add(after - before, Ordering::Relaxed);
+        } else {
+            self.records.fetch_sub(before - after, Ordering::Relaxed);
+        }
+        answer
+    }
+
+    /// Whether there is room for another record, once those that are over have made some.
+    fn has_room(&self) -> bool {
+        if self.len() >= self.limit {
+            self.shards.iter().for_each(|shard| self.with_shard(shard, Shard::sweep));
+        }
+        self.len() < self.limit
     }
 }
 
@@ -68,28 +94,26 @@ impl Shard {
         }
     }
 
-    fn put(&mut self, key: &str, record: Record) {
-        self.order.insert((record.over, key.to_owned()));
-        if let Some(before) = self.records.insert(key.to_owned(), record)
-            && let Some(after) = self.records.get(key)
-            && before.over != after.over
-        {
-            self.order.remove(&(before.over, key.to_owned()));
-        }
+    fn put(&mut self, key: Arc<str>, record: Record) {
+        self.order.insert((record.over, Arc::clone(&key)));
+        self.records.insert(key, record);
     }
 
-    fn take(&mut self, key: &str) -> Option<Record> {
-        let record = self.records.remove(key)?;
-        self.order.remove(&(record.over, key.to_owned()));
-        Some(record)
+    fn take(&mut self, key: &str) -> Option<(Arc<str>, Record)> {
+        let (key, record) = self.records.remove_entry(key)?;
+        self.order.remove(&(record.over, Arc::clone(&key)));
+        Some((key, record))
+    }
+
+    /// The record that `owner` holds.
+    fn take_from(&mut self, key: &str, owner: Owner, now: Time) -> Option<(Arc<str>, Record)> {
+        let record = self.records.get(key)?;
+        if record.is_over(now) || !record.is_held_by(owner) { None } else { self.take(key) }
     }
 
     /// Changes the record that `owner` holds; whether it does.
     fn change(&mut self, key: &str, owner: Owner, now: Time, change: impl FnOnce(&mut Record)) -> bool {
-        if !self.records.get(key).is_some_and(|record| record.is_held_by(owner, now)) {
-            return false;
-        }
-        let Some(mut record) = self.take(key) else { return false };
+        let Some((key, mut record)) = self.take_from(key, owner, now) else { return false };
         change(&mut record);
         if !record.is_over(now) {
             self.put(key, record);
@@ -97,23 +121,28 @@ impl Shard {
         true
     }
 
-    fn claim(&mut self, claim: &Claim, now: Time, limit: usize) -> Result<Claimed, StoreError> {
+    /// `None` where a new record would be one too many.
+    fn claim(&mut self, claim: &Claim, now: Time, has_room: bool) -> Option<Claimed> {
         self.sweep(now);
-        let found = self.records.get(&claim.key).filter(|record| !record.is_over(now));
-        let answer = found.map_or(Claimed::Acquired, |record| record.answer(claim, now));
+        let found = self.records.get(&*claim.key);
+        let answer =
+            found.filter(|record| !record.is_over(now)).map_or(Claimed::Acquired, |it| it.answer(claim, now));
         if answer == Claimed::Acquired {
-            if self.records.len() >= limit && !self.records.contains_key(&claim.key) {
-                return Err(StoreError::Full { records: self.records.len() });
+            if found.is_none() && !has_room {
+                return None;
             }
-            self.put(&claim.key, Record::claimed(claim, now));
+            let key = self.take(&claim.key).map_or_else(|| Arc::from(&*claim.key), |(key, _)| key);
+            self.put(key, Record::claimed(claim, now));
         }
-        Ok(answer)
+        Some(answer)
     }
 }
 
 impl IdempotencyStore for MemoryStore {
     fn claim(&self, claim: Claim) -> Answer<'_, Claimed> {
-        ready(self.with(&claim.key, |shard, now| shard.claim(&claim, now, self.limit)))
+        let has_room = self.has_room();
+        let claimed = self.with(&claim.key, |shard, now| shard.claim(&claim, now, has_room));
+        ready(claimed.ok_or_else(|| StoreError::Full { records: self.len() }))
     }
 
     fn renew<'a>(&'a self, key: &'a str, owner: Owner, lease: Duration) -> Answer<'a, bool> {
@@ -136,10 +165,6 @@ impl IdempotencyStore for MemoryStore {
     }
 
     fn abandon<'a>(&'a self, key: &'a str, owner: Owner) -> Answer<'a, bool> {
-        let abandoned = self.with(key, |shard, now| {
-            let is_held = shard.records.get(key).is_some_and(|record| record.is_held_by(owner, now));
-            is_held && shard.take(key).is_some()
-        });
-        ready(Ok(abandoned))
+        ready(Ok(self.with(key, |shard, now| shard.take_from(key, owner, now).is_some())))
     }
 }

@@ -9,7 +9,12 @@
 //!   process died) leaves the claim: when its lease is over, `on_unknown` says whether the next call is refused
 //!   (`reject`: at most once) or carried out (`reexecute`: at least once). Never exactly once: that only a
 //!   transaction gives which holds the record and the effect, or a key that is passed on to where the effect is.
-//! - Records are kept in a [`MemoryStore`], in a file ([`DurableStore`], feature `durable`), or in a store of your own.
+//! - A replay gives the same value, and [`replayed`](crate::replayed) is true behind it. With `keep_errors` an error that
+//!   would be met again is kept and given again likewise.
+//! - The lease of an asynchronous call is renewed as long as somebody polls it; that of a synchronous one is not, as
+//!   there is nobody to do that: let `lease` be longer than it can take. Code in the call can ask
+//!   [`lease_is_lost`] before it does what cannot be undone.
+//! - Records are kept in a [`MemoryStore`], or in a store of your own, which others may share.
 //!   When it does not answer, `on_store_failure` says what happens.
 //!
 //! After the designs of Stripe (B. Leach, *Designing robust and predictable APIs with idempotency*, 2017), AWS Powertools
@@ -37,48 +42,54 @@
 //! # }
 //! ```
 
+mod claiming;
 mod config;
+mod ending;
 mod lease;
 mod memory;
 mod record;
 mod replay;
 mod stats;
 mod store;
+mod stores;
 mod wait;
 
+use std::fmt::Display;
 use std::sync::Arc;
-use std::time::Duration;
 
 pub use config::{Config, OnStoreFailure, OnUnknown};
 pub use lease::{Keep, Lease, lease_is_lost};
 pub use memory::MemoryStore;
-pub use replay::Replay;
+pub use replay::{Codec, Replay, replayed};
 pub use stats::Stats;
 pub use store::{Answer, Claim, Claimed, Fingerprint, IdempotencyStore, Owner, StoreError};
 
+pub(crate) use ending::Effect;
+pub(crate) use lease::has_begun;
+pub(crate) use stores::Stores;
+
 use crate::clock::Instant;
 use crate::component::{Component, Core, Create, Kind};
+use crate::nearest::nearest;
 use crate::observe::Happening;
-use crate::outcome::Reject;
+use crate::outcome::{Reject, Verdict};
 use crate::rejection::{Rejection, RejectionKind};
 use crate::scope::Scope;
 use crate::settings::{ConfigError, Effective};
-use crate::sync::{AtomicU64, Mutex};
+use crate::sync::Mutex;
+use ending::Ending;
 use stats::Counters;
 use wait::{Mode, blocking};
 
-/// The longest key, in bytes.
-const LONGEST_KEY: usize = 1024;
 /// Records that the store of its own has room for.
 const RECORDS: usize = 100_000;
-/// Between two looks at a record that is in progress, at first and at most.
-const STEPS: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(250));
 
 /// Carries calls out once for each key. See the [module](self).
 #[derive(Debug)]
 pub struct Idempotency {
     core: Core<Config>,
     store: Mutex<Arc<dyn IdempotencyStore>>,
+    stores: Arc<Stores>,
     counters: Counters,
 }
 
@@ -87,24 +98,52 @@ pub struct Idempotency {
 pub enum Held<'a> {
     /// Yes. `None`: without a record, because the store does not answer and the settings are to go on then.
     Run(Option<Lease<'a>>),
-    /// No: this is the answer, in JSON.
-    Replay(Vec<u8>),
+    /// No: an earlier one was.
+    Replay(Stored<'a>),
 }
 
-/// What a call that has ended did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Effect<T> {
-    /// It succeeded with this answer.
-    Done(T),
-    /// Nothing.
-    None,
-    /// That is not known.
-    Unknown,
+/// The answer of an earlier call.
+#[derive(Debug)]
+pub struct Stored<'a> {
+    idempotency: &'a Idempotency,
+    bytes: Vec<u8>,
+}
+
+impl Stored<'_> {
+    /// The value that [`Lease::complete`] was given.
+    ///
+    /// # Errors
+    /// When what is stored is no such value.
+    pub fn read<T: serde::de::DeserializeOwned>(&self) -> Result<T, Rejection> {
+        self.replayed(replay::read(&self.bytes))
+    }
+
+    /// The outcome that was kept.
+    pub(crate) fn outcome<R>(&self, codec: Codec<R>) -> Result<R, Rejection> {
+        self.replayed(codec.read(&self.bytes))
+    }
+
+    fn replayed<R>(&self, read: serde_json::Result<R>) -> Result<R, Rejection> {
+        let idempotency = self.idempotency;
+        match read {
+            Ok(outcome) => {
+                replay::mark(true);
+                idempotency.counters.replayed.count();
+                idempotency.publish(Happening::Replayed);
+                Ok(outcome)
+            }
+            Err(error) => {
+                let name = idempotency.core.name;
+                tracing::error!(target: "resilient::idempotency", idempotency = %name, %error, "a stored answer cannot be read");
+                Err(idempotency.refuse(RejectionKind::StoredValueMismatch, None))
+            }
+        }
+    }
 }
 
 impl Idempotency {
-    /// Runs `work`, unless a call with this key was carried out; then gives its answer. A failure frees the key: for one
-    /// that may have had its effect, use [`claim`](Self::claim), or a pipeline.
+    /// Runs `work`, unless a call with this key was carried out; then gives its answer. Every failure frees the key: for
+    /// work that may fail and have had its effect, use [`call_judged_async`](Self::call_judged_async).
     ///
     /// # Cancel safety
     /// Dropping the future while the work runs leaves the key claimed until the lease is over.
@@ -114,50 +153,120 @@ impl Idempotency {
         fingerprint: Fingerprint,
         work: impl AsyncFnOnce() -> R,
     ) -> R {
+        self.call_judged_async(key, fingerprint, Codec::answers(), work, Verdict::of).await
+    }
+
+    /// Like [`call_async`](Self::call_async), with a judge of your own, such as
+    /// [`Verdict::by_class`], which tells a failure without an effect from one that may have had it; and with the errors
+    /// that `codec` can keep.
+    ///
+    /// # Cancel safety
+    /// As of [`call_async`](Self::call_async).
+    pub async fn call_judged_async<R: Reject>(
+        &self,
+        key: &str,
+        fingerprint: Fingerprint,
+        codec: Codec<R>,
+        work: impl AsyncFnOnce() -> R,
+        judge: impl Fn(&R) -> Verdict,
+    ) -> R {
         let lease = match self.claim(key, fingerprint).await {
             Ok(Held::Run(lease)) => lease,
-            Ok(Held::Replay(answer)) => return self.replay(&answer).unwrap_or_else(R::from_rejection),
+            Ok(Held::Replay(stored)) => return stored.outcome(codec).unwrap_or_else(R::from_rejection),
             Err(rejection) => return R::from_rejection(rejection),
         };
-        let Some(lease) = lease else { return work().await };
+        let Some(lease) = lease else {
+            let outcome = work().await;
+            replay::mark(false);
+            return outcome;
+        };
         let outcome = lease.keep(work()).await;
-        lease.end(Effect::of(&outcome), Mode::Async).await;
+        let ending = self.ending(Effect::of(judge(&outcome)), Some(&outcome), codec);
+        lease.end(ending).await;
         outcome
     }
 
     /// Runs `work`, unless a call with this key was carried out, and blocks the thread while it waits. The lease is not
-    /// renewed while the work runs: let it be longer.
+    /// renewed while the work runs: let it be longer. Every failure frees the key.
     pub fn call<R: Replay + Reject>(
         &self,
         key: &str,
         fingerprint: Fingerprint,
         work: impl FnOnce() -> R,
     ) -> R {
-        let lease = match self.claim_blocking(key, fingerprint, self.inherited()) {
+        self.call_judged(key, fingerprint, Codec::answers(), work, Verdict::of)
+    }
+
+    /// Like [`call`](Self::call), with a judge of your own and the errors that `codec` can keep.
+    ///
+    /// ```
+    /// use resilient::{Class, Classify, Component, Registry, Rejection, Verdict};
+    /// use resilient::idempotency::{Codec, Config, Fingerprint};
+    ///
+    /// #[derive(Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+    /// enum PayError { NoFunds, Rejected(String) }
+    /// impl Classify for PayError {
+    ///     fn classify(&self) -> Class { Class::Permanent }
+    /// }
+    /// impl From<Rejection> for PayError {
+    ///     fn from(rejection: Rejection) -> Self { Self::Rejected(rejection.to_string()) }
+    /// }
+    ///
+    /// let once = Registry::new().idempotency("charge");
+    /// once.reconfigure(Config::default().keep_errors(true)).unwrap();
+    /// let charge = |answer: Result<u32, PayError>| {
+    ///     let codec = Codec::answers_and_errors();
+    ///     once.call_judged("order 7", Fingerprint::NONE, codec, || answer, Verdict::by_class)
+    /// };
+    /// assert_eq!(charge(Err(PayError::NoFunds)), Err(PayError::NoFunds));
+    /// assert_eq!(charge(Ok(995)), Err(PayError::NoFunds), "the same, again");
+    /// ```
+    pub fn call_judged<R: Reject>(
+        &self,
+        key: &str,
+        fingerprint: Fingerprint,
+        codec: Codec<R>,
+        work: impl FnOnce() -> R,
+        judge: impl Fn(&R) -> Verdict,
+    ) -> R {
+        let lease = match self.claim_blocking(key, fingerprint) {
             Ok(Held::Run(lease)) => lease,
-            Ok(Held::Replay(answer)) => return self.replay(&answer).unwrap_or_else(R::from_rejection),
+            Ok(Held::Replay(stored)) => return stored.outcome(codec).unwrap_or_else(R::from_rejection),
             Err(rejection) => return R::from_rejection(rejection),
         };
-        let outcome = work();
-        if let Some(lease) = lease {
-            lease.end_blocking(Effect::of(&outcome));
-        }
+        let Some(lease) = lease else {
+            let outcome = work();
+            replay::mark(false);
+            return outcome;
+        };
+        let outcome = lease.hold(work);
+        lease.end_blocking(self.ending(Effect::of(judge(&outcome)), Some(&outcome), codec));
         outcome
     }
 
     /// Claims a key, or gives the answer of the call that had it; waits for one that runs.
     ///
     /// # Cancel safety
-    /// If the future is dropped, the key may be claimed until the lease is over.
+    /// If the future is dropped, the key is free again, at the latest when the lease is over.
     ///
     /// # Errors
-    /// When another call with the key runs too long or was lost, the payload is another, the key is empty or longer than
-    /// 1024 bytes, or the store does not answer.
+    /// When another call with the key still runs when the wait is over, or was lost; the payload is another; the key is
+    /// empty or longer than 1024 bytes; the store does not answer, or the settings name one that is not there.
     pub async fn claim(&self, key: &str, fingerprint: Fingerprint) -> Result<Held<'_>, Rejection> {
+        let key = self.record_key(&key)?;
         self.claim_in(key, fingerprint, self.inherited(), Mode::Async).await
     }
 
-    /// Keeps the records elsewhere from now on; those of before are not looked at any more.
+    /// Like [`claim`](Self::claim), and blocks the thread while it waits.
+    ///
+    /// # Errors
+    /// As of [`claim`](Self::claim).
+    pub fn claim_blocking(&self, key: &str, fingerprint: Fingerprint) -> Result<Held<'_>, Rejection> {
+        self.claim_until_blocking(self.record_key(&key)?, fingerprint, self.inherited())
+    }
+
+    /// Keeps the records elsewhere from now on; those of before are not looked at any more. A store that the settings
+    /// name goes before this.
     pub fn set_store(&self, store: Arc<dyn IdempotencyStore>) {
         *self.store.lock() = store;
     }
@@ -168,110 +277,35 @@ impl Idempotency {
 
     // What the pipeline calls ------------------------------------------------------------------------------
 
-    pub(crate) async fn claim_async(
+    pub(crate) fn key(&self, key: &dyn Display) -> Result<String, Rejection> {
+        self.record_key(key)
+    }
+
+    pub(crate) async fn claim_until(
         &self,
-        key: &str,
+        key: String,
         fingerprint: Fingerprint,
         deadline: Instant,
     ) -> Result<Held<'_>, Rejection> {
         self.claim_in(key, fingerprint, deadline, Mode::Async).await
     }
 
-    pub(crate) fn claim_blocking(
+    pub(crate) fn claim_until_blocking(
         &self,
-        key: &str,
+        key: String,
         fingerprint: Fingerprint,
         deadline: Instant,
     ) -> Result<Held<'_>, Rejection> {
         blocking(self.claim_in(key, fingerprint, deadline, Mode::Blocking))
     }
 
-    /// The outcome of an answer that was kept.
-    pub(crate) fn replay<R: Replay>(&self, answer: &[u8]) -> Result<R, Rejection> {
-        match serde_json::from_slice(answer) {
-            Ok(value) => {
-                self.counters.replayed.count();
-                self.publish(Happening::Replayed);
-                Ok(R::replay(value))
-            }
-            Err(error) => {
-                let name = self.core.name;
-                tracing::error!(target: "resilient::idempotency", idempotency = %name, %error, "a stored answer cannot be read");
-                Err(self.refuse(RejectionKind::StoredValueMismatch, None))
-            }
-        }
+    /// Whether the work may run twice: then a call may also be repeated where it may have been carried out.
+    pub(crate) fn reexecutes(&self) -> bool {
+        self.core.config().on_unknown == OnUnknown::Reexecute
     }
 
-    async fn claim_in(
-        &self,
-        key: &str,
-        fingerprint: Fingerprint,
-        deadline: Instant,
-        mode: Mode,
-    ) -> Result<Held<'_>, Rejection> {
-        if key.is_empty() || key.len() > LONGEST_KEY {
-            return Err(self.refuse(RejectionKind::InvalidKey, None));
-        }
-        let (clock, config) = (self.core.clock(), self.core.config());
-        let store = Arc::clone(&self.store.lock());
-        let until = clock.now().after(config.max_wait).min(deadline);
-        let claim = Claim {
-            key: format!("{}\u{0}{key}", self.core.name),
-            fingerprint,
-            owner: Owner(self.core.environment.random.unique()),
-            lease: config.lease,
-            ttl: config.ttl,
-            takes_over: config.on_unknown == OnUnknown::Reexecute,
-        };
-        let mut step = STEPS.0;
-        loop {
-            let began = clock.now();
-            let claimed = mode.answer(clock, config.store_timeout, store.claim(claim.clone())).await;
-            let retry_after = match claimed {
-                Ok(Claimed::Acquired) => {
-                    self.counters.executed.count();
-                    // From before it was asked for: the store's time may have begun then.
-                    let until = AtomicU64::new(began.after(config.lease).as_nanos());
-                    let Claim { key, owner, .. } = claim;
-                    let lease = Lease { idempotency: self, store, key, owner, span: config.lease, until };
-                    return Ok(Held::Run(Some(lease)));
-                }
-                Ok(Claimed::Done(answer)) => return Ok(Held::Replay(answer)),
-                Ok(Claimed::KeyReused) => {
-                    self.counters.key_reused.count();
-                    return Err(self.refuse(RejectionKind::KeyReused, None));
-                }
-                Ok(Claimed::Lost) => {
-                    self.counters.unknown.count();
-                    return Err(self.refuse(RejectionKind::OutcomeUnknown, None));
-                }
-                Ok(Claimed::InProgress { retry_after }) => retry_after,
-                Err(error) => return self.without_store(&error, config.on_store_failure),
-            };
-            let left = until.since(clock.now());
-            if step == STEPS.0 && !left.is_zero() {
-                self.counters.waited.count();
-            }
-            if left.is_zero() || !mode.pause(clock, step.min(left)).await {
-                self.counters.in_progress.count();
-                return Err(self.refuse(RejectionKind::InProgress, Some(retry_after)));
-            }
-            step = (step * 2).min(STEPS.1);
-        }
-    }
-
-    #[cold]
-    fn without_store(&self, error: &StoreError, then: OnStoreFailure) -> Result<Held<'_>, Rejection> {
-        self.counters.store_failures.count();
-        let name = self.core.name;
-        tracing::error!(target: "resilient::idempotency", idempotency = %name, %error, "the store did not answer");
-        self.publish(Happening::StoreFailed { problem: error.to_string() });
-        match then {
-            OnStoreFailure::Open => Ok(Held::Run(None)),
-            OnStoreFailure::Closed => {
-                Err(self.refuse(RejectionKind::StoreUnavailable, Some(Duration::from_secs(1))))
-            }
-        }
+    fn ending<R>(&self, effect: Effect, outcome: Option<&R>, codec: Codec<R>) -> Ending {
+        Ending::of(effect, outcome, codec, self.core.config().keep_errors)
     }
 
     /// The call was carried out, and its answer could not be kept.
@@ -284,7 +318,8 @@ impl Idempotency {
     }
 
     #[cold]
-    fn refuse(&self, kind: RejectionKind, retry_after: Option<Duration>) -> Rejection {
+    fn refuse(&self, kind: RejectionKind, retry_after: Option<std::time::Duration>) -> Rejection {
+        replay::mark(false);
         let name = self.core.name;
         tracing::debug!(target: "resilient::idempotency", idempotency = %name, kind = kind.as_str(), "refused");
         self.publish(Happening::Rejected { rejection: kind, retry_after });
@@ -294,21 +329,31 @@ impl Idempotency {
     fn publish(&self, what: Happening) {
         self.core.publish(Self::KIND, what);
     }
+
+    /// What is wrong with the store that the settings name.
+    pub(crate) fn store_problem(&self) -> Option<String> {
+        let name = self.core.config().store.clone()?;
+        self.stores.get(&name).is_none().then(|| unknown_store(&name, &self.stores.names()))
+    }
+
+    pub(crate) fn with_stores(core: Core<Config>, stores: Arc<Stores>) -> Self {
+        let memory: Arc<dyn IdempotencyStore> = Arc::new(MemoryStore::new(core.clock().clone(), RECORDS));
+        Self { core, store: Mutex::new(memory), stores, counters: Counters::default() }
+    }
 }
 
-impl<'v, T> Effect<&'v T> {
-    /// Of an outcome whose failures have no effect.
-    fn of<R: Replay<Value = T>>(outcome: &'v R) -> Self {
-        outcome.value().map_or(Self::None, Self::Done)
+fn unknown_store(name: &str, known: &[Arc<str>]) -> String {
+    match nearest(name, known.iter().map(|name| &**name)) {
+        Some(meant) => format!("no idempotency store is called `{name}`; did you mean `{meant}`?"),
+        None => format!(
+            "no idempotency store is called `{name}`: say `registry.set_idempotency_store(\"{name}\", ..)` first"
+        ),
     }
 }
 
 impl Create for Idempotency {
     fn create(core: Core<Config>) -> Self {
-        let store = Mutex::new(
-            Arc::new(MemoryStore::new(core.clock().clone(), RECORDS)) as Arc<dyn IdempotencyStore>
-        );
-        Self { core, store, counters: Counters::default() }
+        Self::with_stores(core, Arc::default())
     }
 
     fn core(&self) -> &Core<Config> {

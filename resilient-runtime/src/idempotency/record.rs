@@ -1,6 +1,9 @@
 //! One record, and what may become of it: the rules that all stores of ours share.
 
+use std::time::Duration;
+
 use super::store::{Claim, Claimed, Fingerprint, Owner};
+use crate::clock::nanos;
 
 /// A point in time, in nanoseconds of whatever clock the store goes by.
 pub(super) type Time = u64;
@@ -22,8 +25,8 @@ pub(super) enum State {
 impl Record {
     /// The record of a new claim.
     pub(super) fn claimed(claim: &Claim, now: Time) -> Self {
-        let until = now.saturating_add(crate::clock::nanos(claim.lease));
-        let over = until.saturating_add(crate::clock::nanos(claim.ttl));
+        let until = now.saturating_add(nanos(claim.lease));
+        let over = until.saturating_add(nanos(claim.lost_for));
         Self { fingerprint: claim.fingerprint, state: State::Claimed { owner: claim.owner, until }, over }
     }
 
@@ -40,22 +43,23 @@ impl Record {
         match &self.state {
             State::Done(answer) => Claimed::Done(answer.clone()),
             State::Claimed { until, .. } if *until > now => {
-                Claimed::InProgress { retry_after: std::time::Duration::from_nanos(until - now) }
+                Claimed::InProgress { retry_after: Duration::from_nanos(until - now) }
             }
             State::Claimed { .. } if claim.takes_over => Claimed::Acquired,
             State::Claimed { .. } => Claimed::Lost,
         }
     }
 
-    /// Whether `owner` has it: not after its lease, when another may have begun (T106).
-    pub(super) fn is_held_by(&self, owner: Owner, now: Time) -> bool {
-        matches!(self.state, State::Claimed { owner: holder, until } if holder == owner && until > now)
+    /// Whether it is claimed by `owner`. After the lease as well, as long as nobody has taken it over: whoever does is
+    /// another owner, and that alone fences off the one before (T106).
+    pub(super) fn is_held_by(&self, owner: Owner) -> bool {
+        matches!(self.state, State::Claimed { owner: holder, .. } if holder == owner)
     }
 
     pub(super) fn renew(&mut self, now: Time, lease: Time) {
         if let State::Claimed { until, .. } = &mut self.state {
-            let later = now.saturating_add(lease);
-            self.over = self.over.saturating_add(later.saturating_sub(*until));
+            let later = now.saturating_add(lease).max(*until);
+            self.over = self.over.saturating_add(later - *until);
             *until = later;
         }
     }

@@ -75,7 +75,7 @@ pub struct Stats {
     pub replayed: u64,
     /// Calls that waited for one with the same key.
     pub waited: u64,
-    /// Calls refused, because one with the same key ran for too long.
+    /// Calls refused, because one with the same key still ran when their wait was over.
     pub in_progress: u64,
     /// Calls refused, because their key was used with another payload.
     pub key_reused: u64,

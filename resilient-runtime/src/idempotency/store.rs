@@ -27,8 +27,8 @@ pub struct Claim {
     pub owner: Owner,
     /// How long it holds the key, unless it is renewed.
     pub lease: Duration,
-    /// How long the record of a claim is kept that was neither completed nor abandoned.
-    pub ttl: Duration,
+    /// How long after its lease the record of a claim is kept that was neither completed nor abandoned.
+    pub lost_for: Duration,
     /// Whether it takes over what was lost: a claim whose lease is over.
     pub takes_over: bool,
 }
@@ -53,8 +53,11 @@ pub enum Claimed {
 
 /// Keeps records of calls by key.
 ///
-/// All changes are atomic. `renew`, `complete` and `abandon` change a record only while it is claimed by `owner`, and
-/// give `false` otherwise: whoever was too slow cannot touch what its successor did.
+/// All changes are atomic. `renew`, `complete` and `abandon` are compare-and-set on the owner: they change a record only
+/// while it is claimed by `owner`, and give `false` otherwise, so that whoever was too slow cannot touch what its
+/// successor did. What was acknowledged stays. The time is the store's: the hosts that share it need not agree on one.
+///
+/// Each question is dropped when its time is over, and has then been carried out or not.
 pub trait IdempotencyStore: fmt::Debug + Send + Sync + 'static {
     /// Claims a key, or says what is known of it. A record that is over counts as none.
     fn claim(&self, claim: Claim) -> Answer<'_, Claimed>;
@@ -62,11 +65,12 @@ pub trait IdempotencyStore: fmt::Debug + Send + Sync + 'static {
     /// Holds a claim for `lease` from now.
     fn renew<'a>(&'a self, key: &'a str, owner: Owner, lease: Duration) -> Answer<'a, bool>;
 
-    /// Keeps the answer for `ttl`.
+    /// Keeps the answer for `ttl` from now; no longer at all where that is zero.
     fn complete<'a>(&'a self, key: &'a str, owner: Owner, answer: Vec<u8>, ttl: Duration)
     -> Answer<'a, bool>;
 
-    /// Forgets a claim that had no effect.
+    /// Forgets a claim that had no effect. If the call was dropped, this is polled once and dropped as well: do by then
+    /// what can be done.
     fn abandon<'a>(&'a self, key: &'a str, owner: Owner) -> Answer<'a, bool>;
 }
 
@@ -81,7 +85,7 @@ pub enum StoreError {
         records: usize,
     },
     /// It cannot be reached, read or written.
-    #[error("the store does not work: {0}")]
+    #[error("{0}")]
     Unavailable(String),
     /// It took longer than it may.
     #[error("the store did not answer in time")]
@@ -94,6 +98,9 @@ pub(super) fn ready<'a, T: Send + 'a>(answer: Result<T, StoreError>) -> Answer<'
 }
 
 impl Fingerprint {
+    /// Where no two payloads are told apart: whoever has the key gets the answer.
+    pub const NONE: Self = Self(0);
+
     /// Of whatever can be hashed, by FNV-1a of 128 bits: it tells mistakes from repetitions, and is no seal against
     /// those who look for collisions in their own keys.
     ///

@@ -1,13 +1,15 @@
 //! Waiting for a store, or for another call: as a future, or blocking the thread.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use super::store::StoreError;
 use crate::clock::{BoxedTimer, Clock, Instant, unparker};
-use crate::timeout::{Timed, TimedOut};
+
+const NO_TIMER: &str =
+    "the store has to be waited for, and there is no tokio runtime with `enable_time` here";
 
 /// How a call waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,15 +30,7 @@ impl Mode {
         let until = clock.now().after(span);
         match self {
             Self::Blocking => block(clock, until, answer).unwrap_or(Err(StoreError::TimedOut)),
-            Self::Async => match Timed::new(answer, clock, until).await {
-                Ok(answer) => answer,
-                Err(TimedOut::Fired) => Err(StoreError::TimedOut),
-                Err(TimedOut::NoTimer) => {
-                    let why =
-                        "it has to be waited for, and there is no tokio runtime with `enable_time` here";
-                    Err(StoreError::Unavailable(why.into()))
-                }
-            },
+            Self::Async => within(clock, until, answer).await,
         }
     }
 
@@ -56,6 +50,30 @@ impl Mode {
             },
         }
     }
+}
+
+/// The answer, or that it did not come in time; a timer is made only once there is something to wait for.
+async fn within<T>(
+    clock: &Clock,
+    until: Instant,
+    answer: impl Future<Output = Result<T, StoreError>>,
+) -> Result<T, StoreError> {
+    let (mut answer, mut timer) = (pin!(answer), None);
+    poll_fn(|cx| {
+        // The answer first: what is ready in the same poll as its timer has made it (T65).
+        if let Poll::Ready(answer) = answer.as_mut().poll(cx) {
+            return Poll::Ready(answer);
+        }
+        if timer.is_none() {
+            match BoxedTimer::armed(clock, until) {
+                Ok(armed) => timer = Some(armed),
+                Err(_) => return Poll::Ready(Err(StoreError::Unavailable(NO_TIMER.into()))),
+            }
+        }
+        let is_over = timer.as_mut().is_some_and(|timer| pin!(timer).poll(cx).is_ready());
+        if is_over { Poll::Ready(Err(StoreError::TimedOut)) } else { Poll::Pending }
+    })
+    .await
 }
 
 /// Runs a future on this thread until it is ready, or the time is over.

@@ -7,6 +7,7 @@ use super::attempt::{Attempt, UntimedAttempt};
 use crate::circuit_breaker::Ticket;
 use crate::classify::Class;
 use crate::clock::{Delay, Instant};
+use crate::idempotency::{self, Effect};
 use crate::observe::Ending;
 use crate::priority::Priority;
 use crate::rate_limit::{RateKey, RateLimiter, Request};
@@ -48,14 +49,14 @@ pub struct Call<'p> {
     pub(super) asynchronous: bool,
     /// Its timeout wants to know how long each attempt takes.
     pub(super) is_watched: bool,
-    /// A call around this one is at its second attempt or later.
-    pub(super) inside_retry: bool,
     /// One of several attempts at the same time: it has no record of its own, and is not repeated.
     pub(super) is_flight: bool,
     pub(super) priority: Priority,
     pub(super) ending: Ending,
     /// How it ended before its fallback was asked.
     pub(super) missed: Ending,
+    /// What its failed attempts did, for whoever comes with its idempotency key.
+    pub(super) effect: Effect,
 }
 
 /// What comes after an attempt.
@@ -109,12 +110,12 @@ impl<'p> Call<'p> {
             suspended: false,
             asynchronous: false,
             is_watched: pipeline.timeout.as_ref().is_some_and(|timeout| timeout.is_adaptive()),
-            inside_retry: around.inside_retry(),
             is_flight: false,
             priority: Priority::Normal,
             // What a call is until it has ended in another way.
             ending: Ending::Cancelled,
             missed: Ending::Failed,
+            effect: Effect::None,
         }
     }
 
@@ -485,6 +486,9 @@ impl<'p> Call<'p> {
     pub(super) fn left_body(&mut self, is_pending: bool) {
         self.in_body = false;
         self.suspended = is_pending;
+        if is_pending && self.pipeline.idempotency.is_some() {
+            idempotency::has_begun();
+        }
     }
 
     pub(super) fn pipeline(&self) -> &'p Pipeline {

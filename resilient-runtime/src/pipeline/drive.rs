@@ -124,6 +124,19 @@ pub(super) fn drive<R>(
     work: &mut impl FnMut() -> R,
     judge: &impl Fn(&R) -> Verdict,
 ) -> Result<R, Missed<R>> {
+    if call.pipeline().idempotency.is_some() {
+        return Err(Missed::Rejected(call.keyless()));
+    }
+    attempts(call, work, judge)
+}
+
+/// Behind the stages that come once for all attempts.
+#[inline]
+pub(super) fn attempts<R>(
+    call: &mut Call<'_>,
+    work: &mut impl FnMut() -> R,
+    judge: &impl Fn(&R) -> Verdict,
+) -> Result<R, Missed<R>> {
     loop {
         if let Err(rejection) = call.enter_blocking() {
             return Err(Missed::Rejected(rejection));
@@ -138,6 +151,18 @@ pub(super) fn drive<R>(
 }
 
 pub(super) async fn drive_async<R, F: Future<Output = R>>(
+    call: &mut Call<'_>,
+    work: &mut impl FnMut() -> F,
+    judge: &impl Fn(&R) -> Verdict,
+) -> Result<R, Missed<R>> {
+    if call.pipeline().idempotency.is_some() {
+        return Err(Missed::Rejected(call.keyless()));
+    }
+    attempts_async(call, work, judge).await
+}
+
+/// Behind the stages that come once for all attempts.
+pub(super) async fn attempts_async<R, F: Future<Output = R>>(
     call: &mut Call<'_>,
     work: &mut impl FnMut() -> F,
     judge: &impl Fn(&R) -> Verdict,

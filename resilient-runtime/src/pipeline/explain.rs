@@ -65,6 +65,7 @@ impl Pipeline {
             stage(self.coalesce.as_deref()),
             stage(self.timeout.as_deref()),
             stage(self.load_shed.as_deref()),
+            stage(self.idempotency.as_deref()),
             stage(self.retry.as_deref()),
             stage(self.hedge.as_deref()),
             stage(self.circuit_breaker.as_deref()),

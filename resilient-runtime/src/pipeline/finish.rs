@@ -2,13 +2,15 @@
 
 use super::Call;
 use super::call::Next;
-use crate::classify::Class;
+use crate::classify::{Class, Classify};
 use crate::clock::{Delay, Instant};
+use crate::idempotency::{self, Effect, Idempotency};
 use crate::load_shed::End;
 use crate::observe::Ending;
 use crate::outcome::Verdict;
 use crate::rejection::{Rejection, RejectionKind};
 use crate::retry::Situation;
+use crate::scope::Scope;
 
 impl Call<'_> {
     /// Takes note of how an attempt ended: the second reading of the clock, if it matters.
@@ -47,6 +49,7 @@ impl Call<'_> {
             }
             Verdict::Failure(class) => {
                 self.ending = Ending::Failed;
+                self.note(Effect::of(verdict));
                 let next = self.repeat(class);
                 if next == Next::Fail {
                     self.leave_shedder(End::Judged(verdict));
@@ -65,6 +68,11 @@ impl Call<'_> {
         let class = Class::Uncertain { retry_after: None };
         if rejection.is_timeout() {
             self.ended_early();
+        }
+        let may_have_run = matches!(rejection.classify(), Class::Uncertain { .. })
+            || rejection.kind() == RejectionKind::NoTimer;
+        if may_have_run {
+            self.note(Effect::Unknown);
         }
         let next = match rejection.kind() {
             RejectionKind::AttemptTimeout => {
@@ -86,6 +94,17 @@ impl Call<'_> {
             self.leave_shedder(if rejection.is_timeout() { End::CutOff } else { End::Unknown });
         }
         next
+    }
+
+    /// What a failed attempt did. Where that is not known of one, no later one makes it known.
+    fn note(&mut self, effect: Effect) {
+        if self.effect == Effect::Unknown {
+            return;
+        }
+        self.effect = effect;
+        if effect == Effect::Unknown && self.pipeline.idempotency.is_some() {
+            idempotency::has_begun();
+        }
     }
 
     /// Gives back what the attempt held and tells the breaker what it was worth.
@@ -141,6 +160,11 @@ impl Call<'_> {
         }
     }
 
+    fn may_run_twice(&self) -> bool {
+        let once = self.pipeline.idempotency.as_deref();
+        self.pipeline.idempotent || once.is_some_and(Idempotency::reexecutes)
+    }
+
     pub(super) fn repeat(&mut self, class: Class) -> Next {
         let Some(retry) = self.pipeline.retry.as_ref().filter(|_| !self.is_flight) else {
             return Next::Fail;
@@ -150,8 +174,9 @@ impl Call<'_> {
             started: self.started,
             now: self.now,
             deadline: self.deadline,
-            idempotent: self.pipeline.idempotent,
-            inside_retry: self.inside_retry,
+            idempotent: self.may_run_twice(),
+            // The scope around the call: that of its body has been left.
+            inside_retry: Scope::current().inside_retry(),
             // With the circuit open, the error in hand says more than the refusal that would follow it.
             refused: &|at| breaker.is_some_and(|breaker| breaker.would_refuse(at)),
         };

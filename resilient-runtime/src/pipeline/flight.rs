@@ -90,11 +90,11 @@ impl<'p> Call<'p> {
             suspended: false,
             asynchronous: true,
             is_watched: self.is_watched,
-            inside_retry: self.inside_retry,
             is_flight: true,
             priority: self.priority,
             ending: self.ending,
             missed: self.missed,
+            effect: self.effect,
         }
     }
 }

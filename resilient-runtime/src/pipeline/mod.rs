@@ -28,6 +28,7 @@ mod explain;
 mod finish;
 mod flight;
 mod levels;
+mod once;
 mod options;
 mod pool;
 mod share;
@@ -48,6 +49,7 @@ use crate::clock::Clock;
 use crate::coalesce::Coalesce;
 use crate::fallback::{Fallback, Level};
 use crate::hedge::Hedge;
+use crate::idempotency::Idempotency;
 use crate::load_shed::LoadShedder;
 use crate::observe::{Operation, OperationStats};
 use crate::rate_limit::RateLimiter;
@@ -77,6 +79,7 @@ pub struct Pipeline {
     pub(crate) coalesce: Option<Arc<Coalesce>>,
     pub(crate) hedge: Option<Arc<Hedge>>,
     pub(crate) load_shed: Option<Arc<LoadShedder>>,
+    pub(crate) idempotency: Option<Arc<Idempotency>>,
     pub(crate) levels: &'static [Level],
     /// Whether its local cache is the built-in one.
     pub(crate) keeps: bool,

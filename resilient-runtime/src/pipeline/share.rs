@@ -85,7 +85,7 @@ impl<'p> Call<'p> {
         }
     }
 
-    fn end_shared(&mut self, ending: Ending) {
+    pub(super) fn end_shared(&mut self, ending: Ending) {
         self.ending = ending;
         if self.is_timed() {
             self.now = self.pipeline.clock.now();

@@ -8,6 +8,7 @@ use crate::circuit_breaker::CircuitBreaker;
 use crate::coalesce::Coalesce;
 use crate::fallback::Fallback;
 use crate::hedge::Hedge;
+use crate::idempotency::Idempotency;
 use crate::load_shed::LoadShedder;
 use crate::pipeline::Pipeline;
 use crate::rate_limit::RateLimiter;
@@ -47,6 +48,7 @@ pub struct PipelineBuilder {
     coalesce: Option<Arc<Coalesce>>,
     hedge: Option<Arc<Hedge>>,
     load_shed: Option<Arc<LoadShedder>>,
+    idempotency: Option<Arc<Idempotency>>,
     idempotent: bool,
 }
 
@@ -75,6 +77,7 @@ macro_rules! stages {
 stages! {
     coalesce: Coalesce = coalesce,
     load_shed: LoadShedder = load_shedder,
+    idempotency: Idempotency = idempotency,
     retry: Retry = retry,
     hedge: Hedge = hedge,
     circuit_breaker: CircuitBreaker = circuit_breaker,
@@ -112,6 +115,7 @@ impl PipelineBuilder {
             coalesce: None,
             hedge: None,
             load_shed: None,
+            idempotency: None,
             idempotent: false,
         }
     }
@@ -143,6 +147,7 @@ impl PipelineBuilder {
             coalesce: self.coalesce,
             hedge: self.hedge,
             load_shed: self.load_shed,
+            idempotency: self.idempotency,
             levels: &[],
             keeps: false,
             asynchronous: false,

@@ -50,7 +50,7 @@ use crate::config::{Source, Tables};
 use crate::fallback::Fallback;
 use crate::health::HealthCheck;
 use crate::hedge::Hedge;
-use crate::idempotency::Idempotency;
+use crate::idempotency::{Idempotency, IdempotencyStore, Stores};
 use crate::load_shed::LoadShedder;
 use crate::observe::{Events, Happening, Operation, Subscription};
 use crate::pipeline::{Explanation, Pipeline};
@@ -87,6 +87,7 @@ struct Inner {
     config_sources: Shelf<Source>,
     health_checks: Shelf<HealthCheck>,
     alerts: Shelf<Alert>,
+    idempotency_stores: Arc<Stores>,
     operations: Shelf<Operation>,
     /// Pipelines built by hand, in words; those of sites are explained live.
     explanations: Mutex<BTreeMap<String, Explanation>>,
@@ -156,6 +157,7 @@ impl Registry {
             config_sources: Shelf::default(),
             health_checks: Shelf::default(),
             alerts: Shelf::default(),
+            idempotency_stores: Arc::default(),
             operations: Shelf::default(),
             explanations: Mutex::default(),
             pipelines: Mutex::default(),
@@ -227,7 +229,13 @@ impl Registry {
 
     /// The idempotency of this name.
     pub fn idempotency(&self, name: &str) -> Arc<Idempotency> {
-        self.component(&self.0.idempotencies, name, None)
+        self.idempotency_with(name, None)
+    }
+
+    /// Tells the store that components mean whose settings say `store = "name"`; best at the start of `main`. A store
+    /// of this name that was told before is not looked at any more.
+    pub fn set_idempotency_store(&self, name: &str, store: Arc<dyn IdempotencyStore>) {
+        self.0.idempotency_stores.set(name, store);
     }
 
     /// The health check of this name.
@@ -261,6 +269,12 @@ impl Registry {
             let shared = core.config().budget.clone();
             Retry::with_budget(core, shared.map(|name| self.retry_budget(&name)))
         })
+    }
+
+    fn idempotency_with(&self, name: &str, by: Option<By>) -> Arc<Idempotency> {
+        let stores = &self.0.idempotency_stores;
+        let create = |core| Idempotency::with_stores(core, Arc::clone(stores));
+        self.component_from(&self.0.idempotencies, name, by, create)
     }
 
     /// Gets or makes a component. What attributes say about it is laid under what it is told at run time.

@@ -53,6 +53,7 @@ impl Registry {
             load_shed: by(Kind::LoadShed)
                 .map(|(name, by)| self.component(&self.0.load_shedders, name, Some(by))),
             hedge: by(Kind::Hedge).map(|(name, by)| self.component(&self.0.hedges, name, Some(by))),
+            idempotency: by(Kind::Idempotency).map(|(name, by)| self.idempotency_with(name, Some(by))),
             levels: site.meta().levels,
             keeps: site.meta().keeps,
             asynchronous: site.meta().asynchronous,

@@ -277,6 +277,15 @@ impl Registry {
         site::all().into_iter().filter_map(described).collect()
     }
 
+    /// All pipelines of this registry in words.
+    pub(super) fn explanations(&self) -> Vec<Explanation> {
+        let sites = site::all().into_iter().filter(|site| self.is_global() && !site.meta().own_registry);
+        let sites = sites.filter_map(Site::resolved).map(Pipeline::explain);
+        let own: Vec<_> = self.0.pipelines.lock().values().cloned().collect();
+        let own = own.into_iter().map(|pipeline| pipeline.explain());
+        sites.chain(own).chain(self.0.explanations.lock().values().cloned()).collect()
+    }
+
     /// The stages of an operation in words: outer to inner, with every setting in force and its origin.
     /// `None` when there is no such operation.
     pub fn explain(&self, operation: &str) -> Option<Explanation> {

@@ -1,11 +1,12 @@
 //! Everything that is wrong with a registry, found before it matters.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use super::shelf::OVERFLOW;
 use super::{Registry, name};
-use crate::component::Kind;
+use crate::component::{Component, Kind};
+use crate::pipeline::Explanation;
 use crate::site;
 
 /// What [`Registry::validate`] found; one line for each problem.
@@ -35,7 +36,8 @@ impl Registry {
     ///
     /// # Errors
     /// With all that is wrong: one name with different inline settings, settings that cannot be, names that
-    /// differ in case only, names that had to be changed, too many names.
+    /// differ in case only, names that had to be changed, too many names, idempotency stores that nobody told, leases
+    /// that are shorter than the total timeout of the same call.
     pub fn validate(&self) -> Result<(), ValidationError> {
         self.know_sites();
         let mut problems = self.0.conflicts.lock().problems();
@@ -44,6 +46,8 @@ impl Registry {
         for (kind, names) in self.names() {
             problems.extend(odd_names(kind, &names));
         }
+        problems.extend(self.unknown_stores());
+        problems.extend(self.short_leases());
         if problems.is_empty() { Ok(()) } else { Err(ValidationError { problems }) }
     }
 
@@ -54,6 +58,29 @@ impl Registry {
                 site.pipeline();
             });
         }
+    }
+
+    fn unknown_stores(&self) -> Vec<String> {
+        let all = self.0.idempotencies.all().into_iter();
+        let problem = |(name, component): (_, std::sync::Arc<crate::Idempotency>)| {
+            component.store_problem().map(|problem| format!("idempotency: `{name}`: {problem}"))
+        };
+        all.filter_map(problem).collect()
+    }
+
+    /// T127: a call that may still run must not be taken for lost.
+    fn short_leases(&self) -> BTreeSet<String> {
+        let problem = |explanation: Explanation| {
+            let name_of = |kind| explanation.stages.iter().find(|stage| stage.kind == kind);
+            let timeout = self.0.timeouts.get(&name_of(Kind::Timeout)?.component)?;
+            let idempotency = self.0.idempotencies.get(&name_of(Kind::Idempotency)?.component)?;
+            let (lease, total) = (idempotency.config().lease, timeout.config().total?);
+            let (name, other) = (idempotency.name(), timeout.name());
+            (lease < total).then(|| {
+                format!("idempotency: `{name}`: lease = {lease:?} is shorter than total = {total:?} of timeout `{other}`")
+            })
+        };
+        self.explanations().into_iter().filter_map(problem).collect()
     }
 }
 

@@ -45,7 +45,7 @@ use once_cell::race::OnceBox;
 pub use config::Config;
 pub(crate) use phases::{Phase, Phases};
 pub use stats::{AdaptiveStats, Stats};
-pub(crate) use timed::{Timed, TimedOut};
+use timed::{Timed, TimedOut};
 
 use crate::clock::Instant;
 use crate::component::{Component, Core, Create, Kind};

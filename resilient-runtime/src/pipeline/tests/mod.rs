@@ -2,6 +2,7 @@
 
 mod hedge;
 mod limits;
+mod once;
 mod share;
 mod shed;
 

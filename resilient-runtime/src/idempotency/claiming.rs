@@ -1,0 +1,147 @@
+//! Asking the store for a key, and waiting for whoever has it.
+
+use std::fmt::{self, Display, Write};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::lease::{Lease, Shown, abandon_unheard};
+use super::store::{Claim, Claimed, Fingerprint, IdempotencyStore, Owner, StoreError};
+use super::wait::Mode;
+use super::{Config, Held, Idempotency, OnStoreFailure, OnUnknown, Stored};
+use crate::clock::Instant;
+use crate::observe::Happening;
+use crate::rejection::{Rejection, RejectionKind};
+
+/// The longest key, in bytes.
+const LONGEST_KEY: usize = 1024;
+/// Between two looks at a record that is in progress, at first and at most.
+const STEPS: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(250));
+/// How long it is remembered at least that a call was lost: not even with a `ttl` of zero is one carried out again
+/// unless the settings are so.
+const LOST_FOR: Duration = Duration::from_hours(1);
+/// When a store that does not work may do so again.
+const LATER: Duration = Duration::from_secs(1);
+
+impl Idempotency {
+    /// What a record is kept by: the component's name and the caller's key. However long the text of that is, no more
+    /// of it is written than tells that it is too long.
+    pub(super) fn record_key(&self, key: &dyn Display) -> Result<String, Rejection> {
+        struct Bounded(String, usize);
+        impl Write for Bounded {
+            fn write_str(&mut self, text: &str) -> fmt::Result {
+                self.1 = self.1.checked_sub(text.len()).ok_or(fmt::Error)?;
+                self.0.push_str(text);
+                Ok(())
+            }
+        }
+        let mut text = Bounded(format!("{}\0", self.core.name), LONGEST_KEY);
+        let fits = write!(text, "{key}").is_ok() && text.1 < LONGEST_KEY;
+        if fits { Ok(text.0) } else { Err(self.refuse(RejectionKind::InvalidKey, None)) }
+    }
+
+    /// `key`: as [`record_key`](Self::record_key) gives it.
+    pub(super) async fn claim_in(
+        &self,
+        key: String,
+        fingerprint: Fingerprint,
+        deadline: Instant,
+        mode: Mode,
+    ) -> Result<Held<'_>, Rejection> {
+        let (clock, config) = (self.core.clock(), self.core.config());
+        let store = self.store_of(&config)?;
+        let until = clock.now().after(config.max_wait).min(deadline);
+        let claim = Claim {
+            key,
+            fingerprint,
+            owner: Owner(self.core.environment.random.unique()),
+            lease: config.lease,
+            lost_for: config.ttl.max(LOST_FOR),
+            takes_over: config.on_unknown == OnUnknown::Reexecute,
+        };
+        let mut step = STEPS.0;
+        loop {
+            let began = clock.now();
+            let claimed =
+                ask(&*store, &claim, mode.answer(clock, config.store_timeout, store.claim(claim.clone())))
+                    .await;
+            let retry_after = match claimed {
+                Ok(Claimed::Acquired) => return Ok(Held::Run(Some(self.lease(store, claim, began)))),
+                Ok(Claimed::Done(bytes)) => return Ok(Held::Replay(Stored { idempotency: self, bytes })),
+                Ok(Claimed::KeyReused) => {
+                    self.counters.key_reused.count();
+                    return Err(self.refuse(RejectionKind::KeyReused, None));
+                }
+                Ok(Claimed::Lost) => {
+                    self.counters.unknown.count();
+                    return Err(self.refuse(RejectionKind::OutcomeUnknown, None));
+                }
+                Ok(Claimed::InProgress { retry_after }) => retry_after,
+                Err(error) => return self.without_store(&error, config.on_store_failure),
+            };
+            let left = until.since(clock.now());
+            if step == STEPS.0 && !left.is_zero() {
+                self.counters.waited.count();
+            }
+            if left.is_zero() || !mode.pause(clock, step.min(left)).await {
+                self.counters.in_progress.count();
+                return Err(self.refuse(RejectionKind::InProgress, Some(retry_after)));
+            }
+            step = (step * 2).min(STEPS.1);
+        }
+    }
+
+    fn lease(&self, store: Arc<dyn IdempotencyStore>, claim: Claim, asked: Instant) -> Lease<'_> {
+        self.counters.executed.count();
+        let Claim { key, owner, lease: span, .. } = claim;
+        // From before it was asked for: the store's time may have begun then.
+        let shown = Shown::until(self.core.clock(), asked.after(span));
+        Lease { idempotency: self, store, key, owner, span, shown, frees_unbegun: false, has_ended: false }
+    }
+
+    /// The store in force. One that is named and was never told is nobody's guess.
+    fn store_of(&self, config: &Config) -> Result<Arc<dyn IdempotencyStore>, Rejection> {
+        let Some(name) = &config.store else { return Ok(Arc::clone(&self.store.lock())) };
+        self.stores.get(name).ok_or_else(|| {
+            self.counters.store_failures.count();
+            let problem = super::unknown_store(name, &self.stores.names());
+            tracing::error!(target: "resilient::idempotency", idempotency = %self.core.name, problem, "no store");
+            self.publish(Happening::StoreFailed { problem });
+            self.refuse(RejectionKind::NoStore, None)
+        })
+    }
+
+    #[cold]
+    fn without_store(&self, error: &StoreError, then: OnStoreFailure) -> Result<Held<'_>, Rejection> {
+        self.counters.store_failures.count();
+        let name = self.core.name;
+        tracing::error!(target: "resilient::idempotency", idempotency = %name, %error, "the store did not answer");
+        self.publish(Happening::StoreFailed { problem: error.to_string() });
+        match then {
+            OnStoreFailure::Open => Ok(Held::Run(None)),
+            OnStoreFailure::Closed => Err(self.refuse(RejectionKind::StoreUnavailable, Some(LATER))),
+        }
+    }
+}
+
+/// A question to the store that frees the key where nobody hears the answer: whoever asked was dropped, or the store took
+/// too long and may carry it out yet. Nothing was done under that claim.
+async fn ask(
+    store: &dyn IdempotencyStore,
+    claim: &Claim,
+    claimed: impl Future<Output = Result<Claimed, StoreError>>,
+) -> Result<Claimed, StoreError> {
+    struct Unheard<'a>(&'a dyn IdempotencyStore, &'a Claim);
+    impl Drop for Unheard<'_> {
+        fn drop(&mut self) {
+            if !std::thread::panicking() {
+                abandon_unheard(self.0, &self.1.key, self.1.owner);
+            }
+        }
+    }
+    let unheard = Unheard(store, claim);
+    let claimed = claimed.await;
+    if claimed.is_ok() {
+        std::mem::forget(unheard);
+    }
+    claimed
+}

@@ -1,0 +1,69 @@
+//! What becomes of a record when its call has ended.
+
+use super::replay::Codec;
+use crate::classify::Class;
+use crate::outcome::Verdict;
+
+/// What a call that has ended did, as far as that is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Effect {
+    /// It succeeded.
+    Done,
+    /// It failed, and another attempt would fail in the same way.
+    Permanent,
+    /// Nothing: another attempt may be made.
+    None,
+    /// It may have been carried out, or not (T105).
+    Unknown,
+}
+
+impl Effect {
+    /// Of an attempt.
+    pub(crate) fn of(verdict: Verdict) -> Self {
+        match verdict {
+            Verdict::Success => Self::Done,
+            Verdict::Failure(Class::Permanent | Class::Ignored) => Self::Permanent,
+            Verdict::Failure(Class::Uncertain { .. }) => Self::Unknown,
+            Verdict::Failure(
+                Class::Transient { .. } | Class::Overload { .. } | Class::NotExecuted { .. },
+            ) => Self::None,
+        }
+    }
+}
+
+/// What is to be done with the record.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// The answer is kept.
+    Keep(Vec<u8>),
+    /// The answer cannot be kept, and why. The claim stays: it must not be carried out again.
+    Unkept(String),
+    /// The key is free.
+    Free,
+    /// The claim stays.
+    Leave,
+}
+
+impl Ending {
+    /// `outcome`: where it is at hand.
+    pub(super) fn of<R>(effect: Effect, outcome: Option<&R>, codec: Codec<R>, keeps_errors: bool) -> Self {
+        let is_kept = match effect {
+            Effect::Done => true,
+            Effect::Permanent => keeps_errors && codec.has_errors(),
+            Effect::None => false,
+            Effect::Unknown => return Self::Leave,
+        };
+        match outcome.filter(|_| is_kept).and_then(|outcome| codec.keep(outcome)) {
+            Some(bytes) => Self::kept(bytes),
+            None if effect == Effect::Done => Self::Unkept("there is no answer to keep".into()),
+            None => Self::Free,
+        }
+    }
+
+    pub(super) fn kept(bytes: serde_json::Result<Vec<u8>>) -> Self {
+        match bytes {
+            Ok(bytes) => Self::Keep(bytes),
+            Err(error) => Self::Unkept(format!("the answer cannot be written as JSON: {error}")),
+        }
+    }
+}

@@ -1,0 +1,467 @@
+use std::cell::{Cell, RefCell};
+use std::future::Future;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use super::*;
+use crate::classify::Class;
+use crate::clock::ManualClock;
+use crate::registry::Registry;
+
+mod faults;
+mod model;
+
+type Outcome = Result<u32, Rejection>;
+
+const MS: fn(u64) -> Duration = Duration::from_millis;
+const SECONDS: fn(u64) -> Duration = Duration::from_secs;
+
+/// Two hosts with one store between them.
+struct Fixture {
+    time: ManualClock,
+    store: Arc<MemoryStore>,
+    once: Arc<Idempotency>,
+    other: Arc<Idempotency>,
+}
+
+impl Fixture {
+    fn new(config: Config) -> Self {
+        let time = ManualClock::new();
+        let store = Arc::new(MemoryStore::new(time.clock(), 100));
+        let [once, other] = [config.clone(), config].map(|config| {
+            let once = Registry::with_clock(time.clock()).idempotency("pay");
+            once.set_store(store.clone());
+            once.reconfigure(config).unwrap();
+            once
+        });
+        Self { time, store, once, other }
+    }
+}
+
+fn config() -> Config {
+    Config::default().lease(SECONDS(30)).max_wait(SECONDS(2))
+}
+
+fn poll<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
+    future.poll(&mut Context::from_waker(Waker::noop()))
+}
+
+fn kind(outcome: Outcome) -> RejectionKind {
+    outcome.unwrap_err().kind()
+}
+
+const A: Fingerprint = Fingerprint(1);
+const B: Fingerprint = Fingerprint(2);
+
+#[test]
+fn of_two_hosts_one_carries_out_and_the_other_waits_for_its_answer() {
+    // T104
+    let fixture = Fixture::new(config());
+    let (effects, is_ready) = (Cell::new(0), Cell::new(false));
+    let effect = async || {
+        effects.set(effects.get() + 1);
+        std::future::poll_fn(|_| if is_ready.get() { Poll::Ready(()) } else { Poll::Pending }).await;
+        Outcome::Ok(7)
+    };
+    let mut first = pin!(fixture.once.call_async("k", A, effect));
+    let mut second = pin!(fixture.other.call_async("k", A, effect));
+    assert!(poll(first.as_mut()).is_pending());
+    assert!(poll(second.as_mut()).is_pending());
+    fixture.time.advance(SECONDS(1));
+    assert!(poll(second.as_mut()).is_pending(), "it still waits");
+    is_ready.set(true);
+    assert_eq!(poll(first.as_mut()), Poll::Ready(Ok(7)));
+    assert!(!replayed());
+    fixture.time.advance(SECONDS(1));
+    assert_eq!(poll(second.as_mut()), Poll::Ready(Ok(7)));
+    // T111
+    assert!(replayed());
+    assert_eq!(effects.get(), 1);
+    let (one, other) = (fixture.once.stats(), fixture.other.stats());
+    assert_eq!((one.executed, other.executed, other.replayed, other.waited), (1, 0, 1, 1));
+}
+
+#[test]
+fn who_has_waited_long_enough_is_told_when_to_come_again() {
+    // T104
+    let fixture = Fixture::new(config());
+    let mut first = pin!(fixture.once.call_async("k", A, std::future::pending::<Outcome>));
+    assert!(poll(first.as_mut()).is_pending());
+    let began = fixture.time.clock().now();
+    let rejection = fixture.other.call("k", A, || Outcome::Ok(1)).unwrap_err();
+    assert_eq!(rejection.kind(), RejectionKind::InProgress);
+    // A blocking wait moves the clock of a test: it has waited for 2 of the 30 seconds.
+    assert_eq!(fixture.time.clock().now().since(began), SECONDS(2));
+    assert!(rejection.retry_after().is_some_and(|after| after > SECONDS(27) && after <= SECONDS(28)));
+    fixture.other.reconfigure(config().max_wait(Duration::ZERO)).unwrap();
+    assert_eq!(kind(fixture.other.call("k", A, || Ok(1))), RejectionKind::InProgress);
+    assert_eq!(fixture.time.clock().now().since(began), SECONDS(2), "at once");
+    assert_eq!(fixture.other.stats().in_progress, 2);
+}
+
+#[test]
+fn another_payload_is_refused_before_anything_else_is_looked_at() {
+    // T108
+    let fixture = Fixture::new(config());
+    let lease = claimed(&fixture.once, "running");
+    assert_eq!(kind(fixture.other.call("running", B, || Ok(1))), RejectionKind::KeyReused);
+    assert_eq!(fixture.other.stats().waited, 0);
+    drop(lease);
+    assert_eq!(fixture.once.call("done", A, || Outcome::Ok(1)), Ok(1));
+    assert_eq!(kind(fixture.once.call("done", B, || Ok(2))), RejectionKind::KeyReused);
+    assert_eq!(fixture.once.call("done", A, || Outcome::Ok(2)), Ok(1));
+    fixture.time.advance(SECONDS(31));
+    assert_eq!(kind(fixture.once.call("running", B, || Ok(1))), RejectionKind::KeyReused, "lost, too");
+    assert_eq!((fixture.once.stats().key_reused, fixture.other.stats().key_reused), (2, 1));
+}
+
+fn claimed<'a>(once: &'a Idempotency, key: &str) -> Lease<'a> {
+    match once.claim_blocking(key, A) {
+        Ok(Held::Run(Some(lease))) => lease,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_call_that_was_lost_is_refused_for_as_long_as_it_is_remembered() {
+    // T105
+    let fixture = Fixture::new(config().ttl(MS(0)));
+    drop(claimed(&fixture.once, "k"));
+    fixture.time.advance(SECONDS(30));
+    let refused = fixture.other.call("k", A, || -> Outcome { panic!("at most once") });
+    assert_eq!(kind(refused), RejectionKind::OutcomeUnknown);
+    assert_eq!(fixture.other.stats().outcome_unknown, 1);
+    // Even where answers are not kept at all.
+    fixture.time.advance(Duration::from_mins(59));
+    assert_eq!(kind(fixture.other.call("k", A, || Ok(1))), RejectionKind::OutcomeUnknown);
+    fixture.time.advance(Duration::from_mins(1));
+    assert_eq!(fixture.other.call("k", A, || Outcome::Ok(1)), Ok(1));
+}
+
+#[test]
+fn a_call_that_was_lost_is_carried_out_again_only_where_the_settings_say_so() {
+    // T105
+    let fixture = Fixture::new(config().on_unknown(OnUnknown::Reexecute));
+    drop(claimed(&fixture.once, "k"));
+    fixture.time.advance(SECONDS(29));
+    // It waits until the lease is over, and takes over then.
+    assert_eq!(fixture.other.call("k", A, || Outcome::Ok(2)), Ok(2));
+    assert_eq!(fixture.once.call("k", A, || Outcome::Ok(3)), Ok(2));
+}
+
+#[test]
+fn who_stalls_past_its_lease_cannot_touch_what_its_successor_did() {
+    // T106
+    let fixture = Fixture::new(config().on_unknown(OnUnknown::Reexecute));
+    let slow = claimed(&fixture.once, "k");
+    let slower = claimed(&fixture.once, "l");
+    fixture.time.advance(SECONDS(31));
+    assert!(slow.is_lost());
+    assert_eq!(fixture.other.call("k", A, || Outcome::Ok(2)), Ok(2));
+    let successor = claimed(&fixture.other, "l");
+    assert!(!blocking(slow.complete(&1)), "it is told that its answer was not kept");
+    blocking(slower.give_up());
+    assert!(!successor.is_lost());
+    assert!(blocking(successor.complete(&5)), "it still holds the key");
+    assert_eq!(fixture.once.call("k", A, || Outcome::Ok(9)), Ok(2));
+    assert_eq!(fixture.once.call("l", A, || Outcome::Ok(9)), Ok(5));
+    assert_eq!(fixture.once.stats().not_kept, 1);
+}
+
+#[test]
+fn who_stalls_and_was_not_taken_over_can_still_say_how_it_ended() {
+    let fixture = Fixture::new(config());
+    let slow = claimed(&fixture.once, "k");
+    fixture.time.advance(SECONDS(31));
+    assert_eq!(kind(fixture.other.call("k", A, || Ok(2))), RejectionKind::OutcomeUnknown);
+    assert!(blocking(slow.complete(&1)));
+    assert_eq!(fixture.other.call("k", A, || Outcome::Ok(2)), Ok(1));
+}
+
+#[test]
+fn a_lease_is_renewed_as_long_as_the_call_is_polled() {
+    // T107
+    let fixture = Fixture::new(config());
+    let is_ready = Cell::new(false);
+    let lost = Cell::new(true);
+    let mut long = pin!(fixture.once.call_async("k", A, async || {
+        std::future::poll_fn(|_| {
+            lost.set(lease_is_lost());
+            if is_ready.get() { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+        Outcome::Ok(1)
+    }));
+    for _ in 0..100 {
+        assert!(poll(long.as_mut()).is_pending());
+        assert!(!lost.get());
+        fixture.time.advance(SECONDS(10));
+    }
+    fixture.other.reconfigure(config().max_wait(Duration::ZERO)).unwrap();
+    assert_eq!(kind(fixture.other.call("k", A, || Ok(2))), RejectionKind::InProgress);
+    is_ready.set(true);
+    assert_eq!(poll(long), Poll::Ready(Ok(1)));
+    assert_eq!(fixture.other.call("k", A, || Outcome::Ok(2)), Ok(1));
+    assert_eq!(fixture.once.stats().leases_lost, 0);
+    assert_eq!(fixture.time.timers(), 0, "T69");
+}
+
+#[test]
+fn work_that_was_not_polled_for_too_long_is_told_that_it_lost_its_lease() {
+    // T107
+    let fixture = Fixture::new(config().on_unknown(OnUnknown::Reexecute));
+    let told = RefCell::new(Vec::new());
+    let mut stalled = pin!(fixture.once.call_async("k", A, async || {
+        std::future::poll_fn(|_| {
+            told.borrow_mut().push(lease_is_lost());
+            if told.borrow().len() == 3 { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+        Outcome::Ok(1)
+    }));
+    let mut events = fixture.once.core.events().subscribe();
+    assert!(poll(stalled.as_mut()).is_pending());
+    fixture.time.advance(SECONDS(40));
+    assert_eq!(fixture.other.call("k", A, || Outcome::Ok(2)), Ok(2));
+    assert!(poll(stalled.as_mut()).is_pending());
+    assert_eq!(poll(stalled), Poll::Ready(Ok(1)));
+    assert_eq!(*told.borrow(), [false, true, true]);
+    assert!(!lease_is_lost(), "outside of a call there is none to lose");
+    assert!(std::iter::from_fn(|| events.try_recv()).any(|event| event.what == Happening::LeaseLost));
+    let stats = fixture.once.stats();
+    assert_eq!((stats.leases_lost, stats.not_kept), (1, 1));
+    assert_eq!(fixture.once.call("k", A, || Outcome::Ok(3)), Ok(2));
+}
+
+#[test]
+fn a_failure_without_effect_frees_the_key_and_one_that_may_have_had_it_does_not() {
+    // T110, T105
+    let fixture = Fixture::new(config());
+    let call = |key: &str, verdict: Verdict| {
+        let refused = Err(Rejection::new(RejectionKind::Shed, "x"));
+        fixture.once.call_judged(key, A, Codec::answers(), || refused, |_: &Outcome| verdict)
+    };
+    let retry_after = None;
+    for class in [
+        Class::Transient { retry_after },
+        Class::Overload { retry_after },
+        Class::NotExecuted { retry_after },
+        Class::Permanent,
+        Class::Ignored,
+    ] {
+        assert_eq!(kind(call("k", Verdict::Failure(class))), RejectionKind::Shed);
+        assert!(fixture.store.is_empty(), "{class:?}");
+    }
+    assert_eq!(fixture.once.stats().abandoned, 5);
+    assert_eq!(kind(call("k", Verdict::Failure(Class::Uncertain { retry_after }))), RejectionKind::Shed);
+    assert_eq!(kind(fixture.other.call("k", A, || Ok(2))), RejectionKind::InProgress);
+    fixture.time.advance(SECONDS(30));
+    assert_eq!(kind(fixture.other.call("k", A, || Ok(2))), RejectionKind::OutcomeUnknown);
+}
+
+#[test]
+fn a_panic_leaves_the_key_claimed() {
+    // T105, T147
+    let fixture = Fixture::new(config());
+    let call = || fixture.once.call("k", A, || -> Outcome { panic!("halfway") });
+    assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(call)).is_err());
+    fixture.time.advance(SECONDS(30));
+    assert_eq!(kind(fixture.once.call("k", A, || Ok(1))), RejectionKind::OutcomeUnknown);
+    assert!(!lease_is_lost());
+}
+
+#[test]
+fn a_permanent_error_is_given_again_where_the_settings_say_so() {
+    // T110, T111
+    type Failed = Result<u32, String>;
+    let fixture = Fixture::new(config());
+    let call = |answer: Failed, class: Class| {
+        let claimed = fixture.once.claim_blocking("k", A).unwrap();
+        let (codec, verdict) = (Codec::answers_and_errors(), Verdict::Failure(class));
+        match claimed {
+            Held::Run(Some(lease)) => {
+                let ending = fixture.once.ending(Effect::of(verdict), Some(&answer), codec);
+                lease.end_blocking(ending);
+                answer
+            }
+            Held::Run(None) => panic!("the store works"),
+            Held::Replay(stored) => stored.outcome(codec).unwrap(),
+        }
+    };
+    assert_eq!(call(Err("no funds".into()), Class::Permanent), Err("no funds".into()));
+    assert!(fixture.store.is_empty(), "not unless it is asked for");
+    fixture.once.reconfigure(config().keep_errors(true)).unwrap();
+    assert_eq!(call(Err("hiccup".into()), Class::TRANSIENT), Err("hiccup".into()));
+    assert!(fixture.store.is_empty(), "another attempt may do better");
+    assert_eq!(call(Err("no funds".into()), Class::Permanent), Err("no funds".into()));
+    assert_eq!(call(Err("another".into()), Class::Permanent), Err("no funds".into()));
+    assert!(replayed());
+    // Whoever does not expect an error there is told so.
+    assert_eq!(kind(fixture.once.call("k", A, || Ok(1))), RejectionKind::StoredValueMismatch);
+}
+
+#[test]
+fn answers_that_look_like_nothing_are_given_again_as_they_are() {
+    // T102
+    fn same<T>(answer: T)
+    where
+        T: serde::Serialize + serde::de::DeserializeOwned + PartialEq + std::fmt::Debug + Clone,
+    {
+        let fixture = Fixture::new(config());
+        let once = |value: &T| fixture.once.call("k", A, || Ok::<_, Rejection>(value.clone()));
+        assert_eq!(once(&answer), Ok(answer.clone()));
+        let again = fixture.once.call("k", A, || -> Result<T, Rejection> { panic!("twice") });
+        assert_eq!(again, Ok(answer));
+        assert!(replayed());
+    }
+    same(());
+    same(0);
+    same(false);
+    same(String::new());
+    same(Vec::<u8>::new());
+    same(None::<u32>);
+    same(Some(0));
+    same(u128::MAX);
+    same(i64::MIN);
+    same(-0.0_f64);
+    same(f64::MIN_POSITIVE);
+    let fixture = Fixture::new(config());
+    let maybe = |value: Option<u32>| fixture.once.call("k", A, || value.map(Some));
+    assert_eq!(fixture.once.call("n", A, || Some(None::<u32>)), Some(None));
+    assert_eq!(fixture.once.call("n", A, || Some(Some(1))), Some(None));
+    assert_eq!(maybe(None), None, "a failure is no answer");
+    assert_eq!(maybe(Some(1)), Some(Some(1)));
+}
+
+#[test]
+fn a_stored_value_of_another_shape_is_an_error_and_stays() {
+    let fixture = Fixture::new(config());
+    assert_eq!(fixture.once.call("k", A, || Ok::<_, Rejection>("text".to_owned())), Ok("text".to_owned()));
+    let rejection = fixture.once.call("k", A, || Outcome::Ok(1)).unwrap_err();
+    assert_eq!(rejection.kind(), RejectionKind::StoredValueMismatch);
+    assert_eq!(
+        rejection.to_string(),
+        "what `pay` has stored under the idempotency key is no answer of this call"
+    );
+    assert!(!replayed());
+    assert_eq!(fixture.once.call("k", A, || Ok::<_, Rejection>(String::new())), Ok("text".to_owned()));
+}
+
+#[test]
+fn an_answer_that_cannot_be_kept_is_given_and_the_call_not_repeated() {
+    let fixture = Fixture::new(config().max_value(16_u32));
+    let long = fixture.once.call("k", A, || Ok::<_, Rejection>("x".repeat(64)));
+    assert_eq!(long, Ok("x".repeat(64)));
+    let no_text = std::collections::BTreeMap::from([((1, 2), 3)]);
+    assert_eq!(fixture.once.call("l", A, || Ok::<_, Rejection>(no_text.clone())), Ok(no_text.clone()));
+    assert_eq!(fixture.once.stats().not_kept, 2);
+    fixture.time.advance(SECONDS(30));
+    for key in ["k", "l"] {
+        assert_eq!(kind(fixture.once.call(key, A, || Ok(1))), RejectionKind::OutcomeUnknown);
+    }
+}
+
+#[test]
+fn with_a_ttl_of_zero_nothing_is_kept_and_calls_still_exclude_each_other() {
+    // T112
+    let fixture = Fixture::new(config().ttl(MS(0)).max_wait(MS(0)));
+    assert_eq!(fixture.once.call("k", A, || Outcome::Ok(1)), Ok(1));
+    assert!(fixture.store.is_empty());
+    assert_eq!(fixture.once.call("k", B, || Outcome::Ok(2)), Ok(2));
+    let lease = claimed(&fixture.once, "k");
+    assert_eq!(kind(fixture.other.call("k", A, || Ok(3))), RejectionKind::InProgress);
+    assert!(blocking(lease.complete(&4)));
+    assert_eq!(fixture.other.call("k", A, || Outcome::Ok(5)), Ok(5));
+}
+
+#[test]
+fn an_answer_is_kept_until_its_time_is_over() {
+    let fixture = Fixture::new(config().ttl(SECONDS(60)));
+    assert_eq!(fixture.once.call("k", A, || Outcome::Ok(1)), Ok(1));
+    fixture.time.advance(MS(59_999));
+    assert_eq!(fixture.once.call("k", A, || Outcome::Ok(2)), Ok(1));
+    fixture.time.advance(MS(1));
+    assert_eq!(fixture.once.call("k", B, || Outcome::Ok(2)), Ok(2));
+}
+
+#[test]
+fn keys_that_cannot_be_one_are_refused_with_nothing_written() {
+    let fixture = Fixture::new(config());
+    for key in [String::new(), "k".repeat(1025), "k".repeat(1 << 20)] {
+        let refused = fixture.once.call(&key, A, || Ok(1));
+        assert_eq!(kind(refused), RejectionKind::InvalidKey, "{} bytes", key.len());
+    }
+    assert!(fixture.store.is_empty());
+    assert_eq!(fixture.once.call(&"k".repeat(1024), A, || Outcome::Ok(1)), Ok(1));
+    assert_eq!(fixture.once.call("\0", A, || Outcome::Ok(2)), Ok(2));
+}
+
+#[test]
+fn components_that_share_a_store_do_not_share_keys() {
+    let fixture = Fixture::new(config());
+    let refund = Registry::with_clock(fixture.time.clock()).idempotency("refund");
+    refund.set_store(fixture.store.clone());
+    assert_eq!(fixture.once.call("k", A, || Outcome::Ok(1)), Ok(1));
+    assert_eq!(refund.call("k", B, || Outcome::Ok(2)), Ok(2));
+    assert_eq!(fixture.store.len(), 2);
+}
+
+#[test]
+fn a_call_that_is_dropped_while_it_waits_or_claims_leaves_the_key_free() {
+    // T146
+    let fixture = Fixture::new(config());
+    let lease = claimed(&fixture.once, "k");
+    let mut waiting = Box::pin(fixture.other.call_async("k", A, async || Outcome::Ok(2)));
+    assert!(poll(waiting.as_mut()).is_pending());
+    drop(waiting);
+    blocking(lease.give_up());
+    assert!(fixture.store.is_empty());
+    assert_eq!(fixture.time.timers(), 0);
+}
+
+#[test]
+fn a_full_memory_refuses_new_keys_and_forgets_no_live_one() {
+    let time = ManualClock::new();
+    let store = Arc::new(MemoryStore::new(time.clock(), 10));
+    let once = Registry::with_clock(time.clock()).idempotency("pay");
+    once.set_store(store.clone());
+    for key in 0..10 {
+        assert_eq!(once.call(&key.to_string(), A, || Outcome::Ok(key)), Ok(key));
+    }
+    assert_eq!(kind(once.call("one too many", A, || Ok(1))), RejectionKind::StoreUnavailable);
+    for key in 0..10 {
+        assert_eq!(once.call(&key.to_string(), A, || Outcome::Ok(99)), Ok(key));
+    }
+    time.advance(Duration::from_hours(1));
+    assert_eq!(once.call("one too many", A, || Outcome::Ok(1)), Ok(1));
+    assert_eq!(store.len(), 1, "what is over is forgotten");
+}
+
+#[test]
+fn settings_out_of_range_are_refused_all_at_once() {
+    let once = Registry::new().idempotency("pay");
+    let config = Config::default()
+        .ttl(Duration::from_hours(24 * 32))
+        .lease(MS(9))
+        .max_wait(Duration::MAX)
+        .store_timeout(Duration::ZERO)
+        .max_value(0_u32);
+    let error = once.reconfigure(config).unwrap_err();
+    let fields: Vec<_> = error.problems().iter().map(|problem| problem.field).collect();
+    assert_eq!(fields, ["ttl", "lease", "max_wait", "store_timeout", "max_value"]);
+    assert_eq!(*once.config(), Config::default());
+}
+
+#[test]
+fn settings_changed_while_a_call_runs_hold_for_what_comes_after() {
+    // T117
+    let fixture = Fixture::new(config());
+    let lease = claimed(&fixture.once, "k");
+    fixture.once.reconfigure(config().lease(SECONDS(1)).ttl(SECONDS(5))).unwrap();
+    fixture.time.advance(SECONDS(29));
+    assert!(!lease.is_lost(), "the lease it was given");
+    assert!(blocking(lease.complete(&1)));
+    fixture.time.advance(SECONDS(5));
+    assert!(!claimed(&fixture.once, "k").is_lost(), "its answer was kept for the new ttl");
+}

@@ -1,0 +1,229 @@
+//! A call that is carried out once for its key, and gets the answer of an earlier one where it was.
+
+use std::fmt::Display;
+use std::future::Future;
+
+use super::drive::{Missed, attempts, attempts_async};
+use super::{Call, Options, Pipeline};
+use crate::idempotency::{Codec, Effect, Fingerprint, Held, Idempotency, Lease, Replay, Stored};
+use crate::observe::Ending;
+use crate::outcome::{Reject, Verdict};
+use crate::rejection::{Rejection, RejectionKind};
+
+impl<'p> Call<'p> {
+    /// Claims its idempotency key, or gets the answer of the call that had it.
+    ///
+    /// # Cancel safety
+    /// If the future is dropped, the key is free again, at the latest when the lease is over.
+    pub fn claim<'c>(
+        &'c mut self,
+        key: &dyn Display,
+        fingerprint: Fingerprint,
+    ) -> impl Future<Output = Result<Held<'p>, Rejection>> + use<'c, 'p> {
+        let claim = self.keyed(key);
+        async move {
+            let Some((idempotency, key)) = claim else { return Ok(Held::Run(None)) };
+            self.pass_shedder()?;
+            let deadline = self.deadline;
+            let claimed = match key {
+                Ok(key) => self.suspended(idempotency.claim_until(key, fingerprint, deadline)).await,
+                Err(rejection) => Err(rejection),
+            };
+            self.claimed(claimed)
+        }
+    }
+
+    /// The same, blocking the thread.
+    pub fn claim_blocking(
+        &mut self,
+        key: &dyn Display,
+        fingerprint: Fingerprint,
+    ) -> Result<Held<'p>, Rejection> {
+        let Some((idempotency, key)) = self.keyed(key) else { return Ok(Held::Run(None)) };
+        self.pass_shedder()?;
+        let claimed = key.and_then(|key| idempotency.claim_until_blocking(key, fingerprint, self.deadline));
+        self.claimed(claimed)
+    }
+
+    fn keyed(&self, key: &dyn Display) -> Option<(&'p Idempotency, Result<String, Rejection>)> {
+        let idempotency = self.pipeline.idempotency.as_deref()?;
+        Some((idempotency, idempotency.key(key)))
+    }
+
+    fn claimed(&mut self, claimed: Result<Held<'p>, Rejection>) -> Result<Held<'p>, Rejection> {
+        match claimed {
+            Ok(Held::Run(lease)) => {
+                // Who has waited for another may be late.
+                if self.is_timed() {
+                    self.now = self.pipeline.clock.now();
+                }
+                Ok(Held::Run(lease.map(Lease::freed_unbegun)))
+            }
+            Ok(replay) => Ok(replay),
+            Err(rejection) => {
+                self.end_shared(Ending::Rejected);
+                Err(rejection)
+            }
+        }
+    }
+
+    /// The outcome of the call that had the key.
+    pub fn replay<R>(&mut self, stored: &Stored<'p>, codec: Codec<R>) -> Result<R, Rejection> {
+        let outcome = stored.outcome(codec);
+        self.end_shared(if outcome.is_ok() { Ending::Succeeded } else { Ending::Rejected });
+        outcome
+    }
+
+    /// Keeps the outcome, frees the key, or leaves it claimed, by how the attempts ended. `outcome`: where there is one
+    /// that no fallback takes the place of (T114).
+    ///
+    /// # Cancel safety
+    /// If the future is dropped, the answer may be kept or not.
+    pub fn conclude<'c, R>(
+        &'c mut self,
+        lease: Option<Lease<'p>>,
+        codec: Codec<R>,
+        outcome: Option<&R>,
+    ) -> impl Future<Output = ()> + use<'c, 'p, R> {
+        let ended = Lease::ended(lease, self.effect(), codec, outcome);
+        async move {
+            if let Some((lease, ending)) = ended {
+                self.suspended(lease.end(ending)).await;
+            }
+        }
+    }
+
+    /// The same, blocking the thread.
+    pub fn conclude_blocking<R>(&mut self, lease: Option<Lease<'p>>, codec: Codec<R>, outcome: Option<&R>) {
+        if let Some((lease, ending)) = Lease::ended(lease, self.effect(), codec, outcome) {
+            lease.end_blocking(ending);
+        }
+    }
+
+    /// What all attempts together did.
+    fn effect(&self) -> Effect {
+        match self.ending {
+            Ending::Succeeded => Effect::Done,
+            Ending::Ignored => Effect::Permanent,
+            _ => self.effect,
+        }
+    }
+
+    /// Made without a key where one is needed: to go on would be to promise what is not kept.
+    #[cold]
+    pub(super) fn keyless(&mut self) -> Rejection {
+        self.ending = Ending::Rejected;
+        Rejection::new(RejectionKind::InvalidKey, self.pipeline.operation.name())
+    }
+}
+
+impl Pipeline {
+    /// Runs `work` through the stages, unless a call with this key was carried out: then gives its answer. Blocks the
+    /// thread. Every failure has had no effect; where that is not so, use [`call_once_judged`](Self::call_once_judged).
+    ///
+    /// ```
+    /// use resilient::{Registry, Rejection, idempotency::Fingerprint};
+    ///
+    /// let pipeline = Registry::new().pipeline("charge").idempotency("charge").retry("gateway").build();
+    /// let charge = |key: &str, cents: u32| -> Result<u32, Rejection> {
+    ///     pipeline.call_once(&key, Fingerprint::of(&cents), || Ok(cents))
+    /// };
+    /// assert_eq!(charge("order 7", 995), Ok(995));
+    /// assert_eq!(charge("order 7", 995), Ok(995));
+    /// assert!(resilient::replayed());
+    /// assert!(charge("order 7", 1).is_err(), "another payload");
+    /// ```
+    pub fn call_once<R: Replay + Reject>(
+        &self,
+        key: &dyn Display,
+        fingerprint: Fingerprint,
+        work: impl FnMut() -> R,
+    ) -> R {
+        self.call_once_judged(Options::default(), (key, fingerprint, Codec::answers()), work, Verdict::of)
+    }
+
+    /// Like [`call_once`](Self::call_once), with a [`Priority`](crate::Priority) or other [`Options`], with errors that
+    /// the [`Codec`] can keep, and a judge of your own, such as [`Verdict::by_class`], that tells a failure without an
+    /// effect from one that may have had it.
+    pub fn call_once_judged<R: Reject>(
+        &self,
+        options: impl Into<Options>,
+        (key, fingerprint, codec): (&dyn Display, Fingerprint, Codec<R>),
+        mut work: impl FnMut() -> R,
+        judge: impl Fn(&R) -> Verdict,
+    ) -> R {
+        let mut call = self.begin(options.into());
+        let lease = match call.claim_blocking(key, fingerprint) {
+            Ok(Held::Run(lease)) => lease,
+            Ok(Held::Replay(stored)) => return call.replay(&stored, codec).unwrap_or_else(R::from_rejection),
+            Err(rejection) => return R::from_rejection(rejection),
+        };
+        let mut run = || attempts(&mut call, &mut work, &judge);
+        let ran = match &lease {
+            Some(lease) => lease.hold(run),
+            None => run(),
+        };
+        call.conclude_blocking(lease, codec, outcome_of(&ran));
+        ran.unwrap_or_else(Missed::surface)
+    }
+
+    /// Runs `work` through the stages, unless a call with this key was carried out: then gives its answer.
+    ///
+    /// # Cancel safety
+    /// As of [`call_async`](Self::call_async). A call that is dropped before its work was suspended for the first time
+    /// leaves the key free, one that is dropped later leaves it claimed until the lease is over.
+    pub fn call_once_async<R: Replay + Reject, F: Future<Output = R>>(
+        &self,
+        key: &dyn Display,
+        fingerprint: Fingerprint,
+        work: impl FnMut() -> F,
+    ) -> impl Future<Output = R> {
+        self.call_once_judged_async(
+            Options::default(),
+            (key, fingerprint, Codec::answers()),
+            work,
+            Verdict::of,
+        )
+    }
+
+    /// Like [`call_once_async`](Self::call_once_async), with a [`Priority`](crate::Priority) or other [`Options`], with
+    /// errors that the [`Codec`] can keep, and a judge of your own.
+    ///
+    /// # Cancel safety
+    /// As of [`call_once_async`](Self::call_once_async).
+    pub fn call_once_judged_async<R: Reject, F: Future<Output = R>>(
+        &self,
+        options: impl Into<Options>,
+        (key, fingerprint, codec): (&dyn Display, Fingerprint, Codec<R>),
+        mut work: impl FnMut() -> F,
+        judge: impl Fn(&R) -> Verdict,
+    ) -> impl Future<Output = R> {
+        let options = options.into();
+        // Written down before the future is made: that need not hold what the key is made of.
+        let key = key.to_string();
+        async move {
+            let mut call = self.begin(options);
+            let lease = match call.claim(&key, fingerprint).await {
+                Ok(Held::Run(lease)) => lease,
+                Ok(Held::Replay(stored)) => {
+                    return call.replay(&stored, codec).unwrap_or_else(R::from_rejection);
+                }
+                Err(rejection) => return R::from_rejection(rejection),
+            };
+            let run = attempts_async(&mut call, &mut work, &judge);
+            let ran = match &lease {
+                Some(lease) => lease.keep(run).await,
+                None => run.await,
+            };
+            call.conclude(lease, codec, outcome_of(&ran)).await;
+            ran.unwrap_or_else(Missed::surface)
+        }
+    }
+}
+
+fn outcome_of<R>(ran: &Result<R, Missed<R>>) -> Option<&R> {
+    match ran {
+        Ok(outcome) | Err(Missed::Failed(outcome)) => Some(outcome),
+        Err(Missed::Rejected(_)) => None,
+    }
+}

@@ -1,0 +1,316 @@
+//! Calls that are carried out once for their key.
+
+use std::cell::RefCell;
+use std::future::Future;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, Waker};
+
+use super::*;
+use crate::idempotency::{self, Codec, Fingerprint, MemoryStore, OnUnknown};
+use crate::{Idempotency, replayed};
+
+type Answer = Result<u32, Rejection>;
+
+const A: Fingerprint = Fingerprint(1);
+
+fn poll<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
+    future.poll(&mut Context::from_waker(Waker::noop()))
+}
+
+/// The pipeline of all stages, and the store behind it.
+fn pipeline(fixture: &Fixture) -> (Pipeline, Arc<Idempotency>, Arc<MemoryStore>) {
+    drop(fixture.all());
+    let stages = fixture.registry.pipeline("op").idempotency("x").circuit_breaker("x").retry("x");
+    let once = fixture.registry.idempotency("x");
+    let store = Arc::new(MemoryStore::new(fixture.time.clock(), 100));
+    once.set_store(store.clone());
+    once.reconfigure(idempotency::Config::default().max_wait(Duration::ZERO)).unwrap();
+    (stages.bulkhead("x").timeout("x").build(), once, store)
+}
+
+/// Pending for `polls` polls.
+async fn pause(polls: u32) {
+    let left = Cell::new(polls);
+    std::future::poll_fn(|_| {
+        if left.get() == 0 {
+            return Poll::Ready(());
+        }
+        left.set(left.get() - 1);
+        Poll::Pending
+    })
+    .await;
+}
+
+#[test]
+fn all_attempts_have_one_record_and_a_repeated_call_gets_its_answer() {
+    // T115, T111, T130
+    let fixture = Fixture::new();
+    let (pipeline, once, _) = pipeline(&fixture);
+    let calls = Cell::new(0);
+    let charge = || {
+        pipeline.call_once(&7, A, || {
+            calls.set(calls.get() + 1);
+            if calls.get() < 2 { Err(Error::Down) } else { Outcome::Ok(calls.get()) }
+        })
+    };
+    assert_eq!(charge().unwrap(), 2);
+    assert!(!replayed());
+    assert_eq!(charge().unwrap(), 2);
+    assert!(replayed());
+    let stats = once.stats();
+    assert_eq!((calls.get(), stats.executed, stats.replayed), (2, 1, 1));
+    let stats = pipeline.stats();
+    assert_eq!((stats.calls, stats.succeeded, stats.in_flight), (2, 2, 0));
+    assert_eq!(fixture.registry.circuit_breaker("x").stats().window.calls, 2, "a replay is none");
+    fixture.nothing_is_held();
+}
+
+#[test]
+fn what_was_refused_on_this_side_frees_the_key() {
+    // T110
+    let fixture = Fixture::new();
+    let (pipeline, _, store) = pipeline(&fixture);
+    let bulkhead = fixture.registry.bulkhead("x");
+    let permit = bulkhead.try_acquire().unwrap();
+    assert!(pipeline.call_once(&1, A, || Answer::Ok(1)).is_err());
+    assert!(store.is_empty());
+    drop(permit);
+    fixture.registry.circuit_breaker("x").force_open();
+    assert!(pipeline.call_once(&1, A, || Answer::Ok(1)).is_err());
+    assert!(store.is_empty());
+    fixture.registry.circuit_breaker("x").reset();
+    assert_eq!(pipeline.call_once(&1, A, || Answer::Ok(1)), Ok(1));
+}
+
+#[test]
+fn transient_failures_free_the_key_when_all_attempts_had_one() {
+    // T110
+    let fixture = Fixture::new();
+    let (pipeline, once, store) = pipeline(&fixture);
+    assert!(pipeline.call_once(&1, A, || Outcome::Err(Error::Down)).is_err());
+    assert!(store.is_empty());
+    assert_eq!((once.stats().executed, once.stats().abandoned), (1, 1));
+}
+
+#[test]
+fn time_that_ran_out_leaves_the_key_claimed_and_is_not_retried() {
+    // T105, T33
+    let fixture = Fixture::new();
+    let (pipeline, _, _) = pipeline(&fixture);
+    let began = Cell::new(0);
+    let mut call = Box::pin(pipeline.call_once_async(&1, A, || {
+        began.set(began.get() + 1);
+        std::future::pending::<Answer>()
+    }));
+    assert!(poll(call.as_mut()).is_pending());
+    fixture.time.advance(MS(100));
+    let Poll::Ready(Err(rejection)) = poll(call.as_mut()) else { panic!("the attempt's time is over") };
+    assert_eq!((rejection.kind(), began.get()), (RejectionKind::AttemptTimeout, 1));
+    drop(call);
+    let kind = |answer: Answer| answer.unwrap_err().kind();
+    assert_eq!(kind(pipeline.call_once(&1, A, || Ok(1))), RejectionKind::InProgress);
+    fixture.time.advance(Duration::from_mins(1));
+    assert_eq!(kind(pipeline.call_once(&1, A, || Ok(1))), RejectionKind::OutcomeUnknown);
+    fixture.nothing_is_held();
+}
+
+#[test]
+fn where_it_may_be_carried_out_again_it_is_retried_on_the_same_lease() {
+    let fixture = Fixture::new();
+    let (pipeline, once, _) = pipeline(&fixture);
+    once.reconfigure(idempotency::Config::default().on_unknown(OnUnknown::Reexecute)).unwrap();
+    let began = Cell::new(0);
+    let mut call = pin!(pipeline.call_once_async(&1, A, || {
+        began.set(began.get() + 1);
+        let hangs = began.get() == 1;
+        async move {
+            if hangs {
+                std::future::pending::<()>().await;
+            }
+            Answer::Ok(5)
+        }
+    }));
+    assert!(poll(call.as_mut()).is_pending());
+    fixture.time.advance(MS(100));
+    assert!(poll(call.as_mut()).is_pending());
+    fixture.time.advance(MS(10));
+    assert_eq!(poll(call.as_mut()), Poll::Ready(Ok(5)));
+    assert_eq!((began.get(), once.stats().executed), (2, 1));
+    assert_eq!(pipeline.call_once(&1, A, || Answer::Ok(6)), Ok(5));
+}
+
+#[test]
+fn an_attempt_that_may_have_had_its_effect_is_not_forgotten_over_a_later_refusal() {
+    // T105
+    let fixture = Fixture::new();
+    let (_, once, store) = pipeline(&fixture);
+    fixture.registry.circuit_breaker("x").reset();
+    let stages = fixture.registry.pipeline("op").idempotency("x").retry("x").idempotent().build();
+    let calls = Cell::new(0);
+    let refused = Rejection::new(RejectionKind::CircuitOpen, "downstream");
+    let outcome = stages.call_once_judged(
+        Priority::Normal,
+        (&1, A, Codec::answers()),
+        || {
+            calls.set(calls.get() + 1);
+            Answer::Err(refused.clone())
+        },
+        |_| {
+            let retry_after = None;
+            Verdict::Failure(match calls.get() {
+                1 => Class::Uncertain { retry_after },
+                _ => Class::NotExecuted { retry_after },
+            })
+        },
+    );
+    assert_eq!((outcome.unwrap_err().kind(), calls.get()), (RejectionKind::CircuitOpen, 2));
+    assert_eq!((store.len(), once.stats().abandoned), (1, 0));
+}
+
+#[test]
+fn who_waits_for_the_same_key_waits_no_longer_than_its_own_deadline() {
+    // T104
+    let fixture = Fixture::new();
+    let (pipeline, once, _) = pipeline(&fixture);
+    once.reconfigure(idempotency::Config::default().max_wait(Duration::from_mins(1))).unwrap();
+    let Ok(idempotency::Held::Run(Some(running))) = once.claim_blocking("1", A) else { panic!() };
+    let mut second = Box::pin(pipeline.call_once_async(&1, A, || async { Answer::Ok(1) }));
+    let mut polls = 0;
+    let answer = loop {
+        match poll(second.as_mut()) {
+            Poll::Ready(answer) => break answer,
+            Poll::Pending => fixture.time.advance(MS(5)),
+        }
+        polls += 1;
+        assert!(polls < 200, "it waits on");
+    };
+    let rejection = answer.unwrap_err();
+    assert_eq!(rejection.kind(), RejectionKind::InProgress);
+    assert!(rejection.retry_after() > Some(Duration::from_secs(59)), "the rest of the lease: {rejection}");
+    assert_eq!(polls, 100, "500 ms are its total");
+    drop((second, running));
+    assert_eq!(pipeline.stats().rejected, 1);
+    fixture.nothing_is_held();
+}
+
+#[test]
+fn a_call_without_a_key_is_refused_where_one_is_needed() {
+    let fixture = Fixture::new();
+    let (pipeline, _, store) = pipeline(&fixture);
+    let rejection = pipeline.call(|| Answer::Ok(1)).unwrap_err();
+    assert_eq!((rejection.kind(), rejection.component()), (RejectionKind::InvalidKey, "op"));
+    let mut call = pin!(pipeline.call_async(|| async { Answer::Ok(1) }));
+    assert!(matches!(poll(call.as_mut()), Poll::Ready(Err(_))));
+    assert_eq!(pipeline.stats().rejected, 2);
+    assert!(store.is_empty());
+    let keyless = fixture.registry.pipeline("free").retry("x").build();
+    assert_eq!(keyless.call_once(&1, A, || Answer::Ok(1)), Ok(1), "no stage, no record");
+}
+
+#[test]
+fn a_call_dropped_at_any_point_leaves_its_key_free_before_the_body_and_claimed_after() {
+    // T146, T105
+    for (polls, runs) in [(1, false), (2, false), (3, true), (4, true)] {
+        let fixture = Fixture::new();
+        let (pipeline, _, store) = pipeline(&fixture);
+        fixture
+            .registry
+            .bulkhead("x")
+            .reconfigure(bulkhead::Config::default().max_concurrent(1u32).max_queue(1u32).max_wait(MS(200)))
+            .unwrap();
+        let bulkhead = fixture.registry.bulkhead("x");
+        let mut permit = Some(bulkhead.try_acquire().unwrap());
+        let mut call = Box::pin(pipeline.call_once_async(&1, A, || async {
+            pause(5).await;
+            Answer::Ok(1)
+        }));
+        for number in 1..=polls {
+            if number == 3 {
+                drop(permit.take());
+            }
+            assert!(poll(call.as_mut()).is_pending());
+        }
+        drop(call);
+        drop(permit);
+        assert_eq!(store.len(), usize::from(runs), "after {polls} polls");
+        fixture.nothing_is_held();
+        let stats = pipeline.stats();
+        assert_eq!((stats.calls, stats.cancelled, stats.in_flight), (1, 1, 0));
+    }
+}
+
+#[test]
+fn a_call_dropped_while_a_retry_waits_frees_its_key_if_nothing_was_done() {
+    let fixture = Fixture::new();
+    let (pipeline, _, store) = pipeline(&fixture);
+    let mut call = Box::pin(pipeline.call_once_async(&1, A, || async { Outcome::Err(Error::Down) }));
+    assert!(poll(call.as_mut()).is_pending());
+    assert_eq!(store.len(), 1);
+    drop(call);
+    assert!(store.is_empty());
+}
+
+#[test]
+fn a_panic_in_the_body_leaves_the_key_claimed() {
+    // T147, T105
+    let fixture = Fixture::new();
+    let (pipeline, _, store) = pipeline(&fixture);
+    let sync = || pipeline.call_once(&1, A, || -> Answer { panic!("halfway") });
+    assert!(catch_unwind(AssertUnwindSafe(sync)).is_err());
+    let later = || {
+        let body = || async { panic!("halfway") };
+        poll(pin!(pipeline.call_once_async::<Answer, _>(&2, A, body)))
+    };
+    assert!(catch_unwind(AssertUnwindSafe(later)).is_err());
+    assert_eq!(store.len(), 2);
+    assert_eq!((pipeline.stats().panicked, pipeline.stats().in_flight), (2, 0));
+    fixture.nothing_is_held();
+}
+
+#[test]
+fn the_lease_is_renewed_over_attempts_and_pauses() {
+    // T107
+    let fixture = Fixture::new();
+    let (_, once, _) = pipeline(&fixture);
+    once.reconfigure(idempotency::Config::default().lease(MS(30)).max_wait(Duration::ZERO)).unwrap();
+    let stages = fixture.registry.pipeline("op").idempotency("x").retry("x").build();
+    let lost = RefCell::new(Vec::new());
+    let mut call = Box::pin(stages.call_once_async(&1, A, || async {
+        pause(10).await;
+        lost.borrow_mut().push(idempotency::lease_is_lost());
+        Outcome::Err(Error::Down)
+    }));
+    let mut polls = 0;
+    while poll(call.as_mut()).is_pending() {
+        fixture.time.advance(MS(10));
+        assert!(
+            stages.call_once(&1, A, || Answer::Ok(1)).is_err_and(|it| it.kind() == RejectionKind::InProgress)
+        );
+        polls += 1;
+    }
+    assert!(polls > 40, "{polls}");
+    assert_eq!(*lost.borrow(), [false; 4]);
+}
+
+#[test]
+fn a_lease_shorter_than_the_total_is_reported() {
+    // T127
+    let fixture = Fixture::new();
+    let (_, once, _) = pipeline(&fixture);
+    fixture.registry.validate().unwrap();
+    once.reconfigure(idempotency::Config::default().lease(MS(499))).unwrap();
+    assert_eq!(
+        fixture.registry.validate().unwrap_err().to_string(),
+        "idempotency: `x`: lease = 499ms is shorter than total = 500ms of timeout `x`"
+    );
+}
+
+#[test]
+fn the_stage_is_explained_at_its_place() {
+    let fixture = Fixture::new();
+    let (pipeline, _, _) = pipeline(&fixture);
+    let kinds: Vec<_> = pipeline.explain().stages.iter().map(|stage| stage.kind.as_str()).collect();
+    assert_eq!(kinds, ["timeout", "idempotency", "retry", "circuit_breaker", "bulkhead"]);
+    let text = pipeline.explain().to_string();
+    assert!(text.contains("lease = 60s") && text.contains("max_wait = 0ns  (run-time)"), "{text}");
+}
