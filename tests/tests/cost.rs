@@ -32,6 +32,23 @@ fn all_sync(n: u64) -> Outcome {
     Ok(n + 1)
 }
 
+#[resilient(
+    circuit_breaker = "cost",
+    fallback(local_cache(max_age = "10m", key = n), backup = expensive(), default = expensive())
+)]
+fn kept(n: u64) -> Outcome {
+    Ok(n + 1)
+}
+
+#[resilient(retry("down", max = 3), fallback(replica = Err(unreachable()), default = Ok(0)))]
+async fn down(n: u64) -> std::io::Result<u64> {
+    Err(unreachable()).map(|()| n)
+}
+
+fn unreachable() -> std::io::Error {
+    std::io::ErrorKind::Unsupported.into()
+}
+
 #[resilient(circuit_breaker("counted", window = 100, slow_call = "1s"))]
 fn counted(n: u64) -> Outcome {
     Ok(n + 1)
@@ -56,6 +73,13 @@ fn a_successful_call_allocates_nothing() {
     assert_eq!(allocations(|| all_sync(1).unwrap()), 0);
     assert_eq!(allocations(|| ready(all(1)).unwrap()), 0);
     assert_eq!(allocations(|| counted(1).unwrap()), 0);
+}
+
+#[test]
+fn an_answer_that_is_kept_again_and_a_default_that_nobody_is_told_of_allocate_nothing() {
+    // T96
+    assert_eq!(allocations(|| kept(1).unwrap()), 0);
+    assert_eq!(allocations(|| ready(down(1)).unwrap()), 0);
 }
 
 #[test]

@@ -38,6 +38,16 @@ fn fallback() -> Result<u64, Failed> {
     work(number())
 }
 
+#[resilient(fallback(local_cache(max_age = "10m", key = id), default = Ok(0)))]
+fn kept(id: u64) -> Result<u64, Failed> {
+    work(id)
+}
+
+#[resilient(fallback(replica = Err(Failed::Body), backup = Ok(id)))]
+fn second_level(id: u64) -> Result<u64, Failed> {
+    Err(Failed::Body).map(|()| id)
+}
+
 #[resilient(circuit_breaker = "three", retry(max = 3), bulkhead = "three")]
 fn three() -> Result<u64, Failed> {
     work(number())
@@ -153,6 +163,8 @@ const JOBS: &[(&str, Make)] = &[
         job(move || run(pipeline.call_async(async || work_async::<Failed>(number()).await)))
     }),
     ("fallback_not_needed", || job(fallback)),
+    ("fallback_kept", || job(|| kept(number()))),
+    ("fallback_second_level", || job(|| second_level(number()))),
     ("rate_limit_token", || {
         let limiter = limiter("token", "1000000/s");
         job(move || limiter.try_acquire().is_ok())

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use resilient::fallback::{Chain, Level};
-use resilient::{Registry, resilient};
+use resilient::{Degradation, Registry, resilient};
 use tower::{Layer, Service, ServiceExt};
 use tower_resilience::fallback::FallbackLayer;
 
@@ -10,7 +10,60 @@ use crate::body::{BodyError, Failed, number, run, work};
 use crate::harness::{Goal, Group, Job};
 
 pub(super) fn groups() -> Vec<Group> {
-    vec![group(false), group(true)]
+    vec![group(false), group(true), kept(), served()]
+}
+
+#[resilient(fallback(local_cache(max_age = "10m", key = id), default = Ok(0)), name = "bench: kept")]
+fn keeps(id: u64, fail: bool) -> Result<u64, Failed> {
+    body(fail, Failed::Body).map(|n| n ^ id)
+}
+
+#[resilient(fallback(replica = Err(Failed::Body), backup = Ok(id)), name = "bench: levels")]
+fn second_level(id: u64) -> Result<u64, Failed> {
+    body(true, Failed::Body)
+}
+
+#[resilient(fallback(replica = Err(Failed::Body), backup = std::future::ready(Ok(id)).await), name = "bench: levels later")]
+async fn second_level_async(id: u64) -> Result<u64, Failed> {
+    body(true, Failed::Body)
+}
+
+/// Keys of an application: a number, and a thousand of them in turn.
+const KEYS: u64 = 1000;
+
+fn kept() -> Group {
+    let jobs = vec![
+        Job::new("resilient, attribute", || || keeps(7, false)),
+        Job::new("resilient, attribute, of 1000 keys", || {
+            let mut key = 0;
+            move || {
+                key = (key + 1) % KEYS;
+                keeps(key, false)
+            }
+        }),
+        Job::new("resilient, attribute, without the cache", || || annotated(false)),
+    ];
+    Group::new("Fallback, not needed, the answer kept", jobs)
+        .goals([Goal::NoAllocation])
+        .note("Only functions with a built-in `local_cache` pay for it: two hashes of the key, a copy, a lock of sixteen.")
+        .shared()
+}
+
+fn served() -> Group {
+    let jobs = vec![
+        Job::new("resilient, from the local cache", || {
+            // Kept once, or there would be nothing to serve.
+            let known = keeps(7, false).is_ok();
+            move || (known, keeps(7, true))
+        }),
+        Job::new("resilient, second level", || || second_level(1)),
+        Job::new("resilient, second level, asynchronous", || || run(second_level_async(1))),
+        Job::new("resilient, second level, collected", || || Degradation::collect(|| second_level(1))),
+        Job::new("resilient, default", || || annotated(true)),
+    ];
+    Group::new("Fallback, used, by level", jobs)
+        .note("Counted by level, and told to whoever listens; collected, with the reason in words.")
+        .shared()
 }
 
 #[resilient(fallback = Ok(0))]

@@ -70,9 +70,9 @@ impl Writer<'_> {
                 #leveled.#make_key(&__call, &__RESILIENT_SITE, #key)
             };
             match #watched {
-                (::core::result::Result::Ok(__out), __is_degraded) => {
+                (::core::result::Result::Ok(__out), __seen) => {
                     // What was made of stand-ins is not the last good answer (T114).
-                    if !__is_degraded && !#krate::__rt::is_marked!(&__out) {
+                    if __seen.is_none() && !#krate::__rt::is_marked!(&__out) {
                         #krate::__rt::keep!(&__call, __key, &__out);
                     }
                     __out

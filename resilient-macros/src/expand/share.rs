@@ -17,12 +17,12 @@ impl Writer<'_> {
         let (share, lead) = if self.shape.is_async() {
             (
                 quote_spanned!(mixed=> __call.share(#key).await),
-                quote_spanned!(mixed=> #krate::__rt::lead_async(&__lead, async { #attempts }).await),
+                quote_spanned!(mixed=> #krate::__rt::led_async(__lead.as_ref(), async { #attempts }).await),
             )
         } else {
             (
                 quote_spanned!(mixed=> __call.share_blocking(#key)),
-                quote_spanned!(mixed=> #krate::__rt::lead(&__lead, || #attempts)),
+                quote_spanned!(mixed=> #krate::__rt::led(__lead.as_ref(), || #attempts)),
             )
         };
         let rejected = self.rejected();
@@ -30,8 +30,8 @@ impl Writer<'_> {
             match #share {
                 ::core::result::Result::Ok(#krate::__rt::Shared::Answer(__answer)) => __answer,
                 ::core::result::Result::Ok(#krate::__rt::Shared::Lead(__lead)) => {
-                    let __led = #lead;
-                    __call.publish(__lead, &__led);
+                    let (__led, __seen) = #lead;
+                    __call.publish(__lead, &__led, __seen);
                     __led
                 }
                 ::core::result::Result::Err(__rejection) => #rejected,

@@ -45,12 +45,17 @@ pub struct Lead<'a> {
 
 impl<'a> Lead<'a> {
     /// Shares the answer with those who wait, if there are any.
-    pub fn share<S: Any + Clone + Send + Sync>(mut self, answer: &S) {
+    pub fn share<S: Any + Clone + Send + Sync>(self, answer: &S) {
+        self.share_made(|| answer.clone());
+    }
+
+    /// Shares what `make` makes, which it does only if somebody waits for it.
+    pub(crate) fn share_made<S: Any + Send + Sync>(mut self, make: impl FnOnce() -> S) {
         if let Some(flight) = self.flight.take()
             // Out of the table first: who comes later is not given an answer that may be old by then (T101).
             && let Some(flight) = self.coalesce.table.remove(self.key, flight)
         {
-            flight.land(Arc::new(answer.clone()));
+            flight.land(Arc::new(make()));
         }
     }
 

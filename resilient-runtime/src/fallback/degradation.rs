@@ -151,8 +151,8 @@ impl Collector {
 
 thread_local! {
     static COLLECTOR: RefCell<Option<Arc<Collector>>> = const { RefCell::new(None) };
-    /// Whether a level has answered a call since this was last looked at; see [`Watched`].
-    static SEEN: Cell<bool> = const { Cell::new(false) };
+    /// What levels have answered since this was last looked at; see [`Watched`].
+    static SEEN: Cell<Option<Seen>> = const { Cell::new(None) };
 }
 
 /// `None`, too, while the thread ends.
@@ -182,10 +182,58 @@ pub(crate) fn is_watched() -> bool {
     current().is_some()
 }
 
+/// That levels have answered: the worst one, and the age of the oldest answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seen {
+    level: Level,
+    age: Option<Duration>,
+}
+
+impl Seen {
+    fn and(self, other: Option<Self>) -> Self {
+        let Some(other) = other else { return self };
+        Self { level: self.level.max(other.level), age: self.age.max(other.age) }
+    }
+}
+
+/// What levels have answered in work that was done elsewhere is known here.
+pub(crate) fn saw(seen: Option<Seen>) {
+    if let Some(seen) = seen {
+        SEEN.set(Some(seen.and(SEEN.get())));
+    }
+}
+
+/// Likewise where the work was another call's, whose answer `operation` shares: the scopes here are told, too.
+#[cold]
+pub(crate) fn shared(operation: &'static str, seen: Seen) {
+    const WHY: &str = "the answer is that of an equal call, which was degraded";
+    note(operation, seen.level, seen.age, Some(&Why::new(None, WHY)));
+}
+
+/// Takes the scope of this thread to another, on which a part of the work is done.
+#[derive(Debug)]
+pub(crate) struct Carried(Option<Arc<Collector>>);
+
+impl Carried {
+    pub(crate) fn here() -> Self {
+        Self(current())
+    }
+
+    /// Does the work in that scope; what levels have answered in it is to be told to [`saw`] behind it.
+    pub(crate) fn run<R>(self, work: impl FnOnce() -> R) -> (R, Option<Seen>) {
+        let entered = Entered(set(self.0));
+        let watch = Watch::begin();
+        let output = work();
+        let seen = watch.end();
+        drop(entered);
+        (output, seen)
+    }
+}
+
 /// A level has answered.
 #[cold]
 pub(crate) fn note(operation: &'static str, level: Level, age: Option<Duration>, why: Option<&Why>) {
-    SEEN.set(true);
+    saw(Some(Seen { level, age }));
     let Some(innermost) = current() else { return };
     let reason = Reason {
         operation,
@@ -233,20 +281,22 @@ impl<F: Future> Future for DegradationScope<F> {
 /// Whether the work that runs now gets degraded answers itself: then what it makes of them is not kept. A flag that is
 /// taken down before and looked at behind it, so that it costs next to nothing.
 #[derive(Debug)]
-pub struct Watch(bool);
+pub struct Watch(Option<Seen>);
 
 impl Watch {
     /// Before the work.
     #[inline]
     pub fn begin() -> Self {
-        Self(SEEN.replace(false))
+        Self(SEEN.replace(None))
     }
 
-    /// Behind it: whether a level has answered a call in it.
+    /// Behind it: what levels have answered in it.
     #[inline]
-    pub fn end(self) -> bool {
+    pub fn end(self) -> Option<Seen> {
         let seen = SEEN.get();
-        SEEN.set(seen | self.0);
+        if self.0.is_some() {
+            saw(self.0);
+        }
         seen
     }
 }
@@ -257,7 +307,7 @@ pin_project! {
     pub struct Watched<F> {
         #[pin]
         work: F,
-        seen: bool,
+        seen: Option<Seen>,
     }
 }
 
@@ -265,19 +315,21 @@ impl<F> Watched<F> {
     /// Watches `work`.
     #[inline]
     pub fn new(work: F) -> Self {
-        Self { work, seen: false }
+        Self { work, seen: None }
     }
 }
 
 impl<F: Future> Future for Watched<F> {
-    type Output = (F::Output, bool);
+    type Output = (F::Output, Option<Seen>);
 
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let watch = Watch::begin();
         let poll = this.work.poll(cx);
-        *this.seen |= watch.end();
+        if let Some(seen) = watch.end() {
+            *this.seen = Some(seen.and(*this.seen));
+        }
         poll.map(|output| (output, *this.seen))
     }
 }

@@ -37,8 +37,10 @@
 //!
 //! # The built-in local cache
 //! `local_cache = "10m"` keeps the last good value of each key, and serves it where the levels before have no answer
-//! and it is not older. A success then costs two hashes of the key, a copy of the value and one lock among sixteen.
-//! What was made from degraded answers is not kept, and neither is what a level gave.
+//! and it is not older. A success then costs two hashes of the key, a copy of the value and one lock among sixteen: some
+//! 65 ns for a small key and value, and no allocation where the key is known (`benches`, *the answer kept*).
+//! What was made from degraded answers is not kept, and neither is what a level gave. Of calls that share one by
+//! `coalesce`, a copy that was made from degraded answers is known as such, too.
 //!
 //! # Who is told
 //! [`stats`](crate::Component::stats) counts by level; [`Degradation::scope`] collects for a whole request, and
@@ -64,8 +66,10 @@ pub use asking::{Asking, AskingScope, NoAnswer};
 pub(crate) use chain::Levels;
 pub use chain::{AsyncChain, Chain, Hosted};
 pub use config::Config;
-pub use degradation::{Degradation, DegradationScope, MAX_REASONS, Reason, Watch, Watched, Why, degraded};
-pub(crate) use degradation::{is_watched, note};
+pub(crate) use degradation::{Carried, is_watched, note, saw, shared};
+pub use degradation::{
+    Degradation, DegradationScope, MAX_REASONS, Reason, Seen, Watch, Watched, Why, degraded,
+};
 pub use degraded::{Degraded, Mark};
 pub use failed::{AllFailed, BoxError, FallbackFailed, Unanswered};
 pub(crate) use failed::{into_failure, one_of, why};

@@ -41,7 +41,7 @@ pub use call::{Call, Next};
 pub use explain::{Explanation, LevelExplanation, StageExplanation};
 pub use options::Options;
 pub use pool::PoolAttempt;
-pub use share::Shared;
+pub use share::{Shared, led, led_async};
 
 use crate::bulkhead::Bulkhead;
 use crate::circuit_breaker::CircuitBreaker;

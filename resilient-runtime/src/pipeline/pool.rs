@@ -10,10 +10,14 @@ use super::drive::Missed;
 use super::{Call, Next, Options, Pipeline};
 use crate::bulkhead::{Bulkhead, Phase, Running};
 use crate::clock::{Instant, NoTimer, Timer};
+use crate::fallback::{self, Carried, Seen};
 use crate::outcome::{Reject, Verdict};
 use crate::rejection::{Rejection, RejectionKind};
 use crate::scope::Scope;
 use crate::timeout::Limit;
+
+/// What a body has returned, and what levels have answered in it.
+type Done<R> = (R, Option<Seen>);
 
 impl<'p> Call<'p> {
     /// Runs the body on a thread of the bulkhead's own, and blocks this one until it has ended or its time is over; then
@@ -27,8 +31,9 @@ impl<'p> Call<'p> {
         };
         let limit = |began| self.pool_limit(began).at;
         match Bulkhead::wait_blocking(&self.pipeline.clock, &running, limit) {
-            Some((began, Ok(outcome))) => {
+            Some((began, Ok((outcome, seen)))) => {
                 self.attempt_started = began;
+                fallback::saw(seen);
                 Ok(outcome)
             }
             Some((_, Err(panic))) => self.panic(panic),
@@ -54,7 +59,7 @@ impl<'p> Call<'p> {
     fn start<R: Send + 'static>(
         &mut self,
         body: impl FnOnce() -> R + Send + 'static,
-    ) -> Result<Option<Running<R>>, Rejection> {
+    ) -> Result<Option<Running<Done<R>>>, Rejection> {
         let Some(bulkhead) = &self.pipeline.bulkhead else { return Ok(None) };
         // From here on it goes with the work.
         self.holds_slot = false;
@@ -63,7 +68,8 @@ impl<'p> Call<'p> {
             Some(_) => scope.with_attempt(self.progress.retries + 1),
             None => scope,
         };
-        bulkhead.start(self.priority, scope, body).map(Some)
+        let around = Carried::here();
+        bulkhead.start(self.priority, scope, || around.run(body)).map(Some)
     }
 
     /// What ends the waiting: until the body has begun, the deadline alone.
@@ -96,7 +102,7 @@ pin_project! {
     /// Dropping it withdraws the body if it has not begun; else it runs on, and keeps its place until it ends.
     #[derive(Debug)]
     pub struct PoolAttempt<'c, 'p, R> {
-        running: Result<Option<Running<R>>, Rejection>,
+        running: Result<Option<Running<Done<R>>>, Rejection>,
         #[pin]
         timer: Option<Timer>,
         // What the timer was armed for.
@@ -121,8 +127,9 @@ impl<R> Future for PoolAttempt<'_, '_, R> {
             Err(rejection) => return Poll::Ready(Err(rejection.clone())),
         };
         let began = match running.phase(cx.waker()) {
-            Phase::Ended { began, end: Ok(outcome) } => {
+            Phase::Ended { began, end: Ok((outcome, seen)) } => {
                 call.attempt_started = began;
+                fallback::saw(seen);
                 return Poll::Ready(Ok(outcome));
             }
             Phase::Ended { end: Err(panic), .. } => call.panic(panic),

@@ -6,7 +6,8 @@ use std::hash::Hash;
 
 use super::drive::{Missed, drive, drive_async};
 use super::{Call, Options, Pipeline};
-use crate::coalesce::{Join, Joined, Lead};
+use crate::coalesce::{Join, Joined, Lead, Led};
+use crate::fallback::{self, Seen, Watch, Watched};
 use crate::observe::Ending;
 use crate::outcome::{Outcome, Reject, Verdict};
 use crate::rejection::{Rejection, RejectionKind};
@@ -52,7 +53,7 @@ impl<'p> Call<'p> {
 
     fn join<V: Any, K: Hash + ?Sized>(&self, key: &K) -> Option<Join<'p>> {
         let coalesce = self.pipeline.coalesce.as_deref()?;
-        Some(coalesce.join::<V, K>(key, self.deadline))
+        Some(coalesce.join::<(V, Option<Seen>), K>(key, self.deadline))
     }
 
     fn joined<V: Outcome + Any + Clone>(
@@ -69,7 +70,12 @@ impl<'p> Call<'p> {
             }
             Ok(Joined::Shared(answer)) => {
                 // The type is part of the key: there is no other.
-                let Some(answer) = answer.get::<V>() else { return Ok(Shared::Lead(None)) };
+                let Some((answer, seen)) = answer.get::<(V, Option<Seen>)>() else {
+                    return Ok(Shared::Lead(None));
+                };
+                if let Some(seen) = seen {
+                    fallback::shared(self.pipeline.operation.name(), seen);
+                }
                 self.end_shared(if answer.is_failure() { Ending::Failed } else { Ending::Succeeded });
                 Ok(Shared::Answer(answer))
             }
@@ -92,15 +98,37 @@ impl<'p> Call<'p> {
         }
     }
 
-    /// Gives the answer of this call to those who wait for it.
-    pub fn publish<V: Outcome + Any + Clone + Send + Sync>(&self, lead: Option<Lead<'p>>, answer: &V) {
+    /// Gives the answer of this call to those who wait for it, with what levels have answered in it.
+    pub fn publish<V: Outcome + Any + Clone + Send + Sync>(
+        &self,
+        lead: Option<Lead<'p>>,
+        answer: &V,
+        seen: Option<Seen>,
+    ) {
         let shares_errors = self.pipeline.coalesce.as_ref().is_some_and(|coalesce| coalesce.shares_errors());
         // That this call's own time is over says nothing to those who have some left.
         let is_for_all = !answer.is_failure() || shares_errors && !self.is_late();
         if let (Some(lead), true) = (lead, is_for_all) {
-            lead.share(answer);
+            lead.share_made(|| (answer.clone(), seen));
         }
     }
+}
+
+/// Makes the call, for whoever else waits for it.
+#[inline]
+pub fn led<R>(lead: Option<&Lead<'_>>, work: impl FnOnce() -> R) -> (R, Option<Seen>) {
+    let watch = Watch::begin();
+    let outcome = match lead {
+        Some(lead) => lead.lead(work),
+        None => work(),
+    };
+    (outcome, watch.end())
+}
+
+/// Makes the call likewise.
+#[inline]
+pub fn led_async<F: Future>(lead: Option<&Lead<'_>>, work: F) -> Watched<Led<F>> {
+    Watched::new(Led::of(lead, work))
 }
 
 impl Pipeline {
@@ -117,12 +145,9 @@ impl Pipeline {
             Ok(Shared::Answer(answer)) => return answer,
             Err(rejection) => return R::from_rejection(rejection),
         };
-        let mut run = || drive(&mut call, &mut work, &Verdict::of).unwrap_or_else(Missed::surface);
-        let outcome = match &lead {
-            Some(lead) => lead.lead(run),
-            None => run(),
-        };
-        call.publish(lead, &outcome);
+        let run = || drive(&mut call, &mut work, &Verdict::of).unwrap_or_else(Missed::surface);
+        let (outcome, seen) = led(lead.as_ref(), run);
+        call.publish(lead, &outcome, seen);
         outcome
     }
 
@@ -144,12 +169,9 @@ impl Pipeline {
             Err(rejection) => return R::from_rejection(rejection),
         };
         let run = drive_async(&mut call, &mut work, &Verdict::of);
-        let outcome = match &lead {
-            Some(lead) => lead.lead_async(run).await,
-            None => run.await,
-        };
+        let (outcome, seen) = led_async(lead.as_ref(), run).await;
         let outcome = outcome.unwrap_or_else(Missed::surface);
-        call.publish(lead, &outcome);
+        call.publish(lead, &outcome, seen);
         outcome
     }
 }

@@ -6,7 +6,7 @@ pub use crate::classify::{Class, Classify};
 pub use crate::component::Kind;
 pub use crate::fallback::{BoxError, FallbackFailed, Level, NoAnswer, Watch, Watched};
 pub use crate::outcome::{Failure, Outcome, Reject, Verdict};
-pub use crate::pipeline::{Call, Next, Pipeline, Shared};
+pub use crate::pipeline::{Call, Next, Pipeline, Shared, led, led_async};
 pub use crate::priority::Priority;
 pub use crate::registry::Registry;
 pub use crate::rejection::Rejection;
@@ -27,12 +27,10 @@ mod answer;
 pub mod ide;
 mod judge;
 mod levels;
-mod share;
 
 pub use answer::{Ask, asking, asking_later};
 pub use judge::{Combine, Judge, judging};
 pub use levels::{CacheKey, Describe, Leveled, leveling};
-pub use share::{lead, lead_async};
 
 /// Sends a site in at link time.
 #[cfg(feature = "inventory")]

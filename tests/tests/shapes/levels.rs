@@ -326,6 +326,106 @@ fn without_parameters() -> u32 {
     2
 }
 
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+enum Shareable {
+    #[error("down")]
+    Down,
+    #[error("rejected")]
+    Rejected,
+}
+
+impl From<Rejection> for Shareable {
+    fn from(_: Rejection) -> Self {
+        Self::Rejected
+    }
+}
+
+#[tokio::test]
+async fn a_shared_answer_that_was_made_of_stand_ins_is_not_kept_and_those_who_share_it_are_told() {
+    // T98, T114
+    #[resilient(registry = registry, retry(max = 1, base = "0ms"), fallback(backup = Ok(2)), name = "inner")]
+    async fn inner(registry: &Registry, is_up: bool) -> Result<u32, Shareable> {
+        tick().await;
+        if is_up { Ok(1) } else { Err(Shareable::Down) }
+    }
+    #[resilient(registry = registry, coalesce(key = 7), fallback(local_cache(max_age = "1m", key = 7)), name = "outer")]
+    async fn outer(registry: &Registry, is_up: bool) -> Result<u32, Shareable> {
+        inner(registry, is_up).await
+    }
+    let registry = Registry::new();
+    let (led, follows) = tokio::join!(
+        Degradation::scope(outer(&registry, false)),
+        Degradation::scope(outer(&registry, false))
+    );
+    assert_eq!((led.0, follows.0), (Ok(2), Ok(2)));
+    let of = |degraded: Option<Degradation>| {
+        let degraded = degraded.unwrap();
+        (degraded.level, degraded.reasons[0].operation)
+    };
+    assert_eq!((of(led.1), of(follows.1)), ((Level::Backup, "inner"), (Level::Backup, "outer")));
+    assert_eq!(registry.coalesce("outer").stats().shared, 1);
+    assert_eq!(registry.fallback("outer").stats().cache.stored, 0);
+    let (led, follows) =
+        tokio::join!(Degradation::scope(outer(&registry, true)), Degradation::scope(outer(&registry, true)));
+    assert_eq!((led, follows), ((Ok(1), None), (Ok(1), None)));
+    assert!(registry.fallback("outer").stats().cache.stored > 0);
+}
+
+#[test]
+fn on_a_thread_of_a_bulkhead_callers_are_told_likewise() {
+    // T98, T114
+    #[resilient(registry = registry, retry(max = 1, base = "0ms"), fallback(default = Ok(2)), name = "pooled inner")]
+    fn inner(registry: &Registry) -> Result<u32, E> {
+        Err(E::Bad)
+    }
+    #[resilient(
+        registry = registry,
+        bulkhead("pooled", threads = 1),
+        fallback(local_cache(max_age = "1m", key = ())),
+        name = "pooled"
+    )]
+    fn outer(registry: Registry) -> Result<u32, E> {
+        inner(&registry)
+    }
+    let registry = Registry::new();
+    let (answer, degraded) = Degradation::collect(|| outer(registry.clone()));
+    assert_eq!((answer, degraded.unwrap().reasons[0].operation), (Ok(2), "pooled inner"));
+    assert_eq!(registry.fallback("pooled").stats().cache.stored, 0);
+}
+
+#[test]
+fn dropped_at_any_await_a_call_gives_back_what_its_levels_hold() {
+    // T146
+    #[resilient(
+        registry = registry,
+        bulkhead = "b",
+        fallback(replica = fails(3).await, distributed_cache = async |_| fails(2).await, backup(fails(2).await, timeout = "1s")),
+        name = "dropped"
+    )]
+    async fn call(registry: &Registry) -> Result<u32, E> {
+        fails(2).await
+    }
+    async fn fails(polls: u32) -> Result<u32, E> {
+        for _ in 0..polls {
+            tick().await;
+        }
+        Err(E::Bad)
+    }
+    for polls in 0..14 {
+        let registry = Registry::with_clock(ManualClock::new().clock());
+        let mut future = Box::pin(call(&registry));
+        let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+        let ended = (0..polls).any(|_| future.as_mut().poll(&mut cx).is_ready());
+        drop(future);
+        let held = (registry.fallback("dropped").stats().in_flight, registry.bulkhead("b").stats().in_use);
+        assert_eq!(held, (0, 0), "after {polls} polls");
+        let stats = registry.stats().operations.remove("dropped").unwrap_or_default();
+        assert_eq!(stats.in_flight, 0);
+        assert_eq!(stats.cancelled, u64::from(polls > 0 && !ended), "after {polls} polls");
+        assert!(polls < 10 || ended, "{polls} polls are enough");
+    }
+}
+
 trait Lookup {
     fn look(&self, registry: &Registry, id: u32) -> impl Future<Output = Result<u32, E>> + Send;
 }

@@ -149,13 +149,13 @@ fn a_watch_sees_what_is_degraded_inside_and_not_what_was_before() {
     answered(&fallback, Level::Default);
     let outer = Watch::begin();
     let inner = Watch::begin();
-    assert!(!inner.end());
+    assert_eq!(inner.end(), None);
     let inner = Watch::begin();
     answered(&fallback, Level::Default);
-    assert!(inner.end());
+    assert!(inner.end().is_some());
     let later = Watch::begin();
-    assert!(!later.end());
-    assert!(outer.end(), "of what is inside of it, however deep");
+    assert_eq!(later.end(), None);
+    assert!(outer.end().is_some(), "of what is inside of it, however deep");
 }
 
 #[test]
