@@ -358,16 +358,16 @@ async fn a_shared_answer_that_was_made_of_stand_ins_is_not_kept_and_those_who_sh
         Degradation::scope(outer(&registry, false))
     );
     assert_eq!((led.0, follows.0), (Ok(2), Ok(2)));
-    let of = |degraded: Option<Degradation>| {
-        let degraded = degraded.unwrap();
+    let of = |told: Option<Degradation>| {
+        let degraded = told.unwrap();
         (degraded.level, degraded.reasons[0].operation)
     };
     assert_eq!((of(led.1), of(follows.1)), ((Level::Backup, "inner"), (Level::Backup, "outer")));
     assert_eq!(registry.coalesce("outer").stats().shared, 1);
     assert_eq!(registry.fallback("outer").stats().cache.stored, 0);
-    let (led, follows) =
+    let (first, second) =
         tokio::join!(Degradation::scope(outer(&registry, true)), Degradation::scope(outer(&registry, true)));
-    assert_eq!((led, follows), ((Ok(1), None), (Ok(1), None)));
+    assert_eq!((first, second), ((Ok(1), None), (Ok(1), None)));
     assert!(registry.fallback("outer").stats().cache.stored > 0);
 }
 
