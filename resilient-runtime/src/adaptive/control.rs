@@ -17,8 +17,11 @@ const FEW_CALLS: u64 = 10;
 const PATIENCE: u32 = 4;
 /// After a change, until calls that began before it have gone, in latencies.
 const SETTLING: f64 = 2.0;
-/// Windows between two probes in quiet times.
-const PROBE_EVERY: u32 = 30;
+/// Windows between two probes: few at first, twice as many after each that has confirmed the baseline.
+const PROBE_SOON: u32 = 2;
+const PROBE_LATE: u32 = 32;
+/// How far a baseline that is confirmed may be off, in logarithms: 10 %.
+const CONFIRMED: f64 = 0.138;
 /// By how much the latency may exceed the baseline and still be the baseline.
 const TOLERANCE: f64 = 1.1;
 /// The share of overloaded calls that is overlooked.
@@ -60,8 +63,9 @@ pub(super) struct Control {
     latency: Option<f64>,
     peak: u32,
     windows: u64,
-    /// Windows until the next probe.
+    /// Windows until the next probe, and from that to the next.
     quiet: u32,
+    interval: u32,
     /// Probes in a row that found calls waiting for each other.
     waiting: u32,
     /// Of when the window began.
@@ -78,13 +82,15 @@ impl Control {
             max,
             limit: f64::from(initial.clamp(min, max)),
             reason: Reason::Initial,
-            phase: Phase::Cruising,
+            // Of the first calls, some came when there were no others yet.
+            phase: Phase::Settling,
             baseline: None,
             latency: None,
             peak: 0,
             windows: 0,
             // The first window may have been full of calls that wait for each other.
             quiet: 0,
+            interval: PROBE_SOON,
             waiting: 0,
             sums: None,
             since: Instant::from_nanos(0),
@@ -150,7 +156,11 @@ impl Control {
         }
         let peak = totals.take_peak();
         match self.phase {
-            Phase::Settling => self.phase = Phase::Cruising,
+            Phase::Settling => {
+                self.phase = Phase::Cruising;
+                // So that the next window is long enough.
+                self.latency = self.latency.or(window.reading().map(|reading| reading.latency));
+            }
             Phase::SettlingToProbe(probe) => self.phase = Phase::Probing(probe),
             Phase::Cruising => self.cruised(&window, peak),
             Phase::Probing(probe) => self.probed(&window, probe),
@@ -186,19 +196,20 @@ impl Control {
         self.latency = Some(reading.latency);
         let baseline = self.follow(reading.latency);
         let low = self.low();
-        if f64::from(peak) <= low {
+        if f64::from(peak) <= low && peak < self.limit() {
             // A probe would change nothing: the calls of others, if anything, wait.
             self.baseline = Some(baseline + (reading.latency - baseline).max(0.0) / 8.0);
             self.reason = Reason::LowDemand;
             return;
         }
-        if low >= self.limit {
+        let can_probe = low < f64::from(self.limit());
+        if !can_probe {
             // At the minimum: there is no lower one to compare with.
             self.baseline = Some(baseline + (reading.latency - baseline).max(0.0) / 4.0);
         }
         let next = self.gradient(self.limit, baseline, reading.latency);
         let cut = self.limit - next > self.allowance(self.limit);
-        if (cut || self.quiet == 0) && low < self.limit {
+        if (cut || self.quiet == 0) && can_probe {
             self.phase = Phase::SettlingToProbe(Probe { limit: self.limit, reading });
             self.limit = low;
             self.reason = Reason::Probing;
@@ -210,7 +221,7 @@ impl Control {
 
     /// A window at a lower limit: how much faster were calls?
     fn probed(&mut self, window: &Sums, probe: Probe) {
-        self.quiet = PROBE_EVERY;
+        self.quiet = self.interval;
         self.phase = Phase::Settling;
         if self.is_overloaded(window) {
             return;
@@ -219,6 +230,7 @@ impl Control {
             self.limit = probe.limit;
             return;
         };
+        let before = self.baseline.unwrap_or(latency);
         let baseline = self.follow(latency);
         let fewer = (probe.reading.in_flight / in_flight).log2();
         if fewer < 0.05 {
@@ -230,6 +242,8 @@ impl Control {
         let waiting = (probe.reading.latency - latency) / fewer;
         if waiting < WAITING {
             self.waiting = 0;
+            let confirmed = (latency - before).abs() < CONFIRMED;
+            self.interval = if confirmed { (self.interval * 2).min(PROBE_LATE) } else { PROBE_SOON };
             self.baseline = Some(latency);
             let next = self.gradient(probe.limit, latency, probe.reading.latency);
             self.limit = probe.limit;
@@ -239,7 +253,7 @@ impl Control {
         // Calls wait for each other even so, and the baseline may be the latency of such. Half of the way at first, since noise
         // can look like this; then all of it, and more if the baseline says so.
         self.waiting += 1;
-        self.quiet = 0;
+        (self.quiet, self.interval) = (0, PROBE_SOON);
         let known = self.gradient(self.limit, baseline, latency);
         let half_way = f64::midpoint(probe.limit, self.limit);
         let most = if self.waiting > 1 { self.limit } else { half_way };
@@ -264,7 +278,11 @@ impl Control {
         let baseline = match self.baseline {
             Some(baseline) if latency >= baseline => baseline,
             Some(baseline) if baseline - latency < LOWER => f64::midpoint(baseline, latency),
-            _ => latency,
+            _ => {
+                // The calls may have waited for each other even so: a probe will tell.
+                (self.quiet, self.interval) = (0, PROBE_SOON);
+                latency
+            }
         };
         self.baseline = Some(baseline);
         baseline

@@ -2,12 +2,13 @@
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 
-use super::{AdaptiveLimit, AdaptiveStats, Sample};
+use super::{AdaptiveLimit, AdaptiveStats, Reason, Sample};
 use crate::clock::Instant;
 
 const MS: fn(u64) -> Duration = Duration::from_millis;
@@ -168,9 +169,42 @@ fn default_limit() -> AdaptiveLimit {
     AdaptiveLimit::new(20, 1, 200)
 }
 
+/// A world that has found its limit: a minute, which is some 80 windows.
+fn warm(capacity: u32, noise: f64, seed: u64) -> World {
+    let mut world = World::new(default_limit(), capacity, noise, seed);
+    world.run(MINUTE);
+    world
+}
+
+impl World {
+    /// Lets so many windows pass; where the limit was after the first `within` of them, and the lowest of all.
+    fn run_windows(&mut self, within: u64, then: u64) -> (Seen, u32) {
+        let begin = self.stats().windows;
+        let mut lowest = u32::MAX;
+        while self.stats().windows < begin + within {
+            lowest = lowest.min(self.run(MS(50)).lowest);
+        }
+        let limit = self.limit.limit();
+        let mut seen = Seen { lowest: limit, highest: limit, mean: f64::from(limit) };
+        while self.stats().windows < begin + within + then {
+            let slice = self.run(MS(50));
+            seen.lowest = seen.lowest.min(slice.lowest);
+            seen.highest = seen.highest.max(slice.highest);
+        }
+        (seen, lowest.min(seen.lowest))
+    }
+
+    /// It converges to this range within so many windows, stays there, and is on the way never as low as `pinned`.
+    fn converges(&mut self, within: u64, to: RangeInclusive<u32>, pinned: u32) {
+        let (seen, lowest) = self.run_windows(within, 40);
+        let stays = to.contains(&seen.lowest) && to.contains(&seen.highest);
+        assert!(stays && lowest > pinned, "{seen:?}, lowest {lowest}, {:?}", self.stats());
+    }
+}
+
 #[test]
 fn under_saturating_demand_it_stays_at_the_capacity_of_40() {
-    // T57
+    // T57: after a minute, probes and all.
     for overload in [Overload::Queue, Overload::Share] {
         for noise in [0.05, 0.3] {
             let mut world = World::new(default_limit(), 40, noise, SEEDS[0]);
@@ -179,6 +213,19 @@ fn under_saturating_demand_it_stays_at_the_capacity_of_40() {
             let seen = world.run(MINUTE * 30);
             let stays = seen.lowest >= 30 && seen.highest <= 60;
             assert!(stays, "{overload:?}, noise {noise}: {seen:?}, {:?}", world.stats());
+            assert!((40.0..52.0).contains(&seen.mean), "{seen:?}");
+        }
+    }
+}
+
+#[test]
+fn it_stays_there_for_hours_whatever_the_dice() {
+    // T57
+    for seed in &SEEDS[1..] {
+        let mut world = warm(40, 0.3, *seed);
+        for _ in 0..3 {
+            let seen = world.run(MINUTE * 30);
+            assert!(seen.lowest >= 30 && seen.highest <= 60, "seed {seed}: {seen:?}, {:?}", world.stats());
         }
     }
 }
@@ -188,11 +235,110 @@ fn it_does_not_exceed_twice_a_capacity_of_4() {
     // T58
     for overload in [Overload::Queue, Overload::Share] {
         for noise in [0.05, 0.3] {
-            let mut world = World::new(default_limit(), 4, noise, SEEDS[0]);
-            world.overload = overload;
-            world.run(MINUTE);
-            let seen = world.run(MINUTE * 30);
-            assert!(seen.highest <= 8, "{overload:?}, noise {noise}: {seen:?}, {:?}", world.stats());
+            for seed in SEEDS {
+                let mut world = World::new(default_limit(), 4, noise, seed);
+                world.overload = overload;
+                world.run(MINUTE);
+                let seen = world.run(MINUTE * 30);
+                assert!(seen.highest <= 8, "{overload:?}, noise {noise}: {seen:?}, {:?}", world.stats());
+                assert!(seen.mean > 4.0, "{seen:?}");
+            }
         }
     }
+}
+
+#[test]
+fn a_slowdown_of_the_dependency_by_3_and_its_end_leave_the_limit_where_it_was() {
+    // T60: within 20 windows both ways, and never below 15.
+    for seed in SEEDS {
+        for noise in [0.05, 0.3] {
+            let mut world = warm(40, noise, seed);
+            world.service = MS(300);
+            world.converges(20, 30..=60, 15);
+            world.service = MS(100);
+            world.converges(20, 30..=60, 15);
+        }
+    }
+}
+
+#[test]
+fn it_follows_a_capacity_that_falls_to_a_third_and_comes_back() {
+    // T60
+    for seed in SEEDS {
+        for noise in [0.05, 0.3] {
+            let mut world = warm(40, noise, seed);
+            world.capacity = 13;
+            world.converges(20, 7..=20, 4);
+            world.capacity = 40;
+            world.converges(20, 30..=60, 4);
+        }
+    }
+}
+
+#[test]
+fn an_outage_in_which_all_calls_are_cut_off_is_forgotten_when_it_is_over() {
+    // T60
+    let mut world = warm(40, 0.3, SEEDS[0]);
+    world.patience = Some(MS(400));
+    world.service = Duration::from_secs(2);
+    let (seen, _) = world.run_windows(10, 5);
+    assert_eq!((seen.highest, world.stats().reason), (1, Reason::Overloaded));
+    world.service = MS(100);
+    world.converges(30, 30..=60, 0);
+}
+
+#[test]
+fn demand_far_below_it_does_not_let_it_grow() {
+    let mut fresh = World::new(default_limit(), 40, 0.3, SEEDS[0]);
+    fresh.demand = 5;
+    let seen = fresh.run(MINUTE * 10);
+    assert_eq!((seen.lowest, seen.highest, fresh.stats().reason), (20, 20, Reason::LowDemand));
+    let mut grown = warm(40, 0.3, SEEDS[0]);
+    grown.demand = 5;
+    // What was in flight has to end first.
+    grown.run(Duration::from_secs(2));
+    let limit = grown.stats().limit;
+    let seen = grown.run(MINUTE * 10);
+    assert_eq!((seen.lowest, seen.highest), (limit, limit));
+}
+
+#[test]
+fn a_slowdown_at_low_demand_does_not_cut_it() {
+    // T60: there are no calls that could wait for each other.
+    let mut world = World::new(default_limit(), 40, 0.3, SEEDS[0]);
+    world.demand = 5;
+    world.run(MINUTE);
+    world.service = MS(300);
+    assert_eq!(world.run(MINUTE * 5).lowest, 20);
+}
+
+#[test]
+fn it_adapts_to_calls_of_50_microseconds() {
+    let mut world = World::new(default_limit(), 4, 0.3, SEEDS[0]);
+    world.service = Duration::from_micros(50);
+    world.run(Duration::from_secs(4));
+    let seen = world.run(Duration::from_secs(2));
+    assert!(seen.lowest >= 2 && seen.highest <= 8, "{seen:?}, {:?}", world.stats());
+    world.capacity = 12;
+    world.run(Duration::from_secs(4));
+    let seen = world.run(Duration::from_secs(1));
+    assert!(seen.lowest >= 7 && seen.highest <= 19, "{seen:?}, {:?}", world.stats());
+}
+
+#[test]
+fn failures_that_are_fast_do_not_let_it_rise() {
+    // T62
+    let mut cold = World::new(default_limit(), 40, 0.3, SEEDS[0]);
+    cold.failing = 1.0;
+    assert_eq!(cold.run(Duration::from_secs(20)).highest, 20);
+    let mut known = warm(40, 0.3, SEEDS[0]);
+    known.failing = 1.0;
+    known.run(Duration::from_secs(2));
+    let limit = known.stats().limit;
+    assert!(known.run(Duration::from_secs(20)).highest <= limit.max(50));
+    let mut half = warm(4, 0.3, SEEDS[0]);
+    half.failing = 0.5;
+    half.run(MINUTE);
+    let seen = half.run(MINUTE * 10);
+    assert!(seen.highest <= 8, "{seen:?}, {:?}", half.stats());
 }

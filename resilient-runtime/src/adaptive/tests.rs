@@ -42,3 +42,120 @@ fn one_window_of_calls_that_are_not_slower_lets_it_grow_and_says_why() {
     }
     panic!("it did not grow: {:?}", limit.stats());
 }
+
+#[test]
+fn it_leaves_the_minimum_when_calls_are_well_again() {
+    // T60
+    let limit = AdaptiveLimit::new(20, 1, 200);
+    let mut now = at(MS(0));
+    let mut call = |sample| {
+        let (started, in_flight) = (now, limit.limit());
+        now = now.after(MS(5));
+        limit.sample(started, now, in_flight, sample);
+    };
+    (0..2000).for_each(|_| call(Sample::Overloaded));
+    assert_eq!((limit.limit(), limit.stats().reason), (1, Reason::Overloaded));
+    (0..2000).for_each(|_| call(Sample::Success));
+    assert!(limit.limit() > 20, "{:?}", limit.stats());
+}
+
+#[test]
+fn a_few_overloaded_calls_are_overlooked_and_more_lower_it_by_their_share() {
+    let after = |every: u32| {
+        let limit = AdaptiveLimit::new(100, 1, 100);
+        let mut now = at(MS(0));
+        for number in 0..400 {
+            let started = now;
+            now = now.after(MS(1));
+            let sample = if number % every == 0 { Sample::Overloaded } else { Sample::Success };
+            // In no use, so that nothing else moves it.
+            limit.sample(started, now, 10, sample);
+        }
+        limit.limit()
+    };
+    assert_eq!(after(25), 100);
+    assert_eq!(after(5), 80);
+    assert_eq!(after(1), 50, "a half at most in one window");
+}
+
+#[test]
+fn a_call_that_was_cut_off_before_the_usual_time_says_nothing() {
+    let limit = AdaptiveLimit::new(20, 1, 200);
+    let mut now = at(MS(0));
+    let mut call = |took: Duration, sample| {
+        let started = now;
+        now = now.after(took);
+        limit.sample(started, now, 10, sample);
+    };
+    (0..100).for_each(|_| call(MS(20), Sample::Success));
+    (0..500).for_each(|_| call(MS(5), Sample::CutOff));
+    assert_eq!(limit.limit(), 20, "its caller had no more time");
+    (0..100).for_each(|_| call(MS(30), Sample::CutOff));
+    assert!(limit.limit() < 20, "{:?}", limit.stats());
+}
+
+#[test]
+fn calls_of_the_callers_own_mistake_are_neutral() {
+    use crate::classify::Class;
+    let ignored = [Class::Ignored, Class::NotExecuted { retry_after: None }];
+    assert!(ignored.iter().all(|class| Sample::from(Verdict::Failure(*class)) == Sample::Ignored));
+    let limit = AdaptiveLimit::new(20, 1, 200);
+    (0..1000).for_each(|call| {
+        limit.sample(at(MS(call)), at(MS(call + 1)), 20, Sample::Ignored);
+    });
+    assert_eq!((limit.limit(), limit.stats().windows), (20, 0));
+}
+
+#[test]
+fn one_call_that_hung_for_a_day_does_not_move_the_latency() {
+    let limit = AdaptiveLimit::new(20, 1, 20);
+    let mut now = at(MS(0));
+    for number in 0..400 {
+        let took = if number == 300 { Duration::from_hours(24) } else { MS(10) };
+        limit.sample(now, now.after(took), 20, Sample::Success);
+        now = now.after(MS(10));
+    }
+    let stats = limit.stats();
+    assert!(stats.latency.unwrap() < MS(11), "{stats:?}");
+}
+
+#[test]
+fn a_clock_that_stands_still_or_runs_back_harms_nothing() {
+    // T88
+    let limit = AdaptiveLimit::new(20, 1, 200);
+    for number in 0..1000 {
+        limit.sample(at(MS(500)), at(MS(500 - number % 400)), u32::MAX, Sample::Success);
+    }
+    limit.sample(at(MS(0)), Instant::NEVER, 1, Sample::Success);
+    limit.sample(Instant::NEVER, at(MS(0)), 1, Sample::CutOff);
+    assert!((1..=200).contains(&limit.limit()));
+}
+
+#[test]
+fn threads_that_end_calls_at_once_close_a_window_once() {
+    // T156
+    let limit = AdaptiveLimit::new(20, 1, 200);
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                for call in 0..10_000 {
+                    limit.sample(at(MS(call)), at(MS(call + 10)), limit.limit(), Sample::Success);
+                }
+            });
+        }
+    });
+    let stats = limit.stats();
+    // Ten seconds of windows of a quarter of a second.
+    assert!((1..=40).contains(&stats.windows) && (1..=200).contains(&stats.limit), "{stats:?}");
+}
+
+#[test]
+fn other_bounds_hold_at_once() {
+    let limit = AdaptiveLimit::new(20, 1, 200);
+    limit.set_bounds(40, 50);
+    assert_eq!(limit.limit(), 40);
+    limit.set_bounds(1, 10);
+    assert_eq!(limit.limit(), 10);
+    limit.restart(7, 1, 200);
+    assert_eq!((limit.limit(), limit.stats().reason), (7, Reason::Initial));
+}
