@@ -148,6 +148,12 @@ const JOBS: &[(&str, Make)] = &[
         job(move || bulkhead.try_acquire().is_ok())
     }),
     ("bulkhead_attribute", || job(bulkhead)),
+    ("bulkhead_adaptive", || {
+        let bulkhead = registry().bulkhead("adaptive");
+        let config = resilient::bulkhead::Config::default().adaptive(true);
+        bulkhead.reconfigure(config).expect("settings within their ranges");
+        job(move || bulkhead.call(|| work::<Failed>(number())))
+    }),
     ("timeout_ready", || {
         let timeout = limit();
         job(move || run(timeout.call_async(async || work_async::<Failed>(number()).await)))

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use resilient::{Bulkhead, Component, Registry, bulkhead, resilient};
+use resilient::{Bulkhead, Component, Registry, Verdict, bulkhead, resilient};
 use tokio::sync::Semaphore;
 use tower::limit::ConcurrencyLimitLayer;
 use tower::{Layer, Service, ServiceExt};
@@ -11,7 +11,7 @@ use crate::body::{BodyError, Failed, number, run, work, work_async};
 use crate::harness::{Goal, Group, Job};
 
 pub(super) fn groups() -> Vec<Group> {
-    vec![permit(), permit_async(), call_async(), full()]
+    vec![permit(), permit_async(), call_async(), adaptive(), adaptive_attribute(), full()]
 }
 
 fn bulkhead(permits: u32) -> Arc<Bulkhead> {
@@ -83,6 +83,74 @@ fn call_async() -> Group {
         }),
     ];
     Group::new("Bulkhead around an asynchronous call", jobs).goals([Goal::NoAllocation]).shared()
+}
+
+/// It finds its limit while it is measured, and never refuses one caller.
+fn finding() -> Arc<Bulkhead> {
+    let bulkhead = Registry::new().bulkhead("bench");
+    let config = bulkhead::Config::default().adaptive(true).adaptive_min(8u32);
+    bulkhead.reconfigure(config).expect("these settings are within their ranges");
+    bulkhead
+}
+
+#[resilient(bulkhead("bench: adaptive", adaptive(min = 8)))]
+fn annotated_adaptive() -> Result<u64, Failed> {
+    work(number())
+}
+
+#[resilient(bulkhead = "bench: timed", timeout = "10s")]
+async fn annotated_timed() -> Result<u64, Failed> {
+    work_async(number()).await
+}
+
+#[resilient(bulkhead("bench: adaptive, timed", adaptive(min = 8)), timeout = "10s")]
+async fn annotated_adaptive_timed() -> Result<u64, Failed> {
+    work_async(number()).await
+}
+
+fn adaptive() -> Group {
+    let (ours, plain) = (finding(), bulkhead(64));
+    let clock = Registry::new().clock().clone();
+    let jobs = vec![
+        Job::new("resilient, adaptive", move || {
+            let bulkhead = Arc::clone(&ours);
+            move || bulkhead.try_acquire().map(|permit| permit.settle(Verdict::Success)).is_ok()
+        }),
+        Job::new("resilient, a fixed limit, and two readings of the clock", move || {
+            let (bulkhead, clock) = (Arc::clone(&plain), clock.clone());
+            move || {
+                let permit = bulkhead.try_acquire();
+                let started = clock.now();
+                (clock.now().since(started), permit.map(|permit| permit.settle(Verdict::Success)).is_ok())
+            }
+        }),
+        Job::new("resilient, a fixed limit", {
+            let plain = bulkhead(64);
+            move || {
+                let bulkhead = Arc::clone(&plain);
+                move || bulkhead.try_acquire().map(|permit| permit.settle(Verdict::Success)).is_ok()
+            }
+        }),
+    ];
+    Group::new("Bulkhead that finds its limit, a permit taken and settled", jobs)
+        .goals([
+            Goal::Above("resilient, a fixed limit", 15.0),
+            Goal::NoAllocation,
+        ])
+        .note("The limit needs to know how long a call takes: most of what it costs are two readings of the clock.")
+        .shared()
+}
+
+fn adaptive_attribute() -> Group {
+    let jobs = vec![
+        Job::new("resilient, adaptive, with a timeout", || || run(annotated_adaptive_timed())),
+        Job::new("resilient, a fixed limit, with a timeout", || || run(annotated_timed())),
+        Job::new("resilient, adaptive", || annotated_adaptive),
+        Job::new("resilient, a fixed limit", || annotated),
+    ];
+    Group::new("Bulkhead that finds its limit, by attribute", jobs)
+        .goals([Goal::Above("resilient, a fixed limit, with a timeout", 15.0), Goal::NoAllocation])
+        .note("A timeout needs the time anyway, and the stages share it. Without one the clock is read for the limit alone.")
 }
 
 fn full() -> Group {

@@ -18,8 +18,14 @@ pub struct Permit<'a> {
 impl<'a> Permit<'a> {
     #[inline]
     pub(super) fn new(bulkhead: &'a Bulkhead) -> Self {
-        let started = if bulkhead.needs_time() { bulkhead.core.clock().now() } else { Instant::NEVER };
+        let started = if bulkhead.needs_time() { Self::now(bulkhead) } else { Instant::NEVER };
         Self { bulkhead, started }
+    }
+
+    /// Out of the way of bulkheads whose limit is fixed.
+    #[cold]
+    fn now(bulkhead: &Bulkhead) -> Instant {
+        bulkhead.core.clock().now()
     }
 
     /// Gives the permit back and says how the call ended, from which an adaptive bulkhead learns. To any other it is the

@@ -81,7 +81,7 @@ impl<const N: usize> Striped<N> {
             return self.add_all(amounts);
         }
         let shared = self.shared.get_or_init(|| Box::new(Stripe::new()));
-        for (counter, amount) in shared.0.iter().zip(amounts) {
+        for (counter, amount) in shared.0.iter().zip(amounts).filter(|(_, amount)| *amount > 0) {
             counter.fetch_add(amount, Ordering::Relaxed);
         }
     }

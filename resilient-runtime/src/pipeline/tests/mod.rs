@@ -1,5 +1,6 @@
 //! What the stages do to each other.
 
+mod adaptive;
 mod hedge;
 mod limits;
 mod once;
