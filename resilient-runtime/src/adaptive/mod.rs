@@ -27,6 +27,16 @@
 //! many other clients waiting there. It takes it for the dependency's. Where many clients share one, let that one say
 //! when it is overloaded, and give the limit a maximum.
 //!
+//! ```
+//! use resilient::{Component, Registry, Rejection, adaptive::Reason, bulkhead::Config};
+//!
+//! let bulkhead = Registry::new().bulkhead("gateway");
+//! bulkhead.reconfigure(Config::default().adaptive(true).adaptive_max(100u32)).unwrap();
+//! let answer: Result<u32, Rejection> = bulkhead.call(|| Ok(42));
+//! let found = bulkhead.stats().adaptive.unwrap();
+//! assert_eq!((answer, found.limit, found.reason), (Ok(42), 20, Reason::Initial));
+//! ```
+//!
 //! # Sources
 //! - The gradient, and the allowance by which it still grows: Netflix `concurrency-limits` (`Gradient2Limit`,
 //!   `VegasLimit`) and Envoy's `gradient_controller`; the estimate by Little's law is Vegas's.
