@@ -11,7 +11,7 @@
 //! - `r`, the **latency**, is the geometric mean of a window of at least 250 ms, 5 latencies and 50 calls. A call counts
 //!   for at most four times and at least a quarter of the mean before: one that hung weighs no more than one that was slow.
 //! - `b`, the **baseline**, is what calls take when they do not wait for each other. It follows a lower latency
-//!   down. It rises only by a **probe**: every 2 windows at first, every 32 once probes agree, and at once when the latency
+//!   down. At low demand and at the minimum it follows a higher one slowly; else it rises only by a **probe**: every 2 windows at first, every 32 once probes agree, and at once when the latency
 //!   would have the limit cut, the limit is lowered by about a quarter for one window. If the latency falls as the concurrency does, the calls
 //!   had waited for each other: the limit comes down. If it does not, the dependency itself has become slower, and what it takes
 //!   now is the new baseline. So the limit neither drifts up on its own queue nor falls to the minimum with each slowdown.
