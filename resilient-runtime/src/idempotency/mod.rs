@@ -9,7 +9,7 @@
 //!   process died) leaves the claim: when its lease is over, `on_unknown` says whether the next call is refused
 //!   (`reject`: at most once) or carried out (`reexecute`: at least once). Never exactly once: that only a
 //!   transaction gives which holds the record and the effect, or a key that is passed on to where the effect is.
-//! - A replay gives the same value, and [`replayed`](crate::replayed) is true behind it. With `keep_errors` an error that
+//! - A replay gives the same value, and [`replayed`] is true behind it. With `keep_errors` an error that
 //!   would be met again is kept and given again likewise.
 //! - The lease of an asynchronous call is renewed as long as somebody polls it; that of a synchronous one is not, as
 //!   there is nobody to do that: let `lease` be longer than it can take. Code in the call can ask
