@@ -8,6 +8,7 @@
 //!   waiters at once.
 //! - With `adaptive` it finds the limit [by itself](crate::adaptive), from how long calls take and how they end. By hand,
 //!   [`call`](Bulkhead::call) and its like say so, and a [`Permit`] by [`settle`](Permit::settle).
+//! - With `threads` it has threads of its own, for blocking code: see [below](#threads-of-its-own).
 //!
 //! ```
 //! use resilient::{Component, Registry, RejectionKind, bulkhead::Config};
@@ -19,6 +20,37 @@
 //! assert_eq!(refused.kind(), RejectionKind::BulkheadFull);
 //! drop(permit);
 //! assert!(bulkhead.try_acquire().is_ok());
+//! ```
+//!
+//! # Threads of its own
+//!
+//! After Hystrix' thread isolation and resilience4j's `ThreadPoolBulkhead`. [`run`](Bulkhead::run) and
+//! [`run_async`](Bulkhead::run_async), `Pipeline::run` and `bulkhead("x", threads = 8)` in the attribute hand blocking work
+//! to the threads; who waits for it can leave, which makes a timeout of synchronous code possible.
+//!
+//! - So many run as there are `threads`, `max_queue` wait, by [`Priority`] and then by arrival; one more is refused at once.
+//!   How long a call waits is a matter of its timeout. A low class may be overtaken without end: `reserve_*` keeps places
+//!   for the higher ones, not for it.
+//! - Work whose caller has left, because its time is over or its future is dropped, never runs if it has not begun. Else
+//!   it runs on: nothing can stop a thread. It keeps its thread and its place until it ends, and
+//!   [`abandoned`](PoolStats::abandoned) counts it meanwhile. In it `deadline::remaining()` says that the time is over.
+//! - A panic of the work is one of the call; the thread lives on. The deadline and the number of the attempt, and the span
+//!   and the subscriber of `tracing`, are in the thread as they are around the call.
+//! - Work that calls into its own pool, also by way of another, does that in place, on the thread that it has: to wait for
+//!   one could be to wait for itself. Such a call takes a place as any other, and cannot be left.
+//! - Threads start when there is work for them, are named `resilient-NAME-NUMBER`, and stay until the settings want fewer.
+//!   They never keep the process alive.
+//! - Where the settings have no `threads` (any more), the work is done where the call is made, and cannot be left. A permit
+//!   by hand, or a function without `threads` in its attribute, takes a place of a bulkhead with threads, and runs on none.
+//!
+//! ```
+//! use resilient::{Component, Priority, Registry, Rejection, bulkhead::Config};
+//!
+//! let bulkhead = Registry::new().bulkhead("reports");
+//! bulkhead.reconfigure(Config::default().threads(2u32).max_queue(10u32)).unwrap();
+//! let on = bulkhead.run(Priority::Normal, || Ok::<_, Rejection>(std::thread::current().name().map(str::to_owned)));
+//! assert_eq!(on.unwrap().as_deref(), Some("resilient-reports-1"));
+//! assert_eq!(bulkhead.stats().pool.unwrap().running, 0);
 //! ```
 
 mod adaptive;
@@ -48,7 +80,7 @@ pub use admission::Admission;
 pub use config::Config;
 pub use permit::Permit;
 pub use pool::PoolStats;
-pub(crate) use pool::{Phase, Running};
+pub(crate) use pool::{End, Running, Waiting, in_place};
 pub use stats::{ClassLimits, Stats};
 
 use crate::clock::Instant;
@@ -70,7 +102,7 @@ pub struct Bulkhead {
     core: Core<Config>,
     gate: Gate,
     counters: Counters,
-    /// Made with the first call that runs in it.
+    /// Made when the settings first want threads, which start with the first call that runs there.
     pool: OnceCell<Pool>,
     adaptive: Adaptive,
 }
@@ -169,51 +201,6 @@ impl Bulkhead {
         outcome
     }
 
-    /// Runs `work` on a thread of the bulkhead's own, and blocks this one until it has ended, or the deadline around is over;
-    /// then the work runs on, and keeps its place until it ends. Where the bulkhead has no `threads`, in place.
-    ///
-    /// A panic of the work is one of this call.
-    pub fn run<R: Reject + Send + 'static>(
-        self: &Arc<Self>,
-        priority: Priority,
-        work: impl FnOnce() -> R + Send + 'static,
-    ) -> R {
-        let deadline = self.inherited();
-        let running = match self.admit(priority).and_then(|()| self.start(priority, Scope::current(), work)) {
-            Ok(running) => running,
-            Err(rejection) => return R::from_rejection(rejection),
-        };
-        match Self::wait_blocking(self.core.clock(), &running, |_| deadline) {
-            Some((_, Ok(outcome))) => outcome,
-            Some((_, Err(panic))) => std::panic::resume_unwind(panic),
-            None => R::from_rejection(self.refuse_for(RejectionKind::QueueTimeout)),
-        }
-    }
-
-    /// Runs `work` on a thread of the bulkhead's own, and waits for it. Where the bulkhead has no `threads`, in place.
-    ///
-    /// # Cancel safety
-    /// Dropping the future withdraws the work if it has not begun; else it runs on, and keeps its place until it ends.
-    pub async fn run_async<R: Reject + Send + 'static>(
-        self: &Arc<Self>,
-        priority: Priority,
-        work: impl FnOnce() -> R + Send + 'static,
-    ) -> R {
-        let started = self.admit(priority).and_then(|()| self.start(priority, Scope::current(), work));
-        let running = match started {
-            Ok(running) => running,
-            Err(rejection) => return R::from_rejection(rejection),
-        };
-        let end = std::future::poll_fn(|cx| match running.phase(cx.waker()) {
-            Phase::Ended { end, .. } => std::task::Poll::Ready(end),
-            Phase::Queued | Phase::Began(_) => std::task::Poll::Pending,
-        });
-        match end.await {
-            Ok(outcome) => outcome,
-            Err(panic) => std::panic::resume_unwind(panic),
-        }
-    }
-
     /// The deadline of the calls around this one.
     fn inherited(&self) -> Instant {
         Scope::current().deadline_on(self.core.clock())
@@ -239,9 +226,23 @@ impl Bulkhead {
     }
 
     /// Its threads, if it has any by its settings.
+    #[inline]
     fn pool(&self) -> Option<&Pool> {
-        let threads = self.core.config().threads?;
-        Some(self.pool.get_or_init(|| Pool::new(self.core.name, threads)))
+        self.pool.get().filter(|pool| pool.is_on())
+    }
+
+    /// Whether a permit is one to wait for a thread, and not yet to run.
+    pub(crate) fn has_threads(&self) -> bool {
+        self.pool().is_some()
+    }
+
+    fn apply_threads(&self, config: &Config) {
+        if config.threads.is_some() {
+            self.pool.get_or_init(|| Pool::new(self.core.name));
+        }
+        if let Some(pool) = self.pool.get() {
+            pool.resize(config.threads.unwrap_or(0));
+        }
     }
 
     /// Whether it learns from how long calls take.
@@ -281,7 +282,7 @@ impl Bulkhead {
     }
 
     #[cold]
-    fn refuse(&self) -> Rejection {
+    pub(crate) fn refuse(&self) -> Rejection {
         self.refuse_for(RejectionKind::BulkheadFull)
     }
 
@@ -305,7 +306,9 @@ impl Create for Bulkhead {
         let config = core.config();
         let adaptive = Adaptive::new(&config);
         let gate = Gate::new(&config, adaptive.permits(&config));
-        Self { core, gate, counters: Counters::default(), adaptive, pool: OnceCell::new() }
+        let bulkhead = Self { core, gate, counters: Counters::default(), adaptive, pool: OnceCell::new() };
+        bulkhead.apply_threads(&config);
+        bulkhead
     }
 
     fn core(&self) -> &Core<Config> {
@@ -325,7 +328,7 @@ impl Component for Bulkhead {
     fn stats(&self) -> Stats {
         let config = self.core.config();
         let permits = self.adaptive.permits(&config);
-        let pool = self.pool.get().map(Pool::stats);
+        let pool = self.pool.get().map(Pool::stats).filter(|pool| pool.threads > 0 || pool.alive > 0);
         Stats {
             adaptive: self.adaptive.stats(),
             ..self.counters.snapshot(&config, permits, &self.gate, pool)
@@ -346,11 +349,10 @@ impl Component for Bulkhead {
 
     fn reconfigure(&self, config: Config) -> Result<(), ConfigError> {
         self.core.reconfigure(Self::KIND, config, |config| {
+            // Threads first: who is admitted finds them, and no other way to run.
+            self.apply_threads(config);
             self.adaptive.apply(config);
             self.resize();
-            if let (Some(pool), Some(threads)) = (self.pool.get(), config.threads) {
-                pool.resize(threads);
-            }
         })
     }
 

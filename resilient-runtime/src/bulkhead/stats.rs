@@ -81,7 +81,7 @@ pub struct Stats {
     pub rejected: u64,
     /// Calls that had to wait, whatever became of them.
     pub waited: u64,
-    /// What its threads do; none: it has none, or nothing ran there yet.
+    /// What its threads do; none: it has none.
     pub pool: Option<PoolStats>,
     /// Where the bulkhead finds its limit by itself, how.
     pub adaptive: Option<AdaptiveStats>,

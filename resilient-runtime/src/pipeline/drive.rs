@@ -22,7 +22,7 @@ impl<R: Reject> Missed<R> {
 }
 
 impl<R: Outcome> Missed<R> {
-    fn into_failure(self) -> Failure<R::Error> {
+    pub(super) fn into_failure(self) -> Failure<R::Error> {
         match self {
             Self::Rejected(rejection) => Failure::Rejected(rejection),
             Self::Failed(outcome) => into_failure(outcome),

@@ -31,6 +31,7 @@ mod levels;
 mod once;
 mod options;
 mod pool;
+mod run;
 mod share;
 mod shed;
 

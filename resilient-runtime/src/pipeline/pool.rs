@@ -1,23 +1,34 @@
 //! A body that runs on a thread of its bulkhead's own: it can be waited for no longer than its time.
 
+use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use pin_project_lite::pin_project;
 
-use super::drive::Missed;
-use super::{Call, Next, Options, Pipeline};
-use crate::bulkhead::{Bulkhead, Phase, Running};
-use crate::clock::{Instant, NoTimer, Timer};
+use super::Call;
+use crate::bulkhead::{End, Running, Waiting, in_place};
+use crate::clock::{Instant, NoTimer};
 use crate::fallback::{self, Carried, Seen};
-use crate::outcome::{Reject, Verdict};
 use crate::rejection::{Rejection, RejectionKind};
 use crate::scope::Scope;
 use crate::timeout::Limit;
 
 /// What a body has returned, and what levels have answered in it.
 type Done<R> = (R, Option<Seen>);
+
+/// What the one who waits knows of the body.
+struct Looked {
+    has_begun: bool,
+    /// What ends the waiting.
+    limit: Limit,
+}
+
+impl Looked {
+    const NOTHING: Self =
+        Self { has_begun: false, limit: Limit { at: Instant::NEVER, kind: RejectionKind::TotalTimeout } };
+}
 
 impl<'p> Call<'p> {
     /// Runs the body on a thread of the bulkhead's own, and blocks this one until it has ended or its time is over; then
@@ -26,21 +37,13 @@ impl<'p> Call<'p> {
         &mut self,
         body: impl FnOnce() -> R + Send + 'static,
     ) -> Result<R, Rejection> {
-        let Some(running) = self.start(body)? else {
-            return Err(Rejection::new(RejectionKind::BulkheadFull, self.pipeline.operation.name()));
-        };
-        let limit = |began| self.pool_limit(began).at;
-        match Bulkhead::wait_blocking(&self.pipeline.clock, &running, limit) {
-            Some((began, Ok((outcome, seen)))) => {
-                self.attempt_started = began;
-                fallback::saw(seen);
-                Ok(outcome)
-            }
-            Some((_, Err(panic))) => self.panic(panic),
+        let clock = &self.pipeline.clock;
+        let (mut running, mut seen) = (self.start_in_pool(body), Looked::NOTHING);
+        match running.wait_blocking(clock, |began| self.look(&mut seen, began)) {
+            Some((began, end)) => self.ended_in_pool(&mut seen, began, end),
             None => {
-                let began = running.began();
-                self.attempt_started = began.unwrap_or(self.attempt_started);
-                Err(self.out_of_pool_time(self.pool_limit(began).kind))
+                let began = running.leave(clock);
+                Err(self.left_pool(&mut seen, began))
             }
         }
     }
@@ -51,47 +54,112 @@ impl<'p> Call<'p> {
         body: impl FnOnce() -> R + Send + 'static,
     ) -> PoolAttempt<'c, 'p, R> {
         self.asynchronous = true;
-        let running = self.start(body);
-        PoolAttempt { running, timer: None, armed_for: None, call: self }
+        let waiting = Waiting::new(self.start_in_pool(body));
+        PoolAttempt { waiting, seen: Looked::NOTHING, call: self }
     }
 
     /// Hands the body to the threads, and with it the permit.
-    fn start<R: Send + 'static>(
-        &mut self,
-        body: impl FnOnce() -> R + Send + 'static,
-    ) -> Result<Option<Running<Done<R>>>, Rejection> {
-        let Some(bulkhead) = &self.pipeline.bulkhead else { return Ok(None) };
-        // From here on it goes with the work.
-        self.holds_slot = false;
-        let scope = Scope::current().with_deadline(self.deadline, &self.pipeline.clock);
-        let scope = match &self.pipeline.retry {
-            Some(_) => scope.with_attempt(self.progress.retries + 1),
-            None => scope,
-        };
+    fn start_in_pool<R: Send + 'static>(&mut self, body: impl FnOnce() -> R + Send + 'static) -> Running<Done<R>> {
+        let pipeline = self.pipeline;
+        // The scope around the call is that of who starts it.
+        let mut scope = Scope::current().with_deadline(self.deadline, &pipeline.clock);
+        if let Some(timeout) = &pipeline.timeout {
+            scope = scope.in_timeout(timeout.number());
+        }
+        if pipeline.retry.is_some() {
+            scope = scope.with_attempt(self.progress.retries + 1);
+        }
         let around = Carried::here();
-        bulkhead.start(self.priority, scope, || around.run(body)).map(Some)
+        let body = move || around.run(body);
+        // In place the permit stays with the call, which learns from it.
+        let Some(bulkhead) = pipeline.bulkhead.as_ref().filter(|bulkhead| bulkhead.has_threads()) else {
+            return in_place(&pipeline.clock, scope, body);
+        };
+        // What it has paid goes back should it never begin.
+        self.holds_token = pipeline.rate_limit.is_some();
+        self.holds_slot = false;
+        let is_limited = |limit: Limit| limit.at != Instant::NEVER;
+        let tells_begin = pipeline.load_shed.is_some()
+            || pipeline
+                .timeout
+                .as_ref()
+                .is_some_and(|timeout| is_limited(timeout.limit(self.attempt_started, Instant::NEVER)));
+        bulkhead.start(self.priority, scope, tells_begin, body)
     }
 
-    /// What ends the waiting: until the body has begun, the deadline alone.
-    fn pool_limit(&self, began: Option<Instant>) -> Limit {
-        match (&self.pipeline.timeout, began) {
+    /// Looks at the body, which has begun or has not: when the waiting ends.
+    fn look(&mut self, seen: &mut Looked, began: Option<Instant>) -> Instant {
+        self.began_in_pool(seen, began);
+        // The time of an attempt begins with its work: until then there is the deadline alone.
+        seen.limit = match (&self.pipeline.timeout, began) {
             (Some(timeout), Some(began)) => timeout.limit(began, self.deadline),
             _ => Limit { at: self.deadline, kind: RejectionKind::TotalTimeout },
+        };
+        seen.limit.at
+    }
+
+    /// Takes note of when the body began, once.
+    fn began_in_pool(&mut self, seen: &mut Looked, began: Option<Instant>) {
+        let (false, Some(began)) = (seen.has_begun, began) else { return };
+        seen.has_begun = true;
+        self.holds_token = false;
+        self.waited_for_thread(began);
+        self.attempt_started = began;
+    }
+
+    /// The load shedder learns of the queue before the threads, as of any other.
+    fn waited_for_thread(&self, until: Instant) {
+        if let Some(shedder) = &self.pipeline.load_shed {
+            shedder.queued(until.nanos_since(self.attempt_started), until);
         }
     }
 
-    fn out_of_pool_time(&self, kind: RejectionKind) -> Rejection {
+    fn ended_in_pool<R>(
+        &mut self,
+        seen: &mut Looked,
+        began: Option<Instant>,
+        end: End<Done<R>>,
+    ) -> Result<R, Rejection> {
+        self.began_in_pool(seen, began);
+        match end {
+            End::Value((outcome, levels)) => {
+                fallback::saw(levels);
+                Ok(outcome)
+            }
+            End::Panic(panic) => {
+                // It is one of this call.
+                self.suspended = false;
+                self.in_body = true;
+                std::panic::resume_unwind(panic)
+            }
+            End::Refused => Err(self.full()),
+        }
+    }
+
+    /// There is no thread, and there will be none.
+    #[cold]
+    fn full(&self) -> Rejection {
+        match &self.pipeline.bulkhead {
+            Some(bulkhead) => bulkhead.refuse(),
+            None => Rejection::new(RejectionKind::BulkheadFull, self.pipeline.operation.name()),
+        }
+    }
+
+    /// The waiting is over, and the body runs on; or it has not begun, and never will.
+    #[cold]
+    fn left_pool(&mut self, seen: &mut Looked, began: Option<Instant>) -> Rejection {
+        self.now = self.pipeline.clock.now();
+        if began.is_none() {
+            self.waited_for_thread(self.now);
+            // A refusal, though by its own time: no evidence, and what was paid goes back.
+            self.settle(None);
+            return self.out_of_time();
+        }
+        self.began_in_pool(seen, began);
         match &self.pipeline.timeout {
-            Some(timeout) => self.cut_off(timeout, kind),
-            None => self.out_of_time(),
+            Some(timeout) => self.cut_off(timeout, seen.limit.kind),
+            None => self.late(RejectionKind::TotalTimeout),
         }
-    }
-
-    /// The panic of the body is one of this call.
-    fn panic(&mut self, panic: Box<dyn std::any::Any + Send>) -> ! {
-        self.suspended = false;
-        self.in_body = true;
-        std::panic::resume_unwind(panic)
     }
 }
 
@@ -100,14 +168,31 @@ pin_project! {
     ///
     /// # Cancel safety
     /// Dropping it withdraws the body if it has not begun; else it runs on, and keeps its place until it ends.
-    #[derive(Debug)]
     pub struct PoolAttempt<'c, 'p, R> {
-        running: Result<Option<Running<Done<R>>>, Rejection>,
         #[pin]
-        timer: Option<Timer>,
-        // What the timer was armed for.
-        armed_for: Option<Limit>,
+        waiting: Waiting<Done<R>>,
+        seen: Looked,
         call: &'c mut Call<'p>,
+    }
+
+    impl<R> PinnedDrop for PoolAttempt<'_, '_, R> {
+        fn drop(this: Pin<&mut Self>) {
+            let this = this.project();
+            // Whatever comes of it, only what has begun has used what the call has paid.
+            if !this.seen.has_begun {
+                let began = this.waiting.leave(&this.call.pipeline.clock);
+                if began.is_none() {
+                    this.call.attempt_started = Instant::NEVER;
+                }
+                this.call.began_in_pool(this.seen, began);
+            }
+        }
+    }
+}
+
+impl<R> fmt::Debug for PoolAttempt<'_, '_, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PoolAttempt").field("call", &self.call).finish_non_exhaustive()
     }
 }
 
@@ -116,119 +201,26 @@ impl<R> Future for PoolAttempt<'_, '_, R> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
-        let call: &mut Call<'_> = this.call;
+        let (call, seen): (&mut Call<'_>, _) = (this.call, this.seen);
+        let pipeline = call.pipeline;
         call.suspended = false;
-        let running = match this.running {
-            Ok(Some(running)) => running,
-            Ok(None) => {
-                let name = call.pipeline.operation.name();
-                return Poll::Ready(Err(Rejection::new(RejectionKind::BulkheadFull, name)));
+        let polled = this.waiting.as_mut().poll_until(cx, &pipeline.clock, |began| call.look(seen, began));
+        match polled {
+            Poll::Ready(Ok(Some((began, end)))) => Poll::Ready(call.ended_in_pool(seen, began, end)),
+            Poll::Ready(Ok(None)) => {
+                let began = this.waiting.leave(&pipeline.clock);
+                let late = call.left_pool(seen, began);
+                seen.has_begun = true;
+                Poll::Ready(Err(late))
             }
-            Err(rejection) => return Poll::Ready(Err(rejection.clone())),
-        };
-        let began = match running.phase(cx.waker()) {
-            Phase::Ended { began, end: Ok((outcome, seen)) } => {
-                call.attempt_started = began;
-                fallback::saw(seen);
-                return Poll::Ready(Ok(outcome));
+            Poll::Ready(Err(NoTimer)) => Poll::Ready(Err(match &pipeline.timeout {
+                Some(timeout) => timeout.no_timer(),
+                None => Rejection::new(RejectionKind::NoTimer, pipeline.operation.name()),
+            })),
+            Poll::Pending => {
+                call.suspended = true;
+                Poll::Pending
             }
-            Phase::Ended { end: Err(panic), .. } => call.panic(panic),
-            Phase::Began(began) => Some(began),
-            Phase::Queued => None,
-        };
-        let limit = call.pool_limit(began);
-        if *this.armed_for != Some(limit) && limit.at != Instant::NEVER {
-            this.timer.set(None);
-            if call.pipeline.clock.arm(this.timer.as_mut(), limit.at) == Err(NoTimer) {
-                return Poll::Ready(Err(match &call.pipeline.timeout {
-                    Some(timeout) => timeout.no_timer(),
-                    None => Rejection::new(RejectionKind::NoTimer, call.pipeline.operation.name()),
-                }));
-            }
-            *this.armed_for = Some(limit);
         }
-        if let Some(timer) = this.timer.as_pin_mut()
-            && timer.poll(cx).is_ready()
-        {
-            call.attempt_started = began.unwrap_or(call.attempt_started);
-            return Poll::Ready(Err(call.out_of_pool_time(limit.kind)));
-        }
-        call.suspended = true;
-        Poll::Pending
-    }
-}
-
-impl Pipeline {
-    /// Runs `work` on a thread of the bulkhead's own, through the stages; blocks this thread, no longer than the timeout.
-    /// Each attempt runs a clone. Without a bulkhead that has `threads` the work is done in place, and cannot be left.
-    ///
-    /// ```
-    /// use std::time::Duration;
-    /// use resilient::{Component, Registry, Rejection, RejectionKind, bulkhead, timeout};
-    ///
-    /// let registry = Registry::new();
-    /// registry.bulkhead("reports").reconfigure(bulkhead::Config::default().threads(2u32)).unwrap();
-    /// registry.timeout("reports").reconfigure(timeout::Config::default().total(Duration::from_millis(50))).unwrap();
-    /// let pipeline = registry.pipeline("report").bulkhead("reports").timeout("reports").build();
-    /// assert_eq!(pipeline.run(|| Ok::<_, Rejection>(1)), Ok(1));
-    ///
-    /// let (end, hangs) = std::sync::mpsc::channel::<()>();
-    /// let hangs = std::sync::Arc::new(std::sync::Mutex::new(hangs));
-    /// let late = pipeline.run(move || Ok::<_, Rejection>(drop(hangs.lock().unwrap().recv())));
-    /// assert_eq!(late.unwrap_err().kind(), RejectionKind::TotalTimeout);
-    /// assert_eq!(registry.bulkhead("reports").stats().pool.unwrap().abandoned, 1, "it runs on");
-    /// # drop(end);
-    /// ```
-    pub fn run<R: Reject + Send + 'static>(&self, work: impl Fn() -> R + Clone + Send + 'static) -> R {
-        let mut call = self.begin(Options::default());
-        let missed = loop {
-            if let Err(rejection) = call.enter_blocking() {
-                break Missed::Rejected(rejection);
-            }
-            match call.attempt_in_pool(work.clone()) {
-                Ok(outcome) => match call.finish(Verdict::of(&outcome)) {
-                    Next::Return => return outcome,
-                    Next::Fail => break Missed::Failed(outcome),
-                    Next::Retry => {}
-                },
-                Err(rejection) => {
-                    if call.timed_out(&rejection) == Next::Fail {
-                        break Missed::Rejected(rejection);
-                    }
-                }
-            }
-        };
-        missed.surface()
-    }
-
-    /// As [`run`](Self::run), without blocking this thread: for blocking work in an asynchronous program.
-    ///
-    /// # Cancel safety
-    /// Dropping the future withdraws the work if it has not begun; else it runs on, and keeps its place until it ends.
-    pub async fn run_async<R: Reject + Send + 'static>(
-        &self,
-        work: impl Fn() -> R + Clone + Send + 'static,
-    ) -> R {
-        let mut call = self.begin(Options::default());
-        let missed = loop {
-            if !call.enter()
-                && let Err(rejection) = call.enter_later().await
-            {
-                break Missed::Rejected(rejection);
-            }
-            match call.attempt_in_pool_async(work.clone()).await {
-                Ok(outcome) => match call.finish(Verdict::of(&outcome)) {
-                    Next::Return => return outcome,
-                    Next::Fail => break Missed::Failed(outcome),
-                    Next::Retry => {}
-                },
-                Err(rejection) => {
-                    if call.timed_out(&rejection) == Next::Fail {
-                        break Missed::Rejected(rejection);
-                    }
-                }
-            }
-        };
-        missed.surface()
     }
 }

@@ -86,7 +86,9 @@ impl Call<'_> {
 
     #[inline(never)]
     fn tell_of_no_queue(&self) {
-        if let Some(shedder) = &self.pipeline.load_shed {
+        // Where there are threads the queue is behind the permit.
+        let has_threads = self.pipeline.bulkhead.as_ref().is_some_and(|bulkhead| bulkhead.has_threads());
+        if let (Some(shedder), false) = (&self.pipeline.load_shed, has_threads) {
             shedder.queued(0, self.time());
         }
     }

@@ -1,26 +1,29 @@
 //! Threads of a bulkhead's own: what runs there can hang without taking anybody else's thread with it, and whoever
 //! waits for it can stop waiting.
 //!
-//! A place in the pool, running or queued, is a permit of the bulkhead's gate; it goes back when the work has really
-//! ended, and not when its caller has left. Threads are started when there is work for them, and stay. They belong to the
-//! process and never keep it alive.
+//! - A place in the pool, running or queued, is a permit of the bulkhead's gate; it goes back when the work has really
+//!   ended, and not when its caller has left.
+//! - Threads are started when there is work for them, and stay, parked. Those that are too many after a change of the
+//!   settings end, each after what it does. They belong to the process and never keep it alive.
+//! - Should the system give no thread, and there is none that will come to it, what waits is refused.
 
+mod by_hand;
 mod running;
+mod worker;
 
-use std::cell::Cell;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-pub(crate) use running::{Phase, Running};
+pub(crate) use running::{End, Running, Waiting, in_place};
+use worker::{Inside, OnThread};
 
 use crate::priority::Priority;
-use crate::sync::{Condvar, Mutex};
+use crate::sync::{AtomicU32, Condvar, Mutex, Ordering};
 
-/// The work of one call. It catches its own panic.
-type Job = Box<dyn FnOnce() + Send>;
+/// The work of one call. It catches its own panic, and gives its thread back before it says that it has ended.
+type Job = Box<dyn FnOnce(OnThread<'_>) + Send>;
 /// Higher classes first, then in the order of arrival.
 type Place = (Reverse<Priority>, u64);
 
@@ -29,6 +32,8 @@ pub(super) struct Pool(Arc<Shared>);
 
 struct Shared {
     name: &'static str,
+    /// How many threads the settings want; 0: calls run where they are made.
+    wanted: AtomicU32,
     state: Mutex<State>,
     /// There is work, or nothing more to wait for.
     news: Condvar,
@@ -36,16 +41,20 @@ struct Shared {
 
 #[derive(Default)]
 struct State {
-    /// How many threads there may be.
+    /// How many threads there may be: as many as were wanted last.
     threads: u32,
-    /// How many there are, and those of them that wait for work.
+    /// How many there are; those of them that wait for work, and those that were started and have not looked yet.
     alive: u32,
     idle: u32,
+    fresh: u32,
+    /// How many there ever were.
+    started: u64,
     queue: BTreeMap<Place, Job>,
     arrived: u64,
     running: BTreeSet<u64>,
     /// Those of the running ones that nobody waits for any more.
     abandoned: BTreeSet<u64>,
+    /// Threads end when nothing waits for them.
     closed: bool,
 }
 
@@ -70,36 +79,43 @@ pub struct PoolStats {
     pub abandoned: u32,
 }
 
-/// No thread could be started.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct NoThread;
-
-thread_local! {
-    /// The address of the pool that this thread belongs to; 0 for none.
-    static POOL: Cell<usize> = const { Cell::new(0) };
-}
-
 impl Pool {
-    pub(super) fn new(name: &'static str, threads: u32) -> Self {
-        let state = Mutex::new(State { threads, ..State::default() });
-        Self(Arc::new(Shared { name, state, news: Condvar::new() }))
+    pub(super) fn new(name: &'static str) -> Self {
+        Self(Arc::new(Shared {
+            name,
+            wanted: AtomicU32::new(0),
+            state: Mutex::default(),
+            news: Condvar::new(),
+        }))
     }
 
-    pub(super) fn resize(&self, threads: u32) {
-        self.0.state.lock().threads = threads;
+    /// So many threads from now on. None: what waits is still done, and then the threads end.
+    pub(super) fn resize(&self, wanted: u32) {
+        // Relaxed: a setting. A call may still go by the one before the change.
+        self.0.wanted.store(wanted, Ordering::Relaxed);
+        {
+            let mut state = self.0.state.lock();
+            state.closed = wanted == 0;
+            if wanted > 0 {
+                state.threads = wanted;
+            }
+        }
         // Those that are too many end; and for what waits there may be room for more.
         self.0.news.notify_all();
-        let waits = !self.0.state.lock().queue.is_empty();
-        if waits {
-            let _ = self.0.grow();
-        }
+        self.0.grow();
+    }
+
+    /// Whether calls run here, by the settings.
+    #[inline]
+    pub(super) fn is_on(&self) -> bool {
+        self.0.wanted.load(Ordering::Relaxed) > 0
     }
 
     pub(super) fn stats(&self) -> PoolStats {
         let state = self.0.state.lock();
         let count = |length: usize| u32::try_from(length).unwrap_or(u32::MAX);
         PoolStats {
-            threads: state.threads,
+            threads: self.0.wanted.load(Ordering::Relaxed),
             alive: state.alive,
             running: count(state.running.len()),
             queued: count(state.queue.len()),
@@ -107,107 +123,69 @@ impl Pool {
         }
     }
 
-    /// Whether this thread is one of the pool's: to wait here for the pool could be to wait for oneself.
-    pub(super) fn is_here(&self) -> bool {
-        POOL.get() == Arc::as_ptr(&self.0).addr()
-    }
-
-    /// Queues work; its place, by which it can be withdrawn.
-    pub(super) fn submit(&self, priority: Priority, job: Job) -> Result<Submitted, NoThread> {
-        let place = {
+    /// Queues work.
+    fn submit(&self, priority: Priority, job: Job) -> Submitted {
+        let (place, has_to_wait) = {
             let mut state = self.0.state.lock();
             state.arrived += 1;
             let place = (Reverse(priority), state.arrived);
             state.queue.insert(place, job);
-            place
+            (place, !state.has_thread_for_all() && state.alive >= state.threads)
         };
-        let submitted = Submitted { pool: Arc::clone(&self.0), place };
-        // If none can be started and there is none, dropping it takes the work out again.
-        self.0.grow()?;
-        Ok(submitted)
+        self.0.grow();
+        Submitted { pool: Arc::clone(&self.0), place, has_to_wait, is_open: true }
     }
 }
 
 impl Drop for Pool {
     fn drop(&mut self) {
+        // Nothing waits: what does holds the bulkhead, and that the pool.
         self.0.state.lock().closed = true;
         self.0.news.notify_all();
     }
 }
 
 /// Work that was handed to a pool. Dropped before it began, it never will; while it runs, it is abandoned.
-pub(super) struct Submitted {
+struct Submitted {
     pool: Arc<Shared>,
     place: Place,
+    /// No thread was free, and none could be added.
+    has_to_wait: bool,
+    is_open: bool,
+}
+
+impl Submitted {
+    /// Nobody waits for it any more. Whether it runs: what has not begun never will.
+    fn leave(&mut self) -> bool {
+        self.is_open = false;
+        let (withdrawn, runs) = {
+            let mut state = self.pool.state.lock();
+            let withdrawn = state.queue.remove(&self.place);
+            let runs = state.running.contains(&self.place.1);
+            if runs {
+                state.abandoned.insert(self.place.1);
+            }
+            (withdrawn, runs)
+        };
+        // Outside of the lock: with it goes its permit, and whatever the work holds.
+        drop(withdrawn);
+        runs
+    }
 }
 
 impl Drop for Submitted {
     fn drop(&mut self) {
-        let withdrawn = {
-            let mut state = self.pool.state.lock();
-            let withdrawn = state.queue.remove(&self.place);
-            if withdrawn.is_none() && state.running.contains(&self.place.1) {
-                state.abandoned.insert(self.place.1);
-            }
-            withdrawn
-        };
-        // Outside of the lock: with it goes its permit, and whatever the work holds.
-        drop(withdrawn);
+        if self.is_open {
+            self.leave();
+        }
     }
 }
 
-impl Shared {
-    /// Wakes a thread for what waits, or starts one more. The error: there is none, and none can be started.
-    fn grow(self: &Arc<Self>) -> Result<(), NoThread> {
-        {
-            let mut state = self.state.lock();
-            let waiting = u32::try_from(state.queue.len()).unwrap_or(u32::MAX);
-            if state.idle >= waiting || state.alive >= state.threads {
-                drop(state);
-                self.news.notify_one();
-                return Ok(());
-            }
-            state.alive += 1;
-        }
-        let shared = Arc::clone(self);
-        let name = format!("resilient-{}", self.name);
-        let Err(error) = std::thread::Builder::new().name(name).spawn(move || shared.work()) else {
-            return Ok(());
-        };
-        tracing::warn!(target: "resilient::bulkhead", bulkhead = %self.name, %error, "no thread could be started");
-        let mut state = self.state.lock();
-        state.alive -= 1;
-        if state.alive == 0 { Err(NoThread) } else { Ok(()) }
-    }
-
-    /// What each thread does.
-    fn work(self: Arc<Self>) {
-        POOL.set(Arc::as_ptr(&self).addr());
-        let mut state = self.state.lock();
-        loop {
-            if state.closed || state.alive > state.threads {
-                state.alive -= 1;
-                drop(state);
-                // It may have been woken for work that another has to do now.
-                self.news.notify_one();
-                return;
-            }
-            let Some(((_, number), job)) = state.queue.pop_first() else {
-                state.idle += 1;
-                state = self.news.wait(state);
-                state.idle -= 1;
-                continue;
-            };
-            state.running.insert(number);
-            drop(state);
-            // The work catches its own panic; this is for one in the drop of what nobody waited for.
-            if catch_unwind(AssertUnwindSafe(job)).is_err() {
-                tracing::error!(target: "resilient::bulkhead", bulkhead = %self.name, "an abandoned answer panicked when it was dropped");
-            }
-            state = self.state.lock();
-            state.running.remove(&number);
-            state.abandoned.remove(&number);
-        }
+impl State {
+    /// Whether the threads that look for work find all that waits.
+    fn has_thread_for_all(&self) -> bool {
+        let waiting = u32::try_from(self.queue.len()).unwrap_or(u32::MAX);
+        self.idle + self.fresh >= waiting
     }
 }
 

@@ -1,66 +1,145 @@
 //! One call in a pool, as the one who waits for it sees it.
 
 use std::any::Any;
-use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
 use std::sync::Arc;
-use std::task::Waker;
+use std::task::{Context, Poll, Waker};
 
-use super::Submitted;
+use pin_project_lite::pin_project;
+
+use super::{Inside, OnThread, Submitted};
 use crate::bulkhead::Bulkhead;
-use crate::clock::{Clock, Instant};
+use crate::clock::{Clock, Instant, NoTimer, Timer};
 use crate::priority::Priority;
-use crate::rejection::{Rejection, RejectionKind};
 use crate::scope::Scope;
 use crate::sync::Mutex;
-
-/// How the work ended: with a value, or with a panic.
-type End<R> = Result<R, Box<dyn Any + Send>>;
 
 /// Work in a pool; dropped, it is withdrawn if it has not begun, and else abandoned: it runs on, keeps its place, and its
 /// answer is dropped.
 pub(crate) struct Running<R> {
-    shared: Arc<Mutex<Shared<R>>>,
-    /// `None` where it ran in place.
-    _submitted: Option<Submitted>,
+    told: Arc<Mutex<Told<R>>>,
+    /// `None` where it ran in place, or has ended.
+    submitted: Option<Submitted>,
 }
 
-struct Shared<R> {
+/// What the work tells the one who waits.
+struct Told<R> {
     began: Option<Instant>,
     end: Option<End<R>>,
     waker: Option<Waker>,
 }
 
-/// How far the work has come.
-pub(crate) enum Phase<R> {
-    Queued,
-    Began(Instant),
-    Ended { began: Instant, end: End<R> },
+/// How the work ended.
+pub(crate) enum End<R> {
+    Value(R),
+    Panic(Box<dyn Any + Send>),
+    /// It never began: there was no thread for it.
+    Refused,
 }
 
-impl<R> fmt::Debug for Running<R> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Running")
-    }
+/// When it began, if it did, and how it ended.
+type Ended<R> = (Option<Instant>, End<R>);
+
+/// How far the work has come.
+enum Phase<R> {
+    /// It waits for a thread, or runs since then.
+    Under(Option<Instant>),
+    Ended(Ended<R>),
 }
 
 impl<R> Running<R> {
-    /// When it began, if it has.
-    pub(crate) fn began(&self) -> Option<Instant> {
-        self.shared.lock().began
+    /// Looks; `waker` is woken when there is something new to see.
+    fn phase(&mut self, waker: &Waker) -> Phase<R> {
+        let mut told = self.told.lock();
+        if let Some(end) = told.end.take() {
+            if let Some(submitted) = &mut self.submitted {
+                submitted.is_open = false;
+            }
+            return Phase::Ended((told.began, end));
+        }
+        if !told.waker.as_ref().is_some_and(|known| known.will_wake(waker)) {
+            told.waker = Some(waker.clone());
+        }
+        Phase::Under(told.began)
     }
 
-    /// Looks; `waker` is woken when there is something new to see.
-    pub(crate) fn phase(&self, waker: &Waker) -> Phase<R> {
-        let mut shared = self.shared.lock();
-        match (shared.end.take(), shared.began) {
-            (Some(end), began) => Phase::Ended { began: began.unwrap_or(Instant::NEVER), end },
-            (None, began) => {
-                if !shared.waker.as_ref().is_some_and(|known| known.will_wake(waker)) {
-                    shared.waker = Some(waker.clone());
-                }
-                began.map_or(Phase::Queued, Phase::Began)
+    /// Stops waiting. When it began, if it has: then it runs on. What has not never will.
+    pub(crate) fn leave(&mut self, clock: &Clock) -> Option<Instant> {
+        let runs = self.submitted.as_mut().is_some_and(Submitted::leave);
+        // It may be so new on its thread that it has not told.
+        self.told.lock().began.or_else(|| runs.then(|| clock.now()))
+    }
+
+    /// Waits for the end, blocking the thread, as long as `limit` says, which is asked with when it began. `None`: the
+    /// time is over.
+    pub(crate) fn wait_blocking(
+        &mut self,
+        clock: &Clock,
+        mut limit: impl FnMut(Option<Instant>) -> Instant,
+    ) -> Option<Ended<R>> {
+        let waker = crate::clock::unparker();
+        let mut reached = None;
+        loop {
+            // Looked at before the time: what has ended in time has made it (T65).
+            let began = match self.phase(&waker) {
+                Phase::Ended(ended) => return Some(ended),
+                Phase::Under(began) => began,
+            };
+            let until = limit(began);
+            // What began meanwhile has another limit.
+            if reached.is_some_and(|reached| until <= reached) {
+                return None;
             }
+            reached = clock.park(until).then_some(until);
+        }
+    }
+}
+
+pin_project! {
+    /// Waits for work without blocking the thread.
+    pub(crate) struct Waiting<R> {
+        running: Running<R>,
+        #[pin]
+        timer: Option<Timer>,
+        // What the timer was armed for.
+        armed_for: Instant,
+    }
+}
+
+impl<R> Waiting<R> {
+    pub(crate) fn new(running: Running<R>) -> Self {
+        Self { running, timer: None, armed_for: Instant::NEVER }
+    }
+
+    /// As [`Running::leave`].
+    pub(crate) fn leave(self: Pin<&mut Self>, clock: &Clock) -> Option<Instant> {
+        self.project().running.leave(clock)
+    }
+
+    /// Waits as [`Running::wait_blocking`] does.
+    pub(crate) fn poll_until(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        clock: &Clock,
+        mut limit: impl FnMut(Option<Instant>) -> Instant,
+    ) -> Poll<Result<Option<Ended<R>>, NoTimer>> {
+        let mut this = self.project();
+        let began = match this.running.phase(cx.waker()) {
+            Phase::Ended(ended) => return Poll::Ready(Ok(Some(ended))),
+            Phase::Under(began) => began,
+        };
+        let until = limit(began);
+        if until != *this.armed_for {
+            this.timer.set(None);
+            if until != Instant::NEVER {
+                clock.arm(this.timer.as_mut(), until)?;
+            }
+            *this.armed_for = until;
+        }
+        match this.timer.as_pin_mut() {
+            Some(timer) => timer.poll(cx).map(|()| Ok(None)),
+            None => Poll::Pending,
         }
     }
 }
@@ -74,77 +153,105 @@ impl Drop for Held {
     }
 }
 
-impl Bulkhead {
-    /// Hands work to the threads; for a caller that holds a permit, which now goes with the work. Inside of `scope`, and of
-    /// the span and the subscriber of `tracing` that are current here.
-    ///
-    /// From a thread of the pool itself the work is done in place: to wait for another could be to wait for ever.
-    pub(crate) fn start<R: Send + 'static>(
-        self: &Arc<Self>,
-        priority: Priority,
-        scope: Scope,
-        work: impl FnOnce() -> R + Send + 'static,
-    ) -> Result<Running<R>, Rejection> {
-        let held = Held(Arc::clone(self));
-        let shared = Arc::new(Mutex::new(Shared { began: None, end: None, waker: None }));
-        let told = Arc::clone(&shared);
-        let clock = self.core.clock().clone();
-        let (span, dispatch) = (tracing::Span::current(), tracing::dispatcher::get_default(Clone::clone));
-        let job = move || {
-            tell(&told, |shared| shared.began = Some(clock.now()));
-            let end = {
-                let _scope = scope.enter();
-                let in_span = || span.in_scope(work);
-                catch_unwind(AssertUnwindSafe(|| tracing::dispatcher::with_default(&dispatch, in_span)))
-            };
-            // Before it is told: who waits may come again at once.
-            drop(held);
-            tell(&told, |shared| shared.end = Some(end));
+/// Tells the one who waits how the work has ended; dropped before, that it will never begin.
+struct Teller<R> {
+    told: Arc<Mutex<Told<R>>>,
+    /// `None` once it has ended.
+    held: Option<Held>,
+}
+
+impl<R> Teller<R> {
+    fn began(&self, now: Instant, is_awaited: bool) {
+        let waker = {
+            let mut told = self.told.lock();
+            told.began = Some(now);
+            if is_awaited { told.waker.take() } else { None }
         };
-        let pool = self.pool();
-        if pool.is_none_or(super::Pool::is_here) {
-            job();
-            return Ok(Running { shared, _submitted: None });
-        }
-        let submitted = pool.map(|pool| pool.submit(priority, Box::new(job)));
-        match submitted.transpose() {
-            Ok(submitted) => Ok(Running { shared, _submitted: submitted }),
-            Err(super::NoThread) => Err(self.refuse_for(RejectionKind::BulkheadFull)),
-        }
+        wake(waker);
     }
 
-    /// Waits for work, blocking the thread, until `limit` says that the time is over; its error is then given.
-    pub(crate) fn wait_blocking<R>(
-        clock: &Clock,
-        running: &Running<R>,
-        limit: impl Fn(Option<Instant>) -> Instant,
-    ) -> Option<(Instant, End<R>)> {
-        let waker = crate::clock::unparker();
-        let mut over = false;
-        loop {
-            let began = match running.phase(&waker) {
-                Phase::Ended { began, end } => return Some((began, end)),
-                Phase::Began(began) => Some(began),
-                Phase::Queued => None,
-            };
-            let until = limit(began);
-            // What began meanwhile has another limit.
-            if over && clock.now() >= until {
-                return None;
-            }
-            over = clock.park(until);
+    fn ended(&mut self, end: End<R>) {
+        // Before it is told: who waits may look, or come again, at once.
+        self.held = None;
+        let waker = {
+            let mut told = self.told.lock();
+            told.end = Some(end);
+            told.waker.take()
+        };
+        wake(waker);
+    }
+}
+
+impl<R> Drop for Teller<R> {
+    fn drop(&mut self) {
+        if self.held.is_some() {
+            self.ended(End::Refused);
         }
     }
 }
 
-fn tell<R>(shared: &Mutex<Shared<R>>, change: impl FnOnce(&mut Shared<R>)) {
-    let waker = {
-        let mut shared = shared.lock();
-        change(&mut shared);
-        shared.waker.take()
-    };
-    // Outside of the lock: who is woken looks at once.
+/// Outside of the lock: who is woken looks at once.
+fn wake(waker: Option<Waker>) {
     if let Some(waker) = waker {
         waker.wake();
+    }
+}
+
+fn caught<R>(scope: Scope, work: impl FnOnce() -> R) -> End<R> {
+    let _scope = scope.enter();
+    match catch_unwind(AssertUnwindSafe(work)) {
+        Ok(value) => End::Value(value),
+        Err(panic) => End::Panic(panic),
+    }
+}
+
+/// Does the work here and now: it has ended.
+pub(crate) fn in_place<R>(clock: &Clock, scope: Scope, work: impl FnOnce() -> R) -> Running<R> {
+    let began = Some(clock.now());
+    let told = Told { began, end: Some(caught(scope, work)), waker: None };
+    Running { told: Arc::new(Mutex::new(told)), submitted: None }
+}
+
+impl Bulkhead {
+    /// Hands work to the threads; for a caller that holds a permit, which now goes with the work. Inside of `scope`, and of
+    /// the span and the subscriber of `tracing` that are current here. Who waits is woken when the work begins only if
+    /// `tells_begin`: each time is a change of threads.
+    ///
+    /// From a thread of the pool itself, and from what such a thread waits for, the work is done in place: to wait for
+    /// another could be to wait for ever.
+    pub(crate) fn start<R: Send + 'static>(
+        self: &Arc<Self>,
+        priority: Priority,
+        scope: Scope,
+        tells_begin: bool,
+        work: impl FnOnce() -> R + Send + 'static,
+    ) -> Running<R> {
+        let held = Held(Arc::clone(self));
+        let clock = self.core.clock();
+        let pool = self.pool();
+        let Some((pool, inside)) = pool.and_then(|pool| Some((pool, Inside::of(pool)?))) else {
+            let running = in_place(clock, scope, work);
+            drop(held);
+            return running;
+        };
+        let told = Arc::new(Mutex::new(Told { began: None, end: None, waker: None }));
+        let mut teller = Teller { told: Arc::clone(&told), held: Some(held) };
+        let clock = clock.clone();
+        let (span, dispatch) = (tracing::Span::current(), tracing::dispatcher::get_default(Clone::clone));
+        let job = move |on_thread: OnThread<'_>| {
+            teller.began(clock.now(), tells_begin);
+            let end = {
+                let _inside = inside.enter();
+                let in_span = || span.in_scope(work);
+                caught(scope, || tracing::dispatcher::with_default(&dispatch, in_span))
+            };
+            drop(on_thread);
+            teller.ended(end);
+        };
+        let submitted = pool.submit(priority, Box::new(job));
+        if submitted.has_to_wait {
+            self.counters.queued();
+        }
+        Running { told, submitted: Some(submitted) }
     }
 }

@@ -1,0 +1,102 @@
+//! Work in a pool without a pipeline around it.
+
+use std::pin::pin;
+use std::sync::Arc;
+
+use super::{End, Running, Waiting};
+use crate::bulkhead::{Bulkhead, Permit};
+use crate::clock::{Instant, NoTimer};
+use crate::outcome::{Reject, Verdict};
+use crate::priority::Priority;
+use crate::rejection::{Rejection, RejectionKind};
+use crate::scope::Scope;
+
+impl Bulkhead {
+    /// Runs `work` on a thread of the bulkhead's own, and blocks this one until it has ended, or the deadline around is over;
+    /// then the work runs on, and keeps its place until it ends. Where the bulkhead has no `threads`, in place.
+    ///
+    /// A panic of the work is one of this call.
+    pub fn run<R: Reject + Send + 'static>(
+        self: &Arc<Self>,
+        priority: Priority,
+        work: impl FnOnce() -> R + Send + 'static,
+    ) -> R {
+        if !self.has_threads() {
+            return match self.acquire_blocking(priority) {
+                Ok(permit) => settled(permit, work()),
+                Err(rejection) => R::from_rejection(rejection),
+            };
+        }
+        let deadline = self.inherited();
+        if let Err(rejection) = self.admit_by(deadline, priority) {
+            return R::from_rejection(rejection);
+        }
+        let mut running = self.start(priority, Scope::current(), false, work);
+        match running.wait_blocking(self.core.clock(), |_| deadline) {
+            Some((_, end)) => self.ended(end),
+            None => R::from_rejection(self.late(running.leave(self.core.clock()))),
+        }
+    }
+
+    /// Runs `work` on a thread of the bulkhead's own, and waits for it, no longer than the deadline around. Where the
+    /// bulkhead has no `threads`, in place: this thread is then blocked.
+    ///
+    /// # Cancel safety
+    /// Dropping the future withdraws the work if it has not begun; else it runs on, and keeps its place until it ends.
+    pub async fn run_async<R: Reject + Send + 'static>(
+        self: &Arc<Self>,
+        priority: Priority,
+        work: impl FnOnce() -> R + Send + 'static,
+    ) -> R {
+        if !self.has_threads() {
+            return match self.acquire_as(priority).await {
+                Ok(permit) => settled(permit, work()),
+                Err(rejection) => R::from_rejection(rejection),
+            };
+        }
+        let deadline = self.inherited();
+        if let Err(rejection) = self.admit_by(deadline, priority) {
+            return R::from_rejection(rejection);
+        }
+        let clock = self.core.clock();
+        let running: Running<R> = self.start(priority, Scope::current(), false, work);
+        let mut waiting = pin!(Waiting::new(running));
+        let end = std::future::poll_fn(|cx| waiting.as_mut().poll_until(cx, clock, |_| deadline)).await;
+        match end {
+            Ok(Some((_, end))) => self.ended(end),
+            Ok(None) => R::from_rejection(self.late(waiting.leave(clock))),
+            Err(NoTimer) => R::from_rejection(self.refuse_for(RejectionKind::NoTimer)),
+        }
+    }
+
+    fn admit_by(&self, deadline: Instant, priority: Priority) -> Result<(), Rejection> {
+        if deadline != Instant::NEVER && self.core.clock().now() >= deadline {
+            return Err(self.refuse_for(RejectionKind::QueueTimeout));
+        }
+        self.admit(priority)
+    }
+
+    fn ended<R: Reject>(&self, end: End<R>) -> R {
+        match end {
+            End::Value(outcome) => outcome,
+            End::Panic(panic) => std::panic::resume_unwind(panic),
+            End::Refused => R::from_rejection(self.refuse()),
+        }
+    }
+
+    /// The deadline is over. Only what has not begun has certainly had no effect (T33).
+    fn late(&self, began: Option<Instant>) -> Rejection {
+        match began {
+            None => self.refuse_for(RejectionKind::QueueTimeout),
+            Some(began) => {
+                let elapsed = self.core.clock().now().since(began);
+                Rejection::timed_out(RejectionKind::TotalTimeout, self.core.name, elapsed)
+            }
+        }
+    }
+}
+
+fn settled<R: Reject>(permit: Permit<'_>, outcome: R) -> R {
+    permit.settle(Verdict::of(&outcome));
+    outcome
+}

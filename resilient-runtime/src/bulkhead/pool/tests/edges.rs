@@ -1,0 +1,361 @@
+//! Threads that cannot be had, settings that change, calls that go round, and what is said of a call that is left.
+
+use super::*;
+use crate::bulkhead::pool::worker::NO_THREADS;
+use tracing_core::span::Current;
+
+use crate::clock::Clock;
+use crate::scope::Scope;
+use crate::{Priority, Verdict, rate_limit};
+
+#[test]
+fn where_the_system_gives_no_thread_the_call_is_refused() {
+    let fixture = fixture(2, 2);
+    let (work, begun, go) = hanging();
+    NO_THREADS.set(true);
+    let refused = fixture.bulkhead.run(Priority::Normal, || Outcome::Ok(1)).unwrap_err();
+    assert_eq!(refused.kind(), RejectionKind::BulkheadFull);
+    let stats = fixture.bulkhead.stats();
+    assert_eq!((stats.in_use, stats.queued, stats.rejected), (0, 0, 1));
+    assert_eq!(stats.pool.unwrap().alive, 0);
+    NO_THREADS.set(false);
+    std::thread::scope(|scope| {
+        let first = scope.spawn(|| fixture.bulkhead.run(Priority::Normal, work));
+        begun.recv().unwrap();
+        let second = scope.spawn(|| {
+            NO_THREADS.set(true);
+            fixture.bulkhead.run(Priority::Normal, || Outcome::Ok(2))
+        });
+        until("it waits for the one there is", || fixture.bulkhead.stats().queued == 1);
+        go.send(()).unwrap();
+        assert_eq!((first.join().unwrap(), second.join().unwrap()), (Ok(1), Ok(2)));
+    });
+    assert_eq!(fixture.bulkhead.stats().in_use, 0);
+}
+
+#[test]
+fn where_no_thread_can_be_had_a_pipeline_takes_it_for_no_evidence_and_pays_back() {
+    let fixture = fixture(2, 2);
+    let limit = rate_limit::Config::default().rate("1/min".parse::<rate_limit::Rate>().unwrap());
+    fixture.registry.rate_limiter("l").reconfigure(limit).unwrap();
+    let pipeline = fixture.registry.pipeline("op").circuit_breaker("c").rate_limit("l").bulkhead("b").build();
+    NO_THREADS.set(true);
+    let refused = pipeline.run(|| Outcome::Ok(1)).unwrap_err();
+    assert_eq!(refused.kind(), RejectionKind::BulkheadFull);
+    NO_THREADS.set(false);
+    assert_eq!(pipeline.run(|| Outcome::Ok(2)), Ok(2), "the only token of the minute came back");
+    assert_eq!(pipeline.run(|| Outcome::Ok(3)).unwrap_err().kind(), RejectionKind::RateLimited);
+    let window = fixture.registry.circuit_breaker("c").stats().window;
+    assert_eq!((window.failed, window.calls), (0, 1));
+}
+
+#[test]
+fn many_who_wait_get_as_many_threads_as_are_added() {
+    // T52
+    let fixture = fixture(1, 5);
+    let bulkhead = &fixture.bulkhead;
+    let (work, begun, go) = hanging();
+    std::thread::scope(|scope| {
+        let first = scope.spawn(|| bulkhead.run(Priority::Normal, work));
+        begun.recv().unwrap();
+        // Each of them waits for the others: they end only if all run at once.
+        let all = Arc::new(std::sync::Barrier::new(4));
+        let calls: Vec<_> = (1..=4)
+            .map(|number| {
+                let all = Arc::clone(&all);
+                scope.spawn(move || {
+                    bulkhead.run(Priority::Normal, move || {
+                        all.wait();
+                        Outcome::Ok(number)
+                    })
+                })
+            })
+            .collect();
+        until("they wait", || bulkhead.stats().queued == 4);
+        bulkhead.reconfigure(Config::default().threads(5u32)).unwrap();
+        assert!(calls.into_iter().all(|call| call.join().unwrap().is_ok()));
+        go.send(()).unwrap();
+        assert_eq!(first.join().unwrap(), Ok(1));
+    });
+    assert_eq!((bulkhead.stats().in_use, bulkhead.stats().pool.unwrap().alive), (0, 5));
+}
+
+#[test]
+fn threads_taken_away_do_what_waits_and_end_and_may_come_again() {
+    let fixture = fixture(1, 5);
+    let bulkhead = &fixture.bulkhead;
+    let (work, begun, go) = hanging();
+    let here = std::thread::current().id();
+    let place = || Ok::<_, Rejection>(std::thread::current().id());
+    std::thread::scope(|scope| {
+        let first = scope.spawn(|| bulkhead.run(Priority::Normal, work));
+        begun.recv().unwrap();
+        let second = scope.spawn(|| bulkhead.run(Priority::Normal, place));
+        until("it waits", || bulkhead.stats().queued == 1);
+        bulkhead.reconfigure(Config::default()).unwrap();
+        assert_eq!(bulkhead.run(Priority::Normal, place), Ok(here), "in place");
+        assert_eq!(bulkhead.stats().in_use, 2, "and those that were there stay there");
+        go.send(()).unwrap();
+        assert_eq!(first.join().unwrap(), Ok(1));
+        assert_ne!(second.join().unwrap().unwrap(), here);
+    });
+    until("the threads have ended", || bulkhead.stats().pool.is_none());
+    assert_eq!(bulkhead.stats().in_use, 0);
+    bulkhead.reconfigure(Config::default().threads(1u32)).unwrap();
+    assert_ne!(bulkhead.run(Priority::Normal, place).unwrap(), here);
+}
+
+#[test]
+fn a_pipeline_without_threads_does_the_work_in_place() {
+    let fixture = fixture(1, 0);
+    let here = std::thread::current().id();
+    let place = || Ok::<_, Rejection>(std::thread::current().id());
+    let without = fixture.registry.pipeline("without").retry("r").build();
+    assert_eq!(without.run(place), Ok(here), "there is no bulkhead");
+    let plain = fixture.registry.pipeline("plain").bulkhead("plain").build();
+    assert_eq!(plain.run(place), Ok(here));
+    let panicked = std::panic::catch_unwind(AssertUnwindSafe(|| plain.run(|| -> Outcome { panic!("here") })));
+    assert!(panicked.is_err());
+    assert_eq!((plain.stats().panicked, fixture.registry.bulkhead("plain").stats().in_use), (1, 0));
+}
+
+#[test]
+fn without_threads_work_waits_in_the_queue_of_the_permits() {
+    let fixture = fixture(1, 0);
+    let config = Config::default().max_concurrent(1u32).max_queue(1u32).max_wait(Duration::from_secs(1));
+    fixture.bulkhead.reconfigure(config).unwrap();
+    let permit = fixture.bulkhead.try_acquire().unwrap();
+    std::thread::scope(|scope| {
+        let here = scope.spawn(|| {
+            let here = std::thread::current().id();
+            fixture
+                .bulkhead
+                .run(Priority::Normal, move || Outcome::Ok(u32::from(std::thread::current().id() == here)))
+        });
+        until("it waits", || fixture.bulkhead.stats().queued == 1);
+        drop(permit);
+        assert_eq!(here.join().unwrap(), Ok(1));
+    });
+    assert_eq!(fixture.bulkhead.stats().in_use, 0);
+}
+
+#[test]
+fn a_call_that_comes_back_by_way_of_another_pool_does_not_wait_for_itself() {
+    let fixture = fixture(1, 1);
+    let other = fixture.registry.bulkhead("other");
+    other.reconfigure(Config::default().threads(1u32)).unwrap();
+    let (first, second) = (Arc::clone(&fixture.bulkhead), Arc::clone(&other));
+    let name = || Ok::<_, Rejection>(std::thread::current().name().map(str::to_owned));
+    let around = fixture.bulkhead.run(Priority::Normal, move || {
+        second.run(Priority::Normal, move || first.run(Priority::Normal, name))
+    });
+    assert_eq!(around.unwrap().as_deref(), Some("resilient-other-1"), "where it is");
+    assert_eq!((fixture.bulkhead.stats().in_use, other.stats().in_use), (0, 0));
+    assert_eq!(fixture.bulkhead.run(Priority::Normal, name).unwrap().as_deref(), Some("resilient-b-1"));
+}
+
+/// By hand, with a deadline of one second around.
+fn by_hand(fixture: &Fixture, work: impl FnOnce() -> Outcome + Send + 'static) -> Outcome {
+    let clock = fixture.time.clock();
+    let deadline = clock.now().after(Duration::from_secs(1));
+    let _scope = Scope::current().with_deadline(deadline, &clock).enter();
+    fixture.bulkhead.run(Priority::Normal, work)
+}
+
+#[test]
+fn by_hand_a_deadline_says_whether_the_work_had_begun() {
+    // T33
+    let fixture = fixture(1, 1);
+    let (work, begun, go) = hanging();
+    std::thread::scope(|scope| {
+        let runs = scope.spawn(|| by_hand(&fixture, work));
+        begun.recv().unwrap();
+        let waits = scope.spawn(|| by_hand(&fixture, || unreachable!("it is withdrawn")));
+        until("both wait for their time", || fixture.time.timers() == 2);
+        fixture.time.advance(Duration::from_secs(1));
+        assert_eq!(runs.join().unwrap().unwrap_err().kind(), RejectionKind::TotalTimeout);
+        assert_eq!(waits.join().unwrap().unwrap_err().kind(), RejectionKind::QueueTimeout);
+    });
+    assert_eq!(fixture.bulkhead.stats().in_use, 1);
+    go.send(()).unwrap();
+    until("it has ended", || fixture.bulkhead.stats().in_use == 0);
+}
+
+#[test]
+fn a_deadline_that_is_over_starts_nothing() {
+    let fixture = fixture(1, 1);
+    let clock = fixture.time.clock();
+    let _scope = Scope::current().with_deadline(clock.now(), &clock).enter();
+    let late = fixture.bulkhead.run(Priority::Normal, || -> Outcome { unreachable!("too late") });
+    assert_eq!(late.unwrap_err().kind(), RejectionKind::QueueTimeout);
+    assert_eq!(fixture.bulkhead.stats().pool.unwrap().alive, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_blocking_a_deadline_around_ends_the_waiting() {
+    let registry = Registry::with_clock(Clock::tokio());
+    let bulkhead = registry.bulkhead("b");
+    bulkhead.reconfigure(Config::default().threads(1u32).max_queue(1u32)).unwrap();
+    let (work, begun, go) = hanging();
+    let clock = Clock::tokio();
+    let deadline = clock.now().after(Duration::from_secs(1));
+    let late = crate::scope::scoped(
+        Scope::current().with_deadline(deadline, &clock),
+        bulkhead.run_async(Priority::Normal, work),
+    )
+    .await;
+    // The clock runs on by itself while the test waits; whether the thread was quicker, the gauges say.
+    let kind = late.unwrap_err().kind();
+    let abandoned = bulkhead.stats().pool.unwrap().abandoned;
+    assert_eq!(kind == RejectionKind::TotalTimeout, abandoned == 1, "{kind:?}");
+    drop((begun, go));
+    until("it has ended", || bulkhead.stats().in_use == 0);
+}
+
+#[test]
+fn what_is_left_before_it_began_is_no_evidence_and_gets_its_token_back() {
+    let fixture = fixture(1, 1);
+    let second = Duration::from_secs(1);
+    let limit = rate_limit::Config::default().rate("1/min".parse::<rate_limit::Rate>().unwrap());
+    fixture.registry.rate_limiter("l").reconfigure(limit).unwrap();
+    fixture.registry.timeout("t").reconfigure(timeout::Config::default().total(second)).unwrap();
+    let builder = fixture.registry.pipeline("op").circuit_breaker("c").rate_limit("l");
+    let pipeline = builder.bulkhead("b").timeout("t").build();
+    let (work, begun, go) = hanging();
+    std::thread::scope(|scope| {
+        let hangs = scope.spawn(|| fixture.bulkhead.run(Priority::Normal, work));
+        begun.recv().unwrap();
+        let late = scope.spawn(|| pipeline.run(|| Outcome::Ok(1)));
+        until("it waits", || fixture.bulkhead.stats().queued == 1 && fixture.time.timers() > 0);
+        fixture.time.advance(second);
+        assert_eq!(late.join().unwrap().unwrap_err().kind(), RejectionKind::QueueTimeout);
+        go.send(()).unwrap();
+        assert_eq!(hangs.join().unwrap(), Ok(1));
+    });
+    assert_eq!(pipeline.run(|| Outcome::Ok(2)), Ok(2), "its token came back");
+    let window = fixture.registry.circuit_breaker("c").stats().window;
+    assert_eq!((window.failed, window.calls), (0, 1));
+    assert_eq!(pipeline.stats().timed_out, 1);
+}
+
+#[test]
+fn the_load_shedder_sees_the_queue_before_the_threads() {
+    let fixture = fixture(1, 10);
+    let interval = Duration::from_millis(100);
+    let config = crate::load_shed::Config::default().adaptive(false).target_delay(interval / 10);
+    fixture.registry.load_shedder("s").reconfigure(config.interval(interval)).unwrap();
+    let pipeline = fixture.registry.pipeline("op").load_shed("s").bulkhead("b").build();
+    for _ in 0..10 {
+        let (work, begun, go) = hanging();
+        std::thread::scope(|scope| {
+            let hangs = scope.spawn(|| fixture.bulkhead.run(Priority::Normal, work));
+            begun.recv().unwrap();
+            let waits = scope.spawn(|| pipeline.run_judged(Priority::High, || Outcome::Ok(1), Verdict::of));
+            until("it waits or is shed", || fixture.bulkhead.stats().queued == 1 || waits.is_finished());
+            fixture.time.advance(interval);
+            go.send(()).unwrap();
+            assert_eq!(hangs.join().unwrap(), Ok(1));
+            let _ = waits.join().unwrap();
+        });
+    }
+    assert!(fixture.registry.load_shedder("s").stats().shedding >= Some(Priority::Low), "the queue stands");
+}
+
+#[test]
+fn options_and_a_chain_of_fallbacks_work_as_without_threads() {
+    let fixture = fixture(1, 1);
+    let pipeline = fixture.registry.pipeline("op").bulkhead("b").fallback("f").build();
+    let failing = || Option::<u32>::None;
+    let chain = || crate::fallback::Chain::of(crate::fallback::Level::Default, |_| Some(7));
+    assert_eq!(pipeline.run_or(failing, chain), Some(7));
+    let ignored = |_: &Outcome| Verdict::Failure(crate::Class::Ignored);
+    assert_eq!(pipeline.run_judged(Priority::High, || Outcome::Ok(1), ignored), Ok(1));
+    let stats = pipeline.stats();
+    assert_eq!((stats.calls, stats.fell_back, stats.ignored), (2, 1, 1));
+}
+
+/// Writes down what it is told on a thread of the pool.
+#[derive(Default)]
+struct Reader {
+    said: Arc<Mutex<Vec<&'static str>>>,
+    /// The one span that there is.
+    span: Mutex<Option<&'static tracing::Metadata<'static>>>,
+}
+
+impl Reader {
+    fn note(&self, what: &'static str) {
+        if std::thread::current().name() == Some("resilient-b-1") {
+            self.said.lock().push(what);
+        }
+    }
+}
+
+impl tracing::Subscriber for Reader {
+    fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
+        true
+    }
+    fn new_span(&self, attributes: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        *self.span.lock() = Some(attributes.metadata());
+        tracing::span::Id::from_u64(1)
+    }
+    fn current_span(&self) -> Current {
+        let span = *self.span.lock();
+        span.map_or_else(Current::none, |span| Current::new(tracing::span::Id::from_u64(1), span))
+    }
+    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+    fn event(&self, event: &tracing::Event<'_>) {
+        self.note(event.metadata().target());
+    }
+    fn enter(&self, _: &tracing::span::Id) {
+        self.note("enter");
+    }
+    fn exit(&self, _: &tracing::span::Id) {
+        self.note("exit");
+    }
+}
+
+#[test]
+fn the_span_and_the_subscriber_are_there_as_around_the_call() {
+    // T135
+    let fixture = fixture(1, 0);
+    let reader = Reader::default();
+    let said = Arc::clone(&reader.said);
+    tracing::subscriber::with_default(reader, || {
+        let span = tracing::info_span!("around");
+        let say = || {
+            tracing::info!(target: "here", "said");
+            Outcome::Ok(1)
+        };
+        assert_eq!(span.in_scope(|| fixture.bulkhead.run(Priority::Normal, say)), Ok(1));
+    });
+    assert_eq!(*said.lock(), ["enter", "here", "exit"]);
+}
+
+#[test]
+fn what_an_abandoned_answer_does_when_it_is_dropped_harms_nobody() {
+    struct Panics;
+    impl Drop for Panics {
+        fn drop(&mut self) {
+            // Also what it panics with panics.
+            std::panic::panic_any(Worse);
+        }
+    }
+    struct Worse;
+    impl Drop for Worse {
+        fn drop(&mut self) {
+            panic!("worse");
+        }
+    }
+    let fixture = fixture(1, 1);
+    let pipeline = fixture.registry.pipeline("op").bulkhead("b").build();
+    let (work, begun, go) = hanging();
+    let mut left = Box::pin(pipeline.run_async(once(move || work().map(|_| Panics))));
+    assert!(poll(left.as_mut()).is_pending());
+    begun.recv().unwrap();
+    drop(left);
+    go.send(()).unwrap();
+    assert_eq!(pipeline.run(|| Outcome::Ok(1)), Ok(1), "on the same thread");
+    let pool = fixture.bulkhead.stats().pool.unwrap();
+    assert_eq!((pool.alive, pool.abandoned), (1, 0));
+}

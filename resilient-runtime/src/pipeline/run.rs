@@ -1,0 +1,157 @@
+//! The loop around attempts that run on threads of the bulkhead, for pipelines that are called by hand.
+
+use super::drive::Missed;
+use super::{Call, Next, Options, Pipeline};
+use crate::fallback::{AllFailed, Chain};
+use crate::outcome::{Reject, Verdict};
+
+impl Pipeline {
+    /// Runs `work` on a thread of the bulkhead's own, through the stages; blocks this thread, no longer than the timeout.
+    /// Each attempt runs a clone. Without a bulkhead that has `threads` the work is done in place, and cannot be left.
+    ///
+    /// Work on threads is never hedged: the attempt that loses could not be stopped.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use resilient::{Component, Registry, Rejection, RejectionKind, bulkhead, timeout};
+    ///
+    /// let registry = Registry::new();
+    /// registry.bulkhead("reports").reconfigure(bulkhead::Config::default().threads(2u32)).unwrap();
+    /// registry.timeout("reports").reconfigure(timeout::Config::default().total(Duration::from_millis(50))).unwrap();
+    /// let pipeline = registry.pipeline("report").bulkhead("reports").timeout("reports").build();
+    /// assert_eq!(pipeline.run(|| Ok::<_, Rejection>(1)), Ok(1));
+    ///
+    /// let (end, hangs) = std::sync::mpsc::channel::<()>();
+    /// let hangs = std::sync::Arc::new(std::sync::Mutex::new(hangs));
+    /// let late = pipeline.run(move || Ok::<_, Rejection>(drop(hangs.lock().unwrap().recv())));
+    /// assert_eq!(late.unwrap_err().kind(), RejectionKind::TotalTimeout);
+    /// assert_eq!(registry.bulkhead("reports").stats().pool.unwrap().abandoned, 1, "it runs on");
+    /// # drop(end);
+    /// ```
+    pub fn run<R: Reject + Send + 'static>(&self, work: impl FnOnce() -> R + Clone + Send + 'static) -> R {
+        self.run_judged(Options::default(), work, Verdict::of)
+    }
+
+    /// As [`run`](Self::run), with a [`Priority`](crate::Priority) or other [`Options`], and a judge of your own, such as
+    /// [`Verdict::by_class`].
+    pub fn run_judged<R: Reject + Send + 'static>(
+        &self,
+        options: impl Into<Options>,
+        work: impl FnOnce() -> R + Clone + Send + 'static,
+        judge: impl Fn(&R) -> Verdict,
+    ) -> R {
+        let mut call = self.begin(options.into());
+        drive_in_pool(&mut call, &work, &judge).unwrap_or_else(Missed::surface)
+    }
+
+    /// As [`run`](Self::run), and through the levels of `chain` if it failed, on this thread. The chain is built only then.
+    pub fn run_or<'a, R: AllFailed + Send + 'static>(
+        &self,
+        work: impl FnOnce() -> R + Clone + Send + 'static,
+        chain: impl FnOnce() -> Chain<'a, R>,
+    ) -> R {
+        let mut call = self.begin(Options::default());
+        match drive_in_pool(&mut call, &work, &Verdict::of) {
+            Ok(outcome) => outcome,
+            Err(missed) => chain().answer(&mut call, missed.into_failure()),
+        }
+    }
+
+    /// As [`run`](Self::run), without blocking this thread: for blocking work in an asynchronous program.
+    ///
+    /// # Cancel safety
+    /// Dropping the future withdraws the work if it has not begun; else it runs on, and keeps its place until it ends.
+    pub async fn run_async<R: Reject + Send + 'static>(
+        &self,
+        work: impl FnOnce() -> R + Clone + Send + 'static,
+    ) -> R {
+        self.run_judged_async(Options::default(), work, Verdict::of).await
+    }
+
+    /// As [`run_judged`](Self::run_judged), without blocking this thread.
+    ///
+    /// # Cancel safety
+    /// As of [`run_async`](Self::run_async).
+    pub async fn run_judged_async<R: Reject + Send + 'static>(
+        &self,
+        options: impl Into<Options>,
+        work: impl FnOnce() -> R + Clone + Send + 'static,
+        judge: impl Fn(&R) -> Verdict,
+    ) -> R {
+        let mut call = self.begin(options.into());
+        drive_in_pool_async(&mut call, work, &judge).await.unwrap_or_else(Missed::surface)
+    }
+
+    /// As [`run_or`](Self::run_or), without blocking this thread in the work.
+    ///
+    /// # Cancel safety
+    /// As of [`run_async`](Self::run_async).
+    pub async fn run_or_async<'a, R: AllFailed + Send + 'static>(
+        &self,
+        work: impl FnOnce() -> R + Clone + Send + 'static,
+        chain: impl FnOnce() -> Chain<'a, R>,
+    ) -> R {
+        let mut call = self.begin(Options::default());
+        match drive_in_pool_async(&mut call, work, &Verdict::of).await {
+            Ok(outcome) => outcome,
+            Err(missed) => chain().answer(&mut call, missed.into_failure()),
+        }
+    }
+}
+
+fn drive_in_pool<R: Send + 'static>(
+    call: &mut Call<'_>,
+    work: &(impl FnOnce() -> R + Clone + Send + 'static),
+    judge: &impl Fn(&R) -> Verdict,
+) -> Result<R, Missed<R>> {
+    if call.pipeline().idempotency.is_some() {
+        return Err(Missed::Rejected(call.keyless()));
+    }
+    loop {
+        if let Err(rejection) = call.enter_blocking() {
+            return Err(Missed::Rejected(rejection));
+        }
+        match call.attempt_in_pool(work.clone()) {
+            Ok(outcome) => match call.finish(judge(&outcome)) {
+                Next::Return => return Ok(outcome),
+                Next::Fail => return Err(Missed::Failed(outcome)),
+                Next::Retry => {}
+            },
+            Err(rejection) => {
+                if call.timed_out(&rejection) == Next::Fail {
+                    return Err(Missed::Rejected(rejection));
+                }
+            }
+        }
+    }
+}
+
+/// `work` by value: a reference to it could be sent only if it were `Sync`.
+async fn drive_in_pool_async<R: Send + 'static>(
+    call: &mut Call<'_>,
+    work: impl FnOnce() -> R + Clone + Send + 'static,
+    judge: &impl Fn(&R) -> Verdict,
+) -> Result<R, Missed<R>> {
+    if call.pipeline().idempotency.is_some() {
+        return Err(Missed::Rejected(call.keyless()));
+    }
+    loop {
+        if !call.enter()
+            && let Err(rejection) = call.enter_later().await
+        {
+            return Err(Missed::Rejected(rejection));
+        }
+        match call.attempt_in_pool_async(work.clone()).await {
+            Ok(outcome) => match call.finish(judge(&outcome)) {
+                Next::Return => return Ok(outcome),
+                Next::Fail => return Err(Missed::Failed(outcome)),
+                Next::Retry => {}
+            },
+            Err(rejection) => {
+                if call.timed_out(&rejection) == Next::Fail {
+                    return Err(Missed::Rejected(rejection));
+                }
+            }
+        }
+    }
+}
