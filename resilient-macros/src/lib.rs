@@ -62,7 +62,7 @@ use proc_macro::TokenStream;
 /// calls may run at once from how long they take. With `threads = 8` the body, which then is blocking code, runs on one of so many
 /// threads of the bulkhead's own; `max_queue` calls wait for one. Then a synchronous function can have a `timeout`: the
 /// caller leaves in time, and the body keeps its thread until it ends. It owns its arguments: no references, and what a
-/// `retry` or a `fallback` needs as well is named in `clone(..)`.
+/// `retry` or a `fallback` needs as well is named in `clone(..)`, and so is `self`, which is an `Arc<Self>` as a rule.
 ///
 /// # `timeout`
 /// `= "2s"` for the whole call, or `(["name",] total = .., attempt = .., connect = .., read = ..)`. With `adaptive`, or

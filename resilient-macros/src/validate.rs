@@ -501,7 +501,11 @@ fn clones(args: &Args, function: &FnItem, shape: &Shape, errors: &mut Errors) {
     let names: Vec<Ident> = bindings(&function.sig, shape).into_iter().map(|binding| binding.ident).collect();
     for ident in &clone.value {
         if ident == "self" {
-            errors.at(ident, "`self` cannot be copied for each attempt; take `&self`");
+            if args.threads().is_none() {
+                errors.at(ident, "`self` cannot be copied for each attempt; take `&self`");
+            } else if function.sig.receiver().is_none() {
+                errors.at(ident, "this function has no `self`");
+            }
         } else if !names.contains(ident) {
             errors.at(ident, format!("no parameter is named `{ident}`"));
         }

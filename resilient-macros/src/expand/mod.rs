@@ -6,6 +6,7 @@ mod hedge;
 mod params;
 mod share;
 mod site;
+mod threads;
 
 use proc_macro2::{Span, TokenStream};
 use quote::{quote, quote_spanned};
@@ -39,7 +40,7 @@ pub(crate) fn expand(
     let site = writer.site();
     let body = match shape {
         Shape::Sync | Shape::Async if args.threads().is_some() => {
-            let call = writer.call(&writer.sent_closure());
+            let call = writer.call(&writer.sent_closure(function.brace, &function.body));
             quote!(#completion #site #call)
         }
         Shape::Sync => {
@@ -58,7 +59,11 @@ pub(crate) fn expand(
         Shape::AsyncBlock(block) => {
             let (before, once) = (tokens(&block.before), tokens(&once));
             let capture = &block.capture;
-            let call = writer.call(&writer.async_block(block.brace, &tokens(&block.stmts)));
+            let body = tokens(&block.stmts);
+            let call = match args.threads() {
+                Some(_) => writer.call(&writer.sent_closure(block.brace, &body)),
+                None => writer.call(&writer.async_block(block.brace, &body)),
+            };
             let future = quote_spanned!(mixed=> async #capture { #once #call });
             let future =
                 block.pin.as_ref().map_or(future.clone(), |pin| quote_spanned!(mixed=> #pin(#future)));
@@ -118,13 +123,6 @@ impl Writer<'_> {
         let output = self.output;
         let body = braced(self.function.brace, self.function.body.clone());
         quote_spanned!(self.body_start()=> || -> #output #body)
-    }
-
-    /// The body of a function that runs on a thread of its bulkhead: that outlives the caller, and so owns all of it.
-    fn sent_closure(&self) -> TokenStream {
-        let closure = self.closure();
-        let keyword = Token![move](self.body_start());
-        quote!(#keyword #closure)
     }
 
     /// The body of an asynchronous function. Not `move`, likewise, where anything after it may need an argument.

@@ -8,6 +8,7 @@ use quote::{quote, quote_spanned};
 use syn::visit_mut::{self, VisitMut};
 use syn::{Attribute, FnArg, Ident, Pat, PatIdent, Signature, Stmt, Token};
 
+use super::threads::self_copy;
 use crate::args::Args;
 use crate::shape::{Shape, rebound};
 use crate::spans::{ends, located, runtime_at};
@@ -85,7 +86,7 @@ pub(super) fn copies(args: &Args, sig: &mut Signature, shape: &Shape, once: &mut
         }
     }
     let is_named = |ident: &Ident| args.clone.as_ref().is_some_and(|clone| clone.value.contains(ident));
-    let mut copies = TokenStream::new();
+    let mut copies = self_copy(args, sig, once).unwrap_or_default();
     for Binding { ident, mutability, by_ref, cfgs } in
         collect(sig, once, args.repeats() && !shape.has_before())
     {

@@ -1,14 +1,18 @@
 //! A body that runs on a thread of its bulkhead: what it cannot have.
 
 use proc_macro2::{Span, TokenStream, TokenTree};
+use quote::quote;
 use syn::visit_mut::{self, VisitMut};
-use syn::{FnArg, ReceiverKind, Type, TypeReference};
+use syn::{
+    Block, BoundLifetimes, ExprAsync, ExprAwait, ExprClosure, FnArg, Item, Lifetime, Macro,
+    ParenthesizedGenericArguments, ReceiverKind, Type, TypeFnPtr, TypeReference,
+};
 
 use super::{count, find};
 use crate::args::Args;
 use crate::diag::Errors;
 use crate::item::FnItem;
-use crate::shape::{Shape, plain};
+use crate::shape::{Shape, plain, tokens};
 
 pub(super) fn check(args: &Args, function: &FnItem, shape: &Shape, errors: &mut Errors) {
     let (Some(threads), Some(bulkhead)) = (args.threads(), &args.bulkhead) else { return };
@@ -29,19 +33,47 @@ pub(super) fn check(args: &Args, function: &FnItem, shape: &Shape, errors: &mut 
             "a body on `threads` cannot be hedged: the attempt that loses could not be stopped",
         );
     }
-    if matches!(shape, Shape::ReturnsFuture(_) | Shape::AsyncBlock(_)) {
-        errors.span(
-            threads.span,
-            "`threads` runs blocking code: write a `fn`, or an `async fn` without `.await` in it",
-        );
-        return;
-    }
-    if let (true, Some(place)) = (shape.is_async(), awaited(function.body.clone())) {
+    let body = match shape {
+        Shape::ReturnsFuture(_) => {
+            errors.span(
+                threads.span,
+                "`threads` runs blocking code: write a `fn`, or an `async fn` without `.await` in it",
+            );
+            return;
+        }
+        Shape::AsyncBlock(block) => tokens(&block.stmts),
+        Shape::Sync | Shape::Async => function.body.clone(),
+    };
+    if let (true, Some(place)) = (shape.is_async(), awaited(&body)) {
         let what = "with `threads` the body is blocking code on a thread of its own, where nothing can be awaited; leave \
                     `threads` away, or await it before and hand it over as an argument";
         errors.span(place, what);
     }
     borrows(function, errors);
+    self_of_each_attempt(args, function, &body, errors);
+}
+
+/// The first attempt takes it to its thread.
+fn self_of_each_attempt(args: &Args, function: &FnItem, body: &TokenStream, errors: &mut Errors) {
+    let Some(receiver) = function.sig.receiver().filter(|_| args.repeats()) else { return };
+    // `self` alone may be `Copy`; and what borrows has been refused.
+    let ReceiverKind::Typed(_, ty) = &receiver.kind else { return };
+    let is_copied = args.clone.as_ref().is_some_and(|clone| clone.value.iter().any(|ident| ident == "self"));
+    if !is_copied && !has_borrow(ty) && names_self(body.clone()) {
+        errors.at(
+            receiver,
+            "the first attempt takes `self` to its thread: add `clone(self)`, so that each has its own",
+        );
+    }
+}
+
+/// Also as `#[async_trait]` calls it.
+fn names_self(body: TokenStream) -> bool {
+    body.into_iter().any(|token| match token {
+        TokenTree::Ident(ident) => ident == "self" || ident == "__self",
+        TokenTree::Group(group) => names_self(group.stream()),
+        _ => false,
+    })
 }
 
 fn reserves(args: &Args, errors: &mut Errors) {
@@ -92,34 +124,69 @@ fn has_borrow(ty: &Type) -> bool {
     struct Find(bool);
     impl VisitMut for Find {
         fn visit_type_reference_mut(&mut self, reference: &mut TypeReference) {
-            let is_static = reference.lifetime.as_ref().is_some_and(|lifetime| lifetime.ident == "static");
-            self.0 |= !is_static;
+            self.0 |= reference.lifetime.is_none();
             visit_mut::visit_type_reference_mut(self, reference);
         }
-        // The arguments of a function pointer are its own affair.
-        fn visit_type_fn_ptr_mut(&mut self, _: &mut syn::TypeFnPtr) {}
+
+        // Also `Cow<'_, str>` and `impl Display + 'a`.
+        fn visit_lifetime_mut(&mut self, lifetime: &mut Lifetime) {
+            self.0 |= lifetime.ident != "static";
+        }
+
+        // What a function takes is its own affair.
+        fn visit_type_fn_ptr_mut(&mut self, _: &mut TypeFnPtr) {}
+        fn visit_parenthesized_generic_arguments_mut(&mut self, _: &mut ParenthesizedGenericArguments) {}
+        fn visit_bound_lifetimes_mut(&mut self, _: &mut BoundLifetimes) {}
     }
     let mut find = Find(false);
     find.visit_type_mut(&mut plain(ty).clone());
     find.0
 }
 
-/// The first `.await` that is not in an `async` block of its own.
-fn awaited(body: TokenStream) -> Option<Span> {
-    let mut is_in_async = false;
-    for token in body {
-        match token {
-            TokenTree::Ident(ident) if ident == "await" => return Some(ident.span()),
-            TokenTree::Ident(ident) if ident == "async" => is_in_async = true,
-            TokenTree::Ident(ident) if ident == "move" => {}
-            TokenTree::Group(group) => {
-                if !is_in_async && let Some(place) = awaited(group.stream()) {
-                    return Some(place);
-                }
-                is_in_async = false;
+/// The first `.await` of the body itself, not of a future or a function that it makes.
+fn awaited(body: &TokenStream) -> Option<Span> {
+    struct Find(Option<Span>);
+    impl VisitMut for Find {
+        fn visit_expr_await_mut(&mut self, expr: &mut ExprAwait) {
+            visit_mut::visit_expr_await_mut(self, expr);
+            self.0.get_or_insert(expr.await_token.span);
+        }
+
+        fn visit_expr_async_mut(&mut self, _: &mut ExprAsync) {}
+
+        fn visit_expr_closure_mut(&mut self, closure: &mut ExprClosure) {
+            if closure.asyncness.is_none() {
+                visit_mut::visit_expr_closure_mut(self, closure);
             }
-            _ => is_in_async = false,
+        }
+
+        fn visit_item_mut(&mut self, _: &mut Item) {}
+
+        fn visit_macro_mut(&mut self, makes: &mut Macro) {
+            self.0 = self.0.or_else(|| awaited_in_macro(makes.tokens.clone()));
         }
     }
-    None
+    let mut find = Find(None);
+    // What is not whole yet, rustc has more to say about.
+    if let Ok(mut block) = syn::parse2::<Block>(quote!({ #body })) {
+        find.visit_block_mut(&mut block);
+    }
+    find.0
+}
+
+/// What a macro makes of its words nobody knows: only where none of them is `async` this is one of the body.
+fn awaited_in_macro(tokens: TokenStream) -> Option<Span> {
+    let (mut found, mut after_dot) = (None, false);
+    for token in tokens {
+        match &token {
+            TokenTree::Ident(ident) if ident == "async" => return None,
+            TokenTree::Ident(ident) if ident == "await" && after_dot => {
+                found.get_or_insert(ident.span());
+            }
+            TokenTree::Group(group) => found = found.or_else(|| awaited_in_macro(group.stream())),
+            _ => {}
+        }
+        after_dot = matches!(&token, TokenTree::Punct(punct) if punct.as_char() == '.');
+    }
+    found
 }

@@ -63,6 +63,119 @@ impl Service {
     }
 }
 
+fn default() -> usize {
+    7
+}
+
+#[derive(Default)]
+struct Store {
+    fails: std::sync::atomic::AtomicU32,
+    name: String,
+}
+
+impl Store {
+    #[allow(unused_qualifications)] // a path that begins with `self` is another `self`
+    #[resilient(
+        bulkhead("store", threads = 2),
+        retry(max = 3, base = "0ms"),
+        timeout = "5s",
+        clone(self, text),
+        fallback = Ok(self.name.len())
+    )]
+    fn put(self: Arc<Self>, text: String) -> Result<usize, Error> {
+        struct Nested(usize);
+        impl Nested {
+            fn get(&self) -> usize {
+                self.0
+            }
+        }
+        assert!(on_a_pool_thread(), "{}", self.name);
+        let names = [self.name.clone(), format!("{}{}", self.name, self::default())];
+        if self.fails.fetch_sub(1, std::sync::atomic::Ordering::Relaxed) > 0 {
+            return Err(Error::Down);
+        }
+        drop(text);
+        Ok(Nested(names.len() + self::default()).get())
+    }
+}
+
+#[async_trait::async_trait]
+trait Report {
+    async fn plain(self: Arc<Self>, rows: Vec<u32>) -> Result<u32, Error>;
+
+    async fn again(self: Arc<Self>, rows: (Vec<u32>, u32)) -> Result<u32, Error>;
+}
+
+#[async_trait::async_trait]
+impl Report for Store {
+    #[resilient(bulkhead("report", threads = 2), timeout = "5s")]
+    async fn plain(self: Arc<Self>, rows: Vec<u32>) -> Result<u32, Error> {
+        assert!(on_a_pool_thread() && self.name == "n");
+        Ok(rows.into_iter().sum())
+    }
+
+    #[resilient(bulkhead("report again", threads = 2), retry(max = 3, base = "0ms"), clone(self, rows))]
+    async fn again(self: Arc<Self>, (rows, mut more): (Vec<u32>, u32)) -> Result<u32, Error> {
+        more += 1;
+        if self.fails.fetch_sub(1, std::sync::atomic::Ordering::Relaxed) > 0 {
+            return Err(Error::Down);
+        }
+        Ok(rows.into_iter().sum::<u32>() + more)
+    }
+}
+
+trait Native {
+    #[resilient(bulkhead("native", threads = 1), name = "native")]
+    fn double(self, number: u32) -> Result<u32, Error>
+    where
+        Self: Sized + Send + 'static,
+    {
+        assert!(on_a_pool_thread());
+        Ok(number * 2)
+    }
+}
+
+impl Native for Store {}
+
+#[resilient(bulkhead("shared", threads = 1), coalesce(key = number), clone(text))]
+async fn shared(number: u32, text: String) -> Result<usize, Error> {
+    assert!(on_a_pool_thread());
+    Ok(text.len() + number as usize)
+}
+
+#[resilient(bulkhead("judged", threads = 1), failure = |n: &Result<u32, Error>| n == &Ok(1), priority = high, map_err = |_| Error::Down)]
+fn judged(number: u32) -> Result<u32, Error> {
+    Ok(number)
+}
+
+#[resilient(bulkhead("future", threads = 1))]
+fn future(number: u32) -> impl Future<Output = Option<u32>> + Send {
+    async move { on_a_pool_thread().then_some(number) }
+}
+
+/// `Send`, as every future should be.
+fn sent<T: Send>(future: T) -> T {
+    future
+}
+
+#[test]
+fn each_attempt_has_its_own_self() {
+    let store = |fails: u32| Arc::new(Store { fails: fails.into(), name: "n".into() });
+    assert_eq!(store(2).put("x".into()), Ok(9));
+    assert_eq!(store(10).put("x".into()), Ok(1), "the fallback has one, too");
+    assert_eq!(Store::default().double(4), Ok(8));
+    assert_eq!(judged(1), Ok(1));
+}
+
+#[tokio::test]
+async fn they_run_there_from_all_kinds_of_futures() {
+    let store = |fails: u32| Arc::new(Store { fails: fails.into(), name: "n".into() });
+    assert_eq!(sent(store(0).plain(vec![1, 2])).await, Ok(3));
+    assert_eq!(sent(store(2).again((vec![1, 2], 4))).await, Ok(8));
+    assert_eq!(sent(shared(1, "ab".into())).await, Ok(3));
+    assert_eq!(sent(future(5)).await, Some(5));
+}
+
 #[test]
 fn they_run_there_with_arguments_of_their_own() {
     let registry = Arc::new(Registry::new());

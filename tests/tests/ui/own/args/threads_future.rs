@@ -2,6 +2,11 @@ use resilient::resilient;
 
 #[resilient(bulkhead("x", threads = 2))]
 fn f(x: u32) -> impl Future<Output = Option<u32>> {
+    std::future::ready(Some(x))
+}
+
+#[resilient(bulkhead("x", threads = 2))]
+fn fine(x: u32) -> impl Future<Output = Option<u32>> {
     async move { Some(x) }
 }
 
