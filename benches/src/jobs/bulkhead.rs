@@ -1,6 +1,7 @@
 use std::sync::Arc;
 
-use resilient::{Bulkhead, Component, Registry, Verdict, bulkhead, resilient};
+use resilient::{Bulkhead, Component, Priority, Registry, Verdict, bulkhead, resilient};
+use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tower::limit::ConcurrencyLimitLayer;
 use tower::{Layer, Service, ServiceExt};
@@ -11,7 +12,8 @@ use crate::body::{BodyError, Failed, number, run, work, work_async};
 use crate::harness::{Goal, Group, Job};
 
 pub(super) fn groups() -> Vec<Group> {
-    vec![permit(), permit_async(), call_async(), adaptive(), adaptive_attribute(), full()]
+    let own = [permit(), permit_async(), call_async(), adaptive(), adaptive_attribute(), full()];
+    own.into_iter().chain([threads(), threads_async(), threads_full()]).collect()
 }
 
 fn bulkhead(permits: u32) -> Arc<Bulkhead> {
@@ -170,4 +172,86 @@ fn full() -> Group {
     Group::new("Bulkhead, full: a refusal", jobs)
         .goals([Goal::AtMost(30.0), Goal::NoAllocation])
         .note("Ours counts the refusal, and its error says of which bulkhead it is.")
+}
+
+/// With two threads of its own, and no queue.
+fn pool() -> Arc<Bulkhead> {
+    let bulkhead = Registry::new().bulkhead("bench");
+    let config = bulkhead::Config::default().threads(2);
+    bulkhead.reconfigure(config).expect("these settings are within their ranges");
+    bulkhead
+}
+
+#[resilient(bulkhead("bench: threads", threads = 2))]
+fn on_a_thread() -> Result<u64, Failed> {
+    work(number())
+}
+
+#[resilient(bulkhead("bench: threads, asynchronous", threads = 2))]
+async fn on_a_thread_async() -> Result<u64, Failed> {
+    work(number())
+}
+
+/// What tokio has for blocking work.
+fn spawn_blocking() -> Result<u64, Failed> {
+    let spawned = tokio::task::spawn_blocking(|| work(number()));
+    Handle::current().block_on(spawned).unwrap_or(Err(Failed::Body))
+}
+
+fn threads() -> Group {
+    let ours = pool();
+    let jobs = vec![
+        Job::new("resilient, by hand", move || {
+            let bulkhead = Arc::clone(&ours);
+            move || bulkhead.run(Priority::Normal, || work::<Failed>(number()))
+        }),
+        Job::new("resilient, attribute", || on_a_thread),
+        Job::new("`tokio::task::spawn_blocking`, blocked on", || spawn_blocking),
+    ];
+    Group::new("Bulkhead with threads, to one and back", jobs)
+        .goals([Goal::Times(1.2, "`tokio::task::spawn_blocking`, blocked on")])
+        .note("Two changes of threads: what the system takes for those is nearly all of it. Tokio has no bound on what waits, and no priorities.")
+}
+
+fn threads_async() -> Group {
+    let ours = pool();
+    let jobs = vec![
+        Job::new("resilient, by hand", move || {
+            let bulkhead = Arc::clone(&ours);
+            move || {
+                Handle::current().block_on(bulkhead.run_async(Priority::Normal, || work::<Failed>(number())))
+            }
+        }),
+        Job::new("resilient, attribute", || || Handle::current().block_on(on_a_thread_async())),
+        Job::new("`tokio::task::spawn_blocking`", || spawn_blocking),
+    ];
+    Group::new("Bulkhead with threads, to one and back, asynchronous", jobs)
+        .goals([Goal::Times(1.2, "`tokio::task::spawn_blocking`")])
+        .note("Awaited on a thread that has nothing else to do.")
+}
+
+fn threads_full() -> Group {
+    let ours = pool();
+    // Held for ever.
+    (0..2).for_each(|_| std::mem::forget(ours.try_acquire()));
+    let pipeline = {
+        let registry = Registry::new();
+        let config = bulkhead::Config::default().threads(1);
+        registry.bulkhead("bench").reconfigure(config).expect("these settings are within their ranges");
+        std::mem::forget(registry.bulkhead("bench").try_acquire());
+        Arc::new(registry.pipeline("bench").bulkhead("bench").build())
+    };
+    let jobs = vec![
+        Job::new("resilient, by hand", move || {
+            let bulkhead = Arc::clone(&ours);
+            move || bulkhead.run(Priority::Normal, || work::<Failed>(number()))
+        }),
+        Job::new("resilient, builder, with its statistics", move || {
+            let pipeline = Arc::clone(&pipeline);
+            move || pipeline.run(|| work::<Failed>(number()))
+        }),
+    ];
+    Group::new("Bulkhead with threads, full: a refusal", jobs)
+        .goals([Goal::AtMost(30.0), Goal::NoAllocation])
+        .note("The work goes back to who brought it, and to no thread.")
 }
