@@ -8,12 +8,30 @@ use std::path::{Path, PathBuf};
 use super::environment;
 use super::fault::{Fault, LoadError, Place, position};
 use super::file::{Parsed, Setting};
+use crate::registry::name::fnv1a;
 use crate::registry::{Contradiction, Registry};
 
 /// The largest file that is read, in bytes.
 const LARGEST: u64 = 1024 * 1024;
 
 /// A file with settings, and the variables of the environment above it. See the [module](super).
+///
+/// ```
+/// use resilient::{Registry, config::ConfigFile};
+///
+/// # let path = std::env::temp_dir().join(format!("resilient-doc-{}.toml", std::process::id()));
+/// std::fs::write(&path, "[bulkhead.gateway]\nmax_concurrent = 8\n")?;
+/// let registry = Registry::new();
+/// ConfigFile::new(&path).prefix("SHOP").apply(&registry)?;
+/// # use resilient::Component;
+/// assert_eq!(registry.bulkhead("gateway").config().max_concurrent, 8);
+///
+/// std::fs::write(&path, "[bulkhead.gateway]\nmax_concurent = 9\n")?;
+/// let error = ConfigFile::new(&path).apply(&registry).unwrap_err();
+/// assert!(error.to_string().ends_with(":2:1: there is no setting `max_concurent`; did you mean `max_concurrent`?"));
+/// # std::fs::remove_file(&path)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct ConfigFile {
     path: PathBuf,
@@ -73,9 +91,10 @@ impl ConfigFile {
         text: Result<String, LoadError>,
     ) -> Result<usize, LoadError> {
         let source = registry.config_source(&self.path.display().to_string());
+        let digest = text.as_ref().ok().map(|text| format!("{:016x}", fnv1a(text)));
         let outcome = text.and_then(|text| self.put(registry, &text));
         match &outcome {
-            Ok(changed) => source.applied(*changed),
+            Ok(changed) => source.applied(*changed, digest),
             Err(error) => source.refused(&error.to_string()),
         }
         outcome

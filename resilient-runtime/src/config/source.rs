@@ -27,6 +27,8 @@ pub struct Stats {
     pub applied: u64,
     /// Times that they were refused: then the ones before stayed in force.
     pub refused: u64,
+    /// The 64-bit FNV-1a hash of the text in force, in hexadecimal, where there is one: the same text, the same digest.
+    pub digest: Option<String>,
     /// What was wrong the last time, if anything: one line for each problem.
     pub problem: Option<String>,
 }
@@ -40,11 +42,12 @@ pub struct Source {
 
 impl Source {
     /// Its settings are in force; so many components changed.
-    pub(crate) fn applied(&self, changed: usize) {
+    pub(crate) fn applied(&self, changed: usize, digest: Option<String>) {
         {
             let mut stats = self.stats.lock();
             stats.applied += 1;
             stats.problem = None;
+            stats.digest = digest;
         }
         let name = self.core.name;
         tracing::info!(target: "resilient::config", source = %name, changed, "settings applied");
@@ -89,7 +92,10 @@ impl Component for Source {
 
     /// Zeroes the counts; the settings stay.
     fn reset(&self) {
-        *self.stats.lock() = Stats::default();
+        {
+            let mut stats = self.stats.lock();
+            *stats = Stats { digest: stats.digest.take(), ..Stats::default() };
+        }
         self.core.publish(Self::KIND, Happening::Reset);
     }
 

@@ -81,11 +81,14 @@ impl<'p> Call<'p> {
     /// Starts a call: the first of its two readings of the clock, if it needs any.
     pub fn begin(pipeline: &'p Pipeline) -> Self {
         let is_sampled = pipeline.operation.started();
+        let is_on = pipeline.switch.is_on();
+        let pipeline = if is_on { pipeline } else { pipeline.bypass() };
         if let Some(retry) = &pipeline.retry {
             retry.budget().deposit();
         }
         let around = Scope::current();
-        let inherited = around.deadline_on(&pipeline.clock);
+        // Nor is anything refused because of a time around it.
+        let inherited = if is_on { around.deadline_on(&pipeline.clock) } else { Instant::NEVER };
         let is_timed = is_sampled || inherited != Instant::NEVER || pipeline.needs_time();
         let started = if is_timed { pipeline.clock.now() } else { Instant::NEVER };
         let deadline = match &pipeline.timeout {

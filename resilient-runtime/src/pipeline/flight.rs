@@ -34,7 +34,11 @@ impl<'p> Call<'p> {
         self.arrive();
         let pipeline = self.pipeline;
         let Some(hedge) = &pipeline.hedge else {
-            return Err(Rejection::new(RejectionKind::NoTimer, pipeline.operation.name()));
+            // Boxed: it is so only while the registry is switched off.
+            self.begin_attempt();
+            let outcome = Box::pin(self.attempt(work())).await?;
+            let verdict = judge(&outcome);
+            return Ok((outcome, verdict));
         };
         let budget = match &pipeline.retry {
             Some(retry) => retry.budget(),

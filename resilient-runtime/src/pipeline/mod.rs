@@ -34,6 +34,7 @@ mod pool;
 mod run;
 mod share;
 mod shed;
+mod switch;
 
 use std::sync::Arc;
 
@@ -43,6 +44,7 @@ pub use explain::{Explanation, LevelExplanation, StageExplanation};
 pub use options::Options;
 pub use pool::PoolAttempt;
 pub use share::{Shared, led, led_async};
+pub(crate) use switch::{Bypass, Switch};
 
 use crate::bulkhead::Bulkhead;
 use crate::circuit_breaker::CircuitBreaker;
@@ -71,6 +73,8 @@ use crate::timeout::Timeout;
 pub struct Pipeline {
     pub(crate) operation: Arc<Operation>,
     pub(crate) clock: Clock,
+    pub(crate) switch: Switch,
+    pub(crate) bypass: Bypass,
     pub(crate) retry: Option<Arc<Retry>>,
     pub(crate) circuit_breaker: Option<Arc<CircuitBreaker>>,
     pub(crate) rate_limit: Option<Arc<RateLimiter>>,

@@ -10,7 +10,7 @@ use crate::fallback::Fallback;
 use crate::hedge::Hedge;
 use crate::idempotency::Idempotency;
 use crate::load_shed::LoadShedder;
-use crate::pipeline::Pipeline;
+use crate::pipeline::{Bypass, Pipeline};
 use crate::rate_limit::RateLimiter;
 use crate::retry::Retry;
 use crate::timeout::Timeout;
@@ -138,6 +138,8 @@ impl PipelineBuilder {
         let pipeline = Pipeline {
             operation: self.registry.operation(&self.name),
             clock: self.registry.clock().clone(),
+            switch: self.registry.0.switch.clone(),
+            bypass: Bypass::default(),
             retry: self.retry,
             circuit_breaker: self.circuit_breaker,
             rate_limit: self.rate_limit,

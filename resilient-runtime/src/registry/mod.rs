@@ -22,9 +22,10 @@
 mod alerts;
 mod builder;
 mod conflicts;
+mod dump;
 mod health;
 pub(crate) mod kinds;
-mod name;
+pub(crate) mod name;
 mod outside;
 mod shelf;
 mod sites;
@@ -53,7 +54,7 @@ use crate::hedge::Hedge;
 use crate::idempotency::{Idempotency, IdempotencyStore, Stores};
 use crate::load_shed::LoadShedder;
 use crate::observe::{Events, Happening, Operation, Subscription};
-use crate::pipeline::{Explanation, Pipeline};
+use crate::pipeline::{Explanation, Pipeline, Switch};
 use crate::random::Random;
 use crate::rate_limit::RateLimiter;
 use crate::retry::{Retry, RetryBudget};
@@ -94,6 +95,8 @@ struct Inner {
     /// The pipelines of sites that name this registry, by the address of the site.
     pipelines: Mutex<BTreeMap<usize, Arc<Pipeline>>>,
     conflicts: Mutex<Conflicts>,
+    /// Off, calls pass the stages of its pipelines by.
+    switch: Switch,
     /// What a file and the environment say, for components to come.
     outside: Mutex<Tables>,
     /// Held by who changes that, and then the components.
@@ -162,6 +165,7 @@ impl Registry {
             explanations: Mutex::default(),
             pipelines: Mutex::default(),
             conflicts: Mutex::default(),
+            switch: Switch::default(),
             outside: Mutex::default(),
             configuring: Mutex::default(),
         }))
@@ -170,6 +174,33 @@ impl Registry {
     /// The clock of all its components.
     pub fn clock(&self) -> &Clock {
         &self.0.environment.clock
+    }
+
+    /// Switches the protection of all annotated functions and pipelines of this registry off, or on again.
+    ///
+    /// Off, a call goes straight to its body, and to its fallback should that fail: nothing is refused, queued, repeated,
+    /// limited in time or shared, and components see nothing of it. Operations count it as always. A call keeps to what
+    /// was in force when it began, and gives back what it holds. What uses a component by hand is not affected.
+    ///
+    /// ```
+    /// use resilient::{Registry, Rejection};
+    /// let registry = Registry::new();
+    /// let pipeline = registry.pipeline("checkout").circuit_breaker("payment").build();
+    /// registry.circuit_breaker("payment").force_open();
+    /// registry.set_enabled(false);
+    /// assert_eq!(pipeline.call(|| Ok::<_, Rejection>(1)).unwrap(), 1);
+    /// registry.set_enabled(true);
+    /// assert!(pipeline.call(|| Ok::<_, Rejection>(1)).is_err());
+    /// ```
+    pub fn set_enabled(&self, enabled: bool) {
+        if self.0.switch.set(enabled) != enabled {
+            tracing::warn!(target: "resilient::registry", enabled, "protection switched");
+        }
+    }
+
+    /// Whether protection is [switched on](Self::set_enabled).
+    pub fn is_enabled(&self) -> bool {
+        self.0.switch.is_on()
     }
 
     /// What happens from now on. See [`Subscription`] for its bound.

@@ -38,7 +38,7 @@ pub(super) fn is_changed(name: &str) -> bool {
 }
 
 /// The 64-bit FNV-1a hash (Fowler, Noll, Vo): stable between runs, so that a name stays the same.
-fn fnv1a(text: &str) -> u64 {
+pub(crate) fn fnv1a(text: &str) -> u64 {
     text.bytes()
         .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }

@@ -50,7 +50,7 @@ impl Registry {
     pub fn configure(&self, source: &str, tables: &Tables) -> Result<usize, Vec<Contradiction>> {
         let outcome = self.configure_quietly(tables);
         match &outcome {
-            Ok(changed) => self.config_source(source).applied(*changed),
+            Ok(changed) => self.config_source(source).applied(*changed, None),
             Err(problems) => {
                 let problems: Vec<_> = problems.iter().map(ToString::to_string).collect();
                 self.config_source(source).refused(&problems.join("\n"));

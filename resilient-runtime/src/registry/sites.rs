@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{By, Registry, registry};
 use crate::component::Kind;
-use crate::pipeline::Pipeline;
+use crate::pipeline::{Bypass, Pipeline};
 use crate::site::Site;
 
 impl Site {
@@ -41,6 +41,8 @@ impl Registry {
         Pipeline {
             operation: self.operation(&name),
             clock: self.clock().clone(),
+            switch: self.0.switch.clone(),
+            bypass: Bypass::default(),
             retry: by(Kind::Retry).map(|(name, by)| self.retry_with(name, Some(by))),
             circuit_breaker: by(Kind::CircuitBreaker)
                 .map(|(name, by)| self.component(&self.0.circuit_breakers, name, Some(by))),

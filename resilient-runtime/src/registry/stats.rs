@@ -21,6 +21,8 @@ use crate::{
 /// A snapshot of a registry; serialises, and displays as a table.
 #[derive(Clone, Debug, Serialize)]
 pub struct Stats {
+    /// Whether protection is [switched on](Registry::set_enabled).
+    pub enabled: bool,
     /// The golden numbers of each operation, by name.
     pub operations: BTreeMap<String, OperationStats>,
     /// Circuit breakers by name.
@@ -172,6 +174,7 @@ impl Registry {
     pub fn stats(&self) -> Stats {
         let (operations, now) = (self.0.operations.all(), self.clock().now());
         Stats {
+            enabled: self.is_enabled(),
             operations: operations.iter().map(|(name, op)| (name.to_string(), op.stats(now))).collect(),
             circuit_breaker: snapshots(&self.0.circuit_breakers),
             retry: snapshots(&self.0.retries),
@@ -299,7 +302,23 @@ impl Registry {
         }
         let pipelines = self.0.pipelines.lock().values().find(|found| found.name() == &*normal).cloned();
         let explained = pipelines.map(|pipeline| pipeline.explain());
-        explained.or_else(|| self.0.explanations.lock().get(&*normal).cloned())
+        explained.or_else(|| {
+            let kept = self.0.explanations.lock().get(&*normal).cloned();
+            kept.map(|explanation| self.as_it_is_now(explanation))
+        })
+    }
+
+    /// The settings have changed since a pipeline was built by hand.
+    fn as_it_is_now(&self, mut explanation: Explanation) -> Explanation {
+        for stage in &mut explanation.stages {
+            let settings = with_shelf!(self, stage.kind, |shelf, _variant| {
+                shelf.get(&stage.component).map(|component| component.effective())
+            });
+            if let Some(settings) = settings {
+                stage.settings = settings;
+            }
+        }
+        explanation
     }
 }
 

@@ -8,6 +8,9 @@ use crate::fallback::Level;
 
 impl Display for Stats {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        if !self.enabled {
+            writeln!(f, "! protection is switched off")?;
+        }
         self.operations(f)?;
         self.circuit_breakers(f)?;
         self.retries(f)?;
@@ -15,6 +18,7 @@ impl Display for Stats {
         self.timeouts(f)?;
         self.load_shedders(f)?;
         self.fallbacks(f)?;
+        self.config_sources(f)?;
         for conflict in &self.conflicts {
             writeln!(f, "! {conflict}")?;
         }
@@ -23,6 +27,20 @@ impl Display for Stats {
 }
 
 impl Stats {
+    fn config_sources(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        for (name, source) in &self.config_source {
+            write!(f, "config_source {name}: applied {}, refused {}", source.applied, source.refused)?;
+            if let Some(digest) = &source.digest {
+                write!(f, "; in force {digest}")?;
+            }
+            writeln!(f)?;
+            for problem in source.problem.iter().flat_map(|problem| problem.lines()) {
+                writeln!(f, "! {problem}")?;
+            }
+        }
+        Ok(())
+    }
+
     fn circuit_breakers(&self, f: &mut Formatter<'_>) -> fmt::Result {
         for (name, breaker) in &self.circuit_breaker {
             let (window, state) = (&breaker.window, breaker.state);

@@ -165,6 +165,81 @@ fn one_setting_can_be_changed_by_its_name() {
 }
 
 #[test]
+fn what_is_in_force_can_be_written_and_read_again() {
+    let (_folder, file) = file(FILE);
+    let registry = registry();
+    registry.circuit_breaker("pay.ment");
+    registry.circuit_breaker("default");
+    registry.timeout("a \"b\"\\");
+    registry.retry("a").reconfigure(crate::retry::Config::default().factor(1e20f64.recip() + 1.5)).unwrap();
+    registry.change(Kind::Timeout, "a \"b\"\\", &[("read".into(), Raw::Unset)]).unwrap();
+    registry.rate_limiter("api");
+    registry.change(Kind::RateLimit, "api", &[("rate".into(), Raw::Text("100/s".into()))]).unwrap();
+    file.apply(&registry).unwrap();
+    let text = registry.to_toml();
+    assert!(text.contains("[circuit_breaker.\"pay.ment\"]\n"), "{text}");
+    assert!(text.contains("\nopen_for = \"20s\"  # file\n"), "{text}");
+
+    let (_folder, written) = super::tests::file(&text);
+    let other = self::registry();
+    written.apply(&other).unwrap();
+    let values = |registry: &Registry| {
+        let without = |effective: Vec<crate::settings::Effective>| {
+            effective.into_iter().map(|set| (set.field, set.value)).collect::<Vec<_>>()
+        };
+        [
+            without(registry.circuit_breaker("pay.ment").effective()),
+            without(registry.timeout("a \"b\"\\").effective()),
+            without(registry.retry("a").effective()),
+            without(registry.rate_limiter("api").effective()),
+        ]
+    };
+    assert_eq!(values(&other), values(&registry));
+}
+
+#[test]
+fn the_explanation_of_a_pipeline_follows_the_file() {
+    // T123
+    let (folder, file) = file("[bulkhead.b]\nmax_concurrent = 3\n");
+    let registry = registry();
+    registry.pipeline("op").bulkhead("b").build();
+    file.apply(&registry).unwrap();
+    let explained = || registry.explain("op").unwrap().to_string();
+    assert!(explained().contains("max_concurrent = 3  (file)"), "{}", explained());
+    folder.write("resilient.toml", "[bulkhead.default]\nmax_concurrent = 4\n");
+    file.apply(&registry).unwrap();
+    assert!(explained().contains("max_concurrent = 4  (file default)"), "{}", explained());
+}
+
+#[test]
+fn the_statistics_say_what_is_in_force_and_what_was_refused() {
+    let (folder, file) = file("[bulkhead.b]\nmax_concurrent = 3\n");
+    let registry = registry();
+    file.apply(&registry).unwrap();
+    let stats = || registry.config_source(&file.path().display().to_string()).stats();
+    let first = stats().digest;
+    assert!(first.is_some());
+    folder.write("resilient.toml", "[bulkhead.b]\nmax_concurrent = 0\n");
+    file.apply(&registry).unwrap_err();
+    assert_eq!(stats().digest, first, "the one before is in force");
+    let shown = registry.stats().to_string();
+    assert!(shown.contains("applied 1, refused 1") && shown.contains(":2:18: bulkhead `b`"), "{shown}");
+    assert!(registry.validate().unwrap_err().to_string().contains("max_concurrent"));
+}
+
+#[test]
+fn the_file_in_the_readme_is_one() {
+    let readme = include_str!("../../../../README.md");
+    let (_, after) = readme.split_once("```toml\n#:schema").unwrap();
+    let (text, _) = after.split_once("```").unwrap();
+    let (_folder, file) = file(&format!("#:schema{text}"));
+    let registry = registry();
+    file.apply(&registry).unwrap();
+    assert_eq!(origin(&registry, "payment", "failure_rate"), (Value::Ratio(0.3), Origin::File));
+    assert_eq!(origin(&registry, "payment", "open_for"), (seconds(10), Origin::FileDefault));
+}
+
+#[test]
 fn the_schema_in_the_repository_is_current() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../resilient.schema.json");
     let mut now = serde_json::to_string_pretty(&schema()).unwrap();

@@ -6,6 +6,7 @@ mod limits;
 mod once;
 mod share;
 mod shed;
+mod switch;
 
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};

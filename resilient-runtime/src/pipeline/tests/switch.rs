@@ -1,0 +1,84 @@
+//! Protection switched off, and on again.
+
+use super::*;
+
+#[test]
+fn switched_off_a_call_passes_all_stages_by_and_is_counted() {
+    // T124
+    let fixture = Fixture::new();
+    let pipeline = fixture.all();
+    fixture.registry.circuit_breaker("x").force_open();
+    let full = fixture.registry.bulkhead("x");
+    let permit = full.try_acquire().unwrap();
+    fixture.registry.set_enabled(false);
+    assert_eq!(pipeline.call(|| Outcome::Ok(1)).unwrap(), 1);
+    let mut attempts = 0;
+    let failed = pipeline.call(|| {
+        attempts += 1;
+        Outcome::Err(Error::Down)
+    });
+    assert!(failed.is_err());
+    assert_eq!(attempts, 1, "not repeated");
+    let stats = pipeline.stats();
+    assert_eq!((stats.calls, stats.succeeded, stats.failed, stats.in_flight), (2, 1, 1, 0));
+    assert_eq!(fixture.registry.circuit_breaker("x").stats().rejected, 0);
+    assert!(fixture.registry.stats().to_string().starts_with("! protection is switched off"));
+    drop(permit);
+    fixture.registry.set_enabled(true);
+    assert!(pipeline.call(|| Outcome::Ok(1)).is_err(), "the circuit is open");
+}
+
+#[tokio::test]
+async fn what_is_in_flight_when_the_switch_is_turned_is_accounted_for() {
+    // T124
+    let fixture = Fixture::new();
+    let pipeline = fixture.all();
+    let in_use = || fixture.registry.bulkhead("x").stats().in_use;
+    let gate = tokio::sync::Notify::new();
+    let call = || {
+        pipeline.call_async(|| async {
+            gate.notified().await;
+            Outcome::Ok(1)
+        })
+    };
+
+    let mut guarded = Box::pin(call());
+    assert!(futures(&mut guarded).await.is_none());
+    assert_eq!(in_use(), 1);
+    fixture.registry.set_enabled(false);
+    let mut bare = Box::pin(call());
+    assert!(futures(&mut bare).await.is_none(), "it runs beside, and does not queue");
+    assert_eq!(in_use(), 1);
+    gate.notify_waiters();
+    assert_eq!((guarded.await.unwrap(), in_use()), (1, 0), "the permit goes back while off");
+    fixture.registry.set_enabled(true);
+    let mut again = Box::pin(call());
+    assert!(futures(&mut again).await.is_none());
+    assert_eq!(bare.await.unwrap(), 1);
+    assert_eq!(in_use(), 1, "what began while off gives nothing back");
+    gate.notify_waiters();
+    assert_eq!((again.await.unwrap(), in_use()), (1, 0));
+    assert_eq!(pipeline.stats().in_flight, 0);
+    fixture.nothing_is_held();
+}
+
+#[tokio::test]
+async fn switched_off_a_hedged_call_makes_one_attempt() {
+    // T124
+    let fixture = Fixture::new();
+    let pipeline = fixture.registry.pipeline("op").hedge("h").idempotent().build();
+    fixture.registry.set_enabled(false);
+    assert_eq!(pipeline.call_async(|| async { Outcome::Ok(1) }).await.unwrap(), 1);
+    assert_eq!(pipeline.stats().succeeded, 1);
+}
+
+/// What it gives at one poll.
+async fn futures<F: Future>(future: &mut std::pin::Pin<Box<F>>) -> Option<F::Output> {
+    std::future::poll_fn(|cx| {
+        std::task::Poll::Ready(match future.as_mut().poll(cx) {
+            std::task::Poll::Ready(output) => Some(output),
+            std::task::Poll::Pending => None,
+        })
+    })
+    .await
+}

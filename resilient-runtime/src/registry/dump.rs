@@ -1,0 +1,93 @@
+//! What is in force, as a configuration file says it.
+
+use std::fmt::{self, Write};
+
+use super::Registry;
+use super::stats::with_shelf;
+use crate::component::{Component, Kind};
+use crate::config::Tables;
+use crate::settings::{Effective, Settings, Value, duration_text};
+
+impl Registry {
+    /// Every setting in force of every component, as a configuration file in TOML says it, and where each came from.
+    ///
+    /// Put in force in another process, it gives the components there the same settings.
+    ///
+    /// ```
+    /// use resilient::Registry;
+    /// let registry = Registry::new();
+    /// registry.bulkhead("gateway");
+    /// let text = registry.to_toml();
+    /// assert!(text.starts_with("[bulkhead.gateway]\nmax_concurrent = 64  # default\n"), "{text}");
+    /// ```
+    pub fn to_toml(&self) -> String {
+        let mut text = String::new();
+        for kind in Kind::ALL.into_iter().filter(|kind| *kind != Kind::ConfigSource) {
+            with_shelf!(self, kind, |shelf, _variant| {
+                for (name, component) in shelf.all() {
+                    // To a string nothing fails.
+                    let _ = table(&mut text, name, &*component);
+                }
+            });
+        }
+        text
+    }
+}
+
+fn table<C: Component>(text: &mut String, name: &str, component: &C) -> fmt::Result {
+    let effective = component.effective();
+    if effective.is_empty() {
+        return Ok(());
+    }
+    // A table of this name would be for all of the kind.
+    let mark = if name == Tables::DEFAULT { "# " } else { "" };
+    writeln!(text, "{mark}[{}.{}]", C::KIND, Key(name))?;
+    let default = C::Config::default();
+    for Effective { field, value, origin } in effective {
+        match value {
+            Value::Unset if default.get(field) == Some(Value::Unset) => {
+                writeln!(text, "# {field} is not set  # {origin}")?;
+            }
+            value => writeln!(text, "{mark}{field} = {}  # {origin}", Written(&value))?,
+        }
+    }
+    writeln!(text)
+}
+
+/// A name as a key: bare where it can be.
+struct Key<'a>(&'a str);
+
+impl fmt::Display for Key<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
+        if self.0.chars().all(plain) { f.write_str(self.0) } else { quoted(f, self.0) }
+    }
+}
+
+/// A value as the file takes it.
+struct Written<'a>(&'a Value);
+
+impl fmt::Display for Written<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Value::Unset => f.write_str("\"none\""),
+            Value::Duration(span) => quoted(f, &duration_text(*span)),
+            Value::Text(text) => quoted(f, text),
+            Value::Count(count) => write!(f, "{count}"),
+            Value::Ratio(number) | Value::Number(number) => write!(f, "{number:?}"),
+            Value::Flag(flag) => write!(f, "{flag}"),
+        }
+    }
+}
+
+fn quoted(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
+    f.write_char('"')?;
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => write!(f, "\\{c}")?,
+            c if c.is_control() => write!(f, "\\u{:04X}", u32::from(c))?,
+            c => f.write_char(c)?,
+        }
+    }
+    f.write_char('"')
+}
