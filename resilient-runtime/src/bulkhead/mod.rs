@@ -80,7 +80,7 @@ pub use admission::Admission;
 pub use config::Config;
 pub use permit::Permit;
 pub use pool::PoolStats;
-pub(crate) use pool::{End, Running, Waiting, in_place};
+pub(crate) use pool::{End, Running, Waiting, beside, in_place};
 pub use stats::{ClassLimits, Stats};
 
 use crate::clock::Instant;

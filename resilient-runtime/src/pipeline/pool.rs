@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use pin_project_lite::pin_project;
 
 use super::Call;
-use crate::bulkhead::{End, Running, Waiting, in_place};
+use crate::bulkhead::{End, Running, Waiting, beside, in_place};
 use crate::clock::{Instant, NoTimer};
 use crate::fallback::{self, Carried, Seen};
 use crate::rejection::{Rejection, RejectionKind};
@@ -71,6 +71,9 @@ impl<'p> Call<'p> {
         }
         let around = Carried::here();
         let body = move || around.run(body);
+        if pipeline.bulkhead.is_none() && self.asynchronous {
+            return beside(&pipeline.clock, scope, body);
+        }
         // In place the permit stays with the call, which learns from it.
         let Some(bulkhead) = pipeline.bulkhead.as_ref().filter(|bulkhead| bulkhead.has_threads()) else {
             return in_place(&pipeline.clock, scope, body);

@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
-pub(crate) use running::{End, Running, Waiting, in_place};
+pub(crate) use running::{End, Running, Waiting, beside, in_place};
 use worker::{Inside, OnThread};
 
 use crate::priority::Priority;

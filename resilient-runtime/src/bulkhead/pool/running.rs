@@ -156,8 +156,9 @@ impl Drop for Held {
 /// Tells the one who waits how the work has ended; dropped before, that it will never begin.
 struct Teller<R> {
     told: Arc<Mutex<Told<R>>>,
-    /// `None` once it has ended.
+    /// `None` where it has none, and once it has ended.
     held: Option<Held>,
+    has_ended: bool,
 }
 
 impl<R> Teller<R> {
@@ -173,6 +174,7 @@ impl<R> Teller<R> {
     fn ended(&mut self, end: End<R>) {
         // Before it is told: who waits may look, or come again, at once.
         self.held = None;
+        self.has_ended = true;
         let waker = {
             let mut told = self.told.lock();
             told.end = Some(end);
@@ -184,7 +186,7 @@ impl<R> Teller<R> {
 
 impl<R> Drop for Teller<R> {
     fn drop(&mut self) {
-        if self.held.is_some() {
+        if !self.has_ended {
             self.ended(End::Refused);
         }
     }
@@ -212,6 +214,24 @@ pub(crate) fn in_place<R>(clock: &Clock, scope: Scope, work: impl FnOnce() -> R)
     Running { told: Arc::new(Mutex::new(told)), submitted: None }
 }
 
+/// Does the work on a thread that tokio has for what blocks; in place where there is no tokio. For asynchronous callers,
+/// whose thread must not block, where no bulkhead has threads: protection is switched off, or there never was any.
+pub(crate) fn beside<R: Send + 'static>(
+    clock: &Clock,
+    scope: Scope,
+    work: impl FnOnce() -> R + Send + 'static,
+) -> Running<R> {
+    let Ok(runtime) = tokio::runtime::Handle::try_current() else { return in_place(clock, scope, work) };
+    let told = Arc::new(Mutex::new(Told { began: Some(clock.now()), end: None, waker: None }));
+    let mut teller = Teller { told: Arc::clone(&told), held: None, has_ended: false };
+    let (span, dispatch) = (tracing::Span::current(), tracing::dispatcher::get_default(Clone::clone));
+    runtime.spawn_blocking(move || {
+        let in_span = || span.in_scope(work);
+        teller.ended(caught(scope, || tracing::dispatcher::with_default(&dispatch, in_span)));
+    });
+    Running { told, submitted: None }
+}
+
 impl Bulkhead {
     /// Hands work to the threads; for a caller that holds a permit, which now goes with the work. Inside of `scope`, and of
     /// the span and the subscriber of `tracing` that are current here. Who waits is woken when the work begins only if
@@ -235,7 +255,7 @@ impl Bulkhead {
             return running;
         };
         let told = Arc::new(Mutex::new(Told { began: None, end: None, waker: None }));
-        let mut teller = Teller { told: Arc::clone(&told), held: Some(held) };
+        let mut teller = Teller { told: Arc::clone(&told), held: Some(held), has_ended: false };
         let clock = clock.clone();
         let (span, dispatch) = (tracing::Span::current(), tracing::dispatcher::get_default(Clone::clone));
         let job = move |on_thread: OnThread<'_>| {

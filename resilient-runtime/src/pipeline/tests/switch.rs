@@ -78,6 +78,26 @@ async fn switched_off_a_hedged_call_makes_one_attempt() {
     assert_eq!(pipeline.stats().succeeded, 1);
 }
 
+#[tokio::test]
+async fn switched_off_a_body_of_a_pool_runs_all_the_same() {
+    // T124
+    let fixture = Fixture::new();
+    let pipeline = fixture.registry.pipeline("op").bulkhead("x").build();
+    fixture.registry.bulkhead("x").reconfigure(bulkhead::Config::default().threads(1u32)).unwrap();
+    fixture.registry.set_enabled(false);
+    let here = std::thread::current().id();
+    let thread = || Ok::<_, Rejection>(std::thread::current().id());
+    assert_eq!(pipeline.run(thread).unwrap(), here);
+    assert_ne!(pipeline.run_async(thread).await.unwrap(), here, "it may block, and this thread must not");
+    let pipeline = Arc::new(pipeline);
+    let shared = Arc::clone(&pipeline);
+    let panics = tokio::spawn(async move { shared.run_async(|| -> Outcome { panic!("of the body") }).await });
+    assert!(panics.await.unwrap_err().is_panic());
+    let stats = pipeline.stats();
+    assert_eq!((stats.calls, stats.succeeded, stats.panicked, stats.in_flight), (3, 2, 1, 0));
+    assert_eq!(fixture.registry.bulkhead("x").stats().in_use, 0);
+}
+
 /// What it gives at one poll: a call that waits where it should not is found, and does not hold up the test.
 async fn once<F: Future>(future: &mut std::pin::Pin<Box<F>>) -> Option<F::Output> {
     std::future::poll_fn(|cx| {
