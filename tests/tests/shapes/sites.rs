@@ -105,3 +105,31 @@ fn an_attribute_goes_beneath_what_was_said_at_run_time() {
     let origins: Vec<_> = bulkhead.effective().iter().map(|set| set.origin.to_string()).collect();
     assert_eq!(origins[..2], ["run-time", "attribute"]);
 }
+
+#[tokio::test]
+async fn annotated_functions_pass_their_stages_by_while_protection_is_off() {
+    // T124
+    #[resilient(
+        registry = registry, circuit_breaker("off", failure_threshold = 1), retry(max = 3, base = "0ms"), idempotent,
+        hedge(after = "50ms"), bulkhead("off", max_concurrent = 1), timeout = "5s", fallback = Ok(attempts.get() + 100)
+    )]
+    async fn call(registry: &Registry, attempts: &std::cell::Cell<u32>) -> Result<u32, E> {
+        attempts.set(attempts.get() + 1);
+        Err(E::Bad)
+    }
+    #[resilient(registry = registry, bulkhead("off, too", threads = 1), timeout = "5s")]
+    fn in_pool(registry: Registry) -> Result<Option<String>, E> {
+        Ok(std::thread::current().name().map(str::to_owned))
+    }
+    let (registry, attempts) = (Registry::new(), std::cell::Cell::new(0));
+    registry.set_enabled(false);
+    assert_eq!(call(&registry, &attempts).await.unwrap(), 101, "one attempt, and the fallback");
+    let breaker = registry.circuit_breaker("off");
+    assert_eq!((breaker.stats().window.calls, registry.bulkhead("off").stats().in_use), (0, 0));
+    let here = std::thread::current().name().map(str::to_owned);
+    assert_eq!(in_pool(registry.clone()).unwrap(), here);
+    registry.set_enabled(true);
+    assert!(call(&registry, &attempts).await.unwrap() > 101);
+    assert!(breaker.stats().window.calls > 0);
+    assert_ne!(in_pool(registry.clone()).unwrap(), here);
+}

@@ -73,9 +73,18 @@ async fn switched_off_a_hedged_call_makes_one_attempt() {
     // T124
     let fixture = Fixture::new();
     let pipeline = fixture.registry.pipeline("op").hedge("h").idempotent().build();
+    let attempts = Cell::new(0);
+    let call = || {
+        pipeline.call_async(|| async {
+            attempts.set(attempts.get() + 1);
+            Outcome::Err(Error::Down)
+        })
+    };
+    assert!(call().await.is_err());
+    assert_eq!(attempts.take(), 2, "a failed attempt is hedged at once");
     fixture.registry.set_enabled(false);
-    assert_eq!(pipeline.call_async(|| async { Outcome::Ok(1) }).await.unwrap(), 1);
-    assert_eq!(pipeline.stats().succeeded, 1);
+    assert!(call().await.is_err());
+    assert_eq!((attempts.take(), pipeline.stats().failed), (1, 2));
 }
 
 #[tokio::test]
