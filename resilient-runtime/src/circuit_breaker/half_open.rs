@@ -48,23 +48,22 @@ impl Probes {
         self.bad
     }
 
-    /// Lets a probe go, if one may. Probes whose lease is over are given up first.
+    /// Lets a probe go, if one may. Those whose lease is over are given up for it, and not before: whether the result of
+    /// a lost one counts does not depend on who was refused meanwhile.
     pub(super) fn grant(&mut self, lease: Lease, now: Instant, config: &Config) -> bool {
-        self.give_up_the_lost(now, config);
-        if self.is_full(self.out(), config) {
-            return false;
-        }
-        self.out.push(Probe { lease, until: now.after(config.probe_lease) });
-        true
-    }
-
-    fn give_up_the_lost(&mut self, now: Instant, config: &Config) {
         let longest = now.after(config.probe_lease);
-        self.out.retain_mut(|probe| {
+        for probe in &mut self.out {
             // No lease ends later than one that begins now: not if the clock went back or the lease shrank.
             probe.until = probe.until.min(longest);
-            now < probe.until
-        });
+        }
+        let is_lost = |probe: &Probe| probe.until <= now;
+        let lost = u32::try_from(self.out.iter().filter(|probe| is_lost(probe)).count()).unwrap_or(u32::MAX);
+        if self.is_full(self.out().saturating_sub(lost), config) {
+            return false;
+        }
+        self.out.retain(|probe| !is_lost(probe));
+        self.out.push(Probe { lease, until: longest });
+        true
     }
 
     fn is_full(&self, out: u32, config: &Config) -> bool {
@@ -74,7 +73,7 @@ impl Probes {
     }
 
     /// How long nobody may go even if no probe ends; `None` when somebody may. A lost probe holds no place,
-    /// though its result still counts if it comes before another probe asks for the place.
+    /// though its result still counts if it comes before another probe has the place.
     pub(super) fn full_for(&self, now: Instant, config: &Config) -> Option<Duration> {
         let mut held: Vec<_> =
             self.out.iter().map(|probe| probe.until).filter(|until| now < *until).collect();
@@ -195,6 +194,18 @@ mod tests {
         let one = config.half_open_calls(1u32);
         let lost = start.after(one.probe_lease);
         assert_eq!(probes.full_for(lost, &one), Some(Duration::from_nanos(500)), "the second is still out");
+    }
+
+    #[test]
+    fn the_result_of_a_lost_probe_counts_until_another_has_its_place() {
+        // T117: a refusal in between, which may or may not have taken the lock, changes nothing.
+        let config = Config::default().half_open_calls(2u32);
+        let mut probes = Probes::default();
+        let (start, later) = (Instant::from_nanos(0), Instant::from_nanos(500));
+        assert!(probes.grant(lease(1), start, &config) && probes.grant(lease(2), later, &config));
+        let one = config.half_open_calls(1u32);
+        assert!(!probes.grant(lease(3), start.after(one.probe_lease), &one), "the second is still out");
+        assert!(probes.take_back(lease(1)));
     }
 
     #[test]

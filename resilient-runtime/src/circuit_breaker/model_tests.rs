@@ -195,10 +195,10 @@ impl Model {
             State::Open | State::ForcedOpen => false,
             State::HalfOpen => {
                 let now = self.now;
-                self.probes.retain(|(_, until)| now < *until);
+                let out = self.probes.iter().filter(|(_, until)| now < *until).count();
                 let ended =
                     if self.settings.successes.is_some() { 0 } else { self.probes_good + self.probes_bad };
-                u32::try_from(self.probes.len()).unwrap() + ended < self.settings.probes
+                u32::try_from(out).unwrap() + ended < self.settings.probes
             }
             _ => true,
         };
@@ -208,6 +208,7 @@ impl Model {
         }
         self.calls += 1;
         if self.state == State::HalfOpen {
+            self.probes.retain(|(_, until)| self.now < *until);
             self.probes.push((self.calls, self.now + LEASE));
         }
         Some(Call { admitted: self.now, epoch: self.epoch, state: self.state, number: self.calls })

@@ -59,7 +59,10 @@ impl<'p> Call<'p> {
     }
 
     /// Hands the body to the threads, and with it the permit.
-    fn start_in_pool<R: Send + 'static>(&mut self, body: impl FnOnce() -> R + Send + 'static) -> Running<Done<R>> {
+    fn start_in_pool<R: Send + 'static>(
+        &mut self,
+        body: impl FnOnce() -> R + Send + 'static,
+    ) -> Running<Done<R>> {
         let pipeline = self.pipeline;
         // The scope around the call is that of who starts it.
         let mut scope = Scope::current().with_deadline(self.deadline, &pipeline.clock);

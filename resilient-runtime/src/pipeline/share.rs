@@ -8,6 +8,7 @@ use super::drive::{Missed, drive, drive_async};
 use super::{Call, Options, Pipeline};
 use crate::coalesce::{Join, Joined, Lead, Led};
 use crate::fallback::{self, Seen, Watch, Watched};
+use crate::load_shed::End;
 use crate::observe::Ending;
 use crate::outcome::{Outcome, Reject, Verdict};
 use crate::rejection::{Rejection, RejectionKind};
@@ -91,7 +92,9 @@ impl<'p> Call<'p> {
         }
     }
 
+    /// It ends with the answer of another call: how long that took, and how it went, is not for the load shedder.
     pub(super) fn end_shared(&mut self, ending: Ending) {
+        self.leave_shedder(End::Unknown);
         self.ending = ending;
         if self.is_timed() {
             self.now = self.pipeline.clock.now();

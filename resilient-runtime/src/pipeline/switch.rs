@@ -59,6 +59,8 @@ impl Pipeline {
                 coalesce: None,
                 hedge: None,
                 load_shed: None,
+                // Not for the dependency but for the user: without it a call would be carried out twice.
+                idempotency: self.idempotency.clone(),
             })
         })
     }

@@ -180,7 +180,8 @@ impl Registry {
     ///
     /// Off, a call goes straight to its body, and to its fallback should that fail: nothing is refused, queued, repeated,
     /// limited in time or shared, and components see nothing of it. Operations count it as always. A call keeps to what
-    /// was in force when it began, and gives back what it holds. What uses a component by hand is not affected.
+    /// was in force when it began, and gives back what it holds. What uses a component by hand is not affected, nor are
+    /// idempotency keys, which protect the user from being charged twice and not the program from a bad day.
     ///
     /// ```
     /// use resilient::{Registry, Rejection};

@@ -66,6 +66,46 @@ fn all_attempts_have_one_record_and_a_repeated_call_gets_its_answer() {
 }
 
 #[test]
+fn a_shed_call_claims_nothing_and_a_replay_is_no_evidence_for_the_shedder() {
+    // T115, T34: the claim comes behind the load shedder.
+    let fixture = Fixture::new();
+    let (_, once, store) = pipeline(&fixture);
+    let shedder = fixture.registry.load_shedder("x");
+    let config = crate::load_shed::Config::default().adaptive(false).max_in_flight(1).throttle(true);
+    shedder.reconfigure(config).unwrap();
+    let stages = fixture.registry.pipeline("op").load_shed("x").idempotency("x");
+    let pipeline = stages.bulkhead("x").build();
+    let held = shedder.try_acquire().unwrap();
+    let shed = pipeline.call_once(&1, A, || Answer::Ok(1)).unwrap_err();
+    assert_eq!((shed.kind(), store.is_empty(), once.stats().executed), (RejectionKind::Shed, true, 0));
+    drop(held);
+    let charge = || pipeline.call_once(&1, A, || Answer::Ok(1));
+    assert_eq!((charge(), charge(), charge()), (Ok(1), Ok(1), Ok(1)));
+    assert_eq!((once.stats().executed, once.stats().replayed), (1, 2));
+    let stats = shedder.stats();
+    assert_eq!((stats.in_flight, stats.admitted()), (0, 4), "one by hand");
+    let class = stats.classes.normal;
+    assert_eq!(
+        (class.requests - class.accepts, class.accepts),
+        (1, 1),
+        "the one that was made, and the one shed"
+    );
+    fixture.nothing_is_held();
+}
+
+#[test]
+fn keys_hold_while_protection_is_off() {
+    // T124: it would charge twice, not protect less.
+    let fixture = Fixture::new();
+    let (pipeline, _, _) = pipeline(&fixture);
+    fixture.registry.set_enabled(false);
+    let calls = Cell::new(0);
+    let charge = || pipeline.call_once(&1, A, || Answer::Ok(calls.replace(calls.get() + 1)));
+    assert_eq!((charge(), charge()), (Ok(0), Ok(0)));
+    assert_eq!(calls.get(), 1);
+}
+
+#[test]
 fn what_was_refused_on_this_side_frees_the_key() {
     // T110
     let fixture = Fixture::new();
