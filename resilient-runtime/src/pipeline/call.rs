@@ -198,6 +198,7 @@ impl<'p> Call<'p> {
     }
 
     /// Enters an attempt of a synchronous call: blocks for the pause before a retry and in the bulkhead's queue.
+    #[inline]
     pub fn enter_blocking(&mut self) -> Result<(), Rejection> {
         if self.enter_plainly() { Ok(()) } else { self.enter_later_blocking() }
     }
@@ -295,7 +296,7 @@ impl<'p> Call<'p> {
     }
 
     /// Nothing to wait for, the circuit closed, a permit free: no lock, and nothing that is counted if it fails.
-    #[inline]
+    #[inline(never)]
     fn enter_plainly(&mut self) -> bool {
         if self.must_pause() || self.is_late() || !self.pass_shedder_plainly() {
             return false;

@@ -202,6 +202,21 @@ impl Call<'_> {
         }
     }
 
+    /// Not inline: away from the calls that succeed.
+    #[inline(never)]
+    fn settle_the_rest(&mut self) {
+        let is_attempt = self.is_watched && self.is_attempt();
+        if self.in_body || is_attempt || self.holds_slot || self.holds_token || self.ticket.is_some() {
+            self.abandon();
+        }
+        if self.holds_load {
+            self.leave_shedder_at_end();
+        }
+        if !self.is_flight && matches!(self.ending, Ending::Cancelled | Ending::FellBack) {
+            self.end_later();
+        }
+    }
+
     /// Dropped while it holds something: a panic in the body, or a cancellation.
     #[cold]
     fn abandon(&mut self) {
@@ -218,18 +233,12 @@ impl Call<'_> {
 
 impl Drop for Call<'_> {
     fn drop(&mut self) {
-        let is_attempt = self.is_watched && self.is_attempt();
-        if self.in_body || is_attempt || self.holds_slot || self.holds_token || self.ticket.is_some() {
-            self.abandon();
-        }
-        if self.holds_load {
-            self.leave_shedder_at_end();
+        // What succeeded has settled with all that concerns a single attempt.
+        if self.ending != Ending::Succeeded || self.holds_load {
+            self.settle_the_rest();
         }
         if self.is_flight {
             return;
-        }
-        if matches!(self.ending, Ending::Cancelled | Ending::FellBack) {
-            self.end_later();
         }
         self.pipeline.operation.ended(self.ending);
         // What was refused at once says nothing about how long calls take.
