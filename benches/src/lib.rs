@@ -6,6 +6,8 @@ pub mod compile_time;
 #[cfg(feature = "peers")]
 pub mod contention;
 #[cfg(feature = "peers")]
+pub mod durable;
+#[cfg(feature = "peers")]
 pub mod harness;
 #[cfg(feature = "peers")]
 pub mod jobs;

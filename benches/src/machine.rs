@@ -11,6 +11,7 @@ const CRATES: &[&str] = &[
     "histogram",
     "quanta",
     "recloser",
+    "redb",
     "tokio",
     "tower",
     "tower-resilience",

@@ -1,7 +1,7 @@
 //! Measures everything and writes `RESULTS.md`: `cargo xtask bench`.
 //!
 //! With `--quick` it shows the figures of shorter samples and writes nothing; so it does with a word, and then of the
-//! groups only whose title has it. `compile-time` shows a short measurement of that alone.
+//! groups only whose title has it. `compile-time` and `durable` show these measurements alone.
 
 use std::fs;
 use std::process::ExitCode;
@@ -10,7 +10,7 @@ use resilient_benches::harness::{Effort, Row, check};
 use resilient_benches::machine::root;
 use resilient_benches::memory::{self, Memory};
 use resilient_benches::report::{self, Section};
-use resilient_benches::{compile_time, contention, jobs, machine};
+use resilient_benches::{compile_time, contention, durable, jobs, machine};
 
 fn main() -> ExitCode {
     match run() {
@@ -33,6 +33,10 @@ fn run() -> Result<(), String> {
 
     if word.is_some_and(|word| word == "compile-time") {
         println!("{}", report::compile_time(&compile_time::measure(1, 200)?));
+        return Ok(());
+    }
+    if word.is_some_and(|word| word == "durable") {
+        println!("{}", durable::measure()?);
         return Ok(());
     }
     let checked = check(effort)?;
@@ -59,6 +63,7 @@ fn write(checked: &[Row], sections: &[Section<'_>], memory: &Memory) -> Result<(
     let alone = sections[0].median();
     let body = [
         sections.iter().map(Section::markdown).collect(),
+        durable::measure()?,
         report::memory(memory, memory::futures()),
         report::compile_time(&compiled),
         report::instructions(

@@ -14,7 +14,8 @@
 //! - The lease of an asynchronous call is renewed as long as somebody polls it; that of a synchronous one is not, as
 //!   there is nobody to do that: let `lease` be longer than it can take. Code in the call can ask
 //!   [`lease_is_lost`] before it does what cannot be undone.
-//! - Records are kept in a [`MemoryStore`], or in a store of your own, which others may share.
+//! - Records are kept in a [`MemoryStore`], in a file (`DurableStore`, with the feature `durable`), or in a store of your
+//!   own, which others may share.
 //!   When it does not answer, `on_store_failure` says what happens.
 //!
 //! After the designs of Stripe (B. Leach, *Designing robust and predictable APIs with idempotency*, 2017), AWS Powertools
@@ -44,6 +45,8 @@
 
 mod claiming;
 mod config;
+#[cfg(feature = "durable")]
+mod durable;
 mod ending;
 mod lease;
 mod memory;
@@ -58,6 +61,8 @@ use std::fmt::Display;
 use std::sync::Arc;
 
 pub use config::{Config, OnStoreFailure, OnUnknown};
+#[cfg(feature = "durable")]
+pub use durable::{DurableStore, OpenError};
 pub use lease::{Keep, Lease, lease_is_lost};
 pub use memory::MemoryStore;
 pub use replay::{Codec, Replay, replayed};

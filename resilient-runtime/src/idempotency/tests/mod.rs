@@ -10,7 +10,7 @@ use crate::clock::ManualClock;
 use crate::registry::Registry;
 
 mod faults;
-mod model;
+pub(super) mod model;
 
 type Outcome = Result<u32, Rejection>;
 

@@ -1,0 +1,161 @@
+//! The file: what is in it, and what is refused.
+
+use std::fmt::Display;
+use std::io::ErrorKind;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use redb::{Builder, Database, DatabaseError, ReadableDatabase, StorageError, TableDefinition, TableHandle};
+
+use crate::idempotency::record::Time;
+
+/// Records by key.
+pub(super) const RECORDS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("records");
+/// Numbers about the file itself.
+pub(super) const META: TableDefinition<'_, &str, u64> = TableDefinition::new("resilient_idempotency");
+/// The form of the records.
+const FORMAT: (&str, u64) = ("format", 1);
+/// The latest time that any record was written at.
+pub(super) const TIME: &str = "time";
+
+/// Of the file in memory: what is read again is small, and the system keeps a copy of its own.
+const CACHE: usize = 16 << 20;
+
+/// A file that cannot be used.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("idempotency records in {}: {reason}", path.display())]
+pub struct OpenError {
+    path: PathBuf,
+    reason: String,
+}
+
+impl OpenError {
+    pub(super) fn new(path: &Path, reason: impl Display) -> Self {
+        Self { path: path.to_owned(), reason: reason.to_string() }
+    }
+
+    /// Where the file is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+/// An open file.
+pub(super) struct File {
+    pub(super) path: PathBuf,
+    pub(super) database: Database,
+    /// The latest time in it.
+    pub(super) time: Time,
+}
+
+impl File {
+    pub(super) fn open(path: &Path) -> Result<Self, OpenError> {
+        // What is damaged enough makes the library panic.
+        let opened = catch_unwind(AssertUnwindSafe(|| Self::read(path)));
+        let opened = opened.unwrap_or_else(|_| Err("it is damaged; restore it from a backup".into()));
+        let (database, time) = opened.map_err(|reason| OpenError::new(path, reason))?;
+        Ok(Self { path: path.to_owned(), database, time })
+    }
+
+    fn read(path: &Path) -> Result<(Database, Time), String> {
+        match std::fs::metadata(path) {
+            Ok(found) if found.is_dir() => return Err("it is a directory".into()),
+            Ok(found) if found.len() == 0 => return Err("it is empty; remove it to begin anew".into()),
+            Err(error) if error.kind() == ErrorKind::NotFound => make(path)?,
+            _ => {}
+        }
+        let mut database = Builder::new().set_cache_size(CACHE).open(path).map_err(reason)?;
+        // All of it: in what is damaged, a record may seem never to have been.
+        if !database.check_integrity().map_err(reason)? {
+            return Err("it is damaged; restore it from a backup".into());
+        }
+        let tables: Vec<String> = {
+            let read = database.begin_read().map_err(|error| error.to_string())?;
+            let tables = read.list_tables().map_err(|error| error.to_string())?;
+            tables.map(|table| table.name().to_owned()).collect()
+        };
+        if !tables.iter().any(|table| table == META.name()) {
+            return Err(format!(
+                "it is a database of another program, with the tables {}",
+                tables.join(", ")
+            ));
+        }
+        let read = || -> Result<_, redb::Error> {
+            let transaction = database.begin_read()?;
+            let meta = transaction.open_table(META)?;
+            let number =
+                |name: &str| Ok::<_, redb::Error>(meta.get(name)?.map_or(0, |number| number.value()));
+            Ok((number(FORMAT.0)?, number(TIME)?))
+        };
+        match read() {
+            Ok((format, time)) if format == FORMAT.1 => Ok((database, time)),
+            Ok((format, _)) => Err(format!(
+                "it has records of form {format}, and this version of resilient reads form {}",
+                FORMAT.1
+            )),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+}
+
+/// Makes the file under another name, and gives it its own when it is whole: whoever is killed in between leaves none
+/// that is not. Of several who do this at the same time one is heard.
+fn make(path: &Path) -> Result<(), String> {
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    let mut name = path.file_name().ok_or("it has no name")?.to_owned();
+    name.push(format!(".new-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed)));
+    let new = path.with_file_name(name);
+    // Of a process that had our number and was killed.
+    let _ = std::fs::remove_file(&new);
+    let made = found(&new).and_then(|()| {
+        let put = std::fs::hard_link(&new, path).or_else(|error| match error.kind() {
+            ErrorKind::AlreadyExists => Ok(()),
+            // There are no links in this file system.
+            _ => std::fs::rename(&new, path),
+        });
+        put.and_then(|()| sync_names(path)).map_err(|error| error.to_string())
+    });
+    let _ = std::fs::remove_file(&new);
+    made
+}
+
+fn found(path: &Path) -> Result<(), String> {
+    let database = Builder::new().create(path).map_err(reason)?;
+    let write = || -> Result<(), redb::Error> {
+        let transaction = database.begin_write()?;
+        transaction.open_table(RECORDS)?;
+        transaction.open_table(META)?.insert(FORMAT.0, FORMAT.1)?;
+        transaction.commit()?;
+        Ok(())
+    };
+    write().map_err(|error| error.to_string())
+}
+
+/// A name is on the disk when its directory is.
+#[cfg(unix)]
+fn sync_names(path: &Path) -> std::io::Result<()> {
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    std::fs::File::open(directory.unwrap_or(Path::new(".")))?.sync_all()
+}
+
+/// Elsewhere directories cannot be synced.
+#[cfg(not(unix))]
+fn sync_names(_: &Path) -> std::io::Result<()> {
+    Ok(())
+}
+
+fn reason(error: DatabaseError) -> String {
+    match error {
+        DatabaseError::DatabaseAlreadyOpen => {
+            "it is open already; a file serves one store of one process at a time".into()
+        }
+        DatabaseError::Storage(StorageError::Corrupted(what)) => {
+            format!("it is damaged ({what}); restore it from a backup")
+        }
+        DatabaseError::Storage(StorageError::Io(error)) if error.kind() == ErrorKind::InvalidData => {
+            "it is no database, or is damaged".into()
+        }
+        error => error.to_string(),
+    }
+}

@@ -1,0 +1,285 @@
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use proptest::prelude::*;
+use redb::{Database, TableDefinition};
+
+use super::*;
+use crate::clock::ManualClock;
+use crate::idempotency::store::Fingerprint;
+use crate::idempotency::tests::model::{check, steps};
+
+const SECONDS: fn(u64) -> Duration = Duration::from_secs;
+
+/// A directory of its own, gone with the test.
+struct Directory(PathBuf);
+
+impl Directory {
+    fn new() -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("resilient-durable-{}-{number}", std::process::id()));
+        std::fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    fn file(&self) -> PathBuf {
+        self.0.join("records")
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+fn claim(key: &str, owner: u128) -> Claim {
+    Claim {
+        key: key.to_owned(),
+        fingerprint: Fingerprint(1),
+        owner: Owner(owner),
+        lease: SECONDS(60),
+        lost_for: SECONDS(3600),
+        takes_over: false,
+    }
+}
+
+/// Waits for the disk.
+fn now<T>(answer: Answer<'_, T>) -> Result<T, StoreError> {
+    let mut answer = answer;
+    let waker = crate::clock::unparker();
+    let mut cx = std::task::Context::from_waker(&waker);
+    loop {
+        match answer.as_mut().poll(&mut cx) {
+            std::task::Poll::Ready(answer) => return answer,
+            std::task::Poll::Pending => std::thread::park_timeout(SECONDS(1)),
+        }
+    }
+}
+
+fn open(path: &Path, time: &ManualClock, wall: u64) -> DurableStore {
+    DurableStore::open_at(path, 1000, time.clock(), wall).unwrap()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn it_does_what_the_model_does_over_restarts(steps in steps(60)) {
+        let (time, directory) = (ManualClock::new(), Directory::new());
+        let file = directory.file();
+        let wall = || time.clock().now().as_nanos();
+        check(steps, &time, open(&file, &time, wall()), |store| {
+            drop(store);
+            open(&file, &time, wall())
+        })?;
+    }
+}
+
+#[test]
+fn what_was_asked_before_it_is_dropped_is_written() {
+    let (time, directory) = (ManualClock::new(), Directory::new());
+    let store = open(&directory.file(), &time, 0);
+    for number in 0..100 {
+        // Nobody waits for the answers.
+        drop(store.claim(claim(&number.to_string(), number)));
+        drop(store.complete(&number.to_string(), Owner(number), vec![1], SECONDS(10)));
+    }
+    drop(store);
+    let store = open(&directory.file(), &time, 0);
+    for number in 0..100 {
+        assert_eq!(
+            now(store.claim(claim(&number.to_string(), 1000))),
+            Ok(Claimed::Done(vec![1])),
+            "{number}"
+        );
+    }
+}
+
+#[test]
+fn of_all_who_claim_a_key_at_the_same_time_one_gets_it() {
+    // T104
+    let (time, directory) = (ManualClock::new(), Directory::new());
+    let store = Arc::new(open(&directory.file(), &time, 0));
+    let won = AtomicU32::new(0);
+    std::thread::scope(|scope| {
+        for thread in 0..8 {
+            let (store, won) = (&store, &won);
+            scope.spawn(move || {
+                for key in 0..50 {
+                    let claimed = now(store.claim(claim(&key.to_string(), thread + 1))).unwrap();
+                    won.fetch_add(u32::from(claimed == Claimed::Acquired), Ordering::Relaxed);
+                }
+            });
+        }
+    });
+    assert_eq!(won.into_inner(), 50);
+}
+
+#[test]
+fn a_wall_clock_that_was_set_back_ends_nothing_sooner_and_nothing_ends_in_the_past() {
+    // T10
+    let (time, directory) = (ManualClock::new(), Directory::new());
+    let day = nanos(SECONDS(24 * 3600));
+    let store = open(&directory.file(), &time, 10 * day);
+    assert_eq!(now(store.claim(claim("k", 1))), Ok(Claimed::Acquired));
+    assert_eq!(now(store.complete("k", Owner(1), vec![7], SECONDS(100))), Ok(true));
+    drop(store);
+    let store = open(&directory.file(), &time, day);
+    assert_eq!(now(store.claim(claim("k", 2))), Ok(Claimed::Done(vec![7])));
+    time.advance(SECONDS(99));
+    assert_eq!(now(store.claim(claim("k", 2))), Ok(Claimed::Done(vec![7])));
+    time.advance(SECONDS(1));
+    assert_eq!(now(store.claim(claim("k", 2))), Ok(Claimed::Acquired), "and it ends in its time");
+}
+
+#[test]
+fn when_it_is_full_new_keys_are_refused_until_others_are_over() {
+    let (time, directory) = (ManualClock::new(), Directory::new());
+    let store = DurableStore::open_at(&directory.file(), 3, time.clock(), 0).unwrap();
+    for number in 0..3 {
+        assert_eq!(now(store.claim(claim(&number.to_string(), number))), Ok(Claimed::Acquired));
+    }
+    assert_eq!(now(store.claim(claim("more", 9))), Err(StoreError::Full { records: 3 }));
+    assert_eq!(
+        now(store.complete("1", Owner(1), Vec::new(), SECONDS(1))),
+        Ok(true),
+        "who has a key keeps it"
+    );
+    time.advance(SECONDS(1));
+    // What is over is found while the answer is no, or before.
+    let claimed = (0..2).any(|_| now(store.claim(claim("more", 9))) == Ok(Claimed::Acquired));
+    assert!(claimed);
+}
+
+#[test]
+fn what_is_over_is_forgotten_as_new_records_come() {
+    let (time, directory) = (ManualClock::new(), Directory::new());
+    let store = open(&directory.file(), &time, 0);
+    for number in 0..3000_u128 {
+        // Room for a thousand, though nobody ever asks for an old key again.
+        let key = number.to_string();
+        drop(store.claim(claim(&key, number)));
+        drop(store.complete(&key, Owner(number), Vec::new(), SECONDS(1)));
+        if number % 100 == 99 {
+            let claimed = now(store.claim(claim(&key, 0)));
+            assert!(claimed.is_ok(), "{number}: {claimed:?}");
+            time.advance(SECONDS(1));
+        }
+    }
+}
+
+/// What opening the file says, and that it is as it was.
+fn refused(path: &Path) -> String {
+    let before = std::fs::read(path).ok();
+    let error = DurableStore::open(path).unwrap_err();
+    assert_eq!(std::fs::read(path).ok(), before, "never overwritten");
+    assert_eq!(error.path(), path);
+    let said = error.to_string();
+    assert!(said.contains(&path.display().to_string()), "{said}");
+    said
+}
+
+#[test]
+fn what_is_no_file_of_ours_is_refused_and_left_as_it_is() {
+    let directory = Directory::new();
+    assert!(refused(&directory.0).contains("it is a directory"));
+    assert!(refused(&directory.0.join("not there/records")).contains("No such file"));
+    let notes = directory.0.join("notes");
+    for text in ["buy milk".to_owned(), "buy milk\n".repeat(10_000)] {
+        std::fs::write(&notes, text).unwrap();
+        let said = refused(&notes);
+        assert!(said.contains("no database") || said.contains("damaged"), "{said}");
+    }
+    std::fs::write(&notes, "").unwrap();
+    assert!(refused(&notes).contains("it is empty"));
+    let foreign = directory.0.join("foreign");
+    let database = Database::create(&foreign).unwrap();
+    let transaction = database.begin_write().unwrap();
+    transaction.open_table(TableDefinition::<u64, u64>::new("orders")).unwrap().insert(1, 2).unwrap();
+    transaction.commit().unwrap();
+    drop(database);
+    let before = std::fs::read(&foreign).unwrap();
+    let said = DurableStore::open(&foreign).unwrap_err().to_string();
+    assert!(said.contains("another program, with the tables orders"), "{said}");
+    assert!(before.len() == std::fs::read(&foreign).unwrap().len());
+    let database = Database::create(&foreign).unwrap();
+    let read = redb::ReadableDatabase::begin_read(&database).unwrap();
+    let orders = read.open_table(TableDefinition::<u64, u64>::new("orders")).unwrap();
+    assert_eq!(orders.get(1).unwrap().unwrap().value(), 2);
+}
+
+#[test]
+fn of_several_who_make_it_at_the_same_time_one_has_it() {
+    let directory = Directory::new();
+    let stores: Vec<_> = std::thread::scope(|scope| {
+        let open = || DurableStore::open(directory.file());
+        let opening: Vec<_> = (0..8).map(|_| scope.spawn(open)).collect();
+        opening.into_iter().map(|opened| opened.join().unwrap()).collect()
+    });
+    let (opened, refused): (Vec<_>, Vec<_>) = stores.into_iter().partition(Result::is_ok);
+    assert_eq!(opened.len(), 1, "{refused:?}");
+    assert!(refused.iter().all(|refused| refused.as_ref().unwrap_err().to_string().contains("open already")));
+    assert_eq!(std::fs::read_dir(&directory.0).unwrap().count(), 1, "nothing else is left");
+}
+
+#[test]
+fn a_file_that_is_open_or_of_a_later_form_is_refused() {
+    let directory = Directory::new();
+    let path = directory.file();
+    let store = DurableStore::open(&path).unwrap();
+    let said = DurableStore::open(&path).unwrap_err().to_string();
+    assert!(said.contains("open already"), "{said}");
+    drop(store);
+    let database = Database::create(&path).unwrap();
+    let transaction = database.begin_write().unwrap();
+    transaction.open_table(file::META).unwrap().insert("format", 2).unwrap();
+    transaction.commit().unwrap();
+    drop(database);
+    let said = DurableStore::open(&path).unwrap_err().to_string();
+    assert!(said.contains("form 2, and this version of resilient reads form 1"), "{said}");
+}
+
+#[test]
+fn a_damaged_file_is_refused_or_its_records_are_never_wrong() {
+    let directory = Directory::new();
+    let path = directory.file();
+    let store = DurableStore::open(&path).unwrap();
+    for number in 0..50_u128 {
+        let key = format!("key {number}");
+        drop(store.claim(claim(&key, number)));
+        assert_eq!(now(store.complete(&key, Owner(number), vec![42; 100], SECONDS(3600))), Ok(true));
+    }
+    drop(store);
+    let good = std::fs::read(&path).unwrap();
+    let damaged = directory.0.join("damaged");
+    let mut refused = 0;
+    for part in 0..64 {
+        // A stretch of it is lost, or the end.
+        let mut bytes = good.clone();
+        let at = part * bytes.len() / 64;
+        if part % 8 == 7 {
+            bytes.truncate(at);
+        } else {
+            let end = (at + 512).min(bytes.len());
+            bytes[at..end].fill(0);
+        }
+        std::fs::write(&damaged, &bytes).unwrap();
+        let Ok(store) = DurableStore::open(&damaged) else {
+            refused += 1;
+            continue;
+        };
+        for number in 0..50 {
+            match now(store.claim(claim(&format!("key {number}"), 1000))) {
+                Ok(Claimed::Done(answer)) => assert_eq!(answer, [42; 100]),
+                // It was claimed by nobody before, and must not be now.
+                Ok(other) => panic!("part {part}, key {number}: {other:?}"),
+                Err(_) => {}
+            }
+        }
+    }
+    assert!(refused > 0);
+}

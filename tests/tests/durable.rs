@@ -1,0 +1,190 @@
+//! Idempotency records in a file, against what happens to processes and disks.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
+
+use resilient::idempotency::{
+    Claim, Claimed, DurableStore, Fingerprint, IdempotencyStore, Owner, StoreError,
+};
+
+const FILE: &str = "RESILIENT_TEST_FILE";
+const SIZE: &str = "RESILIENT_TEST_SIZE";
+const KILLS: u32 = 200;
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Gone with the test.
+struct Directory(PathBuf);
+
+impl Directory {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("resilient-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+fn claim(key: &str, owner: u128) -> Claim {
+    let hour = Duration::from_hours(1);
+    let (key, fingerprint, owner) = (key.to_owned(), Fingerprint(1), Owner(owner));
+    Claim { key, fingerprint, owner, lease: hour, lost_for: hour, takes_over: false }
+}
+
+/// The answer that the call with `key` gives, of so many bytes.
+fn answer(key: &str, size: usize) -> Vec<u8> {
+    key.bytes().cycle().take(size).collect()
+}
+
+fn say(line: &str) {
+    let mut out = std::io::stdout().lock();
+    out.write_all(format!("{line}\n").as_bytes()).unwrap();
+    out.flush().unwrap();
+}
+
+/// Run by the tests below in a process of its own: claims and completes, says what was acknowledged, until it is killed.
+#[test]
+fn child() {
+    let (Some(path), Some(size)) = (std::env::var_os(FILE), std::env::var_os(SIZE)) else { return };
+    let size: usize = size.to_str().unwrap().parse().unwrap();
+    let store = DurableStore::open(Path::new(&path)).unwrap();
+    std::thread::scope(|scope| {
+        for thread in 0..4_u32 {
+            let store = &store;
+            scope.spawn(move || {
+                let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+                for number in 0_u32.. {
+                    let key = format!("{}-{thread}-{number}", std::process::id());
+                    if let Err(error) = runtime.block_on(work(store, &key, size)) {
+                        say(&format!("E {error}"));
+                        std::thread::sleep(Duration::from_millis(20));
+                    }
+                }
+            });
+        }
+    });
+}
+
+async fn work(store: &DurableStore, key: &str, size: usize) -> Result<(), StoreError> {
+    assert_eq!(store.claim(claim(key, 1)).await?, Claimed::Acquired);
+    say(&format!("A {key}"));
+    let answer = answer(key, size);
+    assert!(store.complete(key, Owner(1), answer, Duration::from_hours(1)).await?);
+    say(&format!("D {key}"));
+    Ok(())
+}
+
+struct Running {
+    child: Child,
+    lines: Receiver<String>,
+}
+
+/// Starts the process above.
+fn start(mut command: Command, file: &Path, size: usize) -> Running {
+    command.args(["--exact", "child", "--nocapture"]).env(FILE, file).env(SIZE, size.to_string());
+    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+    let (sender, lines) = channel();
+    let mut said = BufReader::new(child.stdout.take().unwrap());
+    std::thread::spawn(move || {
+        let mut line = String::new();
+        // Of what a killed process said, the last line may be a part.
+        while said.read_line(&mut line).is_ok() && line.ends_with('\n') {
+            let _ = sender.send(line.trim_end().to_owned());
+            line.clear();
+        }
+    });
+    Running { child, lines }
+}
+
+/// What was acknowledged, by key: whether with an answer.
+#[derive(Default)]
+struct Acknowledged(BTreeMap<String, bool>);
+
+impl Acknowledged {
+    fn note(&mut self, line: &str) {
+        match line.split_once(' ') {
+            Some(("A", key)) => _ = self.0.insert(key.to_owned(), false),
+            Some(("D", key)) => _ = self.0.insert(key.to_owned(), true),
+            _ => {}
+        }
+    }
+
+    /// That nothing of it is lost.
+    fn check(&self, store: &DurableStore, size: usize) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        for (key, is_done) in &self.0 {
+            match runtime.block_on(store.claim(claim(key, 2))).unwrap() {
+                Claimed::Done(found) => assert_eq!(found, answer(key, size), "{key}"),
+                Claimed::InProgress { .. } => assert!(!is_done, "{key}: its answer is lost"),
+                other => panic!("{key}: {other:?}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn after_a_kill_everything_that_was_acknowledged_is_there() {
+    // T105
+    let directory = Directory::new("kills");
+    let file = directory.0.join("records");
+    let mut all = Acknowledged::default();
+    for kill in 0..KILLS {
+        let mut run = start(Command::new(std::env::current_exe().unwrap()), &file, 100);
+        let mut now = Acknowledged::default();
+        // The first line of its test harness says that it runs.
+        run.lines.recv_timeout(PATIENCE).unwrap();
+        std::thread::sleep(Duration::from_millis(u64::from(kill * 7 % 30)));
+        run.child.kill().unwrap();
+        run.child.wait().unwrap();
+        run.lines.iter().for_each(|line| now.note(&line));
+        let store = DurableStore::open(&file).unwrap();
+        now.check(&store, 100);
+        all.0.append(&mut now.0);
+    }
+    all.check(&DurableStore::open(&file).unwrap(), 100);
+    let answered = all.0.values().filter(|is_done| **is_done).count();
+    assert!(answered > KILLS as usize, "{answered} answers: it was killed before it had begun");
+    println!("{KILLS} kills, {} claims and {answered} answers acknowledged, none lost", all.0.len());
+}
+
+#[test]
+fn a_full_disk_is_an_error_that_loses_nothing_and_passes_with_it() {
+    const ANSWER: usize = 60_000;
+    let directory = Directory::new("full");
+    let file = directory.0.join("records");
+    // No file of the process may be larger than 8 MiB, and to try is an error and no signal.
+    let mut limited = Command::new("bash");
+    limited.args(["-c", "trap '' XFSZ; ulimit -S -f 8192; exec \"$0\" \"$@\""]);
+    limited.arg(std::env::current_exe().unwrap());
+    let mut run = start(limited, &file, ANSWER);
+    let mut acknowledged = Acknowledged::default();
+    let mut problems = Vec::new();
+    while problems.len() < 20 {
+        let line = run.lines.recv_timeout(PATIENCE).unwrap();
+        acknowledged.note(&line);
+        problems.extend(line.strip_prefix("E ").map(str::to_owned));
+    }
+    assert!(!acknowledged.0.is_empty());
+    assert!(problems.iter().any(|problem| problem.contains("File too large")), "{problems:?}");
+    assert!(problems.iter().all(|problem| problem.contains("records")), "each names the file: {problems:?}");
+    let unlimited = ["--fsize=unlimited", "--pid", &run.child.id().to_string()];
+    assert!(Command::new("prlimit").args(unlimited).status().unwrap().success());
+    let mut after = 0;
+    while after < 20 {
+        let line = run.lines.recv_timeout(PATIENCE).unwrap();
+        acknowledged.note(&line);
+        after += u32::from(line.starts_with("D "));
+    }
+    run.child.kill().unwrap();
+    run.child.wait().unwrap();
+    run.lines.iter().for_each(|line| acknowledged.note(&line));
+    acknowledged.check(&DurableStore::open(&file).unwrap(), ANSWER);
+}
