@@ -18,6 +18,7 @@ const WITH_OPTIONS: &[&str] = &[
     "hedge",
     "coalesce",
     "load_shed",
+    "idempotent",
 ];
 
 /// Options that have options of their own.

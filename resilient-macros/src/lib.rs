@@ -94,7 +94,7 @@ use proc_macro::TokenStream;
 /// # `hedge`
 /// `(after = "50ms")`, or `(after = "p95")` for as long as 95 % of the attempts take; `max` attempts besides the first.
 /// Sends another attempt where one is slow or fails, and takes the first answer. Asynchronous functions that are
-/// `idempotent`.
+/// `idempotent`, or so by a key with `on_unknown = reexecute`.
 ///
 /// # `coalesce`
 /// `(key = expression)`: calls with equal keys at the same time share one. `share_errors = false`, `max_wait`,
@@ -107,7 +107,15 @@ use proc_macro::TokenStream;
 /// A predicate over `&` the returned value: what counts as failed though it is `Ok`.
 ///
 /// # `idempotent`
-/// Twice has the effect of once: repeated even where the attempt may have been carried out.
+/// The word alone: twice has the effect of once, so that it is repeated even where the attempt may have been carried out.
+///
+/// `(["name",] key = expression, ..)`: carried out once for each key, which is anything that is `Display`; a repeated call
+/// gets the answer of the first, for `ttl` ("1h"). What the function returns in `Ok` is `Serialize` and `DeserializeOwned`.
+/// The same key with other arguments is refused: all but `self` are hashed, or what `fingerprint = expression` gives,
+/// or nothing with `fingerprint = none`. `lease` bounds how long a call that does not show holds its key, and
+/// `on_unknown = reject` or `reexecute` says what becomes of the next one then. `store = "name"` where the records
+/// are kept, `store_timeout`, `on_store_failure = closed` or `open`; `max_wait` for a call that runs, `keep_errors` to give permanent
+/// errors again (their type is `Serialize` and `DeserializeOwned` as well), `max_value` bytes.
 ///
 /// # `clone`
 /// `(a, b)`: arguments that the body moves, copied for each attempt.

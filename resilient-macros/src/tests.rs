@@ -23,6 +23,10 @@ const SAMPLES: &[(&str, &str)] = &[
         "registry = self.registry, retry(max = 2, when = again), fallback(replica = zero, backup = |_| async { Ok(0) }, default = Ok(f()? + 1))",
         "fn f(&self, mut x: String, again: fn(&E) -> bool) -> BoxFuture<'static, Result<u32, E>> { x.push('a'); marker_one; Box::pin(async move { marker_two }) }",
     ),
+    (
+        "idempotent(\"o\", key = x.id, ttl = \"1h\", fingerprint = (x, 1), on_unknown = reexecute), coalesce(key = x), hedge(after = \"p95\")",
+        "async fn f(x: &Order) -> Result<u32, E> { marker_one.await?; marker_two }",
+    ),
 ];
 
 /// Every stream with one token (at any depth) left out, and every prefix.

@@ -1,5 +1,6 @@
 //! Combinations that cannot work, found before rustc finds them in generated code.
 
+mod once;
 mod shed;
 mod threads;
 
@@ -30,6 +31,7 @@ pub(crate) fn check(args: &Args, function: &FnItem, shape: &Shape, errors: &mut 
     timeout_is_possible(args, shape, errors);
     threads::check(args, function, shape, errors);
     hedge_is_possible(args, function, shape, errors);
+    once::check(args, function, shape, errors);
     fallback_fits(args, shape, errors);
     local_cache_is_safe(args, function, shape, errors);
     priority_is_known(args, function, shape, errors);
@@ -114,7 +116,9 @@ const REJECT: [&str; 8] =
 
 fn needs_a_stage(args: &Args, errors: &mut Errors) {
     let has = |name: &str| args.keys.iter().any(|key| key == name);
-    let stage = STAGES.iter().any(|name| has(name));
+    // With a key it is a stage; also where that could not be understood.
+    let by_key = has("idempotent") && args.idempotent.is_none();
+    let stage = by_key || STAGES.iter().any(|name| has(name));
     // A word that is not known may have been meant for one.
     if let (false, Some(first)) = (stage || args.has_unknown, args.keys.first()) {
         errors.at(
@@ -128,7 +132,7 @@ fn needs_a_stage(args: &Args, errors: &mut Errors) {
     if args.has_unknown {
         return;
     }
-    let rejects = REJECT.iter().any(|name| has(name));
+    let rejects = by_key || REJECT.iter().any(|name| has(name));
     if let (Some(map_err), false) = (&args.map_err, rejects) {
         errors.at(&map_err.key, "`map_err` is never used: no policy here can reject a call");
     }
@@ -422,7 +426,7 @@ fn hedge_is_possible(args: &Args, function: &FnItem, shape: &Shape, errors: &mut
             "a synchronous function cannot make two attempts at the same time; make it an `async fn`",
         );
     }
-    if args.idempotent.is_none() {
+    if args.idempotent.is_none() && args.once.is_none() {
         errors.at(
             &hedge.key,
             "`hedge` runs the body twice at the same time: add `idempotent` if that has the effect of once",

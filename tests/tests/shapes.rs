@@ -45,6 +45,8 @@ mod levels;
 mod limits;
 #[path = "shapes/methods.rs"]
 mod methods;
+#[path = "shapes/once.rs"]
+mod once;
 #[path = "shapes/shed.rs"]
 mod shed;
 #[path = "shapes/sites.rs"]

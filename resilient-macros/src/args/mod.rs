@@ -2,6 +2,7 @@
 
 mod fallback;
 mod limits;
+mod once;
 mod policies;
 mod shed;
 mod value;
@@ -13,6 +14,7 @@ use syn::{Error, Expr, Ident, LitStr, Path, Result, Token, parenthesized};
 
 pub(crate) use fallback::{Answer, Fallback, Kept, Level, is_async, timeouts};
 pub(crate) use limits::{Coalesce, RateLimit};
+pub(crate) use once::Once;
 pub(crate) use policies::{Policy, Retry};
 pub(crate) use shed::LoadShed;
 pub(crate) use value::{Setting, Value};
@@ -39,7 +41,10 @@ pub(crate) struct Args {
     pub(crate) load_shed: Option<LoadShed>,
     pub(crate) priority: Option<Keyed<Expr>>,
     pub(crate) failure: Option<Keyed<Expr>>,
+    /// `idempotent`, the word alone.
     pub(crate) idempotent: Option<Ident>,
+    /// `idempotent(key = ..)`
+    pub(crate) once: Option<Box<Once>>,
     pub(crate) clone: Option<Keyed<Vec<Ident>>>,
     pub(crate) map_err: Option<Keyed<Expr>>,
     pub(crate) name: Option<LitStr>,
@@ -93,6 +98,9 @@ const ALIASES: &[(&str, &str)] = &[
     ("shedding", "load_shed"),
     ("admission", "load_shed"),
     ("overload", "load_shed"),
+    ("idempotency", "idempotent"),
+    ("idempotency_key", "idempotent"),
+    ("once", "idempotent"),
 ];
 
 impl Args {
@@ -111,6 +119,7 @@ impl Args {
             priority: None,
             failure: None,
             idempotent: None,
+            once: None,
             clone: None,
             map_err: None,
             name: None,
@@ -158,12 +167,11 @@ impl Args {
             "registry" => self.registry = Some(expression(key, input, "self.registry.clone()")?),
             "name" => self.name = Some(value::component_name(&key, input)?),
             "clone" => self.clone = Some(clone(key, input, errors)?),
-            "idempotent" => {
-                if !input.is_empty() && !input.peek(Token![,]) {
-                    return Err(Error::new(key.span(), "`idempotent` takes nothing: write the word alone"));
-                }
-                self.idempotent = Some(key);
-            }
+            "idempotent" => match once::idempotent(key, input, errors)? {
+                Some(once::Idempotent::Declared(key)) => self.idempotent = Some(key),
+                Some(once::Idempotent::ByKey(once)) => self.once = Some(once),
+                None => {}
+            },
             "crate" => self.krate = crate_path(&key, input)?,
             _ => {
                 self.has_unknown = true;
@@ -182,6 +190,7 @@ impl Args {
             || self.hedge.is_some()
             || self.coalesce.is_some()
             || self.load_shed.is_some()
+            || self.once.is_some()
     }
 
     /// `threads` of the bulkhead: the body runs on one of those.

@@ -134,6 +134,12 @@ const ALIASES: &[(&str, &str)] = &[
     ("ceiling", "max"),
     ("min_calls", "min_samples"),
     ("initial", "attempt"),
+    ("id", "key"),
+    ("expires", "ttl"),
+    ("expiry", "ttl"),
+    ("expire_after", "ttl"),
+    ("payload", "fingerprint"),
+    ("hash", "fingerprint"),
 ];
 
 pub(super) fn circuit_breaker(key: Ident, input: ParseStream<'_>, errors: &mut Errors) -> Result<Policy> {

@@ -27,7 +27,7 @@ impl Writer<'_> {
     /// The whole new body behind the site: `attempt` is the old body as a closure or an `async` block.
     pub(super) fn call(&self, attempt: &TokenStream) -> TokenStream {
         let begin = self.begin();
-        let attempts = self.shared(&self.attempts(attempt));
+        let attempts = self.shared(&self.once(&self.attempts(attempt)));
         match &self.args.fallback {
             None => quote!(#begin #attempts),
             Some(fallback) => {

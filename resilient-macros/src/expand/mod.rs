@@ -3,6 +3,7 @@
 mod around;
 mod fallback;
 mod hedge;
+mod once;
 mod params;
 mod share;
 mod site;

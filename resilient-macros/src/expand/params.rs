@@ -19,7 +19,7 @@ pub(crate) struct Binding {
     mutability: Option<Token![mut]>,
     by_ref: bool,
     /// `#[cfg(..)]` of the argument, which may not be there at all.
-    cfgs: Vec<Attribute>,
+    pub(super) cfgs: Vec<Attribute>,
 }
 
 struct Collect {

@@ -24,6 +24,7 @@ impl Writer<'_> {
             args.rate_limit.as_ref().map(|limit| self.stage("RateLimit", &limit.policy)),
             args.hedge.as_ref().map(|policy| self.stage("Hedge", policy)),
             args.load_shed.as_ref().map(|shed| self.stage("LoadShed", &shed.policy)),
+            args.once.as_ref().map(|once| self.stage("Idempotency", &once.policy)),
             args.coalesce.as_ref().map(|coalesce| self.stage("Coalesce", &coalesce.policy)),
             args.fallback.as_ref().map(|fallback| self.stage_of("Fallback", None, &fallback.settings)),
         ];

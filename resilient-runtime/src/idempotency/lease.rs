@@ -277,7 +277,7 @@ impl Drop for Told {
     }
 }
 
-fn with_shown<R>(ask: impl FnOnce(&Shown) -> R) -> Option<R> {
+fn with_shown<R>(ask: impl FnOnce(&Arc<Shown>) -> R) -> Option<R> {
     let around = SHOWN.try_with(|shown| {
         let around = shown.take();
         shown.set(around.clone());
@@ -289,7 +289,24 @@ fn with_shown<R>(ask: impl FnOnce(&Shown) -> R) -> Option<R> {
 /// A body is suspended that runs under the lease around this code, or may have had an effect.
 #[cold]
 pub(crate) fn has_begun() {
-    with_shown(|shown| shown.begun.store(true, Ordering::Relaxed));
+    around().has_begun();
+}
+
+/// The lease around the code that has asked, if there is one.
+#[derive(Debug)]
+pub(crate) struct Around(Option<Arc<Shown>>);
+
+pub(crate) fn around() -> Around {
+    Around(with_shown(Arc::clone))
+}
+
+impl Around {
+    /// As [`has_begun`], said from elsewhere.
+    pub(crate) fn has_begun(&self) {
+        if let Some(shown) = &self.0 {
+            shown.begun.store(true, Ordering::Relaxed);
+        }
+    }
 }
 
 /// Whether the idempotent call around this code has lost its lease: another may have taken it over, so that it should
@@ -311,5 +328,5 @@ pub(crate) fn has_begun() {
 /// assert_eq!(lines, Ok(3));
 /// ```
 pub fn lease_is_lost() -> bool {
-    with_shown(Shown::is_lost).unwrap_or(false)
+    with_shown(|shown| shown.is_lost()).unwrap_or(false)
 }

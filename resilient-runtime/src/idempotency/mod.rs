@@ -70,7 +70,8 @@ pub use stats::Stats;
 pub use store::{Answer, Claim, Claimed, Fingerprint, IdempotencyStore, Owner, StoreError};
 
 pub(crate) use ending::Effect;
-pub(crate) use lease::has_begun;
+pub(crate) use lease::{Around, around, has_begun};
+pub(crate) use store::Printer;
 pub(crate) use stores::Stores;
 
 use crate::clock::Instant;

@@ -110,16 +110,29 @@ impl Fingerprint {
     /// assert_ne!(Fingerprint::of(&("ada", 995)), Fingerprint::of(&("ada", 996)));
     /// ```
     pub fn of<T: std::hash::Hash + ?Sized>(payload: &T) -> Self {
-        let mut hasher = Fnv(0x6c62_272e_07bb_0142_62b8_2175_6295_c58d);
-        payload.hash(&mut hasher);
-        Self(hasher.0)
+        let mut printer = Printer::default();
+        payload.hash(&mut printer);
+        printer.fingerprint()
     }
 }
 
 /// Fowler, Noll, Vo: 1a, 128 bits. Stable, which the standard library's hashers are not.
-struct Fnv(u128);
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Printer(u128);
 
-impl std::hash::Hasher for Fnv {
+impl Default for Printer {
+    fn default() -> Self {
+        Self(0x6c62_272e_07bb_0142_62b8_2175_6295_c58d)
+    }
+}
+
+impl Printer {
+    pub(crate) fn fingerprint(self) -> Fingerprint {
+        Fingerprint(self.0)
+    }
+}
+
+impl std::hash::Hasher for Printer {
     fn finish(&self) -> u64 {
         u64::try_from(self.0 & u128::from(u64::MAX)).unwrap_or(0)
     }

@@ -11,6 +11,7 @@ use super::Call;
 use crate::bulkhead::{End, Running, Waiting, beside, in_place};
 use crate::clock::{Instant, NoTimer};
 use crate::fallback::{self, Carried, Seen};
+use crate::idempotency::{self, Around};
 use crate::rejection::{Rejection, RejectionKind};
 use crate::scope::Scope;
 use crate::timeout::Limit;
@@ -55,7 +56,8 @@ impl<'p> Call<'p> {
     ) -> PoolAttempt<'c, 'p, R> {
         self.asynchronous = true;
         let waiting = Waiting::new(self.start_in_pool(body));
-        PoolAttempt { waiting, seen: Looked::NOTHING, call: self }
+        let around = self.pipeline.idempotency.is_some().then(idempotency::around);
+        PoolAttempt { waiting, seen: Looked::NOTHING, around, call: self }
     }
 
     /// Hands the body to the threads, and with it the permit.
@@ -178,6 +180,8 @@ pin_project! {
         #[pin]
         waiting: Waiting<Done<R>>,
         seen: Looked,
+        // Who has the key must know that the body runs on.
+        around: Option<Around>,
         call: &'c mut Call<'p>,
     }
 
@@ -191,6 +195,9 @@ pin_project! {
                     this.call.attempt_started = Instant::NEVER;
                 }
                 this.call.began_in_pool(this.seen, began);
+                if let (Some(around), Some(_)) = (&this.around, began) {
+                    around.has_begun();
+                }
             }
         }
     }
@@ -225,6 +232,9 @@ impl<R> Future for PoolAttempt<'_, '_, R> {
             })),
             Poll::Pending => {
                 call.suspended = true;
+                if let (Some(around), true) = (&this.around, seen.has_begun) {
+                    around.has_begun();
+                }
                 Poll::Pending
             }
         }

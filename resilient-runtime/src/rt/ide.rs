@@ -24,7 +24,7 @@ names! {
         failure: "`failure = |output| ..`: what counts as failed though it is `Ok`.",
         fallback: "`fallback = |failure| ..`: the answer when all else has failed.",
         hedge: "`hedge(after = \"50ms\")`: sends another attempt where one is slow.",
-        idempotent: "`idempotent`: running it twice has the effect of once.",
+        idempotent: "`idempotent`: running it twice has the effect of once. `idempotent(key = order.id)`: it is carried out once for each key.",
         load_shed: "`load_shed(\"api\", target_delay = \"20ms\")`: refuses some calls, by priority, so that the others are served in time.",
         map_err: "`map_err = |rejection| ..`: for an error type without `From<Rejection>`.",
         name: "`name = \"charge\"`: the operation's name.",
@@ -123,6 +123,20 @@ names! {
         retry_after: "`retry_after = \"1s\"`: what a refused call is told to wait.",
         throttle: "`throttle` or `throttle(factor = 2.0, window = \"2m\", floor = 0.1, min_calls = 20)`: refuses what the other side would not accept.",
         arrived_at: "`arrived_at = request.arrived_at`: since when the call waits, on the registry's clock.",
+    }
+    /// The options of `idempotent`.
+    idempotent {
+        key: "`key = order.id`: calls with the same key are carried out once.",
+        fingerprint: "`fingerprint = (cents, &account)`: what calls with the same key must agree in; or `none`. Else all arguments.",
+        ttl: "`ttl = \"1h\"`: how long an answer is kept.",
+        lease: "`lease = \"1m\"`: how long a call that does not show holds its key.",
+        on_unknown: "`on_unknown = reject`: a call whose predecessor was lost is refused; or `reexecute`.",
+        max_wait: "`max_wait = \"10s\"`: how long a call waits for one that runs.",
+        keep_errors: "`keep_errors = true`: errors that would be met again are given again.",
+        store: "`store = \"orders\"`: what `registry.set_idempotency_store` was told.",
+        store_timeout: "`store_timeout = \"1s\"`: how long the store may take.",
+        on_store_failure: "`on_store_failure = closed`: refuses calls where the store does not answer; or `open`.",
+        max_value: "`max_value = 65_536`: the largest answer in bytes of JSON.",
     }
     /// The levels of `fallback`, and what they have in common.
     fallback {

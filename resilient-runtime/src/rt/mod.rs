@@ -5,6 +5,7 @@ pub use std::borrow::Cow;
 pub use crate::classify::{Class, Classify};
 pub use crate::component::Kind;
 pub use crate::fallback::{BoxError, FallbackFailed, Level, NoAnswer, Watch, Watched};
+pub use crate::idempotency::{Fingerprint, Held};
 pub use crate::outcome::{Failure, Outcome, Reject, Verdict};
 pub use crate::pipeline::{Call, Next, Pipeline, Shared, led, led_async};
 pub use crate::priority::Priority;
@@ -27,10 +28,12 @@ mod answer;
 pub mod ide;
 mod judge;
 mod levels;
+mod once;
 
 pub use answer::{Ask, asking, asking_later};
 pub use judge::{Combine, Judge, judging};
 pub use levels::{CacheKey, Describe, Leveled, leveling};
+pub use once::{Codecs, Prints, held, held_async, keeping, print};
 
 /// Sends a site in at link time.
 #[cfg(feature = "inventory")]

@@ -1,0 +1,140 @@
+//! A call that is carried out once for its key.
+//!
+//! ```text
+//! match call.claim(&key, fingerprint).await {
+//!     Ok(Replay(stored)) => the outcome of the call that had the key,
+//!     Ok(Run(lease)) => {
+//!         let ran = held(lease, ATTEMPTS).await;      // renews the lease
+//!         call.conclude(lease, codec, outcome of ran).await;
+//!         ran
+//!     }
+//!     Err(rejection) => reject(rejection),
+//! }
+//! ```
+
+use proc_macro2::{Ident, Span, TokenStream};
+use quote::quote_spanned;
+use syn::Expr;
+
+use super::{Writer, bindings};
+use crate::args::Once;
+use crate::spans::{ends, located, runtime_at};
+
+impl Writer<'_> {
+    /// `attempts` as they are, or only if no call with this key was carried out.
+    pub(super) fn once(&self, attempts: &TokenStream) -> TokenStream {
+        let Some(once) = &self.args.once else {
+            return attempts.clone();
+        };
+        let (krate, output, mixed) = (self.krate(), self.output, Span::mixed_site());
+        let (returned, rejected) = (self.returned(), self.rejected());
+        let codec = quote_spanned!(self.output_ends().0=> codec);
+        // A value that no fallback takes the place of (T114).
+        let outcome = match &self.args.fallback {
+            Some(_) => quote_spanned!(mixed=> __ran.as_ref().ok()),
+            None => quote_spanned!(mixed=> ::core::option::Option::Some(&__ran)),
+        };
+        let claim = self.claim(once);
+        let (claimed, ran, conclude) = if self.shape.is_async() {
+            (
+                quote_spanned!(mixed=> __claim.await),
+                quote_spanned!(mixed=> #krate::__rt::held_async(__lease.as_ref(), async { #attempts }).await),
+                quote_spanned!(mixed=> __call.conclude(__lease, __codec, #outcome).await),
+            )
+        } else {
+            (
+                quote_spanned!(mixed=> __claim),
+                quote_spanned!(mixed=> #krate::__rt::held(__lease.as_ref(), || #attempts)),
+                quote_spanned!(mixed=> __call.conclude_blocking(__lease, __codec, #outcome)),
+            )
+        };
+        quote_spanned! {mixed=> {
+            let __codec = {
+                use #krate::__rt::keeping::*;
+                (&&&#krate::__rt::Codecs::<#output>::new()).#codec()
+            };
+            #claim
+            match #claimed {
+                ::core::result::Result::Ok(#krate::__rt::Held::Replay(__stored)) => {
+                    match __call.replay(&__stored, __codec) {
+                        ::core::result::Result::Ok(__out) => #returned,
+                        ::core::result::Result::Err(__rejection) => #rejected,
+                    }
+                }
+                ::core::result::Result::Ok(#krate::__rt::Held::Run(__lease)) => {
+                    let __ran = #ran;
+                    #conclude;
+                    __ran
+                }
+                ::core::result::Result::Err(__rejection) => #rejected,
+            }
+        }}
+    }
+
+    /// Binds `__claim`. The key is written down before anything is awaited: a future need not hold it.
+    fn claim(&self, once: &Once) -> TokenStream {
+        let (krate, mixed) = (self.krate(), Span::mixed_site());
+        let key = &once.by.value;
+        let borrow = quote_spanned!(ends(key).0=> &(#key));
+        let print = self.print(once);
+        let method = if self.shape.is_async() {
+            quote_spanned!(mixed=> claim)
+        } else {
+            quote_spanned!(mixed=> claim_blocking)
+        };
+        quote_spanned! {mixed=>
+            let __claim = {
+                let __print = #print;
+                let __key: &dyn ::core::fmt::Display = #borrow;
+                __call.#method(__key, #krate::__rt::Fingerprint::from(__print))
+            };
+        }
+    }
+
+    /// What tells payloads apart: all arguments but `self`, unless it is said what.
+    fn print(&self, once: &Once) -> TokenStream {
+        let (krate, mixed) = (self.krate(), Span::mixed_site());
+        let mut prints = quote_spanned!(mixed=> #krate::__rt::Prints::NONE);
+        match &once.fingerprint {
+            Some(print) if is_word(&print.value, "none") => {}
+            Some(print) => {
+                let (place, expr) = (ends(&print.value), &print.value);
+                let with = runtime_at(krate, "print", place);
+                let borrow = quote_spanned!(place.0=> &(#expr));
+                prints = quote_spanned!(place.1=> #with(#prints, #borrow));
+            }
+            None => {
+                let all = bindings(&self.function.sig, self.shape);
+                // Where the records are is no part of the payload.
+                let registry = self.args.registry.as_ref().map(|registry| &registry.value);
+                for binding in
+                    all.iter().filter(|binding| registry.is_none_or(|it| !is_word(it, &binding.ident)))
+                {
+                    let (ident, place) = (&binding.ident, ends(&binding.ident));
+                    let with = runtime_at(krate, "print", place);
+                    let argument = quote_spanned!(located(ident.span())=> &#ident);
+                    let cfgs = &binding.cfgs;
+                    prints = if cfgs.is_empty() {
+                        quote_spanned!(located(ident.span())=> #with(#prints, #argument))
+                    } else {
+                        quote_spanned! {mixed=> {
+                            let __print = #prints;
+                            #(#cfgs)*
+                            let __print = #with(__print, #argument);
+                            __print
+                        }}
+                    };
+                }
+            }
+        }
+        prints
+    }
+}
+
+/// Whether an expression is this word alone.
+fn is_word<W: ?Sized>(expr: &Expr, word: &W) -> bool
+where
+    Ident: PartialEq<W>,
+{
+    matches!(expr, Expr::Path(path) if path.path.get_ident().is_some_and(|ident| ident == word))
+}

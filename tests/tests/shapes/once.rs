@@ -1,0 +1,372 @@
+//! Functions that are carried out once for their key.
+
+use std::cell::Cell;
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use resilient::idempotency::MemoryStore;
+use resilient::{Component, Registry, Rejection, RejectionKind, replayed, resilient};
+use serde::{Deserialize, Serialize};
+
+/// It can be kept, and says what another attempt would meet.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, thiserror::Error)]
+enum Error {
+    #[error("no funds")]
+    NoFunds,
+    #[error("down")]
+    Down,
+    #[error("{0}")]
+    Rejected(String),
+}
+
+impl From<Rejection> for Error {
+    fn from(rejection: Rejection) -> Self {
+        Self::Rejected(rejection.kind().as_str().to_owned())
+    }
+}
+
+impl resilient::Classify for Error {
+    fn classify(&self) -> resilient::Class {
+        match self {
+            Self::NoFunds => resilient::Class::Permanent,
+            Self::Down | Self::Rejected(_) => resilient::Class::TRANSIENT,
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Receipt {
+    number: u32,
+    cents: u32,
+}
+
+#[derive(Debug, Hash)]
+struct Order {
+    id: u64,
+    cents: u32,
+}
+
+type Outcome = Result<Receipt, Error>;
+
+fn refused(outcome: &Outcome) -> &str {
+    match outcome {
+        Err(Error::Rejected(kind)) => kind,
+        other => panic!("{other:?}"),
+    }
+}
+
+struct Shop {
+    registry: Registry,
+    made: AtomicU32,
+}
+
+impl Shop {
+    fn new() -> Self {
+        Self { registry: Registry::new(), made: AtomicU32::new(0) }
+    }
+
+    fn receipt(&self, cents: u32) -> Receipt {
+        Receipt { number: self.made.fetch_add(1, Ordering::Relaxed) + 1, cents }
+    }
+
+    fn made(&self) -> u32 {
+        self.made.load(Ordering::Relaxed)
+    }
+
+    #[resilient(
+        registry = self.registry,
+        idempotent(key = format!("order {}", order.id), ttl = "2h", keep_errors = true, max_wait = "1s"),
+        retry(max = 2, base = "0ms"),
+        circuit_breaker = "once",
+        timeout = "30s",
+    )]
+    async fn charge(&self, order: &Order) -> Outcome {
+        tokio::task::yield_now().await;
+        match order.cents {
+            0 => {
+                self.made.fetch_add(1, Ordering::Relaxed);
+                Err(Error::NoFunds)
+            }
+            1 if self.made.fetch_add(1, Ordering::Relaxed) < 2 => Err(Error::Down),
+            cents => Ok(self.receipt(cents)),
+        }
+    }
+
+    #[resilient(registry = self.registry, idempotent("by_hand", key = id, fingerprint = none))]
+    fn book(&self, id: u64, mut notes: Vec<f64>) -> Option<u32> {
+        notes.push(1.0);
+        self.receipt(0).number.checked_mul(u32::try_from(notes.len()).ok()?).filter(|_| id > 0)
+    }
+
+    #[resilient(
+        registry = self.registry,
+        idempotent(key = id, fingerprint = amount.to_bits(), max_wait = "0ms"),
+        fallback = Receipt { number: 0, cents: 0 },
+    )]
+    async fn transfer(&self, id: &str, amount: f64, fails: &Cell<bool>) -> Receipt {
+        tokio::task::yield_now().await;
+        assert!(!fails.get(), "the body of a call that was not to be made");
+        self.receipt(7)
+    }
+
+    #[resilient(registry = self.registry, idempotent(key = id), fallback = Ok(Receipt { number: 0, cents }))]
+    fn falls_back(&self, id: u64, cents: u32, fails: bool) -> Outcome {
+        if fails { Err(Error::Down) } else { Ok(self.receipt(cents)) }
+    }
+
+    #[resilient(registry = self.registry, coalesce(key = id), idempotent(key = id), retry(max = 1, base = "0ms"), clone(text))]
+    async fn shared(&self, id: u64, text: String) -> Outcome {
+        tokio::task::yield_now().await;
+        let owned = text;
+        Ok(self.receipt(u32::try_from(owned.len()).unwrap_or(0)))
+    }
+
+    #[resilient(registry = self.registry, idempotent(key = id, on_unknown = reexecute), hedge(after = "1ms"))]
+    async fn hedged(&self, id: u64) -> Outcome {
+        let receipt = self.receipt(1);
+        if receipt.number == 1 {
+            std::future::pending::<()>().await;
+        }
+        Ok(receipt)
+    }
+
+    #[resilient(registry = registry, idempotent(key = id, store = "orders", fingerprint = none), bulkhead("once", threads = 1))]
+    fn on_a_thread(registry: Registry, id: u64, made: Arc<AtomicU32>) -> Outcome {
+        Ok(Receipt { number: made.fetch_add(1, Ordering::Relaxed) + 1, cents: 0 })
+    }
+}
+
+#[tokio::test]
+async fn a_call_that_is_repeated_gets_the_answer_of_the_first() {
+    // T115, T111, T108
+    let shop = Shop::new();
+    let first = shop.charge(&Order { id: 7, cents: 995 }).await;
+    assert!(!replayed());
+    assert_eq!(shop.charge(&Order { id: 7, cents: 995 }).await, first);
+    assert!(replayed());
+    assert_eq!(refused(&shop.charge(&Order { id: 7, cents: 1 }).await), "key_reused");
+    assert_eq!((shop.made(), first), (1, Ok(Receipt { number: 1, cents: 995 })));
+    let stats = &shop.registry.stats().idempotency["shapes::once::charge"];
+    assert_eq!((stats.executed, stats.replayed, stats.key_reused), (1, 1, 1));
+}
+
+#[tokio::test]
+async fn all_attempts_have_one_record_and_a_permanent_error_is_given_again() {
+    // T110, T115
+    let shop = Shop::new();
+    assert_eq!(shop.charge(&Order { id: 1, cents: 1 }).await.map(|receipt| receipt.cents), Ok(1));
+    assert_eq!((shop.made(), shop.registry.stats().retry["shapes::once::charge"].retries), (4, 2));
+    for _ in 0..3 {
+        assert_eq!(shop.charge(&Order { id: 2, cents: 0 }).await, Err(Error::NoFunds));
+    }
+    assert_eq!(shop.made(), 5, "once");
+}
+
+#[tokio::test]
+async fn of_calls_at_the_same_time_one_is_made() {
+    // T104
+    let shop = Shop::new();
+    let order = Order { id: 7, cents: 995 };
+    let (one, other) = tokio::join!(shop.charge(&order), shop.charge(&order));
+    assert_eq!((one, shop.made()), (other, 1));
+}
+
+#[test]
+fn a_synchronous_function_is_carried_out_once() {
+    let shop = Shop::new();
+    assert_eq!(shop.book(7, vec![0.5]), Some(2));
+    assert_eq!(shop.book(7, Vec::new()), Some(2), "the key says it all");
+    assert_eq!(shop.book(8, Vec::new()), Some(2), "another key");
+    assert_eq!((shop.book(0, Vec::new()), shop.book(0, Vec::new())), (None, None), "a failure frees the key");
+    assert_eq!((shop.made(), shop.registry.idempotency("by_hand").stats().executed), (4, 4));
+}
+
+#[tokio::test]
+async fn a_plain_value_is_kept_and_a_fallback_is_not() {
+    // T114
+    let (shop, fails) = (Shop::new(), Cell::new(false));
+    let made = Receipt { number: 1, cents: 7 };
+    assert_eq!(shop.transfer("a", 1.5, &fails).await, made);
+    fails.set(true);
+    assert_eq!(shop.transfer("a", 1.5, &fails).await, made);
+    assert_eq!(
+        shop.transfer("a", 2.5, &fails).await.number,
+        0,
+        "another payload: refused, and a stand-in given"
+    );
+    assert_eq!(shop.falls_back(1, 5, true), Ok(Receipt { number: 0, cents: 5 }));
+    assert_eq!(shop.falls_back(1, 5, true).map(|receipt| receipt.number), Ok(0), "asked again");
+    assert_eq!(shop.registry.stats().idempotency["shapes::once::falls_back"].replayed, 0);
+}
+
+#[tokio::test]
+async fn it_goes_with_calls_that_are_shared_or_hedged() {
+    let shop = Shop::new();
+    let (one, other) = tokio::join!(shop.shared(1, "ab".into()), shop.shared(1, "ab".into()));
+    assert_eq!((one.clone(), shop.shared(1, "ab".into()).await), (other, one));
+    assert_eq!(shop.made(), 1);
+    let shop = Shop::new();
+    assert_eq!(shop.hedged(1).await.map(|receipt| receipt.number), Ok(2));
+    assert_eq!(shop.hedged(1).await.map(|receipt| receipt.number), Ok(2));
+    assert_eq!(shop.made(), 2);
+}
+
+#[test]
+fn records_are_kept_where_the_attribute_says() {
+    let (registry, made) = (Registry::new(), Arc::default());
+    let call = || Shop::on_a_thread(registry.clone(), 7, Arc::clone(&made));
+    assert_eq!(refused(&call()), "no_store", "which nobody has told yet");
+    let store = Arc::new(MemoryStore::new(registry.clock().clone(), 10));
+    registry.set_idempotency_store("orders", store.clone());
+    assert_eq!(call(), call());
+    assert_eq!((store.len(), made.load(Ordering::Relaxed)), (1, 1));
+}
+
+#[resilient(
+    registry = registry,
+    idempotent(key = id, max_wait = "0ms", fingerprint = none),
+    bulkhead("once", threads = 1, max_queue = 2),
+)]
+async fn blocks(registry: Registry, id: u64, hang: Arc<std::sync::Mutex<()>>) -> Result<u64, Error> {
+    drop(hang.lock().map_err(|_| Error::Down)?);
+    Ok(id)
+}
+
+#[tokio::test]
+async fn a_call_that_is_dropped_while_its_body_runs_on_a_thread_leaves_its_key_claimed_and_else_free() {
+    // T105, T146
+    let (registry, hang) = (Registry::new(), Arc::new(std::sync::Mutex::new(())));
+    let call = |id| Box::pin(blocks(registry.clone(), id, Arc::clone(&hang)));
+    let held = hang.lock().expect("nobody panics");
+    let (mut runs, mut waits) = (call(1), call(2));
+    while registry.bulkhead("once").stats().pool.is_none_or(|pool| pool.running == 0) {
+        assert!(once(&mut runs).await.is_none());
+        tokio::task::yield_now().await;
+    }
+    assert!(once(&mut waits).await.is_none());
+    drop((runs, waits, held));
+    assert_eq!(call(1).await, Err(Error::Rejected("in_progress".into())), "nobody knows how it ended");
+    assert_eq!(call(2).await, Ok(2), "it never began");
+}
+
+/// What it gives at one poll.
+async fn once<F: Future>(future: &mut std::pin::Pin<Box<F>>) -> Option<F::Output> {
+    std::future::poll_fn(|cx| {
+        std::task::Poll::Ready(match future.as_mut().poll(cx) {
+            std::task::Poll::Ready(output) => Some(output),
+            std::task::Poll::Pending => None,
+        })
+    })
+    .await
+}
+
+#[tokio::test]
+async fn dropped_at_any_point_it_leaves_the_key_free_before_its_body_and_claimed_after() {
+    // T105, T146
+    for polls in 0..8 {
+        let shop = Shop::new();
+        let order = Order { id: 7, cents: 995 };
+        let mut call = Box::pin(shop.charge(&order));
+        let mut ended = None;
+        for _ in 0..polls {
+            ended = once(&mut call).await;
+            if ended.is_some() {
+                break;
+            }
+        }
+        drop(call);
+        let again = shop.charge(&order).await;
+        if ended.is_some() {
+            assert_eq!(again, Ok(Receipt { number: 1, cents: 995 }));
+            return;
+        }
+        if polls == 0 {
+            assert_eq!(again, Ok(Receipt { number: 1, cents: 995 }), "it had not begun");
+        } else {
+            // It was suspended in its body: nobody knows what it did.
+            assert!(["in_progress", "outcome_unknown"].contains(&refused(&again)), "{polls}: {again:?}");
+        }
+        assert_eq!(shop.registry.stats().operations["shapes::once::charge"].in_flight, 0);
+    }
+    panic!("it does not end");
+}
+
+trait Ledger {
+    fn registry(&self) -> &Registry;
+
+    #[resilient(registry = self.registry(), idempotent(key = id))]
+    async fn post<T: std::hash::Hash>(
+        &self,
+        id: &str,
+        entries: &[T],
+        (a, b): (u8, u8),
+    ) -> Result<usize, Error> {
+        tokio::task::yield_now().await;
+        Ok(id.len() + entries.len() + usize::from(a) + usize::from(b))
+    }
+}
+
+impl Ledger for Shop {
+    fn registry(&self) -> &Registry {
+        &self.registry
+    }
+}
+
+#[async_trait::async_trait]
+trait Bank: Sync {
+    async fn pay(&self, id: u64, mut cents: u32) -> Outcome;
+}
+
+#[async_trait::async_trait]
+impl Bank for Shop {
+    #[resilient(registry = self.registry, idempotent(key = id), retry(max = 1))]
+    async fn pay(&self, id: u64, mut cents: u32) -> Outcome {
+        tokio::task::yield_now().await;
+        cents += u32::from(id > 0);
+        Ok(self.receipt(cents))
+    }
+}
+
+#[resilient(registry = registry, idempotent(key = id))]
+fn gives_a_future(registry: &Registry, id: u64) -> impl Future<Output = Result<u64, Error>> + use<'_> {
+    async move { Ok(id) }
+}
+
+#[tokio::test]
+async fn it_goes_on_methods_of_traits_and_on_functions_that_give_futures() {
+    let shop = Shop::new();
+    assert_eq!(shop.post("a", &[1_u8, 2], (3, 4)).await, Ok(10));
+    assert_eq!(shop.post("a", &[1_u8, 2], (3, 4)).await, Ok(10));
+    assert!(replayed());
+    assert!(shop.post("a", &[1_u8], (3, 4)).await.is_err());
+    let bank: &dyn Bank = &shop;
+    assert_eq!(bank.pay(1, 4).await, Ok(Receipt { number: 1, cents: 5 }));
+    assert_eq!(bank.pay(1, 4).await, Ok(Receipt { number: 1, cents: 5 }));
+    assert_eq!(refused(&bank.pay(1, 5).await), RejectionKind::KeyReused.as_str());
+    assert_eq!(gives_a_future(&shop.registry, 3).await, Ok(3));
+    assert_eq!(gives_a_future(&shop.registry, 3).await, Ok(3));
+    assert!(replayed());
+}
+
+#[test]
+fn the_futures_can_be_sent() {
+    // T152
+    fn is_send<T: Send>(future: T) -> T {
+        future
+    }
+    let shop = Shop::new();
+    drop(is_send(shop.charge(&Order { id: 7, cents: 995 })));
+    drop(is_send(shop.shared(1, String::new())));
+    drop(is_send(shop.hedged(1)));
+}
+
+#[tokio::test]
+async fn its_settings_are_those_of_the_attribute() {
+    let shop = Shop::new();
+    drop(once(&mut Box::pin(shop.charge(&Order { id: 7, cents: 995 }))).await);
+    let config = shop.registry.idempotency("shapes::once::charge").config();
+    assert_eq!((config.ttl, config.keep_errors), (Duration::from_hours(2), true));
+    assert_eq!(config.lease, Duration::from_mins(1), "else as always");
+}
