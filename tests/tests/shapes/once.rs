@@ -207,10 +207,10 @@ async fn it_goes_with_calls_that_are_shared_or_hedged() {
     let (one, other) = tokio::join!(shop.shared(1, "ab".into()), shop.shared(1, "ab".into()));
     assert_eq!((one.clone(), shop.shared(1, "ab".into()).await), (other, one));
     assert_eq!(shop.made(), 1);
-    let shop = Shop::new();
-    assert_eq!(shop.hedged(1).await.map(|receipt| receipt.number), Ok(2));
-    assert_eq!(shop.hedged(1).await.map(|receipt| receipt.number), Ok(2));
-    assert_eq!(shop.made(), 2);
+    let hedging = Shop::new();
+    assert_eq!(hedging.hedged(1).await.map(|receipt| receipt.number), Ok(2));
+    assert_eq!(hedging.hedged(1).await.map(|receipt| receipt.number), Ok(2));
+    assert_eq!(hedging.made(), 2);
 }
 
 #[test]
@@ -224,29 +224,32 @@ fn records_are_kept_where_the_attribute_says() {
     assert_eq!((store.len(), made.load(Ordering::Relaxed)), (1, 1));
 }
 
+type Hang = Arc<std::sync::Mutex<std::sync::mpsc::Receiver<()>>>;
+
 #[resilient(
     registry = registry,
     idempotent(key = id, max_wait = "0ms", fingerprint = none),
     bulkhead("once", threads = 1, max_queue = 2),
 )]
-async fn blocks(registry: Registry, id: u64, hang: Arc<std::sync::Mutex<()>>) -> Result<u64, Error> {
-    drop(hang.lock().map_err(|_| Error::Down)?);
-    Ok(id)
+async fn blocks(registry: Registry, id: u64, hang: Hang) -> Result<u64, Error> {
+    // Until the other side is dropped.
+    let ended = hang.lock().map_err(|_| Error::Down)?.recv();
+    ended.map_or(Ok(id), |()| Err(Error::Down))
 }
 
 #[tokio::test]
 async fn a_call_that_is_dropped_while_its_body_runs_on_a_thread_leaves_its_key_claimed_and_else_free() {
     // T105, T146
-    let (registry, hang) = (Registry::new(), Arc::new(std::sync::Mutex::new(())));
+    let (end, ends) = std::sync::mpsc::channel();
+    let (registry, hang) = (Registry::new(), Arc::new(std::sync::Mutex::new(ends)));
     let call = |id| Box::pin(blocks(registry.clone(), id, Arc::clone(&hang)));
-    let held = hang.lock().expect("nobody panics");
     let (mut runs, mut waits) = (call(1), call(2));
     while registry.bulkhead("once").stats().pool.is_none_or(|pool| pool.running == 0) {
         assert!(once(&mut runs).await.is_none());
         tokio::task::yield_now().await;
     }
     assert!(once(&mut waits).await.is_none());
-    drop((runs, waits, held));
+    drop((runs, waits, end));
     assert_eq!(call(1).await, Err(Error::Rejected("in_progress".into())), "nobody knows how it ended");
     assert_eq!(call(2).await, Ok(2), "it never began");
 }
