@@ -7,6 +7,7 @@ mod every;
 mod fallback;
 mod four;
 mod hedge;
+mod idempotency;
 mod load_shed;
 mod rate_limit;
 mod registry;
@@ -33,6 +34,7 @@ pub fn all() -> Vec<Group> {
         rate_limit::groups(),
         hedge::groups(),
         coalesce::groups(),
+        idempotency::groups(),
         registry::groups(),
         yardsticks::groups(),
     ]
