@@ -39,11 +39,13 @@ impl Slots {
     }
 }
 
-/// How many threads have a number of their own: a power of two, at least one for each core, at most 16.
+/// How many threads have a number of their own: a power of two, two for each core, from 4 to 32. There are more threads than
+/// cores: a `main` that waits for a runtime has once counted, too.
 #[cfg(not(resilient_loom))]
 pub(super) fn count() -> usize {
     static COUNT: std::sync::LazyLock<usize> = std::sync::LazyLock::new(|| {
-        std::thread::available_parallelism().map_or(4, std::num::NonZero::get).next_power_of_two().min(16)
+        let cores = std::thread::available_parallelism().map_or(4, std::num::NonZero::get);
+        (cores.min(16) * 2).next_power_of_two().clamp(4, 32)
     });
     *COUNT
 }

@@ -3,7 +3,7 @@
 //! A counter that every thread adds to is a cache line that travels between cores with each call, and to add to it
 //! atomically takes ten times as long as to add. Here each of the first threads has a stripe of its own, on cache
 //! lines of its own, that no other thread writes: it adds by a load and a store. Threads beyond share one
-//! stripe. Whoever reads sums the stripes up. The sum is exact once the writers are done, and never runs backwards
+//! stripe. A stripe is made when it is first written, so that a component which nobody calls is small. Whoever reads sums the stripes up. The sum is exact once the writers are done, and never runs backwards
 //! for one reader.
 
 use once_cell::race::OnceBox;
@@ -25,14 +25,14 @@ impl<const N: usize> Stripe<N> {
 /// `N` counters, striped.
 #[derive(Debug)]
 pub(crate) struct Striped<const N: usize> {
-    /// By the number of the one thread that writes it.
-    owned: Box<[Stripe<N>]>,
+    /// By the number of the one thread that writes it, which makes it when it first does.
+    owned: Box<[OnceBox<Stripe<N>>]>,
     shared: OnceBox<Stripe<N>>,
 }
 
 impl<const N: usize> Striped<N> {
     pub(crate) fn new() -> Self {
-        Self { owned: (0..slot::count()).map(|_| Stripe::new()).collect(), shared: OnceBox::new() }
+        Self { owned: (0..slot::count()).map(|_| OnceBox::new()).collect(), shared: OnceBox::new() }
     }
 
     /// Adds one to the counter `index`.
@@ -44,8 +44,8 @@ impl<const N: usize> Striped<N> {
     /// Adds one to the counter `index`; gives what its stripe held before.
     #[inline]
     pub(crate) fn fetch_add(&self, index: usize) -> u64 {
-        let Some(stripe) = self.owned.get(slot::number()) else {
-            return self.fetch_add_shared(index);
+        let Some(stripe) = self.owned.get(slot::number()).and_then(OnceBox::get) else {
+            return self.fetch_add_first(index);
         };
         // Relaxed: a count orders nothing. No other thread writes here.
         let before = stripe.0[index].load(Ordering::Relaxed);
@@ -55,19 +55,30 @@ impl<const N: usize> Striped<N> {
 
     #[cold]
     #[inline(never)]
-    fn fetch_add_shared(&self, index: usize) -> u64 {
-        if slot::take_number() {
-            return self.fetch_add(index);
+    fn fetch_add_first(&self, index: usize) -> u64 {
+        match self.shared() {
+            Some(shared) => shared.0[index].fetch_add(1, Ordering::Relaxed),
+            None => self.fetch_add(index),
         }
-        let shared = self.shared.get_or_init(|| Box::new(Stripe::new()));
-        shared.0[index].fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// The stripe of threads without a number. `None`: this thread has a stripe of its own, from now on.
+    fn shared(&self) -> Option<&Stripe<N>> {
+        slot::take_number();
+        match self.owned.get(slot::number()) {
+            Some(owned) => {
+                owned.get_or_init(|| Box::new(Stripe::new()));
+                None
+            }
+            None => Some(self.shared.get_or_init(|| Box::new(Stripe::new()))),
+        }
     }
 
     /// Adds to all counters, which are beside each other: one look at whose stripe it is.
     #[inline]
     pub(crate) fn add_all(&self, amounts: [u64; N]) {
-        let Some(stripe) = self.owned.get(slot::number()) else {
-            return self.add_all_shared(amounts);
+        let Some(stripe) = self.owned.get(slot::number()).and_then(OnceBox::get) else {
+            return self.add_all_first(amounts);
         };
         for (counter, amount) in stripe.0.iter().zip(amounts) {
             counter.store(counter.load(Ordering::Relaxed).wrapping_add(amount), Ordering::Relaxed);
@@ -76,18 +87,15 @@ impl<const N: usize> Striped<N> {
 
     #[cold]
     #[inline(never)]
-    fn add_all_shared(&self, amounts: [u64; N]) {
-        if slot::take_number() {
-            return self.add_all(amounts);
-        }
-        let shared = self.shared.get_or_init(|| Box::new(Stripe::new()));
+    fn add_all_first(&self, amounts: [u64; N]) {
+        let Some(shared) = self.shared() else { return self.add_all(amounts) };
         for (counter, amount) in shared.0.iter().zip(amounts).filter(|(_, amount)| *amount > 0) {
             counter.fetch_add(amount, Ordering::Relaxed);
         }
     }
 
     pub(crate) fn sum(&self, index: usize) -> u64 {
-        let stripes = self.owned.iter().chain(self.shared.get());
+        let stripes = self.owned.iter().filter_map(OnceBox::get).chain(self.shared.get());
         stripes.map(|stripe| stripe.0[index].load(Ordering::Relaxed)).sum()
     }
 

@@ -5,18 +5,23 @@
 //! that of a key which has all its calls left, and so loses nothing by being forgotten. Where there is neither, it
 //! shares a meter with others of its kind: the active are never forgotten, and the new are never all refused (T90).
 //!
-//! The hash also says at which place of the set to begin to look, and a key lies beside its meter: the look at a key
-//! is as a rule a look at one line of the cache, besides that of the lock.
+//! The hash also says at which group of four places to begin to look, and a key lies beside its meter: the look at a key
+//! is as a rule a look at one line of the cache, besides that of the lock, and one jump that is foreseen.
 
 use super::meter::Meter;
 use crate::sync::Mutex;
 
 const WAYS: usize = 16;
+/// Places that are looked at together: of the smallest meters a line of the cache.
+const GROUP: usize = 4;
+const GROUPS: usize = WAYS / GROUP;
 /// Locks apart from each other.
 const MOST_SHARDS: usize = 64;
 
 /// The hash of a key; never 0, which is a free place.
 pub(super) type Key = u64;
+
+const FREE: Key = 0;
 
 #[derive(Debug)]
 pub(super) struct Keyed<M> {
@@ -34,7 +39,28 @@ struct Place<M> {
     meter: M,
 }
 
-type Set<M> = [Place<M>; WAYS];
+#[derive(Debug)]
+#[repr(align(64))]
+struct Group<M>([Place<M>; GROUP]);
+
+type Set<M> = [Group<M>; GROUPS];
+
+impl<M: Default> Default for Group<M> {
+    fn default() -> Self {
+        Self(std::array::from_fn(|_| Place::default()))
+    }
+}
+
+impl<M> Group<M> {
+    /// Where the key is, or with [`FREE`] the first place that is. All are compared: to jump at the first that is equal would be to be
+    /// wrong each third time, and to wait for the line again.
+    #[inline]
+    fn position(&self, key: Key) -> Option<usize> {
+        let found = |at: usize| u32::from(self.0[at].key == key) << at;
+        let found = (0..GROUP).fold(0, |all, at| all | found(at));
+        (found != 0).then(|| found.trailing_zeros() as usize)
+    }
+}
 
 #[derive(Debug)]
 struct Shard<M> {
@@ -99,32 +125,44 @@ impl<M: Meter> Shard<M> {
     #[inline]
     fn meter(&mut self, key: Key, rest: u64, is_idle: impl Fn(&M) -> bool) -> &mut M {
         let (number, rest) = split(rest, self.sets.len());
-        let (first, rest) = split(rest, WAYS);
+        let (first, rest) = split(rest, GROUPS);
         // As a rule the first that is looked at.
-        if self.sets[number][first].key == key {
-            return &mut self.sets[number][first].meter;
+        if let Some(at) = self.sets[number][first].position(key) {
+            return &mut self.sets[number][first].0[at].meter;
         }
-        let set = &self.sets[number];
-        // A place once taken is never free again, so a key lies before the first that is free.
-        let mut steps = (first..first + WAYS).map(|place| place % WAYS);
-        let Some(place) = steps.find(|place| set[*place].key == key || set[*place].key == 0) else {
-            return self.reclaimed(key, number, rest, is_idle);
-        };
-        let place = &mut self.sets[number][place];
-        if place.key != key {
-            place.key = key;
-            self.used += 1;
+        self.meter_further(key, (number, first, rest), is_idle)
+    }
+
+    #[inline(never)]
+    fn meter_further(
+        &mut self,
+        key: Key,
+        (number, first, rest): (usize, usize, u64),
+        is_idle: impl Fn(&M) -> bool,
+    ) -> &mut M {
+        for group in (first..first + GROUPS).map(|group| group % GROUPS) {
+            if let Some(at) = self.sets[number][group].position(key) {
+                return &mut self.sets[number][group].0[at].meter;
+            }
+            // A place once taken is never free again, so a key lies before the first that is free.
+            if let Some(at) = self.sets[number][group].position(FREE) {
+                let place = &mut self.sets[number][group].0[at];
+                place.key = key;
+                self.used += 1;
+                return &mut place.meter;
+            }
         }
-        &mut place.meter
+        self.reclaimed(key, number, rest, is_idle)
     }
 
     /// The place of a key that has all its calls left, or a meter to share.
     #[cold]
     fn reclaimed(&mut self, key: Key, set: usize, rest: u64, is_idle: impl Fn(&M) -> bool) -> &mut M {
-        let set = &mut self.sets[set];
-        if let Some(place) = set.iter().position(|place| is_idle(&place.meter)) {
-            set[place] = Place { key, meter: M::default() };
-            return &mut set[place].meter;
+        let at = self.sets[set].iter().flat_map(|group| &group.0).position(|place| is_idle(&place.meter));
+        if let Some(at) = at {
+            let place = &mut self.sets[set][at / GROUP].0[at % GROUP];
+            *place = Place { key, meter: M::default() };
+            return &mut place.meter;
         }
         self.overflows += 1;
         let (place, _) = split(rest, self.overflow.len());
