@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::compile_time::CompileTime;
+use crate::compile_time::{CompileTime, Variant};
 use crate::harness::{Goal, Group, Row};
 use crate::machine;
 use crate::memory::{Allocations, Memory};
@@ -280,7 +280,17 @@ pub fn compile_time(measured: &CompileTime) -> String {
         let _ = write!(text, " {variant} {bytes:.0} bytes,");
     }
     text.pop();
-    text.push_str(".\n\n");
+    text.push_str(".\n");
+    let bytes = |wanted: Variant| {
+        measured.expansion.iter().find(|(variant, _)| *variant == wanted).map_or(f64::NAN, |found| found.1)
+    };
+    let bare = bytes(Variant::Bare);
+    let more = (bytes(Variant::Resilient) - bare) / (bytes(Variant::Instrument) - bare);
+    let _ = writeln!(
+        text,
+        "What is added is {more:.2} x the source of the other: a byte of ours takes the compiler no longer than one of the other\n\
+         where a ratio above is below that. Four stages, each with its way out, are that much to check.\n"
+    );
     text
 }
 
