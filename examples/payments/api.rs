@@ -39,7 +39,7 @@ async fn protected(State(app): State<App>, order: Result<Json<Order>, JsonReject
     if let Some(what) = order.problem() {
         return problem(StatusCode::UNPROCESSABLE_ENTITY, what);
     }
-    match app.service.charge(&order).await {
+    match app.service.order(&order).await {
         Ok(answer) => Json(answer).into_response(),
         Err(error) => failed(&error),
     }
@@ -76,12 +76,10 @@ async fn clear_faults(State(app): State<App>) -> Response {
 
 /// What a caller is told of an error, and when to come back.
 fn failed(error: &ChargeError) -> Response {
+    let problem = Problem::of(error, StatusCode::BAD_GATEWAY);
     match error {
-        ChargeError::Rejected(rejection) => Problem::from(rejection),
-        ChargeError::Refused { retry_after, .. } => {
-            Problem::new(StatusCode::BAD_GATEWAY, error.to_string()).after(*retry_after)
-        }
-        _ => Problem::new(StatusCode::BAD_GATEWAY, error.to_string()),
+        ChargeError::Refused { retry_after, .. } => problem.after(*retry_after),
+        _ => problem,
     }
     .into_response()
 }

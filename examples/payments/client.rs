@@ -8,7 +8,7 @@ use resilient::{Class, Classify, FallbackFailed, Rejection};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 
-/// Why an order was not charged.
+/// Why the gateway has no answer.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ChargeError {
     #[error("the gateway cannot be reached: {0}")]
@@ -43,6 +43,12 @@ impl Classify for ChargeError {
 /// Charges an order; the receipt.
 pub(crate) async fn charge(gateway: SocketAddr, order: &str, cents: u64) -> Result<String, ChargeError> {
     ask(gateway, &format!("CHARGE {order} {cents}\n")).await
+}
+
+/// Asks what a currency is worth, in euros.
+pub(crate) async fn rate(gateway: SocketAddr, currency: &str) -> Result<f64, ChargeError> {
+    let rate = ask(gateway, &format!("RATE {currency}\n")).await?;
+    rate.parse().map_err(|_| ChargeError::Protocol(rate))
 }
 
 /// Asks whether anybody is there.

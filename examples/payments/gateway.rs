@@ -1,4 +1,5 @@
-//! The gateway: a little TCP server that answers `CHARGE <order> <cents>` and `PING`, and fails as it is told.
+//! The gateway: a little TCP server that answers `CHARGE <order> <cents>`, `RATE <currency>` and `PING`, and fails as it is
+//! told.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -96,9 +97,19 @@ impl Gateway {
     fn answer(&self, request: &str) -> String {
         match request.split_whitespace().collect::<Vec<_>>()[..] {
             ["PING"] => "OK pong".into(),
+            ["RATE", currency] => rate(currency),
             ["CHARGE", order, cents] if cents.parse::<u64>().is_ok() => format!("OK {}", self.receipt(order)),
             _ => "ERR 400 bad-request".into(),
         }
+    }
+}
+
+fn rate(currency: &str) -> String {
+    match currency {
+        "EUR" => "OK 1".into(),
+        "USD" => "OK 0.86".into(),
+        "EGP" => "OK 0.018".into(),
+        _ => "ERR 404 unknown-currency".into(),
     }
 }
 

@@ -12,10 +12,13 @@ mod service;
 
 use std::error::Error;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use axum::Router;
+use resilient::config::ConfigFile;
+use resilient::idempotency::DurableStore;
 use resilient::registry;
 use resilient_http::{Admin, Problem};
 use tokio::net::TcpListener;
@@ -37,6 +40,10 @@ async fn main() -> ExitCode {
 
 async fn run() -> Result<(), Box<dyn Error>> {
     let options = Options::from_args(std::env::args().skip(1))?;
+    let _followed = ConfigFile::new(&options.config).watch(registry())?;
+    if let Some(path) = &options.records {
+        registry().idempotency("orders").set_store(Arc::new(DurableStore::open(path)?));
+    }
     if let Err(problems) = registry().validate() {
         eprintln!("settings to look at:\n{problems}");
     }
@@ -48,7 +55,7 @@ async fn run() -> Result<(), Box<dyn Error>> {
     let (admin, token) = admin(&options)?;
     let listener = listen(options.port, "--port").await?;
     let address = listener.local_addr()?;
-    introduce(address, gateway_address, &token);
+    introduce(address, gateway_address, &token, &options.config);
     tokio::spawn(load::run(address, options.load));
     if options.scenario {
         tokio::spawn(load::scenario(Arc::clone(&gateway)));
@@ -89,13 +96,14 @@ async fn listen(port: u16, option: &str) -> Result<TcpListener, String> {
     })
 }
 
-fn introduce(service: SocketAddr, gateway: SocketAddr, token: &str) {
+fn introduce(service: SocketAddr, gateway: SocketAddr, token: &str, config: &Path) {
     let api = format!("http://{service}/api/resilience");
     println!("service http://{service}");
     println!("gateway tcp://{gateway}");
     println!("\nLook at it:       http://{service}/dashboard");
     println!("To change things: {token}");
-    println!("\nCharge an order:");
+    println!("To set things:    {}, in force within a second", config.display());
+    println!("\nCharge an order; the same one again is not charged twice:");
     println!("  curl -sX POST {api}/protected-endpoint \\");
     println!("    -H 'content-type: application/json' -d '{{\"order_id\": \"a-1\", \"cents\": 995}}'");
     println!("  curl -s {api}/simple-protected");

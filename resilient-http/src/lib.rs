@@ -1,6 +1,7 @@
 //! Resilient over HTTP.
 //!
 //! - [`Admin`]: what is going on, as JSON, as metrics and as a live dashboard; and the levers, for those who have the token.
+//! - [`layer`]: tower layers for servers and clients.
 //! - [`Problem`]: a [`Rejection`](resilient::Rejection) as the answer of a server.
 
 #![forbid(unsafe_code)]
@@ -8,6 +9,7 @@
 
 pub mod admin;
 mod dashboard;
+pub mod layer;
 pub mod metrics;
 mod problem;
 

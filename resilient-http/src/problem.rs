@@ -68,6 +68,27 @@ pub fn status_of(kind: RejectionKind) -> StatusCode {
     }
 }
 
+impl Problem {
+    /// What an error says; a refusal in it decides status and `Retry-After`, and `otherwise` is for the rest.
+    ///
+    /// ```
+    /// use http::StatusCode;
+    /// use resilient_http::Problem;
+    ///
+    /// let error = std::io::Error::other("the disk is gone");
+    /// assert_eq!(Problem::of(&error, StatusCode::BAD_GATEWAY).status(), 502);
+    /// ```
+    pub fn of(error: &(dyn std::error::Error + 'static), otherwise: StatusCode) -> Self {
+        match RejectionKind::found_in(error) {
+            Some((kind, retry_after)) => {
+                let problem = Self::new(status_of(kind), error.to_string()).after(retry_after);
+                Self { kind: Some(kind.as_str()), ..problem }
+            }
+            None => Self::new(otherwise, error.to_string()),
+        }
+    }
+}
+
 impl From<&Rejection> for Problem {
     fn from(rejection: &Rejection) -> Self {
         let kind = rejection.kind();

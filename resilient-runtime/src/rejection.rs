@@ -344,6 +344,32 @@ impl fmt::Display for Rejection {
     }
 }
 
+impl RejectionKind {
+    /// The refusal in an error or among its sources, where there is one, and when to try again. Found also where the error is
+    /// transparent, or was made of one by a fallback that failed.
+    ///
+    /// ```
+    /// use std::io;
+    /// use resilient::{Registry, RejectionKind};
+    ///
+    /// let breaker = Registry::new().circuit_breaker("payment");
+    /// breaker.force_open();
+    /// let error = io::Error::other(breaker.try_acquire().unwrap_err());
+    /// let (kind, _) = RejectionKind::found_in(&error).unwrap();
+    /// assert_eq!(kind, RejectionKind::CircuitOpen);
+    /// ```
+    pub fn found_in(error: &(dyn Error + 'static)) -> Option<(Self, Option<Duration>)> {
+        let mut next = Some(error);
+        while let Some(error) = next {
+            if let Some(mark) = error.downcast_ref::<Mark>() {
+                return Some((mark.kind, mark.retry_after));
+            }
+            next = error.source();
+        }
+        None
+    }
+}
+
 impl Error for Rejection {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         Some(&self.mark)

@@ -48,9 +48,14 @@ struct Answer {
 
 impl Payments {
     fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    fn start_with(more: &[&str]) -> Self {
         let mut command = Command::new(program());
         command
             .args(["--port", "0", "--gateway-port", "0", "--load", "0", "--token", TOKEN])
+            .args(more)
             .stdout(Stdio::piped());
         let mut child = command.spawn().expect("the example starts");
         let output = child.stdout.take().expect("it is piped");
@@ -128,14 +133,26 @@ fn it_survives_an_outage_and_recovers() {
     // All is well.
     let first = payments.charge("first");
     assert_eq!((&first["status"], &first["level"]), (&json!("charged"), &json!("gateway")));
+    let again = payments.charge("first");
+    assert_eq!((&first["replayed"], &again["replayed"]), (&json!(false), &json!(true)));
+    assert_eq!(again["receipt"], first["receipt"]);
+    let other = json!({ "order_id": "first", "cents": 1 }).to_string();
+    let other_cents = payments.post("/api/resilience/protected-endpoint", &other);
+    assert_eq!(
+        (other_cents.status, &other_cents.body["type"]),
+        (422, &json!("urn:resilient:key_reused")),
+        "{}",
+        other_cents.body
+    );
     assert_eq!(payments.get("/api/resilience/simple-protected").body, json!({ "gateway": "pong" }));
     assert_eq!(payments.get("/api/resilience/health").body["status"], "pass");
 
     // The gateway fails: answers are degraded, and the circuit opens.
     payments.faults(&json!({ "error_rate": 1 }));
     let known = payments.charge("first");
+    // The charge is the one of before, and the rate the last good one.
+    assert_eq!((&known["replayed"], &known["receipt"]), (&json!(true), &first["receipt"]));
     assert_eq!((&known["level"], &known["degraded"]), (&json!("local_cache"), &json!(true)));
-    assert_eq!(known["receipt"], first["receipt"]);
     let queued = payments.charge_until("outage", |_| payments.breaker()["state"] == "open");
     assert_eq!((&queued["status"], &queued["level"]), (&json!("queued"), &json!("default")));
     assert!(payments.breaker()["reason"]["rule"].is_string(), "{}", payments.breaker());
@@ -179,6 +196,41 @@ fn it_survives_an_outage_and_recovers() {
     }
     assert!(stats["fallback"]["charge"]["levels"]["default"]["served"].as_u64() > Some(0));
     assert!(stats["retry"]["payment"]["retries"].as_u64() > Some(0));
+}
+
+#[test]
+fn its_settings_are_edited_while_it_runs_and_its_records_outlive_it() {
+    let folder = std::env::temp_dir().join(format!("resilient-payments-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("a folder");
+    let file = |name: &str| folder.join(name).to_str().expect("a path in UTF-8").to_owned();
+    let (config, records) = (file("payments.toml"), file("records"));
+    std::fs::write(&config, "# nothing yet").expect("it can be written");
+    let payments = Payments::start_with(&["--config", &config, "--records", &records]);
+    let first = payments.charge("kept");
+    let rate = || payments.get("/api/resilience/stats/rate_limit/customers").body["limit"].clone();
+    assert_eq!(rate(), 100);
+    std::fs::write(&config, "[rate_limit.customers]\nrate = \"2/h\"\nburst = 2").expect("it can be written");
+    let patience = Instant::now() + Duration::from_secs(20);
+    while rate() != 2 {
+        assert!(Instant::now() < patience, "the file is not followed");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    // What is wrong changes nothing.
+    std::fs::write(&config, "[rate_limit.customers]\nrate = \"soon\"").expect("it can be written");
+    let order = |number: u32| {
+        let body = json!({ "order_id": format!("{number}"), "cents": 1, "customer": "ada" }).to_string();
+        payments.post("/api/resilience/protected-endpoint", &body)
+    };
+    assert_eq!((order(1).status, order(2).status), (200, 200));
+    let refused = order(3);
+    assert_eq!((refused.status, &refused.body["type"]), (429, &json!("urn:resilient:rate_limited")));
+    assert!(refused.retry_after.is_some_and(|seconds| seconds > 1000), "{:?}", refused.retry_after);
+    drop(payments);
+    let payments = Payments::start_with(&["--records", &records]);
+    let again = payments.charge("kept");
+    assert_eq!((&again["replayed"], &again["receipt"]), (&json!(true), &first["receipt"]));
+    drop(payments);
+    std::fs::remove_dir_all(&folder).expect("the folder is ours");
 }
 
 #[test]

@@ -96,6 +96,7 @@ fn token_async() -> Group {
     ];
     Group::new("Rate limit, a token taken, asynchronous", jobs)
         .goals([Goal::Times(1.0, GOVERNOR), Goal::NoAllocation])
+        .note("As above: both wait for the clock and for the word that the call before wrote.")
         .shared()
 }
 

@@ -134,6 +134,30 @@ fn limits(stats: &Stats, writer: &mut Writer) {
         "resilient_bulkhead_rejected_total" Counter "Calls that were refused.": |bulkhead| [ => bulkhead.rejected;]
         "resilient_bulkhead_waited_total" Counter "Calls that waited.": |bulkhead| [ => bulkhead.waited;]
     }
+    families! { writer, &stats.bulkhead, "name",
+        "resilient_bulkhead_threads_running" Gauge "Bodies that run on threads of the bulkhead.": |bulkhead| [
+            => bulkhead.pool.map_or(0, |pool| pool.running);
+        ]
+        "resilient_bulkhead_threads_abandoned" Gauge "Of them, those that nobody waits for any more.": |bulkhead| [
+            => bulkhead.pool.map_or(0, |pool| pool.abandoned);
+        ]
+    }
+    families! { writer, &stats.load_shed, "name",
+        "resilient_load_shed_in_flight" Gauge "Calls in flight.": |shed| [ => shed.in_flight;]
+        "resilient_load_shed_limit" Gauge "Calls that may be; 0 where there is no limit.": |shed| [ => shed.limit.unwrap_or(0);]
+        "resilient_load_shed_admitted_total" Counter "Calls that were admitted, by class.": |shed| [
+            "class" = "low" => shed.classes.low.admitted;
+            "class" = "normal" => shed.classes.normal.admitted;
+            "class" = "high" => shed.classes.high.admitted;
+            "class" = "critical" => shed.classes.critical.admitted;
+        ]
+        "resilient_load_shed_rejected_total" Counter "Calls that were shed, by class.": |shed| [
+            "class" = "low" => shed.classes.low.shed;
+            "class" = "normal" => shed.classes.normal.shed;
+            "class" = "high" => shed.classes.high.shed;
+            "class" = "critical" => shed.classes.critical.shed;
+        ]
+    }
     families! { writer, &stats.rate_limit, "name",
         "resilient_rate_limit_remaining" Gauge "Calls that may begin now; not of a limit by key.": |limit| [ => limit.remaining;]
         "resilient_rate_limit_queued" Gauge "Calls that wait for their turn.": |limit| [ => limit.queued;]
@@ -169,6 +193,19 @@ fn others(stats: &Stats, writer: &mut Writer) {
             "kind" = "handed_over" => coalesce.handed_over;
         ]
     }
+    families! { writer, &stats.idempotency, "name",
+        "resilient_idempotency_total" Counter "Calls with a key.": |once| [
+            "kind" = "executed" => once.executed;
+            "kind" = "replayed" => once.replayed;
+            "kind" = "in_progress" => once.in_progress;
+            "kind" = "key_reused" => once.key_reused;
+            "kind" = "outcome_unknown" => once.outcome_unknown;
+            "kind" = "not_kept" => once.not_kept;
+        ]
+        "resilient_idempotency_store_failures_total" Counter "Questions that the store did not answer.": |once| [
+            => once.store_failures;
+        ]
+    }
     families! { writer, &stats.health, "check",
         "resilient_health_status" Gauge "1 for how the check stands, 0 for the others.": |check| [
             "kind" = check.kind.as_str(), "status" = "pass" => check.status == Status::Pass;
@@ -193,6 +230,8 @@ fn left_out(stats: &Stats, writer: &mut Writer) {
         ("rate_limit", stats.rate_limit.len()),
         ("timeout", stats.timeout.len()),
         ("fallback", stats.fallback.len()),
+        ("load_shed", stats.load_shed.len()),
+        ("idempotency", stats.idempotency.len()),
     ];
     let mut family = writer.family(
         "resilient_names_left_out",

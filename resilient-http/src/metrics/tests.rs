@@ -8,6 +8,8 @@ use super::*;
 
 fn full() -> Registry {
     let registry = Registry::new();
+    registry.load_shedder("api");
+    registry.idempotency("orders");
     let all = registry.pipeline("charge").circuit_breaker("payment").retry("payment").bulkhead("gateway");
     let pipeline =
         all.timeout("payment").fallback("payment").rate_limit("api").hedge("h").coalesce("c").build();
@@ -97,4 +99,26 @@ fn so_many_names_are_told_and_no_more() {
     assert_eq!(text.matches("resilient_bulkhead_limit{").count(), 1024);
     assert!(text.contains("resilient_names_left_out{kind=\"bulkhead\"} 476\n"));
     assert_eq!(registry.names().iter().find(|(kind, _)| *kind == Kind::Bulkhead).unwrap().1.len(), 1500);
+}
+
+#[test]
+fn the_dashboard_and_the_rules_use_names_that_are_exported() {
+    let text = render(&full(), Format::Text);
+    let exported: BTreeSet<String> = parse(&text).into_iter().map(|family| family.name).collect();
+    let files = [
+        include_str!("../../monitoring/grafana.json"),
+        include_str!("../../monitoring/prometheus-rules.yml"),
+    ];
+    let mut used = BTreeSet::new();
+    for file in files {
+        // Records of our own have a colon.
+        let words = file.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == ':'));
+        used.extend(words.filter(|word| word.starts_with("resilient_")));
+    }
+    assert!(used.len() > 20, "{used:?}");
+    for name in used {
+        assert!(exported.contains(name), "`{name}` is not exported");
+    }
+    let dashboard: serde_json::Value = serde_json::from_str(files[0]).unwrap();
+    assert!(dashboard["panels"].as_array().unwrap().len() > 15);
 }

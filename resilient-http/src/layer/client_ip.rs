@@ -1,0 +1,141 @@
+//! Whose request it is.
+
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+
+use axum::extract::ConnectInfo;
+use http::{HeaderMap, request::Parts};
+use ipnet::IpNet;
+
+/// Addresses in `X-Forwarded-For` that are looked at: more proxies than that stand in no row.
+const MOST_PROXIES: usize = 32;
+
+/// Finds the address of the client behind proxies. Each proxy appends the address that it was called from to
+/// `X-Forwarded-For`; what stands further left was said by the client itself, and can be anything. So it is read from the
+/// right, as long as the address so far is one of a proxy that is trusted.
+///
+/// ```
+/// use resilient_http::layer::ClientIp;
+///
+/// let by_peer = ClientIp::direct();
+/// let behind_ours = ClientIp::behind(["10.0.0.0/8", "127.0.0.1"])?;
+/// # Ok::<_, resilient_http::layer::BadNetwork>(())
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct ClientIp {
+    trusted: Vec<IpNet>,
+}
+
+/// A network that could not be understood.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is no address or network; write it as in `10.0.0.0/8` or `::1`")]
+pub struct BadNetwork(String);
+
+impl ClientIp {
+    /// The peer of the connection; headers are not looked at.
+    pub fn direct() -> Self {
+        Self::default()
+    }
+
+    /// Behind proxies with these addresses, or in these networks.
+    ///
+    /// # Errors
+    /// When one is neither an address nor a network.
+    pub fn behind<N: AsRef<str>>(proxies: impl IntoIterator<Item = N>) -> Result<Self, BadNetwork> {
+        let parse = |proxy: N| {
+            let text = proxy.as_ref();
+            let network = text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+            network.map_err(|_| BadNetwork(text.chars().take(64).collect()))
+        };
+        Ok(Self { trusted: proxies.into_iter().map(parse).collect::<Result<_, _>>()? })
+    }
+
+    /// The address of a request's client, where the server has told its peer
+    /// (`into_make_service_with_connect_info::<SocketAddr>()`).
+    pub fn of(&self, parts: &Parts) -> Option<IpAddr> {
+        let ConnectInfo(peer) = parts.extensions.get::<ConnectInfo<SocketAddr>>()?;
+        Some(self.behind_peer(peer.ip(), &parts.headers))
+    }
+
+    fn behind_peer(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
+        let mut client = peer.to_canonical();
+        let values = headers.get_all("x-forwarded-for").into_iter().rev();
+        let hops = values.flat_map(|value| value.to_str().unwrap_or_default().rsplit(','));
+        for hop in hops.take(MOST_PROXIES) {
+            if !self.trusts(client) {
+                break;
+            }
+            // What is no address was not written by a proxy of ours.
+            let Some(before) = address(hop.trim()) else { break };
+            client = before.to_canonical();
+        }
+        client
+    }
+
+    fn trusts(&self, address: IpAddr) -> bool {
+        self.trusted.iter().any(|network| network.contains(&address))
+    }
+}
+
+/// An address, with or without its port.
+fn address(text: &str) -> Option<IpAddr> {
+    let bare = text.strip_prefix('[').and_then(|text| text.split(']').next()).unwrap_or(text);
+    bare.parse().ok().or_else(|| text.parse::<SocketAddr>().ok().map(|address| address.ip()))
+}
+
+/// What clients are told apart by: the address, of IPv6 the network of 64 bits, all of which one client can have.
+pub(super) fn client_of(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => {
+            let network = address.to_bits() & !u128::from(u64::MAX);
+            IpAddr::V6(Ipv6Addr::from_bits(network))
+        }
+        v4 @ IpAddr::V4(_) => v4,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(trusted: &[&str], peer: &str, forwarded: &[&str]) -> String {
+        let mut headers = HeaderMap::new();
+        for value in forwarded {
+            headers.append("x-forwarded-for", value.parse().unwrap());
+        }
+        ClientIp::behind(trusted).unwrap().behind_peer(peer.parse().unwrap(), &headers).to_string()
+    }
+
+    #[test]
+    fn what_a_client_says_of_itself_is_not_believed() {
+        assert_eq!(of(&[], "9.9.9.9", &["1.1.1.1"]), "9.9.9.9", "no proxy is trusted");
+        assert_eq!(of(&["10.0.0.0/8"], "9.9.9.9", &["1.1.1.1"]), "9.9.9.9", "it comes past the proxies");
+        assert_eq!(of(&["10.0.0.0/8"], "10.0.0.1", &["6.6.6.6, 1.1.1.1"]), "1.1.1.1", "6.6.6.6 is made up");
+        assert_eq!(of(&["10.0.0.0/8"], "10.0.0.1", &["6.6.6.6, 1.1.1.1, 10.0.0.2"]), "1.1.1.1");
+        assert_eq!(of(&["10.0.0.0/8"], "10.0.0.1", &["6.6.6.6", "1.1.1.1"]), "1.1.1.1", "in two headers");
+    }
+
+    #[test]
+    fn all_forms_of_addresses_are_read_and_others_end_the_way() {
+        assert_eq!(of(&["10.0.0.1"], "10.0.0.1", &["1.1.1.1:4711"]), "1.1.1.1");
+        assert_eq!(of(&["10.0.0.1"], "::ffff:10.0.0.1", &["[2001:db8::1]:4711"]), "2001:db8::1");
+        assert_eq!(of(&["::1"], "::1", &["2001:db8::1"]), "2001:db8::1");
+        for nonsense in ["unknown", "", "1.1.1", "1.1.1.1 evil", "[", "[]:1", "\u{fc}"] {
+            assert_eq!(of(&["10.0.0.1"], "10.0.0.1", &[nonsense]), "10.0.0.1", "{nonsense:?}");
+        }
+        let long = vec!["10.0.0.1"; 100_000].join(",");
+        assert_eq!(of(&["10.0.0.1"], "10.0.0.1", &[&long]), "10.0.0.1");
+    }
+
+    #[test]
+    fn a_client_is_an_address_or_half_of_a_long_one() {
+        let of = |text: &str| client_of(text.parse().unwrap()).to_string();
+        assert_eq!(of("2001:db8:1:2:3:4:5:6"), of("2001:db8:1:2::"));
+        assert_ne!(of("2001:db8:1:3::"), of("2001:db8:1:2::"));
+        assert_eq!(of("::ffff:1.2.3.4"), "1.2.3.4");
+        let bad = ClientIp::behind(["10.0.0.0/33"]).unwrap_err();
+        assert_eq!(
+            bad.to_string(),
+            "`10.0.0.0/33` is no address or network; write it as in `10.0.0.0/8` or `::1`"
+        );
+    }
+}

@@ -1,0 +1,87 @@
+//! The id of a request.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use http::{HeaderName, HeaderValue, Request, Response};
+use pin_project_lite::pin_project;
+use resilient::correlation::{Correlated, CorrelationId};
+use tower::{Layer, Service};
+
+const HEADER: HeaderName = HeaderName::from_static("x-correlation-id");
+
+/// Takes the correlation id of a request ([`CorrelationId::from_headers`]), or makes one; what is called finds it with
+/// [`CorrelationId::current`], and the answer has it as `x-correlation-id`.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct CorrelationLayer;
+
+impl CorrelationLayer {
+    /// There is nothing to set.
+    pub fn new() -> Self {
+        Self
+    }
+}
+
+impl<S> Layer<S> for CorrelationLayer {
+    type Service = Correlate<S>;
+
+    fn layer(&self, inner: S) -> Correlate<S> {
+        Correlate { inner }
+    }
+}
+
+/// The service of a [`CorrelationLayer`].
+#[derive(Clone, Debug)]
+pub struct Correlate<S> {
+    inner: S,
+}
+
+impl<S, B, R> Service<Request<B>> for Correlate<S>
+where
+    S: Service<Request<B>, Response = Response<R>>,
+{
+    type Response = Response<R>;
+    type Error = S::Error;
+    type Future = CorrelateFuture<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let header = |name: &str| request.headers().get(name)?.to_str().ok();
+        let id = CorrelationId::from_headers(header).unwrap_or_else(CorrelationId::random);
+        let entered = id.clone().enter();
+        let answer = self.inner.call(request);
+        drop(entered);
+        CorrelateFuture { answer: id.clone().scope(answer), id }
+    }
+}
+
+pin_project! {
+    /// The answer of a [`Correlate`].
+    #[derive(Debug)]
+    pub struct CorrelateFuture<F> {
+        #[pin]
+        answer: Correlated<F>,
+        id: CorrelationId,
+    }
+}
+
+impl<F, R, E> Future for CorrelateFuture<F>
+where
+    F: Future<Output = Result<Response<R>, E>>,
+{
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let this = self.project();
+        let mut answer = ready!(this.answer.poll(cx));
+        // Letters, digits, `.`, `_` and `-`: a header can have them all.
+        if let (Ok(response), Ok(id)) = (&mut answer, HeaderValue::from_str(this.id.as_str())) {
+            response.headers_mut().insert(HEADER, id);
+        }
+        Poll::Ready(answer)
+    }
+}

@@ -1,0 +1,139 @@
+//! How long the caller of a request waits.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use axum::response::IntoResponse;
+use http::{Request, Response, StatusCode};
+use pin_project_lite::pin_project;
+use resilient::deadline::{Deadline, Header, Scoped};
+use tower::{BoxError, Layer, Service};
+
+use crate::Problem;
+
+const HEADERS: [Header; 2] = [Header::GrpcTimeout, Header::ExpectedTimeout];
+
+/// Takes over the time that the caller has left, from `grpc-timeout` or `x-envoy-expected-rq-timeout-ms`: nested protected
+/// calls have no longer. A request whose time is over is answered with 504 and reaches nothing; one whose header is
+/// malformed with 400.
+#[derive(Clone, Copy, Debug)]
+pub struct DeadlineLayer {
+    most: Duration,
+}
+
+impl Default for DeadlineLayer {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl DeadlineLayer {
+    /// With no limit of its own: a request without a header has no deadline.
+    pub fn new() -> Self {
+        Self { most: Duration::MAX }
+    }
+
+    /// No request has longer than this, whatever it says, and also if it says nothing.
+    #[must_use]
+    pub fn at_most(self, most: Duration) -> Self {
+        Self { most }
+    }
+}
+
+impl<S> Layer<S> for DeadlineLayer {
+    type Service = WithDeadline<S>;
+
+    fn layer(&self, inner: S) -> WithDeadline<S> {
+        WithDeadline { inner, most: self.most }
+    }
+}
+
+/// The service of a [`DeadlineLayer`].
+#[derive(Clone, Debug)]
+pub struct WithDeadline<S> {
+    inner: S,
+    most: Duration,
+}
+
+impl<S> WithDeadline<S> {
+    /// What the caller has left, if it is known.
+    fn given<B>(&self, request: &Request<B>) -> Result<Option<Duration>, Problem> {
+        let mut least = (self.most < Duration::MAX).then_some(self.most);
+        for header in HEADERS {
+            let Some(value) = request.headers().get(header.name()) else { continue };
+            let text = value.to_str().unwrap_or("\u{fffd}");
+            let left = header.read(text);
+            let left = left.map_err(|error| Problem::new(StatusCode::BAD_REQUEST, error.to_string()))?;
+            least = Some(least.map_or(left, |least| least.min(left)));
+        }
+        match least {
+            Some(left) if left.is_zero() => {
+                Err(Problem::new(StatusCode::GATEWAY_TIMEOUT, "the caller does not wait any longer"))
+            }
+            least => Ok(least),
+        }
+    }
+}
+
+impl<S, B, R> Service<Request<B>> for WithDeadline<S>
+where
+    S: Service<Request<B>, Response = Response<R>>,
+    R: http_body::Body<Data = Bytes> + Send + 'static,
+    R::Error: Into<BoxError>,
+{
+    type Response = Response<Body>;
+    type Error = S::Error;
+    type Future = DeadlineFuture<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        match self.given(&request) {
+            Ok(Some(left)) => {
+                let deadline = Deadline::after(left);
+                let answer = deadline.sync_scope(|| self.inner.call(request));
+                DeadlineFuture::Bounded { answer: deadline.scope(answer) }
+            }
+            Ok(None) => DeadlineFuture::Free { answer: self.inner.call(request) },
+            Err(problem) => DeadlineFuture::Refused { problem: Some(problem) },
+        }
+    }
+}
+
+pin_project! {
+    /// The answer of a [`WithDeadline`].
+    #[derive(Debug)]
+    #[project = Project]
+    #[allow(missing_docs)]
+    pub enum DeadlineFuture<F> {
+        Bounded { #[pin] answer: Scoped<F> },
+        Free { #[pin] answer: F },
+        Refused { problem: Option<Problem> },
+    }
+}
+
+impl<F, R, E> Future for DeadlineFuture<F>
+where
+    F: Future<Output = Result<Response<R>, E>>,
+    R: http_body::Body<Data = Bytes> + Send + 'static,
+    R::Error: Into<BoxError>,
+{
+    type Output = Result<Response<Body>, E>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let answer = match self.project() {
+            Project::Bounded { answer } => ready!(answer.poll(cx)),
+            Project::Free { answer } => ready!(answer.poll(cx)),
+            Project::Refused { problem } => {
+                let problem = problem.take();
+                return Poll::Ready(Ok(problem.map_or_else(Response::default, IntoResponse::into_response)));
+            }
+        };
+        Poll::Ready(answer.map(|response| response.map(Body::new)))
+    }
+}

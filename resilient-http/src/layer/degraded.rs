@@ -1,0 +1,99 @@
+//! Tells a caller that a fallback has answered.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, header};
+use pin_project_lite::pin_project;
+use resilient::fallback::DegradationScope;
+use resilient::{Degradation, Level};
+use tower::{Layer, Service};
+
+const DEGRADED: HeaderName = HeaderName::from_static("x-resilience-degraded");
+const LEVEL: HeaderName = HeaderName::from_static("x-resilience-level");
+const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
+
+/// Marks answers that were made of stand-ins: `X-Resilience-Degraded: true`, `X-Resilience-Level` with the worst level that
+/// has answered, `Age` in seconds where it is known, and `Cache-Status` (RFC 9211) for those from a cache.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct DegradedLayer;
+
+impl DegradedLayer {
+    /// There is nothing to set.
+    pub fn new() -> Self {
+        Self
+    }
+}
+
+impl<S> Layer<S> for DegradedLayer {
+    type Service = MarkDegraded<S>;
+
+    fn layer(&self, inner: S) -> MarkDegraded<S> {
+        MarkDegraded { inner }
+    }
+}
+
+/// The service of a [`DegradedLayer`].
+#[derive(Clone, Debug)]
+pub struct MarkDegraded<S> {
+    inner: S,
+}
+
+impl<S, B, R> Service<Request<B>> for MarkDegraded<S>
+where
+    S: Service<Request<B>, Response = Response<R>>,
+{
+    type Response = Response<R>;
+    type Error = S::Error;
+    type Future = DegradedFuture<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        DegradedFuture { answer: Degradation::scope(self.inner.call(request)) }
+    }
+}
+
+pin_project! {
+    /// The answer of a [`MarkDegraded`].
+    pub struct DegradedFuture<F> {
+        #[pin]
+        answer: DegradationScope<F>,
+    }
+}
+
+impl<F> std::fmt::Debug for DegradedFuture<F> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("DegradedFuture").finish_non_exhaustive()
+    }
+}
+
+impl<F, R, E> Future for DegradedFuture<F>
+where
+    F: Future<Output = Result<Response<R>, E>>,
+{
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let (mut answer, degradation) = ready!(self.project().answer.poll(cx));
+        if let (Ok(response), Some(degradation)) = (&mut answer, degradation) {
+            mark(response.headers_mut(), &degradation);
+        }
+        Poll::Ready(answer)
+    }
+}
+
+fn mark(headers: &mut HeaderMap, degradation: &Degradation) {
+    headers.insert(DEGRADED, HeaderValue::from_static("true"));
+    headers.insert(LEVEL, HeaderValue::from_static(degradation.level.as_str()));
+    if let Some(age) = degradation.age {
+        headers.insert(header::AGE, HeaderValue::from(age.as_secs()));
+    }
+    if matches!(degradation.level, Level::LocalCache | Level::DistributedCache) {
+        let status = HeaderValue::from_str(&format!("resilient; hit; detail={}", degradation.level.as_str()));
+        headers.extend(status.ok().map(|status| (CACHE_STATUS, status)));
+    }
+}

@@ -1,0 +1,289 @@
+//! Requests that are carried out once.
+
+use std::convert::Infallible;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use axum::body::{Body, Bytes, to_bytes};
+use axum::response::IntoResponse;
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
+use resilient::Component;
+use resilient::idempotency::{Fingerprint, Held, Lease};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use tower::{BoxError, Layer, Service};
+
+use crate::Problem;
+
+const KEY: HeaderName = HeaderName::from_static("idempotency-key");
+const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
+/// The longest key of a client. With what it is scoped by it must fit into a record's key.
+const LONGEST_KEY: usize = 255;
+/// The largest body of a request, in bytes, unless it is said otherwise.
+const MOST_BODY: usize = 1 << 20;
+
+/// Carries a `POST` or `PATCH` with an `Idempotency-Key` out once, and gives a repeated one the answer of the first, with
+/// `Idempotency-Replayed: true`. After the IETF draft `httpapi-idempotency-key-header`: 400 for a key that is missing where
+/// it is required, or malformed; 409 while the first is under way, or when nobody knows what became of it; 422 for
+/// a key that was used with another request.
+///
+/// Keys are those of a client, by its `Authorization`: nobody can ask for the answers of others. Kept is what an answer of
+/// 2xx, 3xx or 4xx says, but for 408, 409, 425 and 429, which with 503 leave the key free; another 5xx may have had its
+/// effect, and leaves it claimed.
+///
+/// ```
+/// use axum::{Router, routing::post};
+/// use resilient_http::layer::IdempotencyLayer;
+///
+/// let once = IdempotencyLayer::new(resilient::registry().idempotency("orders")).required();
+/// let app: Router = Router::new().route("/orders", post(async || "done")).layer(once);
+/// ```
+#[derive(Clone)]
+pub struct IdempotencyLayer {
+    once: Arc<resilient::Idempotency>,
+    is_required: bool,
+    most_body: usize,
+}
+
+impl IdempotencyLayer {
+    /// For requests that have a key; others are carried out as they come.
+    pub fn new(once: Arc<resilient::Idempotency>) -> Self {
+        Self { once, is_required: false, most_body: MOST_BODY }
+    }
+
+    /// A `POST` or `PATCH` without a key is refused.
+    #[must_use]
+    pub fn required(self) -> Self {
+        Self { is_required: true, ..self }
+    }
+
+    /// The largest body of a request with a key, in bytes; 1 MiB where nothing is said. It is read before anything else.
+    #[must_use]
+    pub fn most_body(self, bytes: usize) -> Self {
+        Self { most_body: bytes, ..self }
+    }
+
+    /// The key of a record, where the request is one to carry out once.
+    fn key(&self, parts: &Parts) -> Result<Option<String>, Problem> {
+        if !matches!(parts.method, Method::POST | Method::PATCH) {
+            return Ok(None);
+        }
+        let bad = |what: &str| Problem::new(StatusCode::BAD_REQUEST, what);
+        let mut values = parts.headers.get_all(KEY).iter();
+        let value = match (values.next(), values.next()) {
+            (None, _) if self.is_required => return Err(bad("this needs an `Idempotency-Key`")),
+            (None, _) => return Ok(None),
+            (Some(_), Some(_)) => return Err(bad("there are several `Idempotency-Key` headers")),
+            (Some(value), None) => value,
+        };
+        let key = value.to_str().ok().and_then(parse).ok_or_else(|| {
+            bad("`Idempotency-Key` is 1 to 255 printable characters, as in `\"8e03978e-40d5-43e8-bc93\"`")
+        })?;
+        let whose = parts.headers.get(header::AUTHORIZATION).map_or(&b""[..], HeaderValue::as_bytes);
+        let whose = u128::from_be_bytes(Sha256::digest(whose)[..16].try_into().unwrap_or_default());
+        Ok(Some(format!("{whose:032x} {key}")))
+    }
+}
+
+/// A string of a structured field (RFC 9651), or the bare text that most clients send.
+fn parse(value: &str) -> Option<String> {
+    let value = value.trim();
+    let key = match value.strip_prefix('"') {
+        Some(quoted) => {
+            let quoted = quoted.strip_suffix('"')?;
+            let plain = quoted.replace("\\\"", "").replace("\\\\", "");
+            if plain.contains(['"', '\\']) {
+                return None;
+            }
+            quoted.replace("\\\"", "\"").replace("\\\\", "\\")
+        }
+        None => value.to_owned(),
+    };
+    let is_printable = |c: char| c == ' ' || c.is_ascii_graphic();
+    ((1..=LONGEST_KEY).contains(&key.len()) && key.chars().all(is_printable)).then_some(key)
+}
+
+impl fmt::Debug for IdempotencyLayer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("IdempotencyLayer")
+            .field("idempotency", &self.once.name())
+            .field("is_required", &self.is_required)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<S> Layer<S> for IdempotencyLayer {
+    type Service = Idempotent<S>;
+
+    fn layer(&self, inner: S) -> Idempotent<S> {
+        Idempotent { inner, layer: self.clone() }
+    }
+}
+
+/// The service of an [`IdempotencyLayer`].
+#[derive(Clone, Debug)]
+pub struct Idempotent<S> {
+    inner: S,
+    layer: IdempotencyLayer,
+}
+
+impl<S, R> Service<Request<Body>> for Idempotent<S>
+where
+    S: Service<Request<Body>, Response = Response<R>, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+    R: http_body::Body<Data = Bytes> + Send + 'static,
+    R::Error: Into<BoxError>,
+{
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        // The one that was asked whether it is ready.
+        let clone = self.inner.clone();
+        let mut service = std::mem::replace(&mut self.inner, clone);
+        let layer = self.layer.clone();
+        Box::pin(async move {
+            let (parts, body) = request.into_parts();
+            let key = match layer.key(&parts) {
+                Ok(Some(key)) => key,
+                Ok(None) => {
+                    let answer = service.call(Request::from_parts(parts, body)).await;
+                    return answer.map(|response| response.map(Body::new));
+                }
+                Err(problem) => return Ok(problem.into_response()),
+            };
+            let Ok(body) = to_bytes(body, layer.most_body).await else {
+                let what =
+                    format!("a request with an `Idempotency-Key` is {} bytes at most", layer.most_body);
+                return Ok(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, what).into_response());
+            };
+            let fingerprint =
+                Fingerprint::of(&(parts.method.as_str(), parts.uri.path(), parts.uri.query(), &body));
+            let lease = match layer.once.claim(&key, fingerprint).await {
+                Ok(Held::Run(lease)) => lease,
+                Ok(Held::Replay(stored)) => {
+                    return Ok(match stored.read::<Kept>() {
+                        Ok(kept) => kept.again(),
+                        Err(rejection) => Problem::from(rejection).into_response(),
+                    });
+                }
+                Err(rejection) => return Ok(Problem::from(rejection).into_response()),
+            };
+            let answer = service.call(Request::from_parts(parts, Body::from(body)));
+            let Some(lease) = lease else {
+                return answer.await.map(|response| response.map(Body::new));
+            };
+            let Ok(response) = lease.keep(answer).await;
+            Ok(concluded(lease, response).await)
+        })
+    }
+}
+
+/// What a service says that has done nothing yet.
+const NOT_DONE: [u16; 5] = [408, 409, 425, 429, 503];
+
+/// What comes of the key when the request was answered.
+async fn concluded<R>(lease: Lease<'_>, response: Response<R>) -> Response<Body>
+where
+    R: http_body::Body<Data = Bytes> + Send + 'static,
+    R::Error: Into<BoxError>,
+{
+    let status = response.status();
+    if NOT_DONE.contains(&status.as_u16()) {
+        lease.give_up().await;
+        return response.map(Body::new);
+    }
+    if status.is_server_error() {
+        // Dropped: nobody knows what it did.
+        return response.map(Body::new);
+    }
+    let (parts, body) = response.into_parts();
+    // It is the handler's own answer, and in memory as a rule; what is too large to keep is told by the store.
+    match lease.keep(to_bytes(Body::new(body), usize::MAX)).await {
+        Ok(body) => {
+            lease.complete(&Kept::of(status, &parts.headers, &body)).await;
+            Response::from_parts(parts, Body::from(body))
+        }
+        Err(error) => {
+            Problem::new(StatusCode::BAD_GATEWAY, format!("the answer broke off: {error}")).into_response()
+        }
+    }
+}
+
+/// An answer as it is kept.
+#[derive(Debug, Deserialize, Serialize)]
+struct Kept {
+    status: u16,
+    headers: Vec<(String, String)>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    text: Option<String>,
+    /// Of what is no text.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    bytes: Option<Vec<u8>>,
+}
+
+/// Headers that are of the connection, or of the moment.
+const NOT_KEPT: [HeaderName; 6] = [
+    header::CONNECTION,
+    header::TRANSFER_ENCODING,
+    header::CONTENT_LENGTH,
+    header::DATE,
+    header::SET_COOKIE,
+    HeaderName::from_static("x-correlation-id"),
+];
+
+impl Kept {
+    fn of(status: StatusCode, headers: &HeaderMap, body: &Bytes) -> Self {
+        let headers = headers.iter().filter(|(name, _)| !NOT_KEPT.contains(name));
+        let text = |(name, value): (&HeaderName, &HeaderValue)| {
+            Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned()))
+        };
+        let (text_of_body, bytes) = match std::str::from_utf8(body) {
+            Ok(text) => (Some(text.to_owned()), None),
+            Err(_) => (None, Some(body.to_vec())),
+        };
+        Self {
+            status: status.as_u16(),
+            headers: headers.filter_map(text).collect(),
+            text: text_of_body,
+            bytes,
+        }
+    }
+
+    fn again(self) -> Response<Body> {
+        let body = self.bytes.or(self.text.map(String::into_bytes)).unwrap_or_default();
+        let mut response = Response::new(Body::from(body));
+        *response.status_mut() = StatusCode::from_u16(self.status).unwrap_or(StatusCode::OK);
+        for (name, value) in self.headers {
+            if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
+                response.headers_mut().append(name, value);
+            }
+        }
+        response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
+        response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_quoted_or_bare_and_else_none() {
+        assert_eq!(parse("\"8e03978e\"").as_deref(), Some("8e03978e"));
+        assert_eq!(parse("8e03978e").as_deref(), Some("8e03978e"));
+        assert_eq!(parse(r#""a \"b\" \\""#).as_deref(), Some(r#"a "b" \"#));
+        for bad in ["", "\"", "\"\"", "\"a", "a\u{7f}", "\"a\"b\"", "ä", &"a".repeat(256)] {
+            assert_eq!(parse(bad), None, "{bad:?}");
+        }
+    }
+}

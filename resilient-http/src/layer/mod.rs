@@ -1,0 +1,58 @@
+//! tower layers: protection around whole services.
+//!
+//! Of a server, outermost first:
+//!
+//! | layer | |
+//! |---|---|
+//! | [`CorrelationLayer`] | takes the id of the request or makes one, and gives it to what is called and to the answer |
+//! | [`DeadlineLayer`] | takes over how long the caller waits |
+//! | [`DegradedLayer`] | tells the caller when a fallback has answered |
+//! | [`RateLimitLayer`] | gives each client a rate of its own |
+//! | [`IdempotencyLayer`] | carries requests with an `Idempotency-Key` out once |
+//! | [`ServerLayer`] | a [`Pipeline`](resilient::Pipeline): shedding, bulkhead, breaker, timeout; a place is held to the end of the body |
+//!
+//! Of a client [`ClientLayer`]: a pipeline around any service, with retries, and deadline and correlation id as headers
+//! with [`propagate`].
+//!
+//! None of them spawns a task. A service is called only where it has said that it is ready; each attempt asks it anew.
+//!
+//! ```
+//! use axum::{Router, routing::get};
+//! use resilient::Pipeline;
+//! use resilient_http::layer::{CorrelationLayer, DeadlineLayer, DegradedLayer, ServerLayer};
+//!
+//! # fn app() -> Result<Router, resilient_http::layer::Repeats> {
+//! let pipeline = Pipeline::builder("api").load_shed("api").bulkhead("api").timeout("api").build();
+//! // axum puts the one that is added last outermost.
+//! let app: Router = Router::new()
+//!     .route("/", get(async || "hello"))
+//!     .layer(ServerLayer::new(pipeline)?)
+//!     .layer(DegradedLayer::new())
+//!     .layer(DeadlineLayer::new())
+//!     .layer(CorrelationLayer::new());
+//! # Ok(app) }
+//! # app().unwrap();
+//! ```
+
+mod body;
+mod client;
+mod client_ip;
+mod correlation;
+mod deadline;
+mod degraded;
+mod idempotency;
+mod rate_limit;
+mod server;
+
+#[cfg(test)]
+mod tests;
+
+pub use body::Held;
+pub use client::{Client, ClientLayer, propagate};
+pub use client_ip::{BadNetwork, ClientIp};
+pub use correlation::{Correlate, CorrelateFuture, CorrelationLayer};
+pub use deadline::{DeadlineFuture, DeadlineLayer, WithDeadline};
+pub use degraded::{DegradedFuture, DegradedLayer, MarkDegraded};
+pub use idempotency::{IdempotencyLayer, Idempotent};
+pub use rate_limit::{RateLimitFuture, RateLimitLayer, RateLimited};
+pub use server::{Repeats, Server, ServerLayer};

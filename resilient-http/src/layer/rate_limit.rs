@@ -1,0 +1,176 @@
+//! A rate for each client.
+
+use std::fmt;
+use std::future::Future;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use axum::body::{Body, Bytes};
+use axum::response::IntoResponse;
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
+use pin_project_lite::pin_project;
+use resilient::rate_limit::Decision;
+use resilient::{Component, RateLimiter};
+use tower::{BoxError, Layer, Service};
+
+use super::client_ip::{ClientIp, client_of};
+use crate::Problem;
+
+const LIMIT: HeaderName = HeaderName::from_static("ratelimit");
+const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+
+/// Gives each client a rate of its own; who is above it is answered with 429 and `Retry-After`. Every answer says how the
+/// client stands, with `RateLimit` and `RateLimit-Policy` of the IETF draft `httpapi-ratelimit-headers`.
+///
+/// ```
+/// use resilient::Registry;
+/// use resilient_http::layer::{ClientIp, RateLimitLayer};
+///
+/// let registry = Registry::new();
+/// let per_address = RateLimitLayer::new(registry.rate_limiter("addresses"), ClientIp::direct());
+/// let per_key = RateLimitLayer::by(registry.rate_limiter("keys"), |parts| {
+///     parts.headers.get("x-api-key").map(|key| key.as_bytes().to_vec())
+/// });
+/// ```
+#[derive(Clone)]
+pub struct RateLimitLayer {
+    limiter: Arc<RateLimiter>,
+    /// Clients are told apart by the hash of what identifies them; the limiter hashes it anew, with a key of its own.
+    client: Arc<dyn Fn(&Parts) -> u64 + Send + Sync>,
+}
+
+impl RateLimitLayer {
+    /// By address; those of IPv6 by their network of 64 bits. Requests of which the server tells no peer share a limit.
+    pub fn new(limiter: Arc<RateLimiter>, clients: ClientIp) -> Self {
+        Self::by(limiter, move |parts| clients.of(parts).map(client_of))
+    }
+
+    /// By whatever identifies a client: an API key, a user. Requests for which that is `None` share a limit.
+    pub fn by<K: Hash>(
+        limiter: Arc<RateLimiter>,
+        client: impl Fn(&Parts) -> Option<K> + Send + Sync + 'static,
+    ) -> Self {
+        let client = move |parts: &Parts| {
+            let mut hasher = DefaultHasher::new();
+            client(parts).hash(&mut hasher);
+            hasher.finish()
+        };
+        Self { limiter, client: Arc::new(client) }
+    }
+}
+
+impl fmt::Debug for RateLimitLayer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RateLimitLayer").field("limiter", &self.limiter.name()).finish_non_exhaustive()
+    }
+}
+
+impl<S> Layer<S> for RateLimitLayer {
+    type Service = RateLimited<S>;
+
+    fn layer(&self, inner: S) -> RateLimited<S> {
+        RateLimited { inner, layer: self.clone() }
+    }
+}
+
+/// The service of a [`RateLimitLayer`].
+#[derive(Clone, Debug)]
+pub struct RateLimited<S> {
+    inner: S,
+    layer: RateLimitLayer,
+}
+
+impl<S, B, R> Service<Request<B>> for RateLimited<S>
+where
+    S: Service<Request<B>, Response = Response<R>>,
+    R: http_body::Body<Data = Bytes> + Send + 'static,
+    R::Error: Into<BoxError>,
+{
+    type Response = Response<Body>;
+    type Error = S::Error;
+    type Future = RateLimitFuture<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let (parts, body) = request.into_parts();
+        let RateLimitLayer { limiter, client } = &self.layer;
+        let decision = limiter.check_key(&client(&parts));
+        let standing = standing(limiter, &decision);
+        if decision.allowed {
+            let answer = self.inner.call(Request::from_parts(parts, body));
+            return RateLimitFuture::Admitted { answer, standing };
+        }
+        let problem = Problem::new(StatusCode::TOO_MANY_REQUESTS, "you have sent too many requests")
+            .with("component", limiter.name())
+            .after(decision.retry_after);
+        RateLimitFuture::Refused { problem: Some(problem), standing }
+    }
+}
+
+/// `limiter;r=REMAINING;t=SECONDS` and `limiter;q=LIMIT;w=SECONDS`, as structured fields.
+fn standing(limiter: &RateLimiter, decision: &Decision) -> [Option<HeaderValue>; 2] {
+    let whole = |nanos: u128| nanos.div_ceil(1_000_000_000);
+    let name: String =
+        limiter.name().chars().filter(|c| c.is_ascii_graphic() && !"\"\\".contains(*c)).collect();
+    let per = per_call(limiter).saturating_mul(decision.limit.into());
+    [
+        format!("\"{name}\";r={};t={}", decision.remaining, whole(decision.reset_after.as_nanos())),
+        format!("\"{name}\";q={};w={}", decision.limit, whole(per).max(1)),
+    ]
+    .map(|text| HeaderValue::from_str(&text).ok())
+}
+
+/// Nanoseconds in which one call comes again.
+fn per_call(limiter: &RateLimiter) -> u128 {
+    let rate = limiter.config().rate;
+    rate.map_or(0, |rate| rate.per().as_nanos() / u128::from(rate.count().max(1)))
+}
+
+fn tell(headers: &mut HeaderMap, standing: &mut [Option<HeaderValue>; 2]) {
+    for (name, value) in [LIMIT, POLICY].into_iter().zip(standing) {
+        if let Some(value) = value.take() {
+            // Of several limits each says how one stands.
+            headers.append(name, value);
+        }
+    }
+}
+
+pin_project! {
+    /// The answer of a [`RateLimited`].
+    #[derive(Debug)]
+    #[project = Project]
+    #[allow(missing_docs)]
+    pub enum RateLimitFuture<F> {
+        Admitted { #[pin] answer: F, standing: [Option<HeaderValue>; 2] },
+        Refused { problem: Option<Problem>, standing: [Option<HeaderValue>; 2] },
+    }
+}
+
+impl<F, R, E> Future for RateLimitFuture<F>
+where
+    F: Future<Output = Result<Response<R>, E>>,
+    R: http_body::Body<Data = Bytes> + Send + 'static,
+    R::Error: Into<BoxError>,
+{
+    type Output = Result<Response<Body>, E>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let (mut response, standing) = match self.project() {
+            Project::Admitted { answer, standing } => match ready!(answer.poll(cx)) {
+                Ok(response) => (response.map(Body::new), standing),
+                Err(error) => return Poll::Ready(Err(error)),
+            },
+            Project::Refused { problem, standing } => {
+                (problem.take().map_or_else(Response::default, IntoResponse::into_response), standing)
+            }
+        };
+        tell(response.headers_mut(), standing);
+        Poll::Ready(Ok(response))
+    }
+}

@@ -1,0 +1,141 @@
+//! A pipeline around a server.
+
+use std::convert::Infallible;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use axum::body::{Body, Bytes};
+use axum::response::IntoResponse;
+use http::request::Parts;
+use http::{Request, Response};
+use resilient::{Class, Classify, Pipeline, Priority, Rejection, Verdict};
+use tower::{BoxError, Layer, Service};
+
+use super::body::Held;
+use crate::Problem;
+
+/// The pipeline has a stage that repeats, and a request to a server cannot be repeated: its body is gone.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the pipeline `{0}` has `retry` or `hedge`, and a request to a server cannot be made twice: leave that away"
+)]
+pub struct Repeats(String);
+
+/// A [`Pipeline`] around a server: refusals become `application/problem+json` with a fitting status, 5xx counts as a failure,
+/// and a permit of the bulkhead is held until the body of the answer has been sent.
+///
+/// Time limits bound the way to the head of the answer: a body that the caller has begun to read is not cut off.
+#[derive(Clone)]
+pub struct ServerLayer {
+    pipeline: Arc<Pipeline>,
+    priority: Arc<dyn Fn(&Parts) -> Priority + Send + Sync>,
+    holds_body: bool,
+}
+
+impl ServerLayer {
+    /// Around every request, all of normal priority.
+    ///
+    /// # Errors
+    /// When the pipeline has a retry or a hedge.
+    pub fn new(pipeline: impl Into<Arc<Pipeline>>) -> Result<Self, Repeats> {
+        let pipeline = pipeline.into();
+        if pipeline.repeats() {
+            return Err(Repeats(pipeline.name().to_owned()));
+        }
+        Ok(Self { pipeline, priority: Arc::new(|_| Priority::Normal), holds_body: true })
+    }
+
+    /// How important a request is, for load shedding and the queue of the bulkhead.
+    #[must_use]
+    pub fn priority(self, of: impl Fn(&Parts) -> Priority + Send + Sync + 'static) -> Self {
+        Self { priority: Arc::new(of), ..self }
+    }
+
+    /// Gives permits back with the head of an answer, and not at the end of its body: where bodies are long and cost nothing.
+    #[must_use]
+    pub fn until_head(self) -> Self {
+        Self { holds_body: false, ..self }
+    }
+}
+
+impl fmt::Debug for ServerLayer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServerLayer")
+            .field("pipeline", &self.pipeline.name())
+            .field("holds_body", &self.holds_body)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<S> Layer<S> for ServerLayer {
+    type Service = Server<S>;
+
+    fn layer(&self, inner: S) -> Server<S> {
+        Server { inner, layer: self.clone() }
+    }
+}
+
+/// The service of a [`ServerLayer`].
+#[derive(Clone, Debug)]
+pub struct Server<S> {
+    inner: S,
+    layer: ServerLayer,
+}
+
+/// What an attempt gives: whatever the service said, or the refusal of a stage.
+type Outcome<R, E> = Result<Result<Response<R>, E>, Rejection>;
+
+fn judge<R, E>(outcome: &Outcome<R, E>) -> Verdict {
+    match outcome {
+        Ok(Ok(response)) => {
+            let status = response.status();
+            if status.is_server_error() { Verdict::Failure(status.classify()) } else { Verdict::Success }
+        }
+        Ok(Err(_)) => Verdict::Failure(Class::TRANSIENT),
+        Err(rejection) => Verdict::Failure(rejection.classify()),
+    }
+}
+
+impl<S, B, R> Service<Request<B>> for Server<S>
+where
+    S: Service<Request<B>, Response = Response<R>, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+    B: Send + 'static,
+    R: http_body::Body<Data = Bytes> + Send + 'static,
+    R::Error: Into<BoxError>,
+{
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+
+    /// Always: whether the service is ready is asked within the limits of the call.
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let ServerLayer { pipeline, priority, holds_body } = self.layer.clone();
+        let (parts, body) = request.into_parts();
+        let priority = priority(&parts);
+        let request = Request::from_parts(parts, body);
+        let mut service = self.inner.clone();
+        Box::pin(async move {
+            let work = async move {
+                std::future::poll_fn(|cx| service.poll_ready(cx))
+                    .await
+                    .map_or_else(|never| match never {}, Ok::<_, Rejection>)?;
+                Ok(service.call(request).await)
+            };
+            let (outcome, places) = pipeline.call_held_async(priority, work, judge).await;
+            Ok(match outcome {
+                Ok(Ok(response)) if holds_body => response.map(|body| Body::new(Held::new(body, places))),
+                Ok(Ok(response)) => response.map(Body::new),
+                Ok(Err(never)) => match never {},
+                Err(rejection) => Problem::from(rejection).into_response(),
+            })
+        })
+    }
+}

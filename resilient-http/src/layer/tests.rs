@@ -1,0 +1,350 @@
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::ConnectInfo;
+use axum::routing::{get, post};
+use http::{Request, Response, StatusCode};
+use http_body::Frame;
+use resilient::correlation::CorrelationId;
+use resilient::{Component, Priority, Registry, bulkhead, deadline, fallback, idempotency, rate_limit};
+use tower::{ServiceExt, service_fn};
+
+use super::*;
+
+fn request(uri: &str, headers: &[(&str, &str)]) -> Request<Body> {
+    let request =
+        headers.iter().fold(Request::get(uri), |request, (name, value)| request.header(*name, *value));
+    request.body(Body::empty()).unwrap()
+}
+
+fn header<'r>(response: &'r Response<Body>, name: &str) -> Option<&'r str> {
+    response.headers().get(name).map(|value| value.to_str().unwrap())
+}
+
+async fn text(response: Response<Body>) -> String {
+    let bytes = axum::body::to_bytes(response.into_body(), 1 << 20).await.unwrap();
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+#[tokio::test]
+async fn the_id_of_a_request_is_inside_and_in_the_answer() {
+    let id = || async { CorrelationId::current().unwrap().to_string() };
+    let app = Router::new().route("/", get(id)).layer(CorrelationLayer::new());
+    let answer = app.clone().oneshot(request("/", &[("x-request-id", "r-7")])).await.unwrap();
+    assert_eq!(header(&answer, "x-correlation-id"), Some("r-7"));
+    assert_eq!(text(answer).await, "r-7");
+    let made = app.clone().oneshot(request("/", &[("x-request-id", "a b")])).await.unwrap();
+    let id = header(&made, "x-correlation-id").unwrap().to_owned();
+    assert_eq!((id.len(), text(made).await), (32, id));
+}
+
+#[tokio::test]
+async fn the_callers_time_is_inside_and_what_is_over_reaches_nothing() {
+    let left = async || format!("{:?}", deadline::remaining().map(|left| left.as_secs()));
+    let app =
+        Router::new().route("/", get(left)).layer(DeadlineLayer::new().at_most(Duration::from_mins(10)));
+    let ask = |headers: &[(&str, &str)]| app.clone().oneshot(request("/", headers));
+    assert_eq!(text(ask(&[("grpc-timeout", "5S")]).await.unwrap()).await, "Some(4)");
+    assert_eq!(text(ask(&[]).await.unwrap()).await, "Some(599)");
+    assert_eq!(text(ask(&[("grpc-timeout", "99999999H")]).await.unwrap()).await, "Some(599)");
+    let both = [("grpc-timeout", "50S"), ("x-envoy-expected-rq-timeout-ms", "9500")];
+    assert_eq!(text(ask(&both).await.unwrap()).await, "Some(9)", "the least");
+    assert_eq!(ask(&[("grpc-timeout", "0S")]).await.unwrap().status(), 504);
+    for bad in ["soon", "-1S", "", "999999999S"] {
+        let refused = ask(&[("grpc-timeout", bad)]).await.unwrap();
+        assert_eq!(refused.status(), 400, "{bad}");
+        assert_eq!(header(&refused, "content-type"), Some("application/problem+json"));
+    }
+}
+
+#[tokio::test]
+async fn answers_of_a_fallback_are_marked() {
+    let registry = Registry::new();
+    let stage = registry.fallback("rates");
+    stage.reconfigure(fallback::Config::default().cache_max_age(Duration::from_mins(1))).unwrap();
+    let handler = move |uri: http::Uri| {
+        let stage = Arc::clone(&stage);
+        async move {
+            let good = uri.path() == "/good";
+            if good {
+                stage.keep("EUR", 1.5_f64);
+            }
+            let last =
+                || fallback::Chain::of(resilient::Level::Default, |_| Some(1.0)).or_last_good(&stage, "EUR");
+            stage.call(|| good.then_some(2.0), last).unwrap_or_default().to_string()
+        }
+    };
+    let app = Router::new().fallback(handler).layer(DegradedLayer::new());
+    let ask = |path| app.clone().oneshot(request(path, &[]));
+    let bad = ask("/bad").await.unwrap();
+    assert_eq!((header(&bad, "x-resilience-level"), header(&bad, "age")), (Some("default"), None));
+    let good = ask("/good").await.unwrap();
+    assert_eq!(header(&good, "x-resilience-degraded"), None);
+    let kept = ask("/bad").await.unwrap();
+    assert_eq!(header(&kept, "x-resilience-degraded"), Some("true"));
+    assert_eq!((header(&kept, "x-resilience-level"), header(&kept, "age")), (Some("local_cache"), Some("0")));
+    assert_eq!(header(&kept, "cache-status"), Some("resilient; hit; detail=local_cache"));
+    assert_eq!(text(kept).await, "1.5");
+}
+
+#[tokio::test]
+async fn each_client_has_a_rate_of_its_own_and_is_told_how_it_stands() {
+    let limiter = Registry::new().rate_limiter("clients");
+    limiter
+        .reconfigure(rate_limit::Config::default().rate("2/min".parse::<rate_limit::Rate>().unwrap()))
+        .unwrap();
+    let clients = ClientIp::behind(["127.0.0.1"]).unwrap();
+    let app = Router::new().route("/", get(async || "ok")).layer(RateLimitLayer::new(limiter, clients));
+    let ask = |forwarded: &str| {
+        let mut request = request("/", &[("x-forwarded-for", forwarded)]);
+        request.extensions_mut().insert(ConnectInfo(SocketAddr::from(([127, 0, 0, 1], 9))));
+        app.clone().oneshot(request)
+    };
+    let first = ask("1.1.1.1").await.unwrap();
+    assert_eq!(header(&first, "ratelimit"), Some("\"clients\";r=1;t=30"));
+    assert_eq!(header(&first, "ratelimit-policy"), Some("\"clients\";q=2;w=60"));
+    assert_eq!(ask("6.6.6.6, 1.1.1.1").await.unwrap().status(), 200);
+    let refused = ask("7.7.7.7, 1.1.1.1").await.unwrap();
+    assert_eq!(refused.status(), 429, "what it says of itself does not help");
+    assert_eq!(header(&refused, "retry-after"), Some("30"));
+    assert_eq!(header(&refused, "ratelimit"), Some("\"clients\";r=0;t=60"));
+    assert_eq!(ask("2.2.2.2").await.unwrap().status(), 200);
+    for suffix in ["1", "2"] {
+        assert_eq!(ask(&format!("2001:db8::{suffix}")).await.unwrap().status(), 200);
+    }
+    assert_eq!(ask("2001:db8::3").await.unwrap().status(), 429, "of one network");
+}
+
+/// A body that sends a part each time it is let.
+struct Slow(tokio::sync::mpsc::Receiver<Bytes>);
+
+impl http_body::Body for Slow {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(
+        mut self: std::pin::Pin<&mut Self>,
+        cx: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        self.0.poll_recv(cx).map(|part| part.map(|part| Ok(Frame::data(part))))
+    }
+}
+
+#[tokio::test]
+async fn a_place_is_held_until_the_body_has_been_sent_and_time_does_not_cut_it_off() {
+    // T70
+    let registry = Registry::new();
+    let permits = registry.bulkhead("api");
+    permits.reconfigure(bulkhead::Config::default().max_concurrent(1u32)).unwrap();
+    let limit = resilient::timeout::Config::default().total(Duration::from_millis(20));
+    registry.timeout("api").reconfigure(limit).unwrap();
+    let shedder = registry.load_shedder("api");
+    let pipeline = registry.pipeline("api").bulkhead("api").timeout("api").load_shed("api").build();
+    let (send, parts) = tokio::sync::mpsc::channel(4);
+    let parts = Arc::new(std::sync::Mutex::new(Some(parts)));
+    let handler = move || {
+        let parts = parts.lock().unwrap().take();
+        async move { parts.map_or_else(Body::empty, |parts| Body::new(Slow(parts))) }
+    };
+    let app = Router::new().route("/", get(handler)).layer(ServerLayer::new(pipeline).unwrap());
+    let ask = || app.clone().oneshot(request("/", &[]));
+    let first = ask().await.unwrap();
+    assert_eq!((first.status().as_u16(), permits.stats().in_use, shedder.stats().in_flight), (200, 1, 1));
+    let refused = ask().await.unwrap();
+    assert_eq!(refused.status(), 503);
+    assert!(text(refused).await.contains("urn:resilient:bulkhead_full"));
+    tokio::time::sleep(Duration::from_millis(40)).await;
+    send.send("late".into()).await.unwrap();
+    drop(send);
+    assert_eq!(text(first).await, "late", "it is not cut off");
+    assert_eq!((permits.stats().in_use, shedder.stats().in_flight), (0, 0));
+    let empty = ask().await.unwrap();
+    assert_eq!(permits.stats().in_use, 0, "there is nothing to send");
+    drop(empty);
+}
+
+#[tokio::test]
+async fn a_body_that_is_dropped_and_a_request_that_is_dropped_give_their_places_back() {
+    let registry = Registry::new();
+    let permits = registry.bulkhead("api");
+    let pipeline = registry.pipeline("api").bulkhead("api").build();
+    let (_send, parts) = tokio::sync::mpsc::channel(4);
+    let parts = Arc::new(std::sync::Mutex::new(Some(parts)));
+    let handler = move |uri: http::Uri| {
+        let parts = parts.lock().unwrap().take();
+        async move {
+            if uri.path() == "/hang" {
+                std::future::pending::<()>().await;
+            }
+            parts.map_or_else(Body::empty, |parts| Body::new(Slow(parts)))
+        }
+    };
+    let app = Router::new().fallback(handler).layer(ServerLayer::new(pipeline).unwrap());
+    let answer = app.clone().oneshot(request("/", &[])).await.unwrap();
+    assert_eq!(permits.stats().in_use, 1);
+    drop(answer);
+    assert_eq!(permits.stats().in_use, 0);
+    let hanging = tokio::time::timeout(Duration::from_millis(10), app.oneshot(request("/hang", &[]))).await;
+    assert!(hanging.is_err());
+    assert_eq!(permits.stats().in_use, 0);
+}
+
+#[tokio::test]
+async fn answers_of_5xx_open_the_circuit_and_priorities_are_those_of_the_request() {
+    let registry = Registry::new();
+    let opens = resilient::circuit_breaker::Config::default().failure_threshold(2u32);
+    registry.circuit_breaker("api").reconfigure(opens).unwrap();
+    let shedder = registry.load_shedder("api");
+    let pipeline = registry.pipeline("api").circuit_breaker("api").load_shed("api").build();
+    let layer = ServerLayer::new(pipeline)
+        .unwrap()
+        .priority(|parts| if parts.headers.contains_key("x-batch") { Priority::Low } else { Priority::High });
+    let app = Router::new()
+        .route("/bad", get(async || StatusCode::INTERNAL_SERVER_ERROR))
+        .route("/wrong", get(async || StatusCode::NOT_FOUND))
+        .layer(layer);
+    let ask = |path, headers: &[(&str, &str)]| app.clone().oneshot(request(path, headers));
+    for _ in 0..3 {
+        assert_eq!(ask("/wrong", &[("x-batch", "1")]).await.unwrap().status(), 404, "the caller's own");
+    }
+    assert_eq!(ask("/bad", &[]).await.unwrap().status(), 500);
+    assert_eq!(ask("/bad", &[]).await.unwrap().status(), 500);
+    let open = ask("/wrong", &[]).await.unwrap();
+    assert_eq!(open.status(), 503);
+    assert!(header(&open, "retry-after").is_some());
+    let classes = shedder.stats().classes;
+    assert_eq!((classes.low.admitted, classes.high.admitted), (3, 3));
+    let repeats = ServerLayer::new(registry.pipeline("r").retry("r").build()).unwrap_err();
+    assert!(repeats.to_string().contains("`r` has `retry` or `hedge`"));
+}
+
+#[tokio::test]
+async fn requests_with_a_key_are_carried_out_once() {
+    // T104, T108, T110, T111
+    let registry = Registry::new();
+    let once = registry.idempotency("orders");
+    once.reconfigure(idempotency::Config::default().max_wait(Duration::ZERO)).unwrap();
+    let made = Arc::new(AtomicU32::new(0));
+    let handler = {
+        let made = Arc::clone(&made);
+        move |body: String| {
+            let number = made.fetch_add(1, Ordering::Relaxed) + 1;
+            async move {
+                tokio::task::yield_now().await;
+                let status = body.parse().ok().and_then(|status| StatusCode::from_u16(status).ok());
+                (
+                    status.unwrap_or(StatusCode::CREATED),
+                    [("x-number", number.to_string())],
+                    format!("made {number}"),
+                )
+            }
+        }
+    };
+    let app = Router::new().route("/orders", post(handler)).layer(IdempotencyLayer::new(once).required());
+    let send = |key: &str, body: &str, whose: &str| {
+        let request = Request::post("/orders").header("idempotency-key", key).header("authorization", whose);
+        app.clone().oneshot(request.body(Body::from(body.to_owned())).unwrap())
+    };
+    let first = send("\"k\"", "a", "ada").await.unwrap();
+    assert_eq!((first.status().as_u16(), header(&first, "idempotency-replayed")), (201, None));
+    let again = send("k", "a", "ada").await.unwrap();
+    assert_eq!((again.status().as_u16(), header(&again, "idempotency-replayed")), (201, Some("true")));
+    assert_eq!((header(&again, "x-number"), made.load(Ordering::Relaxed)), (Some("1"), 1));
+    assert_eq!(text(again).await, "made 1");
+    assert_eq!(send("k", "b", "ada").await.unwrap().status(), 422, "another body");
+    assert_eq!(text(send("k", "a", "bob").await.unwrap()).await, "made 2", "another client");
+    for status in ["503", "429"] {
+        assert_eq!(send(status, status, "ada").await.unwrap().status().as_str(), status);
+        assert_eq!(send(status, status, "ada").await.unwrap().headers().get("idempotency-replayed"), None);
+    }
+    assert_eq!(send("404", "404", "ada").await.unwrap().status(), 404);
+    assert_eq!(header(&send("404", "404", "ada").await.unwrap(), "idempotency-replayed"), Some("true"));
+    assert_eq!(send("500", "500", "ada").await.unwrap().status(), 500);
+    let unknown = send("500", "500", "ada").await.unwrap();
+    assert_eq!(unknown.status(), 409, "nobody knows what it did");
+    assert_eq!(header(&unknown, "content-type"), Some("application/problem+json"));
+    let (left, right) = tokio::join!(send("both", "a", "ada"), send("both", "a", "ada"));
+    let mut statuses = [left.unwrap().status().as_u16(), right.unwrap().status().as_u16()];
+    statuses.sort_unstable();
+    assert_eq!(statuses, [201, 409], "while the first is under way");
+    for bad in ["", "\"", &"k".repeat(256)] {
+        assert_eq!(send(bad, "a", "ada").await.unwrap().status(), 400, "{bad:?}");
+    }
+    let without = Request::post("/orders").body(Body::empty()).unwrap();
+    assert_eq!(app.clone().oneshot(without).await.unwrap().status(), 400);
+    assert_eq!(send("large", &"x".repeat((1 << 20) + 1), "ada").await.unwrap().status(), 413);
+    assert_eq!(
+        app.clone().oneshot(request("/orders", &[])).await.unwrap().status(),
+        405,
+        "GET is no matter of keys"
+    );
+}
+
+#[tokio::test]
+async fn a_client_repeats_and_asks_each_time_whether_the_service_is_ready() {
+    #[derive(Clone)]
+    struct Flaky {
+        calls: Arc<AtomicU32>,
+        is_ready: bool,
+    }
+
+    impl tower::Service<u32> for Flaky {
+        type Response = u32;
+        type Error = std::io::Error;
+        type Future = std::future::Ready<Result<u32, std::io::Error>>;
+
+        fn poll_ready(&mut self, _: &mut std::task::Context<'_>) -> std::task::Poll<std::io::Result<()>> {
+            self.is_ready = true;
+            std::task::Poll::Ready(Ok(()))
+        }
+
+        fn call(&mut self, number: u32) -> Self::Future {
+            assert!(std::mem::take(&mut self.is_ready), "called before it was ready");
+            let calls = self.calls.fetch_add(1, Ordering::Relaxed);
+            std::future::ready(if calls < 2 {
+                Err(std::io::ErrorKind::ConnectionRefused.into())
+            } else {
+                Ok(number)
+            })
+        }
+    }
+
+    let registry = Registry::new();
+    let retry = resilient::retry::Config::default().base(Duration::ZERO);
+    registry.retry("r").reconfigure(retry).unwrap();
+    let layer = ClientLayer::new(registry.pipeline("client").retry("r").circuit_breaker("c").build());
+    let calls = Arc::new(AtomicU32::new(0));
+    let client = tower::Layer::layer(&layer, Flaky { calls: Arc::clone(&calls), is_ready: false });
+    assert_eq!(client.clone().oneshot(7).await.unwrap(), 7);
+    assert_eq!(calls.load(Ordering::Relaxed), 3);
+    registry.circuit_breaker("c").force_open();
+    let error = client.oneshot(7).await.unwrap_err();
+    let (kind, _) = resilient::RejectionKind::found_in(&*error).unwrap();
+    assert_eq!(kind, resilient::RejectionKind::CircuitOpen);
+}
+
+#[tokio::test]
+async fn a_client_of_http_goes_by_the_status_and_honours_retry_after() {
+    let registry = Registry::new();
+    let retry = resilient::retry::Config::default().base(Duration::ZERO).jitter(resilient::Ratio::ZERO);
+    registry.retry("r").reconfigure(retry).unwrap();
+    let calls = Arc::new(AtomicU32::new(0));
+    let service = {
+        let calls = Arc::clone(&calls);
+        service_fn(move |status: u16| {
+            let number = calls.fetch_add(1, Ordering::Relaxed);
+            let status = if number == 1 { 200 } else { status };
+            let response = Response::builder().status(status).header("retry-after", "0").body(()).unwrap();
+            std::future::ready(Ok::<_, std::convert::Infallible>(response))
+        })
+    };
+    let layer = ClientLayer::http(registry.pipeline("client").retry("r").build());
+    let client = tower::Layer::layer(&layer, service);
+    assert_eq!(client.clone().oneshot(503).await.unwrap().status(), 200);
+    assert_eq!(client.clone().oneshot(404).await.unwrap().status(), 404);
+    assert_eq!(calls.load(Ordering::Relaxed), 3, "it is not asked again");
+}

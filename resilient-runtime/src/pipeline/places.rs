@@ -1,0 +1,90 @@
+//! A call that keeps its places beyond its end: a server does as long as it sends the body of its answer.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use super::drive::Missed;
+use super::{Call, Next, Options, Pipeline};
+use crate::bulkhead::Bulkhead;
+use crate::clock::Instant;
+use crate::load_shed::{Admitted, End, LoadShedder};
+use crate::outcome::{Reject, Verdict};
+
+/// A permit of the bulkhead and a place at the load shedder that a call has left behind; given back when it is dropped.
+#[derive(Debug, Default)]
+#[must_use = "the places are given back when this is dropped"]
+pub struct Places {
+    bulkhead: Option<Arc<Bulkhead>>,
+    load_shed: Option<(Arc<LoadShedder>, Admitted, End, Instant)>,
+}
+
+impl Drop for Places {
+    fn drop(&mut self) {
+        if let Some(bulkhead) = self.bulkhead.take() {
+            bulkhead.release();
+        }
+        if let Some((shedder, call, end, ended)) = self.load_shed.take() {
+            // By when the call ended: how long its answer is read is the reader's affair.
+            shedder.leave(call, end, ended);
+        }
+    }
+}
+
+impl Call<'_> {
+    /// Takes its places out of the call, whose attempt has ended in this way. Before [`finish`](Self::finish).
+    fn places(&mut self, verdict: Verdict) -> Places {
+        let mut places = Places::default();
+        if let (true, Some(bulkhead)) = (self.holds_slot, &self.pipeline.bulkhead) {
+            self.holds_slot = false;
+            if self.attempt_started != Instant::NEVER {
+                bulkhead.learn(verdict, self.attempt_started, || self.time());
+            }
+            places.bulkhead = Some(Arc::clone(bulkhead));
+        }
+        if let (true, Some(shedder)) = (self.holds_load, &self.pipeline.load_shed) {
+            self.holds_load = false;
+            let call = Admitted { priority: self.priority, since: self.started };
+            places.load_shed =
+                Some((Arc::clone(shedder), call, End::Judged(verdict), self.pipeline.clock.now()));
+        }
+        places
+    }
+}
+
+impl Pipeline {
+    /// As [`call_judged_async`](Self::call_judged_async), in a single attempt; the call's places come with its outcome, and are
+    /// held as long as they live. Of a pipeline without retry and hedge.
+    ///
+    /// # Cancel safety
+    /// As of [`call_async`](Self::call_async).
+    pub async fn call_held_async<R: Reject, F: Future<Output = R>>(
+        &self,
+        options: impl Into<Options>,
+        work: F,
+        judge: impl Fn(&R) -> Verdict,
+    ) -> (R, Places) {
+        let mut call = self.begin(options.into());
+        let entered = if call.enter() { Ok(()) } else { call.enter_later().await };
+        if let Err(rejection) = entered {
+            return (R::from_rejection(rejection), Places::default());
+        }
+        match call.attempt(work).await {
+            Ok(outcome) => {
+                let verdict = judge(&outcome);
+                let places = call.places(verdict);
+                let next = call.finish(verdict);
+                debug_assert_ne!(next, Next::Retry, "it cannot be repeated");
+                (outcome, places)
+            }
+            Err(rejection) => {
+                let _ = call.timed_out(&rejection);
+                (Missed::Rejected(rejection).surface(), Places::default())
+            }
+        }
+    }
+
+    /// Whether an attempt may be repeated, or made twice at the same time.
+    pub fn repeats(&self) -> bool {
+        self.retry.is_some() || self.hedge.is_some()
+    }
+}
