@@ -223,7 +223,7 @@ impl<C: Settings> Core<C> {
     }
 
     pub(crate) fn publish(&self, kind: Kind, what: Happening) {
-        self.events().publish(|| Event { kind, component: self.name, what });
+        self.events().publish(|| Event::now(kind, self.name, what));
     }
 
     /// A core outside of any registry, for unit tests.

@@ -91,7 +91,7 @@ pub use health::HealthCheck;
 pub use hedge::Hedge;
 pub use idempotency::{Idempotency, replayed};
 pub use load_shed::LoadShedder;
-pub use observe::{Event, Happening, Subscription};
+pub use observe::{Event, Happening, Listener, Subscription};
 pub use outcome::{Failure, FromRejection, Outcome, Reject, Verdict};
 pub use pipeline::Pipeline;
 pub use priority::Priority;

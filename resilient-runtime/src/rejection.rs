@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::correlation::CorrelationId;
 use crate::ratio::Ratio;
 
 /// Why a protected call was refused or cut off: what, which component, why, and when to try again.
@@ -339,6 +340,9 @@ impl fmt::Display for Rejection {
         }
         if let Some(span) = self.mark.retry_after {
             write!(f, "; try again in {span:.1?}")?;
+        }
+        if let Some(id) = CorrelationId::current() {
+            write!(f, " [correlation id {id}]")?;
         }
         Ok(())
     }

@@ -56,10 +56,14 @@ fn operations(stats: &Stats, writer: &mut Writer) {
         ]
         "resilient_calls_in_flight" Gauge "Calls that have begun and not ended.": |op| [ => op.in_flight;]
         "resilient_call_duration_seconds" Gauge "The time that this share of the calls of about a minute did not exceed.": |op| [
-            "quantile" = "0.5" => op.latency.p50;
-            "quantile" = "0.95" => op.latency.p95;
-            "quantile" = "0.99" => op.latency.p99;
-            "quantile" = "0.999" => op.latency.p999;
+            "outcome" = "success", "quantile" = "0.5" => op.latency.p50;
+            "outcome" = "success", "quantile" = "0.95" => op.latency.p95;
+            "outcome" = "success", "quantile" = "0.99" => op.latency.p99;
+            "outcome" = "success", "quantile" = "0.999" => op.latency.p999;
+            "outcome" = "error", "quantile" = "0.5" => op.error_latency.p50;
+            "outcome" = "error", "quantile" = "0.95" => op.error_latency.p95;
+            "outcome" = "error", "quantile" = "0.99" => op.error_latency.p99;
+            "outcome" = "error", "quantile" = "0.999" => op.error_latency.p999;
         ]
     }
 }

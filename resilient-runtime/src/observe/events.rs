@@ -9,6 +9,7 @@ use serde::Serialize;
 use tokio::sync::broadcast;
 
 use crate::component::Kind;
+use crate::correlation::CorrelationId;
 use crate::priority::Priority;
 use crate::rejection::{OpenReason, RejectionKind};
 
@@ -24,6 +25,16 @@ pub struct Event {
     pub component: &'static str,
     /// What it did.
     pub what: Happening,
+    /// The id of the request in whose course it was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub correlation_id: Option<CorrelationId>,
+}
+
+impl Event {
+    /// With the correlation id of the scope around this code.
+    pub(crate) fn now(kind: Kind, component: &'static str, what: Happening) -> Self {
+        Self { kind, component, what, correlation_id: CorrelationId::current() }
+    }
 }
 
 /// What happened.
@@ -213,11 +224,7 @@ mod tests {
     use super::*;
 
     fn event(component: &str) -> Event {
-        Event {
-            kind: Kind::Bulkhead,
-            component: crate::component::lasting(component),
-            what: Happening::Reset,
-        }
+        Event::now(Kind::Bulkhead, crate::component::lasting(component), Happening::Reset)
     }
 
     #[test]

@@ -3,6 +3,7 @@
 mod buckets;
 mod events;
 mod latency;
+mod listener;
 mod operation;
 mod slot;
 mod striped;
@@ -11,6 +12,7 @@ pub(crate) use events::Events;
 pub use events::{EVENT_CAPACITY, Event, Happening, Subscription};
 pub use latency::LatencyStats;
 pub(crate) use latency::{Latencies, optional_seconds, seconds};
+pub use listener::Listener;
 pub use operation::OperationStats;
 pub(crate) use operation::{Ending, Operation};
 pub(crate) use striped::Striped;

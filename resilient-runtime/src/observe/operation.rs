@@ -35,11 +35,13 @@ pub(crate) struct Operation {
     /// By [`Ending`], then the calls started; one stripe is two cache lines.
     calls: Striped<9>,
     latencies: Latencies,
+    /// Of calls that failed: many of them are fast, and would hide how long it takes to succeed.
+    error_latencies: Latencies,
 }
 
 impl Operation {
     pub(crate) fn new(name: &'static str) -> Self {
-        Self { name, calls: Striped::new(), latencies: Latencies::new() }
+        Self { name, calls: Striped::new(), latencies: Latencies::new(), error_latencies: Latencies::new() }
     }
 
     pub(crate) fn name(&self) -> &'static str {
@@ -58,8 +60,15 @@ impl Operation {
     }
 
     #[inline]
-    pub(crate) fn took(&self, nanos: u64) {
-        self.latencies.record(nanos);
+    pub(crate) fn took(&self, nanos: u64, ending: Ending) {
+        match ending {
+            Ending::Succeeded | Ending::Ignored | Ending::FellBack => self.latencies.record(nanos),
+            Ending::Failed | Ending::Rejected | Ending::TimedOut | Ending::Panicked => {
+                self.error_latencies.record(nanos);
+            }
+            // As long as whoever gave it up wanted.
+            Ending::Cancelled => {}
+        }
     }
 
     pub(crate) fn stats(&self, now: Instant) -> OperationStats {
@@ -80,6 +89,7 @@ impl Operation {
             cancelled,
             panicked,
             latency: self.latencies.stats(now),
+            error_latency: self.error_latencies.stats(now),
         }
     }
 }
@@ -115,8 +125,10 @@ pub struct OperationStats {
     pub cancelled: u64,
     /// Calls that panicked.
     pub panicked: u64,
-    /// How long the calls took.
+    /// How long calls took that had an answer.
     pub latency: LatencyStats,
+    /// How long calls took that had none: failed, timed out, panicked, or refused after a wait.
+    pub error_latency: LatencyStats,
 }
 
 #[cfg(all(test, not(resilient_loom)))]

@@ -53,7 +53,7 @@ use crate::health::HealthCheck;
 use crate::hedge::Hedge;
 use crate::idempotency::{Idempotency, IdempotencyStore, Stores};
 use crate::load_shed::LoadShedder;
-use crate::observe::{Events, Happening, Operation, Subscription};
+use crate::observe::{Event, Events, Happening, Listener, Operation, Subscription};
 use crate::pipeline::{Explanation, Pipeline, Switch};
 use crate::random::Random;
 use crate::rate_limit::RateLimiter;
@@ -207,6 +207,23 @@ impl Registry {
     /// What happens from now on. See [`Subscription`] for its bound.
     pub fn subscribe(&self) -> Subscription {
         self.0.environment.events.subscribe()
+    }
+
+    /// Tells a function of all that happens from now on, on a thread of its own, until the listener is dropped. For programs
+    /// that are not asynchronous; others read [`subscribe`](Self::subscribe).
+    ///
+    /// ```
+    /// let registry = resilient::Registry::new();
+    /// let listener = registry.listen(|event| println!("{}: {:?}", event.component, event.what))?;
+    /// registry.circuit_breaker("payment").force_open();
+    /// # assert_eq!(listener.panics(), 0);
+    /// # Ok::<_, std::io::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// When there is no thread to be had.
+    pub fn listen(&self, listener: impl FnMut(&Event) + Send + 'static) -> std::io::Result<Listener> {
+        Listener::start(self.subscribe(), listener)
     }
 
     /// The circuit breaker of this name.
@@ -384,7 +401,7 @@ impl Registry {
                 tracing::warn!(target: "resilient::settings", %kind, %name, ignored, in_force, "settings conflict");
             }
             let component = lasting(name);
-            self.0.environment.events.publish(|| crate::observe::Event { kind, component, what });
+            self.0.environment.events.publish(|| Event::now(kind, component, what));
         }
         settings
     }

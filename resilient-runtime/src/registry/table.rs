@@ -17,6 +17,8 @@ impl Display for Stats {
         self.bulkheads(f)?;
         self.timeouts(f)?;
         self.load_shedders(f)?;
+        self.limits(f)?;
+        self.shared(f)?;
         self.fallbacks(f)?;
         self.config_sources(f)?;
         for conflict in &self.conflicts {
@@ -165,6 +167,47 @@ impl Stats {
             }
             if let Some(delay) = shedder.delay {
                 write!(f, "; delay {delay:.1?}")?;
+            }
+            writeln!(f)?;
+        }
+        Ok(())
+    }
+
+    fn limits(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        for (name, limit) in &self.rate_limit {
+            write!(f, "rate_limit {name}: ")?;
+            match limit.rate {
+                Some(rate) => write!(f, "{rate}, {} at once", limit.limit)?,
+                None => f.write_str("no limit")?,
+            }
+            if limit.keys > 0 {
+                write!(f, ", {} keys", limit.keys)?;
+            }
+            writeln!(f, ", {} queued, {} rejected", limit.queued, limit.rejected)?;
+        }
+        for (name, hedge) in &self.hedge {
+            let (sent, won, denied) = (hedge.sent, hedge.won, hedge.denied_by_budget);
+            writeln!(f, "hedge {name}: {sent} sent, {won} won, {denied} denied by the budget")?;
+        }
+        Ok(())
+    }
+
+    fn shared(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        for (name, coalesce) in &self.coalesce {
+            let (led, shared) = (coalesce.led, coalesce.shared);
+            writeln!(f, "coalesce {name}: {led} led, {shared} shared, {} in flight", coalesce.in_flight)?;
+        }
+        for (name, once) in &self.idempotency {
+            write!(f, "idempotency {name}: {} executed, {} replayed", once.executed, once.replayed)?;
+            let others = [
+                ("in progress", once.in_progress),
+                ("key reused", once.key_reused),
+                ("unknown", once.outcome_unknown),
+                ("not kept", once.not_kept),
+                ("store failures", once.store_failures),
+            ];
+            for (what, count) in others.into_iter().filter(|(_, count)| *count > 0) {
+                write!(f, ", {count} {what}")?;
             }
             writeln!(f)?;
         }

@@ -122,7 +122,7 @@ impl Phases {
     fn tell(&self, kind: RejectionKind) {
         tracing::debug!(target: "resilient::timeout", timeout = %self.name, kind = kind.as_str(), "cut off");
         let what = Happening::Rejected { rejection: kind, retry_after: None };
-        self.environment.events.publish(|| Event { kind: Kind::Timeout, component: self.name, what });
+        self.environment.events.publish(|| Event::now(Kind::Timeout, self.name, what));
     }
 
     /// Of total, attempt, queue, connect, read.

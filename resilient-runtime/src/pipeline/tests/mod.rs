@@ -411,6 +411,23 @@ fn a_call_dropped_in_its_fallback_is_cancelled() {
 }
 
 #[test]
+fn the_id_of_the_request_is_in_events_and_in_the_words_of_a_refusal() {
+    let fixture = Fixture::new();
+    let pipeline = fixture.all();
+    fixture.registry.circuit_breaker("x").force_open();
+    let mut events = fixture.registry.subscribe();
+    let id = crate::correlation::CorrelationId::parse("order-7").unwrap();
+    let entered = id.clone().enter();
+    let Err(Error::Rejected(rejection)) = pipeline.call(|| Outcome::Ok(1)) else { panic!("it is open") };
+    assert!(rejection.to_string().ends_with("[correlation id order-7]"), "{rejection}");
+    drop(entered);
+    assert!(!rejection.to_string().contains("order-7"), "the words are those of who speaks");
+    assert_eq!(events.try_recv().unwrap().correlation_id, Some(id));
+    fixture.registry.circuit_breaker("x").reset();
+    assert!(std::iter::from_fn(|| events.try_recv()).all(|event| event.correlation_id.is_none()));
+}
+
+#[test]
 fn a_call_whose_fallback_fails_ends_as_it_failed_and_has_taken_the_time_of_both() {
     let fixture = Fixture::new();
     let pipeline = fixture.all();
@@ -425,7 +442,8 @@ fn a_call_whose_fallback_fails_ends_as_it_failed_and_has_taken_the_time_of_both(
     drop(held);
     let stats = pipeline.stats();
     assert_eq!((stats.rejected, stats.failed, stats.cancelled), (1, 0, 0));
-    assert!(stats.latency.p50 >= MS(2000), "{:?}", stats.latency);
+    assert!(stats.error_latency.p50 >= MS(2000), "{:?}", stats.error_latency);
+    assert_eq!(stats.latency.measured, 0, "a failure says nothing about how long it takes to succeed");
 }
 
 /// Polls, moving the clock to each next timer, until the future is ready.
