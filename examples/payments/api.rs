@@ -8,7 +8,12 @@ use axum::extract::{Json, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use resilient::registry;
 use resilient_http::Problem;
+use resilient_http::layer::{
+    ClientIp, CorrelationLayer, DeadlineLayer, DegradedLayer, IdempotencyLayer, RateLimitLayer, Repeats,
+    ServerLayer,
+};
 use serde_json::json;
 
 use crate::client::ChargeError;
@@ -21,14 +26,24 @@ struct App {
     gateway: Arc<Gateway>,
 }
 
-/// All routes.
-pub(crate) fn routes(service: Arc<Service>, gateway: Arc<Gateway>) -> Router {
-    Router::new()
+/// All routes. Those of customers are behind layers, the last one outermost: ids and deadlines come in, degraded marks
+/// go out, each address has a rate of its own, and a request with an `Idempotency-Key` is carried out once.
+pub(crate) fn routes(service: Arc<Service>, gateway: Arc<Gateway>) -> Result<Router, Repeats> {
+    let server = registry().pipeline("http").bulkhead("http").timeout("http").build();
+    let customers = Router::new()
         .route("/api/resilience/protected-endpoint", post(protected))
         .route("/api/resilience/simple-protected", get(simple))
+        .layer(DegradedLayer::new())
+        .layer(ServerLayer::new(server)?)
+        .layer(IdempotencyLayer::new(registry().idempotency("requests")))
+        .layer(RateLimitLayer::new(registry().rate_limiter("addresses"), ClientIp::direct()))
+        .layer(DeadlineLayer::new())
+        .layer(CorrelationLayer::new());
+    Ok(Router::new()
+        .merge(customers)
         .route("/gateway/faults", get(faults).put(set_faults).delete(clear_faults))
         .method_not_allowed_fallback(async || problem(StatusCode::METHOD_NOT_ALLOWED, "not with this method"))
-        .with_state(App { service, gateway })
+        .with_state(App { service, gateway }))
 }
 
 async fn protected(State(app): State<App>, order: Result<Json<Order>, JsonRejection>) -> Response {

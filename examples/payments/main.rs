@@ -61,7 +61,7 @@ async fn run() -> Result<(), Box<dyn Error>> {
         tokio::spawn(load::scenario(Arc::clone(&gateway)));
     }
     let service = Arc::new(Service::new(gateway_address));
-    let routes = Router::new().merge(api::routes(service, gateway)).merge(admin.router()).fallback(nothing);
+    let routes = Router::new().merge(api::routes(service, gateway)?).merge(admin.router()).fallback(nothing);
     let server = routes.into_make_service_with_connect_info::<SocketAddr>();
     axum::serve(listener, server).with_graceful_shutdown(interrupted()).await?;
     println!("\n{}", resilient::stats());

@@ -43,6 +43,7 @@ fn program() -> PathBuf {
 struct Answer {
     status: u16,
     retry_after: Option<u64>,
+    headers: ureq::http::HeaderMap,
     body: Value,
 }
 
@@ -123,7 +124,7 @@ fn answer(response: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> An
     let retry_after = response.headers().get("retry-after").and_then(|wish| wish.to_str().ok()?.parse().ok());
     let text = response.body_mut().read_to_string().expect("a body");
     let body = serde_json::from_str(&text).unwrap_or(Value::String(text));
-    Answer { status: response.status().as_u16(), retry_after, body }
+    Answer { status: response.status().as_u16(), retry_after, headers: response.headers().clone(), body }
 }
 
 #[test]
@@ -196,6 +197,39 @@ fn it_survives_an_outage_and_recovers() {
     }
     assert!(stats["fallback"]["charge"]["levels"]["default"]["served"].as_u64() > Some(0));
     assert!(stats["retry"]["payment"]["retries"].as_u64() > Some(0));
+}
+
+#[test]
+fn its_answers_say_what_the_layers_know() {
+    let payments = Payments::start();
+    let send = |headers: &[(&str, &str)], order: &str| {
+        let body = json!({ "order_id": order, "cents": 995 }).to_string();
+        let request = payments.agent.post(payments.url("/api/resilience/protected-endpoint"));
+        let request = request.header("content-type", "application/json");
+        answer(
+            headers.iter().fold(request, |request, (name, value)| request.header(*name, *value)).send(body),
+        )
+    };
+    let header = |answer: &Answer, name: &str| {
+        answer.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned()
+    };
+    let first = send(&[("x-request-id", "r-7"), ("idempotency-key", "k-1")], "a");
+    assert_eq!((first.status, header(&first, "x-correlation-id")), (200, "r-7".into()));
+    assert!(header(&first, "ratelimit").starts_with("\"addresses\";r="), "{:?}", first.headers);
+    assert_eq!(header(&first, "x-resilience-degraded"), "");
+    let again = send(&[("idempotency-key", "k-1")], "a");
+    assert_eq!((header(&again, "idempotency-replayed"), &again.body), ("true".into(), &first.body));
+    assert_eq!(send(&[("idempotency-key", "k-1")], "b").status, 422);
+    assert_eq!(send(&[("grpc-timeout", "0S")], "c").status, 504);
+    assert_eq!(send(&[("grpc-timeout", "99999999H")], "c").status, 200);
+    assert_eq!(send(&[("grpc-timeout", "soon")], "d").status, 400);
+    payments.faults(&json!({ "error_rate": 1 }));
+    let degraded = send(&[], "e");
+    assert_eq!(header(&degraded, "x-resilience-degraded"), "true");
+    assert_eq!(
+        (header(&degraded, "x-resilience-level"), &degraded.body["level"]),
+        ("default".into(), &json!("default"))
+    );
 }
 
 #[test]
