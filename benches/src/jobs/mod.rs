@@ -7,6 +7,7 @@ mod every;
 mod fallback;
 mod four;
 mod hedge;
+mod http;
 mod idempotency;
 mod load_shed;
 mod rate_limit;
@@ -36,6 +37,7 @@ pub fn all() -> Vec<Group> {
         coalesce::groups(),
         idempotency::groups(),
         registry::groups(),
+        http::groups(),
         yardsticks::groups(),
     ]
     .into_iter()

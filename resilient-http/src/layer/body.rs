@@ -17,9 +17,9 @@ pin_project! {
 }
 
 impl<B: Body, H> Held<B, H> {
-    pub(super) fn new(body: B, held: H) -> Self {
+    pub(super) fn new(body: B, held: Option<H>) -> Self {
         // What has no more to send is never polled by some servers.
-        let held = (!body.is_end_stream()).then_some(held);
+        let held = held.filter(|_| !body.is_end_stream());
         Self { body, held }
     }
 }

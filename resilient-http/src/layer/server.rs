@@ -11,6 +11,7 @@ use axum::body::{Body, Bytes};
 use axum::response::IntoResponse;
 use http::request::Parts;
 use http::{Request, Response};
+use resilient::pipeline::Places;
 use resilient::{Class, Classify, Pipeline, Priority, Rejection, Verdict};
 use tower::{BoxError, Layer, Service};
 
@@ -107,9 +108,9 @@ where
     R: http_body::Body<Data = Bytes> + Send + 'static,
     R::Error: Into<BoxError>,
 {
-    type Response = Response<Body>;
+    type Response = Response<Held<Body, Places>>;
     type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
 
     /// Always: whether the service is ready is asked within the limits of the call.
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
@@ -131,10 +132,12 @@ where
             };
             let (outcome, places) = pipeline.call_held_async(priority, work, judge).await;
             Ok(match outcome {
-                Ok(Ok(response)) if holds_body => response.map(|body| Body::new(Held::new(body, places))),
-                Ok(Ok(response)) => response.map(Body::new),
+                Ok(Ok(response)) => {
+                    let places = Some(places).filter(|_| holds_body);
+                    response.map(|body| Held::new(Body::new(body), places))
+                }
                 Ok(Err(never)) => match never {},
-                Err(rejection) => Problem::from(rejection).into_response(),
+                Err(rejection) => Problem::from(rejection).into_response().map(|body| Held::new(body, None)),
             })
         })
     }
