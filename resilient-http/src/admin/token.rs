@@ -11,6 +11,8 @@ use resilient::{Component, RateLimiter, Registry};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
+use crate::layer::client_of;
+
 /// The shortest token, in bytes.
 pub(super) const SHORTEST: usize = 16;
 
@@ -56,7 +58,7 @@ impl Token {
     }
 
     pub(super) fn show(&self, token: &str, from: Option<IpAddr>) -> Shown {
-        let key = from.map(group);
+        let key = from.map(client_of);
         if self.guesses.check_key_weighted(&key, 0).remaining == 0 {
             return Shown::Locked;
         }
@@ -66,17 +68,6 @@ impl Token {
         }
         let _ = self.guesses.check_key(&key);
         Shown::Wrong
-    }
-}
-
-/// Who has an address of version 6 has 2^64 of them.
-fn group(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(v6) => {
-            let [a, b, c, d, ..] = v6.segments();
-            IpAddr::V6([a, b, c, d, 0, 0, 0, 0].into())
-        }
-        v4 @ IpAddr::V4(_) => v4,
     }
 }
 

@@ -83,7 +83,7 @@ fn address(text: &str) -> Option<IpAddr> {
 }
 
 /// What clients are told apart by: the address, of IPv6 the network of 64 bits, all of which one client can have.
-pub(super) fn client_of(address: IpAddr) -> IpAddr {
+pub(crate) fn client_of(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => {
             let network = address.to_bits() & !u128::from(u64::MAX);

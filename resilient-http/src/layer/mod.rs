@@ -49,6 +49,7 @@ mod tests;
 
 pub use body::Held;
 pub use client::{Client, ClientLayer, propagate};
+pub(crate) use client_ip::client_of;
 pub use client_ip::{BadNetwork, ClientIp};
 pub use correlation::{Correlate, CorrelateFuture, CorrelationLayer};
 pub use deadline::{DeadlineFuture, DeadlineLayer, WithDeadline};

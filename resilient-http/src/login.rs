@@ -1,0 +1,292 @@
+//! Guessing passwords is made slow.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use resilient::clock::{Clock, Instant};
+
+use crate::layer::client_of;
+
+/// Failures that are remembered at most, by what they belong to.
+const MOST: usize = 100_000;
+/// A lock doubles with each further failure, up to this.
+const LONGEST: Duration = Duration::from_hours(1);
+/// Failures are forgotten when there was none for so long.
+const FORGOTTEN: Duration = Duration::from_hours(24);
+
+/// Slows down who guesses passwords: by the identity and the address together, by the address, and by the identity.
+///
+/// After some failures each further one locks for twice as long, from [`first_lock`](Self::first_lock) to an hour. An address
+/// that tries many identities is locked, and an identity that many addresses try; that takes ten times as many failures as
+/// one address with one identity, so that nobody can lock a user out from where that user is. A success forgives.
+///
+/// An identity that does not exist is treated as one that does: ask before it is looked up, and give the same answer to all
+/// failures. [`Attempt::failed`] waits until as much time has passed as [`answers_after`](Self::answers_after) says, so that
+/// it cannot be measured either whether there was a password to compare.
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+/// use resilient_http::LoginGuard;
+///
+/// let guard = LoginGuard::new(resilient::registry().clock());
+/// let address = "192.0.2.7".parse().unwrap();
+/// for _ in 0..5 {
+///     guard.attempt("ada", address).unwrap().failed().await;
+/// }
+/// let locked = guard.attempt("ada", address).unwrap_err();
+/// assert!(locked.retry_after.as_secs() > 50);
+/// # });
+/// ```
+#[derive(Clone, Debug)]
+pub struct LoginGuard {
+    shared: Arc<Shared>,
+    failures: u32,
+    first_lock: Duration,
+    answers_after: Duration,
+}
+
+#[derive(Debug)]
+struct Shared {
+    clock: Clock,
+    hasher: RandomState,
+    failures: Mutex<HashMap<u64, Failures>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Failures {
+    count: u32,
+    last: Instant,
+    locked_until: Instant,
+}
+
+/// It is not looked at whether the password is right.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("too many failed logins; try again in {} s", retry_after.as_secs() + 1)]
+pub struct Locked {
+    /// How long that lasts.
+    pub retry_after: Duration,
+}
+
+impl LoginGuard {
+    /// On this clock: five failures, then a minute.
+    pub fn new(clock: &Clock) -> Self {
+        let shared = Shared { clock: clock.clone(), hasher: RandomState::new(), failures: Mutex::default() };
+        Self {
+            shared: Arc::new(shared),
+            failures: 5,
+            first_lock: Duration::from_mins(1),
+            answers_after: Duration::ZERO,
+        }
+    }
+
+    /// How many failures of one identity from one address lock it; at least 1.
+    #[must_use]
+    pub fn failures(self, failures: u32) -> Self {
+        Self { failures: failures.max(1), ..self }
+    }
+
+    /// How long the first lock lasts.
+    #[must_use]
+    pub fn first_lock(self, span: Duration) -> Self {
+        Self { first_lock: span, ..self }
+    }
+
+    /// The least time from the attempt to the answer that it failed: a little more than it takes to compare a password.
+    #[must_use]
+    pub fn answers_after(self, span: Duration) -> Self {
+        Self { answers_after: span, ..self }
+    }
+
+    /// Before anything is looked up.
+    ///
+    /// # Errors
+    /// While it is locked.
+    pub fn attempt(&self, identity: &str, address: IpAddr) -> Result<Attempt, Locked> {
+        let keys = self.keys(identity, address);
+        let now = self.shared.clock.now();
+        let mut failures = self.shared.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        let locked =
+            keys.iter().filter_map(|key| failures.get(key)).map(|found| found.locked_until.since(now)).max();
+        if let Some(retry_after) = locked.filter(|left| !left.is_zero()) {
+            return Err(Locked { retry_after });
+        }
+        // A failure until it is known better: many attempts at the same time are no way around.
+        self.note(&mut failures, keys, now);
+        Ok(Attempt { guard: self.clone(), keys, began: now })
+    }
+
+    /// Both, the address, the identity.
+    fn keys(&self, identity: &str, address: IpAddr) -> [u64; 3] {
+        let (client, hasher) = (client_of(address), &self.shared.hasher);
+        [
+            hasher.hash_one((identity, client)),
+            hasher.hash_one(("address", client)),
+            hasher.hash_one(("identity", identity)),
+        ]
+    }
+
+    fn note(&self, failures: &mut HashMap<u64, Failures>, keys: [u64; 3], now: Instant) {
+        if failures.len() + keys.len() > MOST {
+            make_room(failures, now);
+        }
+        let few = self.failures;
+        for (key, allowed) in keys.into_iter().zip([few, few.saturating_mul(10), few.saturating_mul(10)]) {
+            let new = Failures { count: 0, last: now, locked_until: now };
+            let found = failures.entry(key).or_insert(new);
+            if now.since(found.last) > FORGOTTEN {
+                *found = new;
+            }
+            (found.count, found.last) = (found.count.saturating_add(1), now);
+            if found.count >= allowed {
+                let doublings = (found.count - allowed).min(20);
+                let span = self.first_lock.saturating_mul(1 << doublings).min(LONGEST.max(self.first_lock));
+                found.locked_until = now.after(span);
+            }
+        }
+    }
+
+    fn forgive(&self, [both, address, identity]: [u64; 3]) {
+        let mut failures = self.shared.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        failures.remove(&both);
+        failures.remove(&identity);
+        // Of the address this attempt alone: who knows one password may still guess others.
+        if let Some(found) = failures.get_mut(&address) {
+            found.count = found.count.saturating_sub(1);
+            if found.count < self.failures.saturating_mul(10) {
+                found.locked_until = found.last;
+            }
+        }
+    }
+}
+
+/// Forgets those that are not locked, and if that is not enough, those that have failed least.
+fn make_room(failures: &mut HashMap<u64, Failures>, now: Instant) {
+    failures.retain(|_, found| {
+        !found.locked_until.since(now).is_zero() || now.since(found.last) < FORGOTTEN / 24
+    });
+    let mut counts: Vec<u32> = failures.values().map(|found| found.count).collect();
+    if failures.len() > MOST / 2 {
+        let (_, middle, _) = counts.select_nth_unstable(failures.len() / 2);
+        let middle = *middle;
+        failures.retain(|_, found| found.count > middle);
+    }
+}
+
+/// An attempt that is under way. Dropped, it has failed.
+#[derive(Debug)]
+#[must_use = "an attempt that is dropped has failed"]
+pub struct Attempt {
+    guard: LoginGuard,
+    keys: [u64; 3],
+    began: Instant,
+}
+
+impl Attempt {
+    /// The password was right: what this identity has failed before is forgiven.
+    pub fn succeeded(self) {
+        self.guard.forgive(self.keys);
+    }
+
+    /// It was wrong, or there is no such identity. Waits until the answer may be given.
+    ///
+    /// # Cancel safety
+    /// It has failed, also if the future is dropped.
+    pub async fn failed(self) {
+        let until = self.began.after(self.guard.answers_after);
+        let left = until.since(self.guard.shared.clock.now());
+        if !left.is_zero() {
+            tokio::time::sleep(left).await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use resilient::clock::ManualClock;
+
+    use super::*;
+
+    const SECONDS: fn(u64) -> Duration = Duration::from_secs;
+
+    fn address(number: u32) -> IpAddr {
+        std::net::Ipv4Addr::from_bits(0x0a00_0000 + number).into()
+    }
+
+    #[test]
+    fn each_further_failure_locks_for_twice_as_long() {
+        let time = ManualClock::new();
+        let guard = LoginGuard::new(&time.clock()).failures(3);
+        let fail = || guard.attempt("ada", address(1)).map(drop);
+        assert_eq!([fail(), fail(), fail()], [Ok(()); 3]);
+        for minutes in [1, 2, 4, 8, 16, 32, 60, 60] {
+            let locked = guard.attempt("ada", address(1)).unwrap_err();
+            assert_eq!(locked.retry_after, SECONDS(minutes * 60));
+            time.advance(SECONDS(minutes * 60));
+            assert_eq!(fail(), Ok(()));
+        }
+        assert_eq!(guard.attempt("ada", address(2)).map(drop), Ok(()), "from where ada is, ada gets in");
+        assert_eq!(guard.attempt("bob", address(1)).map(drop), Ok(()));
+    }
+
+    #[test]
+    fn an_address_that_tries_all_and_an_identity_that_all_try_are_locked_as_well() {
+        let guard = LoginGuard::new(&ManualClock::new().clock()).failures(2);
+        let spray =
+            (0..100).take_while(|n| guard.attempt(&format!("user {n}"), address(1)).map(drop).is_ok());
+        assert_eq!(spray.count(), 20);
+        let botnet = (100..200).take_while(|n| guard.attempt("ada", address(*n)).map(drop).is_ok());
+        assert_eq!(botnet.count(), 20);
+        assert!(guard.attempt("nobody", address(300)).is_ok());
+    }
+
+    #[test]
+    fn attempts_at_the_same_time_are_no_way_around() {
+        let guard = LoginGuard::new(&ManualClock::new().clock());
+        let together: Vec<_> = (0..100).map_while(|_| guard.attempt("ada", address(1)).ok()).collect();
+        assert_eq!(together.len(), 5);
+        together.into_iter().next().unwrap().succeeded();
+        assert!(guard.attempt("ada", address(1)).is_ok(), "ada is in");
+    }
+
+    #[test]
+    fn a_success_forgives_and_time_forgets() {
+        let time = ManualClock::new();
+        let guard = LoginGuard::new(&time.clock()).failures(3);
+        for _ in 0..10 {
+            guard.attempt("ada", address(1)).map(drop).unwrap();
+            guard.attempt("ada", address(1)).map(drop).unwrap();
+            guard.attempt("ada", address(1)).unwrap().succeeded();
+        }
+        guard.attempt("bob", address(2)).map(drop).unwrap();
+        guard.attempt("bob", address(2)).map(drop).unwrap();
+        time.advance(FORGOTTEN + SECONDS(1));
+        guard.attempt("bob", address(2)).map(drop).unwrap();
+        assert!(guard.attempt("bob", address(2)).is_ok());
+    }
+
+    #[test]
+    fn what_is_remembered_is_bounded_and_who_failed_most_is_remembered_longest() {
+        let guard = LoginGuard::new(&ManualClock::new().clock());
+        for _ in 0..5 {
+            guard.attempt("ada", address(1)).map(drop).unwrap();
+        }
+        for number in 10..200_000 {
+            guard.attempt(&number.to_string(), address(number)).map(drop).unwrap();
+        }
+        assert!(guard.shared.failures.lock().unwrap().len() <= MOST);
+        assert!(guard.attempt("ada", address(1)).is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_failure_is_answered_no_sooner_than_any_other() {
+        let guard = LoginGuard::new(&Clock::tokio()).answers_after(SECONDS(1));
+        let began = tokio::time::Instant::now();
+        let attempt = guard.attempt("nobody", address(1)).unwrap();
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        attempt.failed().await;
+        assert_eq!(began.elapsed(), SECONDS(1));
+    }
+}
