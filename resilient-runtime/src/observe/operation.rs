@@ -20,6 +20,19 @@ pub(crate) enum Ending {
 }
 
 impl Ending {
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Succeeded => "success",
+            Self::Failed => "error",
+            Self::Ignored => "ignored",
+            Self::Rejected => "rejected",
+            Self::TimedOut => "timeout",
+            Self::FellBack => "fallback",
+            Self::Cancelled => "cancelled",
+            Self::Panicked => "panic",
+        }
+    }
+
     /// Of a call that was refused, or cut off before or while it ran.
     pub(crate) fn of(rejection: &Rejection) -> Self {
         if rejection.is_timeout() { Self::TimedOut } else { Self::Rejected }

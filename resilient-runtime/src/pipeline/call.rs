@@ -4,9 +4,10 @@ use std::hash::Hash;
 
 use super::Pipeline;
 use super::attempt::{Attempt, UntimedAttempt};
+use super::spans::{InBody, Rare};
 use crate::circuit_breaker::Ticket;
 use crate::classify::Class;
-use crate::clock::{Delay, Instant};
+use crate::clock::Instant;
 use crate::idempotency::{self, Effect};
 use crate::observe::Ending;
 use crate::priority::Priority;
@@ -31,8 +32,8 @@ pub struct Call<'p> {
     /// the token, while it holds one.
     pub(super) attempt_started: Instant,
     pub(super) progress: Progress,
-    /// What comes before the next attempt.
-    pub(super) pause: Delay,
+    /// What few calls have, behind one pointer.
+    pub(super) rare: Option<Box<Rare>>,
     pub(super) ticket: Option<Ticket>,
     /// By whose rate limit it goes, and for how many calls it counts: a [`Request`], without the gap in one.
     pub(super) rate_key: RateKey,
@@ -102,7 +103,7 @@ impl<'p> Call<'p> {
             now: started,
             attempt_started: Instant::NEVER,
             progress: Progress::default(),
-            pause: Delay::NONE,
+            rare: Rare::of(pipeline.operation.name()),
             ticket: None,
             rate_key: Request::ONE.key(),
             weight: Request::ONE.weight(),
@@ -266,7 +267,7 @@ impl<'p> Call<'p> {
     /// admission does that.
     #[inline]
     pub fn must_pause(&self) -> bool {
-        !self.pause.is_none()
+        self.rare.as_ref().is_some_and(|rare| !rare.pause.is_none())
     }
 
     /// The pause before a retry.
@@ -275,7 +276,7 @@ impl<'p> Call<'p> {
     /// Dropping the future cancels the call.
     pub async fn pause(&mut self) {
         if self.must_pause() {
-            let pause = std::mem::take(&mut self.pause);
+            let pause = self.take_pause();
             self.suspended(pause).await;
         }
     }
@@ -291,7 +292,7 @@ impl<'p> Call<'p> {
     #[inline]
     pub fn pause_blocking(&mut self) {
         if self.must_pause() {
-            std::mem::take(&mut self.pause).block(&self.pipeline.clock);
+            self.take_pause().block(&self.pipeline.clock);
         }
     }
 
@@ -461,7 +462,13 @@ impl<'p> Call<'p> {
     }
 
     #[inline]
-    pub(super) fn enter_body(&mut self) -> Entered {
+    pub(super) fn enter_body(&mut self) -> InBody {
+        let scope = self.enter_scope();
+        self.in_body(scope)
+    }
+
+    #[inline]
+    fn enter_scope(&mut self) -> Entered {
         self.in_body = true;
         let timeout = self.pipeline.timeout.as_deref();
         let has_deadline = self.deadline != Instant::NEVER || timeout.is_some();

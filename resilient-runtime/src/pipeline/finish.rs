@@ -187,7 +187,7 @@ impl Call<'_> {
         };
         // Not ended after all: dropped from here on, it is cancelled.
         self.ending = Ending::Cancelled;
-        self.pause = delay;
+        self.set_pause(delay);
         Next::Retry
     }
 
@@ -239,6 +239,9 @@ impl Drop for Call<'_> {
         }
         if self.is_flight {
             return;
+        }
+        if self.rare.is_some() {
+            self.record_end();
         }
         self.pipeline.operation.ended(self.ending);
         // What was refused at once says nothing about how long calls take.

@@ -6,7 +6,7 @@ use std::pin::pin;
 use super::Call;
 use super::attempt::Polled;
 use super::call::Next;
-use crate::clock::{Delay, Instant};
+use crate::clock::Instant;
 use crate::hedge::{Race, Worth};
 use crate::outcome::Verdict;
 use crate::rejection::{Rejection, RejectionKind};
@@ -83,7 +83,7 @@ impl<'p> Call<'p> {
             now: self.now,
             attempt_started: Instant::NEVER,
             progress: self.progress,
-            pause: Delay::NONE,
+            rare: self.rare.as_ref().and_then(|rare| rare.spans_alone()),
             ticket: None,
             rate_key: self.rate_key,
             weight: self.weight,

@@ -35,6 +35,7 @@ mod pool;
 mod run;
 mod share;
 mod shed;
+mod spans;
 mod switch;
 
 use std::sync::Arc;

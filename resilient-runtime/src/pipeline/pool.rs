@@ -74,6 +74,8 @@ impl<'p> Call<'p> {
         if pipeline.retry.is_some() {
             scope = scope.with_attempt(self.progress.retries + 1);
         }
+        // Work on a thread is in the span that is current here.
+        let _span = self.enter_span();
         let around = Carried::here();
         let body = move || around.run(body);
         if pipeline.bulkhead.is_none() && self.asynchronous {

@@ -6,6 +6,7 @@ mod limits;
 mod once;
 mod share;
 mod shed;
+mod spans;
 mod switch;
 
 use std::cell::Cell;

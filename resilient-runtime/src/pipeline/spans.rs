@@ -1,0 +1,122 @@
+//! What few calls have: a pause before a retry, and spans, for whoever follows `tracing`.
+//!
+//! `resilient.call`, with the operation, the correlation id, the attempts and how it ended; in it, for each attempt,
+//! `resilient.attempt` with its number, in which the body runs. At the level `INFO`, target `resilient::call`. Where nobody
+//! wants them a call costs one load more.
+
+use tracing::Span;
+use tracing::field::{Empty, display};
+use tracing::span::EnteredSpan;
+
+use super::Call;
+use crate::clock::Delay;
+use crate::correlation::CorrelationId;
+use crate::scope::Entered;
+
+/// What few calls have: one that waits before a retry, one that is traced.
+#[derive(Debug, Default)]
+pub(super) struct Rare {
+    /// What comes before the next attempt.
+    pub(super) pause: Delay,
+    spans: Option<Spans>,
+}
+
+#[derive(Clone, Debug)]
+struct Spans {
+    call: Span,
+    attempt: Span,
+    /// Of the attempt; 0 before the first.
+    number: u32,
+}
+
+/// While a body runs, or is polled.
+pub(super) struct InBody {
+    // Left first.
+    _span: Option<Box<EnteredSpan>>,
+    _scope: Entered,
+}
+
+impl Rare {
+    #[inline]
+    pub(super) fn of(operation: &'static str) -> Option<Box<Self>> {
+        if tracing::span_enabled!(target: "resilient::call", tracing::Level::INFO) {
+            Some(Self::traced(operation))
+        } else {
+            None
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    #[allow(clippy::unnecessary_box_returns)] // a large value would pass through the way of those who have none
+    fn traced(operation: &'static str) -> Box<Self> {
+        let call = tracing::info_span!(
+            target: "resilient::call",
+            "resilient.call",
+            operation,
+            correlation_id = Empty,
+            attempts = Empty,
+            outcome = Empty
+        );
+        if let Some(id) = CorrelationId::current() {
+            call.record("correlation_id", display(id));
+        }
+        let spans = Spans { call, attempt: Span::none(), number: 0 };
+        Box::new(Self { spans: Some(spans), ..Self::default() })
+    }
+
+    /// For an attempt at the same time.
+    pub(super) fn spans_alone(&self) -> Option<Box<Self>> {
+        let spans = self.spans.clone()?;
+        Some(Box::new(Self { spans: Some(spans), ..Self::default() }))
+    }
+}
+
+impl Spans {
+    #[cold]
+    #[inline(never)]
+    #[allow(clippy::unnecessary_box_returns)]
+    fn enter(&mut self, number: u32) -> Box<EnteredSpan> {
+        if self.number != number {
+            self.number = number;
+            self.attempt = tracing::info_span!(target: "resilient::call", parent: &self.call, "resilient.attempt", number);
+        }
+        Box::new(self.attempt.clone().entered())
+    }
+}
+
+impl Call<'_> {
+    #[inline]
+    pub(super) fn in_body(&mut self, scope: Entered) -> InBody {
+        let span = if self.rare.is_some() { self.enter_span() } else { None };
+        InBody { _span: span, _scope: scope }
+    }
+
+    /// The span of the attempt, if the call is traced.
+    #[cold]
+    pub(super) fn enter_span(&mut self) -> Option<Box<EnteredSpan>> {
+        let number = self.progress.retries + 1;
+        Some(self.rare.as_mut()?.spans.as_mut()?.enter(number))
+    }
+
+    /// Says in the span how the call ended.
+    #[cold]
+    pub(super) fn record_end(&self) {
+        if let Some(spans) = self.rare.as_ref().and_then(|rare| rare.spans.as_ref()) {
+            spans.call.record("attempts", spans.number);
+            spans.call.record("outcome", self.ending.as_str());
+        }
+    }
+
+    #[cold]
+    pub(super) fn set_pause(&mut self, pause: Delay) {
+        if !pause.is_none() {
+            self.rare.get_or_insert_default().pause = pause;
+        }
+    }
+
+    #[cold]
+    pub(super) fn take_pause(&mut self) -> Delay {
+        self.rare.as_mut().map(|rare| std::mem::take(&mut rare.pause)).unwrap_or_default()
+    }
+}
