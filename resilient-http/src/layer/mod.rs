@@ -14,6 +14,8 @@
 //! Of a client [`ClientLayer`]: a pipeline around any service, with retries, and deadline and correlation id as headers
 //! with [`propagate`].
 //!
+//! Of one component alone: `ServerLayer::bulkhead(&component)`, `ClientLayer::retry(&component)` and so on.
+//!
 //! None of them spawns a task. A service is called only where it has said that it is ready; each attempt asks it anew.
 //!
 //! ```
@@ -43,6 +45,7 @@ mod degraded;
 mod idempotency;
 mod rate_limit;
 mod server;
+mod single;
 
 #[cfg(test)]
 mod tests;

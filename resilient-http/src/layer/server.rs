@@ -46,7 +46,12 @@ impl ServerLayer {
         if pipeline.repeats() {
             return Err(Repeats(pipeline.name().to_owned()));
         }
-        Ok(Self { pipeline, priority: Arc::new(|_| Priority::Normal), holds_body: true })
+        Ok(Self::around(pipeline))
+    }
+
+    /// Of a pipeline that does not repeat.
+    pub(super) fn around(pipeline: Arc<Pipeline>) -> Self {
+        Self { pipeline, priority: Arc::new(|_| Priority::Normal), holds_body: true }
     }
 
     /// How important a request is, for load shedding and the queue of the bulkhead.

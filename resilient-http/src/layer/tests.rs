@@ -223,6 +223,25 @@ async fn answers_of_5xx_open_the_circuit_and_priorities_are_those_of_the_request
 }
 
 #[tokio::test]
+async fn a_layer_can_be_of_one_component() {
+    let registry = Registry::new();
+    let permits = registry.bulkhead("one");
+    permits.reconfigure(bulkhead::Config::default().max_concurrent(1u32)).unwrap();
+    let app = Router::new().route("/", get(async || "ok")).layer(ServerLayer::bulkhead(&permits));
+    let held = permits.try_acquire().unwrap();
+    assert_eq!(app.clone().oneshot(request("/", &[])).await.unwrap().status(), 503);
+    drop(held);
+    assert_eq!(app.oneshot(request("/", &[])).await.unwrap().status(), 200);
+    let breaker = registry.circuit_breaker("one");
+    let opens = resilient::circuit_breaker::Config::default().failure_threshold(1u32);
+    breaker.reconfigure(opens).unwrap();
+    let fails = service_fn(|()| std::future::ready(Err::<(), _>(std::io::Error::other("down"))));
+    let client = tower::Layer::layer(&ClientLayer::circuit_breaker(&breaker), fails);
+    assert_eq!(client.clone().oneshot(()).await.unwrap_err().to_string(), "down");
+    assert!(client.oneshot(()).await.unwrap_err().to_string().contains("`one` is open"));
+}
+
+#[tokio::test]
 async fn requests_with_a_key_are_carried_out_once() {
     // T104, T108, T110, T111
     let registry = Registry::new();
