@@ -1,10 +1,33 @@
-//! A body that holds something until it has been sent.
+//! Bodies: one that holds something until it has been sent, and those that nobody has read.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use axum::response::IntoResponse;
+use http::{HeaderValue, Request, Response, Version, header};
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
+
+use crate::Problem;
+
+/// A refusal of a request whose body nobody reads. Over HTTP/1 the connection cannot be used any more, and who sent it must
+/// be told, or the next request on it would be lost.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Unread(bool);
+
+impl Unread {
+    pub(super) fn of<B: Body>(request: &Request<B>) -> Self {
+        Self(request.version() <= Version::HTTP_11 && !request.body().is_end_stream())
+    }
+
+    pub(super) fn refused(self, problem: Problem) -> Response<axum::body::Body> {
+        let mut response = problem.into_response();
+        if self.0 {
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    }
+}
 
 pin_project! {
     /// A body, and what is held until it has ended or is dropped.

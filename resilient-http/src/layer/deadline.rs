@@ -6,12 +6,12 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
-use axum::response::IntoResponse;
 use http::{Request, Response, StatusCode};
 use pin_project_lite::pin_project;
 use resilient::deadline::{Deadline, Header, Scoped};
 use tower::{BoxError, Layer, Service};
 
+use super::body::Unread;
 use crate::Problem;
 
 const HEADERS: [Header; 2] = [Header::GrpcTimeout, Header::ExpectedTimeout];
@@ -81,6 +81,7 @@ impl<S> WithDeadline<S> {
 impl<S, B, R> Service<Request<B>> for WithDeadline<S>
 where
     S: Service<Request<B>, Response = Response<R>>,
+    B: http_body::Body,
     R: http_body::Body<Data = Bytes> + Send + 'static,
     R::Error: Into<BoxError>,
 {
@@ -100,7 +101,10 @@ where
                 DeadlineFuture::Bounded { answer: deadline.scope(answer) }
             }
             Ok(None) => DeadlineFuture::Free { answer: self.inner.call(request) },
-            Err(problem) => DeadlineFuture::Refused { problem: Some(problem) },
+            Err(problem) => {
+                let refusal = Unread::of(&request).refused(problem);
+                DeadlineFuture::Refused { refusal: Some(refusal) }
+            }
         }
     }
 }
@@ -113,7 +117,7 @@ pin_project! {
     pub enum DeadlineFuture<F> {
         Bounded { #[pin] answer: Scoped<F> },
         Free { #[pin] answer: F },
-        Refused { problem: Option<Problem> },
+        Refused { refusal: Option<Response<Body>> },
     }
 }
 
@@ -129,10 +133,7 @@ where
         let answer = match self.project() {
             Project::Bounded { answer } => ready!(answer.poll(cx)),
             Project::Free { answer } => ready!(answer.poll(cx)),
-            Project::Refused { problem } => {
-                let problem = problem.take();
-                return Poll::Ready(Ok(problem.map_or_else(Response::default, IntoResponse::into_response)));
-            }
+            Project::Refused { refusal } => return Poll::Ready(Ok(refusal.take().unwrap_or_default())),
         };
         Poll::Ready(answer.map(|response| response.map(Body::new)))
     }

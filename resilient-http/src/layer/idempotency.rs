@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use tower::{BoxError, Layer, Service};
 
+use super::body::Unread;
 use crate::Problem;
 
 const KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -152,6 +153,7 @@ where
         let mut service = std::mem::replace(&mut self.inner, clone);
         let layer = self.layer.clone();
         Box::pin(async move {
+            let unread = Unread::of(&request);
             let (parts, body) = request.into_parts();
             let key = match layer.key(&parts) {
                 Ok(Some(key)) => key,
@@ -159,12 +161,12 @@ where
                     let answer = service.call(Request::from_parts(parts, body)).await;
                     return answer.map(|response| response.map(Body::new));
                 }
-                Err(problem) => return Ok(problem.into_response()),
+                Err(problem) => return Ok(unread.refused(problem)),
             };
             let Ok(body) = to_bytes(body, layer.most_body).await else {
                 let what =
                     format!("a request with an `Idempotency-Key` is {} bytes at most", layer.most_body);
-                return Ok(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, what).into_response());
+                return Ok(unread.refused(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, what)));
             };
             let fingerprint =
                 Fingerprint::of(&(parts.method.as_str(), parts.uri.path(), parts.uri.query(), &body));

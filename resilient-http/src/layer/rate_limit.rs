@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use axum::body::{Body, Bytes};
-use axum::response::IntoResponse;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
 use pin_project_lite::pin_project;
@@ -16,6 +15,7 @@ use resilient::rate_limit::Decision;
 use resilient::{Component, RateLimiter};
 use tower::{BoxError, Layer, Service};
 
+use super::body::Unread;
 use super::client_ip::{ClientIp, client_of};
 use crate::Problem;
 
@@ -86,6 +86,7 @@ pub struct RateLimited<S> {
 impl<S, B, R> Service<Request<B>> for RateLimited<S>
 where
     S: Service<Request<B>, Response = Response<R>>,
+    B: http_body::Body,
     R: http_body::Body<Data = Bytes> + Send + 'static,
     R::Error: Into<BoxError>,
 {
@@ -98,6 +99,7 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
+        let unread = Unread::of(&request);
         let (parts, body) = request.into_parts();
         let RateLimitLayer { limiter, client } = &self.layer;
         let decision = limiter.check_key(&client(&parts));
@@ -109,7 +111,7 @@ where
         let problem = Problem::new(StatusCode::TOO_MANY_REQUESTS, "you have sent too many requests")
             .with("component", limiter.name())
             .after(decision.retry_after);
-        RateLimitFuture::Refused { problem: Some(problem), standing }
+        RateLimitFuture::Refused { refusal: Some(unread.refused(problem)), standing }
     }
 }
 
@@ -148,7 +150,7 @@ pin_project! {
     #[allow(missing_docs)]
     pub enum RateLimitFuture<F> {
         Admitted { #[pin] answer: F, standing: [Option<HeaderValue>; 2] },
-        Refused { problem: Option<Problem>, standing: [Option<HeaderValue>; 2] },
+        Refused { refusal: Option<Response<Body>>, standing: [Option<HeaderValue>; 2] },
     }
 }
 
@@ -166,9 +168,7 @@ where
                 Ok(response) => (response.map(Body::new), standing),
                 Err(error) => return Poll::Ready(Err(error)),
             },
-            Project::Refused { problem, standing } => {
-                (problem.take().map_or_else(Response::default, IntoResponse::into_response), standing)
-            }
+            Project::Refused { refusal, standing } => (refusal.take().unwrap_or_default(), standing),
         };
         tell(response.headers_mut(), standing);
         Poll::Ready(Ok(response))

@@ -8,15 +8,13 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use axum::body::{Body, Bytes};
-use axum::response::IntoResponse;
 use http::request::Parts;
 use http::{Request, Response};
 use resilient::pipeline::Places;
 use resilient::{Class, Classify, Pipeline, Priority, Rejection, Verdict};
 use tower::{BoxError, Layer, Service};
 
-use super::body::Held;
-use crate::Problem;
+use super::body::{Held, Unread};
 
 /// The pipeline has a stage that repeats, and a request to a server cannot be repeated: its body is gone.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -109,7 +107,7 @@ impl<S, B, R> Service<Request<B>> for Server<S>
 where
     S: Service<Request<B>, Response = Response<R>, Error = Infallible> + Clone + Send + 'static,
     S::Future: Send,
-    B: Send + 'static,
+    B: http_body::Body + Send + 'static,
     R: http_body::Body<Data = Bytes> + Send + 'static,
     R::Error: Into<BoxError>,
 {
@@ -124,6 +122,7 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let ServerLayer { pipeline, priority, holds_body } = self.layer.clone();
+        let unread = Unread::of(&request);
         let (parts, body) = request.into_parts();
         let priority = priority(&parts);
         let request = Request::from_parts(parts, body);
@@ -142,7 +141,7 @@ where
                     response.map(|body| Held::new(Body::new(body), places))
                 }
                 Ok(Err(never)) => match never {},
-                Err(rejection) => Problem::from(rejection).into_response().map(|body| Held::new(body, None)),
+                Err(rejection) => unread.refused(rejection.into()).map(|body| Held::new(body, None)),
             })
         })
     }

@@ -223,6 +223,32 @@ async fn answers_of_5xx_open_the_circuit_and_priorities_are_those_of_the_request
 }
 
 #[tokio::test]
+async fn who_is_refused_with_its_body_unread_is_told_that_the_connection_ends() {
+    let limiter = Registry::new().rate_limiter("none");
+    limiter
+        .reconfigure(rate_limit::Config::default().rate("1/h".parse::<rate_limit::Rate>().unwrap()))
+        .unwrap();
+    assert!(limiter.check_key(&0_u8).allowed);
+    let app = Router::new().route("/", post(async || "ok"));
+    let behind_it = app.clone().layer(RateLimitLayer::by(limiter, |_| Some(0_u8)));
+    let closes = app.clone().layer(DeadlineLayer::new());
+    let send = |app: Router, body: &'static str| {
+        let request = Request::post("/").header("grpc-timeout", "soon").body(Body::from(body)).unwrap();
+        app.oneshot(request)
+    };
+    let _ = send(behind_it.clone(), "").await.unwrap();
+    assert_eq!(header(&send(behind_it.clone(), "body").await.unwrap(), "connection"), Some("close"));
+    assert_eq!(header(&send(behind_it, "").await.unwrap(), "connection"), None, "there is nothing to read");
+    assert_eq!(header(&send(closes, "body").await.unwrap(), "connection"), Some("close"));
+    let http2 = Request::post("/")
+        .version(http::Version::HTTP_2)
+        .header("grpc-timeout", "soon")
+        .body(Body::from("b"));
+    let answer = app.layer(DeadlineLayer::new()).oneshot(http2.unwrap()).await.unwrap();
+    assert_eq!(header(&answer, "connection"), None);
+}
+
+#[tokio::test]
 async fn a_layer_can_be_of_one_component() {
     let registry = Registry::new();
     let permits = registry.bulkhead("one");

@@ -131,9 +131,9 @@ mod tests {
             assert_eq!(breaker.call(|| Ok::<_, Rejection>(1)).unwrap(), 1);
         }
         drop(end);
-        while listener.dropped() == 0 {
-            assert!(told.recv_timeout(Duration::from_secs(10)).is_ok());
+        // Some before it took the first and stalled, the rest when it goes on.
+        while listener.dropped() < 3000 {
+            assert!(told.recv_timeout(Duration::from_secs(10)).is_ok(), "{} dropped", listener.dropped());
         }
-        assert!(listener.dropped() > 3000, "{}", listener.dropped());
     }
 }
