@@ -1,5 +1,6 @@
 //! What a contributor and CI run: `cargo xtask` lists it.
 
+mod browser;
 mod instructions;
 mod run;
 
@@ -19,6 +20,7 @@ const TASKS: &[Task] = &[
         count_instructions,
     ),
     ("bench", "the benchmarks beside the peers: writes benches/RESULTS.md; `--quick` only shows", bench),
+    ("browser", "the dashboard in Chromium, driven by Playwright (installs both)", look),
     ("deny", "licences and sources of all dependencies (installs cargo-deny)", deny),
 ];
 
@@ -56,9 +58,18 @@ fn test() -> Vec<Step> {
     steps.push(Step::cargo("documentation's examples", &["test", "--workspace", "--all-features", "--doc"]));
     let doc = ["doc", "--workspace", "--no-deps", "--all-features"];
     steps.push(Step::cargo("documentation", &doc).env("RUSTDOCFLAGS", "-D warnings"));
+    steps.push(browser());
     steps.extend(models());
     steps.extend(count_instructions());
     steps
+}
+
+fn look() -> Vec<Step> {
+    vec![Step::cargo("the main example", &["build", "--example", "payments"]), browser()]
+}
+
+fn browser() -> Step {
+    Step::task("the dashboard in a browser", browser::check)
 }
 
 fn count_instructions() -> Vec<Step> {

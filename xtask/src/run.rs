@@ -56,6 +56,15 @@ pub(crate) fn has(command: &str) -> bool {
     silent.is_ok_and(|status| status.success())
 }
 
+/// Installs a package of the system, if its user may: a machine of CI is new each time. Whether that went well.
+pub(crate) fn installed(package: &str) -> bool {
+    let apt = |args: &[&str]| {
+        let status = Command::new("apt-get").args(args).stdout(Stdio::null()).status();
+        status.is_ok_and(|status| status.success())
+    };
+    apt(&["-qq", "update"]) && apt(&["-qq", "install", "-y", "--no-install-recommends", package])
+}
+
 /// Runs all steps.
 pub(crate) fn steps(steps: &[Step]) -> ExitCode {
     let mut times: Vec<(&str, Duration)> = Vec::new();
