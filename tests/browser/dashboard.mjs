@@ -174,7 +174,7 @@ async function look(base, page) {
     await go('Events');
     await heading('Events');
     const rows = page.locator('#events tbody tr').filter({ hasText: 'circuit breaker payment' });
-    await rows.filter({ hasText: 'from forced_open, to closed' }).waitFor();
+    await rows.filter({ hasText: 'from forced open, to closed' }).waitFor();
     await rows.filter({ hasText: 'reset' }).waitFor();
   });
 

@@ -38,11 +38,9 @@ function components() {
     const wanted = search.value.toLowerCase();
     const shown = all().filter(({ kind, name }) => (!kinds.value || kinds.value === kind) && name.toLowerCase().includes(wanted));
     shown.sort((a, b) => b.weight - a.weight || a.name.localeCompare(b.name));
-    const focused = document.activeElement?.getAttribute('href');
     grid.replaceChildren(...shown.slice(0, 500).map(card));
     if (shown.length > 500) grid.append(h('p', { class: 'empty' }, `${count(shown.length - 500)} more: search for them`));
-    if (!shown.length) grid.append(h('p', { class: 'empty' }, store.stats ? 'Nothing here yet: components show with their first call.' : 'Waiting for the server.'));
-    if (focused) [...grid.children].find((child) => child.getAttribute?.('href') === focused)?.focus();
+    if (!shown.length) grid.append(h('p', { class: 'empty' }, !store.stats ? 'Waiting for the server.' : all().length ? 'Nothing matches.' : 'Nothing here yet: components show with their first call.'));
   };
   search.addEventListener('input', draw);
   kinds.addEventListener('change', draw);
@@ -221,7 +219,12 @@ function events(list) {
 }
 
 function facts(more) {
-  return Object.entries(more).filter(([, value]) => value !== null).map(([name, value]) => `${name.replaceAll('_', ' ')} ${typeof value === 'object' ? reason({ rule: '', ...value }).trim() : value}`).join(', ');
+  return Object.entries(more).filter(([, value]) => value !== null).map(([name, value]) => `${name.replaceAll('_', ' ')} ${fact(value)}`).join(', ');
+}
+
+function fact(value) {
+  if (typeof value !== 'object') return String(value).replaceAll('_', ' ');
+  return 'nanos' in value ? time(value.secs + value.nanos / 1e9) : reason({ rule: '', ...value }).trim();
 }
 
 function eventLog() {
@@ -278,8 +281,17 @@ unlockButton.addEventListener('click', () => {
 const PAGES = { '': components, fallbacks, sites, alerts, events: eventLog };
 let draw = () => {};
 
+/** What is no well-formed text is taken as it stands. */
+function decoded(text) {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
+}
+
 function show() {
-  const [first = '', second] = location.hash.replace(/^#\//, '').split('/').map(decodeURIComponent);
+  const [first = '', second] = location.hash.replace(/^#\//, '').split('/').map(decoded);
   draw = second === undefined ? (PAGES[first] ?? components)() : detail(first, second);
   document.querySelectorAll('nav a').forEach((a) => {
     const current = a.getAttribute('href') === `#/${first}` && second === undefined;
@@ -289,17 +301,36 @@ function show() {
   draw();
 }
 
+// While a button is down nothing is drawn anew: the click would be lost with what it began on.
+let pressed = false;
+addEventListener('pointerdown', () => { pressed = true; });
+for (const end of ['pointerup', 'pointercancel']) addEventListener(end, () => { pressed = false; });
+
+/** Draws anew and leaves the focus where it was. */
+function redraw() {
+  if (pressed) return;
+  const focused = page.contains(document.activeElement) && document.activeElement.getAttribute('href');
+  draw();
+  if (focused && document.activeElement === document.body) {
+    [...page.querySelectorAll('a')].find((a) => a.getAttribute('href') === focused)?.focus({ preventScroll: true });
+  }
+}
+
 addEventListener('hashchange', () => {
   show();
-  page.focus();
+  // Not behind the header, which stays.
+  page.focus({ preventScroll: true });
+  scrollTo(0, 0);
 });
+// Charts have their colours from when they were made.
+matchMedia('(prefers-color-scheme: dark)').addEventListener('change', show);
 addEventListener('keydown', (key) => {
   if (key.key === '/' && !['INPUT', 'SELECT'].includes(document.activeElement.tagName)) {
     key.preventDefault();
     page.querySelector('input[type=search]')?.focus();
   }
 });
-onChange(() => draw());
+onChange(redraw);
 const connection = document.getElementById('connection');
 start((connected, text) => {
   connection.textContent = connected ? 'live' : text;
