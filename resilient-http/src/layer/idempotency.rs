@@ -26,6 +26,8 @@ const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 const LONGEST_KEY: usize = 255;
 /// The largest body of a request, in bytes, unless it is said otherwise.
 const MOST_BODY: usize = 1 << 20;
+/// The largest answer that is kept; the settings of the component may allow less.
+const MOST_ANSWER: u64 = 1 << 20;
 
 /// Carries a `POST` or `PATCH` with an `Idempotency-Key` out once, and gives a repeated one the answer of the first, with
 /// `Idempotency-Replayed: true`. After the IETF draft `httpapi-idempotency-key-header`: 400 for a key that is missing where
@@ -34,7 +36,8 @@ const MOST_BODY: usize = 1 << 20;
 ///
 /// Keys are those of a client, by its `Authorization`: nobody can ask for the answers of others. Kept is what an answer of
 /// 2xx, 3xx or 4xx says, but for 408, 409, 425 and 429, which with 503 leave the key free; another 5xx may have had its
-/// effect, and leaves it claimed.
+/// effect, and leaves it claimed. So does an answer that is sent as it comes, whose size nobody knows beforehand, or that is
+/// larger than 1 MiB: it cannot be given again.
 ///
 /// ```
 /// use axum::{Router, routing::post};
@@ -209,7 +212,11 @@ where
         return response.map(Body::new);
     }
     let (parts, body) = response.into_parts();
-    // It is the handler's own answer, and in memory as a rule; what is too large to keep is told by the store.
+    let is_known = body.size_hint().exact().is_some_and(|bytes| bytes <= MOST_ANSWER);
+    if !is_known {
+        // Dropped: it is sent as it comes, and cannot be given again.
+        return Response::from_parts(parts, Body::new(body));
+    }
     match lease.keep(to_bytes(Body::new(body), usize::MAX)).await {
         Ok(body) => {
             lease.complete(&Kept::of(status, &parts.headers, &body)).await;

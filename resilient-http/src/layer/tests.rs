@@ -330,6 +330,28 @@ async fn requests_with_a_key_are_carried_out_once() {
 }
 
 #[tokio::test]
+async fn an_answer_without_an_end_is_not_waited_for() {
+    let once = Registry::new().idempotency("streams");
+    once.reconfigure(idempotency::Config::default().max_wait(Duration::ZERO)).unwrap();
+    let (parts, receiver) = tokio::sync::mpsc::channel(4);
+    let receiver = Arc::new(std::sync::Mutex::new(Some(receiver)));
+    let handler = move || {
+        let receiver = receiver.lock().unwrap().take();
+        async move { receiver.map_or_else(Body::empty, |parts| Body::new(Slow(parts))) }
+    };
+    let app = Router::new().route("/", post(handler)).layer(IdempotencyLayer::new(once));
+    let send = || {
+        let request = Request::post("/").header("idempotency-key", "k").body(Body::empty()).unwrap();
+        app.clone().oneshot(request)
+    };
+    let first = send().await.unwrap();
+    parts.send("as it comes".into()).await.unwrap();
+    drop(parts);
+    assert_eq!(text(first).await, "as it comes");
+    assert_eq!(send().await.unwrap().status(), 409, "it cannot be given again, nor be made again");
+}
+
+#[tokio::test]
 async fn a_client_repeats_and_asks_each_time_whether_the_service_is_ready() {
     #[derive(Clone)]
     struct Flaky {
