@@ -18,3 +18,8 @@ mod problem;
 pub use admin::Admin;
 pub use login::{Attempt, Locked, LoginGuard};
 pub use problem::{Problem, status_of};
+
+/// The README's examples are tests, too: here, where everything is that they use.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

@@ -104,11 +104,6 @@ pub use scope::attempt;
 pub use settings::ConfigError;
 pub use timeout::Timeout;
 
-/// The README's examples are tests, too.
-#[cfg(doctest)]
-#[doc = include_str!("../../README.md")]
-struct Readme;
-
 /// A snapshot of the process's registry.
 pub fn stats() -> registry::Stats {
     registry().stats()

@@ -34,7 +34,8 @@ const MOST_ANSWER: u64 = 1 << 20;
 /// it is required, or malformed; 409 while the first is under way, or when nobody knows what became of it; 422 for
 /// a key that was used with another request.
 ///
-/// Keys are those of a client, by its `Authorization`: nobody can ask for the answers of others. Kept is what an answer of
+/// Keys are those of a client, so that nobody can ask for the answers of others. It is told by its `Authorization`; where
+/// clients show who they are in another way, such as a cookie, say so with [`of_client`](Self::of_client), or all are one. Kept is what an answer of
 /// 2xx, 3xx or 4xx says, but for 408, 409, 425 and 429, which with 503 leave the key free; another 5xx may have had its
 /// effect, and leaves it claimed. So does an answer that is sent as it comes, whose size nobody knows beforehand, or that is
 /// larger than 1 MiB: it cannot be given again.
@@ -49,14 +50,26 @@ const MOST_ANSWER: u64 = 1 << 20;
 #[derive(Clone)]
 pub struct IdempotencyLayer {
     once: Arc<resilient::Idempotency>,
+    whose: Whose,
     is_required: bool,
     most_body: usize,
 }
 
+/// What tells clients apart.
+type Whose = Arc<dyn Fn(&Parts) -> Vec<u8> + Send + Sync>;
+
 impl IdempotencyLayer {
     /// For requests that have a key; others are carried out as they come.
     pub fn new(once: Arc<resilient::Idempotency>) -> Self {
-        Self { once, is_required: false, most_body: MOST_BODY }
+        let whose = |parts: &Parts| parts.headers.get(header::AUTHORIZATION).map(|it| it.as_bytes().to_vec());
+        let whose = Arc::new(move |parts: &Parts| whose(parts).unwrap_or_default());
+        Self { once, whose, is_required: false, most_body: MOST_BODY }
+    }
+
+    /// Tells clients apart by this, such as the user of a session. It is kept as a digest.
+    #[must_use]
+    pub fn of_client(self, whose: impl Fn(&Parts) -> Vec<u8> + Send + Sync + 'static) -> Self {
+        Self { whose: Arc::new(whose), ..self }
     }
 
     /// A `POST` or `PATCH` without a key is refused.
@@ -87,8 +100,8 @@ impl IdempotencyLayer {
         let key = value.to_str().ok().and_then(parse).ok_or_else(|| {
             bad("`Idempotency-Key` is 1 to 255 printable characters, as in `\"8e03978e-40d5-43e8-bc93\"`")
         })?;
-        let whose = parts.headers.get(header::AUTHORIZATION).map_or(&b""[..], HeaderValue::as_bytes);
-        let whose = u128::from_be_bytes(Sha256::digest(whose)[..16].try_into().unwrap_or_default());
+        let whose = (self.whose)(parts);
+        let whose = u128::from_be_bytes(Sha256::digest(&whose)[..16].try_into().unwrap_or_default());
         Ok(Some(format!("{whose:032x} {key}")))
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::future::Future;
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::hash::{BuildHasher, Hash, RandomState};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -53,11 +53,9 @@ impl RateLimitLayer {
         limiter: Arc<RateLimiter>,
         client: impl Fn(&Parts) -> Option<K> + Send + Sync + 'static,
     ) -> Self {
-        let client = move |parts: &Parts| {
-            let mut hasher = DefaultHasher::new();
-            client(parts).hash(&mut hasher);
-            hasher.finish()
-        };
+        // Nobody can look for two clients of one hash.
+        let hasher = RandomState::new();
+        let client = move |parts: &Parts| hasher.hash_one(client(parts));
         Self { limiter, client: Arc::new(client) }
     }
 }

@@ -330,6 +330,27 @@ async fn requests_with_a_key_are_carried_out_once() {
 }
 
 #[tokio::test]
+async fn keys_are_those_of_a_client_however_it_shows_who_it_is() {
+    let made = Arc::new(AtomicU32::new(0));
+    let handler = move || {
+        let number = made.fetch_add(1, Ordering::Relaxed);
+        async move { number.to_string() }
+    };
+    let cookie = |parts: &http::request::Parts| parts.headers["cookie"].as_bytes().to_vec();
+    let layer = IdempotencyLayer::new(Registry::new().idempotency("sessions")).of_client(cookie);
+    let app = Router::new().route("/", post(handler)).layer(layer);
+    let send = |cookie: &str| {
+        let request = Request::post("/").header("idempotency-key", "k").header("cookie", cookie);
+        app.clone().oneshot(request.body(Body::empty()).unwrap())
+    };
+    let mut answers = Vec::new();
+    for whose in ["ada", "bob", "ada"] {
+        answers.push(text(send(whose).await.unwrap()).await);
+    }
+    assert_eq!(answers, ["0", "1", "0"]);
+}
+
+#[tokio::test]
 async fn an_answer_without_an_end_is_not_waited_for() {
     let once = Registry::new().idempotency("streams");
     once.reconfigure(idempotency::Config::default().max_wait(Duration::ZERO)).unwrap();

@@ -8,6 +8,7 @@ use super::{Call, Next, Options, Pipeline};
 use crate::bulkhead::Bulkhead;
 use crate::clock::Instant;
 use crate::load_shed::{Admitted, End, LoadShedder};
+use crate::observe::Ending;
 use crate::outcome::{Reject, Verdict};
 
 /// A permit of the bulkhead and a place at the load shedder that a call has left behind; given back when it is dropped.
@@ -53,7 +54,8 @@ impl Call<'_> {
 
 impl Pipeline {
     /// As [`call_judged_async`](Self::call_judged_async), in a single attempt; the call's places come with its outcome, and are
-    /// held as long as they live. Of a pipeline without retry and hedge.
+    /// held as long as they live. Nothing is repeated, whatever the pipeline has; one with idempotency needs a key, and is
+    /// refused.
     ///
     /// # Cancel safety
     /// As of [`call_async`](Self::call_async).
@@ -64,6 +66,9 @@ impl Pipeline {
         judge: impl Fn(&R) -> Verdict,
     ) -> (R, Places) {
         let mut call = self.begin(options.into());
+        if self.idempotency.is_some() {
+            return (R::from_rejection(call.keyless()), Places::default());
+        }
         let entered = if call.enter() { Ok(()) } else { call.enter_later().await };
         if let Err(rejection) = entered {
             return (R::from_rejection(rejection), Places::default());
@@ -72,12 +77,15 @@ impl Pipeline {
             Ok(outcome) => {
                 let verdict = judge(&outcome);
                 let places = call.places(verdict);
-                let next = call.finish(verdict);
-                debug_assert_ne!(next, Next::Retry, "it cannot be repeated");
+                if call.finish(verdict) == Next::Retry {
+                    call.ending = Ending::Failed;
+                }
                 (outcome, places)
             }
             Err(rejection) => {
-                let _ = call.timed_out(&rejection);
+                if call.timed_out(&rejection) == Next::Retry {
+                    call.ending = Ending::of(&rejection);
+                }
                 (Missed::Rejected(rejection).surface(), Places::default())
             }
         }

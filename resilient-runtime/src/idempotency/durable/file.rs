@@ -111,8 +111,9 @@ fn make(path: &Path) -> Result<(), String> {
     let made = found(&new).and_then(|()| {
         let put = std::fs::hard_link(&new, path).or_else(|error| match error.kind() {
             ErrorKind::AlreadyExists => Ok(()),
-            // There are no links in this file system.
-            _ => std::fs::rename(&new, path),
+            // There are no links in this file system; and none is overwritten that has come meanwhile.
+            _ if !path.exists() => std::fs::rename(&new, path),
+            _ => Ok(()),
         });
         put.and_then(|()| sync_names(path)).map_err(|error| error.to_string())
     });

@@ -411,6 +411,24 @@ fn a_call_dropped_in_its_fallback_is_cancelled() {
     assert_eq!((stats.calls, stats.cancelled, stats.failed), (1, 1, 0));
 }
 
+#[tokio::test]
+async fn a_call_that_leaves_its_places_behind_is_made_once_and_needs_its_key() {
+    let fixture = Fixture::new();
+    let pipeline = fixture.all();
+    let held = async |outcome: Outcome| {
+        pipeline.call_held_async(Priority::Normal, async { outcome }, Verdict::of).await
+    };
+    let (outcome, places) = held(Err(Error::Down)).await;
+    assert!(outcome.is_err());
+    assert_eq!((pipeline.stats().failed, fixture.registry.bulkhead("x").stats().in_use), (1, 1), "no retry");
+    drop(places);
+    fixture.nothing_is_held();
+    let keyed = fixture.registry.pipeline("keyed").idempotency("x").build();
+    let (outcome, _) = keyed.call_held_async(Priority::Normal, async { Outcome::Ok(1) }, Verdict::of).await;
+    let Err(Error::Rejected(rejection)) = outcome else { panic!("it has no key") };
+    assert_eq!(rejection.kind(), RejectionKind::InvalidKey);
+}
+
 #[test]
 fn the_id_of_the_request_is_in_events_and_in_the_words_of_a_refusal() {
     let fixture = Fixture::new();
