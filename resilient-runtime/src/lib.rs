@@ -28,7 +28,8 @@
 //! # Features
 //! - `inventory` (default): annotated functions are listed before their first call;
 //! - `config-file`: settings from a TOML file and the environment ([`config`]);
-//! - `http`: [`Classify`] for `http::StatusCode`.
+//! - `http`, `reqwest`, `tonic`: [`Classify`] for `http::StatusCode`, `reqwest::Error`, `tonic::Status`;
+//! - `durable`: idempotency records in a file.
 
 #![deny(missing_docs)]
 // Tests measure tokio's virtual time, and run on its runtime.

@@ -52,6 +52,8 @@ pub struct Call<'p> {
     pub(super) is_watched: bool,
     /// One of several attempts at the same time: it has no record of its own, and is not repeated.
     pub(super) is_flight: bool,
+    /// Whether it may run twice; as the pipeline says, where nothing is said.
+    pub(super) idempotent: Option<bool>,
     pub(super) priority: Priority,
     pub(super) ending: Ending,
     /// How it ended before its fallback was asked.
@@ -115,6 +117,7 @@ impl<'p> Call<'p> {
             asynchronous: false,
             is_watched: pipeline.timeout.as_ref().is_some_and(|timeout| timeout.is_adaptive()),
             is_flight: false,
+            idempotent: None,
             priority: Priority::Normal,
             // What a call is until it has ended in another way.
             ending: Ending::Cancelled,

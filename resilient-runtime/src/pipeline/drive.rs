@@ -167,7 +167,7 @@ pub(super) async fn attempts_async<R, F: Future<Output = R>>(
     work: &mut impl FnMut() -> F,
     judge: &impl Fn(&R) -> Verdict,
 ) -> Result<R, Missed<R>> {
-    if call.pipeline().hedge.is_some() {
+    if call.is_hedged() {
         // Boxed: who does not hedge does not pay for it with a larger future.
         return Box::pin(drive_hedged(call, work, judge)).await;
     }

@@ -162,7 +162,8 @@ impl Call<'_> {
 
     fn may_run_twice(&self) -> bool {
         let once = self.pipeline.idempotency.as_deref();
-        self.pipeline.idempotent || once.is_some_and(Idempotency::reexecutes)
+        let idempotent = self.idempotent.unwrap_or(self.pipeline.idempotent);
+        idempotent || once.is_some_and(Idempotency::reexecutes)
     }
 
     pub(super) fn repeat(&mut self, class: Class) -> Next {

@@ -19,6 +19,11 @@ struct Flown<R> {
 }
 
 impl<'p> Call<'p> {
+    /// Whether a slow attempt gets another beside it: where the call must not be carried out twice, it does not.
+    pub(super) fn is_hedged(&self) -> bool {
+        self.pipeline.hedge.is_some() && self.idempotent != Some(false)
+    }
+
     /// Makes an attempt, and another where it is slow; waits before a retry. What `judge` thinks of the outcome comes
     /// with it.
     ///
@@ -95,6 +100,7 @@ impl<'p> Call<'p> {
             asynchronous: true,
             is_watched: self.is_watched,
             is_flight: true,
+            idempotent: self.idempotent,
             priority: self.priority,
             ending: self.ending,
             missed: self.missed,

@@ -27,11 +27,12 @@ use crate::rate_limit::Request;
 pub struct Options {
     priority: Priority,
     request: Request,
+    idempotent: Option<bool>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { priority: Priority::Normal, request: Request::ONE }
+        Self { priority: Priority::Normal, request: Request::ONE, idempotent: None }
     }
 }
 
@@ -52,11 +53,40 @@ impl Options {
         Self { request: self.request.with_weight(weight), ..self }
     }
 
+    /// Whether carrying this call out twice has the effect of once; where nothing is said, as the pipeline says. One that is
+    /// not is never hedged, and repeated only after what surely had no effect.
+    ///
+    /// ```
+    /// use std::io::{Error, ErrorKind};
+    /// use resilient::{Registry, Verdict, pipeline::Options, retry};
+    /// # use std::time::Duration;
+    /// # use resilient::Component;
+    ///
+    /// let registry = Registry::new();
+    /// # registry.retry("r").reconfigure(retry::Config::default().base(Duration::ZERO)).unwrap();
+    /// let pipeline = registry.pipeline("post").retry("r").build();
+    /// let attempts = |options: Options| {
+    ///     let mut attempts = 0;
+    ///     let broken = || {
+    ///         attempts += 1;
+    ///         Err::<(), _>(Error::from(ErrorKind::ConnectionReset)) // it may have been carried out
+    ///     };
+    ///     assert!(pipeline.call_judged(options, broken, Verdict::by_class).is_err());
+    ///     attempts
+    /// };
+    /// assert_eq!(attempts(Options::default()), 1);
+    /// assert_eq!(attempts(Options::default().idempotent(true)), 4);
+    /// ```
+    pub fn idempotent(self, is: bool) -> Self {
+        Self { idempotent: Some(is), ..self }
+    }
+
     #[inline]
     pub(super) fn give_to(self, call: &mut Call<'_>) {
         call.priority = self.priority;
         call.rate_key = self.request.key();
         call.weight = self.request.weight();
+        call.idempotent = self.idempotent;
     }
 }
 

@@ -1,5 +1,10 @@
 //! What an error means for retry and circuit breaker.
 
+#[cfg(feature = "reqwest")]
+mod reqwest;
+#[cfg(feature = "tonic")]
+mod tonic;
+
 use std::time::Duration;
 
 use crate::rejection::{Mark, Rejection, RejectionKind};
@@ -47,6 +52,9 @@ pub enum Class {
 impl Class {
     /// A transient failure without a hint.
     pub const TRANSIENT: Self = Self::Transient { retry_after: None };
+
+    /// An uncertain failure without a hint.
+    pub const UNCERTAIN: Self = Self::Uncertain { retry_after: None };
 
     /// Whether another attempt, made at the same time, may do better.
     pub(crate) const fn is_worth_another(self) -> bool {
@@ -114,13 +122,11 @@ impl Classify for Mark {
     fn classify(&self) -> Class {
         match self.kind {
             RejectionKind::TotalTimeout | RejectionKind::AttemptTimeout | RejectionKind::ReadTimeout => {
-                Class::Uncertain { retry_after: None }
+                Class::UNCERTAIN
             }
             // Nothing was sent yet.
             // Or the call ran, and what it returned counts as failed.
-            RejectionKind::ConnectTimeout | RejectionKind::FallbackFailed => {
-                Class::Transient { retry_after: None }
-            }
+            RejectionKind::ConnectTimeout | RejectionKind::FallbackFailed => Class::TRANSIENT,
             // A retry would not wait for the circuit, nor add to an overload: whoever holds it knows better.
             // And another attempt would meet the same record of an idempotency key.
             RejectionKind::CircuitOpen
@@ -160,19 +166,35 @@ impl Classify for std::io::Error {
             | ErrorKind::ConnectionAborted
             | ErrorKind::BrokenPipe
             | ErrorKind::TimedOut
-            | ErrorKind::UnexpectedEof => Class::Uncertain { retry_after: None },
+            | ErrorKind::UnexpectedEof => Class::UNCERTAIN,
             _ => Class::Permanent,
         }
     }
 }
 
+/// What is known of the first error in a chain that is one of the network or a refusal of ours.
+#[cfg(any(feature = "reqwest", feature = "tonic"))]
+fn of_source(error: &(dyn std::error::Error + 'static)) -> Option<Class> {
+    let mut chain = std::iter::successors(Some(error), |error| error.source());
+    chain.find_map(|error| match error.downcast_ref::<Rejection>() {
+        Some(rejection) => Some(rejection.classify()),
+        // One of no kind may hold one that has a kind.
+        None => error
+            .downcast_ref::<std::io::Error>()
+            .filter(|error| error.kind() != std::io::ErrorKind::Other)
+            .map(Classify::classify),
+    })
+}
+
 #[cfg(feature = "http")]
 impl Classify for http::StatusCode {
-    /// 5xx and 408 are transient, 429 is overload; every other code is an answer.
+    /// 5xx, 408 and 425 are transient, but what the server will never do (501, 505) is permanent; 429 is overload; every
+    /// other code is an answer.
     fn classify(&self) -> Class {
         match self.as_u16() {
             429 => Class::Overload { retry_after: None },
-            408 | 500..=599 => Class::TRANSIENT,
+            501 | 505 => Class::Permanent,
+            408 | 425 | 500..=599 => Class::TRANSIENT,
             _ => Class::Ignored,
         }
     }
@@ -187,10 +209,7 @@ mod tests {
         // T33
         use std::io::{Error, ErrorKind};
         assert_eq!(Error::from(ErrorKind::ConnectionRefused).classify(), Class::TRANSIENT);
-        assert_eq!(
-            Error::from(ErrorKind::ConnectionReset).classify(),
-            Class::Uncertain { retry_after: None }
-        );
+        assert_eq!(Error::from(ErrorKind::ConnectionReset).classify(), Class::UNCERTAIN);
         assert_eq!(Error::from(ErrorKind::PermissionDenied).classify(), Class::Permanent);
         let open = Rejection::new(RejectionKind::CircuitOpen, "db");
         assert_eq!(Error::from(open).classify(), Class::NotExecuted { retry_after: None });
@@ -200,12 +219,13 @@ mod tests {
     #[test]
     fn a_status_code_is_retried_when_the_server_failed_and_not_when_the_caller_did() {
         let class = |code: u16| http::StatusCode::from_u16(code).unwrap().classify();
-        for code in [500, 502, 503, 504, 408] {
+        for code in [500, 502, 503, 504, 408, 425] {
             assert_eq!(class(code), Class::TRANSIENT, "{code}");
         }
         for code in [400, 401, 403, 404, 409, 422] {
             assert_eq!(class(code), Class::Ignored, "{code}");
         }
         assert_eq!(class(429), Class::Overload { retry_after: None });
+        assert_eq!((class(501), class(505)), (Class::Permanent, Class::Permanent));
     }
 }
