@@ -4,6 +4,11 @@
 //! - [`layer`]: tower layers for servers and clients.
 //! - [`LoginGuard`]: makes guessing passwords slow.
 //! - [`Problem`]: a [`Rejection`](resilient::Rejection) as the answer of a server.
+//!
+//! # Features
+//! - `reqwest`: `ReqwestMiddleware`, a pipeline around each request of a client;
+//! - `otel`: the [`metrics`] by OpenTelemetry, and so by OTLP;
+//! - `metrics`: the [`metrics`] through the facade of the crate `metrics`.
 
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
@@ -13,10 +18,14 @@ mod dashboard;
 pub mod layer;
 mod login;
 pub mod metrics;
+#[cfg(feature = "reqwest")]
+mod middleware;
 mod problem;
 
 pub use admin::Admin;
 pub use login::{Attempt, Locked, LoginGuard};
+#[cfg(feature = "reqwest")]
+pub use middleware::ReqwestMiddleware;
 pub use problem::{Problem, status_of};
 
 /// The README's examples are tests, too: here, where everything is that they use.

@@ -13,8 +13,13 @@ use resilient::pipeline::Options;
 use resilient::{Class, Classify, Pipeline, Rejection, Verdict};
 use tower::{BoxError, Layer, Service};
 
-/// What a service gives, in whose eyes it is to be judged.
-type Judge<R, E> = Arc<dyn Fn(&Result<R, E>) -> Verdict + Send + Sync>;
+use super::semantics::{is_idempotent, of_answer};
+
+/// What an answer or an error of a service means.
+type Judge<R> = dyn Fn(&Result<R, BoxError>) -> Verdict + Send + Sync;
+
+/// What one request says about itself.
+type About<Q> = dyn Fn(&Q) -> Options + Send + Sync;
 
 /// A [`Pipeline`] around a client, or any service whose requests can be cloned: each attempt sends a clone, once the service
 /// is ready for it. Refusals come as errors, which a [`Rejection`] can be found in.
@@ -32,69 +37,67 @@ type Judge<R, E> = Arc<dyn Fn(&Result<R, E>) -> Verdict + Send + Sync>;
 /// assert_eq!(double.oneshot(21).await.unwrap(), 42);
 /// # });
 /// ```
-pub struct ClientLayer<R, E> {
+pub struct ClientLayer<Q, R> {
     pipeline: Arc<Pipeline>,
-    judge: Judge<R, E>,
+    judge: Arc<Judge<R>>,
+    about: Arc<About<Q>>,
 }
 
-impl<R, E> ClientLayer<R, E> {
-    /// Every error is a failure, and worth a retry; every answer a success.
+impl<Q, R> ClientLayer<Q, R> {
+    /// Every answer is a success. Every error is a failure: one of the network or a refusal as it says ([`Class::found_in`]),
+    /// any other is worth a retry.
     pub fn new(pipeline: impl Into<Arc<Pipeline>>) -> Self {
         Self::judged(pipeline, |answer| match answer {
             Ok(_) => Verdict::Success,
-            Err(_) => Verdict::Failure(Class::TRANSIENT),
+            Err(error) => Verdict::Failure(Class::found_in(&**error).unwrap_or(Class::TRANSIENT)),
         })
     }
 
-    /// Judged by a function of yours, such as [`Verdict::by_class`].
+    /// Judged by a function of yours.
     pub fn judged(
         pipeline: impl Into<Arc<Pipeline>>,
-        judge: impl Fn(&Result<R, E>) -> Verdict + Send + Sync + 'static,
+        judge: impl Fn(&Result<R, BoxError>) -> Verdict + Send + Sync + 'static,
     ) -> Self {
-        Self { pipeline: pipeline.into(), judge: Arc::new(judge) }
+        Self { pipeline: pipeline.into(), judge: Arc::new(judge), about: Arc::new(|_| Options::default()) }
+    }
+
+    /// With what each request says about itself: its priority, the key of its rate limit, whether it may run twice.
+    #[must_use]
+    pub fn about(self, about: impl Fn(&Q) -> Options + Send + Sync + 'static) -> Self {
+        Self { about: Arc::new(about), ..self }
     }
 }
 
-impl<B, E> ClientLayer<http::Response<B>, E> {
-    /// Judged by the status of HTTP: 5xx, 408 and 429 are failures that are worth a retry, other 4xx are the caller's own.
-    /// `Retry-After` is honoured, as seconds.
+impl<A, B> ClientLayer<http::Request<A>, http::Response<B>> {
+    /// As HTTP says: 5xx, 408, 425 and 429 are failures that are worth a retry, other 4xx are the caller's own;
+    /// `Retry-After` is honoured. A request that may have been carried out is repeated only if its method is idempotent
+    /// ([RFC 9110](https://www.rfc-editor.org/rfc/rfc9110#section-9.2.2)), or it has an `Idempotency-Key`.
     pub fn http(pipeline: impl Into<Arc<Pipeline>>) -> Self {
-        Self::judged(pipeline, |answer| match answer {
-            Ok(response) => of_status(response.status(), response.headers()),
-            Err(_) => Verdict::Failure(Class::TRANSIENT),
+        let layer = Self::judged(pipeline, |answer| match answer {
+            Ok(response) => of_answer(response.status(), response.headers()),
+            Err(error) => Verdict::Failure(Class::found_in(&**error).unwrap_or(Class::UNCERTAIN)),
+        });
+        layer.about(|request| {
+            Options::default().idempotent(is_idempotent(request.method(), request.headers()))
         })
     }
 }
 
-/// What an answer is worth.
-pub(crate) fn of_status(status: http::StatusCode, headers: &HeaderMap) -> Verdict {
-    if !status.is_client_error() && !status.is_server_error() {
-        return Verdict::Success;
-    }
-    let seconds =
-        headers.get(http::header::RETRY_AFTER).and_then(|wish| wish.to_str().ok()?.trim().parse().ok());
-    let wish = seconds.map(std::time::Duration::from_secs);
-    Verdict::Failure(match status.classify() {
-        Class::Transient { retry_after } => Class::Transient { retry_after: wish.or(retry_after) },
-        Class::Overload { retry_after } => Class::Overload { retry_after: wish.or(retry_after) },
-        other => other,
-    })
-}
-
-impl<R, E> Clone for ClientLayer<R, E> {
+impl<Q, R> Clone for ClientLayer<Q, R> {
     fn clone(&self) -> Self {
-        Self { pipeline: Arc::clone(&self.pipeline), judge: Arc::clone(&self.judge) }
+        let Self { pipeline, judge, about } = self;
+        Self { pipeline: Arc::clone(pipeline), judge: Arc::clone(judge), about: Arc::clone(about) }
     }
 }
 
-impl<R, E> fmt::Debug for ClientLayer<R, E> {
+impl<Q, R> fmt::Debug for ClientLayer<Q, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ClientLayer").field("pipeline", &self.pipeline.name()).finish_non_exhaustive()
     }
 }
 
-impl<S, R, E> Layer<S> for ClientLayer<R, E> {
-    type Service = Client<S, R, E>;
+impl<S, Q, R> Layer<S> for ClientLayer<Q, R> {
+    type Service = Client<S, Q, R>;
 
     fn layer(&self, inner: S) -> Self::Service {
         Client { inner, layer: self.clone() }
@@ -103,24 +106,24 @@ impl<S, R, E> Layer<S> for ClientLayer<R, E> {
 
 /// The service of a [`ClientLayer`].
 #[derive(Debug)]
-pub struct Client<S, R, E> {
+pub struct Client<S, Q, R> {
     inner: S,
-    layer: ClientLayer<R, E>,
+    layer: ClientLayer<Q, R>,
 }
 
-impl<S: Clone, R, E> Clone for Client<S, R, E> {
+impl<S: Clone, Q, R> Clone for Client<S, Q, R> {
     fn clone(&self) -> Self {
         Self { inner: self.inner.clone(), layer: self.layer.clone() }
     }
 }
 
-impl<S, Q, R, E> Service<Q> for Client<S, R, E>
+impl<S, Q, R> Service<Q> for Client<S, Q, R>
 where
-    S: Service<Q, Response = R, Error = E> + Clone + Send + Sync + 'static,
+    S: Service<Q, Response = R> + Clone + Send + Sync + 'static,
+    S::Error: Into<BoxError> + Send,
     S::Future: Send,
     Q: Clone + Send + Sync + 'static,
     R: Send + 'static,
-    E: Into<BoxError> + Send + 'static,
 {
     type Response = R;
     type Error = BoxError;
@@ -132,26 +135,23 @@ where
     }
 
     fn call(&mut self, request: Q) -> Self::Future {
-        let ClientLayer { pipeline, judge } = self.layer.clone();
+        let ClientLayer { pipeline, judge, about } = self.layer.clone();
         let service = self.inner.clone();
         Box::pin(async move {
             let attempt = || {
                 let (mut service, request) = (service.clone(), request.clone());
                 async move {
                     Ok::<_, Rejection>(match std::future::poll_fn(|cx| service.poll_ready(cx)).await {
-                        Ok(()) => service.call(request).await,
-                        Err(error) => Err(error),
+                        Ok(()) => service.call(request).await.map_err(Into::into),
+                        Err(error) => Err(error.into()),
                     })
                 }
             };
-            let judge = |outcome: &Result<Result<R, E>, Rejection>| match outcome {
+            let judge = |outcome: &Result<Result<R, BoxError>, Rejection>| match outcome {
                 Ok(answer) => judge(answer),
                 Err(rejection) => Verdict::Failure(rejection.classify()),
             };
-            match pipeline.call_judged_async(Options::default(), attempt, judge).await {
-                Ok(answer) => answer.map_err(Into::into),
-                Err(rejection) => Err(rejection.into()),
-            }
+            pipeline.call_judged_async(about(&request), attempt, judge).await?
         })
     }
 }

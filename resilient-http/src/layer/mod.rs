@@ -44,6 +44,7 @@ mod deadline;
 mod degraded;
 mod idempotency;
 mod rate_limit;
+pub(crate) mod semantics;
 mod server;
 mod single;
 

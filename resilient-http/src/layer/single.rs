@@ -20,7 +20,7 @@ macro_rules! single {
             )*
         }
 
-        impl<R, E> ClientLayer<R, E> {
+        impl<Q, R> ClientLayer<Q, R> {
             $(
                 #[doc = concat!("Of this [`", stringify!($component), "`] alone.")]
                 pub fn $stage(component: &Arc<$component>) -> Self {

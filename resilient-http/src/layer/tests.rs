@@ -423,16 +423,26 @@ async fn a_client_of_http_goes_by_the_status_and_honours_retry_after() {
     let calls = Arc::new(AtomicU32::new(0));
     let service = {
         let calls = Arc::clone(&calls);
-        service_fn(move |status: u16| {
+        service_fn(move |request: Request<u16>| {
             let number = calls.fetch_add(1, Ordering::Relaxed);
-            let status = if number == 1 { 200 } else { status };
+            let status = if number == 1 { 200 } else { *request.body() };
             let response = Response::builder().status(status).header("retry-after", "0").body(()).unwrap();
             std::future::ready(Ok::<_, std::convert::Infallible>(response))
         })
     };
     let layer = ClientLayer::http(registry.pipeline("client").retry("r").build());
     let client = tower::Layer::layer(&layer, service);
-    assert_eq!(client.clone().oneshot(503).await.unwrap().status(), 200);
-    assert_eq!(client.clone().oneshot(404).await.unwrap().status(), 404);
+    let ask = async |method: &str, status: u16| {
+        let request = Request::builder().method(method).body(status).unwrap();
+        client.clone().oneshot(request).await.unwrap().status()
+    };
+    assert_eq!(ask("GET", 503).await, 200);
+    assert_eq!(ask("GET", 404).await, 404);
     assert_eq!(calls.load(Ordering::Relaxed), 3, "it is not asked again");
+    // It may have been carried out before the server failed (T33).
+    assert_eq!(ask("POST", 503).await, 503);
+    assert_eq!(calls.load(Ordering::Relaxed), 4);
+    // A limit says that it was not.
+    assert_eq!(ask("POST", 429).await, 429);
+    assert_eq!(calls.load(Ordering::Relaxed), 8);
 }

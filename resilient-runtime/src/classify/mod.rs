@@ -5,6 +5,8 @@ mod reqwest;
 #[cfg(feature = "tonic")]
 mod tonic;
 
+use std::error::Error;
+use std::io;
 use std::time::Duration;
 
 use crate::rejection::{Mark, Rejection, RejectionKind};
@@ -55,6 +57,35 @@ impl Class {
 
     /// An uncertain failure without a hint.
     pub const UNCERTAIN: Self = Self::Uncertain { retry_after: None };
+
+    /// What is known of the first error in a chain that is one of the network, or a refusal of a stage further in.
+    ///
+    /// ```
+    /// use std::io;
+    /// use resilient::Class;
+    ///
+    /// #[derive(Debug, thiserror::Error)]
+    /// #[error("no rates today")]
+    /// struct NoRates(#[source] io::Error);
+    ///
+    /// let error = NoRates(io::ErrorKind::ConnectionRefused.into());
+    /// assert_eq!(Class::found_in(&error), Some(Class::TRANSIENT));
+    /// assert_eq!(Class::found_in(&NoRates(io::Error::other("a riddle"))), None);
+    /// ```
+    pub fn found_in(error: &(dyn Error + 'static)) -> Option<Self> {
+        let mut chain = std::iter::successors(Some(error), |&error| error.source());
+        chain.find_map(|error| match error.downcast_ref::<Rejection>() {
+            Some(rejection) => Some(rejection.classify()),
+            // One of no kind may hold one that has a kind.
+            None => error
+                .downcast_ref::<io::Error>()
+                .filter(|error| {
+                    error.kind() != io::ErrorKind::Other
+                        || error.get_ref().is_some_and(|inner| inner.is::<Rejection>())
+                })
+                .map(Classify::classify),
+        })
+    }
 
     /// Whether another attempt, made at the same time, may do better.
     pub(crate) const fn is_worth_another(self) -> bool {
@@ -146,10 +177,10 @@ impl Classify for Mark {
     }
 }
 
-impl Classify for std::io::Error {
+impl Classify for io::Error {
     /// Not sent: transient. Broken on the way: uncertain. A [`Rejection`] inside: as it says. Else: permanent.
     fn classify(&self) -> Class {
-        use std::io::ErrorKind;
+        use io::ErrorKind;
         if let Some(rejection) = self.get_ref().and_then(|inner| inner.downcast_ref::<Rejection>()) {
             return rejection.classify();
         }
@@ -170,20 +201,6 @@ impl Classify for std::io::Error {
             _ => Class::Permanent,
         }
     }
-}
-
-/// What is known of the first error in a chain that is one of the network or a refusal of ours.
-#[cfg(any(feature = "reqwest", feature = "tonic"))]
-fn of_source(error: &(dyn std::error::Error + 'static)) -> Option<Class> {
-    let mut chain = std::iter::successors(Some(error), |error| error.source());
-    chain.find_map(|error| match error.downcast_ref::<Rejection>() {
-        Some(rejection) => Some(rejection.classify()),
-        // One of no kind may hold one that has a kind.
-        None => error
-            .downcast_ref::<std::io::Error>()
-            .filter(|error| error.kind() != std::io::ErrorKind::Other)
-            .map(Classify::classify),
-    })
 }
 
 #[cfg(feature = "http")]

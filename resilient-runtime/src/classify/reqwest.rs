@@ -2,7 +2,7 @@
 
 use std::error::Error as _;
 
-use super::{Class, Classify, of_source};
+use super::{Class, Classify};
 
 impl Classify for reqwest::Error {
     /// A status as its [`StatusCode`](http::StatusCode). Not connected: transient. Cut off, or broken on the way:
@@ -21,7 +21,7 @@ impl Classify for reqwest::Error {
         if self.is_timeout() {
             return Class::UNCERTAIN;
         }
-        match self.source().and_then(of_source) {
+        match self.source().and_then(Class::found_in) {
             Some(known) => known,
             // The connection ended before the answer did.
             None if self.is_request() => Class::UNCERTAIN,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tonic::Code;
 
-use super::{Class, Classify, of_source};
+use super::{Class, Classify};
 
 impl Classify for tonic::Status {
     /// What gRPC says of its [codes](https://grpc.io/docs/guides/status-codes/), and of
@@ -22,7 +22,7 @@ impl Classify for tonic::Status {
     /// `grpc-retry-pushback-ms` is the server's wish; where it is negative or no number, the class is permanent. A
     /// connection that was refused is transient, and a [`Rejection`](crate::Rejection) inside as it says.
     fn classify(&self) -> Class {
-        let known = self.source().and_then(of_source);
+        let known = self.source().and_then(Class::found_in);
         if let Some(known @ (Class::NotExecuted { .. } | Class::TRANSIENT)) = known {
             return known;
         }

@@ -1,0 +1,161 @@
+//! The middleware for `reqwest`, against a real server.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::State;
+use http::{HeaderMap, StatusCode};
+use reqwest_middleware::{ClientBuilder, ClientWithMiddleware};
+use resilient::correlation::CorrelationId;
+use resilient::deadline::{Deadline, Header};
+use resilient::{Component, Ratio, Registry, RejectionKind, circuit_breaker, retry};
+use resilient_http::ReqwestMiddleware;
+
+/// A server whose first answers are as told; the others are good.
+struct Server {
+    url: String,
+    seen: Arc<Seen>,
+}
+
+#[derive(Default)]
+struct Seen {
+    requests: AtomicU32,
+    last: Mutex<HeaderMap>,
+}
+
+impl Server {
+    async fn start(failures: u32, status: StatusCode) -> Self {
+        let seen = Arc::new(Seen::default());
+        let answer = move |State(seen): State<Arc<Seen>>, headers: HeaderMap| async move {
+            *seen.last.lock().unwrap() = headers;
+            let is_failure = seen.requests.fetch_add(1, Ordering::Relaxed) < failures;
+            (if is_failure { status } else { StatusCode::OK }, [("retry-after", "0")])
+        };
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap());
+        let router = Router::new().fallback(answer).with_state(Arc::clone(&seen));
+        tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+        Self { url, seen }
+    }
+
+    fn requests(&self) -> u32 {
+        self.seen.requests.load(Ordering::Relaxed)
+    }
+}
+
+fn client(registry: &Registry) -> ClientWithMiddleware {
+    let at_once = retry::Config::default().base(Duration::ZERO).jitter(Ratio::ZERO);
+    registry.retry("r").reconfigure(at_once).unwrap();
+    let pipeline = registry.pipeline("http").retry("r").circuit_breaker("c").timeout("t").build();
+    ClientBuilder::new(reqwest::Client::new()).with(ReqwestMiddleware::new(pipeline)).build()
+}
+
+#[tokio::test]
+async fn what_may_have_been_carried_out_is_repeated_only_where_that_does_no_harm() {
+    // T33
+    let client = client(&Registry::new());
+    let sent = async |method: &str, failures: u32, status: u16, key: Option<&str>| {
+        let server = Server::start(failures, StatusCode::from_u16(status).unwrap()).await;
+        let mut request = client.request(method.parse().unwrap(), &server.url).body("an order");
+        if let Some(key) = key {
+            request = request.header("idempotency-key", key);
+        }
+        let answer = request.send().await.unwrap();
+        (answer.status().as_u16(), server.requests())
+    };
+    assert_eq!(sent("GET", 2, 503, None).await, (200, 3));
+    assert_eq!(sent("PUT", 1, 500, None).await, (200, 2));
+    assert_eq!(sent("POST", 1, 503, None).await, (503, 1));
+    assert_eq!(sent("POST", 1, 503, Some("k")).await, (200, 2));
+    assert_eq!(sent("POST", 1, 429, None).await, (200, 2), "what was limited was not carried out");
+    assert_eq!(sent("GET", 9, 404, None).await, (404, 1));
+    assert_eq!(sent("GET", 9, 501, None).await, (501, 1));
+}
+
+#[tokio::test]
+async fn a_body_that_is_a_stream_is_sent_once() {
+    let client = client(&Registry::new());
+    let server = Server::start(9, StatusCode::SERVICE_UNAVAILABLE).await;
+    let pieces = futures_util::stream::iter([Ok::<_, std::io::Error>("in "), Ok("pieces")]);
+    let stream = reqwest::Body::wrap_stream(pieces);
+    let answer = client.put(&server.url).body(stream).send().await.unwrap();
+    assert_eq!((answer.status().as_u16(), server.requests()), (503, 1));
+}
+
+#[tokio::test]
+async fn what_was_never_sent_is_repeated_and_an_open_circuit_says_so() {
+    let registry = Registry::new();
+    let client = client(&registry);
+    let config = circuit_breaker::Config::default().failure_threshold(8u32);
+    registry.circuit_breaker("c").reconfigure(config).unwrap();
+    // Nobody listens there any more.
+    let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let send = || client.post(format!("http://{address}/")).body("an order").send();
+    let refused = send().await.unwrap_err();
+    assert!(
+        matches!(&refused, reqwest_middleware::Error::Reqwest(error) if error.is_connect()),
+        "{refused:?}"
+    );
+    assert_eq!(registry.retry("r").stats().retries, 3);
+    send().await.unwrap_err();
+    let open = send().await.unwrap_err();
+    let (kind, retry_after) = RejectionKind::found_in(&open).expect("a refusal");
+    assert!(kind == RejectionKind::CircuitOpen && retry_after.is_some(), "{open}");
+    assert!(open.to_string().contains("circuit breaker `c` is open"), "{open}");
+}
+
+#[tokio::test]
+async fn the_next_service_is_told_who_asks_and_how_long_it_waits() {
+    let client = client(&Registry::new());
+    let server = Server::start(1, StatusCode::BAD_GATEWAY).await;
+    let id = CorrelationId::parse("order-7").unwrap();
+    let call = Deadline::after(Duration::from_secs(9)).scope(client.get(&server.url).send());
+    id.scope(call).await.unwrap();
+    let headers = server.seen.last.lock().unwrap().clone();
+    assert_eq!(headers["x-correlation-id"], "order-7");
+    let left = Header::GrpcTimeout.read(headers["grpc-timeout"].to_str().unwrap()).unwrap();
+    assert!(left > Duration::from_secs(5) && left < Duration::from_secs(9), "{left:?}");
+}
+
+#[tokio::test]
+async fn middlewares_further_in_share_extensions_with_those_further_out() {
+    use reqwest_middleware::{Middleware, Next};
+
+    #[derive(Clone)]
+    struct Mark(u32);
+
+    struct Adds;
+
+    #[async_trait::async_trait]
+    impl Middleware for Adds {
+        async fn handle(
+            &self,
+            request: reqwest::Request,
+            extensions: &mut http::Extensions,
+            next: Next<'_>,
+        ) -> reqwest_middleware::Result<reqwest::Response> {
+            let before = extensions.get::<Mark>().map_or(0, |mark| mark.0);
+            extensions.insert(Mark(before + 1));
+            let answer = next.run(request, extensions).await;
+            if before == 0 {
+                assert_eq!(
+                    extensions.get::<Mark>().unwrap().0,
+                    2,
+                    "what the inner one wrote is seen outside"
+                );
+            }
+            answer
+        }
+    }
+
+    let pipeline = Registry::new().pipeline("http").retry("r").build();
+    let client = ClientBuilder::new(reqwest::Client::new())
+        .with(Adds)
+        .with(ReqwestMiddleware::new(pipeline))
+        .with(Adds)
+        .build();
+    let server = Server::start(0, StatusCode::OK).await;
+    assert_eq!(client.get(&server.url).send().await.unwrap().status(), 200);
+}
