@@ -7,8 +7,8 @@ use resilient::fallback::Level;
 use resilient::health::Status;
 use resilient::registry::Stats;
 
-use super::text::Type::{Counter, Gauge};
-use super::text::Writer;
+use super::sink::Sink;
+use super::sink::Type::{Counter, Gauge};
 
 /// Names of one kind that are told.
 const NAMES: usize = 1024;
@@ -18,32 +18,32 @@ fn told<T>(all: &BTreeMap<String, T>) -> impl Iterator<Item = (&str, &T)> {
     all.iter().take(NAMES).map(|(name, stats)| (name.as_str(), stats))
 }
 
-/// Writes families of one kind: for each its name, type and help, then its samples for one component.
+/// Tells families of one kind: for each its name, type and help, then its samples for each component.
 macro_rules! families {
-    ($writer:ident, $all:expr, $label:literal, $(
+    ($sink:ident, $all:expr, $label:literal, $(
         $name:literal $kind:ident $help:literal: |$stats:ident| [$($($extra:literal = $value:expr),* => $sample:expr;)*]
     )*) => {
         $({
-            let mut family = $writer.family($name, $kind, $help);
+            $sink.family($name, $kind, $help);
             for (name, $stats) in told($all) {
-                $(family.sample(&[($label, name) $(, ($extra, $value))*], $sample);)*
+                $($sink.sample(&[($label, name) $(, ($extra, $value))*], ($sample).into());)*
             }
         })*
     };
 }
 
-pub(super) fn write(stats: &Stats, writer: &mut Writer) {
-    operations(stats, writer);
-    circuit_breakers(stats, writer);
-    retries(stats, writer);
-    limits(stats, writer);
-    fallbacks(stats, writer);
-    others(stats, writer);
-    left_out(stats, writer);
+pub(super) fn tell(stats: &Stats, sink: &mut dyn Sink) {
+    operations(stats, sink);
+    circuit_breakers(stats, sink);
+    retries(stats, sink);
+    limits(stats, sink);
+    fallbacks(stats, sink);
+    others(stats, sink);
+    left_out(stats, sink);
 }
 
-fn operations(stats: &Stats, writer: &mut Writer) {
-    families! { writer, &stats.operations, "operation",
+fn operations(stats: &Stats, sink: &mut dyn Sink) {
+    families! { sink, &stats.operations, "operation",
         "resilient_calls_total" Counter "Calls by how they ended.": |op| [
             "outcome" = "success" => op.succeeded;
             "outcome" = "error" => op.failed;
@@ -68,7 +68,7 @@ fn operations(stats: &Stats, writer: &mut Writer) {
     }
 }
 
-fn circuit_breakers(stats: &Stats, writer: &mut Writer) {
+fn circuit_breakers(stats: &Stats, sink: &mut dyn Sink) {
     const STATES: [State; 6] = [
         State::Closed,
         State::Open,
@@ -77,17 +77,13 @@ fn circuit_breakers(stats: &Stats, writer: &mut Writer) {
         State::ForcedClosed,
         State::Disabled,
     ];
-    let mut family = writer.family(
-        "resilient_circuit_breaker_state",
-        Gauge,
-        "1 for the state it is in, 0 for the others.",
-    );
+    sink.family("resilient_circuit_breaker_state", Gauge, "1 for the state it is in, 0 for the others.");
     for (name, breaker) in told(&stats.circuit_breaker) {
         for state in STATES {
-            family.sample(&[("name", name), ("state", state.as_str())], state == breaker.state);
+            sink.sample(&[("name", name), ("state", state.as_str())], (state == breaker.state).into());
         }
     }
-    families! { writer, &stats.circuit_breaker, "name",
+    families! { sink, &stats.circuit_breaker, "name",
         "resilient_circuit_breaker_calls_total" Counter "Calls that were judged, by what they were.": |breaker| [
             "kind" = "successful" => breaker.successful;
             "kind" = "failed" => breaker.failed;
@@ -105,8 +101,8 @@ fn circuit_breakers(stats: &Stats, writer: &mut Writer) {
     }
 }
 
-fn retries(stats: &Stats, writer: &mut Writer) {
-    families! { writer, &stats.retry, "name",
+fn retries(stats: &Stats, sink: &mut dyn Sink) {
+    families! { sink, &stats.retry, "name",
         "resilient_retry_total" Counter "Retries, and what became of the calls that failed.": |retry| [
             "kind" = "retried" => retry.retries;
             "kind" = "recovered" => retry.recovered;
@@ -120,7 +116,7 @@ fn retries(stats: &Stats, writer: &mut Writer) {
         "resilient_retry_budget_tokens" Gauge "Retries that the budget has left.": |retry| [ => retry.budget.tokens;]
         "resilient_retry_budget_exhausted_total" Counter "Retries that the budget denied.": |retry| [ => retry.budget.denied;]
     }
-    families! { writer, &stats.hedge, "name",
+    families! { sink, &stats.hedge, "name",
         "resilient_hedge_total" Counter "Attempts besides the first.": |hedge| [
             "kind" = "sent" => hedge.sent;
             "kind" = "won" => hedge.won;
@@ -129,8 +125,8 @@ fn retries(stats: &Stats, writer: &mut Writer) {
     }
 }
 
-fn limits(stats: &Stats, writer: &mut Writer) {
-    families! { writer, &stats.bulkhead, "name",
+fn limits(stats: &Stats, sink: &mut dyn Sink) {
+    families! { sink, &stats.bulkhead, "name",
         "resilient_bulkhead_in_flight" Gauge "Calls that hold a permit.": |bulkhead| [ => bulkhead.in_use;]
         "resilient_bulkhead_limit" Gauge "Calls that may hold one.": |bulkhead| [ => bulkhead.limit;]
         "resilient_bulkhead_queued" Gauge "Calls that wait for a permit.": |bulkhead| [ => bulkhead.queued;]
@@ -138,7 +134,7 @@ fn limits(stats: &Stats, writer: &mut Writer) {
         "resilient_bulkhead_rejected_total" Counter "Calls that were refused.": |bulkhead| [ => bulkhead.rejected;]
         "resilient_bulkhead_waited_total" Counter "Calls that waited.": |bulkhead| [ => bulkhead.waited;]
     }
-    families! { writer, &stats.bulkhead, "name",
+    families! { sink, &stats.bulkhead, "name",
         "resilient_bulkhead_threads_running" Gauge "Bodies that run on threads of the bulkhead.": |bulkhead| [
             => bulkhead.pool.map_or(0, |pool| pool.running);
         ]
@@ -146,7 +142,7 @@ fn limits(stats: &Stats, writer: &mut Writer) {
             => bulkhead.pool.map_or(0, |pool| pool.abandoned);
         ]
     }
-    families! { writer, &stats.load_shed, "name",
+    families! { sink, &stats.load_shed, "name",
         "resilient_load_shed_in_flight" Gauge "Calls in flight.": |shed| [ => shed.in_flight;]
         "resilient_load_shed_limit" Gauge "Calls that may be; 0 where there is no limit.": |shed| [ => shed.limit.unwrap_or(0);]
         "resilient_load_shed_admitted_total" Counter "Calls that were admitted, by class.": |shed| [
@@ -162,13 +158,13 @@ fn limits(stats: &Stats, writer: &mut Writer) {
             "class" = "critical" => shed.classes.critical.shed;
         ]
     }
-    families! { writer, &stats.rate_limit, "name",
+    families! { sink, &stats.rate_limit, "name",
         "resilient_rate_limit_remaining" Gauge "Calls that may begin now; not of a limit by key.": |limit| [ => limit.remaining;]
         "resilient_rate_limit_queued" Gauge "Calls that wait for their turn.": |limit| [ => limit.queued;]
         "resilient_rate_limit_keys" Gauge "Keys with a limit of their own.": |limit| [ => limit.keys;]
         "resilient_rate_limit_rejected_total" Counter "Calls that were refused.": |limit| [ => limit.rejected;]
     }
-    families! { writer, &stats.timeout, "name",
+    families! { sink, &stats.timeout, "name",
         "resilient_timeout_total" Counter "Calls and attempts that ran out of their time.": |timeout| [
             "kind" = "total" => timeout.total_timeouts;
             "kind" = "attempt" => timeout.attempt_timeouts;
@@ -176,28 +172,28 @@ fn limits(stats: &Stats, writer: &mut Writer) {
     }
 }
 
-fn fallbacks(stats: &Stats, writer: &mut Writer) {
-    let mut family = writer.family("resilient_fallback_total", Counter, "Calls that a level answered.");
+fn fallbacks(stats: &Stats, sink: &mut dyn Sink) {
+    sink.family("resilient_fallback_total", Counter, "Calls that a level answered.");
     for (name, fallback) in told(&stats.fallback) {
         for level in Level::ALL {
             let served = fallback.levels.get(&level).map_or(0, |level| level.served);
-            family.sample(&[("name", name), ("level", level.as_str())], served);
+            sink.sample(&[("name", name), ("level", level.as_str())], served.into());
         }
     }
-    families! { writer, &stats.fallback, "name",
+    families! { sink, &stats.fallback, "name",
         "resilient_fallback_failed_total" Counter "Calls that no level answered.": |fallback| [ => fallback.all_failed;]
     }
 }
 
-fn others(stats: &Stats, writer: &mut Writer) {
-    families! { writer, &stats.coalesce, "name",
+fn others(stats: &Stats, sink: &mut dyn Sink) {
+    families! { sink, &stats.coalesce, "name",
         "resilient_coalesce_total" Counter "Calls that may share one.": |coalesce| [
             "kind" = "led" => coalesce.led;
             "kind" = "shared" => coalesce.shared;
             "kind" = "handed_over" => coalesce.handed_over;
         ]
     }
-    families! { writer, &stats.idempotency, "name",
+    families! { sink, &stats.idempotency, "name",
         "resilient_idempotency_total" Counter "Calls with a key.": |once| [
             "kind" = "executed" => once.executed;
             "kind" = "replayed" => once.replayed;
@@ -210,14 +206,14 @@ fn others(stats: &Stats, writer: &mut Writer) {
             => once.store_failures;
         ]
     }
-    families! { writer, &stats.health, "check",
+    families! { sink, &stats.health, "check",
         "resilient_health_status" Gauge "1 for how the check stands, 0 for the others.": |check| [
             "kind" = check.kind.as_str(), "status" = "pass" => check.status == Status::Pass;
             "kind" = check.kind.as_str(), "status" = "warn" => check.status == Status::Warn;
             "kind" = check.kind.as_str(), "status" = "fail" => check.status == Status::Fail;
         ]
     }
-    families! { writer, &stats.alert, "alert",
+    families! { sink, &stats.alert, "alert",
         "resilient_alert_state" Gauge "1 where it fires.": |alert| [
             "severity" = "warning" => alert.severity.is_some_and(|severity| severity.as_str() == "warning");
             "severity" = "critical" => alert.severity.is_some_and(|severity| severity.as_str() == "critical");
@@ -225,7 +221,7 @@ fn others(stats: &Stats, writer: &mut Writer) {
     }
 }
 
-fn left_out(stats: &Stats, writer: &mut Writer) {
+fn left_out(stats: &Stats, sink: &mut dyn Sink) {
     let counts = [
         ("operation", stats.operations.len()),
         ("circuit_breaker", stats.circuit_breaker.len()),
@@ -237,12 +233,8 @@ fn left_out(stats: &Stats, writer: &mut Writer) {
         ("load_shed", stats.load_shed.len()),
         ("idempotency", stats.idempotency.len()),
     ];
-    let mut family = writer.family(
-        "resilient_names_left_out",
-        Gauge,
-        "Names that are not told, because there are too many.",
-    );
+    sink.family("resilient_names_left_out", Gauge, "Names that are not told, because there are too many.");
     for (kind, count) in counts {
-        family.sample(&[("kind", kind)], count.saturating_sub(NAMES) as u64);
+        sink.sample(&[("kind", kind)], (count.saturating_sub(NAMES) as u64).into());
     }
 }

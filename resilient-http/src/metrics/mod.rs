@@ -1,4 +1,5 @@
-//! What was counted, for Prometheus: read when it asks, so that nothing is added to a call.
+//! What was counted, for Prometheus, for OpenTelemetry (feature `otel`) and for the crate `metrics` (feature `metrics`), under
+//! the same names: read when somebody asks, so that nothing is added to a call.
 //!
 //! ```
 //! use resilient_http::metrics::{Format, render};
@@ -12,11 +13,21 @@
 //! All series of a component are there from its first mention, at zero. Of each kind 1 024 names are told, in their order;
 //! how many are not is `resilient_names_left_out`.
 
+#[cfg(feature = "metrics")]
+mod facade;
 mod families;
+#[cfg(feature = "otel")]
+mod otel;
+mod sink;
 mod text;
 
 use resilient::Registry;
 use text::Writer;
+
+#[cfg(feature = "metrics")]
+pub use facade::{publish, publish_every};
+#[cfg(feature = "otel")]
+pub use otel::observe;
 
 /// How the metrics are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -47,7 +58,7 @@ impl Format {
 /// The metrics of a registry now.
 pub fn render(registry: &Registry, format: Format) -> String {
     let mut writer = Writer::new(format);
-    families::write(&registry.stats(), &mut writer);
+    families::tell(&registry.stats(), &mut writer);
     writer.finish()
 }
 

@@ -76,14 +76,12 @@ impl Class {
         let mut chain = std::iter::successors(Some(error), |&error| error.source());
         chain.find_map(|error| match error.downcast_ref::<Rejection>() {
             Some(rejection) => Some(rejection.classify()),
-            // One of no kind may hold one that has a kind.
-            None => error
-                .downcast_ref::<io::Error>()
-                .filter(|error| {
-                    error.kind() != io::ErrorKind::Other
-                        || error.get_ref().is_some_and(|inner| inner.is::<Rejection>())
-                })
-                .map(Classify::classify),
+            None => {
+                let error = error.downcast_ref::<io::Error>()?;
+                let class = error.classify();
+                // One of no kind says nothing, but may hold one that does.
+                (error.kind() != io::ErrorKind::Other || class != Self::Permanent).then_some(class)
+            }
         })
     }
 

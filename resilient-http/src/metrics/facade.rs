@@ -1,0 +1,78 @@
+//! For the crate `metrics`: whatever recorder its user has installed.
+
+use std::time::Duration;
+
+use metrics::{Key, KeyName, Label, Level, Metadata, Recorder, Unit, with_recorder};
+use resilient::Registry;
+
+use super::families;
+use super::sink::{Sink, Type, Value};
+
+/// Writes all metrics of a registry to the recorder of the crate [`metrics`], under the names of
+/// [`render`](super::render()).
+///
+/// ```
+/// # let recorder = metrics::NoopRecorder;
+/// let registry = resilient::Registry::new();
+/// metrics::with_local_recorder(&recorder, || resilient_http::metrics::publish(&registry));
+/// ```
+pub fn publish(registry: &Registry) {
+    let stats = registry.stats();
+    with_recorder(|recorder| families::tell(&stats, &mut Facade { recorder, family: ("", Type::Gauge) }));
+}
+
+/// [Publishes](publish) them again and again, for ever: to be spawned. The numbers of a call are there within the period; a
+/// second is usual, and nothing is added to a call.
+///
+/// # Cancel safety
+/// Dropping the future ends it, at any time.
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+/// use std::time::Duration;
+///
+/// let registry = resilient::registry();
+/// let publishing = tokio::spawn(resilient_http::metrics::publish_every(registry.clone(), Duration::from_secs(1)));
+/// # publishing.abort();
+/// # assert!(publishing.await.unwrap_err().is_cancelled());
+/// # });
+/// ```
+pub async fn publish_every(registry: Registry, period: Duration) {
+    // Zero is no period.
+    let mut rounds = tokio::time::interval(period.max(Duration::from_millis(1)));
+    rounds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        rounds.tick().await;
+        publish(&registry);
+    }
+}
+
+struct Facade<'r> {
+    recorder: &'r dyn Recorder,
+    family: (&'static str, Type),
+}
+
+static METADATA: Metadata<'static> = Metadata::new("resilient", Level::INFO, Some("resilient"));
+
+impl Sink for Facade<'_> {
+    fn family(&mut self, name: &'static str, kind: Type, help: &'static str) {
+        self.family = (name, kind);
+        let unit = name.ends_with("_seconds").then_some(Unit::Seconds);
+        let key = KeyName::from_const_str(name);
+        match kind {
+            Type::Counter => self.recorder.describe_counter(key, unit, help.into()),
+            Type::Gauge => self.recorder.describe_gauge(key, unit, help.into()),
+        }
+    }
+
+    fn sample(&mut self, labels: &[(&'static str, &str)], value: Value) {
+        let (name, kind) = self.family;
+        let labels: Vec<Label> =
+            labels.iter().map(|&(name, value)| Label::new(name, value.to_owned())).collect();
+        let key = Key::from_parts(name, labels);
+        match kind {
+            Type::Counter => self.recorder.register_counter(&key, &METADATA).absolute(value.count()),
+            Type::Gauge => self.recorder.register_gauge(&key, &METADATA).set(value.amount()),
+        }
+    }
+}

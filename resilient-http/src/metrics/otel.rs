@@ -1,0 +1,107 @@
+//! For OpenTelemetry: instruments that are read when its reader asks.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use opentelemetry::KeyValue;
+use opentelemetry::metrics::Meter;
+use resilient::Registry;
+
+use super::families;
+use super::sink::{Sink, Type, Value};
+
+/// Gives a meter all metrics of a registry, as observable instruments: nothing is added to a call, and they are read as often
+/// as the reader behind the meter likes. To be called once for each meter.
+///
+/// The names are those of [`render`](super::render()), counters without their `_total`: whatever turns them into metrics of
+/// Prometheus puts that there. With the crate `opentelemetry-otlp` they go to a collector:
+///
+/// ```no_run
+/// use opentelemetry::metrics::MeterProvider as _;
+/// use opentelemetry_sdk::metrics::{PeriodicReader, SdkMeterProvider};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let exporter = opentelemetry_otlp::MetricExporter::builder().with_http().build()?;
+/// let provider = SdkMeterProvider::builder().with_reader(PeriodicReader::builder(exporter).build()).build();
+/// resilient_http::metrics::observe(resilient::registry(), &provider.meter("resilient"));
+/// # Ok(()) }
+/// ```
+pub fn observe(registry: &Registry, meter: &Meter) {
+    let mut all = Collected::default();
+    families::tell(&registry.stats(), &mut all);
+    let families: Vec<_> =
+        all.families.iter().map(|family| (family.name, family.kind, family.help)).collect();
+    let source =
+        Arc::new(Mutex::new(Source { registry: registry.clone(), told: vec![true; families.len()], all }));
+    for (index, (name, kind, help)) in families.into_iter().enumerate() {
+        let source = Arc::clone(&source);
+        let samples = move || source.lock().unwrap_or_else(PoisonError::into_inner).samples(index);
+        match kind {
+            Type::Counter => {
+                let name = name.strip_suffix("_total").unwrap_or(name);
+                let told = meter.u64_observable_counter(name).with_description(help).with_callback(
+                    move |observer| {
+                        samples().iter().for_each(|(labels, value)| observer.observe(value.count(), labels));
+                    },
+                );
+                told.build();
+            }
+            Type::Gauge => {
+                let unit = if name.ends_with("_seconds") { "s" } else { "1" };
+                let told = meter.f64_observable_gauge(name).with_description(help).with_unit(unit);
+                let told = told.with_callback(move |observer| {
+                    samples().iter().for_each(|(labels, value)| observer.observe(value.amount(), labels));
+                });
+                told.build();
+            }
+        }
+    }
+}
+
+type Samples = Vec<(Vec<KeyValue>, Value)>;
+
+/// The families at one moment.
+#[derive(Default)]
+struct Collected {
+    families: Vec<Family>,
+}
+
+struct Family {
+    name: &'static str,
+    kind: Type,
+    help: &'static str,
+    samples: Arc<Samples>,
+}
+
+/// Where the instruments get their numbers: each is asked by itself, and all of a round are to be of the same moment.
+struct Source {
+    registry: Registry,
+    all: Collected,
+    /// Which instruments have told what was collected. One that is asked again begins the next round.
+    told: Vec<bool>,
+}
+
+impl Source {
+    fn samples(&mut self, index: usize) -> Arc<Samples> {
+        if self.told[index] {
+            self.all.families.clear();
+            families::tell(&self.registry.stats(), &mut self.all);
+            self.told.fill(false);
+        }
+        self.told[index] = true;
+        Arc::clone(&self.all.families[index].samples)
+    }
+}
+
+impl Sink for Collected {
+    fn family(&mut self, name: &'static str, kind: Type, help: &'static str) {
+        self.families.push(Family { name, kind, help, samples: Arc::default() });
+    }
+
+    fn sample(&mut self, labels: &[(&'static str, &str)], value: Value) {
+        // Nobody else has it yet.
+        if let Some(samples) = self.families.last_mut().and_then(|family| Arc::get_mut(&mut family.samples)) {
+            let labels = labels.iter().map(|&(name, value)| KeyValue::new(name, value.to_owned())).collect();
+            samples.push((labels, value));
+        }
+    }
+}
