@@ -20,7 +20,7 @@ use axum::Router;
 use resilient::config::ConfigFile;
 use resilient::idempotency::DurableStore;
 use resilient::registry;
-use resilient_http::{Admin, Problem};
+use resilient_http::{Admin, HttpServer, Problem};
 use tokio::net::TcpListener;
 
 use gateway::Gateway;
@@ -62,8 +62,7 @@ async fn run() -> Result<(), Box<dyn Error>> {
     }
     let service = Arc::new(Service::new(gateway_address));
     let routes = Router::new().merge(api::routes(service, gateway)?).merge(admin.router()).fallback(nothing);
-    let server = routes.into_make_service_with_connect_info::<SocketAddr>();
-    axum::serve(listener, server).with_graceful_shutdown(interrupted()).await?;
+    HttpServer::new(routes).run(listener, interrupted()).await;
     println!("\n{}", resilient::stats());
     Ok(())
 }

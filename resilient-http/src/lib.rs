@@ -3,6 +3,7 @@
 //! - [`Admin`]: what is going on, as JSON, as metrics and as a live dashboard; and the levers, for those who have the token.
 //! - [`layer`]: tower layers for servers and clients.
 //! - [`LoginGuard`]: makes guessing passwords slow.
+//! - [`HttpServer`]: serves a router, and slow, idle and hostile clients do it no harm.
 //! - [`Problem`]: a [`Rejection`](resilient::Rejection) as the answer of a server.
 //!
 //! # Features
@@ -21,12 +22,14 @@ pub mod metrics;
 #[cfg(feature = "reqwest")]
 mod middleware;
 mod problem;
+mod serve;
 
 pub use admin::Admin;
 pub use login::{Attempt, Locked, LoginGuard};
 #[cfg(feature = "reqwest")]
 pub use middleware::ReqwestMiddleware;
 pub use problem::{Problem, status_of};
+pub use serve::HttpServer;
 
 /// The README's examples are tests, too: here, where everything is that they use.
 #[cfg(doctest)]

@@ -135,6 +135,33 @@ fn whoever_writes_needs_the_token() {
 }
 
 #[test]
+fn each_write_is_an_event_with_the_id_of_its_request() {
+    let served = serve(with_a_breaker);
+    let mut events = served.registry.subscribe();
+    let token = format!("authorization: Bearer {TOKEN}");
+    let id = "x-correlation-id: ticket-7";
+    served.ask("POST /api/resilience/circuit_breaker/payment/open", &[&token, id]);
+    served.ask("POST /api/resilience/reset/circuit_breaker/payment", &[&token]);
+    let patch = "PATCH /api/resilience/config/circuit_breaker/payment";
+    let headers = [&token, "content-type: application/json", "content-length: 18"];
+    served.ask_with(patch, &headers, r#"{"open_for": "7s"}"#);
+    served.ask("DELETE /api/resilience/config/circuit_breaker/payment", &[&token]);
+    // What is refused, or steers nothing, is none.
+    served.ask("POST /api/resilience/reset/circuit_breaker/payment", &[]);
+    served.ask("POST /api/resilience/reset/circuit_breaker/nobody", &[&token]);
+    let mut steered = Vec::new();
+    while let Some(event) = events.try_recv() {
+        if let resilient::Happening::Steered { action } = event.what {
+            let id = event.correlation_id.map(|id| id.as_str().to_owned());
+            steered.push((event.component, action, id.filter(|id| id == "ticket-7")));
+        }
+    }
+    let without = |action: &str| ("payment", action.to_owned(), None);
+    let opened = ("payment", "open".to_owned(), Some("ticket-7".to_owned()));
+    assert_eq!(steered, [opened, without("reset"), without("set open_for"), without("unchange")]);
+}
+
+#[test]
 fn settings_are_changed_by_their_names_and_back() {
     let served = serve(with_a_breaker);
     let path = "/api/resilience/config/circuit_breaker/payment";

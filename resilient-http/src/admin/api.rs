@@ -15,6 +15,7 @@ use serde_json::{Map, Value, json};
 
 use super::access::{guard, hardened};
 use super::{App, stream};
+use crate::layer::CorrelationLayer;
 use crate::metrics::{Format, render};
 use crate::{Problem, dashboard};
 
@@ -46,7 +47,8 @@ pub(super) fn routes(app: App) -> Router {
         })
         .layer(DefaultBodyLimit::max(BODY));
     let nested = if prefix.is_empty() { api } else { Router::new().nest(&prefix, api) };
-    let guarded = nested.layer(from_fn_with_state(app.clone(), guard));
+    // Outermost: what is refused has an id, too.
+    let guarded = nested.layer(from_fn_with_state(app.clone(), guard)).layer(CorrelationLayer::new());
     guarded.merge(dashboard::routes(&prefix)).layer(map_response(hardened)).with_state(app)
 }
 
@@ -96,7 +98,7 @@ async fn component_stats(State(app): State<App>, path: Named) -> Result<Response
 async fn reset(State(app): State<App>, path: Named) -> Result<Json<Value>, Problem> {
     let (kind, name) = component(path)?;
     app.registry.reset(kind, &name).map_err(|error| unknown(&error))?;
-    audit("reset", kind, &name);
+    audit(&app, "reset", kind, &name);
     Ok(Json(json!({ "reset": name, "kind": kind })))
 }
 
@@ -112,7 +114,7 @@ async fn change(
         body.into_iter().map(|(field, value)| Ok((field, raw(value)?))).collect::<Result<_, Problem>>()?;
     app.registry.change(kind, &name, &changes).map_err(|error| refused(&error))?;
     for (field, _) in &changes {
-        audit(&format!("set {field}"), kind, &name);
+        audit(&app, &format!("set {field}"), kind, &name);
     }
     Ok(Json(json!({ "changed": name, "kind": kind })))
 }
@@ -120,7 +122,7 @@ async fn change(
 async fn unchange(State(app): State<App>, path: Named) -> Result<Json<Value>, Problem> {
     let (kind, name) = component(path)?;
     app.registry.unchange(kind, &name).map_err(|error| refused(&error))?;
-    audit("unchange", kind, &name);
+    audit(&app, "unchange", kind, &name);
     Ok(Json(json!({ "unchanged": name, "kind": kind })))
 }
 
@@ -166,7 +168,7 @@ async fn circuit_breaker(State(app): State<App>, path: Named) -> Result<Json<Val
             return Err(Problem::new(StatusCode::NOT_FOUND, known));
         }
     }
-    audit(&lever, Kind::CircuitBreaker, &name);
+    audit(&app, &lever, Kind::CircuitBreaker, &name);
     Ok(Json(json!({ "circuit_breaker": name, "state": breaker.state() })))
 }
 
@@ -181,6 +183,7 @@ fn unknown(error: &UnknownComponent) -> Problem {
 }
 
 /// Each write is told: who had the token may not be who should.
-fn audit(action: &str, kind: Kind, name: &str) {
-    tracing::info!(target: "resilient::audit", action, %kind, name, "changed over the admin API");
+fn audit(app: &App, action: &str, kind: Kind, name: &str) {
+    // It was found a moment ago, and components never go.
+    let _ = app.registry.steered(kind, name, action);
 }

@@ -20,7 +20,8 @@
 //! - Who asks from the same machine, and not through a proxy, may read. All others need the bearer token for it.
 //! - Whoever writes needs the token. Where none is given, [`Admin::serve`] makes one and prints it.
 //! - [`Admin::serve`] refuses to listen anywhere but on the machine itself without a token of yours.
-//! - Five wrong tokens from an address lock it out for a while. Each write is told in the log (`resilient::audit`).
+//! - Five wrong tokens from an address lock it out for a while. Each write is an event
+//!   ([`Steered`](resilient::Happening::Steered)), and told in the log (`resilient::audit`).
 
 mod access;
 mod api;

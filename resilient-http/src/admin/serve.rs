@@ -1,24 +1,14 @@
-//! A server of its own for the admin API, with limits that a hostile client meets.
+//! A server of its own for the admin API.
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
-use axum::Router;
-use axum::extract::connect_info::ConnectInfo;
-use hyper::server::conn::http1;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
-use tower::ServiceExt;
+use tokio::net::TcpListener;
 
 use super::Admin;
+use crate::HttpServer;
 
-/// Connections at once; further ones wait to be accepted.
+/// Connections at once.
 const CONNECTIONS: usize = 256;
-const HEADER_TIME: Duration = Duration::from_secs(5);
-const HEADERS: usize = 64;
-const BUFFER: usize = 32 * 1024;
 
 /// Why the admin API is not served.
 #[derive(Debug, thiserror::Error)]
@@ -45,6 +35,16 @@ impl Admin {
     ///
     /// # Errors
     /// When there is no token and the listener can be reached from other machines.
+    ///
+    /// ```no_run
+    /// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+    /// use resilient_http::Admin;
+    ///
+    /// let (admin, token) = Admin::new(resilient::registry()).random_token()?;
+    /// println!("{token}");
+    /// admin.serve(tokio::net::TcpListener::bind("127.0.0.1:9000").await?).await?;
+    /// # Ok(()) }
+    /// ```
     pub async fn serve(self, listener: TcpListener) -> Result<(), ServeError> {
         let address = listener.local_addr()?;
         let mut admin = self;
@@ -56,44 +56,8 @@ impl Admin {
             admin = with_token;
             eprintln!("the admin token of {address}: {token}");
         }
-        accept(listener, admin.router()).await;
+        let server = HttpServer::new(admin.router()).connections(CONNECTIONS);
+        server.run(listener, std::future::pending()).await;
         Ok(())
-    }
-}
-
-async fn accept(listener: TcpListener, router: Router) {
-    let places = std::sync::Arc::new(Semaphore::new(CONNECTIONS));
-    loop {
-        let Ok(place) = std::sync::Arc::clone(&places).acquire_owned().await else { return };
-        match listener.accept().await {
-            Ok((stream, peer)) => {
-                let router = router.clone();
-                tokio::spawn(async move {
-                    converse(stream, peer, router).await;
-                    drop(place);
-                });
-            }
-            Err(error) => {
-                tracing::warn!(target: "resilient::admin", %error, "a connection was not accepted");
-                // Out of file descriptors, most likely: at once it would fail again.
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
-        }
-    }
-}
-
-async fn converse(stream: TcpStream, peer: SocketAddr, router: Router) {
-    let service = router.map_request(move |mut request: http::Request<hyper::body::Incoming>| {
-        request.extensions_mut().insert(ConnectInfo(peer));
-        request.map(axum::body::Body::new)
-    });
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_TIME)
-        .max_headers(HEADERS)
-        .max_buf_size(BUFFER)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
-    if let Err(error) = connection.await {
-        tracing::debug!(target: "resilient::admin", %peer, %error, "a connection ended");
     }
 }

@@ -40,7 +40,7 @@ pin_project! {
 }
 
 impl<B: Body, H> Held<B, H> {
-    pub(super) fn new(body: B, held: Option<H>) -> Self {
+    pub(crate) fn new(body: B, held: Option<H>) -> Self {
         // What has no more to send is never polled by some servers.
         let held = held.filter(|_| !body.is_end_stream());
         Self { body, held }

@@ -69,17 +69,9 @@ fn operations(stats: &Stats, sink: &mut dyn Sink) {
 }
 
 fn circuit_breakers(stats: &Stats, sink: &mut dyn Sink) {
-    const STATES: [State; 6] = [
-        State::Closed,
-        State::Open,
-        State::HalfOpen,
-        State::ForcedOpen,
-        State::ForcedClosed,
-        State::Disabled,
-    ];
     sink.family("resilient_circuit_breaker_state", Gauge, "1 for the state it is in, 0 for the others.");
     for (name, breaker) in told(&stats.circuit_breaker) {
-        for state in STATES {
+        for state in State::ALL {
             sink.sample(&[("name", name), ("state", state.as_str())], (state == breaker.state).into());
         }
     }
@@ -92,12 +84,24 @@ fn circuit_breakers(stats: &Stats, sink: &mut dyn Sink) {
         ]
         "resilient_circuit_breaker_slow_calls_total" Counter "Calls that were slow.": |breaker| [ => breaker.slow;]
         "resilient_circuit_breaker_rejected_total" Counter "Calls that were refused.": |breaker| [ => breaker.rejected;]
-        "resilient_circuit_breaker_transitions_total" Counter "Changes of state.": |breaker| [ => breaker.transitions;]
         "resilient_circuit_breaker_window_calls" Gauge "Calls in the window.": |breaker| [
             "kind" = "all" => breaker.window.calls;
             "kind" = "failed" => breaker.window.failed;
             "kind" = "slow" => breaker.window.slow;
         ]
+        "resilient_circuit_breaker_failure_rate" Gauge "The share of failed calls in the window, from 0 to 1.": |breaker| [
+            => breaker.window.failure_rate.get();
+        ]
+        "resilient_circuit_breaker_slow_call_rate" Gauge "The share of slow calls in the window, from 0 to 1.": |breaker| [
+            => breaker.window.slow_rate.get();
+        ]
+    }
+    let help = "Changes of state, by the state entered.";
+    sink.family("resilient_circuit_breaker_transitions_total", Counter, help);
+    for (name, breaker) in told(&stats.circuit_breaker) {
+        for (state, &entered) in &breaker.entered {
+            sink.sample(&[("name", name), ("to", state.as_str())], entered.into());
+        }
     }
 }
 
@@ -145,29 +149,42 @@ fn limits(stats: &Stats, sink: &mut dyn Sink) {
     families! { sink, &stats.load_shed, "name",
         "resilient_load_shed_in_flight" Gauge "Calls in flight.": |shed| [ => shed.in_flight;]
         "resilient_load_shed_limit" Gauge "Calls that may be; 0 where there is no limit.": |shed| [ => shed.limit.unwrap_or(0);]
-        "resilient_load_shed_admitted_total" Counter "Calls that were admitted, by class.": |shed| [
-            "class" = "low" => shed.classes.low.admitted;
-            "class" = "normal" => shed.classes.normal.admitted;
-            "class" = "high" => shed.classes.high.admitted;
-            "class" = "critical" => shed.classes.critical.admitted;
+        "resilient_load_shed_admitted_total" Counter "Calls that were admitted, by their priority.": |shed| [
+            "priority" = "low" => shed.classes.low.admitted;
+            "priority" = "normal" => shed.classes.normal.admitted;
+            "priority" = "high" => shed.classes.high.admitted;
+            "priority" = "critical" => shed.classes.critical.admitted;
         ]
-        "resilient_load_shed_rejected_total" Counter "Calls that were shed, by class.": |shed| [
-            "class" = "low" => shed.classes.low.shed;
-            "class" = "normal" => shed.classes.normal.shed;
-            "class" = "high" => shed.classes.high.shed;
-            "class" = "critical" => shed.classes.critical.shed;
+        "resilient_shed_total" Counter "Calls that were shed, by their priority.": |shed| [
+            "priority" = "low" => shed.classes.low.shed;
+            "priority" = "normal" => shed.classes.normal.shed;
+            "priority" = "high" => shed.classes.high.shed;
+            "priority" = "critical" => shed.classes.critical.shed;
         ]
     }
     families! { sink, &stats.rate_limit, "name",
         "resilient_rate_limit_remaining" Gauge "Calls that may begin now; not of a limit by key.": |limit| [ => limit.remaining;]
         "resilient_rate_limit_queued" Gauge "Calls that wait for their turn.": |limit| [ => limit.queued;]
         "resilient_rate_limit_keys" Gauge "Keys with a limit of their own.": |limit| [ => limit.keys;]
-        "resilient_rate_limit_rejected_total" Counter "Calls that were refused.": |limit| [ => limit.rejected;]
+        "resilient_rate_limit_decisions_total" Counter "Calls that did not just pass.": |limit| [
+            "decision" = "waited" => limit.waited;
+            "decision" = "rejected" => limit.rejected;
+        ]
+        "resilient_rate_limit_overflows_total" Counter "Keys that had to share a limit with others.": |limit| [ => limit.overflows;]
     }
     families! { sink, &stats.timeout, "name",
         "resilient_timeout_total" Counter "Calls and attempts that ran out of their time.": |timeout| [
             "kind" = "total" => timeout.total_timeouts;
             "kind" = "attempt" => timeout.attempt_timeouts;
+            "kind" = "queue" => timeout.queue_timeouts;
+            "kind" = "connect" => timeout.connect_timeouts;
+            "kind" = "read" => timeout.read_timeouts;
+        ]
+        "resilient_timeout_current_seconds" Gauge "How long is given now; 0 where there is no limit.": |timeout| [
+            "kind" = "total" => timeout.total.unwrap_or_default();
+            "kind" = "attempt" => timeout.attempt.unwrap_or_default();
+            "kind" = "connect" => timeout.connect.unwrap_or_default();
+            "kind" = "read" => timeout.read.unwrap_or_default();
         ]
     }
 }

@@ -6,7 +6,7 @@ use std::num::NonZeroU64;
 use serde::Serialize;
 
 /// Where a circuit breaker stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 #[repr(u8)]
@@ -26,7 +26,8 @@ pub enum State {
 }
 
 impl State {
-    const ALL: [Self; 6] =
+    /// All of them.
+    pub const ALL: [Self; 6] =
         [Self::Closed, Self::Open, Self::HalfOpen, Self::ForcedOpen, Self::ForcedClosed, Self::Disabled];
 
     /// The name used in events, statistics and JSON.

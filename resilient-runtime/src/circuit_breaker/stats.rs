@@ -1,5 +1,6 @@
 //! What a circuit breaker shows of itself.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -33,6 +34,8 @@ pub struct Stats {
     pub probes: ProbeStats,
     /// Changes of state.
     pub transitions: u64,
+    /// How often each state was entered.
+    pub entered: BTreeMap<State, u64>,
     /// Calls that succeeded.
     pub successful: u64,
     /// Calls that failed.
@@ -110,7 +113,8 @@ impl CircuitBreaker {
                 successful: inner.probes.good(),
                 failed: inner.probes.bad(),
             },
-            transitions: inner.transitions,
+            transitions: inner.transitions.iter().sum(),
+            entered: State::ALL.into_iter().zip(inner.transitions).collect(),
             successful: totals[Grade::Good as usize] + totals[Grade::Slow as usize],
             failed: totals[Grade::Failed as usize] + totals[Grade::FailedSlow as usize],
             slow: totals[Grade::Slow as usize] + totals[Grade::FailedSlow as usize],

@@ -19,7 +19,8 @@ use crate::sync::Ordering;
 pub(super) struct Inner {
     /// When the state last changed.
     pub(super) since: Instant,
-    pub(super) transitions: u64,
+    /// By the state entered.
+    pub(super) transitions: [u64; State::ALL.len()],
     /// How often the probes failed since the circuit was last closed.
     pub(super) reopened: u32,
     pub(super) probes: Probes,
@@ -48,7 +49,7 @@ impl Inner {
     pub(super) fn new(now: Instant) -> Self {
         Self {
             since: now,
-            transitions: 0,
+            transitions: [0; State::ALL.len()],
             reopened: 0,
             probes: Probes::default(),
             in_flight: InFlight::default(),
@@ -74,7 +75,7 @@ impl CircuitBreaker {
     ) -> Change {
         let word = self.word();
         inner.since = now;
-        inner.transitions += 1;
+        inner.transitions[to as usize] += 1;
         inner.probes.restart();
         inner.in_flight.clear();
         if matches!(to, State::Closed | State::ForcedClosed) {

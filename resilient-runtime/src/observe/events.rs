@@ -114,6 +114,11 @@ pub enum Happening {
         /// The signal.
         value: Option<f64>,
     },
+    /// Somebody with the right to it pulled a lever from outside; what it did has an event of its own.
+    Steered {
+        /// Which lever, such as `reset`.
+        action: String,
+    },
     /// The settings changed.
     Reconfigured,
     /// The component was reset.

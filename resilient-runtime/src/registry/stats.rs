@@ -7,9 +7,9 @@ use serde::Serialize;
 
 use super::shelf::Shelf;
 use super::{Registry, name};
-use crate::component::{Component, Kind};
+use crate::component::{Component, Create, Kind};
 use crate::nearest::ranked;
-use crate::observe::OperationStats;
+use crate::observe::{Happening, OperationStats};
 use crate::pipeline::{Explanation, Pipeline};
 use crate::settings::Effective;
 use crate::site::{self, Site};
@@ -222,6 +222,33 @@ impl Registry {
         with_shelf!(self, kind, |shelf, _variant| match shelf.get(&name::normal(name)) {
             Some(component) => {
                 component.reset();
+                Ok(())
+            }
+            None => Err(self.unknown(kind, name)),
+        })
+    }
+
+    /// Tells subscribers, and the log (`resilient::audit`), that somebody outside steered a component: for what lets people do
+    /// so, such as an admin API. The correlation id of the scope around goes with it.
+    ///
+    /// ```
+    /// use resilient::{Happening, Kind, Registry};
+    ///
+    /// let registry = Registry::new();
+    /// registry.bulkhead("gateway");
+    /// let mut events = registry.subscribe();
+    /// registry.steered(Kind::Bulkhead, "gateway", "set max_concurrent").unwrap();
+    /// let event = events.try_recv().unwrap();
+    /// assert_eq!(event.what, Happening::Steered { action: "set max_concurrent".into() });
+    /// ```
+    ///
+    /// # Errors
+    /// When there is no such component.
+    pub fn steered(&self, kind: Kind, name: &str, action: &str) -> Result<(), UnknownComponent> {
+        with_shelf!(self, kind, |shelf, _variant| match shelf.get(&name::normal(name)) {
+            Some(component) => {
+                tracing::info!(target: "resilient::audit", action, %kind, name, "steered from outside");
+                component.core().publish(kind, Happening::Steered { action: action.to_owned() });
                 Ok(())
             }
             None => Err(self.unknown(kind, name)),

@@ -1,0 +1,185 @@
+//! A server that slow, idle and hostile clients do not harm.
+
+mod connections;
+mod slow_body;
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::connect_info::ConnectInfo;
+use axum::response::IntoResponse;
+use http::{HeaderValue, Request, Response, StatusCode, header};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tower::ServiceExt;
+
+use crate::Problem;
+use crate::layer::Held;
+use connections::{Busy, Connection, Connections};
+use slow_body::{OutOfTime, SlowBody};
+
+/// Serves a router over HTTP/1.1, with limits that slow, idle and hostile clients meet.
+///
+/// - A client has 10 s for the head of a request, and so between two; 64 headers and 32 KiB. It has 30 s for the body, and is
+///   told 408 then.
+/// - There are 1 000 connections at once. A further one takes the place of the one that is idle for longest; while all are
+///   in use, it waits to be accepted.
+/// - Who asks is in the request, as [`ConnectInfo<SocketAddr>`](ConnectInfo).
+///
+/// ```no_run
+/// use axum::{Router, routing::get};
+/// use resilient_http::HttpServer;
+/// use tokio::net::TcpListener;
+///
+/// # async fn run() -> std::io::Result<()> {
+/// let router = Router::new().route("/", get(async || "well"));
+/// let stop = async { drop(tokio::signal::ctrl_c().await) };
+/// HttpServer::new(router).run(TcpListener::bind("127.0.0.1:8080").await?, stop).await;
+/// # Ok(()) }
+/// ```
+#[derive(Clone, Debug)]
+pub struct HttpServer {
+    router: Router,
+    connections: usize,
+    header_time: Duration,
+    body_time: Duration,
+    grace: Duration,
+}
+
+const CONNECTIONS: usize = 1000;
+const HEADER_TIME: Duration = Duration::from_secs(10);
+const BODY_TIME: Duration = Duration::from_secs(30);
+const GRACE: Duration = Duration::from_secs(5);
+const HEADERS: usize = 64;
+const BUFFER: usize = 32 * 1024;
+
+impl HttpServer {
+    /// Of this router.
+    pub fn new(router: Router) -> Self {
+        Self {
+            router,
+            connections: CONNECTIONS,
+            header_time: HEADER_TIME,
+            body_time: BODY_TIME,
+            grace: GRACE,
+        }
+    }
+
+    /// With so many connections at once, at least 1.
+    #[must_use]
+    pub fn connections(self, most: usize) -> Self {
+        Self { connections: most.max(1), ..self }
+    }
+
+    /// With so long for the head of a request, and for a connection to be idle.
+    #[must_use]
+    pub fn header_time(self, span: Duration) -> Self {
+        Self { header_time: span, ..self }
+    }
+
+    /// With so long for the body of a request.
+    #[must_use]
+    pub fn body_time(self, span: Duration) -> Self {
+        Self { body_time: span, ..self }
+    }
+
+    /// With so long for requests to end when the server stops; 5 s where nothing is said.
+    #[must_use]
+    pub fn grace(self, span: Duration) -> Self {
+        Self { grace: span, ..self }
+    }
+
+    /// Serves until `stop` is there; then idle connections are closed, and the others have a grace to end.
+    ///
+    /// # Cancel safety
+    /// Dropping the future stops accepting; connections end with the runtime.
+    pub async fn run(self, listener: TcpListener, stop: impl Future<Output = ()>) {
+        let connections = Arc::new(Connections::new(self.connections));
+        let server = Arc::new(self);
+        {
+            let mut accepting = pin!(accept(&listener, &server, &connections));
+            let mut stop = pin!(stop);
+            std::future::poll_fn(|cx| {
+                let _never_ready = accepting.as_mut().poll(cx);
+                stop.as_mut().poll(cx)
+            })
+            .await;
+        }
+        drop(listener);
+        connections.close();
+        // Those that have not ended by then end with the runtime.
+        let _ = tokio::time::timeout(server.grace, connections.ended()).await;
+    }
+
+    async fn converse(&self, stream: TcpStream, peer: SocketAddr, connection: &Arc<Connection>) {
+        let service = service_fn(|request| self.answer(request, peer, connection));
+        let conversation = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(self.header_time)
+            .max_headers(HEADERS)
+            .max_buf_size(BUFFER)
+            .serve_connection(TokioIo::new(stream), service);
+        let mut conversation = pin!(conversation);
+        let ended = tokio::select! {
+            ended = conversation.as_mut() => ended,
+            () = connection.asked_to_end() => {
+                if !connection.is_busy() {
+                    return;
+                }
+                conversation.as_mut().graceful_shutdown();
+                conversation.await
+            }
+        };
+        if let Err(error) = ended {
+            tracing::debug!(target: "resilient::http", %peer, %error, "a connection ended");
+        }
+    }
+
+    async fn answer(
+        &self,
+        request: Request<Incoming>,
+        peer: SocketAddr,
+        connection: &Arc<Connection>,
+    ) -> Result<Response<Held<axum::body::Body, Busy>>, Infallible> {
+        let busy = connection.begin();
+        let late = OutOfTime::default();
+        let mut request = request.map(|body| SlowBody::wrap(body, self.body_time, &late));
+        request.extensions_mut().insert(ConnectInfo(peer));
+        let Ok(mut response) = self.router.clone().oneshot(request).await;
+        if late.is_so() {
+            response = Problem::new(StatusCode::REQUEST_TIMEOUT, "the body of the request came too slowly")
+                .into_response();
+            // The rest of it may yet come.
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        Ok(response.map(|body| Held::new(body, Some(busy))))
+    }
+}
+
+/// Never ends.
+async fn accept(listener: &TcpListener, server: &Arc<HttpServer>, connections: &Arc<Connections>) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, peer)) => {
+                // Not before somebody wants it: it may be had from another.
+                let place = connections.place().await;
+                let server = Arc::clone(server);
+                tokio::spawn(async move { server.converse(stream, peer, place.connection()).await });
+            }
+            Err(error) => {
+                tracing::warn!(target: "resilient::http", %error, "a connection was not accepted");
+                // Out of file descriptors, most likely: who does not use its own has one. At once it would fail again.
+                connections.end_idlest();
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! The server, as hostile, slow and idle clients meet it.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::routing::{get, post};
+use resilient_http::HttpServer;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+
+struct Served {
+    address: SocketAddr,
+    stop: Option<oneshot::Sender<()>>,
+    ended: Option<tokio::task::JoinHandle<()>>,
+    runtime: tokio::runtime::Runtime,
+}
+
+fn serve(set: impl FnOnce(HttpServer) -> HttpServer) -> Served {
+    let never_ends = || async {
+        let pieces = futures_util::stream::repeat_with(|| Ok::<_, std::io::Error>("again "));
+        axum::body::Body::from_stream(pieces)
+    };
+    let router = Router::new()
+        .route("/", get(async || "well"))
+        .route("/length", post(async |body: Bytes| body.len().to_string()))
+        .route("/endless", get(never_ends));
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
+    let address = listener.local_addr().unwrap();
+    let (stop, stopped) = oneshot::channel();
+    let server = set(HttpServer::new(router));
+    let ended = runtime.spawn(server.run(listener, async { stopped.await.unwrap_or(()) }));
+    Served { address, stop: Some(stop), ended: Some(ended), runtime }
+}
+
+impl Served {
+    fn connect(&self) -> TcpStream {
+        let stream = TcpStream::connect(self.address).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        stream
+    }
+
+    /// What is answered to these bytes, and the end of the connection.
+    fn met(&self, bytes: &[u8]) -> String {
+        let mut stream = self.connect();
+        // It may be refused before all of it was read.
+        let _ = stream.write_all(bytes);
+        rest_of(&mut stream)
+    }
+
+    fn is_well(&self) -> bool {
+        self.met(b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").ends_with("well")
+    }
+}
+
+/// Until its end; a reset is one.
+fn rest_of(stream: &mut TcpStream) -> String {
+    let mut bytes = Vec::new();
+    let mut buffer = [0; 4096];
+    loop {
+        match stream.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(count) => bytes.extend_from_slice(&buffer[..count]),
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => break,
+            Err(error) => panic!("it does not end: {error}"),
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// Sends a request and reads its answer; the connection stays.
+fn ask(stream: &mut TcpStream) {
+    stream.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
+    let mut seen = Vec::new();
+    let mut buffer = [0; 512];
+    while !seen.ends_with(b"well") {
+        let count = stream.read(&mut buffer).unwrap();
+        assert!(count > 0, "{}", String::from_utf8_lossy(&seen));
+        seen.extend_from_slice(&buffer[..count]);
+    }
+}
+
+#[test]
+fn bombs_of_headers_and_what_is_no_http_are_refused() {
+    let served = serve(|server| server);
+    let many = format!("GET / HTTP/1.1\r\nhost: x\r\n{}\r\n", "a: b\r\n".repeat(100));
+    assert!(served.met(many.as_bytes()).starts_with("HTTP/1.1 431"));
+    let long = format!("GET / HTTP/1.1\r\nhost: x\r\na: {}\r\n\r\n", "b".repeat(100_000));
+    assert!(served.met(long.as_bytes()).starts_with("HTTP/1.1 431"));
+    let path = format!("GET /{} HTTP/1.1\r\nhost: x\r\n\r\n", "p".repeat(100_000));
+    assert!(served.met(path.as_bytes()).starts_with("HTTP/1.1 4"));
+    for nonsense in
+        [&b"\xff\xfe\xfd\r\n\r\n"[..], b"GET / HTTP/9.9\r\n\r\n", b"GET / HTTP/1.1\r\n\xc3\x28: x\r\n\r\n"]
+    {
+        assert!(served.met(nonsense).starts_with("HTTP/1.1 400"), "{nonsense:?}");
+    }
+    for smuggled in [
+        "POST /length HTTP/1.1\r\nhost: x\r\ncontent-length: 3\r\ncontent-length: 4\r\n\r\nabcd",
+        "POST /length HTTP/1.1\r\nhost: x\r\ncontent-length: -1\r\n\r\n",
+        "POST /length HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\nZZ\r\n",
+    ] {
+        let answer = served.met(smuggled.as_bytes());
+        assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 400"), "{answer}");
+    }
+    assert!(served.is_well());
+}
+
+#[test]
+fn a_slow_client_is_not_waited_for() {
+    let served =
+        serve(|server| server.header_time(Duration::from_millis(200)).body_time(Duration::from_millis(200)));
+    // Half a head, and then nothing.
+    let start = Instant::now();
+    assert_eq!(served.met(b"GET / HTTP/1.1\r\nhost: x\r\nslow"), "");
+    // One byte at a time does not help.
+    let mut dripping = served.connect();
+    let mut sent = 0;
+    while dripping.write_all(b"x").is_ok() && start.elapsed() < Duration::from_secs(9) {
+        sent += 1;
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert!(sent > 2 && start.elapsed() < Duration::from_secs(8), "{sent}");
+    // Half a body is told.
+    let half = b"POST /length HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\nhalf";
+    let answer = served.met(half);
+    assert!(answer.starts_with("HTTP/1.1 408") && answer.contains("application/problem+json"), "{answer}");
+    assert!(answer.contains("connection: close"), "{answer}");
+    let whole = b"POST /length HTTP/1.1\r\nhost: x\r\ncontent-length: 4\r\nconnection: close\r\n\r\nhalf";
+    assert!(served.met(whole).ends_with('4'));
+}
+
+#[test]
+fn ten_thousand_idle_connections_are_in_nobodys_way() {
+    let served = serve(|server| server.connections(50));
+    let mut kept = served.connect();
+    ask(&mut kept);
+    let mut idle = Vec::new();
+    for number in 0..10_000 {
+        idle.push(served.connect());
+        if number % 20 == 0 {
+            // All before it have been accepted then.
+            assert!(served.is_well());
+            // It was used a moment ago: others go first.
+            ask(&mut kept);
+        }
+        if number % 400 == 0 {
+            // Their ends here: more than a process may have open.
+            idle.clear();
+        }
+    }
+    ask(&mut kept);
+    assert!(served.is_well());
+}
+
+#[test]
+fn who_is_answered_keeps_its_place_and_the_others_wait() {
+    let served = serve(|server| server.connections(1));
+    let mut endless = served.connect();
+    endless.write_all(b"GET /endless HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
+    let mut buffer = [0; 1024];
+    assert!(endless.read(&mut buffer).unwrap() > 0);
+    let mut second = served.connect();
+    second.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+    second.write_all(b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").unwrap();
+    assert!(second.read(&mut buffer).is_err(), "there is no place for it");
+    drop(endless);
+    second.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    assert!(rest_of(&mut second).ends_with("well"));
+}
+
+#[test]
+fn it_stops_at_once_when_nothing_is_going_on_and_else_after_its_grace() {
+    let mut served = serve(|server| server);
+    let mut idle = served.connect();
+    ask(&mut idle);
+    let start = Instant::now();
+    served.stop.take().unwrap().send(()).unwrap();
+    served.runtime.block_on(served.ended.take().unwrap()).unwrap();
+    assert!(start.elapsed() < Duration::from_secs(4), "{:?}", start.elapsed());
+    assert_eq!(rest_of(&mut idle), "");
+    assert!(TcpStream::connect(served.address).is_err());
+
+    // A stream without an end does not keep it for ever.
+    let mut served = serve(|server| server.grace(Duration::from_millis(300)));
+    let mut endless = served.connect();
+    endless.write_all(b"GET /endless HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
+    assert!(endless.read(&mut [0; 1024]).unwrap() > 0);
+    served.stop.take().unwrap().send(()).unwrap();
+    served.runtime.block_on(served.ended.take().unwrap()).unwrap();
+}
