@@ -8,13 +8,13 @@ use axum::extract::{Json, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use resilient::registry;
+use resilient::{Class, Classify, registry};
 use resilient_http::Problem;
 use resilient_http::layer::{
     ClientIp, CorrelationLayer, DeadlineLayer, DegradedLayer, IdempotencyLayer, RateLimitLayer, Repeats,
     ServerLayer,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::client::ChargeError;
 use crate::gateway::{Faults, Gateway};
@@ -44,6 +44,40 @@ pub(crate) fn routes(service: Arc<Service>, gateway: Arc<Gateway>) -> Result<Rou
         .route("/gateway/faults", get(faults).put(set_faults).delete(clear_faults))
         .method_not_allowed_fallback(async || problem(StatusCode::METHOD_NOT_ALLOWED, "not with this method"))
         .with_state(App { service, gateway }))
+}
+
+/// What customers may ask for, in the document of the API.
+pub(crate) fn paths() -> [(&'static str, Value); 2] {
+    let problem = json!({ "description": "what is wrong", "content": { "application/problem+json": {} } });
+    let answer = |what: &str| {
+        let good = json!({ "description": what, "content": { "application/json": { "schema": { "type": "object" } } } });
+        json!({ "200": good, "default": problem })
+    };
+    let text = |form: &str| json!({ "type": "string", "pattern": form });
+    let order = json!({
+        "type": "object",
+        "required": ["order_id", "cents"],
+        "additionalProperties": false,
+        "properties": {
+            "order_id": text("^[A-Za-z0-9._-]{1,64}$"),
+            "cents": { "type": "integer", "minimum": 1, "maximum": 10_000_000 },
+            "currency": text("^[A-Z]{3}$"),
+            "customer": text("^[A-Za-z0-9._-]{0,64}$"),
+            "express": { "type": "boolean" },
+        },
+    });
+    let protected = json!({ "post": {
+        "summary": "Charges an order; the same one is not charged twice",
+        "security": [],
+        "requestBody": { "required": true, "content": { "application/json": { "schema": order } } },
+        "responses": answer("charged, or queued for later"),
+    } });
+    let simple = json!({ "get": {
+        "summary": "Asks the gateway whether it is there",
+        "security": [],
+        "responses": answer("it is"),
+    } });
+    [("/protected-endpoint", protected), ("/simple-protected", simple)]
 }
 
 async fn protected(State(app): State<App>, order: Result<Json<Order>, JsonRejection>) -> Response {
@@ -91,7 +125,10 @@ async fn clear_faults(State(app): State<App>) -> Response {
 
 /// What a caller is told of an error, and when to come back.
 fn failed(error: &ChargeError) -> Response {
-    let problem = Problem::of(error, StatusCode::BAD_GATEWAY);
+    // What is no fault of the gateway is one of the order.
+    let is_callers = error.classify() == Class::Ignored;
+    let status = if is_callers { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::BAD_GATEWAY };
+    let problem = Problem::of(error, status);
     match error {
         ChargeError::Refused { retry_after, .. } => problem.after(*retry_after),
         _ => problem,

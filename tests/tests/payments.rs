@@ -275,6 +275,8 @@ fn bad_input_is_answered_and_does_no_harm() {
     assert_eq!(payments.post(endpoint, r#"{"order_id": 7, "cents": 1}"#).status, 422);
     assert_eq!(payments.post(endpoint, r#"{"order_id": "a b\n", "cents": 1}"#).status, 422);
     assert_eq!(payments.post(endpoint, r#"{"order_id": "a", "cents": 0}"#).status, 422);
+    let unknown_currency = r#"{"order_id": "a", "cents": 1, "currency": "XXX"}"#;
+    assert_eq!(payments.post(endpoint, unknown_currency).status, 422);
     assert_eq!(payments.post(endpoint, &"x".repeat(2 * 1024 * 1024 + 1)).status, 413);
     assert_eq!(payments.get(endpoint).status, 405);
     assert_eq!(payments.get("/nowhere").status, 404);

@@ -1,9 +1,9 @@
 //! The dashboard in a real browser: `tests/browser/dashboard.mjs`, with Chromium and Playwright.
 
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::PathBuf;
+use std::process::Command;
 
-use crate::run::{has, installed};
+use crate::run::{has, installed, root, succeed, target};
 
 const FILES: [&str; 3] = ["dashboard.mjs", "package.json", "package-lock.json"];
 const BROWSERS: [&str; 4] = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
@@ -16,8 +16,7 @@ pub(crate) fn check() -> Result<(), String> {
         }
     }
     let browser = browser()?;
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."));
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
+    let (root, target) = (root(), target());
     // What npm installs is not to lie among the sources.
     let folder = target.join("browser");
     let copy =
@@ -32,14 +31,6 @@ pub(crate) fn check() -> Result<(), String> {
     let mut node = Command::new("node");
     node.arg("dashboard.mjs").arg(program).env("CHROMIUM", browser).current_dir(&folder);
     succeed(&mut node)
-}
-
-fn succeed(command: &mut Command) -> Result<(), String> {
-    match command.stdin(Stdio::null()).status() {
-        Ok(status) if status.success() => Ok(()),
-        Ok(status) => Err(format!("{command:?}: {status}")),
-        Err(error) => Err(format!("{command:?}: {error}")),
-    }
 }
 
 /// Where Chromium is.

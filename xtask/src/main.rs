@@ -1,5 +1,6 @@
 //! What a contributor and CI run: `cargo xtask` lists it.
 
+mod api;
 mod browser;
 mod instructions;
 mod run;
@@ -21,6 +22,7 @@ const TASKS: &[Task] = &[
     ),
     ("bench", "the benchmarks beside the peers: writes benches/RESULTS.md; `--quick` only shows", bench),
     ("browser", "the dashboard in Chromium, driven by Playwright (installs both)", look),
+    ("api", "the API against its document, by Schemathesis, and its metrics (installs it)", ask),
     ("deny", "licences and sources of all dependencies (installs cargo-deny)", deny),
 ];
 
@@ -58,7 +60,7 @@ fn test() -> Vec<Step> {
     steps.push(Step::cargo("documentation's examples", &["test", "--workspace", "--all-features", "--doc"]));
     let doc = ["doc", "--workspace", "--no-deps", "--all-features"];
     steps.push(Step::cargo("documentation", &doc).env("RUSTDOCFLAGS", "-D warnings"));
-    steps.push(browser());
+    steps.extend([browser(), api()]);
     steps.extend(models());
     steps.extend(count_instructions());
     steps
@@ -66,6 +68,14 @@ fn test() -> Vec<Step> {
 
 fn look() -> Vec<Step> {
     vec![Step::cargo("the main example", &["build", "--example", "payments"]), browser()]
+}
+
+fn ask() -> Vec<Step> {
+    vec![Step::cargo("the main example", &["build", "--example", "payments"]), api()]
+}
+
+fn api() -> Step {
+    Step::task("the API against its document", api::check)
 }
 
 fn browser() -> Step {

@@ -150,7 +150,7 @@ fn refused(error: &ChangeError) -> Problem {
 }
 
 async fn openapi(State(app): State<App>) -> Response {
-    Json(super::openapi::document(&app.prefix)).into_response()
+    Json(super::openapi::document(&app.prefix, &app.paths)).into_response()
 }
 
 async fn circuit_breaker(State(app): State<App>, path: Named) -> Result<Json<Value>, Problem> {

@@ -34,6 +34,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use resilient::Registry;
+use serde_json::{Map, Value};
 
 pub use serve::ServeError;
 use token::Token;
@@ -53,6 +54,7 @@ pub struct Admin {
     registry: Registry,
     prefix: String,
     token: Option<Token>,
+    paths: Map<String, Value>,
 }
 
 /// What the handlers share.
@@ -61,6 +63,8 @@ struct Shared {
     registry: Registry,
     prefix: String,
     token: Option<Token>,
+    /// Of the application, in the document.
+    paths: Map<String, Value>,
     viewers: stream::Viewers,
 }
 
@@ -77,7 +81,7 @@ pub struct WeakToken;
 impl Admin {
     /// Of this registry, without a token: nobody can write.
     pub fn new(registry: &Registry) -> Self {
-        Self { registry: registry.clone(), prefix: "/api/resilience".into(), token: None }
+        Self { registry: registry.clone(), prefix: "/api/resilience".into(), token: None, paths: Map::new() }
     }
 
     /// With the token that opens it, of at least 16 bytes. Only its digest is kept.
@@ -112,11 +116,28 @@ impl Admin {
         self
     }
 
+    /// Puts a path of yours into the document of the API: below the prefix, as a path item of
+    /// [OpenAPI](https://spec.openapis.org/oas/v3.1.0#path-item-object).
+    ///
+    /// ```
+    /// use resilient_http::Admin;
+    /// use serde_json::json;
+    ///
+    /// let order = json!({ "post": { "summary": "Orders", "responses": { "200": { "description": "ordered" } } } });
+    /// let admin = Admin::new(&resilient::Registry::new()).path("/orders", order);
+    /// # let _ = admin.router();
+    /// ```
+    #[must_use]
+    pub fn path(mut self, path: &str, item: Value) -> Self {
+        self.paths.insert(path.to_owned(), item);
+        self
+    }
+
     /// The routes, to be merged into a router of your own. For reading without a token the server must tell who asks:
     /// `into_make_service_with_connect_info::<SocketAddr>()`.
     pub fn router(self) -> Router {
-        let Self { registry, prefix, token } = self;
-        let shared = Arc::new(Shared { registry, prefix, token, viewers: stream::Viewers::default() });
+        let Self { registry, prefix, token, paths } = self;
+        let shared = Arc::new(Shared { registry, prefix, token, paths, viewers: stream::Viewers::default() });
         api::routes(shared)
     }
 }

@@ -3,9 +3,10 @@
 use resilient::Kind;
 use serde_json::{Map, Value, json};
 
-/// What the API below `prefix` offers.
-pub(super) fn document(prefix: &str) -> Value {
-    let mut paths = Map::new();
+/// What the API below `prefix` offers, and `more`: paths that others have added.
+pub(super) fn document(prefix: &str, more: &Map<String, Value>) -> Value {
+    let mut paths: Map<String, Value> =
+        more.iter().map(|(path, item)| (format!("{prefix}{path}"), item.clone())).collect();
     let mut add = |path: &str, item: Value| {
         paths.insert(format!("{prefix}{path}"), item);
     };
@@ -17,25 +18,25 @@ pub(super) fn document(prefix: &str) -> Value {
     ] {
         add(path, json!({ "get": health(about) }));
     }
-    for (path, about) in [
-        ("/stats", "What was counted, and where things stand"),
-        ("/config", "Every setting in force, and where its value came from"),
-        ("/sites", "The annotated functions, with their stages"),
-        ("/alerts", "How the alerts stand"),
-        ("/openapi.json", "This document"),
+    for (path, about, form) in [
+        ("/stats", "What was counted, and where things stand", "object"),
+        ("/config", "Every setting in force, and where its value came from", "object"),
+        ("/sites", "The annotated functions, with their stages", "array"),
+        ("/alerts", "How the alerts stand", "object"),
+        ("/openapi.json", "This document", "object"),
     ] {
-        add(path, json!({ "get": operation(about, &[], &answer("application/json")) }));
+        add(path, json!({ "get": read(about, &[], &answer("application/json", form)) }));
     }
-    add("/metrics", json!({ "get": operation("For Prometheus", &[], &answer("text/plain")) }));
+    add("/metrics", json!({ "get": read("For Prometheus", &[], &answer("text/plain", "string")) }));
     for (path, about) in [
         ("/events", "What happens, as it happens"),
         ("/stream", "The statistics, and once a second what changed"),
     ] {
-        add(path, json!({ "get": operation(about, &[], &answer("text/event-stream")) }));
+        add(path, json!({ "get": read(about, &[], &answer("text/event-stream", "string")) }));
     }
-    let json = answer("application/json");
+    let json = answer("application/json", "object");
     let component = [kind(), text("name")];
-    add("/stats/{kind}/{name}", json!({ "get": operation("One component", &component, &json) }));
+    add("/stats/{kind}/{name}", json!({ "get": read("One component", &component, &json) }));
     add(
         "/reset/{kind}/{name}",
         json!({ "post": operation("Back to the state it had when it was new", &component, &json) }),
@@ -78,14 +79,30 @@ fn operation(about: &str, parameters: &[Value], answer: &Value) -> Value {
     })
 }
 
-fn health(about: &str) -> Value {
-    let mut operation = operation(about, &[], &answer("application/health+json"));
-    operation["responses"]["503"] = answer("application/health+json");
+/// Without the token, too, from the machine itself.
+fn read(about: &str, parameters: &[Value], answer: &Value) -> Value {
+    let mut operation = operation(about, parameters, answer);
+    operation["security"] = json!([{ "token": [] }, {}]);
     operation
 }
 
-fn answer(media: &str) -> Value {
-    json!({ "description": "the answer", "content": { media: {} } })
+fn health(about: &str) -> Value {
+    let report = json!({
+        "type": "object",
+        "required": ["status"],
+        "properties": { "status": { "enum": ["pass", "warn", "fail"] } },
+    });
+    let answer = json!({
+        "description": "how it stands",
+        "content": { "application/health+json": { "schema": report } },
+    });
+    let mut operation = read(about, &[], &answer);
+    operation["responses"]["503"] = answer;
+    operation
+}
+
+fn answer(media: &str, form: &str) -> Value {
+    json!({ "description": "the answer", "content": { media: { "schema": { "type": form } } } })
 }
 
 fn problem() -> Value {

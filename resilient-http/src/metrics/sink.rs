@@ -21,6 +21,7 @@ pub(super) enum Value {
 }
 
 impl Value {
+    #[cfg(any(feature = "metrics", feature = "otel"))]
     pub(super) fn count(self) -> u64 {
         match self {
             Self::Count(count) => count,
@@ -29,6 +30,7 @@ impl Value {
         }
     }
 
+    #[cfg(any(feature = "metrics", feature = "otel"))]
     pub(super) fn amount(self) -> f64 {
         match self {
             Self::Count(count) => count as f64,
