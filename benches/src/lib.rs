@@ -17,3 +17,5 @@ pub mod machine;
 pub mod memory;
 #[cfg(feature = "peers")]
 pub mod report;
+#[cfg(feature = "peers")]
+pub mod served;

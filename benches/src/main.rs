@@ -1,7 +1,7 @@
 //! Measures everything and writes `RESULTS.md`: `cargo xtask bench`.
 //!
 //! With `--quick` it shows the figures of shorter samples and writes nothing; so it does with a word, and then of the
-//! groups only whose title has it. `compile-time` and `durable` show these measurements alone.
+//! groups only whose title has it. `compile-time`, `durable` and `served` show these measurements alone.
 
 use std::fs;
 use std::process::ExitCode;
@@ -10,7 +10,7 @@ use resilient_benches::harness::{Effort, Row, check};
 use resilient_benches::machine::root;
 use resilient_benches::memory::{self, Memory};
 use resilient_benches::report::{self, Section};
-use resilient_benches::{compile_time, contention, durable, jobs, machine};
+use resilient_benches::{compile_time, contention, durable, jobs, machine, served};
 
 fn main() -> ExitCode {
     match run() {
@@ -39,6 +39,10 @@ fn run() -> Result<(), String> {
         println!("{}", durable::measure()?);
         return Ok(());
     }
+    if word.is_some_and(|word| word == "served") {
+        println!("{}", served::measure()?);
+        return Ok(());
+    }
     let checked = check(effort)?;
     let memory = memory::count()?;
     let groups: Vec<_> = jobs::all()
@@ -64,6 +68,7 @@ fn write(checked: &[Row], sections: &[Section<'_>], memory: &Memory) -> Result<(
     let body = [
         sections.iter().map(Section::markdown).collect(),
         durable::measure()?,
+        served::measure()?,
         report::memory(memory, memory::futures()),
         report::compile_time(&compiled),
         report::instructions(

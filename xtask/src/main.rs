@@ -99,7 +99,8 @@ fn bench() -> Vec<Step> {
     let build = Step::cargo("build", &[&["build", "--bins"][..], &program].concat());
     let run = [&["run", "--bin", "resilient-benches"][..], &program, &["--"]].concat();
     let run: Vec<&str> = run.into_iter().chain(rest.iter().map(String::as_str)).collect();
-    vec![build, Step::cargo("benchmarks", &run)]
+    let example = Step::cargo("the main example", &["build", "--release", "--example", "payments"]);
+    vec![build, example, Step::cargo("benchmarks", &run)]
 }
 
 fn deny() -> Vec<Step> {

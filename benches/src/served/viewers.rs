@@ -1,0 +1,55 @@
+//! Many dashboards.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::TcpStream;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use super::program::Program;
+use super::spent;
+
+/// How much of a core this many viewers cost, beyond what the program takes without them.
+pub(super) fn share_of_a_core(path: &Path, viewers: usize, span: Duration) -> Result<f64, String> {
+    // With the load that it has of itself: where nothing changes nothing is told.
+    let program = Program::start(path, &[])?;
+    let alone = busy(&program, span, &mut [])?;
+    let mut streams = (0..viewers).map(|_| view(&program)).collect::<Result<Vec<_>, _>>()?;
+    let watched = busy(&program, span, &mut streams)?;
+    Ok((watched - alone).max(0.0))
+}
+
+fn view(program: &Program) -> Result<TcpStream, String> {
+    let mut stream = TcpStream::connect(program.address()).map_err(|error| error.to_string())?;
+    let request = b"GET /api/resilience/stream HTTP/1.1\r\nhost: localhost\r\n\r\n";
+    let mut head = [0; 12];
+    let told = stream.write_all(request).and_then(|()| stream.read_exact(&mut head));
+    told.and_then(|()| stream.set_nonblocking(true)).map_err(|error| error.to_string())?;
+    if head.ends_with(b"200") { Ok(stream) } else { Err("a viewer is refused".to_owned()) }
+}
+
+/// The share of a core that the program takes while all these read.
+fn busy(program: &Program, span: Duration, streams: &mut [TcpStream]) -> Result<f64, String> {
+    let (before, _) = spent(program.id())?;
+    let began = Instant::now();
+    let mut got = vec![0; streams.len()];
+    let mut buffer = vec![0; 1 << 16];
+    while began.elapsed() < span {
+        for (stream, got) in streams.iter_mut().zip(&mut got) {
+            loop {
+                match stream.read(&mut buffer) {
+                    Ok(0) => return Err("a viewer was cut off".to_owned()),
+                    Ok(count) => *got += count,
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                    Err(error) => return Err(format!("a viewer: {error}")),
+                }
+            }
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let took = spent(program.id())?.0.saturating_sub(before);
+    // The snapshot, and then what changes each second.
+    if got.iter().any(|&got| got < 2_000) {
+        return Err(format!("viewers were told little: {got:?} bytes"));
+    }
+    Ok(took.as_secs_f64() / began.elapsed().as_secs_f64())
+}
