@@ -32,6 +32,6 @@ pub use problem::{Problem, status_of};
 pub use serve::HttpServer;
 
 /// The README's examples are tests, too: here, where everything is that they use.
-#[cfg(doctest)]
+#[cfg(all(doctest, feature = "reqwest", feature = "otel"))]
 #[doc = include_str!("../../README.md")]
 struct Readme;
