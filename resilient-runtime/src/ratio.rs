@@ -12,7 +12,7 @@ use serde::Serialize;
 /// assert_eq!(Ratio::new(1.5), None);
 /// assert_eq!(Ratio::new(0.25).unwrap().to_string(), "25 %");
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, PartialOrd, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, PartialOrd, Serialize)]
 #[serde(transparent)]
 pub struct Ratio(f64);
 

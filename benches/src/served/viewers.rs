@@ -8,14 +8,14 @@ use std::time::{Duration, Instant};
 use super::program::Program;
 use super::spent;
 
-/// How much of a core this many viewers cost, beyond what the program takes without them.
-pub(super) fn share_of_a_core(path: &Path, viewers: usize, span: Duration) -> Result<f64, String> {
+/// How much of a core the program takes, alone and with this many viewers.
+pub(super) fn shares_of_a_core(path: &Path, viewers: usize, span: Duration) -> Result<(f64, f64), String> {
     // With the load that it has of itself: where nothing changes nothing is told.
     let program = Program::start(path, &[])?;
+    std::thread::sleep(Duration::from_secs(2));
     let alone = busy(&program, span, &mut [])?;
     let mut streams = (0..viewers).map(|_| view(&program)).collect::<Result<Vec<_>, _>>()?;
-    let watched = busy(&program, span, &mut streams)?;
-    Ok((watched - alone).max(0.0))
+    Ok((alone, busy(&program, span, &mut streams)?))
 }
 
 fn view(program: &Program) -> Result<TcpStream, String> {
@@ -31,14 +31,14 @@ fn view(program: &Program) -> Result<TcpStream, String> {
 fn busy(program: &Program, span: Duration, streams: &mut [TcpStream]) -> Result<f64, String> {
     let (before, _) = spent(program.id())?;
     let began = Instant::now();
-    let mut got = vec![0; streams.len()];
+    let mut frames = vec![0; streams.len()];
     let mut buffer = vec![0; 1 << 16];
     while began.elapsed() < span {
-        for (stream, got) in streams.iter_mut().zip(&mut got) {
+        for (stream, frames) in streams.iter_mut().zip(&mut frames) {
             loop {
                 match stream.read(&mut buffer) {
                     Ok(0) => return Err("a viewer was cut off".to_owned()),
-                    Ok(count) => *got += count,
+                    Ok(count) => *frames += buffer[..count].windows(2).filter(|two| two == b"\n\n").count(),
                     Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                     Err(error) => return Err(format!("a viewer: {error}")),
                 }
@@ -47,9 +47,10 @@ fn busy(program: &Program, span: Duration, streams: &mut [TcpStream]) -> Result<
         std::thread::sleep(Duration::from_millis(50));
     }
     let took = spent(program.id())?.0.saturating_sub(before);
-    // The snapshot, and then what changes each second.
-    if got.iter().any(|&got| got < 2_000) {
-        return Err(format!("viewers were told little: {got:?} bytes"));
+    // One a second, and none but the slow ones miss any.
+    let fewest = usize::try_from(span.as_secs()).unwrap_or_default().saturating_sub(2);
+    if frames.iter().any(|&frames| frames < fewest) {
+        return Err(format!("viewers were told little: {frames:?} times"));
     }
     Ok(took.as_secs_f64() / began.elapsed().as_secs_f64())
 }

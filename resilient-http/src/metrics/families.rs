@@ -55,6 +55,9 @@ fn operations(stats: &Stats, sink: &mut dyn Sink) {
             "outcome" = "panic" => op.panicked;
         ]
         "resilient_calls_in_flight" Gauge "Calls that have begun and not ended.": |op| [ => op.in_flight;]
+        "resilient_saturation" Gauge "How much of the scarcest thing that the operation needs is in use, from 0 to 1.": |op| [
+            => op.saturation.get();
+        ]
         "resilient_call_duration_seconds" Gauge "The time that this share of the calls of about a minute did not exceed.": |op| [
             "outcome" = "success", "quantile" = "0.5" => op.latency.p50;
             "outcome" = "success", "quantile" = "0.95" => op.latency.p95;

@@ -67,7 +67,7 @@ impl CircuitBreaker {
         self.opening.forget();
         self.opening.open_gate();
         let change = self.change(inner, State::Closed, None, self.core.clock().now());
-        inner.transitions.fill(0);
+        inner.forget_transitions();
         inner.baseline = Some(Box::new(self.lifetime()));
         (!was_closed).then_some(change)
     }

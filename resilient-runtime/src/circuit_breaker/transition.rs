@@ -14,13 +14,16 @@ use crate::observe::Happening;
 use crate::rejection::{OpenReason, Rejection, RejectionKind};
 use crate::sync::Ordering;
 
+/// A number for each state.
+pub(super) type Entered = [u64; State::ALL.len()];
+
 /// What only changes of state, probes and watched calls need.
 #[derive(Debug)]
 pub(super) struct Inner {
     /// When the state last changed.
     pub(super) since: Instant,
-    /// By the state entered.
-    pub(super) transitions: [u64; State::ALL.len()],
+    /// By the state entered; none before the first.
+    transitions: Option<Box<Entered>>,
     /// How often the probes failed since the circuit was last closed.
     pub(super) reopened: u32,
     pub(super) probes: Probes,
@@ -49,13 +52,22 @@ impl Inner {
     pub(super) fn new(now: Instant) -> Self {
         Self {
             since: now,
-            transitions: [0; State::ALL.len()],
+            transitions: None,
             reopened: 0,
             probes: Probes::default(),
             in_flight: InFlight::default(),
             last_lease: NO_LEASE,
             baseline: None,
         }
+    }
+
+    /// How often each state was entered since the last reset.
+    pub(super) fn entered(&self) -> Entered {
+        self.transitions.as_deref().copied().unwrap_or_default()
+    }
+
+    pub(super) fn forget_transitions(&mut self) {
+        self.transitions = None;
     }
 
     fn next_lease(&mut self) -> Lease {
@@ -75,7 +87,7 @@ impl CircuitBreaker {
     ) -> Change {
         let word = self.word();
         inner.since = now;
-        inner.transitions[to as usize] += 1;
+        inner.transitions.get_or_insert_default()[to as usize] += 1;
         inner.probes.restart();
         inner.in_flight.clear();
         if matches!(to, State::Closed | State::ForcedClosed) {

@@ -53,7 +53,12 @@ impl<const POWER: u8> Latencies<POWER> {
     }
 
     pub(crate) fn stats(&self, now: Instant) -> LatencyStats {
-        self.window(now, WINDOW).as_ref().map(LatencyStats::of).unwrap_or_default()
+        self.minute(now).as_ref().map(LatencyStats::of).unwrap_or_default()
+    }
+
+    /// What the statistics are of.
+    pub(super) fn minute(&self, now: Instant) -> Option<SparseHistogram> {
+        self.window(now, WINDOW)
     }
 
     /// The times of the last `window` in rising order, each with how often it was taken.
@@ -126,7 +131,7 @@ pub struct LatencyStats {
 }
 
 impl LatencyStats {
-    fn of(histogram: &SparseHistogram) -> Self {
+    pub(super) fn of(histogram: &SparseHistogram) -> Self {
         let at = |share| quantile(histogram, share);
         let measured = histogram.count().iter().sum();
         Self { measured, p50: at(0.5), p95: at(0.95), p99: at(0.99), p999: at(0.999) }

@@ -14,5 +14,5 @@ pub use latency::LatencyStats;
 pub(crate) use latency::{Latencies, optional_seconds, seconds};
 pub use listener::Listener;
 pub use operation::OperationStats;
-pub(crate) use operation::{Ending, Operation};
+pub(crate) use operation::{Ending, Operation, Total};
 pub(crate) use striped::Striped;

@@ -1,9 +1,11 @@
 //! The golden numbers of one operation: an annotated function, or a pipeline.
 
+use histogram::SparseHistogram;
 use serde::Serialize;
 
 use super::{Latencies, LatencyStats, Striped};
 use crate::clock::Instant;
+use crate::ratio::Ratio;
 use crate::rejection::Rejection;
 
 /// How a call ended. Every call that was started ends in exactly one of these ways.
@@ -85,12 +87,20 @@ impl Operation {
     }
 
     pub(crate) fn stats(&self, now: Instant) -> OperationStats {
+        self.stats_into(now, &mut Total::default())
+    }
+
+    /// Its numbers, added to those of all.
+    pub(crate) fn stats_into(&self, now: Instant, total: &mut Total) -> OperationStats {
         // Endings first: a call that ends in between is then seen as in flight, never as ended twice.
         let [succeeded, failed, ignored, rejected, timed_out, fell_back, cancelled, panicked, _] =
             self.calls.sums();
         let calls = self.calls.sum(STARTED);
         let ended = succeeded + failed + ignored + rejected + timed_out + fell_back + cancelled + panicked;
-        OperationStats {
+        let times = [self.latencies.minute(now), self.error_latencies.minute(now)];
+        let [latency, error_latency] =
+            times.each_ref().map(|times| times.as_ref().map(LatencyStats::of).unwrap_or_default());
+        let stats = OperationStats {
             calls,
             in_flight: calls.saturating_sub(ended),
             succeeded,
@@ -101,9 +111,49 @@ impl Operation {
             fell_back,
             cancelled,
             panicked,
-            latency: self.latencies.stats(now),
-            error_latency: self.error_latencies.stats(now),
+            latency,
+            error_latency,
+            saturation: Ratio::ZERO,
+        };
+        total.add(&stats, times);
+        stats
+    }
+}
+
+/// Operations added up.
+#[derive(Debug, Default)]
+pub(crate) struct Total {
+    stats: OperationStats,
+    times: [Option<SparseHistogram>; 2],
+}
+
+impl Total {
+    fn add(&mut self, one: &OperationStats, times: [Option<SparseHistogram>; 2]) {
+        let all = &mut self.stats;
+        all.calls += one.calls;
+        all.in_flight += one.in_flight;
+        all.succeeded += one.succeeded;
+        all.failed += one.failed;
+        all.ignored += one.ignored;
+        all.rejected += one.rejected;
+        all.timed_out += one.timed_out;
+        all.fell_back += one.fell_back;
+        all.cancelled += one.cancelled;
+        all.panicked += one.panicked;
+        for (all, one) in self.times.iter_mut().zip(times) {
+            let Some(one) = one else { continue };
+            // All have the same buckets, so that they can be added.
+            *all = match all.take() {
+                Some(sum) => sum.checked_add(&one).ok().or(Some(sum)),
+                None => Some(one),
+            };
         }
+    }
+
+    pub(crate) fn stats(self, saturation: Ratio) -> OperationStats {
+        let [latency, error_latency] =
+            self.times.each_ref().map(|times| times.as_ref().map(LatencyStats::of).unwrap_or_default());
+        OperationStats { latency, error_latency, saturation, ..self.stats }
     }
 }
 
@@ -116,7 +166,7 @@ fn is_sampled(number: u64) -> bool {
 }
 
 /// The golden numbers of one operation. `calls` is the sum of `in_flight` and all the endings.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct OperationStats {
     /// Calls started.
     pub calls: u64,
@@ -142,6 +192,9 @@ pub struct OperationStats {
     pub latency: LatencyStats,
     /// How long calls took that had none: failed, timed out, panicked, or refused after a wait.
     pub error_latency: LatencyStats,
+    /// How much of the scarcest thing that it needs is in use: of its bulkhead, load shedder or rate limit; 0 where it has
+    /// none.
+    pub saturation: Ratio,
 }
 
 #[cfg(all(test, not(resilient_loom)))]

@@ -50,16 +50,26 @@ pub struct Call<'p> {
     pub(super) asynchronous: bool,
     /// Its timeout wants to know how long each attempt takes.
     pub(super) is_watched: bool,
-    /// One of several attempts at the same time: it has no record of its own, and is not repeated.
-    pub(super) is_flight: bool,
-    /// Whether it may run twice; as the pipeline says, where nothing is said.
-    pub(super) idempotent: Option<bool>,
+    pub(super) repeats: Repeats,
     pub(super) priority: Priority,
     pub(super) ending: Ending,
     /// How it ended before its fallback was asked.
     pub(super) missed: Ending,
     /// What its failed attempts did, for whoever comes with its idempotency key.
     pub(super) effect: Effect,
+}
+
+/// Whether a call may run twice. One byte: it is in the future of every call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Repeats {
+    /// As the pipeline says.
+    AsPipeline,
+    /// It has the effect of once.
+    Safe,
+    /// It must not.
+    Unsafe,
+    /// It is one of several attempts at the same time: it has no record of its own, and is not repeated.
+    Flight,
 }
 
 /// What comes after an attempt.
@@ -116,8 +126,7 @@ impl<'p> Call<'p> {
             suspended: false,
             asynchronous: false,
             is_watched: pipeline.timeout.as_ref().is_some_and(|timeout| timeout.is_adaptive()),
-            is_flight: false,
-            idempotent: None,
+            repeats: Repeats::AsPipeline,
             priority: Priority::Normal,
             // What a call is until it has ended in another way.
             ending: Ending::Cancelled,
@@ -418,7 +427,7 @@ impl<'p> Call<'p> {
     /// may have had its effect nevertheless.
     #[cold]
     pub(super) fn out_of_time(&self) -> Rejection {
-        let is_first = self.progress.retries == 0 && !self.is_flight;
+        let is_first = self.progress.retries == 0 && !self.is_flight();
         self.late(if is_first { RejectionKind::QueueTimeout } else { RejectionKind::TotalTimeout })
     }
 

@@ -1,7 +1,7 @@
 //! How an attempt, and at last the call, ends: what goes back, what is counted, whether to try again.
 
 use super::Call;
-use super::call::Next;
+use super::call::{Next, Repeats};
 use crate::classify::{Class, Classify};
 use crate::clock::{Delay, Instant};
 use crate::idempotency::{self, Effect, Idempotency};
@@ -38,7 +38,7 @@ impl Call<'_> {
         match verdict {
             Verdict::Success => {
                 self.ending = Ending::Succeeded;
-                if let (Some(retry), false) = (&self.pipeline.retry, self.is_flight) {
+                if let (Some(retry), false) = (&self.pipeline.retry, self.is_flight()) {
                     retry.recovered();
                 }
                 Next::Return
@@ -162,12 +162,15 @@ impl Call<'_> {
 
     fn may_run_twice(&self) -> bool {
         let once = self.pipeline.idempotency.as_deref();
-        let idempotent = self.idempotent.unwrap_or(self.pipeline.idempotent);
-        idempotent || once.is_some_and(Idempotency::reexecutes)
+        match self.repeats {
+            Repeats::AsPipeline => self.pipeline.idempotent || once.is_some_and(Idempotency::reexecutes),
+            Repeats::Safe => true,
+            Repeats::Unsafe | Repeats::Flight => false,
+        }
     }
 
     pub(super) fn repeat(&mut self, class: Class) -> Next {
-        let Some(retry) = self.pipeline.retry.as_ref().filter(|_| !self.is_flight) else {
+        let Some(retry) = self.pipeline.retry.as_ref().filter(|_| !self.is_flight()) else {
             return Next::Fail;
         };
         let breaker = self.pipeline.circuit_breaker.as_deref();
@@ -213,7 +216,7 @@ impl Call<'_> {
         if self.holds_load {
             self.leave_shedder_at_end();
         }
-        if !self.is_flight && matches!(self.ending, Ending::Cancelled | Ending::FellBack) {
+        if !self.is_flight() && matches!(self.ending, Ending::Cancelled | Ending::FellBack) {
             self.end_later();
         }
     }
@@ -238,7 +241,7 @@ impl Drop for Call<'_> {
         if self.ending != Ending::Succeeded || self.holds_load {
             self.settle_the_rest();
         }
-        if self.is_flight {
+        if self.is_flight() {
             return;
         }
         if self.rare.is_some() {

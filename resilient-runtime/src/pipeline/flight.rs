@@ -5,7 +5,7 @@ use std::pin::pin;
 
 use super::Call;
 use super::attempt::Polled;
-use super::call::Next;
+use super::call::{Next, Repeats};
 use crate::clock::Instant;
 use crate::hedge::{Race, Worth};
 use crate::outcome::Verdict;
@@ -19,9 +19,14 @@ struct Flown<R> {
 }
 
 impl<'p> Call<'p> {
+    #[inline]
+    pub(super) fn is_flight(&self) -> bool {
+        self.repeats == Repeats::Flight
+    }
+
     /// Whether a slow attempt gets another beside it: where the call must not be carried out twice, it does not.
     pub(super) fn is_hedged(&self) -> bool {
-        self.pipeline.hedge.is_some() && self.idempotent != Some(false)
+        self.pipeline.hedge.is_some() && self.repeats != Repeats::Unsafe
     }
 
     /// Makes an attempt, and another where it is slow; waits before a retry. What `judge` thinks of the outcome comes
@@ -99,8 +104,7 @@ impl<'p> Call<'p> {
             suspended: false,
             asynchronous: true,
             is_watched: self.is_watched,
-            is_flight: true,
-            idempotent: self.idempotent,
+            repeats: Repeats::Flight,
             priority: self.priority,
             ending: self.ending,
             missed: self.missed,

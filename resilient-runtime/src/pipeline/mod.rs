@@ -113,7 +113,8 @@ impl Pipeline {
             || self.bulkhead.as_deref().is_some_and(Bulkhead::needs_time)
     }
 
-    /// The golden numbers of the operation.
+    /// The golden numbers of the operation; how much of what it needs is in use is in those of the
+    /// [registry](crate::Registry::stats).
     pub fn stats(&self) -> OperationStats {
         self.operation.stats(self.clock.now())
     }

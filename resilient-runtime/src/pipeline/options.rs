@@ -2,6 +2,7 @@
 
 use std::hash::Hash;
 
+use super::call::Repeats;
 use super::{Call, Pipeline};
 use crate::priority::Priority;
 use crate::rate_limit::Request;
@@ -27,12 +28,12 @@ use crate::rate_limit::Request;
 pub struct Options {
     priority: Priority,
     request: Request,
-    idempotent: Option<bool>,
+    repeats: Repeats,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { priority: Priority::Normal, request: Request::ONE, idempotent: None }
+        Self { priority: Priority::Normal, request: Request::ONE, repeats: Repeats::AsPipeline }
     }
 }
 
@@ -78,7 +79,7 @@ impl Options {
     /// assert_eq!(attempts(Options::default().idempotent(true)), 4);
     /// ```
     pub fn idempotent(self, is: bool) -> Self {
-        Self { idempotent: Some(is), ..self }
+        Self { repeats: if is { Repeats::Safe } else { Repeats::Unsafe }, ..self }
     }
 
     #[inline]
@@ -86,7 +87,7 @@ impl Options {
         call.priority = self.priority;
         call.rate_key = self.request.key();
         call.weight = self.request.weight();
-        call.idempotent = self.idempotent;
+        call.repeats = self.repeats;
     }
 }
 

@@ -30,7 +30,7 @@ impl Call<'_> {
     #[inline(never)]
     fn ask_shedder(&mut self) -> Result<(), Rejection> {
         let pipeline = self.pipeline;
-        let Some(shedder) = pipeline.load_shed.as_deref().filter(|_| !self.holds_load && !self.is_flight)
+        let Some(shedder) = pipeline.load_shed.as_deref().filter(|_| !self.holds_load && !self.is_flight())
         else {
             return Ok(());
         };
@@ -58,7 +58,7 @@ impl Call<'_> {
     fn try_shedder(&mut self) -> bool {
         let pipeline = self.pipeline;
         let Some(shedder) = &pipeline.load_shed else { return true };
-        if self.holds_load || self.is_flight {
+        if self.holds_load || self.is_flight() {
             return true;
         }
         self.holds_load = shedder.try_enter(self.priority, self.time());

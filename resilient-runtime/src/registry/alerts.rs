@@ -1,6 +1,6 @@
 //! What alerts look at.
 
-use super::Registry;
+use super::{Registry, saturation};
 use crate::alert::Reading;
 use crate::component::Component;
 
@@ -13,7 +13,7 @@ impl Registry {
         }
         let (now, operations) = (self.clock().now(), self.0.operations.all());
         let operations: Vec<_> = operations.iter().map(|(name, op)| (*name, op.stats(now))).collect();
-        let saturation = self.saturation();
+        let saturation = saturation::of_all(&self.saturations()).get();
         for (_, alert) in alerts {
             let config = alert.config();
             let mut reading = Reading { saturation, ..Reading::default() };
@@ -21,14 +21,5 @@ impl Registry {
             operations.iter().filter(|(name, _)| wanted(name)).for_each(|(_, stats)| reading.add(stats));
             alert.observe(&reading);
         }
-    }
-
-    /// The share of the fullest bulkhead that is in use.
-    fn saturation(&self) -> f64 {
-        let used = self.0.bulkheads.all().into_iter().map(|(_, bulkhead)| {
-            let stats = bulkhead.stats();
-            f64::from(stats.in_use) / f64::from(stats.limit.max(1))
-        });
-        used.fold(0.0, f64::max)
     }
 }

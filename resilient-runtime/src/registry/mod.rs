@@ -27,6 +27,7 @@ mod health;
 pub(crate) mod kinds;
 pub(crate) mod name;
 mod outside;
+mod saturation;
 mod shelf;
 mod sites;
 mod stats;

@@ -2,14 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 use serde::Serialize;
 
 use super::shelf::Shelf;
-use super::{Registry, name};
+use super::{Registry, name, saturation};
 use crate::component::{Component, Create, Kind};
 use crate::nearest::ranked;
-use crate::observe::{Happening, OperationStats};
+use crate::observe::{Happening, Operation, OperationStats, Total};
 use crate::pipeline::{Explanation, Pipeline};
 use crate::settings::Effective;
 use crate::site::{self, Site};
@@ -23,6 +24,8 @@ use crate::{
 pub struct Stats {
     /// Whether protection is [switched on](Registry::set_enabled).
     pub enabled: bool,
+    /// The golden numbers of all operations together; a call within a call is one of them, too.
+    pub total: OperationStats,
     /// The golden numbers of each operation, by name.
     pub operations: BTreeMap<String, OperationStats>,
     /// Circuit breakers by name.
@@ -172,10 +175,17 @@ pub(super) use with_shelf;
 impl Registry {
     /// A snapshot of everything. Reading it costs the calls nothing.
     pub fn stats(&self) -> Stats {
-        let (operations, now) = (self.0.operations.all(), self.clock().now());
+        let (now, saturations) = (self.clock().now(), self.saturations());
+        let mut total = Total::default();
+        let of = |(name, operation): (&'static str, Arc<Operation>)| {
+            let saturation = self.saturation(name, &saturations);
+            (name.to_owned(), OperationStats { saturation, ..operation.stats_into(now, &mut total) })
+        };
+        let operations = self.0.operations.all().into_iter().map(of).collect();
         Stats {
             enabled: self.is_enabled(),
-            operations: operations.iter().map(|(name, op)| (name.to_string(), op.stats(now))).collect(),
+            total: total.stats(saturation::of_all(&saturations)),
+            operations,
             circuit_breaker: snapshots(&self.0.circuit_breakers),
             retry: snapshots(&self.0.retries),
             retry_budget: snapshots(&self.0.retry_budgets),

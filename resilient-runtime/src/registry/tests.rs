@@ -5,7 +5,7 @@ use crate::clock::ManualClock;
 use crate::component::Component;
 use crate::settings::{Origin, Value};
 use crate::site::{SiteMeta, StageUse};
-use crate::{circuit_breaker, timeout};
+use crate::{Rejection, bulkhead, circuit_breaker, timeout};
 
 #[test]
 fn a_thousand_threads_get_one_instance() {
@@ -119,6 +119,30 @@ fn what_happens_can_be_subscribed_to() {
     assert_eq!((event.kind, event.component), (Kind::CircuitBreaker, "x"));
     let Happening::Transition { from, to, .. } = event.what else { panic!("{event:?}") };
     assert_eq!((from, to), ("closed", "forced_open"));
+}
+
+#[test]
+fn the_golden_signals_are_those_of_each_operation_and_of_all_together() {
+    let registry = Registry::new();
+    let (gate, wide) = (registry.bulkhead("gate"), registry.bulkhead("wide"));
+    gate.reconfigure(bulkhead::Config::default().max_concurrent(4u32)).unwrap();
+    wide.reconfigure(bulkhead::Config::default().max_concurrent(100u32)).unwrap();
+    let fast = registry.pipeline("fast").bulkhead("wide").timeout("t").build();
+    let slow = registry.pipeline("slow").bulkhead("gate").timeout("t").build();
+    for _ in 0..99 {
+        fast.call(|| Ok::<_, Rejection>(())).unwrap();
+    }
+    slow.call(|| Err::<(), _>(std::io::Error::other("down"))).unwrap_err();
+    let _held = [gate.try_acquire().unwrap(), gate.try_acquire().unwrap(), wide.try_acquire().unwrap()];
+    let stats = registry.stats();
+    let of = |name: &str| &stats.operations[name];
+    assert_eq!((of("slow").saturation.get(), of("fast").saturation.get()), (0.5, 0.01));
+    let total = &stats.total;
+    assert_eq!((total.calls, total.succeeded, total.failed, total.saturation.get()), (100, 99, 1, 0.5));
+    assert_eq!((total.latency.measured, total.error_latency.measured), (99, 1));
+    // Of all those times together, not a mean of percentiles.
+    assert_eq!(total.latency, of("fast").latency);
+    assert_eq!(total.error_latency, of("slow").error_latency);
 }
 
 #[test]

@@ -55,6 +55,11 @@ fn a_hot_key_has_exactly_its_own_rate_whatever_else_comes() {
     let rule = Rule::of(&config);
     let (time, limiter) = limiter(config);
     let mut hot: Vec<(u32, meter::Cell)> = (0..50).map(|key| (key, meter::Cell::default())).collect();
+    // They were there before the crowd. Who comes in the midst of it may share at first, and has a place later.
+    for (hot, alone) in &mut hot {
+        let now = limiter.core.clock().now().as_nanos();
+        assert!(limiter.check_key(hot).allowed && meter::Meter::take(alone, rule, now, 1).is_ok());
+    }
     let mut newcomers = 0;
     for key in 1_000..1_001_000_u32 {
         // Each of the hot ones 20 times in a second.
