@@ -7,6 +7,8 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use pin_project_lite::pin_project;
+use tracing::Span;
+use tracing::span::EnteredSpan;
 
 use super::stats::Count;
 use super::{Fallback, Level};
@@ -70,16 +72,25 @@ pub struct Asking<'f> {
     has_place: bool,
     /// Its code runs, or is being polled: who drops it now is a panic.
     runs: bool,
+    /// Of the call, if that is traced.
+    span: Option<Box<Span>>,
 }
 
 impl<'f> Asking<'f> {
     pub(crate) fn unbounded(fallback: Option<&'f Fallback>, level: Level) -> Self {
         let (started, limit) = (Instant::NEVER, Instant::NEVER);
-        Self { fallback, level, started, limit, has_place: false, runs: false }
+        Self { fallback, level, started, limit, has_place: false, runs: false, span: None }
     }
 
     pub(super) fn bounded(fallback: &'f Fallback, level: Level, started: Instant, limit: Instant) -> Self {
-        Self { fallback: Some(fallback), level, started, limit, has_place: true, runs: false }
+        let fallback = Some(fallback);
+        Self { fallback, level, started, limit, has_place: true, runs: false, span: None }
+    }
+
+    /// In this span the level runs.
+    pub(crate) fn in_span(mut self, span: Option<Span>) -> Self {
+        self.span = span.map(Box::new);
+        self
     }
 
     /// The deadline of what runs in it.
@@ -91,7 +102,10 @@ impl<'f> Asking<'f> {
     /// Before synchronous code of the level; what it asks in turn inherits the level's deadline.
     pub fn enter(&mut self) -> AskingScope {
         self.runs = true;
-        AskingScope(self.scope().map_or_else(Entered::none, Scope::enter))
+        AskingScope {
+            _span: self.span.as_deref().map(|span| span.clone().entered()),
+            _scope: self.scope().map_or_else(Entered::none, Scope::enter),
+        }
     }
 
     /// Behind it.
@@ -144,7 +158,11 @@ impl Drop for Asking<'_> {
 
 /// Restores the scope around a level.
 #[derive(Debug)]
-pub struct AskingScope(#[allow(dead_code)] Entered);
+pub struct AskingScope {
+    // Left first.
+    _span: Option<EnteredSpan>,
+    _scope: Entered,
+}
 
 pin_project! {
     /// A level while its future runs.
@@ -165,9 +183,11 @@ impl<F: Future> Future for Running<'_, F> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let this = self.project();
         let entered = this.asking.scope().map(Scope::enter);
+        let span = this.asking.span.as_deref().map(Span::enter);
         this.asking.runs = true;
         let poll = this.answer.poll(cx);
         this.asking.runs = false;
+        drop(span);
         drop(entered);
         poll
     }

@@ -17,10 +17,11 @@ impl<'p> Call<'p> {
     #[cold]
     pub fn enter_level(&mut self, level: Level) -> Result<Asking<'p>, NoAnswer> {
         self.miss();
-        match self.pipeline.fallback.as_deref() {
-            Some(fallback) => fallback.enter(level, self.deadline),
-            None => Ok(Asking::unbounded(None, level)),
-        }
+        let asking = match self.pipeline.fallback.as_deref() {
+            Some(fallback) => fallback.enter(level, self.deadline)?,
+            None => Asking::unbounded(None, level),
+        };
+        Ok(asking.in_span(self.span()))
     }
 
     /// A default is about to be asked: nothing bounds it.
@@ -28,7 +29,7 @@ impl<'p> Call<'p> {
     pub fn enter_default(&mut self) -> Asking<'p> {
         match self.enter_level(Level::Default) {
             Ok(asking) => asking,
-            Err(_) => Asking::unbounded(None, Level::Default),
+            Err(_) => Asking::unbounded(None, Level::Default).in_span(self.span()),
         }
     }
 

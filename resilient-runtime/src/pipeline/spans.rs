@@ -1,8 +1,12 @@
 //! What few calls have: a pause before a retry, and spans, for whoever follows `tracing`.
 //!
 //! `resilient.call`, with the operation, the correlation id, the attempts and how it ended; in it, for each attempt,
-//! `resilient.attempt` with its number, in which the body runs. At the level `INFO`, target `resilient::call`. Where nobody
+//! `resilient.attempt` with its number, in which the body runs; those that are made at the same time have one each. Levels of a
+//! fallback run in that of the call. At the level `INFO`, target `resilient::call`. Where nobody
 //! wants them a call costs one load more.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use tracing::Span;
 use tracing::field::{Empty, display};
@@ -25,8 +29,10 @@ pub(super) struct Rare {
 struct Spans {
     call: Span,
     attempt: Span,
-    /// Of the attempt; 0 before the first.
+    /// Of this attempt among those that are made one after the other; 0 before the first.
     number: u32,
+    /// Attempts begun, also at the same time.
+    begun: Arc<AtomicU32>,
 }
 
 /// While a body runs, or is polled.
@@ -61,14 +67,14 @@ impl Rare {
         if let Some(id) = CorrelationId::current() {
             call.record("correlation_id", display(id));
         }
-        let spans = Spans { call, attempt: Span::none(), number: 0 };
+        let spans = Spans { call, attempt: Span::none(), number: 0, begun: Arc::default() };
         Box::new(Self { spans: Some(spans), ..Self::default() })
     }
 
     /// For an attempt at the same time.
     pub(super) fn spans_alone(&self) -> Option<Box<Self>> {
         let spans = self.spans.clone()?;
-        Some(Box::new(Self { spans: Some(spans), ..Self::default() }))
+        Some(Box::new(Self { spans: Some(Spans { number: 0, ..spans }), ..Self::default() }))
     }
 }
 
@@ -79,6 +85,7 @@ impl Spans {
     fn enter(&mut self, number: u32) -> Box<EnteredSpan> {
         if self.number != number {
             self.number = number;
+            let number = self.begun.fetch_add(1, Ordering::Relaxed) + 1;
             self.attempt = tracing::info_span!(target: "resilient::call", parent: &self.call, "resilient.attempt", number);
         }
         Box::new(self.attempt.clone().entered())
@@ -99,11 +106,17 @@ impl Call<'_> {
         Some(self.rare.as_mut()?.spans.as_mut()?.enter(number))
     }
 
+    /// The span of the call, if it is traced.
+    #[cold]
+    pub(super) fn span(&self) -> Option<Span> {
+        Some(self.rare.as_ref()?.spans.as_ref()?.call.clone())
+    }
+
     /// Says in the span how the call ended.
     #[cold]
     pub(super) fn record_end(&self) {
         if let Some(spans) = self.rare.as_ref().and_then(|rare| rare.spans.as_ref()) {
-            spans.call.record("attempts", spans.number);
+            spans.call.record("attempts", spans.begun.load(Ordering::Relaxed));
             spans.call.record("outcome", self.ending.as_str());
         }
     }

@@ -8,7 +8,9 @@ use tracing::span::{Attributes, Id, Record};
 use tracing::{Metadata, Subscriber};
 
 use super::*;
+use crate::clock::Clock;
 use crate::correlation::CorrelationId;
+use crate::fallback::{AsyncChain, Level};
 
 /// Spans by their number, as `name parent fields`, which are entered, and what each is.
 type Spans = (Vec<String>, Vec<u64>, Vec<&'static Metadata<'static>>);
@@ -31,7 +33,8 @@ impl Subscriber for Seen {
 
     fn new_span(&self, span: &Attributes<'_>) -> Id {
         let mut seen = self.0.lock().unwrap();
-        let parent = span.parent().map_or(0, Id::into_u64);
+        let around = seen.1.last().copied().filter(|_| span.is_contextual());
+        let parent = span.parent().map(Id::into_u64).or(around).unwrap_or(0);
         let mut words = format!("{} in {parent}", span.metadata().name());
         span.record(&mut Words(&mut words));
         seen.0.push(words);
@@ -93,6 +96,41 @@ async fn a_call_has_a_span_and_each_attempt_one_in_it_in_which_the_body_runs() {
     assert!(spans[0].starts_with("resilient.call in 0 operation=\"op\" correlation_id=order-7"), "{spans:?}");
     assert!(spans[0].ends_with("attempts=2 outcome=\"success\""), "{spans:?}");
     assert_eq!(spans[1..], ["resilient.attempt in 1 number=1", "resilient.attempt in 1 number=2"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn attempts_at_the_same_time_levels_and_spawned_tasks_are_in_the_span_of_their_call() {
+    // T135
+    let (seen, registry) = (Seen::default(), Registry::with_clock(Clock::tokio()));
+    let _guard = tracing::subscriber::set_default(seen.clone());
+    let after = Duration::from_millis(10);
+    registry.hedge("h").reconfigure(crate::hedge::Config::default().after(after)).unwrap();
+    let pipeline = registry.pipeline("outer").hedge("h").fallback("f").build();
+    let inner = Arc::new(registry.pipeline("inner").build());
+    let sent = Cell::new(0);
+    let work = || {
+        let number = sent.replace(sent.get() + 1);
+        async move {
+            tokio::time::sleep(Duration::from_millis(30 - 10 * number)).await;
+            Err::<u32, _>(Error::Down)
+        }
+    };
+    let chain = || {
+        AsyncChain::of(Level::Replica, move |_: &_| async move {
+            // A task of its own takes the span along as `tracing` has it.
+            let there = async move { inner.call_async(|| async { Ok::<_, Error>(7) }).await };
+            tokio::spawn(tracing::Instrument::in_current_span(there)).await.unwrap()
+        })
+    };
+    assert_eq!(pipeline.call_or_async(work, chain).await.unwrap(), 7);
+    let mut spans = seen.0.lock().unwrap().0.clone();
+    assert!(spans[0].starts_with("resilient.call in 0 operation=\"outer\""), "{spans:?}");
+    assert!(spans[0].ends_with("attempts=2 outcome=\"fallback\""), "{spans:?}");
+    assert_eq!(spans[1..3], ["resilient.attempt in 1 number=1", "resilient.attempt in 1 number=2"]);
+    spans.drain(..3);
+    assert!(spans[0].starts_with("resilient.call in 1 operation=\"inner\""), "{spans:?}");
+    assert_eq!(spans[1], "resilient.attempt in 4 number=1");
+    assert!(seen.0.lock().unwrap().1.is_empty(), "all are left");
 }
 
 #[test]
