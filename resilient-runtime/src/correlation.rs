@@ -34,21 +34,49 @@ const LONGEST: usize = 128;
 const HEADERS: [&str; 3] = ["x-correlation-id", "x-request-id", "traceparent"];
 
 /// 1 to 128 letters, digits, `.`, `_` or `-`: nothing that could forge a line of a log or a header. Cheap to clone.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
-pub struct CorrelationId(Arc<str>);
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct CorrelationId(Text);
+
+/// A trace id, or a UUID with its hyphens, is in place: most requests have one of those, and it takes no allocation.
+#[derive(Clone, PartialEq, Eq, Hash)]
+enum Text {
+    Short(u8, [u8; SHORT]),
+    Long(Arc<str>),
+}
+
+const SHORT: usize = 38;
+const HEX: [u8; 16] = *b"0123456789abcdef";
+
+impl Text {
+    fn of(text: &str) -> Self {
+        let mut bytes = [0; SHORT];
+        match (bytes.get_mut(..text.len()), u8::try_from(text.len())) {
+            (Some(place), Ok(length)) => {
+                place.copy_from_slice(text.as_bytes());
+                Self::Short(length, bytes)
+            }
+            _ => Self::Long(text.into()),
+        }
+    }
+}
 
 impl CorrelationId {
     /// A new one: 32 random hexadecimal digits, the form of a trace id.
     pub fn random() -> Self {
         static RANDOM: LazyLock<Random> = LazyLock::new(|| Random::new(None));
-        Self(format!("{:032x}", RANDOM.unique()).into())
+        let number = RANDOM.unique();
+        let mut text = [0; SHORT];
+        for (place, digit) in text.iter_mut().take(32).enumerate() {
+            *digit = HEX[(number >> (4 * (31 - place)) & 15) as usize];
+        }
+        Self(Text::Short(32, text))
     }
 
     /// One that came from outside, if it is well-formed.
     pub fn parse(text: &str) -> Option<Self> {
         let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
         let is_well_formed = (1..=LONGEST).contains(&text.len()) && text.bytes().all(is_allowed);
-        is_well_formed.then(|| Self(text.into()))
+        is_well_formed.then(|| Self(Text::of(text)))
     }
 
     /// That of a request: of `x-correlation-id`, else of `x-request-id`, else the trace id of `traceparent`; the first that
@@ -71,7 +99,7 @@ impl CorrelationId {
         let is_whole = is_hex(version, 2) && version != "ff" && is_hex(parent, 16) && is_hex(flags, 2);
         let ends = !is_version_0 || parts.next().is_none();
         let is_set = is_hex(trace, 32) && trace.bytes().any(|digit| digit != b'0');
-        (is_whole && ends && is_set).then(|| Self(trace.into()))
+        (is_whole && ends && is_set).then(|| Self(Text::of(trace)))
     }
 
     /// That of the scope around this code.
@@ -95,13 +123,32 @@ impl CorrelationId {
 
     /// The id in words.
     pub fn as_str(&self) -> &str {
-        &self.0
+        match &self.0 {
+            Text::Short(length, bytes) => {
+                let text = bytes.get(..usize::from(*length)).unwrap_or_default();
+                // They are all ASCII.
+                std::str::from_utf8(text).unwrap_or_default()
+            }
+            Text::Long(text) => text,
+        }
+    }
+}
+
+impl fmt::Debug for CorrelationId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("CorrelationId").field(&self.as_str()).finish()
+    }
+}
+
+impl Serialize for CorrelationId {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
     }
 }
 
 impl fmt::Display for CorrelationId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&self.0)
+        f.pad(self.as_str())
     }
 }
 
@@ -223,6 +270,21 @@ mod tests {
         assert_eq!(seen().as_deref(), Some("a"));
         drop(outer);
         assert_eq!(seen(), None);
+    }
+
+    #[test]
+    fn an_id_is_the_same_however_long_it_is() {
+        for length in [1, 32, SHORT - 1, SHORT, SHORT + 1, LONGEST] {
+            let text = "a-Z_0.".chars().cycle().take(length).collect::<String>();
+            let id = CorrelationId::parse(&text).unwrap();
+            assert_eq!((id.as_str(), id.to_string()), (&*text, text.clone()), "{length}");
+            assert_eq!(id, CorrelationId::parse(&text).unwrap());
+            assert_eq!(serde_json::to_value(&id).unwrap(), text);
+        }
+        assert!(CorrelationId::parse(&"x".repeat(LONGEST + 1)).is_none());
+        let random = CorrelationId::random();
+        assert!(random.as_str().len() == 32 && random.as_str().bytes().all(|digit| HEX.contains(&digit)));
+        assert_eq!(Some(&random), CorrelationId::parse(random.as_str()).as_ref());
     }
 
     #[tokio::test]

@@ -21,7 +21,7 @@ use crate::body::run;
 use crate::harness::{Goal, Group, Job};
 
 pub(super) fn groups() -> Vec<Group> {
-    vec![layers(), exports()]
+    vec![layers(), each_layer(), exports()]
 }
 
 const BARE: &str = "bare axum service";
@@ -90,6 +90,32 @@ fn layers() -> Group {
             Goal::Times(1.0, "`tower-resilience`: breaker, bulkhead, timeout"),
         ])
         .note("The permit is held until the body of the answer is dropped. Ours allocates its future, which has no name of its own. With all layers, which axum boxes each, a correlation id is made and written, and two headers say how the client stands.")
+}
+
+/// Each of the others alone.
+fn each_layer() -> Group {
+    let registry = Registry::new();
+    let limiter = registry.rate_limiter("http");
+    let rate = "4000000000/day".parse::<rate_limit::Rate>().expect("a rate");
+    limiter.reconfigure(rate_limit::Config::default().rate(rate)).expect("a setting within its range");
+    let with = ServiceBuilder::new;
+    let jobs = vec![
+        asked("correlation", with().layer(CorrelationLayer::new()).service(bare())),
+        asked("deadline", with().layer(DeadlineLayer::new()).service(bare())),
+        asked("degraded marks", with().layer(DegradedLayer::new()).service(bare())),
+        asked(
+            "rate limit by client",
+            with().layer(RateLimitLayer::new(limiter, ClientIp::direct())).service(bare()),
+        ),
+        asked(
+            "idempotency keys, none in the request",
+            with().layer(IdempotencyLayer::new(registry.idempotency("http"))).service(bare()),
+        ),
+        asked(BARE, bare()),
+    ];
+    Group::new("The other layers around an HTTP service, each alone", jobs)
+        .goals([Goal::Above(BARE, 1000.0)])
+        .note("The goal is that of the first, which makes an id; the others are below it.")
 }
 
 fn exports() -> Group {

@@ -1,10 +1,10 @@
 //! A rate for each client.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::future::Future;
 use std::hash::{BuildHasher, Hash, RandomState};
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 
 use axum::body::{Body, Bytes};
@@ -40,6 +40,7 @@ pub struct RateLimitLayer {
     limiter: Arc<RateLimiter>,
     /// Clients are told apart by the hash of what identifies them; the limiter hashes it anew, with a key of its own.
     client: Arc<dyn Fn(&Parts) -> u64 + Send + Sync>,
+    told: Arc<Told>,
 }
 
 impl RateLimitLayer {
@@ -56,7 +57,8 @@ impl RateLimitLayer {
         // Nobody can look for two clients of one hash.
         let hasher = RandomState::new();
         let client = move |parts: &Parts| hasher.hash_one(client(parts));
-        Self { limiter, client: Arc::new(client) }
+        let told = Arc::new(Told::of(limiter.name()));
+        Self { limiter, client: Arc::new(client), told }
     }
 }
 
@@ -99,9 +101,9 @@ where
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let unread = Unread::of(&request);
         let (parts, body) = request.into_parts();
-        let RateLimitLayer { limiter, client } = &self.layer;
+        let RateLimitLayer { limiter, client, told } = &self.layer;
         let decision = limiter.check_key(&client(&parts));
-        let standing = standing(limiter, &decision);
+        let standing = told.standing(limiter, &decision);
         if decision.allowed {
             let answer = self.inner.call(Request::from_parts(parts, body));
             return RateLimitFuture::Admitted { answer, standing };
@@ -113,17 +115,64 @@ where
     }
 }
 
-/// `limiter;r=REMAINING;t=SECONDS` and `limiter;q=LIMIT;w=SECONDS`, as structured fields.
-fn standing(limiter: &RateLimiter, decision: &Decision) -> [Option<HeaderValue>; 2] {
-    let whole = |nanos: u128| nanos.div_ceil(1_000_000_000);
-    let name: String =
-        limiter.name().chars().filter(|c| c.is_ascii_graphic() && !"\"\\".contains(*c)).collect();
-    let per = per_call(limiter).saturating_mul(decision.limit.into());
-    [
-        format!("\"{name}\";r={};t={}", decision.remaining, whole(decision.reset_after.as_nanos())),
-        format!("\"{name}\";q={};w={}", decision.limit, whole(per).max(1)),
-    ]
-    .map(|text| HeaderValue::from_str(&text).ok())
+/// What a client is told of the limit, as structured fields.
+#[derive(Debug)]
+struct Told {
+    /// The limiter's name, without what a header cannot have.
+    name: Box<str>,
+    /// The policy as it was when the first request came; as a rule it stays that.
+    policy: OnceLock<(Policy, HeaderValue)>,
+}
+
+/// So many calls in so long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Policy {
+    limit: u32,
+    seconds: u128,
+}
+
+impl Told {
+    fn of(name: &str) -> Self {
+        let name: String = name.chars().filter(|c| c.is_ascii_graphic() && !"\"\\".contains(*c)).collect();
+        Self { name: name.into(), policy: OnceLock::new() }
+    }
+
+    /// `limiter;r=REMAINING;t=SECONDS` and `limiter;q=LIMIT;w=SECONDS`.
+    fn standing(&self, limiter: &RateLimiter, decision: &Decision) -> [Option<HeaderValue>; 2] {
+        let seconds = whole_seconds(decision.reset_after.as_nanos());
+        // Just as long as it will be, so that it becomes a header as it is.
+        let digits = digits(decision.remaining.into()) + digits(seconds);
+        let mut text = String::with_capacity(self.name.len() + "\"\";r=;t=".len() + digits);
+        let _ = write!(text, "\"{}\";r={};t={seconds}", self.name, decision.remaining);
+        [HeaderValue::from_maybe_shared(Bytes::from(text)).ok(), self.policy(limiter, decision.limit)]
+    }
+
+    fn policy(&self, limiter: &RateLimiter, limit: u32) -> Option<HeaderValue> {
+        let now =
+            Policy { limit, seconds: whole_seconds(per_call(limiter).saturating_mul(limit.into())).max(1) };
+        let text = || {
+            let Policy { limit, seconds } = now;
+            HeaderValue::from_str(&format!("\"{}\";q={limit};w={seconds}", self.name)).ok()
+        };
+        match self.policy.get() {
+            Some((policy, value)) if *policy == now => Some(value.clone()),
+            // It was reconfigured since.
+            Some(_) => text(),
+            None => {
+                let value = text()?;
+                let _ = self.policy.set((now, value.clone()));
+                Some(value)
+            }
+        }
+    }
+}
+
+fn digits(number: u128) -> usize {
+    number.checked_ilog10().unwrap_or(0) as usize + 1
+}
+
+fn whole_seconds(nanos: u128) -> u128 {
+    nanos.div_ceil(1_000_000_000)
 }
 
 /// Nanoseconds in which one call comes again.
