@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { gzipSync } from 'node:zlib';
 import { chromium } from 'playwright-core';
 import { accessible, fits } from './audit.mjs';
-import { TOKEN, faults, freeze, kill, start, thaw } from './service.mjs';
+import { TOKEN, faults, freeze, kill, orderTwice, start, thaw } from './service.mjs';
 
 const LIMIT = 55_000; // ms, for the whole run
 const WAIT = 15_000; // ms, for one thing to show; the breaker may wait some seconds before it probes
@@ -45,9 +45,11 @@ async function run() {
   }
 }
 
-/** What goes wrong in the page. What is meant to be refused is announced, and counted. */
+/** What goes wrong in the page, each once. */
+const wrong = new Set();
+
+/** Takes note of it; what is meant to be refused is announced, and counted. */
 async function watch(page) {
-  const wrong = [];
   const meant = new Map();
   page.on('console', (message) => {
     if (message.type() !== 'error') return;
@@ -55,14 +57,14 @@ async function watch(page) {
     const text = `${message.text()} (${message.location().url})`;
     const known = [...meant.keys()].find((pattern) => pattern.test(text));
     if (known) meant.set(known, meant.get(known) + 1);
-    else wrong.push(`console: ${text}`);
+    else wrong.add(`console: ${text}`);
   });
-  page.on('pageerror', (error) => wrong.push(`page: ${error.message}`));
-  await page.exposeFunction('noteViolation', (text) => wrong.push(`policy: ${text}`));
+  page.on('pageerror', (error) => wrong.add(`page: ${error.message}`));
+  await page.exposeFunction('noteViolation', (text) => wrong.add(`policy: ${text}`));
   await page.addInitScript(() => {
     addEventListener('securitypolicyviolation', (event) => window.noteViolation(`${event.violatedDirective} ${event.blockedURI} ${event.sourceFile}`));
   });
-  return { wrong, meant, expect: (pattern) => meant.set(pattern, 0) };
+  return { meant, expect: (pattern) => meant.set(pattern, 0) };
 }
 
 async function look(base, page) {
@@ -251,10 +253,11 @@ async function look(base, page) {
     await page.keyboard.press('/');
     await page.keyboard.type('idempotency replayed');
     assert.equal(await words.inputValue(), 'idempotency replayed');
-    // The load asks for some orders again: what is new matches, too.
-    const times = () => log.locator('td:first-child').allTextContents();
-    const before = (await times())[0];
-    await page.waitForFunction((then) => document.querySelector('#events td').textContent !== then, before);
+    // What is new matches, too.
+    const newest = () => page.evaluate(() => Number(document.querySelector('#events [data-key]')?.dataset.key ?? 0));
+    const before = await newest();
+    await orderTwice(base);
+    await page.waitForFunction((then) => Number(document.querySelector('#events [data-key]')?.dataset.key ?? 0) > then, before);
     assert.deepEqual([...new Set(await whats())], ['replayed']);
     await words.fill('no such thing');
     await page.getByText('Nothing matches.').waitFor();
@@ -265,7 +268,7 @@ async function look(base, page) {
   await step('the alert has ended', async () => {
     await go('Alerts');
     await shows(alert, '✓ quiet');
-    await shows(page.locator('#log tbody tr'), 'value');
+    await shows(page.locator('#log tbody tr'), 'ended');
     assert.equal(await page.locator('#firing').textContent(), '');
   });
 
@@ -353,24 +356,25 @@ async function look(base, page) {
       const name = request.url().split('/').pop();
       if (name in asked) asked[name] += 1;
     };
-    const reach = async (least) => {
-      while (asked.stream < least || asked.events < least) await page.waitForEvent('request');
+    const reach = async (least, timeout) => {
+      while (asked.stream < least || asked.events < least) await page.waitForEvent('request', { timeout });
     };
     watched.expect(/ERR_.*\/(stream|events)\)/);
     page.on('request', count);
     await kill();
     await shows(connection, 'trying again');
-    // Now each waits for two seconds and more.
-    await reach(3);
+    // Then each waits for four seconds.
+    await reach(4);
     await start(program, base);
     Object.assign(asked, { stream: 0, events: 0 });
     // Both are woken by it, not just the one that began to wait last.
     await page.evaluate(() => dispatchEvent(new Event('online')));
-    await reach(1);
+    await reach(1, 2000);
     page.off('request', count);
     await shows(connection, /^live$/);
     await shows(log, 'connected again');
-    await shows(log.first(), 'replayed');
+    await orderTwice(base);
+    await shows(log, 'replayed');
     await go('Components');
     await shows(breaker.locator('.mark'), '● closed');
     await sameAsEver();
@@ -383,7 +387,7 @@ async function look(base, page) {
   });
 
   await step('no error in the page, none on the console, and the policy was kept', async () => {
-    assert.deepEqual(watched.wrong, []);
+    assert.deepEqual([...wrong], []);
     for (const [pattern, times] of watched.meant) assert.ok(times > 0, `${pattern} was meant to be seen`);
   });
 }
@@ -393,5 +397,7 @@ try {
   process.exit(0);
 } catch (error) {
   console.error('failed -', error);
+  // Most often the reason.
+  wrong.forEach((what) => console.error(what));
   process.exit(1);
 }

@@ -42,3 +42,15 @@ export async function faults(base, method, body) {
   const response = await fetch(`${base}/gateway/faults`, { method, body, headers: { 'content-type': 'application/json' } });
   assert.ok(response.ok, `the gateway answered ${response.status}`);
 }
+
+let orders = 0;
+
+/** Sends an order, and the same one again: the second is answered from the record of the first. */
+export async function orderTwice(base) {
+  orders += 1;
+  const body = JSON.stringify({ order_id: `twice-${orders}`, cents: 995 });
+  for (let time = 0; time < 2; time += 1) {
+    const response = await fetch(`${base}/api/resilience/protected-endpoint`, { method: 'POST', body, headers: { 'content-type': 'application/json' } });
+    assert.ok(response.ok, `the service answered ${response.status}`);
+  }
+}

@@ -101,6 +101,7 @@ export function reason({ rule, ...more }) {
 }
 
 function facts({ event, ...more }) {
+  if (event === 'alert_changed') more.severity ??= 'ended';
   return Object.entries(more).filter(([, value]) => value !== null).map(([name, value]) => `${words(name)} ${fact(value)}`).join(', ');
 }
 
