@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { gzipSync } from 'node:zlib';
 import { chromium } from 'playwright-core';
 import { accessible, fits } from './audit.mjs';
-import { TOKEN, faults, freeze, kill, orderTwice, start, thaw } from './service.mjs';
+import { TOKEN, faults, freeze, kill, orderTwice, start, steer, thaw } from './service.mjs';
 
 const LIMIT = 55_000; // ms, for the whole run
 const WAIT = 15_000; // ms, for one thing to show; the breaker may wait some seconds before it probes
@@ -135,6 +135,9 @@ async function look(base, page) {
     await go('Components');
   });
 
+  // The period doubles each time the probes fail, and nobody is to wait for that here.
+  await steer(base, 'PATCH', '/config/circuit_breaker/payment', '{"open_max":"2s"}');
+
   await step('the breaker opens before the eyes when the gateway fails', async () => {
     await faults(base, 'PUT', '{"error_rate":1}');
     await shows(breaker.locator('.mark'), '○ open');
@@ -200,6 +203,7 @@ async function look(base, page) {
     await go('Components');
     await shows(breaker.locator('.mark'), '● closed');
     await sameAsEver();
+    await steer(base, 'DELETE', '/config/circuit_breaker/payment');
   });
 
   await step('the page of a component has its chart, figures, settings and the reasons of its transitions', async () => {

@@ -37,11 +37,16 @@ export async function kill() {
 export const freeze = () => running.kill('SIGSTOP');
 export const thaw = () => running.kill('SIGCONT');
 
-/** What goes wrong at the gateway from now on. */
-export async function faults(base, method, body) {
-  const response = await fetch(`${base}/gateway/faults`, { method, body, headers: { 'content-type': 'application/json' } });
-  assert.ok(response.ok, `the gateway answered ${response.status}`);
+async function send(address, method, body) {
+  const response = await fetch(address, { method, body, headers: { 'content-type': 'application/json', authorization: `Bearer ${TOKEN}` } });
+  assert.ok(response.ok, `${address} answered ${response.status}`);
 }
+
+/** What goes wrong at the gateway from now on. */
+export const faults = (base, method, body) => send(`${base}/gateway/faults`, method, body);
+
+/** Changes something over the admin API. */
+export const steer = (base, method, path, body) => send(`${base}/api/resilience${path}`, method, body);
 
 let orders = 0;
 
@@ -49,8 +54,5 @@ let orders = 0;
 export async function orderTwice(base) {
   orders += 1;
   const body = JSON.stringify({ order_id: `twice-${orders}`, cents: 995 });
-  for (let time = 0; time < 2; time += 1) {
-    const response = await fetch(`${base}/api/resilience/protected-endpoint`, { method: 'POST', body, headers: { 'content-type': 'application/json' } });
-    assert.ok(response.ok, `the service answered ${response.status}`);
-  }
+  for (let time = 0; time < 2; time += 1) await send(`${base}/api/resilience/protected-endpoint`, 'POST', body);
 }

@@ -103,6 +103,7 @@ function follow(path, silence, take, state) {
           for await (const message of messages(response, heard)) take(message);
           state(false, 'the connection was lost; trying again');
         } else {
+          await response.body?.cancel();
           state(false, response.status === 401 ? 'locked: this needs the admin token' : `the server answered ${response.status}`);
         }
       } catch {
@@ -184,7 +185,7 @@ function note(event) {
 }
 
 export function start(state) {
-  const stats = follow('/stream', 6000, ({ event, data }) => {
+  const stats = follow('/stream', 5000, ({ event, data }) => {
     store.stats = event === 'whole' ? data : merge(store.stats, data);
     remember(store.stats);
     changed();
