@@ -25,7 +25,7 @@ export function chart(title, unit, lines) {
         label, stroke: colour(of), width: 2, dash: DASHES[index % DASHES.length], spanGaps: true,
       }))],
       axes: [{ ...axis, values: clock, space: 80, size: 34 }, { ...axis, size: 60 }],
-      scales: { y: { range: (_, low, high) => [0, unit === '%' ? 100 : Math.max(1, (high ?? 1) * 1.1)] } },
+      scales: { x: { range: (_, low, high) => [Math.min(low, high - 60), high] }, y: { range: (_, low, high) => [0, unit === '%' ? 100 : Math.max(1, (high ?? 1) * 1.1)] } },
       // Its own has no keys.
       legend: { show: false },
       cursor: { show: false },
@@ -51,6 +51,8 @@ export function chart(title, unit, lines) {
     /** `values` by the figure. */
     update(times, values) {
       const data = [times, ...lines.map(([figure]) => values(figure) ?? times.map(() => null))];
+      // Around a single point it would draw a day.
+      if (times.length === 1) data.forEach((line, index) => { data[index] = [index ? null : times[0] - 60, ...line]; });
       if (plot) plot.setData(data);
       else if (box.isConnected) make(data);
     },

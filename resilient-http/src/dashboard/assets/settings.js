@@ -9,16 +9,22 @@ export function settings(kind, name) {
   const place = h('div', {});
   const path = `/config/${encodeURIComponent(kind)}/${encodeURIComponent(name)}`;
 
+  let shown = '';
+
   /** What is being typed stays, but in the field that was set; so does the focus. */
   async function load(set) {
     let fields;
     try {
       fields = (await ask('GET', '/config'))?.[kind]?.[name] ?? [];
     } catch (error) {
+      shown = '';
       place.replaceChildren(h('h2', {}, 'Settings'), empty(`They cannot be read: ${error.message}`));
       return;
     }
-    if (!place.isConnected) return;
+    const news = JSON.stringify(fields);
+    // A click may be on its way to what stands there.
+    if (!place.isConnected || (news === shown && set === undefined)) return;
+    shown = news;
     const typed = new Map([...place.querySelectorAll('input')].filter((input) => input.value !== input.defaultValue).map((input) => [input.name, input.value]));
     typed.delete(set);
     const focused = place.contains(document.activeElement) ? document.activeElement.getAttribute('aria-label') : null;
