@@ -112,6 +112,7 @@ async function look(base, page) {
     await shows(connection, /^live$/);
     await shows(breaker.locator('.mark'), '● closed');
     const kinds = await page.locator('#grid .card').evaluateAll((cards) => cards.map((card) => card.dataset.kind));
+    await shows(page.locator('#total'), /^All operations.*errors.*p99.*in use$/);
     for (const kind of ['operations', 'circuit_breaker', 'bulkhead', 'retry', 'fallback', 'alert', 'config_source']) assert.ok(kinds.includes(kind), `no ${kind} among ${kinds}`);
   });
 
@@ -169,9 +170,10 @@ async function look(base, page) {
 
   // While the marks of the outage are still there.
   await step('every page is accessible, in the light and in the dark, and fits a narrow screen', async () => {
-    const stats = await (await fetch(`${base}/api/resilience/stats`)).json();
-    const one = ([kind, components]) => Object.keys(components ?? {}).slice(-1).map((name) => `${kind}/${encodeURIComponent(name)}`);
-    const details = Object.entries(stats).filter(([kind]) => !['enabled', 'conflicts'].includes(kind)).flatMap(one);
+    await go('Components');
+    const known = await page.locator('#grid .card').evaluateAll((cards) => cards.map((card) => [card.dataset.kind, card.getAttribute('href').slice(2)]));
+    // One of each kind.
+    const details = [...new Map(known).values()];
     assert.ok(details.length >= 10, `${details}`);
     for (const path of ['', 'fallbacks', 'sites', 'alerts', 'events', ...details]) {
       await page.evaluate((hash) => { location.hash = hash; }, `#/${path}`);

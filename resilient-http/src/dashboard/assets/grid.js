@@ -1,7 +1,7 @@
 // All components, what needs to be looked at first.
 
 import { breaking, count, empty, h, link, sparkline, words } from './parts.js';
-import { KINDS, judged, kindWords } from './health.js';
+import { KINDS, judged, judgedTotal, kindWords } from './health.js';
 import { store } from './store.js';
 
 const SHOWN = 500;
@@ -15,6 +15,7 @@ export function components(page) {
   const search = h('input', { type: 'search', placeholder: 'Search', 'aria-label': 'Search components' });
   const kinds = h('select', { 'aria-label': 'Kind' }, h('option', { value: '' }, 'All kinds'), KINDS.map((kind) => h('option', { value: kind }, kindWords(kind))));
   const warnings = h('div', {});
+  const total = h('p', { class: 'facts', id: 'total' });
   const grid = h('div', { class: 'grid', id: 'grid' });
   const draw = () => {
     const wanted = search.value.trim().toLowerCase();
@@ -25,10 +26,11 @@ export function components(page) {
     if (shown.length > SHOWN) grid.append(empty(`${count(shown.length - SHOWN)} more: search for them`));
     if (!shown.length) grid.append(empty(!store.stats ? 'Waiting for the server.' : known.length ? 'Nothing matches.' : 'Nothing here yet: components show with their first call.'));
     warnings.replaceChildren(...wrong(store.stats));
+    if (store.stats) total.replaceChildren(...['All operations', ...judgedTotal(store.stats.total).facts].map((fact) => h('span', {}, fact)));
   };
   search.addEventListener('input', draw);
   kinds.addEventListener('change', draw);
-  page.replaceChildren(h('h1', {}, 'Components'), h('div', { class: 'tools' }, search, kinds), warnings, grid);
+  page.replaceChildren(h('h1', {}, 'Components'), h('div', { class: 'tools' }, search, kinds), warnings, total, grid);
   return draw;
 }
 

@@ -24,13 +24,13 @@ const judges = {
   operations(now, recent) {
     const calls = recent('calls');
     const bad = recent('failed') + recent('rejected') + recent('timed_out');
-    const share = calls ? bad / calls : 0;
+    const errors = calls ? bad / calls : 0;
     const degraded = recent('fell_back');
-    const level = share >= 0.5 ? 'bad' : share > 0.05 || degraded ? 'warn' : 'good';
+    const level = errors >= 0.5 ? 'bad' : errors > 0.05 || degraded ? 'warn' : 'good';
     const mark = { bad: '✕ failing', warn: degraded ? '▲ degraded' : '▲ errors', good: calls ? '✓ well' : '✓ idle' }[level];
     return {
-      level, mark, spark: 'calls', weight: { bad: 300 + share, warn: 150 + share, good: calls ? 40 : 5 }[level],
-      facts: [`${count(calls)} in 10 s`, `${percent(bad, calls)} errors`, `p50 ${time(now.latency.p50)}`, `p99 ${time(now.latency.p99)}`],
+      level, mark, spark: 'calls', weight: { bad: 300 + errors, warn: 150 + errors, good: calls ? 40 : 5 }[level],
+      facts: [`${count(calls)} in 10 s`, `${percent(bad, calls)} errors`, `p50 ${time(now.latency.p50)}`, `p99 ${time(now.latency.p99)}`, `${share(now.saturation)} in use`],
     };
   },
   circuit_breaker(now) {
@@ -102,6 +102,9 @@ export function signal({ signal: name, value }) {
 function recent(kind, name) {
   return (figure) => (store.past.get(`${kind}/${name}/${figure}`) ?? []).slice(-10).reduce((sum, value) => sum + (value ?? 0), 0);
 }
+
+/** How all operations together stand. */
+export const judgedTotal = (now) => judges.operations(now, recent('total', 'all'));
 
 export function judged(kind, name, now) {
   return (judges[kind] ?? plain)(now, recent(kind, name));

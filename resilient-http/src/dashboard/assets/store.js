@@ -146,11 +146,12 @@ function remember(stats) {
     }
     values.push(value);
   };
-  for (const [name, now] of Object.entries(stats.operations)) {
-    const then = before?.operations[name];
-    for (const counter of counters) note(`operations/${name}/${counter}`, then ? Math.max(0, now[counter] - then[counter]) : null);
-    for (const share of ['p50', 'p95', 'p99']) note(`operations/${name}/${share}`, now.latency.measured ? now.latency[share] * 1000 : null);
-  }
+  const operation = (path, now, then) => {
+    for (const counter of counters) note(`${path}/${counter}`, then ? Math.max(0, now[counter] - then[counter]) : null);
+    for (const share of ['p50', 'p95', 'p99']) note(`${path}/${share}`, now.latency.measured ? now.latency[share] * 1000 : null);
+  };
+  operation('total/all', stats.total, before?.total);
+  for (const [name, now] of Object.entries(stats.operations)) operation(`operations/${name}`, now, before?.operations[name]);
   for (const [name, now] of Object.entries(stats.circuit_breaker)) {
     note(`circuit_breaker/${name}/failed`, now.window.calls ? (100 * now.window.failed) / now.window.calls : null);
     note(`circuit_breaker/${name}/slow`, now.window.calls ? (100 * now.window.slow) / now.window.calls : null);
