@@ -5,7 +5,7 @@ use std::process::Command;
 
 use crate::run::{has, installed, root, succeed, target};
 
-const FILES: [&str; 3] = ["dashboard.mjs", "package.json", "package-lock.json"];
+const FILES: [&str; 5] = ["dashboard.mjs", "audit.mjs", "service.mjs", "package.json", "package-lock.json"];
 const BROWSERS: [&str; 4] = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
 
 /// Runs the script against the main example, which was built before.

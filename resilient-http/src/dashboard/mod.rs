@@ -8,11 +8,18 @@ use bytes::Bytes;
 use http::header;
 
 /// By its name below `/dashboard/`.
-const FILES: [(&str, &str, &[u8]); 7] = [
+const FILES: [(&str, &str, &[u8]); 14] = [
     ("app.js", JAVASCRIPT, include_bytes!("assets/app.js")),
+    ("access.js", JAVASCRIPT, include_bytes!("assets/access.js")),
     ("store.js", JAVASCRIPT, include_bytes!("assets/store.js")),
     ("parts.js", JAVASCRIPT, include_bytes!("assets/parts.js")),
+    ("chart.js", JAVASCRIPT, include_bytes!("assets/chart.js")),
     ("health.js", JAVASCRIPT, include_bytes!("assets/health.js")),
+    ("grid.js", JAVASCRIPT, include_bytes!("assets/grid.js")),
+    ("detail.js", JAVASCRIPT, include_bytes!("assets/detail.js")),
+    ("settings.js", JAVASCRIPT, include_bytes!("assets/settings.js")),
+    ("events.js", JAVASCRIPT, include_bytes!("assets/events.js")),
+    ("pages.js", JAVASCRIPT, include_bytes!("assets/pages.js")),
     ("style.css", CSS, include_bytes!("assets/style.css")),
     // uPlot 1.6.32, MIT: see uplot.LICENSE.
     ("uplot.js", JAVASCRIPT, include_bytes!("assets/uplot.js")),
@@ -57,6 +64,14 @@ mod tests {
         let mut listed = FILES.map(|(name, ..)| name);
         listed.sort_unstable();
         assert_eq!(files, listed);
+    }
+
+    #[test]
+    fn all_of_it_is_small() {
+        let page = include_bytes!("assets/index.html").len();
+        let size = page + FILES.iter().map(|(.., content)| content.len()).sum::<usize>();
+        // As it stands; gzipped it is less than half of that.
+        assert!(size <= 120 * 1024, "{size} bytes");
     }
 
     #[test]

@@ -6,6 +6,7 @@
 //!   burns is judged over long and short windows together.
 //! - Whoever looks evaluates: [`Registry::evaluate_alerts`](crate::Registry::evaluate_alerts), to be called about once a
 //!   second; the admin API does. Nothing is added to a call, and no thread runs for it.
+//! - One that a [file](crate::config) has a table of is there from then on; no code needs to ask for it.
 //! - Firing and ending are [events](crate::Happening::AlertChanged).
 //!
 //! ```

@@ -94,6 +94,22 @@ fn a_budget_that_burns_fast_is_critical() {
 }
 
 #[test]
+fn an_alert_in_a_file_is_there_without_any_code() {
+    use crate::component::Kind;
+    use crate::settings::Raw;
+    let mut tables = crate::config::Tables::default();
+    tables.set(Kind::Alert, Some("errors"), "critical", &Raw::Float(0.5)).unwrap();
+    tables.set(Kind::Alert, Some("errors"), "hold", &Raw::Text("0s".into())).unwrap();
+    let registry = Registry::with_clock(ManualClock::new().clock());
+    registry.configure("a file", &tables).unwrap();
+    registry.evaluate_alerts();
+    let pipeline = registry.pipeline("charge").build();
+    (0..20).for_each(|_| assert!(pipeline.call(|| None::<u32>).is_none()));
+    registry.evaluate_alerts();
+    assert_eq!(registry.stats().alert["errors"].severity, Some(Severity::Critical));
+}
+
+#[test]
 fn settings_that_contradict_are_refused() {
     // T127
     let problems =

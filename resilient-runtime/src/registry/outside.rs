@@ -70,6 +70,8 @@ impl Registry {
         }
         // First for those to come, so that none slips through between.
         *self.0.outside.lock() = tables.clone();
+        // No code asks for an alert by its name: without this, one in a file would look at nothing, and say nothing.
+        tables.named().filter(|(kind, _)| *kind == Kind::Alert).for_each(|(_, name)| drop(self.alert(name)));
         let mut changed = 0;
         for kind in Kind::ALL {
             with_shelf!(self, kind, |shelf, _variant| {

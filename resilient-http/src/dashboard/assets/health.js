@@ -1,6 +1,12 @@
 // How each component stands, in words and by how much it needs to be looked at.
 
-import { count, time } from './parts.js';
+import { count, share, time, words } from './parts.js';
+import { store } from './store.js';
+
+/** In the order of the list of kinds. */
+export const KINDS = ['operations', 'circuit_breaker', 'bulkhead', 'retry', 'rate_limit', 'load_shed', 'timeout', 'fallback', 'hedge', 'coalesce', 'idempotency', 'retry_budget', 'health', 'alert', 'config_source'];
+
+export const kindWords = (kind) => (kind === 'operations' ? 'operation' : words(kind));
 
 const percent = (part, whole) => (whole ? `${((100 * part) / whole).toFixed(1)} %` : '–');
 
@@ -14,17 +20,17 @@ const breaker = {
 };
 
 /** `{ level, mark, facts, weight, spark }`; the heavier, the sooner it is to be seen. */
-export const judges = {
+const judges = {
   operations(now, recent) {
     const calls = recent('calls');
     const bad = recent('failed') + recent('rejected') + recent('timed_out');
-    const share = calls ? bad / calls : 0;
+    const errors = calls ? bad / calls : 0;
     const degraded = recent('fell_back');
-    const level = share >= 0.5 ? 'bad' : share > 0.05 || degraded ? 'warn' : 'good';
+    const level = errors >= 0.5 ? 'bad' : errors > 0.05 || degraded ? 'warn' : 'good';
     const mark = { bad: '✕ failing', warn: degraded ? '▲ degraded' : '▲ errors', good: calls ? '✓ well' : '✓ idle' }[level];
     return {
-      level, mark, spark: 'calls', weight: { bad: 300 + share, warn: 150 + share, good: calls ? 40 : 5 }[level],
-      facts: [`${count(calls)} in 10 s`, `${percent(bad, calls)} errors`, `p50 ${time(now.latency.p50)}`, `p99 ${time(now.latency.p99)}`],
+      level, mark, spark: 'calls', weight: { bad: 300 + errors, warn: 150 + errors, good: calls ? 40 : 5 }[level],
+      facts: [`${count(calls)} in 10 s`, `${percent(bad, calls)} errors`, `p50 ${time(now.latency.p50)}`, `p99 ${time(now.latency.p99)}`, `${share(now.saturation)} in use`],
     };
   },
   circuit_breaker(now) {
@@ -55,15 +61,16 @@ export const judges = {
     return { level, mark: level === 'good' ? '✓ flowing' : '▲ queueing', weight: level === 'good' ? 9 : 90, facts: [`${count(now.remaining)} of ${count(now.limit)} left`, `${count(now.rejected)} refused`, `${count(now.keys)} keys`] };
   },
   load_shed(now) {
-    const shed = Object.values(now.shed ?? {}).reduce((sum, number) => sum + (Number(number) || 0), 0);
-    return { level: 'good', mark: '✓ admitting', weight: 12, facts: [`${count(now.in_flight)} in flight`, `limit ${count(now.limit)}`, `${count(shed)} shed`] };
+    const shed = Object.values(now.shed_by).reduce((sum, number) => sum + number, 0);
+    const level = now.shedding ? 'warn' : 'good';
+    return { level, mark: now.shedding ? `▲ shedding up to ${now.shedding}` : '✓ admitting', weight: now.shedding ? 180 : 12, facts: [`${count(now.in_flight)} in flight`, now.limit === null ? 'no limit' : `limit ${count(now.limit)}`, `${count(shed)} shed`] };
   },
   fallback(now) {
     const served = Object.values(now.levels).reduce((sum, level) => sum + level.served, 0);
     return { level: 'good', mark: served ? '✓ has served' : '✓ not needed', weight: 6, facts: [`${count(served)} served`, `${count(now.all_failed)} failed`] };
   },
   timeout(now) {
-    return { level: 'good', mark: '✓', weight: 4, facts: [`${count(now.total_timeouts)} in total`, `${count(now.attempt_timeouts)} attempts`] };
+    return { level: 'good', mark: '✓ in force', weight: 4, facts: [`${count(now.total_timeouts)} in total`, `${count(now.attempt_timeouts)} attempts`] };
   },
   health(now) {
     const level = { pass: 'good', warn: 'warn', fail: 'bad' }[now.status];
@@ -71,11 +78,34 @@ export const judges = {
   },
   alert(now) {
     const level = { warning: 'warn', critical: 'bad' }[now.severity] ?? 'good';
-    return { level, mark: { good: '✓ quiet', warn: '▲ warning', bad: '✕ critical' }[level], weight: { good: 3, warn: 210, bad: 500 }[level], facts: [now.signal, now.operation ?? 'all', now.value === null ? '–' : now.value.toPrecision(3)] };
+    return { level, mark: { good: '✓ quiet', warn: '▲ warning', bad: '✕ critical' }[level], weight: { good: 3, warn: 210, bad: 500 }[level], facts: [words(now.signal), `of ${now.operation ?? 'all'}`, signal(now)] };
+  },
+  config_source(now) {
+    const level = now.problem ? 'bad' : 'good';
+    return { level, mark: now.problem ? '✕ refused' : '✓ in force', weight: now.problem ? 410 : 2, facts: [now.problem ?? '', `${count(now.applied)} applied`, `${count(now.refused)} refused`] };
   },
 };
 
-export function plain(now) {
+function plain(now) {
   const facts = Object.entries(now).filter(([, value]) => typeof value === 'number').slice(0, 4);
-  return { level: 'good', mark: '✓', weight: 1, facts: facts.map(([name, value]) => `${count(value)} ${name.replaceAll('_', ' ')}`) };
+  return { level: 'good', mark: '✓ in use', weight: 1, facts: facts.map(([name, value]) => `${count(value)} ${words(name)}`) };
+}
+
+/** What an alert looks at, in its unit. */
+export function signal({ signal: name, value }) {
+  if (value === null) return '–';
+  if (name.startsWith('latency')) return time(value);
+  return ['error_rate', 'degraded_rate', 'saturation'].includes(name) ? share(value) : value.toPrecision(3);
+}
+
+/** The sum of a figure over the last 10 seconds. */
+function recent(kind, name) {
+  return (figure) => (store.past.get(`${kind}/${name}/${figure}`) ?? []).slice(-10).reduce((sum, value) => sum + (value ?? 0), 0);
+}
+
+/** How all operations together stand. */
+export const judgedTotal = (now) => judges.operations(now, recent('total', 'all'));
+
+export function judged(kind, name, now) {
+  return (judges[kind] ?? plain)(now, recent(kind, name));
 }

@@ -9,8 +9,12 @@ export const store = {
   /** `kind/name/figure` -> values, the latest last. */
   past: new Map(),
   times: [],
+  /** The latest first. */
   events: [],
-  connected: false,
+  /** Why no events come; empty where they do. */
+  listening: '',
+  /** Goes up with each connection: then what was asked once is to be asked again. */
+  session: 0,
   token: '',
 };
 
@@ -48,13 +52,14 @@ function merge(target, patch) {
   return into;
 }
 
-/** Lines of `text/event-stream` as `{ event, data }`. */
-async function* messages(response) {
+/** Lines of `text/event-stream` as `{ event, data }`; `heard` for whatever comes, comments too. */
+async function* messages(response, heard) {
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
   let text = '';
   for (;;) {
     const { value, done } = await reader.read();
     if (done) return;
+    heard();
     text += value;
     for (let end = text.indexOf('\n\n'); end >= 0; end = text.indexOf('\n\n')) {
       const lines = text.slice(0, end).split('\n');
@@ -66,40 +71,67 @@ async function* messages(response) {
   }
 }
 
-/** Follows a stream for ever; comes back by itself. */
-async function follow(path, take, state) {
-  for (let pause = 500; ; pause = Math.min(pause * 2, 10_000)) {
-    try {
-      const stop = new AbortController();
-      restarts.add(() => stop.abort());
-      const response = await fetch(prefix + path, { headers: headers(), signal: stop.signal });
-      if (response.ok) {
-        state(true, '');
-        pause = 250;
-        for await (const message of messages(response)) take(message);
-        state(false, 'the connection was lost; trying again');
-      } else {
-        state(false, response.status === 401 ? 'locked: this needs the admin token' : `the server answered ${response.status}`);
+const FIRST_PAUSE = 500; // ms
+const LONGEST_PAUSE = 5000; // ms
+const SILENT = 'silent';
+const ANEW = 'anew';
+
+/**
+ * Follows a stream for ever, and comes back by itself. Returns what makes it connect anew at once: each stream has its own,
+ * so that to wake one cannot be taken for the waking of another.
+ */
+function follow(path, silence, take, state) {
+  let stop = new AbortController();
+  let wake = () => {};
+  const run = async () => {
+    for (let pause = FIRST_PAUSE; ; pause = Math.min(pause * 2, LONGEST_PAUSE)) {
+      const own = new AbortController();
+      const { signal } = own;
+      stop = own;
+      // A server that hangs, or is gone without a word, keeps the connection open for hours.
+      let alarm;
+      const heard = () => {
+        clearTimeout(alarm);
+        alarm = setTimeout(() => own.abort(SILENT), silence);
+      };
+      try {
+        heard();
+        const response = await fetch(prefix + path, { headers: headers(), signal });
+        if (response.ok) {
+          state(true, '');
+          pause = FIRST_PAUSE / 2;
+          for await (const message of messages(response, heard)) take(message);
+          state(false, 'the connection was lost; trying again');
+        } else {
+          await response.body?.cancel();
+          state(false, response.status === 401 ? 'locked: this needs the admin token' : `the server answered ${response.status}`);
+        }
+      } catch {
+        const why = { [SILENT]: 'the server is silent; trying again', [ANEW]: 'connecting' };
+        state(false, why[signal.reason] ?? 'the server cannot be reached; trying again');
       }
-    } catch (error) {
-      state(false, error.name === 'AbortError' ? 'connecting' : 'the server cannot be reached; trying again');
+      clearTimeout(alarm);
+      if (signal.reason === ANEW) {
+        pause = FIRST_PAUSE / 2;
+        continue;
+      }
+      await new Promise((resolve) => {
+        wake = resolve;
+        setTimeout(resolve, pause);
+      });
     }
-    await new Promise((resolve) => {
-      wake = resolve;
-      setTimeout(resolve, pause);
-    });
-  }
+  };
+  run();
+  return () => {
+    stop.abort(ANEW);
+    wake();
+  };
 }
 
-const restarts = new Set();
-let wake = () => {};
+let streams = [];
 
 /** Connects anew, with another token. */
-export function reconnect() {
-  restarts.forEach((restart) => restart());
-  restarts.clear();
-  wake();
-}
+export const reconnect = () => streams.forEach((again) => again());
 
 const counters = ['calls', 'failed', 'rejected', 'timed_out', 'fell_back', 'succeeded'];
 let before = null;
@@ -114,11 +146,12 @@ function remember(stats) {
     }
     values.push(value);
   };
-  for (const [name, now] of Object.entries(stats.operations)) {
-    const then = before?.operations[name];
-    for (const counter of counters) note(`operations/${name}/${counter}`, then ? Math.max(0, now[counter] - then[counter]) : null);
-    for (const share of ['p50', 'p95', 'p99']) note(`operations/${name}/${share}`, now.latency.measured ? now.latency[share] * 1000 : null);
-  }
+  const operation = (path, now, then) => {
+    for (const counter of counters) note(`${path}/${counter}`, then ? Math.max(0, now[counter] - then[counter]) : null);
+    for (const share of ['p50', 'p95', 'p99']) note(`${path}/${share}`, now.latency.measured ? now.latency[share] * 1000 : null);
+  };
+  operation('total/all', stats.total, before?.total);
+  for (const [name, now] of Object.entries(stats.operations)) operation(`operations/${name}`, now, before?.operations[name]);
   for (const [name, now] of Object.entries(stats.circuit_breaker)) {
     note(`circuit_breaker/${name}/failed`, now.window.calls ? (100 * now.window.failed) / now.window.calls : null);
     note(`circuit_breaker/${name}/slow`, now.window.calls ? (100 * now.window.slow) / now.window.calls : null);
@@ -136,18 +169,42 @@ function remember(stats) {
   before = structuredClone(stats);
 }
 
+/** By its own name: what a call meets often is not to push out what happens seldom. */
+const EVENTS = 200;
+const eventCounts = new Map();
+let lastKey = 0;
+
+export const eventName = ({ what, gap }) => gap ?? what.event;
+
+function note(event) {
+  lastKey += 1;
+  store.events.unshift({ key: lastKey, at: new Date(), ...event });
+  const name = eventName(event);
+  const same = (eventCounts.get(name) ?? 0) + 1;
+  if (same > EVENTS) store.events.splice(store.events.findLastIndex((other) => eventName(other) === name), 1);
+  else eventCounts.set(name, same);
+}
+
 export function start(state) {
-  follow('/stream', ({ event, data }) => {
+  const stats = follow('/stream', 5000, ({ event, data }) => {
     store.stats = event === 'whole' ? data : merge(store.stats, data);
     remember(store.stats);
     changed();
   }, (connected, text) => {
-    store.connected = connected;
+    if (connected) store.session += 1;
     state(connected, text);
   });
-  follow('/events', ({ event, data }) => {
-    if (event === 'lost') store.events.unshift({ at: new Date(), lost: data });
-    else store.events.unshift({ at: new Date(), ...data });
-    store.events.length = Math.min(store.events.length, 500);
-  }, () => {});
+  let listened = false;
+  const events = follow('/events', 40_000, ({ event, data }) => {
+    if (event === 'lost') note({ gap: 'lost', count: data });
+    else note(data);
+  }, (connected, text) => {
+    // What happened in between is told by nobody.
+    if (connected && listened) note({ gap: 'not connected' });
+    listened ||= connected;
+    store.listening = text;
+  });
+  streams = [stats, events];
+  // The system knows sooner than the next attempt.
+  addEventListener('online', reconnect);
 }

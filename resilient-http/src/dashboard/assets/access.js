@@ -1,0 +1,66 @@
+// Who may, and what the server says to it.
+
+import { ask, reconnect, store } from './store.js';
+
+const dialog = document.getElementById('token-dialog');
+const field = document.getElementById('token');
+const problem = document.getElementById('token-error');
+const button = document.getElementById('unlock');
+const notice = document.getElementById('notice');
+
+/** Says it until the next thing is done, or it is closed. */
+export function tell(text) {
+  notice.querySelector('p').textContent = text;
+  notice.hidden = !text;
+}
+
+notice.querySelector('button').addEventListener('click', () => tell(''));
+
+function forget() {
+  store.token = '';
+  button.textContent = 'Unlock';
+}
+
+/** Asks for the token; whether there is one now. */
+function unlock() {
+  problem.textContent = '';
+  field.value = '';
+  dialog.showModal();
+  field.focus();
+  return new Promise((resolve) => {
+    dialog.onclose = () => resolve(Boolean(store.token));
+  });
+}
+
+dialog.querySelector('form').addEventListener('submit', async (submitted) => {
+  submitted.preventDefault();
+  store.token = field.value.trim();
+  try {
+    await ask('GET', '/alerts');
+    button.textContent = 'Lock';
+    dialog.close();
+    reconnect();
+  } catch (error) {
+    forget();
+    problem.textContent = error.message;
+  }
+});
+document.getElementById('token-cancel').addEventListener('click', () => dialog.close());
+button.addEventListener('click', () => {
+  if (!store.token) return void unlock();
+  forget();
+  reconnect();
+});
+
+/** Changes something; throws what the server says against it. Whether it was done: who is asked for the token may not have it. */
+export async function change(method, path, body) {
+  tell('');
+  if (!store.token && !(await unlock())) return false;
+  try {
+    await ask(method, path, body);
+    return true;
+  } catch (error) {
+    if (error.status === 401) forget();
+    throw error;
+  }
+}

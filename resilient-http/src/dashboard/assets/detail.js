@@ -1,0 +1,91 @@
+// One component: how it stands and why, its levers, figures and settings.
+
+import { change, tell } from './access.js';
+import { chart } from './chart.js';
+import { lastEvents, latest, reason, transitions } from './events.js';
+import { judged, kindWords } from './health.js';
+import { breaking, h, table, time, words } from './parts.js';
+import { funnel } from './pages.js';
+import { settings } from './settings.js';
+import { store } from './store.js';
+
+const CHARTS = {
+  operations: [
+    ['Calls', 'each second', [['calls', 'calls', 'good'], ['failed', 'failed', 'bad'], ['rejected', 'refused', 'warn'], ['fell_back', 'degraded', 'off']]],
+    ['Latency', 'ms', [['p50', 'p50', 'good'], ['p95', 'p95', 'warn'], ['p99', 'p99', 'bad']]],
+  ],
+  circuit_breaker: [['Window', '%', [['failed', 'failed', 'bad'], ['slow', 'slow', 'warn']]]],
+  bulkhead: [['Permits', 'calls', [['in_use', 'in use', 'good'], ['limit', 'limit', 'off'], ['queued', 'queued', 'warn']]]],
+};
+
+/** What only this kind has to show. */
+const OWN = {
+  circuit_breaker: ['Last transitions', (name, now) => transitions(name, now)],
+  fallback: ['Levels', (_, now) => funnel(now)],
+};
+
+export function detail(page, kind, name) {
+  const mark = h('p', { id: 'state' });
+  const charts = (CHARTS[kind] ?? []).map((one) => chart(...one));
+  const [ownTitle, own] = OWN[kind] ?? [];
+  const ownPlace = h('div', { id: 'own' });
+  const figures = h('div', { id: 'figures' });
+  const config = settings(kind, name);
+  const log = h('div', { id: 'log' });
+  page.replaceChildren(
+    h('p', {}, h('a', { href: '#/' }, '← Components')),
+    h('h1', {}, `${kindWords(kind)} `, breaking(name)), mark, levers(kind, name),
+    ...charts.map(({ box }) => box),
+    ...own ? [h('h2', {}, ownTitle), ownPlace] : [],
+    h('h2', {}, 'Figures'), figures,
+    config.place,
+    h('h2', {}, 'What happened'), log);
+  let known = null;
+  return () => {
+    const now = store.stats?.[kind]?.[name];
+    if (!now) {
+      mark.textContent = store.stats ? 'There is no such component.' : 'Waiting for the server.';
+      return;
+    }
+    const { level, mark: text } = judged(kind, name, now);
+    mark.className = `${level}-text`;
+    mark.textContent = now.reason ? `${text}: ${reason(now.reason)}` : text;
+    charts.forEach((one) => one.update(store.times, (figure) => store.past.get(`${kind}/${name}/${figure}`)));
+    if (own) ownPlace.replaceChildren(...[own(name, now)].flat());
+    figures.replaceChildren(table(['figure', 'value'], flat(now)));
+    log.replaceChildren(lastEvents(kind, name));
+    // Of another connection it may be another server; and somebody else may have changed them.
+    const settingsOf = `${store.session} ${latest(kind, name, 'reconfigured')}`;
+    if (kind !== 'operations' && known !== settingsOf) config.load();
+    known = settingsOf;
+  };
+}
+
+/** Figures that are times, in seconds. */
+const TIMES = ['p50', 'p95', 'p99', 'p999', 'unchanged_for', 'retry_after', 'took', 'delay', 'latency', 'total', 'attempt', 'connect', 'read'];
+
+function flat(value, path = [], key = '') {
+  if (value !== null && typeof value === 'object') return Object.entries(value).flatMap(([inner, of]) => flat(of, [...path, words(inner)], inner));
+  return [[path.join(' '), shown(value, path[0] === 'shed by' ? '' : key)]];
+}
+
+function shown(value, key) {
+  if (value === null) return '–';
+  if (typeof value !== 'number') return ['rule', 'state', 'signal'].includes(key) ? words(value) : String(value);
+  return TIMES.includes(key) ? time(value) : value.toLocaleString('en', { maximumFractionDigits: 6 });
+}
+
+const BREAKER = [
+  ['Force open', 'open', 'refuse every call'],
+  ['Force closed', 'close', 'admit every call'],
+  ['Disable', 'disable', 'admit every call and count none'],
+  ['Resume', 'resume', 'decide by itself again'],
+];
+
+function levers(kind, name) {
+  if (kind === 'operations') return '';
+  const lever = (label, does, path) => h('button', { type: 'button', title: does, onclick: () => change('POST', path).catch((error) => tell(error.message)) }, label);
+  const own = kind === 'circuit_breaker' ? BREAKER.map(([label, to, does]) => lever(label, does, `/circuit_breaker/${encodeURIComponent(name)}/${to}`)) : [];
+  const reset = `/reset/${encodeURIComponent(kind)}/${encodeURIComponent(name)}`;
+  return h('div', { class: 'tools' }, own, lever('Reset', 'back to the state it had when it was new', reset));
+}
