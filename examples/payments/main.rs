@@ -51,6 +51,8 @@ async fn run() -> Result<(), Box<dyn Error>> {
     let gateway_listener = listen(options.gateway_port, "--gateway-port").await?;
     let gateway_address = gateway_listener.local_addr()?;
     tokio::spawn(gateway::serve(gateway_listener, Arc::clone(&gateway)));
+    // Not part of readiness: without its gateway the service still takes orders.
+    registry().health("gateway").probe(move || async move { client::ping(gateway_address).await.map(drop) });
 
     let (admin, token) = admin(&options)?;
     let listener = listen(options.port, "--port").await?;
@@ -119,6 +121,7 @@ fn introduce(service: SocketAddr, gateway: SocketAddr, token: &str, config: &Pat
     println!("\nAsk, and steer:");
     println!("  curl -s {api}/stats/circuit_breaker/payment");
     println!("  curl -s {api}/health");
+    println!("  curl -s {api}/health/deep");
     println!("  curl -s {api}/metrics");
     println!("  curl -sX POST {api}/reset/circuit_breaker/payment -H 'authorization: Bearer {token}'");
     println!("\nCtrl-C ends it.");

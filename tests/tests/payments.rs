@@ -148,8 +148,18 @@ fn it_survives_an_outage_and_recovers() {
     assert_eq!(payments.get("/api/resilience/simple-protected").body, json!({ "gateway": "pong" }));
     assert_eq!(payments.get("/api/resilience/health").body["status"], "pass");
 
+    let deep = || payments.get("/api/resilience/health/deep");
+    let (status, text) = (deep().status, deep().body["checks"]["gateway:responseTime"][0]["status"].clone());
+    assert_eq!((status, text), (200, json!("pass")));
+
     // The gateway fails: answers are degraded, and the circuit opens.
     payments.faults(&json!({ "error_rate": 1 }));
+    let patience = Instant::now() + Duration::from_secs(20);
+    while deep().status == 200 {
+        assert!(Instant::now() < patience, "the deep check does not fail: {}", deep().body);
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert_eq!(payments.get("/api/resilience/health/live").status, 200);
     let known = payments.charge("first");
     // The charge is the one of before, and the rate the last good one.
     assert_eq!((&known["replayed"], &known["receipt"]), (&json!(true), &first["receipt"]));
