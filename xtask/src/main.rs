@@ -48,8 +48,9 @@ fn test() -> Vec<Step> {
         Step::cargo("format", &["fmt", "--all", "--check"]),
         Step::cargo("lints", &clippy),
         Step::cargo("no default features", &["check", "-p", "resilient-runtime", "--no-default-features"]),
-        Step::cargo("the main example", &["build", "--example", "payments"]),
     ];
+    steps.extend(features_alone());
+    steps.push(Step::cargo("the main example", &["build", "--example", "payments"]));
     if run::has("cargo-nextest") {
         steps.push(Step::cargo("tests", &["nextest", "run", "--workspace", "--all-features"]));
     } else {
@@ -64,6 +65,20 @@ fn test() -> Vec<Step> {
     steps.extend(models());
     steps.extend(count_instructions());
     steps
+}
+
+/// Each feature without the others: what one needs must not come with another.
+fn features_alone() -> impl Iterator<Item = Step> {
+    const FEATURES: [(&str, &[&str]); 2] = [
+        ("resilient-runtime", &["http", "reqwest", "tonic", "config-file", "durable"]),
+        ("resilient-http", &["reqwest", "otel", "metrics"]),
+    ];
+    let all =
+        FEATURES.into_iter().flat_map(|(package, features)| features.iter().map(move |one| (package, *one)));
+    all.map(|(package, feature)| {
+        let check = ["check", "--quiet", "-p", package, "--no-default-features", "--features", feature];
+        Step::cargo("a feature alone", &check)
+    })
 }
 
 fn look() -> Vec<Step> {
