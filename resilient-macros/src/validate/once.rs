@@ -3,7 +3,9 @@
 use quote::ToTokens;
 use syn::{Expr, ExprLit, Lit};
 
-use super::{TOTAL, Value, duration, find, has_hole};
+use super::has_hole;
+use super::settings::{TOTAL, duration, find};
+use crate::args::Value;
 use crate::args::{Args, Once};
 use crate::diag::Errors;
 use crate::item::FnItem;

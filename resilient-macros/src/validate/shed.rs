@@ -1,6 +1,6 @@
 //! What of a load shedder's settings cannot be.
 
-use super::{count, duration, find};
+use super::settings::{count, duration, find};
 use crate::args::{Policy, Value};
 use crate::diag::Errors;
 

@@ -8,7 +8,7 @@ use syn::{
     ParenthesizedGenericArguments, ReceiverKind, Type, TypeFnPtr, TypeReference,
 };
 
-use super::{count, find};
+use super::settings::{count, find};
 use crate::args::Args;
 use crate::diag::Errors;
 use crate::item::FnItem;

@@ -1,0 +1,247 @@
+//! Settings that contradict each other, or what the runtime takes where the attribute is silent.
+
+use syn::{Expr, ExprLit, Lit};
+
+use crate::args::{Args, Policy, RateLimit, Value};
+use crate::diag::Errors;
+
+/// The value of a setting and its place.
+pub(super) fn find<'a>(policy: &'a Policy, field: &str) -> Option<(&'a Value, proc_macro2::Span)> {
+    let setting = policy.settings.iter().find(|setting| setting.field == field)?;
+    Some((&setting.value, setting.span))
+}
+
+pub(super) fn duration(policy: &Policy, field: &str) -> Option<(u64, proc_macro2::Span)> {
+    match find(policy, field)? {
+        (Value::Duration(nanos), span) => Some((*nanos, span)),
+        _ => None,
+    }
+}
+
+pub(super) fn count(policy: &Policy, field: &str) -> Option<(u64, proc_macro2::Span)> {
+    match find(policy, field)? {
+        (Value::Count(count), span) => Some((*count, span)),
+        _ => None,
+    }
+}
+
+pub(super) fn contradictions(args: &Args, errors: &mut Errors) {
+    if let Some(breaker) = &args.circuit_breaker {
+        if let (Some((calls, span)), Some((window, _))) =
+            (count(breaker, "min_calls"), count(breaker, "window"))
+            && calls > window
+        {
+            errors.span(span, format!("the window of {window} calls never holds `min_calls = {calls}`, so the circuit could not open"));
+        }
+        open_period(breaker, errors);
+        if let (Some((_, span)), None) = (find(breaker, "slow_rate"), find(breaker, "slow_call")) {
+            errors.span(span, "`slow_rate` needs `slow_call`: how long a call takes that is slow, as in `slow_call = \"2s\"`");
+        }
+    }
+    if let Some(bulkhead) = &args.bulkhead {
+        bulkhead_contradictions(bulkhead, errors);
+    }
+    if let Some(shed) = &args.load_shed {
+        super::shed::contradictions(&shed.policy, errors);
+    }
+    if let Some(limit) = &args.rate_limit {
+        rate_limit_contradictions(&limit.policy, errors);
+        weight_fits(limit, errors);
+    }
+    if let Some(timeout) = &args.timeout {
+        timeout_contradictions(timeout, errors);
+    }
+}
+
+/// What the runtime takes where the attribute is silent.
+const OPEN_FOR: u64 = 5_000_000_000;
+const MAX_CONCURRENT: u64 = 64;
+/// The least and the most that an adaptive bulkhead finds where nothing is said.
+const ADAPTIVE_MIN: u64 = 1;
+const ADAPTIVE_MAX: u64 = 200;
+pub(super) const TOTAL: u64 = 60_000_000_000;
+
+fn open_period(breaker: &Policy, errors: &mut Errors) {
+    match (duration(breaker, "open_for"), duration(breaker, "open_max")) {
+        (Some((open_for, span)), Some((open_max, _))) if open_for > open_max => {
+            errors.span(span, "`open_for` is longer than `open_max`");
+        }
+        (None, Some((open_max, span))) if OPEN_FOR > open_max => {
+            errors.span(span, "`open_max` is shorter than `open_for`, which is 5 s unless you give it");
+        }
+        _ => {}
+    }
+}
+
+fn bulkhead_contradictions(bulkhead: &Policy, errors: &mut Errors) {
+    if find(bulkhead, "threads").is_some() {
+        return;
+    }
+    let is_adaptive = matches!(find(bulkhead, "adaptive"), Some((Value::Flag(true), _)));
+    if is_adaptive {
+        found_limit(bulkhead, errors);
+    }
+    let queue = count(bulkhead, "max_queue").filter(|(count, _)| *count > 0);
+    let wait = duration(bulkhead, "max_wait");
+    if let (Some((_, span)), None) = (queue, wait) {
+        errors.span(
+            span,
+            "a queue needs `max_wait`, or its callers could wait for ever, as in `max_wait = \"50ms\"`",
+        );
+    }
+    if let (None, Some((_, span))) = (queue, wait) {
+        errors.span(span, "`max_wait` has no effect without a queue: add `max_queue = 100`");
+    }
+    let reserved = ["reserve_critical", "reserve_high"].map(|field| count(bulkhead, field));
+    let sum: u64 = reserved.iter().flatten().map(|(count, _)| *count).sum();
+    let last = reserved.iter().flatten().next_back();
+    let (field, max) = if is_adaptive {
+        ("min", count(bulkhead, "adaptive_min").map_or(ADAPTIVE_MIN, |(min, _)| min))
+    } else {
+        ("max_concurrent", count(bulkhead, "max_concurrent").map_or(MAX_CONCURRENT, |(max, _)| max))
+    };
+    if let Some((_, span)) = last
+        && sum >= max
+    {
+        errors.span(
+            *span,
+            format!("the reserve of {sum} leaves nothing of `{field} = {max}` for normal calls"),
+        );
+    }
+}
+
+/// The limit of a bulkhead that finds it.
+fn found_limit(bulkhead: &Policy, errors: &mut Errors) {
+    if let Some((_, span)) = count(bulkhead, "max_concurrent") {
+        errors.span(
+            span,
+            "an adaptive bulkhead finds how many calls may run; bound it with `adaptive(min = .., max = ..)`",
+        );
+    }
+    let (min, max) = (count(bulkhead, "adaptive_min"), count(bulkhead, "adaptive_max"));
+    let least = min.map_or(ADAPTIVE_MIN, |(min, _)| min);
+    let most = max.map_or(ADAPTIVE_MAX, |(max, _)| max);
+    if let (Some((_, span)), true) = (max.or(min), least > most) {
+        errors.span(span, format!("the adaptive limit has no room: `min = {least}` is above `max = {most}`"));
+    } else if let Some((initial, span)) = count(bulkhead, "adaptive_initial")
+        && !(least..=most).contains(&initial)
+    {
+        errors.span(span, format!("an adaptive limit begins from its `min = {least}` to its `max = {most}`"));
+    }
+}
+
+/// What the runtime takes at most, too.
+const LONGEST_LOG: u64 = 10_000;
+const LONGEST_REFILL: u128 = 100 * 365 * 24 * 3600 * 1_000_000_000;
+
+/// The count and the nanoseconds of the rate, where it was understood.
+fn rate(limit: &Policy) -> Option<(u64, u64, proc_macro2::Span)> {
+    match find(limit, "rate")? {
+        (Value::Text(text), span) => crate::text::rate_of(text).map(|(count, per)| (count, per, span)),
+        _ => None,
+    }
+}
+
+fn rate_limit_contradictions(limit: &Policy, errors: &mut Errors) {
+    if let (Some((burst, span)), Some((calls, per, _))) = (count(limit, "burst"), rate(limit))
+        && u128::from(burst) * u128::from(per) > LONGEST_REFILL * u128::from(calls)
+    {
+        errors.span(
+            span,
+            format!("at this rate a burst of {burst} would take more than 100 years to come again"),
+        );
+    }
+    let Some((Value::Text(algorithm), span)) = find(limit, "algorithm") else { return };
+    if let (Some((calls, _, span)), "sliding_log") = (rate(limit), algorithm.as_str())
+        && calls > LONGEST_LOG
+    {
+        errors.span(
+            span,
+            format!("a `sliding_log` remembers each call: at most {LONGEST_LOG} of them, or use a `sliding_window`"),
+        );
+    }
+    if algorithm == "leaky_bucket" && find(limit, "max_wait").is_none() {
+        errors.span(
+            span,
+            "with a `leaky_bucket` calls wait for their turn: say for how long, as in `max_wait = \"1s\"`",
+        );
+    }
+    if let (Some((_, span)), true) = (find(limit, "burst"), algorithm != "token_bucket") {
+        errors.span(span, "only a `token_bucket` has a burst");
+    }
+}
+
+fn timeout_contradictions(timeout: &Policy, errors: &mut Errors) {
+    let total = duration(timeout, "total").map(|(total, _)| total);
+    for part in ["attempt", "connect", "read"] {
+        let Some((limit, span)) = duration(timeout, part) else { continue };
+        match total {
+            Some(total) if limit > total => {
+                errors.span(span, format!("the {part} timeout can never fire: the total is shorter"));
+            }
+            None if limit > TOTAL => errors.span(
+                span,
+                format!("the {part} timeout can never fire: the total is 60 s unless you give it, as in `total = \"2m\"`"),
+            ),
+            _ => {}
+        }
+    }
+    adaptive_contradictions(timeout, errors);
+}
+
+/// What the runtime takes where the attribute is silent.
+const LEAST: u64 = 50_000_000;
+const SECOND: u64 = 1_000_000_000;
+const MOST: u64 = 30_000_000_000;
+
+fn adaptive_contradictions(timeout: &Policy, errors: &mut Errors) {
+    if !matches!(find(timeout, "adaptive"), Some((Value::Flag(true), _))) {
+        return;
+    }
+    let given = |field: &str| duration(timeout, field);
+    let (min, max) = (given("min"), given("max"));
+    let (least, most) = (min.map_or(LEAST, |(min, _)| min), max.map_or(MOST, |(max, _)| max));
+    match (min, max) {
+        (Some((_, span)), Some(_)) if least > most => errors.span(span, "`min` is longer than `max`"),
+        (Some((_, span)), None) if least > most => {
+            errors.span(span, "`min` is longer than `max`, which is 30 s unless you give it");
+        }
+        (None, Some((_, span))) if least > most => {
+            errors.span(span, "`max` is shorter than `min`, which is 50 ms unless you give it");
+        }
+        _ => {}
+    }
+    if let Some((attempt, span)) = given("attempt")
+        && !(least..=most).contains(&attempt)
+    {
+        errors.span(
+            span,
+            "an adaptive timeout begins with `attempt`, which must be from its `min` to its `max`",
+        );
+    }
+    match given("window") {
+        Some((window, span)) if window < most.saturating_mul(2) => errors.span(
+            span,
+            "the window must be at least twice `max`, or an attempt could be forgotten before it has ended",
+        ),
+        Some((window, span)) if window < SECOND => errors.span(span, "a window of time is 1 s at least"),
+        _ => {}
+    }
+    let total = given("total").map_or(TOTAL, |(total, _)| total);
+    if total < least {
+        let span = min.or(given("total")).map_or(timeout.key.span(), |(_, span)| span);
+        errors.span(span, "the adaptive timeout can never fire: the total is shorter than its `min`, which is 50 ms unless you give it");
+    }
+}
+
+/// A weight that is a literal can be held against the limit.
+fn weight_fits(limit: &RateLimit, errors: &mut Errors) {
+    let (Some(weight), Some((calls, ..))) = (&limit.weight, rate(&limit.policy)) else { return };
+    let Expr::Lit(ExprLit { lit: Lit::Int(lit), .. }) = &weight.value else { return };
+    let is_leaky =
+        matches!(find(&limit.policy, "algorithm"), Some((Value::Text(name), _)) if name == "leaky_bucket");
+    let most = if is_leaky { 1 } else { count(&limit.policy, "burst").map_or(calls, |(burst, _)| burst) };
+    if lit.base10_parse::<u64>().is_ok_and(|weight| weight > most) {
+        errors.at(lit, format!("a call of this weight is never admitted: the limit is {most}"));
+    }
+}
