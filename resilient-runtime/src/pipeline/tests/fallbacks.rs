@@ -1,0 +1,89 @@
+//! Calls that a fallback answers, or not.
+
+use super::*;
+
+#[test]
+fn a_fallback_answers_and_the_call_has_one_outcome() {
+    let fixture = Fixture::new();
+    let pipeline = fixture.all();
+    let chain = || Chain::of(Level::Replica, |_| Err(Error::Down)).or(Level::Default, |_| Outcome::Ok(9));
+    assert_eq!(pipeline.call_or(|| Outcome::Err(Error::Down), chain).unwrap(), 9);
+    let stats = pipeline.stats();
+    assert_eq!((stats.calls, stats.fell_back, stats.failed), (1, 1, 0));
+    let levels = fixture.registry.fallback("x").stats().levels;
+    assert_eq!((levels[&Level::Replica].asked, levels[&Level::Default].served), (1, 1));
+}
+
+#[test]
+fn a_fallback_that_panics_leaves_no_call_without_an_outcome() {
+    let fixture = Fixture::new();
+    let pipeline = fixture.all();
+    let chain = || Chain::of(Level::Default, |_| -> Outcome { panic!("fallback") });
+    let panicked = catch_unwind(AssertUnwindSafe(|| pipeline.call_or(|| Outcome::Err(Error::Down), chain)));
+    assert!(panicked.is_err());
+    let stats = pipeline.stats();
+    assert_eq!((stats.calls, stats.panicked, stats.in_flight), (1, 1, 0));
+    fixture.nothing_is_held();
+}
+
+#[test]
+fn a_call_whose_fallback_fails_ends_as_it_failed_and_has_taken_the_time_of_both() {
+    let fixture = Fixture::new();
+    let pipeline = fixture.all();
+    let late = |_: &_| {
+        fixture.time.advance(MS(1000));
+        Outcome::Err(Error::Down)
+    };
+    let chain = || Chain::of(Level::Replica, late).or(Level::Default, late);
+    let held = fixture.registry.bulkhead("x");
+    let held = held.try_acquire().unwrap();
+    assert!(pipeline.call_or(|| Outcome::Ok(1), chain).is_err());
+    drop(held);
+    let stats = pipeline.stats();
+    assert_eq!((stats.rejected, stats.failed, stats.cancelled), (1, 0, 0));
+    assert!(stats.error_latency.p50 >= MS(2000), "{:?}", stats.error_latency);
+    assert_eq!(stats.latency.measured, 0, "a failure says nothing about how long it takes to succeed");
+}
+
+#[test]
+fn a_panic_in_the_fallback_of_a_call_that_was_cut_off_is_one() {
+    // T130
+    let fixture = Fixture::new();
+    let pipeline = fixture.all();
+    let panicking = || {
+        AsyncChain::of(Level::Default, |_: &_| async {
+            if true { panic!("fallback") } else { Outcome::Ok(0) }
+        })
+    };
+    let call = pipeline.call_or_async(async || std::future::pending().await, panicking);
+    catch_unwind(AssertUnwindSafe(|| run(&fixture.time, call))).unwrap_err();
+    let stats = pipeline.stats();
+    assert_eq!((stats.panicked, stats.cancelled), (1, 0), "{stats:?}");
+}
+
+#[test]
+fn who_panics_while_a_fallback_is_asked_is_told_apart() {
+    // T68, T130
+    async fn asked(pipeline: &Pipeline, level: impl Future<Output = ()>) {
+        let mut call = crate::pipeline::Call::begin(pipeline);
+        assert_eq!(call.finish(Verdict::Failure(Class::Permanent)), crate::pipeline::Next::Fail);
+        let asking = call.enter_default();
+        call.ask_default(asking, level).await;
+    }
+    let fixture = Fixture::new();
+    let pipeline = fixture.all();
+    let own = asked(&pipeline, async {
+        pending(1).await;
+        panic!("in the level");
+    });
+    catch_unwind(AssertUnwindSafe(|| run(&fixture.time, own))).unwrap_err();
+    let other = || {
+        let mut call = Box::pin(asked(&pipeline, std::future::pending()));
+        let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+        assert!(call.as_mut().poll(&mut cx).is_pending());
+        panic!("not in the level");
+    };
+    catch_unwind(AssertUnwindSafe(other)).unwrap_err();
+    let stats = pipeline.stats();
+    assert_eq!((stats.panicked, stats.cancelled), (1, 1), "{stats:?}");
+}
