@@ -32,6 +32,7 @@ use slow_body::{OutOfTime, SlowBody};
 ///   told 408 then.
 /// - There are 1 000 connections at once. A further one takes the place of the one that is idle for longest; while all are
 ///   in use, it waits to be accepted.
+/// - There is no TLS, no HTTP/2 and no upgrade (web sockets): that is for what stands before it, or for `axum::serve`.
 /// - Who asks is in the request, as [`ConnectInfo<SocketAddr>`](ConnectInfo).
 ///
 /// ```no_run
