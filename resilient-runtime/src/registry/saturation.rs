@@ -21,8 +21,9 @@ impl Registry {
         });
         let limiters = self.0.rate_limiters.all().into_iter().map(|(name, limiter)| {
             let stats = limiter.stats();
-            // By key nobody has a limit in common.
-            let limit = if stats.rate.is_some() && stats.keys == 0 { stats.limit } else { 0 };
+            // By key nobody has a limit in common, and one call at a time is always either none or all.
+            let is_common = stats.rate.is_some() && stats.keys == 0 && stats.limit > 1;
+            let limit = if is_common { stats.limit } else { 0 };
             ((Kind::RateLimit, name), share(limit.saturating_sub(stats.remaining).into(), limit.into()))
         });
         bulkheads.chain(shedders).chain(limiters).collect()

@@ -5,7 +5,7 @@ use crate::clock::ManualClock;
 use crate::component::Component;
 use crate::settings::{Origin, Value};
 use crate::site::{SiteMeta, StageUse};
-use crate::{Rejection, bulkhead, circuit_breaker, timeout};
+use crate::{Rejection, bulkhead, circuit_breaker, rate_limit, timeout};
 
 #[test]
 fn a_thousand_threads_get_one_instance() {
@@ -143,6 +143,22 @@ fn the_golden_signals_are_those_of_each_operation_and_of_all_together() {
     // Of all those times together, not a mean of percentiles.
     assert_eq!(total.latency, of("fast").latency);
     assert_eq!(total.error_latency, of("slow").error_latency);
+}
+
+#[test]
+fn what_takes_one_call_at_a_time_is_not_full_after_each() {
+    use rate_limit::Algorithm;
+    let saturation = |algorithm| {
+        let registry = Registry::with_clock(ManualClock::new().clock());
+        let config = rate_limit::Config::default().rate("10/s".parse::<rate_limit::Rate>().unwrap());
+        let config = config.algorithm(algorithm).max_wait(Duration::from_secs(1));
+        registry.rate_limiter("x").reconfigure(config).unwrap();
+        let pipeline = registry.pipeline("x").rate_limit("x").build();
+        pipeline.call(|| Ok::<_, Rejection>(())).unwrap();
+        registry.stats().operations["x"].saturation.get()
+    };
+    let seen = [saturation(Algorithm::LeakyBucket), saturation(Algorithm::TokenBucket)];
+    assert_eq!(seen, [0.0, 0.1]);
 }
 
 #[test]
