@@ -5,7 +5,7 @@ use crate::clock::ManualClock;
 use crate::component::Component;
 use crate::settings::{Origin, Value};
 use crate::site::{SiteMeta, StageUse};
-use crate::{Rejection, bulkhead, circuit_breaker, rate_limit, timeout};
+use crate::{Ratio, Rejection, bulkhead, circuit_breaker, rate_limit, timeout};
 
 #[test]
 fn a_thousand_threads_get_one_instance() {
@@ -155,10 +155,10 @@ fn what_takes_one_call_at_a_time_is_not_full_after_each() {
         registry.rate_limiter("x").reconfigure(config).unwrap();
         let pipeline = registry.pipeline("x").rate_limit("x").build();
         pipeline.call(|| Ok::<_, Rejection>(())).unwrap();
-        registry.stats().operations["x"].saturation.get()
+        registry.stats().operations["x"].saturation
     };
     let seen = [saturation(Algorithm::LeakyBucket), saturation(Algorithm::TokenBucket)];
-    assert_eq!(seen, [0.0, 0.1]);
+    assert_eq!(seen, [Ratio::ZERO, Ratio::new(0.1).unwrap()]);
 }
 
 #[test]
