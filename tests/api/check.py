@@ -1,7 +1,7 @@
 """The API of the main example as programs see it: what its OpenAPI document says is tried, valid and not, and both forms
-of its metrics are read by the parsers of Prometheus.
+of its metrics are read by the parsers of Prometheus, and by its `promtool`.
 
-    check.py PAYMENTS SCHEMATHESIS
+    check.py PAYMENTS SCHEMATHESIS [PROMTOOL RULES]
 """
 
 import json
@@ -71,13 +71,22 @@ def check_metrics(service):
     print(f"{len(families)} families of metrics, {samples} samples")
 
 
-def main(payments, schemathesis):
+def check_with_promtool(service, promtool, rules):
+    """What Prometheus itself says of the metrics, and of the rules that are shipped for it."""
+    subprocess.run([promtool, "check", "rules", rules], stdin=subprocess.DEVNULL, check=True)
+    text = fetch(f"{service}{API}/metrics")[0]
+    subprocess.run([promtool, "check", "metrics"], input=text, text=True, check=True)
+
+
+def main(payments, schemathesis, *promtool):
     arguments = ["--port", "0", "--gateway-port", "0", "--load", "0", "--token", TOKEN]
     with subprocess.Popen([payments, *arguments], stdout=subprocess.PIPE, text=True) as program:
         try:
             service = next(line.split()[1] for line in program.stdout if line.startswith("service "))
             check_document(service, schemathesis)
             check_metrics(service)
+            if promtool:
+                check_with_promtool(service, *promtool)
             health = json.loads(fetch(f"{service}{API}/health/live")[0])
             assert health["status"] == "pass" and program.poll() is None, health
         finally:

@@ -1,7 +1,7 @@
-//! The API as programs see it: `tests/api/check.py`, with Schemathesis and the parsers of Prometheus.
+//! The API as programs see it: `tests/api/check.py`, with Schemathesis, the parsers of Prometheus and its `promtool`.
 
-use std::path::Path;
-use std::process::Command;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use crate::run::{has, installed, root, succeed, target};
 
@@ -20,11 +20,43 @@ pub(crate) fn check() -> Result<(), String> {
     let mut install = Command::new(in_it("pip"));
     install.args(["install", "--quiet", "--disable-pip-version-check", "--requirement"]).arg(needed);
     succeed(&mut install)?;
+    let promtool = promtool(&environment.join("prometheus"));
     let program = target().join("debug/examples").join(format!("payments{}", std::env::consts::EXE_SUFFIX));
     let mut python = Command::new(in_it("python"));
     // What it learns of failures is for who looks at one.
     python.arg(tests.join("check.py")).arg(program).arg(in_it("schemathesis")).current_dir(&environment);
+    match promtool {
+        Some(promtool) => {
+            python.arg(promtool).arg(root().join("resilient-http/monitoring/prometheus-rules.yml"))
+        }
+        None => {
+            println!("`promtool` is not to be had here: its parsers alone read the metrics");
+            &mut python
+        }
+    };
     succeed(&mut python)
+}
+
+/// The checker of Prometheus: of this system, or out of its package, which is not installed for that.
+fn promtool(folder: &Path) -> Option<PathBuf> {
+    let unpacked = folder.join("usr/bin/promtool");
+    if has("promtool") {
+        return Some("promtool".into());
+    }
+    if !unpacked.exists() {
+        std::fs::create_dir_all(folder).ok()?;
+        let run = |program: &str, args: &[&str]| {
+            let status = Command::new(program).args(args).current_dir(folder).stdout(Stdio::null()).status();
+            status.ok().filter(std::process::ExitStatus::success)
+        };
+        run("apt-get", &["-qq", "download", "prometheus"]).or_else(|| {
+            run("apt-get", &["-qq", "update"]).and(run("apt-get", &["-qq", "download", "prometheus"]))
+        })?;
+        let packages = std::fs::read_dir(folder).ok()?.flatten().map(|entry| entry.path());
+        let package = packages.into_iter().find(|path| path.extension().is_some_and(|is| is == "deb"))?;
+        run("dpkg", &["-x", package.to_str()?, "."])?;
+    }
+    unpacked.exists().then_some(unpacked)
 }
 
 /// A place of its own for what Python needs.

@@ -59,14 +59,14 @@ fn operations(stats: &Stats, sink: &mut dyn Sink) {
             => op.saturation.get();
         ]
         "resilient_call_duration_seconds" Gauge "The time that this share of the calls of about a minute did not exceed.": |op| [
-            "outcome" = "success", "quantile" = "0.5" => op.latency.p50;
-            "outcome" = "success", "quantile" = "0.95" => op.latency.p95;
-            "outcome" = "success", "quantile" = "0.99" => op.latency.p99;
-            "outcome" = "success", "quantile" = "0.999" => op.latency.p999;
-            "outcome" = "error", "quantile" = "0.5" => op.error_latency.p50;
-            "outcome" = "error", "quantile" = "0.95" => op.error_latency.p95;
-            "outcome" = "error", "quantile" = "0.99" => op.error_latency.p99;
-            "outcome" = "error", "quantile" = "0.999" => op.error_latency.p999;
+            "outcome" = "success", "percentile" = "50" => op.latency.p50;
+            "outcome" = "success", "percentile" = "95" => op.latency.p95;
+            "outcome" = "success", "percentile" = "99" => op.latency.p99;
+            "outcome" = "success", "percentile" = "99.9" => op.latency.p999;
+            "outcome" = "error", "percentile" = "50" => op.error_latency.p50;
+            "outcome" = "error", "percentile" = "95" => op.error_latency.p95;
+            "outcome" = "error", "percentile" = "99" => op.error_latency.p99;
+            "outcome" = "error", "percentile" = "99.9" => op.error_latency.p999;
         ]
     }
 }
