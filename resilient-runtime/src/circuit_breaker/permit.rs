@@ -51,6 +51,19 @@ impl CircuitBreaker {
 
     /// Like [`call`](Self::call), for a future.
     ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// use resilient::{Registry, Rejection, RejectionKind};
+    ///
+    /// let breaker = Registry::new().circuit_breaker("quotes");
+    /// assert_eq!(breaker.call_async(async || Ok::<_, Rejection>(7)).await, Ok(7));
+    /// breaker.force_open();
+    /// let refused = breaker.call_async(async || Ok::<u32, Rejection>(7)).await;
+    /// assert_eq!(refused.unwrap_err().kind(), RejectionKind::CircuitOpen);
+    /// # }
+    /// ```
+    ///
     /// # Cancel safety
     /// Dropping the future drops the work and is no evidence for or against the dependency; a probe makes
     /// place for another.
@@ -59,6 +72,18 @@ impl CircuitBreaker {
     }
 
     /// Like [`call_async`](Self::call_async), with a judge of your own.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// use resilient::{Class, Component, Registry, Verdict};
+    ///
+    /// let breaker = Registry::new().circuit_breaker("users");
+    /// let missing_is_fine = |_: &Option<u32>| Verdict::Failure(Class::Ignored);
+    /// breaker.call_judged_async(async || None::<u32>, missing_is_fine).await;
+    /// assert_eq!((breaker.stats().ignored, breaker.stats().failed), (1, 0));
+    /// # }
+    /// ```
     ///
     /// # Cancel safety
     /// As of [`call_async`](Self::call_async).
