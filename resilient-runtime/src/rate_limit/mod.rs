@@ -358,8 +358,9 @@ impl RateLimiter {
     /// # let poll = Registry::new().rate_limiter("poll");
     /// let rate = Config::default().rate("500/s".parse::<Rate>().unwrap()).burst(1);
     /// poll.reconfigure(rate.max_wait(Duration::from_secs(9))).unwrap();
+    /// let began = std::time::Instant::now();
     /// assert!((0..3).all(|_| poll.acquire_blocking().is_ok()));
-    /// assert!(poll.stats().waited > 0);
+    /// assert!(began.elapsed() >= Duration::from_millis(3), "2 ms between any two");
     /// ```
     ///
     /// # Errors
