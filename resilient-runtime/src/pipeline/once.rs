@@ -145,6 +145,17 @@ impl Pipeline {
     /// Like [`call_once`](Self::call_once), with a [`Priority`](crate::Priority) or other [`Options`], with errors that
     /// the [`Codec`] can keep, and a judge of your own, such as [`Verdict::by_class`], that tells a failure without an
     /// effect from one that may have had it.
+    ///
+    /// ```
+    /// use resilient::{Priority, Registry, Verdict, idempotency::{Codec, Fingerprint}};
+    ///
+    /// let pipeline = Registry::new().pipeline("refund").idempotency("refund").bulkhead("bank").build();
+    /// let refund = |cents: u32| {
+    ///     let key = (&"order 7" as _, Fingerprint::NONE, Codec::answers());
+    ///     pipeline.call_once_judged(Priority::High, key, || Some(cents), Verdict::of)
+    /// };
+    /// assert_eq!((refund(995), refund(1)), (Some(995), Some(995)));
+    /// ```
     pub fn call_once_judged<R: Reject>(
         &self,
         options: impl Into<Options>,
@@ -169,6 +180,21 @@ impl Pipeline {
 
     /// Runs `work` through the stages, unless a call with this key was carried out: then gives its answer.
     ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// use resilient::{Registry, Rejection, RejectionKind, idempotency::Fingerprint};
+    ///
+    /// let pipeline = Registry::new().pipeline("charge").idempotency("charge").build();
+    /// let charge = async |cents: u32| -> Result<u32, Rejection> {
+    ///     pipeline.call_once_async(&"order 7", Fingerprint::of(&cents), async || Ok(cents)).await
+    /// };
+    /// assert_eq!(charge(995).await, Ok(995));
+    /// assert_eq!(charge(995).await, Ok(995));
+    /// assert_eq!(charge(1).await.unwrap_err().kind(), RejectionKind::KeyReused);
+    /// # }
+    /// ```
+    ///
     /// # Cancel safety
     /// As of [`call_async`](Self::call_async). A call that is dropped before its work was suspended for the first time
     /// leaves the key free, one that is dropped later leaves it claimed until the lease is over.
@@ -188,6 +214,24 @@ impl Pipeline {
 
     /// Like [`call_once_async`](Self::call_once_async), with a [`Priority`](crate::Priority) or other [`Options`], with
     /// errors that the [`Codec`] can keep, and a judge of your own.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// use std::io::{Error, ErrorKind};
+    /// use resilient::{Priority, Registry, Verdict, idempotency::{Codec, Fingerprint}};
+    ///
+    /// let pipeline = Registry::new().pipeline("order").idempotency("order").build();
+    /// let order = async |answer: Result<u32, ErrorKind>| {
+    ///     let key = (&"cart 7" as _, Fingerprint::NONE, Codec::answers());
+    ///     let work = async || answer.map_err(Error::from);
+    ///     pipeline.call_once_judged_async(Priority::Normal, key, work, Verdict::by_class).await
+    /// };
+    /// assert!(order(Err(ErrorKind::HostUnreachable)).await.is_err());
+    /// assert_eq!(order(Ok(7)).await.unwrap(), 7, "nothing was sent, so the key was free");
+    /// assert_eq!(order(Ok(8)).await.unwrap(), 7);
+    /// # }
+    /// ```
     ///
     /// # Cancel safety
     /// As of [`call_once_async`](Self::call_once_async).

@@ -93,6 +93,18 @@ impl Options {
 
 impl Pipeline {
     /// The options of a call that goes by the rate limit of this key alone.
+    ///
+    /// ```
+    /// use resilient::{Component, Registry, Verdict, rate_limit::{Config, Rate}};
+    ///
+    /// let registry = Registry::new();
+    /// let upload = registry.rate_limiter("upload");
+    /// upload.reconfigure(Config::default().rate("9/h".parse::<Rate>().unwrap())).unwrap();
+    /// let pipeline = registry.pipeline("upload").rate_limit(&upload).build();
+    /// pipeline.call_judged(pipeline.keyed("ada").weight(5), || Some(()), Verdict::of);
+    /// assert_eq!(upload.check_key_weighted("ada", 0).remaining, 4);
+    /// assert_eq!(upload.check_key_weighted("bob", 0).remaining, 9);
+    /// ```
     pub fn keyed<K: Hash + ?Sized>(&self, key: &K) -> Options {
         let request = self.rate_limit.as_ref().map_or(Request::ONE, |limiter| limiter.request(key));
         Options { request, ..Options::default() }

@@ -137,6 +137,15 @@ pub fn led_async<F: Future>(lead: Option<&Lead<'_>>, work: F) -> Watched<Led<F>>
 impl Pipeline {
     /// Runs `work` through the stages, or waits for the answer of a call that has the same key, where the pipeline has
     /// a coalescer; blocks the thread.
+    ///
+    /// ```
+    /// use resilient::{Component, Registry};
+    ///
+    /// let registry = Registry::new();
+    /// let pipeline = registry.pipeline("price").coalesce("prices").build();
+    /// assert_eq!(pipeline.call_shared("EUR", || Some(1.1)), Some(1.1));
+    /// assert_eq!(registry.coalesce("prices").stats().led, 1);
+    /// ```
     pub fn call_shared<K, R>(&self, key: &K, mut work: impl FnMut() -> R) -> R
     where
         K: Hash + ?Sized,
@@ -156,6 +165,23 @@ impl Pipeline {
 
     /// Runs `work` through the stages, or waits for the answer of a call that has the same key, where the pipeline has
     /// a coalescer.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// use resilient::Registry;
+    ///
+    /// let pipeline = Registry::new().pipeline("rate").coalesce("rates").build();
+    /// let made = std::cell::Cell::new(0);
+    /// let rate = async || {
+    ///     made.set(made.get() + 1);
+    ///     tokio::task::yield_now().await;
+    ///     Some(1.1)
+    /// };
+    /// tokio::join!(pipeline.call_shared_async("EUR", rate), pipeline.call_shared_async("EUR", rate));
+    /// assert_eq!((made.get(), pipeline.stats().succeeded), (1, 2));
+    /// # }
+    /// ```
     ///
     /// # Cancel safety
     /// As of [`call_async`](Self::call_async). If others wait for the answer, the next of them runs its own work.

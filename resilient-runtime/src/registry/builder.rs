@@ -89,6 +89,14 @@ stages! {
 
 impl Pipeline {
     /// Starts a pipeline for the operation `name`, with components of the process's registry.
+    ///
+    /// ```
+    /// use resilient::{Pipeline, Rejection};
+    ///
+    /// let pipeline = Pipeline::builder("greet").timeout("greet").bulkhead("greet").build();
+    /// assert_eq!(pipeline.call(|| Ok::<_, Rejection>("hello")), Ok("hello"));
+    /// assert_eq!(resilient::stats().operations["greet"].succeeded, 1);
+    /// ```
     pub fn builder(name: &str) -> PipelineBuilder {
         PipelineBuilder::new(name, registry())
     }
@@ -96,6 +104,16 @@ impl Pipeline {
 
 impl Registry {
     /// Starts a pipeline for the operation `name`, with components of this registry.
+    ///
+    /// ```
+    /// use resilient::Registry;
+    ///
+    /// let registry = Registry::new();
+    /// let pipeline = registry.pipeline("order").circuit_breaker("shop").build();
+    /// registry.circuit_breaker("shop").force_open();
+    /// assert_eq!(pipeline.call(|| Some(7)), None);
+    /// assert_eq!(registry.stats().operations["order"].rejected, 1);
+    /// ```
     pub fn pipeline(&self, name: &str) -> PipelineBuilder {
         PipelineBuilder::new(name, self)
     }

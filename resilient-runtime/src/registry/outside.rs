@@ -45,6 +45,17 @@ impl Registry {
     /// Puts settings from outside in force, in place of those that were so before: for components that are there, whose
     /// state, permits and windows stay, and for those still to come. All or nothing. How many components changed.
     ///
+    /// ```
+    /// use resilient::{Component, Kind, Registry, config::Tables, settings::Raw};
+    ///
+    /// let registry = Registry::new();
+    /// let retry = registry.retry("stock");
+    /// let mut tables = Tables::default();
+    /// tables.set(Kind::Retry, None, "max", &Raw::Integer(1)).unwrap();
+    /// assert_eq!(registry.configure("mine", &tables), Ok(1));
+    /// assert_eq!(retry.config().max, 1);
+    /// ```
+    ///
     /// # Errors
     /// With every component whose settings would not go together; then nothing has changed.
     pub fn configure(&self, source: &str, tables: &Tables) -> Result<usize, Vec<Contradiction>> {
@@ -176,6 +187,16 @@ impl Registry {
     /// Takes back what was changed at run time of one component: what the file, the environment and the attribute say is
     /// in force again.
     ///
+    /// ```
+    /// use resilient::{Component, Kind, Registry, retry::Config};
+    ///
+    /// let registry = Registry::new();
+    /// let retry = registry.retry("stock");
+    /// retry.reconfigure(Config::default().max(9u32)).unwrap();
+    /// registry.unchange(Kind::Retry, "stock").unwrap();
+    /// assert_eq!(retry.config().max, 3);
+    /// ```
+    ///
     /// # Errors
     /// When there is no such component, or what is beneath does not go together.
     pub fn unchange(&self, kind: Kind, name: &str) -> Result<(), ChangeError> {
@@ -190,6 +211,17 @@ impl Registry {
     }
 
     /// The source of settings of this name: its statistics say whether the last reading was refused.
+    ///
+    /// ```
+    /// use resilient::{Component, Kind, Registry, config::Tables, settings::Raw};
+    ///
+    /// let registry = Registry::new();
+    /// let mut tables = Tables::default();
+    /// tables.set(Kind::Bulkhead, Some("db"), "max_queue", &Raw::Integer(9)).unwrap(); // and no `max_wait`
+    /// assert!(registry.configure("mine", &tables).is_err());
+    /// let source = registry.config_source("mine").stats();
+    /// assert_eq!((source.applied, source.refused), (0, 1));
+    /// ```
     pub fn config_source(&self, name: &str) -> std::sync::Arc<Source> {
         self.component(&self.0.config_sources, name, None)
     }

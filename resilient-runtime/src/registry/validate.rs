@@ -34,6 +34,15 @@ impl Registry {
     /// Whether everything about the annotated functions and components fits together; good to call at the
     /// start of `main`. In the process's registry it makes the components of all annotated functions.
     ///
+    /// ```
+    /// let registry = resilient::Registry::new();
+    /// registry.bulkhead("Gateway");
+    /// assert_eq!(registry.validate(), Ok(()));
+    /// registry.bulkhead("gateway");
+    /// let error = registry.validate().unwrap_err();
+    /// assert_eq!(error.problems(), ["bulkhead: `Gateway` and `gateway` differ in case only, and are two"]);
+    /// ```
+    ///
     /// # Errors
     /// With all that is wrong: one name with different inline settings, settings that cannot be, names that
     /// differ in case only, names that had to be changed, too many names, idempotency stores that nobody told, leases
