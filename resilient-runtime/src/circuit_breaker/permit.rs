@@ -129,6 +129,14 @@ impl CircuitBreaker {
 ///
 /// Dropped without [`settle`](Self::settle) it is no evidence at all, unless the thread is panicking: then it
 /// is a failure.
+///
+/// ```
+/// use resilient::{Component, Registry};
+///
+/// let breaker = Registry::new().circuit_breaker("queue");
+/// drop(breaker.try_acquire().unwrap()); // the answer was never heard
+/// assert_eq!((breaker.stats().ignored, breaker.stats().failed), (1, 0));
+/// ```
 #[must_use = "a permit that is dropped at once is a call that was never made"]
 #[derive(Debug)]
 pub struct Permit<'a> {
@@ -139,6 +147,14 @@ pub struct Permit<'a> {
 
 impl Permit<'_> {
     /// How the call ended.
+    ///
+    /// ```
+    /// use resilient::{Class, Component, Registry, Verdict};
+    ///
+    /// let breaker = Registry::new().circuit_breaker("stream");
+    /// breaker.try_acquire().unwrap().settle(Verdict::Failure(Class::TRANSIENT));
+    /// assert_eq!(breaker.stats().failed, 1);
+    /// ```
     #[inline]
     pub fn settle(self, verdict: Verdict) {
         ManuallyDrop::new(self).end(Some(verdict));
