@@ -115,6 +115,15 @@ impl<T> Outcome for Option<T> {
 )]
 pub trait Reject: Outcome {
     /// The value that reports `rejection`.
+    ///
+    /// ```
+    /// use resilient::{Registry, Reject, Rejection};
+    ///
+    /// let breaker = Registry::new().circuit_breaker("payment");
+    /// breaker.force_open();
+    /// let refused = breaker.try_acquire().unwrap_err();
+    /// assert_eq!(<Result<u32, Rejection>>::from_rejection(refused.clone()), Err(refused));
+    /// ```
     fn from_rejection(rejection: Rejection) -> Self;
 }
 
@@ -155,6 +164,16 @@ impl<T> Reject for Option<T> {
 )]
 pub trait FromRejection {
     /// The error that reports `rejection`.
+    ///
+    /// ```
+    /// use std::io::{Error, ErrorKind};
+    /// use resilient::{FromRejection, Registry};
+    ///
+    /// let breaker = Registry::new().circuit_breaker("disk");
+    /// breaker.force_open();
+    /// let refused = Error::from_rejection(breaker.try_acquire().unwrap_err());
+    /// assert_eq!(refused.kind(), ErrorKind::Other);
+    /// ```
     fn from_rejection(rejection: Rejection) -> Self;
 }
 

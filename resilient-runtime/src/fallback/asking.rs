@@ -16,6 +16,16 @@ use crate::clock::{BoxedTimer, Instant};
 use crate::scope::{Entered, Scope};
 
 /// Why a level gave no outcome at all.
+///
+/// ```
+/// use resilient::{FallbackFailed, Level, Registry, fallback::{BoxError, Chain, NoAnswer}};
+///
+/// let fallback = Registry::new().fallback("rates");
+/// let chain = || Chain::of(Level::Replica, |_| Err("no route".into())).or_last_good(&fallback, "EUR");
+/// let error = fallback.call(|| Err::<f64, BoxError>("closed".into()), chain).unwrap_err();
+/// let failed = error.downcast::<FallbackFailed>().unwrap();
+/// assert_eq!(failed.last().downcast_ref(), Some(&NoAnswer::Empty));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum NoAnswer {
@@ -33,6 +43,12 @@ pub enum NoAnswer {
 
 impl NoAnswer {
     /// The name used in events.
+    ///
+    /// ```
+    /// use resilient::fallback::NoAnswer;
+    ///
+    /// assert_eq!(NoAnswer::OutOfTime.as_str(), "out_of_time");
+    /// ```
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::TimedOut(_) => "timed_out",

@@ -2,7 +2,8 @@
 //!
 //! - A check has a probe, asynchronous or blocking, that is bounded in time. Its answer is cached, and all who ask at the
 //!   same time share one probe; one that hangs delays no other.
-//! - It takes three failures in a row for a check to fail, and one success to pass again: what flaps does not.
+//! - It takes three failures in a row for a check to fail, and one success to pass again: what flaps does not. One that
+//!   has never passed has failed, but for liveness.
 //! - Four [kinds](CheckKind): *startup*, *liveness*, *readiness*, *deep*. Until all startup checks have passed once the
 //!   process is not ready, and nothing else is asked.
 //! - Circuit breakers that are not closed make readiness `warn`, which is still an answer of 200, and never touch

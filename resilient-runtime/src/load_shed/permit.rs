@@ -11,6 +11,16 @@ use crate::priority::Priority;
 ///
 /// Dropped without [`settle`](Self::settle) it says nothing about delays and acceptance, unless the thread is
 /// panicking: then it is a failure.
+///
+/// ```
+/// use resilient::{Component, Registry};
+///
+/// let api = Registry::new().load_shedder("api");
+/// let call = api.try_acquire().unwrap();
+/// assert_eq!(api.stats().in_flight, 1);
+/// drop(call);
+/// assert_eq!(api.stats().in_flight, 0);
+/// ```
 #[must_use = "a permit that is dropped at once is a call that has ended"]
 #[derive(Debug)]
 pub struct Permit<'a> {
@@ -25,6 +35,15 @@ impl<'a> Permit<'a> {
     }
 
     /// How the call ended.
+    ///
+    /// ```
+    /// use resilient::{Component, Registry, Verdict, load_shed::Config};
+    ///
+    /// let upstream = Registry::new().load_shedder("upstream");
+    /// upstream.reconfigure(Config::default().throttle(true)).unwrap();
+    /// upstream.try_acquire().unwrap().settle(Verdict::Success);
+    /// assert_eq!(upstream.stats().classes.normal.accepts, 1);
+    /// ```
     #[inline]
     pub fn settle(self, verdict: Verdict) {
         ManuallyDrop::new(self).end(End::Judged(verdict));

@@ -12,6 +12,20 @@ use crate::observe::Ending;
 use crate::outcome::{Reject, Verdict};
 
 /// A permit of the bulkhead and a place at the load shedder that a call has left behind; given back when it is dropped.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// use resilient::{Component, Priority, Registry, Verdict};
+///
+/// let registry = Registry::new();
+/// let pipeline = registry.pipeline("page").load_shed("site").build();
+/// let (_head, places) = pipeline.call_held_async(Priority::High, async { Some(200) }, Verdict::of).await;
+/// assert_eq!(registry.load_shedder("site").stats().in_flight, 1);
+/// drop(places);
+/// assert_eq!(registry.load_shedder("site").stats().in_flight, 0);
+/// # }
+/// ```
 #[derive(Debug, Default)]
 #[must_use = "the places are given back when this is dropped"]
 pub struct Places {

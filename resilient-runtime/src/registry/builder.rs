@@ -16,8 +16,25 @@ use crate::retry::Retry;
 use crate::timeout::Timeout;
 
 /// Something that names or is a component.
+///
+/// ```
+/// use std::sync::Arc;
+/// use resilient::{Bulkhead, Registry, registry::IntoComponent};
+///
+/// let registry = Registry::new();
+/// let by_name: Arc<Bulkhead> = "gateway".into_component(&registry);
+/// let at_hand = registry.bulkhead("gateway").into_component(&registry);
+/// assert!(Arc::ptr_eq(&by_name, &at_hand));
+/// ```
 pub trait IntoComponent<C> {
     /// The component, looked up or made by its name in `registry` where it is not at hand.
+    ///
+    /// ```
+    /// use resilient::{Component, Registry, Retry, registry::IntoComponent};
+    ///
+    /// let retry: std::sync::Arc<Retry> = "stock".into_component(&Registry::new());
+    /// assert_eq!(retry.name(), "stock");
+    /// ```
     fn into_component(self, registry: &Registry) -> Arc<C>;
 }
 
@@ -34,6 +51,14 @@ impl<C> IntoComponent<C> for &Arc<C> {
 }
 
 /// Puts a [`Pipeline`] together. The order of the calls does not matter: the order of the stages is fixed.
+///
+/// ```
+/// use resilient::{Kind, Registry};
+///
+/// let pipeline = Registry::new().pipeline("order").bulkhead("db").retry("db").build();
+/// let stages: Vec<_> = pipeline.explain().stages.into_iter().map(|stage| stage.kind).collect();
+/// assert_eq!(stages, [Kind::Retry, Kind::Bulkhead], "the order is fixed");
+/// ```
 #[derive(Clone, Debug)]
 #[must_use = "a builder does nothing until `build`"]
 pub struct PipelineBuilder {
@@ -139,6 +164,14 @@ impl PipelineBuilder {
     }
 
     /// Looks names up in this registry from here on, and takes its clock. Say it first.
+    ///
+    /// ```
+    /// use resilient::{Pipeline, Registry};
+    ///
+    /// let mine = Registry::new();
+    /// Pipeline::builder("order").registry(&mine).retry("db").build();
+    /// assert!(mine.stats().retry.contains_key("db"));
+    /// ```
     pub fn registry(mut self, registry: &Registry) -> Self {
         self.registry = registry.clone();
         self
@@ -146,12 +179,24 @@ impl PipelineBuilder {
 
     /// The work may run twice with the effect of once, so that it is retried even where it may have been
     /// carried out: after a timeout, or when the connection broke.
+    ///
+    /// ```
+    /// let read = resilient::Registry::new().pipeline("read").idempotent().build();
+    /// assert!(read.explain().idempotent);
+    /// ```
     pub fn idempotent(mut self) -> Self {
         self.idempotent = true;
         self
     }
 
     /// The pipeline. Its numbers are those of the operation of this name in the registry.
+    ///
+    /// ```
+    /// let registry = resilient::Registry::new();
+    /// let (one, other) = (registry.pipeline("order").build(), registry.pipeline("order").build());
+    /// one.call(|| Some(7));
+    /// assert_eq!(other.stats().calls, 1, "one name, one operation");
+    /// ```
     pub fn build(self) -> Pipeline {
         let pipeline = Pipeline {
             operation: self.registry.operation(&self.name),

@@ -10,6 +10,15 @@ use crate::config::{Source, Tables, variable_name};
 use crate::settings::{ConfigError, Raw, Said, forget_runtime, lay_outside};
 
 /// What goes with the settings of a component, and does not go together.
+///
+/// ```
+/// use resilient::{Kind, Registry, config::Tables, settings::Raw};
+///
+/// let mut tables = Tables::default();
+/// tables.set(Kind::Bulkhead, Some("db"), "max_queue", &Raw::Integer(9)).unwrap();
+/// let contradictions = Registry::new().configure("mine", &tables).unwrap_err();
+/// assert_eq!((contradictions[0].kind, contradictions[0].name.as_str()), (Kind::Bulkhead, "db"));
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Contradiction {
     /// The kind of the component.
@@ -27,6 +36,13 @@ impl fmt::Display for Contradiction {
 }
 
 /// Why one setting was not changed.
+///
+/// ```
+/// use resilient::{Kind, Registry, registry::ChangeError};
+///
+/// let error = Registry::new().unchange(Kind::Retry, "stock").unwrap_err();
+/// assert!(matches!(error, ChangeError::Unknown(_)));
+/// ```
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ChangeError {

@@ -20,6 +20,14 @@ use crate::{
 };
 
 /// A snapshot of a registry; serialises, and displays as a table.
+///
+/// ```
+/// let registry = resilient::Registry::new();
+/// registry.retry("stock");
+/// let stats = registry.stats();
+/// assert!(stats.enabled && stats.retry.contains_key("stock") && stats.conflicts.is_empty());
+/// assert!(stats.to_string().contains("stock"), "a table for people");
+/// ```
 #[derive(Clone, Debug, Serialize)]
 pub struct Stats {
     /// Whether protection is [switched on](Registry::set_enabled).
@@ -61,6 +69,15 @@ pub struct Stats {
 }
 
 /// A snapshot of one component.
+///
+/// ```
+/// use resilient::{Kind, Registry};
+///
+/// let registry = Registry::new();
+/// registry.coalesce("rates");
+/// let stats = registry.component_stats(Kind::Coalesce, "rates").unwrap();
+/// assert!(serde_json::to_string(&stats).unwrap().starts_with(r#"{"in_flight":0"#));
+/// ```
 #[derive(Clone, Debug, Serialize)]
 #[serde(untagged)]
 #[non_exhaustive]
@@ -96,6 +113,16 @@ pub enum ComponentStats {
 }
 
 /// An annotated function.
+///
+/// ```
+/// #[resilient::resilient(timeout = "2s", name = "look a user up")]
+/// async fn user(id: u32) -> Option<u32> {
+///     Some(id)
+/// }
+/// let sites = resilient::registry().sites();
+/// let site = sites.iter().find(|site| site.operation == "look a user up").unwrap();
+/// assert!(site.asynchronous && site.function.ends_with("::user"));
+/// ```
 #[derive(Clone, Debug, Serialize)]
 pub struct SiteStats {
     /// The operation's name.
@@ -111,6 +138,13 @@ pub struct SiteStats {
 }
 
 /// There is no component of this kind and name.
+///
+/// ```
+/// use resilient::{Kind, Registry};
+///
+/// let error = Registry::new().component_stats(Kind::Bulkhead, "gateway").unwrap_err();
+/// assert_eq!(error.to_string(), "there is no bulkhead `gateway`");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnknownComponent {
     kind: Kind,
@@ -120,6 +154,14 @@ pub struct UnknownComponent {
 
 impl UnknownComponent {
     /// Names that may have been meant, nearest first.
+    ///
+    /// ```
+    /// use resilient::{Kind, Registry};
+    ///
+    /// let registry = Registry::new();
+    /// registry.hedge("search");
+    /// assert_eq!(registry.reset(Kind::Hedge, "serach").unwrap_err().nearest(), ["search"]);
+    /// ```
     pub fn nearest(&self) -> &[String] {
         &self.nearest
     }

@@ -10,6 +10,13 @@ use crate::pipeline::Explanation;
 use crate::site;
 
 /// What [`Registry::validate`] found; one line for each problem.
+///
+/// ```
+/// let registry = resilient::Registry::new();
+/// registry.timeout("");
+/// let error = registry.validate().unwrap_err();
+/// assert!(error.to_string().contains("`(empty)` stands for a name that is empty"), "{error}");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ValidationError {
     problems: Vec<String>,
@@ -17,6 +24,12 @@ pub struct ValidationError {
 
 impl ValidationError {
     /// One line for each problem.
+    ///
+    /// ```
+    /// let registry = resilient::Registry::new();
+    /// [registry.retry("a"), registry.retry("A"), registry.retry("")].into_iter().for_each(drop);
+    /// assert_eq!(registry.validate().unwrap_err().problems().len(), 2);
+    /// ```
     pub fn problems(&self) -> &[String] {
         &self.problems
     }
