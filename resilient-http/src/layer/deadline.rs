@@ -171,6 +171,21 @@ where
 
 pin_project! {
     /// The answer of a [`WithDeadline`].
+    ///
+    /// ```
+    /// # use axum::body::Body;
+    /// # use http::{Request, Response};
+    /// # use tower::{BoxError, Layer, Service, service_fn};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// use resilient_http::layer::{DeadlineFuture, DeadlineLayer};
+    ///
+    /// let hello = async |_: Request<Body>| Ok::<_, BoxError>(Response::new(Body::from("hello")));
+    /// let mut service = DeadlineLayer::new().layer(service_fn(hello));
+    /// let answer: DeadlineFuture<_> = service.call(Request::new(Body::empty()));
+    /// assert_eq!(answer.await.unwrap().status(), 200);
+    /// # }
+    /// ```
     #[derive(Debug)]
     #[project = Project]
     #[allow(missing_docs)]

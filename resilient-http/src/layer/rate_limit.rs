@@ -246,6 +246,23 @@ fn tell(headers: &mut HeaderMap, standing: &mut [Option<HeaderValue>; 2]) {
 
 pin_project! {
     /// The answer of a [`RateLimited`].
+    ///
+    /// ```
+    /// # use axum::body::Body;
+    /// # use http::{Request, Response};
+    /// # use tower::{BoxError, Layer, Service, service_fn};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// use resilient::Registry;
+    /// use resilient_http::layer::{RateLimitFuture, RateLimitLayer};
+    ///
+    /// let hello = async |_: Request<Body>| Ok::<_, BoxError>(Response::new(Body::from("hello")));
+    /// let by_nothing = RateLimitLayer::by(Registry::new().rate_limiter("all"), |_| None::<u32>);
+    /// let mut service = by_nothing.layer(service_fn(hello));
+    /// let answer: RateLimitFuture<_> = service.call(Request::new(Body::empty()));
+    /// assert_eq!(answer.await.unwrap().status(), 200);
+    /// # }
+    /// ```
     #[derive(Debug)]
     #[project = Project]
     #[allow(missing_docs)]

@@ -97,6 +97,19 @@ pub(crate) trait Levels<'f> {
 pin_project! {
     /// A level that is waited for, within the call that asks it.
     ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// use resilient::{Level, Registry, fallback::Hosted, pipeline::Call};
+    ///
+    /// let pipeline = Registry::new().pipeline("rate").fallback("rate").build();
+    /// let mut call = Call::begin(&pipeline);
+    /// let asking = call.enter_level(Level::Replica).unwrap();
+    /// let hosted: Hosted<'_, '_, _, _> = call.ask(asking, async { "from the replica" });
+    /// assert_eq!(hosted.await, Ok("from the replica"));
+    /// # }
+    /// ```
+    ///
     /// # Cancel safety
     /// Dropping it drops the level; the call is then cancelled.
     #[derive(Debug)]

@@ -233,6 +233,15 @@ pub(crate) fn is_watched() -> bool {
 }
 
 /// That levels have answered: the worst one, and the age of the oldest answer.
+///
+/// ```
+/// use resilient::{Level, Registry, fallback::{Chain, Seen, Watch}};
+///
+/// let (mail, watch) = (Registry::new().fallback("mail"), Watch::begin());
+/// mail.call(|| None, || Chain::of(Level::Backup, |_| Some("queued")));
+/// let seen: Seen = watch.end().unwrap();
+/// assert!(format!("{seen:?}").contains("Backup"));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Seen {
     level: Level,
@@ -340,17 +349,41 @@ impl<F: Future> Future for DegradationScope<F> {
 
 /// Whether the work that runs now gets degraded answers itself: then what it makes of them is not kept. A flag that is
 /// taken down before and looked at behind it, so that it costs next to nothing.
+///
+/// ```
+/// use resilient::{Level, Registry, fallback::{Chain, Watch}};
+///
+/// let rates = Registry::new().fallback("rates");
+/// let watch = Watch::begin();
+/// rates.call(|| None, || Chain::of(Level::Default, |_| Some(1.0)));
+/// assert!(watch.end().is_some(), "a level has answered");
+/// ```
 #[derive(Debug)]
 pub struct Watch(Option<Seen>);
 
 impl Watch {
     /// Before the work.
+    ///
+    /// ```
+    /// use resilient::fallback::Watch;
+    ///
+    /// assert_eq!(Watch::begin().end(), None);
+    /// ```
     #[inline]
     pub fn begin() -> Self {
         Self(SEEN.replace(None))
     }
 
     /// Behind it: what levels have answered in it.
+    ///
+    /// ```
+    /// use resilient::{Level, Registry, fallback::{Chain, Watch}};
+    ///
+    /// let (rates, outer) = (Registry::new().fallback("rates"), Watch::begin());
+    /// rates.call(|| None, || Chain::of(Level::Default, |_| Some(1.0)));
+    /// assert_eq!(Watch::begin().end(), None, "not within the inner one");
+    /// assert!(outer.end().is_some());
+    /// ```
     #[inline]
     pub fn end(self) -> Option<Seen> {
         let seen = SEEN.get();
@@ -363,6 +396,18 @@ impl Watch {
 
 pin_project! {
     /// Asynchronous work, with the answer of [`Watch`].
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// use resilient::{Level, Registry, fallback::{Chain, Watched}};
+    ///
+    /// let rates = Registry::new().fallback("rates");
+    /// let work = async || rates.call(|| None, || Chain::of(Level::Default, |_| Some(1.0)));
+    /// let (rate, seen) = Watched::new(work()).await;
+    /// assert!(rate == Some(1.0) && seen.is_some());
+    /// # }
+    /// ```
     #[derive(Debug)]
     pub struct Watched<F> {
         #[pin]
@@ -373,6 +418,15 @@ pin_project! {
 
 impl<F> Watched<F> {
     /// Watches `work`.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// use resilient::fallback::Watched;
+    ///
+    /// assert_eq!(Watched::new(async { "the real answer" }).await, ("the real answer", None));
+    /// # }
+    /// ```
     #[inline]
     pub fn new(work: F) -> Self {
         Self { work, seen: None }

@@ -13,6 +13,18 @@ use crate::rejection::{Rejection, RejectionKind};
 impl<'p> Call<'p> {
     /// Claims its idempotency key, or gets the answer of the call that had it.
     ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// use resilient::{Registry, idempotency::{Fingerprint, Held}, pipeline::Call};
+    ///
+    /// let pipeline = Registry::new().pipeline("charge").idempotency("charge").build();
+    /// let mut call = Call::begin(&pipeline);
+    /// let held = call.claim(&"order 7", Fingerprint::NONE).await.unwrap();
+    /// assert!(matches!(held, Held::Run(Some(_))));
+    /// # }
+    /// ```
+    ///
     /// # Cancel safety
     /// If the future is dropped, the key is free again, at the latest when the lease is over.
     pub fn claim<'c>(
@@ -34,6 +46,14 @@ impl<'p> Call<'p> {
     }
 
     /// The same, blocking the thread.
+    ///
+    /// ```
+    /// use resilient::{Registry, RejectionKind, idempotency::Fingerprint, pipeline::Call};
+    ///
+    /// let pipeline = Registry::new().pipeline("charge").idempotency("charge").build();
+    /// let refused = Call::begin(&pipeline).claim_blocking(&"", Fingerprint::NONE).unwrap_err();
+    /// assert_eq!(refused.kind(), RejectionKind::InvalidKey);
+    /// ```
     pub fn claim_blocking(
         &mut self,
         key: &dyn Display,
@@ -68,6 +88,16 @@ impl<'p> Call<'p> {
     }
 
     /// The outcome of the call that had the key.
+    ///
+    /// ```
+    /// use resilient::{Registry, idempotency::{Codec, Fingerprint, Held}, pipeline::Call};
+    ///
+    /// let pipeline = Registry::new().pipeline("charge").idempotency("charge").build();
+    /// pipeline.call_once(&"order 7", Fingerprint::NONE, || Some(995));
+    /// let mut call = Call::begin(&pipeline);
+    /// let Held::Replay(stored) = call.claim_blocking(&"order 7", Fingerprint::NONE).unwrap() else { panic!() };
+    /// assert_eq!(call.replay::<Option<u32>>(&stored, Codec::answers()), Ok(Some(995)));
+    /// ```
     pub fn replay<R>(&mut self, stored: &Stored<'p>, codec: Codec<R>) -> Result<R, Rejection> {
         let outcome = stored.outcome(codec);
         self.end_shared(if outcome.is_ok() { Ending::Succeeded } else { Ending::Rejected });
@@ -76,6 +106,23 @@ impl<'p> Call<'p> {
 
     /// Keeps the outcome, frees the key, or leaves it claimed, by how the attempts ended. `outcome`: where there is one
     /// that no fallback takes the place of (T114).
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// use resilient::{Component, Registry, Verdict, idempotency::{Codec, Fingerprint, Held}, pipeline::Call};
+    ///
+    /// let registry = Registry::new();
+    /// let pipeline = registry.pipeline("charge").idempotency("charge").build();
+    /// let mut call = Call::begin(&pipeline);
+    /// let Held::Run(lease) = call.claim(&"order 7", Fingerprint::NONE).await.unwrap() else { panic!() };
+    /// assert!(call.enter());
+    /// let paid = call.attempt(async { Some(995) }).await.unwrap();
+    /// call.finish(Verdict::of(&paid));
+    /// call.conclude(lease, Codec::answers(), Some(&paid)).await;
+    /// assert_eq!(registry.idempotency("charge").stats().executed, 1);
+    /// # }
+    /// ```
     ///
     /// # Cancel safety
     /// If the future is dropped, the answer may be kept or not.
@@ -94,6 +141,20 @@ impl<'p> Call<'p> {
     }
 
     /// The same, blocking the thread.
+    ///
+    /// ```
+    /// use resilient::{Component, Registry, Verdict, idempotency::{Codec, Fingerprint, Held}, pipeline::Call};
+    ///
+    /// let registry = Registry::new();
+    /// let pipeline = registry.pipeline("refund").idempotency("refund").build();
+    /// let mut call = Call::begin(&pipeline);
+    /// let Held::Run(lease) = call.claim_blocking(&"order 7", Fingerprint::NONE).unwrap() else { panic!() };
+    /// call.enter_blocking().unwrap();
+    /// let refused = call.attempt_sync(|| None::<u32>);
+    /// call.finish(Verdict::of(&refused));
+    /// call.conclude_blocking(lease, Codec::answers(), Some(&refused));
+    /// assert_eq!(registry.idempotency("refund").stats().abandoned, 1, "the key is free");
+    /// ```
     pub fn conclude_blocking<R>(&mut self, lease: Option<Lease<'p>>, codec: Codec<R>, outcome: Option<&R>) {
         if let Some((lease, ending)) = Lease::ended(lease, self.effect(), codec, outcome) {
             lease.end_blocking(ending);

@@ -90,6 +90,14 @@ macro_rules! stages {
         impl PipelineBuilder {
             $(
                 #[doc = concat!("Adds this [`", stringify!($component), "`], or the one of this name.")]
+                ///
+                /// ```
+                #[doc = concat!("use resilient::{Component, Registry, ", stringify!($component), "};")]
+                ///
+                #[doc = concat!("let order = Registry::new().pipeline(\"order\").", stringify!($stage), "(\"shop\").build();")]
+                /// let stage = &order.explain().stages[0];
+                #[doc = concat!("assert_eq!((stage.kind, &*stage.component), (", stringify!($component), "::KIND, \"shop\"));")]
+                /// ```
                 pub fn $stage(mut self, component: impl IntoComponent<$component>) -> Self {
                     self.$stage = Some(component.into_component(&self.registry));
                     self
