@@ -136,6 +136,19 @@ impl Drop for Lead<'_> {
 
 pin_project! {
     /// The work of a leader.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// use resilient::{Registry, coalesce::Led, pipeline::{Call, Shared}};
+    ///
+    /// let pipeline = Registry::new().pipeline("rate").coalesce("rates").build();
+    /// let mut call = Call::begin(&pipeline);
+    /// let Shared::Lead(Some(lead)) = call.share::<Option<f64>, _>("NOK").await.unwrap() else { panic!() };
+    /// let work: Led<_> = lead.lead_async(async { Some(0.1) });
+    /// assert_eq!(work.await, Some(0.1));
+    /// # }
+    /// ```
     #[derive(Debug)]
     pub struct Led<F> {
         #[pin]
