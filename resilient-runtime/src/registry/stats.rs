@@ -115,13 +115,17 @@ pub enum ComponentStats {
 /// An annotated function.
 ///
 /// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
 /// #[resilient::resilient(timeout = "2s", name = "look a user up")]
 /// async fn user(id: u32) -> Option<u32> {
 ///     Some(id)
 /// }
+/// assert_eq!(user(7).await, Some(7));
 /// let sites = resilient::registry().sites();
 /// let site = sites.iter().find(|site| site.operation == "look a user up").unwrap();
 /// assert!(site.asynchronous && site.function.ends_with("::user"));
+/// # }
 /// ```
 #[derive(Clone, Debug, Serialize)]
 pub struct SiteStats {
@@ -381,10 +385,10 @@ impl Registry {
     /// fn send() -> Option<()> {
     ///     Some(())
     /// }
+    /// assert_eq!(send(), Some(()));
     /// let sites = resilient::registry().sites();
     /// let site = sites.iter().find(|site| site.operation == "send a mail").unwrap();
-    /// assert_eq!((site.stats.calls, send(), site.asynchronous), (0, Some(()), false));
-    /// assert!(site.function.ends_with("::send"));
+    /// assert_eq!((site.stats.calls, site.stats.succeeded), (1, 1));
     /// ```
     pub fn sites(&self) -> Vec<SiteStats> {
         let operation = |site: &'static Site| {
