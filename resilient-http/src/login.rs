@@ -63,6 +63,14 @@ struct Failures {
 }
 
 /// It is not looked at whether the password is right.
+///
+/// ```
+/// use std::time::Duration;
+/// use resilient_http::Locked;
+///
+/// let locked = Locked { retry_after: Duration::from_millis(59_500) };
+/// assert_eq!(locked.to_string(), "too many failed logins; try again in 60 s");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("too many failed logins; try again in {} s", retry_after.as_secs() + 1)]
 pub struct Locked {
@@ -72,6 +80,19 @@ pub struct Locked {
 
 impl LoginGuard {
     /// On this clock: five failures, then a minute.
+    ///
+    /// ```
+    /// use resilient::clock::ManualClock;
+    /// use resilient_http::LoginGuard;
+    ///
+    /// let time = ManualClock::new();
+    /// let (guard, address) = (LoginGuard::new(&time.clock()), [192, 0, 2, 7].into());
+    /// for _ in 0..5 {
+    ///     drop(guard.attempt("ada", address).unwrap());
+    /// }
+    /// time.advance(guard.attempt("ada", address).unwrap_err().retry_after);
+    /// assert!(guard.attempt("ada", address).is_ok());
+    /// ```
     pub fn new(clock: &Clock) -> Self {
         let shared = Shared { clock: clock.clone(), hasher: RandomState::new(), failures: Mutex::default() };
         Self {
@@ -83,24 +104,70 @@ impl LoginGuard {
     }
 
     /// How many failures of one identity from one address lock it; at least 1.
+    ///
+    /// ```
+    /// use resilient::clock::ManualClock;
+    /// use resilient_http::LoginGuard;
+    ///
+    /// let guard = LoginGuard::new(&ManualClock::new().clock()).failures(1);
+    /// drop(guard.attempt("ada", [192, 0, 2, 7].into()).unwrap());
+    /// assert!(guard.attempt("ada", [192, 0, 2, 7].into()).is_err());
+    /// ```
     #[must_use]
     pub fn failures(self, failures: u32) -> Self {
         Self { failures: failures.max(1), ..self }
     }
 
     /// How long the first lock lasts.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use resilient::clock::ManualClock;
+    /// use resilient_http::LoginGuard;
+    ///
+    /// let lock = Duration::from_mins(5);
+    /// let guard = LoginGuard::new(&ManualClock::new().clock()).failures(1).first_lock(lock);
+    /// drop(guard.attempt("ada", [192, 0, 2, 7].into()).unwrap());
+    /// assert_eq!(guard.attempt("ada", [192, 0, 2, 7].into()).unwrap_err().retry_after, lock);
+    /// ```
     #[must_use]
     pub fn first_lock(self, span: Duration) -> Self {
         Self { first_lock: span, ..self }
     }
 
     /// The least time from the attempt to the answer that it failed: a little more than it takes to compare a password.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() {
+    /// use std::time::Duration;
+    /// use resilient::clock::Clock;
+    /// use resilient_http::LoginGuard;
+    ///
+    /// let guard = LoginGuard::new(&Clock::tokio()).answers_after(Duration::from_millis(300));
+    /// let began = tokio::time::Instant::now();
+    /// guard.attempt("nobody", [192, 0, 2, 7].into()).unwrap().failed().await;
+    /// assert!(began.elapsed() >= Duration::from_millis(300));
+    /// # }
+    /// ```
     #[must_use]
     pub fn answers_after(self, span: Duration) -> Self {
         Self { answers_after: span, ..self }
     }
 
     /// Before anything is looked up.
+    ///
+    /// ```
+    /// use resilient::clock::ManualClock;
+    /// use resilient_http::LoginGuard;
+    ///
+    /// let guard = LoginGuard::new(&ManualClock::new().clock()).failures(2);
+    /// let attempt = |name: &str| guard.attempt(name, [192, 0, 2, 7].into());
+    /// drop(attempt("ada").unwrap());
+    /// drop(attempt("ada").unwrap());
+    /// assert!(attempt("ada").is_err());
+    /// assert!(attempt("bob").is_ok(), "another, from the same address");
+    /// ```
     ///
     /// # Errors
     /// While it is locked.
@@ -176,6 +243,16 @@ fn make_room(failures: &mut HashMap<u64, Failures>, now: Instant) {
 }
 
 /// An attempt that is under way. Dropped, it has failed.
+///
+/// ```
+/// use resilient::clock::ManualClock;
+/// use resilient_http::{Attempt, LoginGuard};
+///
+/// let guard = LoginGuard::new(&ManualClock::new().clock()).failures(1);
+/// let attempt: Attempt = guard.attempt("ada", [192, 0, 2, 7].into()).unwrap();
+/// assert!(guard.attempt("ada", [192, 0, 2, 7].into()).is_err(), "a failure until it is known better");
+/// # attempt.succeeded();
+/// ```
 #[derive(Debug)]
 #[must_use = "an attempt that is dropped has failed"]
 pub struct Attempt {
@@ -186,11 +263,33 @@ pub struct Attempt {
 
 impl Attempt {
     /// The password was right: what this identity has failed before is forgiven.
+    ///
+    /// ```
+    /// use resilient::clock::ManualClock;
+    /// use resilient_http::LoginGuard;
+    ///
+    /// let guard = LoginGuard::new(&ManualClock::new().clock()).failures(2);
+    /// drop(guard.attempt("ada", [192, 0, 2, 7].into()).unwrap());
+    /// guard.attempt("ada", [192, 0, 2, 7].into()).unwrap().succeeded();
+    /// assert!(guard.attempt("ada", [192, 0, 2, 7].into()).is_ok(), "forgiven");
+    /// ```
     pub fn succeeded(self) {
         self.guard.forgive(self.keys);
     }
 
     /// It was wrong, or there is no such identity. Waits until the answer may be given.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// use resilient::clock::ManualClock;
+    /// use resilient_http::LoginGuard;
+    ///
+    /// let guard = LoginGuard::new(&ManualClock::new().clock()).failures(1);
+    /// guard.attempt("ada", [192, 0, 2, 7].into()).unwrap().failed().await;
+    /// assert!(guard.attempt("ada", [192, 0, 2, 7].into()).is_err());
+    /// # }
+    /// ```
     ///
     /// # Cancel safety
     /// It has failed, also if the future is dropped.

@@ -46,6 +46,21 @@ pub struct ReqwestMiddleware {
 
 impl ReqwestMiddleware {
     /// Of this pipeline.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// use reqwest_middleware::ClientBuilder;
+    /// use resilient::{Registry, Component};
+    /// use resilient_http::ReqwestMiddleware;
+    ///
+    /// let registry = Registry::new();
+    /// let middleware = ReqwestMiddleware::new(registry.pipeline("ask").circuit_breaker("nobody").build());
+    /// let client = ClientBuilder::new(reqwest::Client::new()).with(middleware).build();
+    /// assert!(client.get("http://127.0.0.1:1/").send().await.is_err());
+    /// assert_eq!(registry.circuit_breaker("nobody").stats().failed, 1);
+    /// # }
+    /// ```
     pub fn new(pipeline: impl Into<Arc<Pipeline>>) -> Self {
         Self { pipeline: pipeline.into() }
     }

@@ -27,11 +27,33 @@ pub struct Problem {
 
 impl Problem {
     /// A problem in words.
+    ///
+    /// ```
+    /// use axum::response::IntoResponse;
+    /// use http::StatusCode;
+    /// use resilient_http::Problem;
+    ///
+    /// let answer = Problem::new(StatusCode::GONE, "the offer has ended").into_response();
+    /// assert_eq!(answer.headers()["content-type"], "application/problem+json");
+    /// ```
     pub fn new(status: StatusCode, detail: impl Into<String>) -> Self {
         Self { status, detail: detail.into(), kind: None, more: Map::new(), retry_after: None }
     }
 
     /// With another member.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// use axum::{body::to_bytes, response::IntoResponse};
+    /// use http::StatusCode;
+    /// use resilient_http::Problem;
+    ///
+    /// let answer = Problem::new(StatusCode::NOT_FOUND, "there is no such order").with("order", 7).into_response();
+    /// let body = to_bytes(answer.into_body(), 1000).await.unwrap();
+    /// assert_eq!(serde_json::from_slice::<serde_json::Value>(&body).unwrap()["order"], 7);
+    /// # }
+    /// ```
     #[must_use]
     pub fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
         self.more.insert(name.to_owned(), value.into());
@@ -39,6 +61,16 @@ impl Problem {
     }
 
     /// With a `Retry-After`.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use axum::response::IntoResponse;
+    /// use http::StatusCode;
+    /// use resilient_http::Problem;
+    ///
+    /// let busy = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "we are full").after(Duration::from_secs(30));
+    /// assert_eq!(busy.into_response().headers()["retry-after"], "30");
+    /// ```
     #[must_use]
     pub fn after(mut self, span: impl Into<Option<std::time::Duration>>) -> Self {
         self.retry_after = span.into();
@@ -46,6 +78,13 @@ impl Problem {
     }
 
     /// The status of the answer.
+    ///
+    /// ```
+    /// use http::StatusCode;
+    /// use resilient_http::Problem;
+    ///
+    /// assert_eq!(Problem::new(StatusCode::CONFLICT, "it was changed meanwhile").status(), 409);
+    /// ```
     pub fn status(&self) -> StatusCode {
         self.status
     }
@@ -53,6 +92,15 @@ impl Problem {
 
 /// What a caller is told of a refusal: 429 for its own rate, 409 and 422 for its idempotency key, 504 where time ran
 /// out, 503 for all that is ours.
+///
+/// ```
+/// use resilient::RejectionKind;
+/// use resilient_http::status_of;
+///
+/// assert_eq!(status_of(RejectionKind::RateLimited), 429);
+/// assert_eq!(status_of(RejectionKind::TotalTimeout), 504);
+/// assert_eq!(status_of(RejectionKind::CircuitOpen), 503);
+/// ```
 pub fn status_of(kind: RejectionKind) -> StatusCode {
     match kind {
         RejectionKind::RateLimited => StatusCode::TOO_MANY_REQUESTS,

@@ -14,6 +14,13 @@ use crate::random::Random;
 use crate::settings::{ConfigError, Effective, Layered, Settings};
 
 /// The kinds of component.
+///
+/// ```
+/// use resilient::{Bulkhead, Component, Kind};
+///
+/// assert_eq!(Bulkhead::KIND, Kind::Bulkhead);
+/// assert_eq!("rate_limit".parse(), Ok(Kind::RateLimit));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -68,6 +75,12 @@ impl Kind {
     ];
 
     /// The name used in the attribute, in JSON and in paths.
+    ///
+    /// ```
+    /// use resilient::Kind;
+    ///
+    /// assert!(Kind::ALL.iter().all(|kind| kind.as_str().parse() == Ok(*kind)));
+    /// ```
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::CircuitBreaker => "circuit_breaker",
@@ -95,6 +108,13 @@ impl fmt::Display for Kind {
 }
 
 /// There is no such kind of component.
+///
+/// ```
+/// use resilient::Kind;
+///
+/// let error = "bulkhed".parse::<Kind>().unwrap_err();
+/// assert_eq!(error.to_string(), "no kind of component is called `bulkhed`; did you mean `bulkhead`?");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnknownKind(String);
 
@@ -124,6 +144,19 @@ impl FromStr for Kind {
 /// A named part of a call's protection, seen and steered at run time.
 ///
 /// A component is made once and never replaced, only reconfigured: an `Arc` held anywhere stays the live one.
+///
+/// ```
+/// use resilient::{Component, Registry};
+///
+/// /// Works for a component of any kind.
+/// fn changed_settings(component: &impl Component) -> usize {
+///     let is_default = |origin: &str| origin == "default";
+///     component.effective().iter().filter(|set| !is_default(&set.origin.to_string())).count()
+/// }
+/// let registry = Registry::new();
+/// assert_eq!(changed_settings(&*registry.bulkhead("gateway")), 0);
+/// assert_eq!(changed_settings(&*registry.retry("stock")), 0);
+/// ```
 pub trait Component: Send + Sync + 'static {
     /// What kind it is.
     const KIND: Kind;
@@ -133,25 +166,80 @@ pub trait Component: Send + Sync + 'static {
     type Stats: Serialize;
 
     /// Its name in the registry.
+    ///
+    /// ```
+    /// use resilient::{Component, Registry};
+    ///
+    /// assert_eq!(Registry::new().coalesce("rates").name(), "rates");
+    /// ```
     fn name(&self) -> &str;
 
     /// A snapshot; reading it costs the component nothing.
+    ///
+    /// ```
+    /// use resilient::{Component, Registry};
+    ///
+    /// let breaker = Registry::new().circuit_breaker("payment");
+    /// breaker.call(|| Some(995));
+    /// assert_eq!(breaker.stats().successful, 1);
+    /// ```
     fn stats(&self) -> Self::Stats;
 
     /// Back to the state it had when it was new, with the settings it has now. Calls in flight keep what
     /// they hold.
+    ///
+    /// ```
+    /// use resilient::{Component, Registry, circuit_breaker::{Config, State}};
+    ///
+    /// let breaker = Registry::new().circuit_breaker("payment");
+    /// breaker.reconfigure(Config::default().failure_threshold(1)).unwrap();
+    /// breaker.call(|| None::<u32>);
+    /// breaker.reset();
+    /// assert_eq!((breaker.state(), breaker.stats().failed), (State::Closed, 0));
+    /// assert_eq!(breaker.config().failure_threshold, Some(1), "settings stay");
+    /// ```
     fn reset(&self);
 
     /// The settings in force.
+    ///
+    /// ```
+    /// use resilient::{Component, Registry};
+    ///
+    /// let search = Registry::new().bulkhead("search");
+    /// let half = search.config().max_concurrent / 2;
+    /// search.reconfigure(search.config().as_ref().clone().max_concurrent(half)).unwrap();
+    /// assert_eq!(search.config().max_concurrent, 32);
+    /// ```
     fn config(&self) -> Arc<Self::Config>;
 
     /// Changes the settings. State, permits and windows survive.
+    ///
+    /// ```
+    /// use resilient::{Component, Registry, bulkhead::Config};
+    ///
+    /// let gateway = Registry::new().bulkhead("gateway");
+    /// let permit = gateway.try_acquire().unwrap();
+    /// gateway.reconfigure(Config::default().max_concurrent(1u32)).unwrap();
+    /// assert_eq!(gateway.stats().available, 0, "the call in flight counts");
+    /// assert!(gateway.reconfigure(Config::default().max_concurrent(0u32)).is_err());
+    /// assert_eq!(gateway.config().max_concurrent, 1, "refused as a whole");
+    /// # drop(permit);
+    /// ```
     ///
     /// # Errors
     /// When a setting is out of its range or contradicts another; then nothing has changed.
     fn reconfigure(&self, config: Self::Config) -> Result<(), ConfigError>;
 
     /// Every setting in force, and where its value came from.
+    ///
+    /// ```
+    /// use resilient::{Component, Registry, timeout};
+    ///
+    /// let timeout = Registry::new().timeout("report");
+    /// timeout.reconfigure(timeout::Config::default().adaptive(true)).unwrap();
+    /// let adaptive = timeout.effective().into_iter().find(|set| set.field == "adaptive").unwrap();
+    /// assert_eq!(format!("{} ({})", adaptive.value, adaptive.origin), "true (run-time)");
+    /// ```
     fn effective(&self) -> Vec<Effective>;
 }
 

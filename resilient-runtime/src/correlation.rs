@@ -34,6 +34,14 @@ const LONGEST: usize = 128;
 const HEADERS: [&str; 3] = ["x-correlation-id", "x-request-id", "traceparent"];
 
 /// 1 to 128 letters, digits, `.`, `_` or `-`: nothing that could forge a line of a log or a header. Cheap to clone.
+///
+/// ```
+/// use resilient::correlation::CorrelationId;
+///
+/// let id = CorrelationId::parse("order-7").unwrap();
+/// let _entered = id.clone().enter();
+/// assert_eq!(CorrelationId::current(), Some(id));
+/// ```
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct CorrelationId(Text);
 
@@ -62,6 +70,14 @@ impl Text {
 
 impl CorrelationId {
     /// A new one: 32 random hexadecimal digits, the form of a trace id.
+    ///
+    /// ```
+    /// use resilient::correlation::CorrelationId;
+    ///
+    /// let id = CorrelationId::random();
+    /// assert_eq!(id.as_str().len(), 32);
+    /// assert_ne!(id, CorrelationId::random());
+    /// ```
     pub fn random() -> Self {
         static RANDOM: LazyLock<Random> = LazyLock::new(|| Random::new(None));
         let number = RANDOM.unique();
@@ -73,6 +89,13 @@ impl CorrelationId {
     }
 
     /// One that came from outside, if it is well-formed.
+    ///
+    /// ```
+    /// use resilient::correlation::CorrelationId;
+    ///
+    /// assert!(CorrelationId::parse("cart.7_b-2").is_some());
+    /// assert!(CorrelationId::parse("7\r\nset-cookie: x").is_none());
+    /// ```
     pub fn parse(text: &str) -> Option<Self> {
         let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
         let is_well_formed = (1..=LONGEST).contains(&text.len()) && text.bytes().all(is_allowed);
@@ -81,6 +104,14 @@ impl CorrelationId {
 
     /// That of a request: of `x-correlation-id`, else of `x-request-id`, else the trace id of `traceparent`; the first that
     /// is well-formed.
+    ///
+    /// ```
+    /// use resilient::correlation::CorrelationId;
+    ///
+    /// let trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    /// let id = CorrelationId::from_headers(|name| (name == "traceparent").then_some(trace));
+    /// assert_eq!(id.unwrap().as_str(), "4bf92f3577b34da6a3ce929d0e0e4736");
+    /// ```
     pub fn from_headers<'h>(header: impl Fn(&str) -> Option<&'h str>) -> Option<Self> {
         let [correlation, request, traceparent] = HEADERS;
         let own = |name| Self::parse(header(name)?);
@@ -103,11 +134,33 @@ impl CorrelationId {
     }
 
     /// That of the scope around this code.
+    ///
+    /// ```
+    /// use resilient::{Registry, correlation::CorrelationId};
+    ///
+    /// let breaker = Registry::new().circuit_breaker("payment");
+    /// breaker.force_open();
+    /// let _entered = CorrelationId::parse("order-7").unwrap().enter();
+    /// assert!(CorrelationId::current().is_some());
+    /// let refused = breaker.try_acquire().unwrap_err();
+    /// assert!(refused.to_string().ends_with("[correlation id order-7]"));
+    /// ```
     pub fn current() -> Option<Self> {
         CURRENT.with_borrow(Clone::clone)
     }
 
     /// Runs `body` with this id around it.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// use resilient::correlation::CorrelationId;
+    ///
+    /// let who = async || CorrelationId::current().unwrap().to_string();
+    /// let scoped = |name| CorrelationId::parse(name).unwrap().scope(who());
+    /// assert_eq!(tokio::join!(scoped("a"), scoped("b")), ("a".into(), "b".into()));
+    /// # }
+    /// ```
     ///
     /// # Cancel safety
     /// Dropping the future drops the body.
@@ -116,12 +169,29 @@ impl CorrelationId {
     }
 
     /// Makes this the id of the thread until the guard is dropped: for synchronous code.
+    ///
+    /// ```
+    /// use resilient::{Registry, correlation::CorrelationId};
+    ///
+    /// let registry = Registry::new();
+    /// let mut events = registry.subscribe();
+    /// let entered = CorrelationId::parse("job-7").unwrap().enter();
+    /// registry.circuit_breaker("payment").force_open();
+    /// assert_eq!(events.try_recv().unwrap().correlation_id, CorrelationId::current());
+    /// # drop(entered);
+    /// ```
     #[must_use = "the id is in force until the guard is dropped"]
     pub fn enter(self) -> Entered {
         Entered { outer: CURRENT.replace(Some(self)) }
     }
 
     /// The id in words.
+    ///
+    /// ```
+    /// use resilient::correlation::CorrelationId;
+    ///
+    /// assert_eq!(CorrelationId::parse("order-7").unwrap().as_str(), "order-7");
+    /// ```
     pub fn as_str(&self) -> &str {
         match &self.0 {
             Text::Short(length, bytes) => {
@@ -157,6 +227,16 @@ thread_local! {
 }
 
 /// Restores the id around it.
+///
+/// ```
+/// use resilient::correlation::{CorrelationId, Entered};
+///
+/// let outer: Entered = CorrelationId::parse("request").unwrap().enter();
+/// drop(CorrelationId::parse("part").unwrap().enter());
+/// assert_eq!(CorrelationId::current().unwrap().as_str(), "request");
+/// drop(outer);
+/// assert!(CorrelationId::current().is_none());
+/// ```
 #[derive(Debug)]
 pub struct Entered {
     outer: Option<CorrelationId>,
@@ -170,6 +250,17 @@ impl Drop for Entered {
 
 pin_project! {
     /// A future with an id around it.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// use resilient::correlation::{Correlated, CorrelationId};
+    ///
+    /// let body: Correlated<_> = CorrelationId::random().scope(async { CorrelationId::current() });
+    /// assert!(CorrelationId::current().is_none(), "not until it is polled");
+    /// assert!(body.await.is_some());
+    /// # }
+    /// ```
     #[derive(Debug)]
     pub struct Correlated<F> {
         #[pin]

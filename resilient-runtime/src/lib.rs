@@ -106,6 +106,11 @@ pub use settings::ConfigError;
 pub use timeout::Timeout;
 
 /// A snapshot of the process's registry.
+///
+/// ```
+/// resilient::registry().bulkhead("gateway");
+/// assert_eq!(resilient::stats().bulkhead["gateway"].in_use, 0);
+/// ```
 pub fn stats() -> registry::Stats {
     registry().stats()
 }

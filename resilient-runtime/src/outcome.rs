@@ -6,6 +6,22 @@ use crate::classify::{Class, Classify};
 use crate::rejection::{Mark, Rejection};
 
 /// A return type whose success can be told from its failure.
+///
+/// ```
+/// use resilient::Outcome;
+///
+/// /// An answer whose failures are no `Err`.
+/// enum Reply { Text(String), Down }
+/// impl Outcome for Reply {
+///     type Error = ();
+///     fn is_failure(&self) -> bool { matches!(self, Self::Down) }
+///     fn error(&self) -> Option<&()> { self.is_failure().then_some(&()) }
+///     fn into_error(self) -> Option<()> { self.is_failure().then_some(()) }
+/// }
+/// let retry = resilient::Registry::with_clock(resilient::clock::ManualClock::new().clock()).retry("chat");
+/// let mut replies = [Reply::Down, Reply::Text("hello".into())].into_iter();
+/// assert!(matches!(retry.call(|| replies.next().unwrap()), Reply::Text(_)));
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`#[resilient]` cannot tell success from failure in `{Self}`",
     label = "expected `Result<_, _>` or `Option<_>`, found `{Self}`",
@@ -16,12 +32,33 @@ pub trait Outcome: Sized {
     type Error;
 
     /// Whether it failed.
+    ///
+    /// ```
+    /// use resilient::Outcome;
+    ///
+    /// assert!(None::<u32>.is_failure());
+    /// assert!(!Ok::<u32, String>(7).is_failure());
+    /// ```
     fn is_failure(&self) -> bool;
 
     /// The error of a failure; `None` for a success.
+    ///
+    /// ```
+    /// use resilient::Outcome;
+    ///
+    /// assert_eq!(Outcome::error(&Err::<u32, _>("refused")), Some(&"refused"));
+    /// assert_eq!(Outcome::error(&Some(7)), None);
+    /// ```
     fn error(&self) -> Option<&Self::Error>;
 
     /// The error of a failure, by value; `None` for a success.
+    ///
+    /// ```
+    /// use resilient::Outcome;
+    ///
+    /// assert_eq!(Err::<u32, _>("refused").into_error(), Some("refused"));
+    /// assert_eq!(Ok::<_, String>(7).into_error(), None);
+    /// ```
     fn into_error(self) -> Option<Self::Error>;
 }
 
@@ -60,6 +97,16 @@ impl<T> Outcome for Option<T> {
 }
 
 /// A return type that can say "the call was rejected".
+///
+/// ```
+/// use resilient::{Registry, Rejection};
+///
+/// let breaker = Registry::new().circuit_breaker("payment");
+/// breaker.force_open();
+/// let nothing: Option<u32> = breaker.call(|| Some(7));
+/// let refused: Result<u32, Rejection> = breaker.call(|| Ok(7));
+/// assert!(nothing.is_none() && refused.is_err());
+/// ```
 #[diagnostic::on_unimplemented(
     message = "a function that returns `{Self}` has no way to report a rejected call",
     label = "this return type cannot hold a `resilient::Rejection`",
@@ -68,6 +115,15 @@ impl<T> Outcome for Option<T> {
 )]
 pub trait Reject: Outcome {
     /// The value that reports `rejection`.
+    ///
+    /// ```
+    /// use resilient::{Registry, Reject, Rejection};
+    ///
+    /// let breaker = Registry::new().circuit_breaker("payment");
+    /// breaker.force_open();
+    /// let refused = breaker.try_acquire().unwrap_err();
+    /// assert_eq!(<Result<u32, Rejection>>::from_rejection(refused.clone()), Err(refused));
+    /// ```
     fn from_rejection(rejection: Rejection) -> Self;
 }
 
@@ -84,6 +140,20 @@ impl<T> Reject for Option<T> {
 }
 
 /// An error type that can be made from a [`Rejection`]: every `E: From<Rejection>` is one.
+///
+/// ```
+/// use resilient::{FromRejection, Registry, Rejection};
+///
+/// #[derive(Debug)]
+/// struct PayError(String);
+/// impl From<Rejection> for PayError {
+///     fn from(rejection: Rejection) -> Self { Self(rejection.to_string()) }
+/// }
+/// let breaker = Registry::new().circuit_breaker("payment");
+/// breaker.force_open();
+/// let refused = PayError::from_rejection(breaker.try_acquire().unwrap_err());
+/// assert!(refused.0.starts_with("circuit breaker `payment` is open"));
+/// ```
 #[diagnostic::on_unimplemented(
     message = "the error type `{Self}` cannot be made from a `resilient::Rejection`",
     label = "`{Self}` does not implement `From<resilient::Rejection>`",
@@ -94,6 +164,16 @@ impl<T> Reject for Option<T> {
 )]
 pub trait FromRejection {
     /// The error that reports `rejection`.
+    ///
+    /// ```
+    /// use std::io::{Error, ErrorKind};
+    /// use resilient::{FromRejection, Registry};
+    ///
+    /// let breaker = Registry::new().circuit_breaker("disk");
+    /// breaker.force_open();
+    /// let refused = Error::from_rejection(breaker.try_acquire().unwrap_err());
+    /// assert_eq!(refused.kind(), ErrorKind::Other);
+    /// ```
     fn from_rejection(rejection: Rejection) -> Self;
 }
 
@@ -105,6 +185,14 @@ impl<E: From<Rejection>> FromRejection for E {
 }
 
 /// Why a fallback is asked.
+///
+/// ```
+/// use resilient::{Failure, Registry, fallback::{Chain, Level}};
+///
+/// let fallback = Registry::new().fallback("rates");
+/// let chain = || Chain::of(Level::Default, |why| matches!(why, Failure::Failed(())).then_some(1.0));
+/// assert_eq!(fallback.call(|| None, chain), Some(1.0));
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub enum Failure<E> {
     /// The call was refused or cut off.
@@ -117,6 +205,16 @@ pub enum Failure<E> {
 
 impl<E> Failure<E> {
     /// The rejection, if it was one.
+    ///
+    /// ```
+    /// use resilient::{Failure, Registry};
+    ///
+    /// let breaker = Registry::new().circuit_breaker("payment");
+    /// breaker.force_open();
+    /// let failure = Failure::<String>::Rejected(breaker.try_acquire().unwrap_err());
+    /// assert_eq!(failure.rejection().unwrap().component(), "payment");
+    /// assert!(failure.error().is_none());
+    /// ```
     pub fn rejection(&self) -> Option<&Rejection> {
         match self {
             Self::Rejected(rejection) => Some(rejection),
@@ -125,6 +223,13 @@ impl<E> Failure<E> {
     }
 
     /// The error, if the call ran and returned one.
+    ///
+    /// ```
+    /// use resilient::Failure;
+    ///
+    /// assert_eq!(Failure::Failed("timed out").error(), Some(&"timed out"));
+    /// assert_eq!(Failure::<&str>::Unacceptable.error(), None);
+    /// ```
     pub fn error(&self) -> Option<&E> {
         match self {
             Self::Failed(error) => Some(error),
@@ -134,6 +239,16 @@ impl<E> Failure<E> {
 }
 
 /// How one attempt is judged; what retry, circuit breaker and fallback act on.
+///
+/// ```
+/// use resilient::{Class, Component, Registry, Verdict};
+///
+/// let breaker = Registry::new().circuit_breaker("api");
+/// breaker.try_acquire().unwrap().settle(Verdict::Success);
+/// breaker.try_acquire().unwrap().settle(Verdict::Failure(Class::Ignored));
+/// let stats = breaker.stats();
+/// assert_eq!((stats.successful, stats.failed, stats.ignored), (1, 0, 1));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// It succeeded.
@@ -144,12 +259,28 @@ pub enum Verdict {
 
 impl Verdict {
     /// Every failure is transient: the rule for outcomes of which nothing more is known.
+    ///
+    /// ```
+    /// use resilient::{Class, Verdict};
+    ///
+    /// assert_eq!(Verdict::of(&Some(7)), Verdict::Success);
+    /// assert_eq!(Verdict::of(&None::<u32>), Verdict::Failure(Class::TRANSIENT));
+    /// ```
     #[inline]
     pub fn of<R: Outcome>(outcome: &R) -> Self {
         if outcome.is_failure() { Self::Failure(Class::TRANSIENT) } else { Self::Success }
     }
 
     /// The error's own word.
+    ///
+    /// ```
+    /// use std::io::{Error, ErrorKind};
+    /// use resilient::{Class, Verdict};
+    ///
+    /// let verdict = |kind: ErrorKind| Verdict::by_class(&Err::<(), _>(Error::from(kind)));
+    /// assert_eq!(verdict(ErrorKind::NotFound), Verdict::Failure(Class::Permanent));
+    /// assert_eq!(verdict(ErrorKind::ConnectionRefused), Verdict::Failure(Class::TRANSIENT));
+    /// ```
     pub fn by_class<T, E: Classify>(outcome: &Result<T, E>) -> Self {
         match outcome {
             Ok(_) => Self::Success,
@@ -159,6 +290,16 @@ impl Verdict {
 
     /// Transient, unless there is a [`Rejection`] among the sources of the error, of which the first is given:
     /// then as that says. (A rejection is its own source, and so found even where an error is transparent.)
+    ///
+    /// ```
+    /// use resilient::{Class, Registry, Verdict};
+    ///
+    /// let breaker = Registry::new().circuit_breaker("payment");
+    /// breaker.force_open();
+    /// let error = std::io::Error::other(breaker.try_acquire().unwrap_err());
+    /// assert_eq!(Verdict::by_source(Some(&error)), Verdict::Failure(Class::NotExecuted { retry_after: None }));
+    /// assert_eq!(Verdict::by_source(None), Verdict::Failure(Class::TRANSIENT));
+    /// ```
     pub fn by_source(first: Option<&(dyn Error + 'static)>) -> Self {
         let mut next = first;
         while let Some(error) = next {
@@ -171,6 +312,14 @@ impl Verdict {
     }
 
     /// `retry(when = ..)` has the last word on whether to try again, and none on the hint.
+    ///
+    /// ```
+    /// use resilient::{Class, Verdict};
+    ///
+    /// let permanent = Verdict::Failure(Class::Permanent);
+    /// assert_eq!(permanent.when(true), Verdict::Failure(Class::TRANSIENT));
+    /// assert_eq!(Verdict::Failure(Class::TRANSIENT).when(false), permanent);
+    /// ```
     #[must_use]
     pub fn when(self, again: bool) -> Self {
         match self {
@@ -185,6 +334,13 @@ impl Verdict {
     }
 
     /// `failure = ..` makes a failure of what looked like a success.
+    ///
+    /// ```
+    /// use resilient::{Class, Verdict};
+    ///
+    /// assert_eq!(Verdict::Success.or_failure(true), Verdict::Failure(Class::TRANSIENT));
+    /// assert_eq!(Verdict::Success.or_failure(false), Verdict::Success);
+    /// ```
     #[must_use]
     pub fn or_failure(self, failed: bool) -> Self {
         if failed && self == Self::Success { Self::Failure(Class::TRANSIENT) } else { self }

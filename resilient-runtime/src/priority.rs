@@ -28,6 +28,12 @@ impl Priority {
     pub const ALL: [Self; 4] = [Self::Low, Self::Normal, Self::High, Self::Critical];
 
     /// The name used in the attribute, in events and in JSON.
+    ///
+    /// ```
+    /// use resilient::Priority;
+    ///
+    /// assert_eq!(Priority::ALL.map(Priority::as_str), ["low", "normal", "high", "critical"]);
+    /// ```
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Low => "low",

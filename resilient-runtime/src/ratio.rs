@@ -25,11 +25,25 @@ impl Ratio {
     pub const ONE: Self = Self(1.0);
 
     /// The share, or `None` when it is not between 0 and 1.
+    ///
+    /// ```
+    /// use resilient::Ratio;
+    ///
+    /// assert_eq!(Ratio::new(0.5), Some(Ratio::HALF));
+    /// assert_eq!(Ratio::new(f64::NAN), None);
+    /// ```
     pub fn new(share: f64) -> Option<Self> {
         (0.0..=1.0).contains(&share).then_some(Self(share))
     }
 
     /// The share of `percent` hundredths, or `None` when it is not between 0 and 100.
+    ///
+    /// ```
+    /// use resilient::Ratio;
+    ///
+    /// assert_eq!(Ratio::percent(30.0), Ratio::new(0.3));
+    /// assert_eq!(Ratio::percent(101.0), None);
+    /// ```
     pub fn percent(percent: f64) -> Option<Self> {
         Self::new(percent / 100.0)
     }
@@ -40,6 +54,10 @@ impl Ratio {
     }
 
     /// As a number from 0 to 1.
+    ///
+    /// ```
+    /// assert_eq!(resilient::Ratio::HALF.get(), 0.5);
+    /// ```
     pub const fn get(self) -> f64 {
         self.0
     }

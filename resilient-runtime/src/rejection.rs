@@ -77,6 +77,14 @@ impl fmt::Display for Mark {
 impl Error for Mark {}
 
 /// What refused the call.
+///
+/// ```
+/// use resilient::{Registry, RejectionKind};
+///
+/// let breaker = Registry::new().circuit_breaker("payment");
+/// breaker.force_open();
+/// assert_eq!(breaker.try_acquire().unwrap_err().kind(), RejectionKind::CircuitOpen);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -121,6 +129,12 @@ pub enum RejectionKind {
 
 impl RejectionKind {
     /// The name used in events, statistics and JSON.
+    ///
+    /// ```
+    /// use resilient::RejectionKind;
+    ///
+    /// assert_eq!(RejectionKind::BulkheadFull.as_str(), "bulkhead_full");
+    /// ```
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::CircuitOpen => "circuit_open",
@@ -146,6 +160,17 @@ impl RejectionKind {
 }
 
 /// Why a circuit is open.
+///
+/// ```
+/// use resilient::{Component, OpenReason, Registry, circuit_breaker::Config};
+///
+/// let breaker = Registry::new().circuit_breaker("payment");
+/// breaker.reconfigure(Config::default().failure_threshold(1)).unwrap();
+/// breaker.call(|| None::<u32>);
+/// let reason = breaker.stats().reason.unwrap();
+/// assert_eq!(reason, OpenReason::Consecutive { failures: 1 });
+/// assert_eq!(reason.to_string(), "1 failures in a row");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case", tag = "rule")]
 #[non_exhaustive]
@@ -238,6 +263,14 @@ impl Rejection {
     }
 
     /// What refused the call.
+    ///
+    /// ```
+    /// use resilient::{Registry, Rejection, RejectionKind};
+    ///
+    /// let shop = Registry::new().pipeline("order").idempotency("order").build();
+    /// let refused: Rejection = shop.call(|| Ok::<u32, _>(7)).unwrap_err();
+    /// assert_eq!(refused.kind(), RejectionKind::InvalidKey, "it needs a key");
+    /// ```
     pub fn kind(&self) -> RejectionKind {
         self.mark.kind
     }
@@ -247,16 +280,40 @@ impl Rejection {
     }
 
     /// The name of the component that refused it.
+    ///
+    /// ```
+    /// let breaker = resilient::Registry::new().circuit_breaker("payment");
+    /// breaker.force_open();
+    /// assert_eq!(breaker.try_acquire().unwrap_err().component(), "payment");
+    /// ```
     pub fn component(&self) -> &'static str {
         self.component
     }
 
     /// When another call has a chance, counted from the refusal; `None` when that cannot be told.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use resilient::{Component, Registry, clock::ManualClock, rate_limit::{Config, Rate}};
+    ///
+    /// let limiter = Registry::with_clock(ManualClock::new().clock()).rate_limiter("mail");
+    /// limiter.reconfigure(Config::default().rate("1/min".parse::<Rate>().unwrap())).unwrap();
+    /// assert!(limiter.try_acquire().is_ok());
+    /// assert_eq!(limiter.try_acquire().unwrap_err().retry_after(), Some(Duration::from_mins(1)));
+    /// ```
     pub fn retry_after(&self) -> Option<Duration> {
         self.mark.retry_after
     }
 
     /// Why the circuit is open, for [`RejectionKind::CircuitOpen`].
+    ///
+    /// ```
+    /// use resilient::{OpenReason, Registry};
+    ///
+    /// let breaker = Registry::new().circuit_breaker("legacy");
+    /// breaker.force_open();
+    /// assert!(matches!(breaker.try_acquire().unwrap_err().reason(), Some(OpenReason::Forced)));
+    /// ```
     pub fn reason(&self) -> Option<OpenReason> {
         match self.detail {
             Detail::Open(reason) => Some(reason),
@@ -266,6 +323,19 @@ impl Rejection {
 
     /// How long what ran out of its time had taken by then: the call, the attempt, the wait before it, connecting or
     /// reading, as [`kind`](Self::kind) says.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() {
+    /// use std::time::Duration;
+    /// use resilient::{Component, Registry, Rejection, clock::Clock, timeout::Config};
+    ///
+    /// let timeout = Registry::with_clock(Clock::tokio()).timeout("report");
+    /// timeout.reconfigure(Config::default().total(Duration::from_secs(2))).unwrap();
+    /// let late = timeout.call_async(std::future::pending::<Result<(), Rejection>>).await.unwrap_err();
+    /// assert!(late.elapsed().unwrap() >= Duration::from_secs(2));
+    /// # }
+    /// ```
     pub fn elapsed(&self) -> Option<Duration> {
         match self.detail {
             Detail::Elapsed(span) => Some(span),
@@ -275,6 +345,13 @@ impl Rejection {
 
     /// Whether the call ran out of its time. Before it began for [`RejectionKind::QueueTimeout`], before anything was
     /// sent for [`RejectionKind::ConnectTimeout`]; else it may have had an effect.
+    ///
+    /// ```
+    /// let bulkhead = resilient::Registry::new().bulkhead("pool");
+    /// let permits: Vec<_> = std::iter::from_fn(|| bulkhead.try_acquire().ok()).collect();
+    /// assert!(!bulkhead.try_acquire().unwrap_err().is_timeout(), "it is full");
+    /// # drop(permits);
+    /// ```
     pub fn is_timeout(&self) -> bool {
         matches!(
             self.mark.kind,

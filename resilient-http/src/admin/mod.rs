@@ -71,6 +71,14 @@ struct Shared {
 type App = Arc<Shared>;
 
 /// A token that could be guessed.
+///
+/// ```
+/// use resilient_http::{Admin, admin::WeakToken};
+///
+/// let weak = Admin::new(&resilient::Registry::new()).token("admin").unwrap_err();
+/// assert_eq!(weak, WeakToken);
+/// assert!(weak.to_string().contains("at least 16 bytes"));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "the admin token is too short: at least {} bytes, such as `openssl rand -hex 24` prints",
@@ -80,11 +88,37 @@ pub struct WeakToken;
 
 impl Admin {
     /// Of this registry, without a token: nobody can write.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// # use tower::ServiceExt;
+    /// use axum::{body::Body, http::{Request, StatusCode}};
+    /// use resilient_http::Admin;
+    ///
+    /// let router = Admin::new(&resilient::Registry::new()).router();
+    /// let order = Request::post("/api/resilience/circuit_breaker/payment/open").body(Body::empty()).unwrap();
+    /// assert_eq!(router.oneshot(order).await.unwrap().status(), StatusCode::FORBIDDEN);
+    /// # }
+    /// ```
     pub fn new(registry: &Registry) -> Self {
         Self { registry: registry.clone(), prefix: "/api/resilience".into(), token: None, paths: Map::new() }
     }
 
     /// With the token that opens it, of at least 16 bytes. Only its digest is kept.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// # use tower::ServiceExt;
+    /// # use axum::{body::Body, http::Request};
+    /// # use resilient_http::Admin;
+    /// let admin = Admin::new(&resilient::Registry::new()).token("a token of 24 characters").unwrap();
+    /// let read = Request::get("/api/resilience/stats").header("authorization", "Bearer a token of 24 characters");
+    /// let answer = admin.router().oneshot(read.body(Body::empty()).unwrap()).await.unwrap();
+    /// assert_eq!(answer.status(), 200);
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// When the token is shorter.
@@ -99,6 +133,16 @@ impl Admin {
 
     /// With a new random token; the token. For programs that print it where only their user sees it.
     ///
+    /// ```
+    /// use resilient_http::Admin;
+    ///
+    /// let registry = resilient::Registry::new();
+    /// let (_, token) = Admin::new(&registry).random_token()?;
+    /// let (_, other) = Admin::new(&registry).random_token()?;
+    /// assert!(token.len() >= 16 && token != other);
+    /// # Ok::<_, std::io::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// When the operating system has no randomness to give.
     pub fn random_token(mut self) -> std::io::Result<(Self, String)> {
@@ -108,6 +152,23 @@ impl Admin {
     }
 
     /// Below another prefix than `/api/resilience`; without a slash at its end.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// # use tower::ServiceExt;
+    /// # use axum::{body::Body, http::Request};
+    /// # use resilient_http::Admin;
+    /// let admin = Admin::new(&resilient::Registry::new()).token("0123456789abcdef").unwrap();
+    /// let router = admin.prefix("/internal").router();
+    /// let look = |path: &str| {
+    ///     let request = Request::get(path).header("authorization", "Bearer 0123456789abcdef");
+    ///     router.clone().oneshot(request.body(Body::empty()).unwrap())
+    /// };
+    /// assert_eq!(look("/internal/health").await.unwrap().status(), 200);
+    /// assert_eq!(look("/api/resilience/health").await.unwrap().status(), 404);
+    /// # }
+    /// ```
     #[must_use]
     pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
         let prefix = prefix.into();
@@ -135,6 +196,26 @@ impl Admin {
 
     /// The routes, to be merged into a router of your own. For reading without a token the server must tell who asks:
     /// `into_make_service_with_connect_info::<SocketAddr>()`.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// # use std::net::SocketAddr;
+    /// # use axum::{Extension, body::Body, extract::ConnectInfo, http::Request};
+    /// # use tower::ServiceExt;
+    /// use axum::{Router, routing::get};
+    /// use resilient_http::Admin;
+    ///
+    /// let own = Router::new().route("/", get(async || "my shop"));
+    /// let all = own.merge(Admin::new(&resilient::Registry::new()).router());
+    /// # let all = all.layer(Extension(ConnectInfo(SocketAddr::from(([127, 0, 0, 1], 7)))));
+    /// # let request = |path: &str| Request::get(path).header("host", "localhost").body(Body::empty()).unwrap();
+    /// # let look = |path: &str| all.clone().oneshot(request(path));
+    /// // As a server answers who asks from its own machine.
+    /// assert_eq!(look("/").await.unwrap().status(), 200);
+    /// assert_eq!(look("/api/resilience/stats").await.unwrap().status(), 200);
+    /// # }
+    /// ```
     pub fn router(self) -> Router {
         let Self { registry, prefix, token, paths } = self;
         let shared = Arc::new(Shared { registry, prefix, token, paths, viewers: stream::Viewers::default() });

@@ -11,6 +11,18 @@ use crate::HttpServer;
 const CONNECTIONS: usize = 256;
 
 /// Why the admin API is not served.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// use resilient_http::{Admin, admin::ServeError};
+/// use tokio::net::TcpListener;
+///
+/// let everywhere = TcpListener::bind("0.0.0.0:0").await.unwrap();
+/// let open = Admin::new(&resilient::Registry::new()).serve(everywhere).await;
+/// assert!(matches!(open, Err(ServeError::Open { .. })), "without a token");
+/// # }
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ServeError {

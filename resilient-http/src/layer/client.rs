@@ -50,6 +50,23 @@ pub struct ClientLayer<Q, R> {
 impl<Q, R> ClientLayer<Q, R> {
     /// Every answer is a success. Every error is a failure: one of the network or a refusal as it says ([`Class::found_in`]),
     /// any other is worth a retry.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// # use std::cell::Cell;
+    /// use resilient::{Registry, RejectionKind};
+    /// use resilient_http::layer::ClientLayer;
+    /// use tower::{BoxError, ServiceBuilder, ServiceExt, service_fn};
+    ///
+    /// let registry = Registry::new();
+    /// registry.circuit_breaker("stock").force_open();
+    /// let layer = ClientLayer::new(registry.pipeline("stock").circuit_breaker("stock").build());
+    /// let stock = ServiceBuilder::new().layer(layer).service(service_fn(async |n: u32| Ok::<_, BoxError>(n)));
+    /// let error = stock.oneshot(7).await.unwrap_err();
+    /// assert!(matches!(RejectionKind::found_in(&*error), Some((RejectionKind::CircuitOpen, _))));
+    /// # }
+    /// ```
     pub fn new(pipeline: impl Into<Arc<Pipeline>>) -> Self {
         Self::judged(pipeline, |answer| match answer {
             Ok(_) => Verdict::Success,
@@ -58,6 +75,25 @@ impl<Q, R> ClientLayer<Q, R> {
     }
 
     /// Judged by a function of yours.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// use resilient::{Class, Component, Registry, Verdict};
+    /// use resilient_http::layer::ClientLayer;
+    /// use tower::{BoxError, ServiceBuilder, ServiceExt, service_fn};
+    ///
+    /// let registry = Registry::new();
+    /// let pipeline = registry.pipeline("find").circuit_breaker("index").build();
+    /// let layer = ClientLayer::judged(pipeline, |found: &Result<u32, BoxError>| match found {
+    ///     Ok(0) => Verdict::Failure(Class::Permanent), // it is never empty
+    ///     _ => Verdict::Success,
+    /// });
+    /// let find = ServiceBuilder::new().layer(layer).service(service_fn(async |_: &str| Ok::<_, BoxError>(0)));
+    /// assert_eq!(find.oneshot("book").await.unwrap(), 0);
+    /// assert_eq!(registry.circuit_breaker("index").stats().failed, 1);
+    /// # }
+    /// ```
     pub fn judged(
         pipeline: impl Into<Arc<Pipeline>>,
         judge: impl Fn(&Result<R, BoxError>) -> Verdict + Send + Sync + 'static,
@@ -67,6 +103,24 @@ impl<Q, R> ClientLayer<Q, R> {
     }
 
     /// With what each request says about itself: its priority, the key of its rate limit, whether it may run twice.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// use resilient::{Component, Priority, Registry, pipeline::Options};
+    /// use resilient_http::layer::ClientLayer;
+    /// use tower::{BoxError, ServiceBuilder, ServiceExt, service_fn};
+    ///
+    /// let registry = Registry::new();
+    /// let layer = ClientLayer::new(registry.pipeline("send").load_shed("api").build());
+    /// let layer = layer.about(|cents: &u32| {
+    ///     Options::default().priority(if *cents > 10_000 { Priority::Critical } else { Priority::Normal })
+    /// });
+    /// let send = ServiceBuilder::new().layer(layer).service(service_fn(async |_: u32| Ok::<_, BoxError>(())));
+    /// send.oneshot(99_500).await.unwrap();
+    /// assert_eq!(registry.load_shedder("api").stats().classes.critical.admitted, 1);
+    /// # }
+    /// ```
     #[must_use]
     pub fn about(self, about: impl Fn(&Q) -> Options + Send + Sync + 'static) -> Self {
         Self { about: Arc::new(about), ..self }
@@ -136,6 +190,17 @@ impl<S, Q, R> Layer<S> for ClientLayer<Q, R> {
 }
 
 /// The service of a [`ClientLayer`].
+///
+/// ```
+/// use resilient::Registry;
+/// use resilient_http::layer::{Client, ClientLayer};
+/// use tower::{BoxError, Layer, service_fn};
+///
+/// let layer = ClientLayer::new(Registry::new().pipeline("double").build());
+/// let double: Client<_, u32, u32> = layer.layer(service_fn(async |n: u32| Ok::<u32, BoxError>(n * 2)));
+/// assert!(format!("{layer:?}").contains("double"));
+/// # drop(double);
+/// ```
 #[derive(Debug)]
 pub struct Client<S, Q, R> {
     inner: S,

@@ -26,17 +26,45 @@ pub struct ClientIp {
 }
 
 /// A network that could not be understood.
+///
+/// ```
+/// use resilient_http::layer::ClientIp;
+///
+/// let error = ClientIp::behind(["10.0.0.0/8", "our proxy"]).unwrap_err();
+/// assert!(error.to_string().starts_with("`our proxy` is no address or network"));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is no address or network; write it as in `10.0.0.0/8` or `::1`")]
 pub struct BadNetwork(String);
 
 impl ClientIp {
     /// The peer of the connection; headers are not looked at.
+    ///
+    /// ```
+    /// # use std::net::SocketAddr;
+    /// # use axum::extract::ConnectInfo;
+    /// # use resilient_http::layer::ClientIp;
+    /// let request = http::Request::get("/").header("x-forwarded-for", "203.0.113.9");
+    /// let peer = ConnectInfo(SocketAddr::from(([192, 0, 2, 7], 40_000)));
+    /// let (parts, ()) = request.extension(peer).body(()).unwrap().into_parts();
+    /// assert_eq!(ClientIp::direct().of(&parts), Some([192, 0, 2, 7].into()));
+    /// ```
     pub fn direct() -> Self {
         Self::default()
     }
 
     /// Behind proxies with these addresses, or in these networks.
+    ///
+    /// ```
+    /// # use std::net::SocketAddr;
+    /// # use axum::extract::ConnectInfo;
+    /// # use resilient_http::layer::ClientIp;
+    /// let request = http::Request::get("/").header("x-forwarded-for", "a lie, 203.0.113.9");
+    /// let proxy = ConnectInfo(SocketAddr::from(([10, 0, 0, 1], 40_000)));
+    /// let (parts, ()) = request.extension(proxy).body(()).unwrap().into_parts();
+    /// assert_eq!(ClientIp::behind(["10.0.0.0/8"])?.of(&parts), Some([203, 0, 113, 9].into()));
+    /// # Ok::<_, resilient_http::layer::BadNetwork>(())
+    /// ```
     ///
     /// # Errors
     /// When one is neither an address nor a network.
@@ -51,6 +79,13 @@ impl ClientIp {
 
     /// The address of a request's client, where the server has told its peer
     /// (`into_make_service_with_connect_info::<SocketAddr>()`).
+    ///
+    /// ```
+    /// use resilient_http::layer::ClientIp;
+    ///
+    /// let (parts, ()) = http::Request::new(()).into_parts();
+    /// assert_eq!(ClientIp::direct().of(&parts), None, "the server has told no peer");
+    /// ```
     pub fn of(&self, parts: &Parts) -> Option<IpAddr> {
         let ConnectInfo(peer) = parts.extensions.get::<ConnectInfo<SocketAddr>>()?;
         Some(self.behind_peer(peer.ip(), &parts.headers))

@@ -13,11 +13,37 @@ const HEADER: HeaderName = HeaderName::from_static("x-correlation-id");
 
 /// Takes the correlation id of a request ([`CorrelationId::from_headers`]), or makes one; what is called finds it with
 /// [`CorrelationId::current`], and the answer has it as `x-correlation-id`.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// # use tower::ServiceExt;
+/// use axum::{Router, body::Body, http::Request, routing::get};
+/// use resilient_http::layer::CorrelationLayer;
+///
+/// let app: Router = Router::new().route("/", get(async || "hello")).layer(CorrelationLayer);
+/// let request = Request::get("/").header("x-request-id", "order-7").body(Body::empty()).unwrap();
+/// assert_eq!(app.oneshot(request).await.unwrap().headers()["x-correlation-id"], "order-7");
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, Default)]
 pub struct CorrelationLayer;
 
 impl CorrelationLayer {
     /// There is nothing to set.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// # use tower::ServiceExt;
+    /// use axum::{Router, body::Body, http::Request, routing::get};
+    /// use resilient_http::layer::CorrelationLayer;
+    ///
+    /// let app: Router = Router::new().route("/", get(async || "hello")).layer(CorrelationLayer::new());
+    /// let answer = app.oneshot(Request::new(Body::empty())).await.unwrap();
+    /// assert_eq!(answer.headers()["x-correlation-id"].len(), 32, "a new one");
+    /// # }
+    /// ```
     pub fn new() -> Self {
         Self
     }
@@ -32,6 +58,20 @@ impl<S> Layer<S> for CorrelationLayer {
 }
 
 /// The service of a [`CorrelationLayer`].
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// # use http::{Request, Response};
+/// # use tower::{BoxError, Layer, ServiceExt, service_fn};
+/// use resilient::correlation::CorrelationId;
+/// use resilient_http::layer::{Correlate, CorrelationLayer};
+///
+/// let id = async |_: Request<()>| Ok::<_, BoxError>(Response::new(CorrelationId::current()));
+/// let service: Correlate<_> = CorrelationLayer.layer(service_fn(id));
+/// assert!(service.oneshot(Request::new(())).await.unwrap().body().is_some());
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Correlate<S> {
     inner: S,
@@ -61,6 +101,19 @@ where
 
 pin_project! {
     /// The answer of a [`Correlate`].
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// # use http::{Request, Response};
+    /// # use tower::{BoxError, Layer, Service, service_fn};
+    /// use resilient_http::layer::{CorrelateFuture, CorrelationLayer};
+    ///
+    /// let mut service = CorrelationLayer.layer(service_fn(async |_: Request<()>| Ok::<_, BoxError>(Response::new(()))));
+    /// let answer: CorrelateFuture<_> = service.call(Request::new(()));
+    /// assert!(answer.await.unwrap().headers().contains_key("x-correlation-id"));
+    /// # }
+    /// ```
     #[derive(Debug)]
     pub struct CorrelateFuture<F> {
         #[pin]

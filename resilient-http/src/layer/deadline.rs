@@ -19,6 +19,22 @@ const HEADERS: [Header; 2] = [Header::GrpcTimeout, Header::ExpectedTimeout];
 /// Takes over the time that the caller has left, from `grpc-timeout` or `x-envoy-expected-rq-timeout-ms`: nested protected
 /// calls have no longer. A request whose time is over is answered with 504 and reaches nothing; one whose header is
 /// malformed with 400.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// # use tower::ServiceExt;
+/// use axum::{Router, body::Body, http::Request, routing::get};
+/// use resilient_http::layer::DeadlineLayer;
+///
+/// let app: Router = Router::new().route("/", get(async || "hello")).layer(DeadlineLayer::new());
+/// let ask = |timeout: &str| {
+///     app.clone().oneshot(Request::get("/").header("grpc-timeout", timeout).body(Body::empty()).unwrap())
+/// };
+/// assert_eq!(ask("0m").await.unwrap().status(), 504, "nothing is left");
+/// assert_eq!(ask("soon").await.unwrap().status(), 400);
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct DeadlineLayer {
     most: Duration,
@@ -32,11 +48,40 @@ impl Default for DeadlineLayer {
 
 impl DeadlineLayer {
     /// With no limit of its own: a request without a header has no deadline.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// # use tower::ServiceExt;
+    /// use axum::{Router, body::Body, http::Request, routing::get};
+    /// use resilient::deadline;
+    /// use resilient_http::layer::DeadlineLayer;
+    ///
+    /// let left = async || assert_eq!(deadline::remaining(), None);
+    /// let app: Router = Router::new().route("/", get(left)).layer(DeadlineLayer::new());
+    /// assert_eq!(app.oneshot(Request::new(Body::empty())).await.unwrap().status(), 200);
+    /// # }
+    /// ```
     pub fn new() -> Self {
         Self { most: Duration::MAX }
     }
 
     /// No request has longer than this, whatever it says, and also if it says nothing.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// # use std::time::Duration;
+    /// # use tower::ServiceExt;
+    /// use axum::{Router, body::Body, http::Request, routing::get};
+    /// use resilient::deadline;
+    /// use resilient_http::layer::DeadlineLayer;
+    ///
+    /// let left = async || assert!(deadline::remaining().unwrap() <= Duration::from_secs(9));
+    /// let app: Router = Router::new().route("/", get(left)).layer(DeadlineLayer::new().at_most(Duration::from_secs(9)));
+    /// assert_eq!(app.oneshot(Request::new(Body::empty())).await.unwrap().status(), 200);
+    /// # }
+    /// ```
     #[must_use]
     pub fn at_most(self, most: Duration) -> Self {
         Self { most }
@@ -52,6 +97,21 @@ impl<S> Layer<S> for DeadlineLayer {
 }
 
 /// The service of a [`DeadlineLayer`].
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// # use std::time::Duration;
+/// # use axum::body::Body;
+/// # use http::{Request, Response};
+/// # use tower::{BoxError, Layer, ServiceExt, service_fn};
+/// use resilient_http::layer::{DeadlineLayer, WithDeadline};
+///
+/// let hello = async |_: Request<Body>| Ok::<_, BoxError>(Response::new(Body::from("hello")));
+/// let service: WithDeadline<_> = DeadlineLayer::new().at_most(Duration::ZERO).layer(service_fn(hello));
+/// assert_eq!(service.oneshot(Request::new(Body::empty())).await.unwrap().status(), 504);
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct WithDeadline<S> {
     inner: S,
@@ -111,6 +171,21 @@ where
 
 pin_project! {
     /// The answer of a [`WithDeadline`].
+    ///
+    /// ```
+    /// # use axum::body::Body;
+    /// # use http::{Request, Response};
+    /// # use tower::{BoxError, Layer, Service, service_fn};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// use resilient_http::layer::{DeadlineFuture, DeadlineLayer};
+    ///
+    /// let hello = async |_: Request<Body>| Ok::<_, BoxError>(Response::new(Body::from("hello")));
+    /// let mut service = DeadlineLayer::new().layer(service_fn(hello));
+    /// let answer: DeadlineFuture<_> = service.call(Request::new(Body::empty()));
+    /// assert_eq!(answer.await.unwrap().status(), 200);
+    /// # }
+    /// ```
     #[derive(Debug)]
     #[project = Project]
     #[allow(missing_docs)]

@@ -16,11 +16,41 @@ const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 
 /// Marks answers that were made of stand-ins: `X-Resilience-Degraded: true`, `X-Resilience-Level` with the worst level that
 /// has answered, `Age` in seconds where it is known, and `Cache-Status` (RFC 9211) for those from a cache.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// # use tower::ServiceExt;
+/// use axum::{Router, body::Body, http::Request, routing::get};
+/// use resilient::{Level, Registry, fallback::Chain};
+/// use resilient_http::layer::DegradedLayer;
+///
+/// let list = Registry::new().fallback("list");
+/// let books = async move || list.call(|| None, || Chain::of(Level::Default, |_| Some("books"))).unwrap();
+/// let app: Router = Router::new().route("/", get(books)).layer(DegradedLayer);
+/// let answer = app.oneshot(Request::new(Body::empty())).await.unwrap();
+/// assert_eq!(answer.headers()["x-resilience-degraded"], "true");
+/// assert_eq!(answer.headers()["x-resilience-level"], "default");
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, Default)]
 pub struct DegradedLayer;
 
 impl DegradedLayer {
     /// There is nothing to set.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// # use tower::ServiceExt;
+    /// use axum::{Router, body::Body, http::Request, routing::get};
+    /// use resilient_http::layer::DegradedLayer;
+    ///
+    /// let app: Router = Router::new().route("/", get(async || "the real answer")).layer(DegradedLayer::new());
+    /// let answer = app.oneshot(Request::new(Body::empty())).await.unwrap();
+    /// assert!(!answer.headers().contains_key("x-resilience-degraded"));
+    /// # }
+    /// ```
     pub fn new() -> Self {
         Self
     }
@@ -35,6 +65,19 @@ impl<S> Layer<S> for DegradedLayer {
 }
 
 /// The service of a [`DegradedLayer`].
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// # use http::{Request, Response};
+/// # use tower::{BoxError, Layer, ServiceExt, service_fn};
+/// use resilient_http::layer::{DegradedLayer, MarkDegraded};
+///
+/// let service: MarkDegraded<_> =
+///     DegradedLayer.layer(service_fn(async |_: Request<()>| Ok::<_, BoxError>(Response::new("real"))));
+/// assert!(service.oneshot(Request::new(())).await.unwrap().headers().is_empty());
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct MarkDegraded<S> {
     inner: S,
@@ -59,6 +102,19 @@ where
 
 pin_project! {
     /// The answer of a [`MarkDegraded`].
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// # use http::{Request, Response};
+    /// # use tower::{BoxError, Layer, Service, service_fn};
+    /// use resilient_http::layer::{DegradedFuture, DegradedLayer};
+    ///
+    /// let mut service = DegradedLayer.layer(service_fn(async |_: Request<()>| Ok::<_, BoxError>(Response::new(7))));
+    /// let answer: DegradedFuture<_> = service.call(Request::new(()));
+    /// assert_eq!(*answer.await.unwrap().body(), 7);
+    /// # }
+    /// ```
     pub struct DegradedFuture<F> {
         #[pin]
         answer: DegradationScope<F>,

@@ -60,6 +60,25 @@ type Whose = Arc<dyn Fn(&Parts) -> Vec<u8> + Send + Sync>;
 
 impl IdempotencyLayer {
     /// For requests that have a key; others are carried out as they come.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// # use std::sync::atomic::{AtomicU32, Ordering};
+    /// # use tower::ServiceExt;
+    /// use axum::{Router, body::Body, http::Request, routing::post};
+    /// use resilient_http::layer::IdempotencyLayer;
+    ///
+    /// static ORDERS: AtomicU32 = AtomicU32::new(0);
+    /// let order = async || (ORDERS.fetch_add(1, Ordering::Relaxed) + 1).to_string();
+    /// let layer = IdempotencyLayer::new(resilient::Registry::new().idempotency("orders"));
+    /// let app: Router = Router::new().route("/", post(order)).layer(layer);
+    /// let request = || Request::post("/").header("idempotency-key", "cart-7").body(Body::empty()).unwrap();
+    /// assert_eq!(app.clone().oneshot(request()).await.unwrap().status(), 200);
+    /// assert_eq!(app.oneshot(request()).await.unwrap().headers()["idempotency-replayed"], "true");
+    /// assert_eq!(ORDERS.load(Ordering::Relaxed), 1);
+    /// # }
+    /// ```
     pub fn new(once: Arc<resilient::Idempotency>) -> Self {
         let whose = |parts: &Parts| parts.headers.get(header::AUTHORIZATION).map(|it| it.as_bytes().to_vec());
         let whose = Arc::new(move |parts: &Parts| whose(parts).unwrap_or_default());
@@ -67,18 +86,66 @@ impl IdempotencyLayer {
     }
 
     /// Tells clients apart by this, such as the user of a session. It is kept as a digest.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// # use tower::ServiceExt;
+    /// use axum::{Router, body::Body, http::Request, routing::post};
+    /// use resilient_http::layer::IdempotencyLayer;
+    ///
+    /// let user = |parts: &http::request::Parts| {
+    ///     parts.headers.get("x-user").map(|user| user.as_bytes().to_vec()).unwrap_or_default()
+    /// };
+    /// let layer = IdempotencyLayer::new(resilient::Registry::new().idempotency("notes")).of_client(user);
+    /// let app: Router = Router::new().route("/", post(async || "noted")).layer(layer);
+    /// let request = |user| Request::post("/").header("x-user", user).header("idempotency-key", "note-1");
+    /// for user in ["ada", "bob"] {
+    ///     let answer = app.clone().oneshot(request(user).body(Body::empty()).unwrap()).await.unwrap();
+    ///     assert!(!answer.headers().contains_key("idempotency-replayed"), "each has keys of their own");
+    /// }
+    /// # }
+    /// ```
     #[must_use]
     pub fn of_client(self, whose: impl Fn(&Parts) -> Vec<u8> + Send + Sync + 'static) -> Self {
         Self { whose: Arc::new(whose), ..self }
     }
 
     /// A `POST` or `PATCH` without a key is refused.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// # use tower::ServiceExt;
+    /// use axum::{Router, body::Body, http::Request, routing::post};
+    /// use resilient_http::layer::IdempotencyLayer;
+    ///
+    /// let layer = IdempotencyLayer::new(resilient::Registry::new().idempotency("orders")).required();
+    /// let app: Router = Router::new().route("/", post(async || "ordered")).layer(layer);
+    /// let keyless = Request::post("/").body(Body::empty()).unwrap();
+    /// assert_eq!(app.oneshot(keyless).await.unwrap().status(), 400);
+    /// # }
+    /// ```
     #[must_use]
     pub fn required(self) -> Self {
         Self { is_required: true, ..self }
     }
 
     /// The largest body of a request with a key, in bytes; 1 MiB where nothing is said. It is read before anything else.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// # use tower::ServiceExt;
+    /// use axum::{Router, body::Body, http::Request, routing::post};
+    /// use resilient_http::layer::IdempotencyLayer;
+    ///
+    /// let layer = IdempotencyLayer::new(resilient::Registry::new().idempotency("orders")).most_body(8);
+    /// let app: Router = Router::new().route("/", post(async || "ordered")).layer(layer);
+    /// let large = Request::post("/").header("idempotency-key", "cart-7").body(Body::from("nine bytes")).unwrap();
+    /// assert_eq!(app.oneshot(large).await.unwrap().status(), 413);
+    /// # }
+    /// ```
     #[must_use]
     pub fn most_body(self, bytes: usize) -> Self {
         Self { most_body: bytes, ..self }
@@ -142,6 +209,24 @@ impl<S> Layer<S> for IdempotencyLayer {
 }
 
 /// The service of an [`IdempotencyLayer`].
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// # use axum::body::Body;
+/// # use http::{Request, Response};
+/// # use std::convert::Infallible;
+/// # use tower::{Layer, ServiceExt, service_fn};
+/// use resilient::Registry;
+/// use resilient_http::layer::{Idempotent, IdempotencyLayer};
+///
+/// let hello = async |_: Request<Body>| Ok::<_, Infallible>(Response::new(Body::from("hello")));
+/// let layer = IdempotencyLayer::new(Registry::new().idempotency("orders")).required();
+/// let service: Idempotent<_> = layer.layer(service_fn(hello));
+/// let read = service.oneshot(Request::get("/").body(Body::empty()).unwrap()).await.unwrap();
+/// assert_eq!(read.status(), 200, "a `GET` needs no key");
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Idempotent<S> {
     inner: S,

@@ -45,11 +45,49 @@ pub struct RateLimitLayer {
 
 impl RateLimitLayer {
     /// By address; those of IPv6 by their network of 64 bits. Requests of which the server tells no peer share a limit.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// # use tower::ServiceExt;
+    /// use axum::{Router, body::Body, http::Request, routing::get};
+    /// use resilient::{Component, Registry, rate_limit::{Config, Rate}};
+    /// use resilient_http::layer::{ClientIp, RateLimitLayer};
+    ///
+    /// let limiter = Registry::new().rate_limiter("addresses");
+    /// limiter.reconfigure(Config::default().rate("1/h".parse::<Rate>().unwrap())).unwrap();
+    /// let layer = RateLimitLayer::new(limiter, ClientIp::direct());
+    /// let app: Router = Router::new().route("/", get(async || "hello")).layer(layer);
+    /// assert_eq!(app.clone().oneshot(Request::new(Body::empty())).await.unwrap().status(), 200);
+    /// let refused = app.oneshot(Request::new(Body::empty())).await.unwrap();
+    /// assert_eq!(refused.status(), 429);
+    /// assert!(refused.headers().contains_key("retry-after"));
+    /// # }
+    /// ```
     pub fn new(limiter: Arc<RateLimiter>, clients: ClientIp) -> Self {
         Self::by(limiter, move |parts| clients.of(parts).map(client_of))
     }
 
     /// By whatever identifies a client: an API key, a user. Requests for which that is `None` share a limit.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// # use tower::ServiceExt;
+    /// use axum::{Router, body::Body, http::Request, routing::get};
+    /// use resilient::{Component, Registry, rate_limit::{Config, Rate}};
+    /// use resilient_http::layer::RateLimitLayer;
+    ///
+    /// let limiter = Registry::new().rate_limiter("keys");
+    /// limiter.reconfigure(Config::default().rate("1/h".parse::<Rate>().unwrap())).unwrap();
+    /// let layer = RateLimitLayer::by(limiter, |parts| parts.headers.get("x-api-key").cloned());
+    /// let app: Router = Router::new().route("/", get(async || "hello")).layer(layer);
+    /// for (key, status) in [("a", 200), ("a", 429), ("b", 200)] {
+    ///     let request = Request::get("/").header("x-api-key", key).body(Body::empty()).unwrap();
+    ///     assert_eq!(app.clone().oneshot(request).await.unwrap().status(), status);
+    /// }
+    /// # }
+    /// ```
     pub fn by<K: Hash>(
         limiter: Arc<RateLimiter>,
         client: impl Fn(&Parts) -> Option<K> + Send + Sync + 'static,
@@ -77,6 +115,22 @@ impl<S> Layer<S> for RateLimitLayer {
 }
 
 /// The service of a [`RateLimitLayer`].
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// # use axum::body::Body;
+/// # use http::{Request, Response};
+/// # use tower::{BoxError, Layer, ServiceExt, service_fn};
+/// use resilient::Registry;
+/// use resilient_http::layer::{ClientIp, RateLimitLayer, RateLimited};
+///
+/// let hello = async |_: Request<Body>| Ok::<_, BoxError>(Response::new(Body::from("hello")));
+/// let layer = RateLimitLayer::new(Registry::new().rate_limiter("all"), ClientIp::direct());
+/// let service: RateLimited<_> = layer.layer(service_fn(hello));
+/// assert_eq!(service.oneshot(Request::new(Body::empty())).await.unwrap().status(), 200, "without a rate");
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct RateLimited<S> {
     inner: S,
@@ -192,6 +246,23 @@ fn tell(headers: &mut HeaderMap, standing: &mut [Option<HeaderValue>; 2]) {
 
 pin_project! {
     /// The answer of a [`RateLimited`].
+    ///
+    /// ```
+    /// # use axum::body::Body;
+    /// # use http::{Request, Response};
+    /// # use tower::{BoxError, Layer, Service, service_fn};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// use resilient::Registry;
+    /// use resilient_http::layer::{RateLimitFuture, RateLimitLayer};
+    ///
+    /// let hello = async |_: Request<Body>| Ok::<_, BoxError>(Response::new(Body::from("hello")));
+    /// let by_nothing = RateLimitLayer::by(Registry::new().rate_limiter("all"), |_| None::<u32>);
+    /// let mut service = by_nothing.layer(service_fn(hello));
+    /// let answer: RateLimitFuture<_> = service.call(Request::new(Body::empty()));
+    /// assert_eq!(answer.await.unwrap().status(), 200);
+    /// # }
+    /// ```
     #[derive(Debug)]
     #[project = Project]
     #[allow(missing_docs)]

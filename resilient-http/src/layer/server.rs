@@ -17,6 +17,15 @@ use tower::{BoxError, Layer, Service};
 use super::body::{Held, Unread};
 
 /// The pipeline has a stage that repeats, and a request to a server cannot be repeated: its body is gone.
+///
+/// ```
+/// use resilient::Registry;
+/// use resilient_http::layer::ServerLayer;
+///
+/// let pipeline = Registry::new().pipeline("api").retry("api").build();
+/// let error = ServerLayer::new(pipeline).unwrap_err();
+/// assert!(error.to_string().starts_with("the pipeline `api` has `retry` or `hedge`"));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "the pipeline `{0}` has `retry` or `hedge`, and a request to a server cannot be made twice: leave that away"
@@ -27,6 +36,24 @@ pub struct Repeats(String);
 /// and a permit of the bulkhead is held until the body of the answer has been sent.
 ///
 /// Time limits bound the way to the head of the answer: a body that the caller has begun to read is not cut off.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// # use tower::ServiceExt;
+/// use axum::{Router, body::Body, http::Request, routing::get};
+/// use resilient::Registry;
+/// use resilient_http::layer::ServerLayer;
+///
+/// let registry = Registry::new();
+/// let layer = ServerLayer::new(registry.pipeline("api").circuit_breaker("database").build()).unwrap();
+/// let app: Router = Router::new().route("/", get(async || "hello")).layer(layer);
+/// registry.circuit_breaker("database").force_open();
+/// let refused = app.oneshot(Request::new(Body::empty())).await.unwrap();
+/// assert_eq!(refused.status(), 503);
+/// assert_eq!(refused.headers()["content-type"], "application/problem+json");
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct ServerLayer {
     pipeline: Arc<Pipeline>,
@@ -36,6 +63,15 @@ pub struct ServerLayer {
 
 impl ServerLayer {
     /// Around every request, all of normal priority.
+    ///
+    /// ```
+    /// use resilient::Registry;
+    /// use resilient_http::layer::ServerLayer;
+    ///
+    /// let registry = Registry::new();
+    /// assert!(ServerLayer::new(registry.pipeline("api").bulkhead("api").build()).is_ok());
+    /// assert!(ServerLayer::new(registry.pipeline("api").hedge("api").build()).is_err());
+    /// ```
     ///
     /// # Errors
     /// When the pipeline has a retry or a hedge.
@@ -53,12 +89,51 @@ impl ServerLayer {
     }
 
     /// How important a request is, for load shedding and the queue of the bulkhead.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// # use tower::ServiceExt;
+    /// use axum::{Router, body::Body, http::Request, routing::get};
+    /// use resilient::{Component, Priority, Registry};
+    /// use resilient_http::layer::ServerLayer;
+    ///
+    /// let registry = Registry::new();
+    /// let layer = ServerLayer::new(registry.pipeline("api").load_shed("api").build()).unwrap();
+    /// let layer = layer.priority(|parts| match parts.uri.path() {
+    ///     "/pay" => Priority::Critical,
+    ///     _ => Priority::Normal,
+    /// });
+    /// let app: Router = Router::new().route("/pay", get(async || "paid")).layer(layer);
+    /// app.oneshot(Request::get("/pay").body(Body::empty()).unwrap()).await.unwrap();
+    /// assert_eq!(registry.load_shedder("api").stats().classes.critical.admitted, 1);
+    /// # }
+    /// ```
     #[must_use]
     pub fn priority(self, of: impl Fn(&Parts) -> Priority + Send + Sync + 'static) -> Self {
         Self { priority: Arc::new(of), ..self }
     }
 
     /// Gives permits back with the head of an answer, and not at the end of its body: where bodies are long and cost nothing.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// # use tower::ServiceExt;
+    /// use axum::{Router, body::Body, http::Request, routing::get};
+    /// use resilient::{Component, Registry};
+    /// use resilient_http::layer::ServerLayer;
+    ///
+    /// let registry = Registry::new();
+    /// let layer = |name: &str| ServerLayer::new(registry.pipeline(name).bulkhead(name).build()).unwrap();
+    /// let app = |layer| -> Router { Router::new().route("/", get(async || "a long body")).layer(layer) };
+    /// let head = app(layer("head").until_head()).oneshot(Request::new(Body::empty())).await.unwrap();
+    /// let body = app(layer("body")).oneshot(Request::new(Body::empty())).await.unwrap();
+    /// assert_eq!(registry.bulkhead("head").stats().in_use, 0);
+    /// assert_eq!(registry.bulkhead("body").stats().in_use, 1, "until it is sent");
+    /// # drop((head, body));
+    /// # }
+    /// ```
     #[must_use]
     pub fn until_head(self) -> Self {
         Self { holds_body: false, ..self }
@@ -83,6 +158,23 @@ impl<S> Layer<S> for ServerLayer {
 }
 
 /// The service of a [`ServerLayer`].
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// # use axum::body::Body;
+/// # use http::{Request, Response};
+/// # use std::convert::Infallible;
+/// # use tower::{Layer, ServiceExt, service_fn};
+/// use resilient::Registry;
+/// use resilient_http::layer::{Server, ServerLayer};
+///
+/// let hello = async |_: Request<Body>| Ok::<_, Infallible>(Response::new(Body::from("hello")));
+/// let layer = ServerLayer::new(Registry::new().pipeline("api").bulkhead("api").build()).unwrap();
+/// let service: Server<_> = layer.layer(service_fn(hello));
+/// assert_eq!(service.oneshot(Request::new(Body::empty())).await.unwrap().status(), 200);
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Server<S> {
     inner: S,

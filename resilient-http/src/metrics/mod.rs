@@ -30,6 +30,14 @@ pub use facade::{publish, publish_every};
 pub use otel::observe;
 
 /// How the metrics are written.
+///
+/// ```
+/// use resilient_http::metrics::{Format, render};
+///
+/// let registry = resilient::Registry::new();
+/// assert!(render(&registry, Format::OpenMetrics).ends_with("# EOF\n"));
+/// assert!(!render(&registry, Format::Text).ends_with("# EOF\n"));
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Format {
     /// The text format of Prometheus, 0.0.4.
@@ -41,12 +49,26 @@ pub enum Format {
 
 impl Format {
     /// The one that an `Accept` header asks for.
+    ///
+    /// ```
+    /// use resilient_http::metrics::Format;
+    ///
+    /// let asked = Some("application/openmetrics-text;version=1.0.0,text/plain;q=0.5");
+    /// assert_eq!(Format::accepted(asked), Format::OpenMetrics);
+    /// assert_eq!(Format::accepted(None), Format::Text);
+    /// ```
     pub fn accepted(accept: Option<&str>) -> Self {
         let wants = accept.is_some_and(|accept| accept.contains("application/openmetrics-text"));
         if wants { Self::OpenMetrics } else { Self::Text }
     }
 
     /// The `Content-Type` of the answer.
+    ///
+    /// ```
+    /// use resilient_http::metrics::Format;
+    ///
+    /// assert!(Format::Text.content_type().starts_with("text/plain; version=0.0.4"));
+    /// ```
     pub fn content_type(self) -> &'static str {
         match self {
             Self::Text => "text/plain; version=0.0.4; charset=utf-8",
@@ -56,6 +78,15 @@ impl Format {
 }
 
 /// The metrics of a registry now.
+///
+/// ```
+/// use resilient_http::metrics::{Format, render};
+///
+/// let registry = resilient::Registry::new();
+/// registry.pipeline("checkout").build().call(|| Some(7));
+/// let text = render(&registry, Format::Text);
+/// assert!(text.contains("operation=\"checkout\""), "{text}");
+/// ```
 pub fn render(registry: &Registry, format: Format) -> String {
     let mut writer = Writer::new(format);
     families::tell(&registry.stats(), &mut writer);

@@ -64,6 +64,14 @@ const BUFFER: usize = 32 * 1024;
 
 impl HttpServer {
     /// Of this router.
+    ///
+    /// ```
+    /// use axum::Router;
+    /// use resilient_http::HttpServer;
+    ///
+    /// let server = HttpServer::new(Router::new());
+    /// assert!(format!("{server:?}").contains("connections: 1000"));
+    /// ```
     pub fn new(router: Router) -> Self {
         Self {
             router,
@@ -75,30 +83,134 @@ impl HttpServer {
     }
 
     /// With so many connections at once, at least 1.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// # use axum::{Router, routing::get};
+    /// # use tokio::{io::{AsyncReadExt, AsyncWriteExt}, net::{TcpListener, TcpStream}};
+    /// # use resilient_http::HttpServer;
+    /// let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    /// let address = listener.local_addr().unwrap();
+    /// let until_both_are_done = async {
+    ///     let mut idle = TcpStream::connect(address).await.unwrap();
+    ///     let mut busy = TcpStream::connect(address).await.unwrap();
+    ///     busy.write_all(b"GET / HTTP/1.0\r\n\r\n").await.unwrap();
+    ///     let mut answer = String::new();
+    ///     busy.read_to_string(&mut answer).await.unwrap();
+    ///     assert!(answer.ends_with("well"));
+    ///     assert_eq!(idle.read(&mut [0; 9]).await.unwrap(), 0, "it had to make room");
+    /// };
+    /// let router = Router::new().route("/", get(async || "well"));
+    /// HttpServer::new(router).connections(1).run(listener, until_both_are_done).await;
+    /// # }
+    /// ```
     #[must_use]
     pub fn connections(self, most: usize) -> Self {
         Self { connections: most.max(1), ..self }
     }
 
     /// With so long for the head of a request, and for a connection to be idle.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// # use std::time::Duration;
+    /// # use axum::Router;
+    /// # use tokio::{io::AsyncReadExt, net::{TcpListener, TcpStream}};
+    /// # use resilient_http::HttpServer;
+    /// let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    /// let address = listener.local_addr().unwrap();
+    /// let until_closed = async {
+    ///     let mut says_nothing = TcpStream::connect(address).await.unwrap();
+    ///     assert_eq!(says_nothing.read(&mut [0; 9]).await.unwrap(), 0);
+    /// };
+    /// HttpServer::new(Router::new()).header_time(Duration::from_millis(20)).run(listener, until_closed).await;
+    /// # }
+    /// ```
     #[must_use]
     pub fn header_time(self, span: Duration) -> Self {
         Self { header_time: span, ..self }
     }
 
     /// With so long for the body of a request.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// # use std::time::Duration;
+    /// # use axum::{Router, routing::post};
+    /// # use tokio::{io::{AsyncReadExt, AsyncWriteExt}, net::{TcpListener, TcpStream}};
+    /// # use resilient_http::HttpServer;
+    /// let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    /// let address = listener.local_addr().unwrap();
+    /// let until_told = async {
+    ///     let mut sends_no_body = TcpStream::connect(address).await.unwrap();
+    ///     sends_no_body.write_all(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 9\r\n\r\n").await.unwrap();
+    ///     let mut status = [0; 12];
+    ///     sends_no_body.read_exact(&mut status).await.unwrap();
+    ///     assert_eq!(&status, b"HTTP/1.1 408");
+    /// };
+    /// let router = Router::new().route("/", post(async |body: String| body));
+    /// HttpServer::new(router).body_time(Duration::from_millis(20)).run(listener, until_told).await;
+    /// # }
+    /// ```
     #[must_use]
     pub fn body_time(self, span: Duration) -> Self {
         Self { body_time: span, ..self }
     }
 
     /// With so long for requests to end when the server stops; 5 s where nothing is said.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// # use std::{sync::Arc, time::Duration};
+    /// # use axum::{Router, routing::get};
+    /// # use tokio::{io::AsyncWriteExt, net::{TcpListener, TcpStream}, sync::Notify};
+    /// # use resilient_http::HttpServer;
+    /// let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    /// let mut stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+    /// stream.write_all(b"GET / HTTP/1.0\r\n\r\n").await.unwrap();
+    /// let begun = Arc::new(Notify::new());
+    /// let told = begun.clone();
+    /// let hangs = async move || {
+    ///     told.notify_one();
+    ///     std::future::pending::<&str>().await
+    /// };
+    /// let server = HttpServer::new(Router::new().route("/", get(hangs))).grace(Duration::from_millis(20));
+    /// let began = std::time::Instant::now();
+    /// server.run(listener, begun.notified()).await;
+    /// assert!(began.elapsed() < Duration::from_secs(5), "it waits no longer for what hangs");
+    /// # }
+    /// ```
     #[must_use]
     pub fn grace(self, span: Duration) -> Self {
         Self { grace: span, ..self }
     }
 
     /// Serves until `stop` is there; then idle connections are closed, and the others have a grace to end.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// # use tokio::{io::{AsyncReadExt, AsyncWriteExt}, net::{TcpListener, TcpStream}};
+    /// use axum::{Router, routing::get};
+    /// use resilient_http::HttpServer;
+    ///
+    /// let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    /// let address = listener.local_addr().unwrap();
+    /// let until_asked = async {
+    ///     let mut stream = TcpStream::connect(address).await.unwrap();
+    ///     stream.write_all(b"GET / HTTP/1.0\r\n\r\n").await.unwrap();
+    ///     let mut answer = String::new();
+    ///     stream.read_to_string(&mut answer).await.unwrap();
+    ///     assert!(answer.ends_with("well"));
+    /// };
+    /// HttpServer::new(Router::new().route("/", get(async || "well"))).run(listener, until_asked).await;
+    /// assert!(TcpStream::connect(address).await.is_err(), "it has stopped");
+    /// # }
+    /// ```
     ///
     /// # Cancel safety
     /// Dropping the future stops accepting; connections end with the runtime.

@@ -8,6 +8,15 @@ use serde::Serialize;
 use crate::observe::optional_seconds;
 
 /// A snapshot of an adaptive limit.
+///
+/// ```
+/// use resilient::{Component, Registry, adaptive::Reason, bulkhead::Config};
+///
+/// let search = Registry::new().bulkhead("search");
+/// search.reconfigure(Config::default().adaptive(true).adaptive_max(50u32)).unwrap();
+/// let adaptive = search.stats().adaptive.unwrap();
+/// assert_eq!((adaptive.limit, adaptive.max, adaptive.reason), (20, 50, Reason::Initial));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct AdaptiveStats {
     /// How many calls may be in flight.
@@ -31,6 +40,12 @@ pub struct AdaptiveStats {
 }
 
 /// What the last window has done to an adaptive limit.
+///
+/// ```
+/// use resilient::adaptive::Reason;
+///
+/// assert_eq!(Reason::Queueing.to_string(), "queueing");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -53,6 +68,12 @@ pub enum Reason {
 
 impl Reason {
     /// The name used in JSON.
+    ///
+    /// ```
+    /// use resilient::adaptive::Reason;
+    ///
+    /// assert_eq!(Reason::LowDemand.as_str(), "low_demand");
+    /// ```
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Initial => "initial",

@@ -9,6 +9,14 @@ use crate::ratio::Ratio;
 use crate::settings::{ConfigError, settings, words};
 
 /// What an alert looks at.
+///
+/// ```
+/// use resilient::{Registry, Component, alert::{Config, Signal}};
+///
+/// let slow = Registry::new().alert("slow");
+/// slow.reconfigure(Config::default().signal(Signal::LatencyP95).critical(2.0)).unwrap();
+/// assert_eq!(slow.stats().signal, Signal::LatencyP95);
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[repr(u8)]
@@ -49,6 +57,13 @@ words! {
 
 settings! {
     /// The settings of an [`Alert`](crate::Alert).
+    ///
+    /// ```
+    /// use resilient::{Ratio, alert::{Config, Signal}, settings::Settings};
+    ///
+    /// let burns = Config::default().signal(Signal::BurnRate).objective(Ratio::new(0.999).unwrap());
+    /// assert!(burns.validate().is_ok());
+    /// ```
     pub struct Config {
         /// The operation it looks at. None: all together.
         pub operation: Option<Arc<str>> = None,

@@ -8,6 +8,12 @@ use super::config::Config;
 use crate::clock::Instant;
 
 /// How bad it is.
+///
+/// ```
+/// use resilient::alert::Severity;
+///
+/// assert!(Severity::Critical > Severity::Warning);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Severity {
@@ -19,6 +25,10 @@ pub enum Severity {
 
 impl Severity {
     /// The name in JSON and metrics.
+    ///
+    /// ```
+    /// assert_eq!(resilient::alert::Severity::Warning.as_str(), "warning");
+    /// ```
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Warning => "warning",

@@ -45,6 +45,14 @@ use judge::Judge;
 use reading::Past;
 
 /// Tells when something is wrong for too long. See the [module](self).
+///
+/// ```
+/// use resilient::{Alert, Component, Registry, alert::{Config, Signal}};
+///
+/// let alert = Registry::new().alert("slow");
+/// alert.reconfigure(Config::default().signal(Signal::LatencyP99).warning(0.5)).unwrap();
+/// assert_eq!((Alert::KIND.as_str(), alert.stats().signal), ("alert", Signal::LatencyP99));
+/// ```
 #[derive(Debug)]
 pub struct Alert {
     core: Core<Config>,

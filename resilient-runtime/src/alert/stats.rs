@@ -6,6 +6,13 @@ use super::Severity;
 use super::config::Signal;
 
 /// A snapshot of an [`Alert`](crate::Alert).
+///
+/// ```
+/// use resilient::{Component, Registry};
+///
+/// let stats = Registry::new().alert("errors").stats();
+/// assert_eq!((stats.severity, stats.value, stats.fired), (None, None, 0));
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Stats {
     /// The operation it looks at; none: all together.

@@ -7,6 +7,15 @@ use crate::settings::{ConfigError, settings};
 
 settings! {
     /// The settings of a [`Bulkhead`](crate::Bulkhead).
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use resilient::{bulkhead::Config, settings::Settings};
+    ///
+    /// let config = Config::default().max_concurrent(8u32).max_queue(20u32);
+    /// assert!(config.validate().is_err(), "a queue needs `max_wait`");
+    /// assert!(config.max_wait(Duration::from_millis(100)).validate().is_ok());
+    /// ```
     pub struct Config {
         /// Calls that may run at once; 1 to 1 000 000. Without effect where `adaptive` is on.
         pub max_concurrent: u32 = 64,

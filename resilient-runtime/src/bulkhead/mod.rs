@@ -97,6 +97,15 @@ use pool::Pool;
 use stats::Counters;
 
 /// Bounds concurrent calls. See the [module](self).
+///
+/// ```
+/// use resilient::{Component, Registry, bulkhead::Config};
+///
+/// let bulkhead = Registry::new().bulkhead("printer");
+/// bulkhead.reconfigure(Config::default().max_concurrent(1u32)).unwrap();
+/// let inner = bulkhead.call(|| Some(bulkhead.call(|| Some("both"))));
+/// assert_eq!(inner, Some(None), "a call in it is the second");
+/// ```
 #[derive(Debug)]
 pub struct Bulkhead {
     core: Core<Config>,
@@ -110,6 +119,16 @@ pub struct Bulkhead {
 impl Bulkhead {
     /// A permit for a call of normal priority, if there is one now.
     ///
+    /// ```
+    /// use resilient::{Component, Registry};
+    ///
+    /// let bulkhead = Registry::new().bulkhead("search");
+    /// let permit = bulkhead.try_acquire().unwrap();
+    /// assert_eq!(bulkhead.stats().in_use, 1);
+    /// drop(permit);
+    /// assert_eq!(bulkhead.stats().in_use, 0);
+    /// ```
+    ///
     /// # Errors
     /// When there is none.
     #[inline]
@@ -118,6 +137,17 @@ impl Bulkhead {
     }
 
     /// A permit for a call of this priority, if there is one now.
+    ///
+    /// ```
+    /// use resilient::{Component, Priority, Registry, bulkhead::Config};
+    ///
+    /// let bulkhead = Registry::new().bulkhead("ledger");
+    /// bulkhead.reconfigure(Config::default().max_concurrent(2u32).reserve_critical(1u32)).unwrap();
+    /// let report = bulkhead.try_acquire_as(Priority::Low).unwrap();
+    /// assert!(bulkhead.try_acquire_as(Priority::High).is_err(), "the last permit is reserved");
+    /// assert!(bulkhead.try_acquire_as(Priority::Critical).is_ok());
+    /// # drop(report);
+    /// ```
     ///
     /// # Errors
     /// When there is none.
@@ -128,6 +158,22 @@ impl Bulkhead {
 
     /// A permit for a call of normal priority; waits in the queue if there is one, and no longer than a protected
     /// call around it may take.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// use std::time::Duration;
+    /// use resilient::{Component, Registry, bulkhead::Config};
+    ///
+    /// let bulkhead = Registry::new().bulkhead("index");
+    /// let queue = Config::default().max_concurrent(1u32).max_queue(1u32).max_wait(Duration::from_secs(9));
+    /// bulkhead.reconfigure(queue).unwrap();
+    /// let first = bulkhead.acquire().await.unwrap();
+    /// let (second, ()) = tokio::join!(bulkhead.acquire(), async { drop(first) });
+    /// assert!(second.is_ok());
+    /// assert_eq!(bulkhead.stats().waited, 1);
+    /// # }
+    /// ```
     ///
     /// # Cancel safety
     /// Dropping the future leaves the queue; a permit granted at that moment goes to the next.
@@ -140,6 +186,25 @@ impl Bulkhead {
 
     /// A permit for a call of this priority; waits in the queue if there is one.
     ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// use std::time::Duration;
+    /// use resilient::{Component, Priority, Registry, bulkhead::Config};
+    ///
+    /// let bulkhead = Registry::new().bulkhead("db");
+    /// let queue = Config::default().max_concurrent(1u32).max_queue(9u32).max_wait(Duration::from_secs(9));
+    /// bulkhead.reconfigure(queue).unwrap();
+    /// let (held, served) = (bulkhead.try_acquire().unwrap(), std::cell::RefCell::new(Vec::new()));
+    /// let call = async |priority| {
+    ///     let _permit = bulkhead.acquire_as(priority).await.unwrap();
+    ///     served.borrow_mut().push(priority);
+    /// };
+    /// tokio::join!(call(Priority::Low), call(Priority::High), async { drop(held) });
+    /// assert_eq!(*served.borrow(), [Priority::High, Priority::Low]);
+    /// # }
+    /// ```
+    ///
     /// # Cancel safety
     /// As of [`acquire`](Self::acquire).
     ///
@@ -151,6 +216,17 @@ impl Bulkhead {
 
     /// A permit for a call of this priority; blocks the thread in the queue if there is one.
     ///
+    /// ```
+    /// use resilient::{Priority, Registry, RejectionKind, Component, bulkhead::Config};
+    ///
+    /// let bulkhead = Registry::new().bulkhead("scanner");
+    /// bulkhead.reconfigure(Config::default().max_concurrent(1u32)).unwrap();
+    /// let permit = bulkhead.acquire_blocking(Priority::Normal).unwrap();
+    /// let refused = bulkhead.acquire_blocking(Priority::Critical).unwrap_err();
+    /// assert_eq!(refused.kind(), RejectionKind::BulkheadFull, "without a queue nobody waits");
+    /// # drop(permit);
+    /// ```
+    ///
     /// # Errors
     /// As of [`acquire`](Self::acquire).
     pub fn acquire_blocking(&self, priority: Priority) -> Result<Permit<'_>, Rejection> {
@@ -158,12 +234,31 @@ impl Bulkhead {
     }
 
     /// Runs `work` with a permit; blocks in the queue if there is one. Every failure is transient.
+    ///
+    /// ```
+    /// use resilient::{Component, Registry, Rejection};
+    ///
+    /// let bulkhead = Registry::new().bulkhead("resize");
+    /// let in_use = bulkhead.call(|| Ok::<_, Rejection>(bulkhead.stats().in_use));
+    /// assert_eq!((in_use, bulkhead.stats().in_use), (Ok(1), 0));
+    /// ```
     pub fn call<R: Reject>(&self, work: impl FnOnce() -> R) -> R {
         self.call_judged(work, Verdict::of)
     }
 
     /// Like [`call`](Self::call), with a judge of your own, such as [`Verdict::by_class`]: an adaptive bulkhead learns from
     /// [`Class::Overload`](crate::Class::Overload).
+    ///
+    /// ```
+    /// use resilient::{Class, Component, Registry, Verdict, bulkhead::Config};
+    ///
+    /// let bulkhead = Registry::new().bulkhead("shop");
+    /// bulkhead.reconfigure(Config::default().adaptive(true)).unwrap();
+    /// let busy = Class::Overload { retry_after: None };
+    /// let judge = |stock: &Option<u32>| if stock.is_some() { Verdict::Success } else { Verdict::Failure(busy) };
+    /// assert_eq!(bulkhead.call_judged(|| None::<u32>, judge), None);
+    /// assert_eq!(bulkhead.stats().adaptive.unwrap().limit, 20, "one is not enough to learn from");
+    /// ```
     pub fn call_judged<R: Reject>(&self, work: impl FnOnce() -> R, judge: impl FnOnce(&R) -> Verdict) -> R {
         let permit = match self.acquire_blocking(Priority::Normal) {
             Ok(permit) => permit,
@@ -176,6 +271,22 @@ impl Bulkhead {
 
     /// Runs `work` with a permit; waits in the queue if there is one. Every failure is transient.
     ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// use resilient::{Component, Registry, bulkhead::Config};
+    ///
+    /// let bulkhead = Registry::new().bulkhead("thumbnails");
+    /// bulkhead.reconfigure(Config::default().max_concurrent(1u32)).unwrap();
+    /// let work = async || {
+    ///     tokio::task::yield_now().await;
+    ///     Some("made")
+    /// };
+    /// let both = tokio::join!(bulkhead.call_async(work), bulkhead.call_async(work));
+    /// assert_eq!(both, (Some("made"), None));
+    /// # }
+    /// ```
+    ///
     /// # Cancel safety
     /// Dropping the future drops the work and gives the permit back.
     pub async fn call_async<R: Reject>(&self, work: impl AsyncFnOnce() -> R) -> R {
@@ -183,6 +294,19 @@ impl Bulkhead {
     }
 
     /// Like [`call_async`](Self::call_async), with a judge of your own.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// use resilient::{Component, Registry, Verdict};
+    ///
+    /// let bulkhead = Registry::new().bulkhead("files");
+    /// let read = async || std::fs::read("/no/such/file");
+    /// let error = bulkhead.call_judged_async(read, Verdict::by_class).await.unwrap_err();
+    /// assert_eq!(error.kind(), std::io::ErrorKind::NotFound);
+    /// assert_eq!(bulkhead.stats().in_use, 0);
+    /// # }
+    /// ```
     ///
     /// # Cancel safety
     /// As of [`call_async`](Self::call_async).

@@ -7,6 +7,17 @@ use crate::outcome::Verdict;
 /// A permit of a [`Bulkhead`]; dropped, it goes back, also in a panic.
 ///
 /// An adaptive bulkhead learns from permits that are [settled](Self::settle), and from no others.
+///
+/// ```
+/// use resilient::{Component, Registry};
+///
+/// let gateway = Registry::new().bulkhead("gateway");
+/// let (one, two) = (gateway.try_acquire().unwrap(), gateway.try_acquire().unwrap());
+/// assert_eq!(gateway.stats().in_use, 2);
+/// drop(one);
+/// assert_eq!(gateway.stats().in_use, 1);
+/// # drop(two);
+/// ```
 #[derive(Debug)]
 #[must_use = "a permit that is dropped at once protects nothing"]
 pub struct Permit<'a> {

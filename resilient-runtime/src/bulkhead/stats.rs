@@ -63,6 +63,13 @@ impl Counters {
 }
 
 /// A snapshot of a [`Bulkhead`](crate::Bulkhead).
+///
+/// ```
+/// use resilient::{Component, Registry};
+///
+/// let stats = Registry::new().bulkhead("gateway").stats();
+/// assert_eq!((stats.limit, stats.available, stats.in_use, stats.queued), (64, 64, 0, 0));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Stats {
     /// Calls in flight.
@@ -88,6 +95,15 @@ pub struct Stats {
 }
 
 /// Up to how many calls in flight each class may enter.
+///
+/// ```
+/// use resilient::{Component, Registry, bulkhead::{ClassLimits, Config}};
+///
+/// let ledger = Registry::new().bulkhead("ledger");
+/// let config = Config::default().max_concurrent(10u32).reserve_critical(2u32).reserve_high(3u32);
+/// ledger.reconfigure(config).unwrap();
+/// assert_eq!(ledger.stats().limits, ClassLimits { normal: 5, high: 8, critical: 10 });
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct ClassLimits {
     /// Low and normal calls.

@@ -20,18 +20,45 @@ use crate::sync::{AtomicU32, AtomicU64, Mutex, Ordering};
 
 impl CircuitBreaker {
     /// Refuses every call until [`resume`](Self::resume), [`reset`](Component::reset) or another order.
+    ///
+    /// ```
+    /// use resilient::{OpenReason, Registry};
+    ///
+    /// let breaker = Registry::new().circuit_breaker("legacy");
+    /// breaker.force_open();
+    /// assert_eq!(breaker.try_acquire().unwrap_err().reason(), Some(OpenReason::Forced));
+    /// ```
     pub fn force_open(&self) {
         self.force(State::ForcedOpen);
     }
 
     /// Lets every call pass until [`resume`](Self::resume), [`reset`](Component::reset) or another order.
     /// Calls are still counted.
+    ///
+    /// ```
+    /// use resilient::{Component, Registry, circuit_breaker::State};
+    ///
+    /// let breaker = Registry::new().circuit_breaker("login");
+    /// breaker.force_closed();
+    /// (0..100).for_each(|_| assert_eq!(breaker.call(|| None::<u32>), None));
+    /// assert_eq!(breaker.state(), State::ForcedClosed);
+    /// assert_eq!(breaker.stats().failed, 100);
+    /// ```
     pub fn force_closed(&self) {
         self.force(State::ForcedClosed);
     }
 
     /// Lets every call pass as if there were no circuit breaker, until [`resume`](Self::resume),
     /// [`reset`](Component::reset) or another order.
+    ///
+    /// ```
+    /// use resilient::{Component, Registry};
+    ///
+    /// let breaker = Registry::new().circuit_breaker("tax");
+    /// breaker.disable();
+    /// breaker.call(|| None::<u32>);
+    /// assert_eq!(breaker.stats().failed, 0, "nothing is counted");
+    /// ```
     pub fn disable(&self) {
         self.force(State::Disabled);
     }
@@ -39,6 +66,15 @@ impl CircuitBreaker {
     /// Ends what [`force_open`](Self::force_open), [`force_closed`](Self::force_closed) or
     /// [`disable`](Self::disable) began: the circuit is closed, its window empty, and it acts by itself
     /// again. Does nothing else: a circuit that opened by itself stays open.
+    ///
+    /// ```
+    /// use resilient::{Registry, circuit_breaker::State};
+    ///
+    /// let breaker = Registry::new().circuit_breaker("maps");
+    /// breaker.force_open();
+    /// breaker.resume();
+    /// assert_eq!(breaker.state(), State::Closed);
+    /// ```
     pub fn resume(&self) {
         let now = self.core.clock().now();
         let change = {

@@ -92,6 +92,15 @@ use transition::Inner;
 use window::{Content, CountWindow, Grade, TimeWindow};
 
 /// Stops calls to what does not answer. See the [module](self).
+///
+/// ```
+/// use resilient::{Component, Registry, circuit_breaker::{Config, State}};
+///
+/// let breaker = Registry::new().circuit_breaker("mail");
+/// breaker.reconfigure(Config::default().failure_threshold(1)).unwrap();
+/// assert_eq!(breaker.call(|| None::<u32>), None);
+/// assert_eq!(breaker.state(), State::Open);
+/// ```
 #[derive(Debug)]
 pub struct CircuitBreaker {
     core: Core<Config>,
@@ -326,6 +335,18 @@ impl CircuitBreaker {
 
     /// Where it stands now. An open circuit whose open period is over is half-open already, though no probe
     /// has been asked for yet.
+    ///
+    /// ```
+    /// # use resilient::{Component, Registry, circuit_breaker::{Config, State}, clock::ManualClock};
+    /// # let time = ManualClock::new();
+    /// # let breaker = Registry::with_clock(time.clock()).circuit_breaker("rates");
+    /// let config = Config::default().failure_threshold(1).open_for(std::time::Duration::from_secs(9));
+    /// breaker.reconfigure(config).unwrap();
+    /// breaker.call(|| None::<u32>);
+    /// assert_eq!(breaker.state(), State::Open);
+    /// time.advance(breaker.stats().retry_after.unwrap());
+    /// assert_eq!(breaker.state(), State::HalfOpen);
+    /// ```
     pub fn state(&self) -> State {
         let state = self.word().state();
         // T24

@@ -51,6 +51,19 @@ impl CircuitBreaker {
 
     /// Like [`call`](Self::call), for a future.
     ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// use resilient::{Registry, Rejection, RejectionKind};
+    ///
+    /// let breaker = Registry::new().circuit_breaker("quotes");
+    /// assert_eq!(breaker.call_async(async || Ok::<_, Rejection>(7)).await, Ok(7));
+    /// breaker.force_open();
+    /// let refused = breaker.call_async(async || Ok::<u32, Rejection>(7)).await;
+    /// assert_eq!(refused.unwrap_err().kind(), RejectionKind::CircuitOpen);
+    /// # }
+    /// ```
+    ///
     /// # Cancel safety
     /// Dropping the future drops the work and is no evidence for or against the dependency; a probe makes
     /// place for another.
@@ -59,6 +72,18 @@ impl CircuitBreaker {
     }
 
     /// Like [`call_async`](Self::call_async), with a judge of your own.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// use resilient::{Class, Component, Registry, Verdict};
+    ///
+    /// let breaker = Registry::new().circuit_breaker("users");
+    /// let missing_is_fine = |_: &Option<u32>| Verdict::Failure(Class::Ignored);
+    /// breaker.call_judged_async(async || None::<u32>, missing_is_fine).await;
+    /// assert_eq!((breaker.stats().ignored, breaker.stats().failed), (1, 0));
+    /// # }
+    /// ```
     ///
     /// # Cancel safety
     /// As of [`call_async`](Self::call_async).
@@ -104,6 +129,14 @@ impl CircuitBreaker {
 ///
 /// Dropped without [`settle`](Self::settle) it is no evidence at all, unless the thread is panicking: then it
 /// is a failure.
+///
+/// ```
+/// use resilient::{Component, Registry};
+///
+/// let breaker = Registry::new().circuit_breaker("queue");
+/// drop(breaker.try_acquire().unwrap()); // the answer was never heard
+/// assert_eq!((breaker.stats().ignored, breaker.stats().failed), (1, 0));
+/// ```
 #[must_use = "a permit that is dropped at once is a call that was never made"]
 #[derive(Debug)]
 pub struct Permit<'a> {
@@ -114,6 +147,14 @@ pub struct Permit<'a> {
 
 impl Permit<'_> {
     /// How the call ended.
+    ///
+    /// ```
+    /// use resilient::{Class, Component, Registry, Verdict};
+    ///
+    /// let breaker = Registry::new().circuit_breaker("stream");
+    /// breaker.try_acquire().unwrap().settle(Verdict::Failure(Class::TRANSIENT));
+    /// assert_eq!(breaker.stats().failed, 1);
+    /// ```
     #[inline]
     pub fn settle(self, verdict: Verdict) {
         ManuallyDrop::new(self).end(Some(verdict));

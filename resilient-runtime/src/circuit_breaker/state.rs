@@ -6,6 +6,14 @@ use std::num::NonZeroU64;
 use serde::Serialize;
 
 /// Where a circuit breaker stands.
+///
+/// ```
+/// use resilient::{Registry, circuit_breaker::State};
+///
+/// let breaker = Registry::new().circuit_breaker("payment");
+/// breaker.disable();
+/// assert_eq!(breaker.state(), State::Disabled);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -31,6 +39,12 @@ impl State {
         [Self::Closed, Self::Open, Self::HalfOpen, Self::ForcedOpen, Self::ForcedClosed, Self::Disabled];
 
     /// The name used in events, statistics and JSON.
+    ///
+    /// ```
+    /// use resilient::circuit_breaker::State;
+    ///
+    /// assert_eq!(State::HalfOpen.as_str(), "half_open");
+    /// ```
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Closed => "closed",
@@ -43,6 +57,13 @@ impl State {
     }
 
     /// Whether only an operator can end it.
+    ///
+    /// ```
+    /// use resilient::circuit_breaker::State;
+    ///
+    /// assert!(State::ForcedOpen.is_forced() && State::Disabled.is_forced());
+    /// assert!(!State::Open.is_forced());
+    /// ```
     pub const fn is_forced(self) -> bool {
         matches!(self, Self::ForcedOpen | Self::ForcedClosed | Self::Disabled)
     }

@@ -14,6 +14,16 @@ use crate::ratio::Ratio;
 use crate::rejection::OpenReason;
 
 /// A snapshot of a [`CircuitBreaker`]. Times are seconds when serialised.
+///
+/// ```
+/// use resilient::{Component, Registry, circuit_breaker::State};
+///
+/// let breaker = Registry::new().circuit_breaker("payment");
+/// breaker.force_open();
+/// breaker.call(|| Some(995));
+/// let stats = breaker.stats();
+/// assert_eq!((stats.state, stats.transitions, stats.rejected), (State::ForcedOpen, 1, 1));
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Stats {
     /// Where it stands; an open circuit whose open period is over is half-open.
@@ -51,6 +61,16 @@ pub struct Stats {
 }
 
 /// The window of a circuit breaker.
+///
+/// ```
+/// use resilient::{Component, Ratio, Registry};
+///
+/// let breaker = Registry::new().circuit_breaker("payment");
+/// breaker.call(|| Some(995));
+/// breaker.call(|| None::<u32>);
+/// let window = breaker.stats().window;
+/// assert_eq!((window.calls, window.failed, window.failure_rate), (2, 1, Ratio::HALF));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct WindowStats {
     /// How far it reaches.
@@ -70,6 +90,19 @@ pub struct WindowStats {
 }
 
 /// The probes of a half-open circuit; all zero in other states.
+///
+/// ```
+/// use resilient::{Component, Registry, circuit_breaker::{Config, ProbeStats}, clock::ManualClock};
+///
+/// let time = ManualClock::new();
+/// let breaker = Registry::with_clock(time.clock()).circuit_breaker("payment");
+/// breaker.reconfigure(Config::default().failure_threshold(1)).unwrap();
+/// breaker.call(|| None::<u32>);
+/// time.advance(breaker.stats().retry_after.unwrap());
+/// let probe = breaker.try_acquire().unwrap();
+/// assert_eq!(breaker.stats().probes, ProbeStats { in_flight: 1, ..ProbeStats::default() });
+/// # drop(probe);
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct ProbeStats {
     /// Probes on their way.

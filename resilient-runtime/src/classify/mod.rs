@@ -21,6 +21,14 @@ use crate::rejection::{Mark, Rejection, RejectionKind};
 /// | `Permanent` | no | a failure | yes |
 /// | `Ignored` | no | nothing | no |
 /// | `NotExecuted` | only after its hint | nothing | yes |
+///
+/// ```
+/// use std::io::{Error, ErrorKind};
+/// use resilient::{Class, Classify};
+///
+/// let broken_on_the_way = Error::from(ErrorKind::ConnectionReset);
+/// assert_eq!(broken_on_the_way.classify(), Class::Uncertain { retry_after: None });
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Class {
@@ -91,6 +99,15 @@ impl Class {
     }
 
     /// The other side's wish, where it gave one.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use resilient::Class;
+    ///
+    /// let busy = Class::Overload { retry_after: Some(Duration::from_secs(3)) };
+    /// assert_eq!(busy.retry_after(), Some(Duration::from_secs(3)));
+    /// assert_eq!(Class::Permanent.retry_after(), None);
+    /// ```
     pub const fn retry_after(self) -> Option<Duration> {
         match self {
             Self::Transient { retry_after }
@@ -126,6 +143,15 @@ impl Class {
 /// ```
 pub trait Classify {
     /// What this error is.
+    ///
+    /// ```
+    /// use resilient::{Class, Classify, Registry};
+    ///
+    /// let breaker = Registry::new().circuit_breaker("payment");
+    /// breaker.force_open();
+    /// let refused = breaker.try_acquire().unwrap_err();
+    /// assert_eq!(refused.classify(), Class::NotExecuted { retry_after: None });
+    /// ```
     fn classify(&self) -> Class;
 }
 

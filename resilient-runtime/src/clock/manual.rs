@@ -27,22 +27,64 @@ pub struct ManualClock(Arc<Manual>);
 
 impl ManualClock {
     /// A clock that stands at one hour, so that there is a past to jump back to.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use resilient::clock::ManualClock;
+    ///
+    /// let (one, other) = (ManualClock::new(), ManualClock::new());
+    /// one.advance(Duration::from_secs(1));
+    /// assert!(one.clock().now() > other.clock().now(), "each moves alone");
+    /// ```
     pub fn new() -> Self {
         let hour = nanos(Duration::from_hours(1));
         Self(known().join(|number| Manual { number, now: AtomicU64::new(hour), timers: Mutex::default() }))
     }
 
     /// The clock to give to a registry.
+    ///
+    /// ```
+    /// use resilient::{Component, Registry, clock::ManualClock};
+    ///
+    /// let time = ManualClock::new();
+    /// let breaker = Registry::with_clock(time.clock()).circuit_breaker("payment");
+    /// assert!(breaker.stats().unchanged_for.is_zero());
+    /// ```
     pub fn clock(&self) -> Clock {
         Clock(Source::Manual(Arc::clone(&self.0)))
     }
 
     /// Moves the clock forward and wakes what came due.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// use std::time::Duration;
+    /// use resilient::{Component, Registry, Rejection, clock::ManualClock, timeout::Config};
+    ///
+    /// let time = ManualClock::new();
+    /// let timeout = Registry::with_clock(time.clock()).timeout("report");
+    /// timeout.reconfigure(Config::default().total(Duration::from_secs(9))).unwrap();
+    /// let hangs = timeout.call_async(std::future::pending::<Result<(), Rejection>>);
+    /// let (late, ()) = tokio::join!(hangs, async { time.advance(Duration::from_secs(9)) });
+    /// assert!(late.unwrap_err().is_timeout());
+    /// # }
+    /// ```
     pub fn advance(&self, span: Duration) {
         self.0.advance(span);
     }
 
     /// Moves the clock back: no real monotonic clock does this, but nothing here may break if one did.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use resilient::clock::ManualClock;
+    ///
+    /// let time = ManualClock::new();
+    /// let before = time.clock().now();
+    /// time.rewind(Duration::from_secs(1));
+    /// assert!(time.clock().now() < before);
+    /// ```
     pub fn rewind(&self, span: Duration) {
         let back = |now: u64| Some(now.saturating_sub(nanos(span)));
         let _ = self.0.now.fetch_update(Ordering::AcqRel, Ordering::Acquire, back);

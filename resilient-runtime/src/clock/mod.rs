@@ -35,6 +35,14 @@ use manual::Manual;
 
 /// A point on a [`Clock`]: nanoseconds from an arbitrary origin. All arithmetic saturates, so a clock that
 /// jumps in either direction never overflows.
+///
+/// ```
+/// use std::time::Duration;
+/// use resilient::clock::ManualClock;
+///
+/// let now = ManualClock::new().clock().now();
+/// assert_eq!(now.after(Duration::MAX).after(Duration::MAX), now.after(Duration::MAX), "no overflow");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Instant(u64);
 
@@ -51,6 +59,16 @@ impl Instant {
     }
 
     /// The time from `earlier` to this point; zero if `earlier` is the later one.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use resilient::clock::Clock;
+    ///
+    /// let now = Clock::system().now();
+    /// let later = now.after(Duration::from_secs(3));
+    /// assert_eq!(later.since(now), Duration::from_secs(3));
+    /// assert_eq!(now.since(later), Duration::ZERO);
+    /// ```
     pub const fn since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }
@@ -60,6 +78,16 @@ impl Instant {
     }
 
     /// The point `span` later; saturates at the end of time (some 584 years).
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use resilient::clock::ManualClock;
+    ///
+    /// let time = ManualClock::new();
+    /// let end = time.clock().now().after(Duration::from_secs(2));
+    /// time.advance(Duration::from_secs(2));
+    /// assert!(time.clock().now() >= end);
+    /// ```
     pub const fn after(self, span: Duration) -> Self {
         Self(self.0.saturating_add(nanos(span)))
     }
@@ -80,6 +108,20 @@ pub(crate) const fn nanos(span: Duration) -> u64 {
 }
 
 /// Where the time comes from; cheap to clone. See the [module](self).
+///
+/// ```
+/// use std::time::Duration;
+/// use resilient::clock::{Clock, ManualClock};
+///
+/// /// What tells the time takes a clock, and its test gives it one that it moves.
+/// fn is_stale(clock: &Clock, made: resilient::clock::Instant) -> bool {
+///     clock.now().since(made) > Duration::from_mins(5)
+/// }
+/// let time = ManualClock::new();
+/// let made = time.clock().now();
+/// time.advance(Duration::from_mins(6));
+/// assert!(is_stale(&time.clock(), made));
+/// ```
 #[derive(Clone, Debug)]
 pub struct Clock(Source);
 
@@ -97,16 +139,46 @@ pub(crate) struct NoTimer;
 
 impl Clock {
     /// The machine's monotonic clock. The first use in a process calibrates it (below 1 ms as a rule, 200 ms at most).
+    ///
+    /// ```
+    /// use resilient::clock::Clock;
+    ///
+    /// let before = Clock::system().now();
+    /// assert!(Clock::system().now() >= before, "all of them are one clock");
+    /// ```
     pub fn system() -> Self {
         Self(Source::System(&SYSTEM))
     }
 
     /// Tokio's clock: virtual under `tokio::time::pause`.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() {
+    /// use std::time::Duration;
+    /// use resilient::clock::Clock;
+    ///
+    /// let before = Clock::tokio().now();
+    /// tokio::time::advance(Duration::from_hours(8)).await;
+    /// assert!(Clock::tokio().now().since(before) >= Duration::from_hours(8));
+    /// # }
+    /// ```
     pub fn tokio() -> Self {
         Self(Source::Tokio)
     }
 
     /// Now, on this clock.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use resilient::clock::ManualClock;
+    ///
+    /// let time = ManualClock::new();
+    /// let (clock, before) = (time.clock(), time.clock().now());
+    /// assert_eq!(clock.now(), before, "it stands still");
+    /// time.advance(Duration::from_nanos(1));
+    /// assert!(clock.now() > before);
+    /// ```
     #[inline]
     pub fn now(&self) -> Instant {
         match &self.0 {
@@ -118,6 +190,16 @@ impl Clock {
 
     /// Blocks the thread for `span`. A [`ManualClock`] is moved forward instead: a blocking wait on a clock
     /// that only its own thread moves would otherwise last for ever.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use resilient::clock::ManualClock;
+    ///
+    /// let clock = ManualClock::new().clock();
+    /// let before = clock.now();
+    /// clock.sleep(Duration::from_hours(1)); // and is over at once
+    /// assert_eq!(clock.now().since(before), Duration::from_hours(1));
+    /// ```
     pub fn sleep(&self, span: Duration) {
         match &self.0 {
             Source::System(_) | Source::Tokio => std::thread::sleep(span),

@@ -6,6 +6,14 @@ use crate::settings::{ConfigError, settings};
 
 settings! {
     /// The settings of a [`Coalesce`](crate::Coalesce).
+    ///
+    /// ```
+    /// use resilient::{Component, Registry, coalesce::Config};
+    ///
+    /// let rates = Registry::new().coalesce("rates");
+    /// rates.reconfigure(Config::default().share_errors(false)).unwrap();
+    /// assert!(!rates.config().share_errors);
+    /// ```
     pub struct Config {
         /// Whether those who wait get the leader's failure. Else the next of them makes a call of its own.
         pub share_errors: bool = true,

@@ -35,6 +35,18 @@ impl SharedAnswer {
 }
 
 /// The duty to make a call and share its answer. Dropped without an answer, the next who waits takes over.
+///
+/// ```
+/// use resilient::{Component, Registry, coalesce::Lead, pipeline::{Call, Shared}};
+///
+/// let registry = Registry::new();
+/// let pipeline = registry.pipeline("rate").coalesce("rates").build();
+/// let mut call = Call::begin(&pipeline);
+/// let Shared::Lead(Some(lead)) = call.share_blocking::<Option<f64>, _>("EUR").unwrap() else { panic!() };
+/// assert_eq!(registry.coalesce("rates").stats().in_flight, 1);
+/// drop::<Lead<'_>>(lead);
+/// assert_eq!(registry.coalesce("rates").stats().in_flight, 0, "the next would take over");
+/// ```
 #[derive(Debug)]
 pub struct Lead<'a> {
     coalesce: &'a Coalesce,
@@ -45,6 +57,17 @@ pub struct Lead<'a> {
 
 impl<'a> Lead<'a> {
     /// Shares the answer with those who wait, if there are any.
+    ///
+    /// ```
+    /// use resilient::{Component, Registry, pipeline::{Call, Shared}};
+    ///
+    /// let registry = Registry::new();
+    /// let pipeline = registry.pipeline("rate").coalesce("rates").build();
+    /// let mut call = Call::begin(&pipeline);
+    /// let Shared::Lead(Some(lead)) = call.share_blocking::<Option<f64>, _>("USD").unwrap() else { panic!() };
+    /// lead.share(&(Some(1.0), None::<resilient::fallback::Seen>));
+    /// assert_eq!(registry.coalesce("rates").stats().led, 1);
+    /// ```
     pub fn share<S: Any + Clone + Send + Sync>(self, answer: &S) {
         self.share_made(|| answer.clone());
     }
@@ -60,12 +83,35 @@ impl<'a> Lead<'a> {
     }
 
     /// Makes the call, so that calls of the same key inside of it are made and do not wait for it.
+    ///
+    /// ```
+    /// use resilient::{Registry, pipeline::{Call, Shared}};
+    ///
+    /// let pipeline = Registry::new().pipeline("rate").coalesce("rates").build();
+    /// let mut call = Call::begin(&pipeline);
+    /// let Shared::Lead(Some(lead)) = call.share_blocking::<Option<f64>, _>("EUR").unwrap() else { panic!() };
+    /// let inner = lead.lead(|| pipeline.call_shared("EUR", || Some(1.1)));
+    /// assert_eq!(inner, Some(1.1), "it does not wait for itself");
+    /// ```
     pub fn lead<R>(&self, work: impl FnOnce() -> R) -> R {
         let _inside = table::enter(self.key);
         work()
     }
 
     /// Makes the call likewise.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// use resilient::{Registry, pipeline::{Call, Shared}};
+    ///
+    /// let pipeline = Registry::new().pipeline("rate").coalesce("rates").build();
+    /// let mut call = Call::begin(&pipeline);
+    /// let Shared::Lead(Some(lead)) = call.share::<Option<f64>, _>("EUR").await.unwrap() else { panic!() };
+    /// let inner = lead.lead_async(pipeline.call_shared_async("EUR", async || Some(1.1))).await;
+    /// assert_eq!(inner, Some(1.1));
+    /// # }
+    /// ```
     ///
     /// # Cancel safety
     /// As of `work`.
@@ -90,6 +136,19 @@ impl Drop for Lead<'_> {
 
 pin_project! {
     /// The work of a leader.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// use resilient::{Registry, coalesce::Led, pipeline::{Call, Shared}};
+    ///
+    /// let pipeline = Registry::new().pipeline("rate").coalesce("rates").build();
+    /// let mut call = Call::begin(&pipeline);
+    /// let Shared::Lead(Some(lead)) = call.share::<Option<f64>, _>("NOK").await.unwrap() else { panic!() };
+    /// let work: Led<_> = lead.lead_async(async { Some(0.1) });
+    /// assert_eq!(work.await, Some(0.1));
+    /// # }
+    /// ```
     #[derive(Debug)]
     pub struct Led<F> {
         #[pin]

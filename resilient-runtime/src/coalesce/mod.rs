@@ -54,6 +54,15 @@ use stats::Counters;
 use table::Table;
 
 /// Lets equal calls share one. See the [module](self).
+///
+/// ```
+/// use resilient::{Component, Registry};
+///
+/// let coalesce = Registry::new().coalesce("profile");
+/// assert_eq!(coalesce.call("ada", || Some(1)), Some(1));
+/// assert_eq!(coalesce.call("ada", || Some(2)), Some(2), "nothing is kept");
+/// assert_eq!(coalesce.stats().led, 2);
+/// ```
 #[derive(Debug)]
 pub struct Coalesce {
     core: Core<Config>,
@@ -69,6 +78,14 @@ impl Coalesce {
     /// Runs `work`, or waits for the answer of a call that has the same key; blocks the thread.
     ///
     /// Panics of `work` travel on; the next who waits then runs its own.
+    ///
+    /// ```
+    /// use resilient::{Registry, Rejection};
+    ///
+    /// let coalesce = Registry::new().coalesce("config");
+    /// let load = |file: &str| coalesce.call(file, || Ok::<_, Rejection>(file.len()));
+    /// assert_eq!(load("main.toml"), Ok(9));
+    /// ```
     pub fn call<K, R>(&self, key: &K, work: impl FnOnce() -> R) -> R
     where
         K: Hash + ?Sized,
@@ -85,6 +102,25 @@ impl Coalesce {
     }
 
     /// Runs `work`, or waits for the answer of a call that has the same key.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// use resilient::{Component, Registry};
+    ///
+    /// let coalesce = Registry::new().coalesce("geocode");
+    /// let look_up = async || {
+    ///     tokio::task::yield_now().await;
+    ///     Some((59.9, 10.7))
+    /// };
+    /// tokio::join!(
+    ///     coalesce.call_async("Oslo", look_up),
+    ///     coalesce.call_async("Oslo", look_up),
+    ///     coalesce.call_async("Bergen", look_up),
+    /// );
+    /// assert_eq!((coalesce.stats().led, coalesce.stats().shared), (2, 1));
+    /// # }
+    /// ```
     ///
     /// # Cancel safety
     /// Dropping the future drops the work, and the next who waits runs its own; a place among those who wait is given

@@ -61,6 +61,14 @@ impl Counters {
 }
 
 /// A snapshot of a [`Coalesce`](crate::Coalesce).
+///
+/// ```
+/// use resilient::{Component, Registry};
+///
+/// let rates = Registry::new().coalesce("rates");
+/// rates.call("EUR", || rates.call("EUR", || Some(1.1)));
+/// assert_eq!((rates.stats().led, rates.stats().alone), (1, 1), "the inner one does not wait for itself");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Stats {
     /// Keys in flight.

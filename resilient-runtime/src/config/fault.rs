@@ -4,6 +4,13 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 /// Where something is wrong.
+///
+/// ```
+/// use resilient::{Registry, config::{ConfigFile, Place}};
+///
+/// let error = ConfigFile::new("/no/such/file.toml").apply(&Registry::new()).unwrap_err();
+/// assert_eq!(error.faults()[0].place, Place::Whole);
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Place {
@@ -28,6 +35,17 @@ impl Place {
 }
 
 /// One thing that is wrong.
+///
+/// ```
+/// use resilient::config::{ConfigFile, Place};
+/// # let path = std::env::temp_dir().join(format!("resilient-fault-{}.toml", std::process::id()));
+///
+/// std::fs::write(&path, "[retry.stock]\nmax = \"often\"\n")?;
+/// let error = ConfigFile::new(&path).check().unwrap_err();
+/// assert!(matches!(error.faults()[0].place, Place::Position { line: 2, .. }));
+/// # std::fs::remove_file(&path)?;
+/// # Ok::<_, std::io::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
     /// Where.
@@ -37,6 +55,11 @@ pub struct Fault {
 }
 
 /// Settings that were refused, with all that is wrong with them. Nothing of them has been applied.
+///
+/// ```
+/// let error = resilient::config::ConfigFile::new("/no/such/file.toml").check().unwrap_err();
+/// assert!(error.to_string().starts_with("/no/such/file.toml: "));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LoadError {
     path: PathBuf,
@@ -54,11 +77,29 @@ impl LoadError {
     }
 
     /// The file.
+    ///
+    /// ```
+    /// use std::path::Path;
+    /// use resilient::config::ConfigFile;
+    ///
+    /// let error = ConfigFile::new("/no/such/file.toml").check().unwrap_err();
+    /// assert_eq!(error.path(), Path::new("/no/such/file.toml"));
+    /// ```
     pub fn path(&self) -> &Path {
         &self.path
     }
 
     /// All that is wrong, in the order of the file.
+    ///
+    /// ```
+    /// use resilient::config::ConfigFile;
+    /// # let path = std::env::temp_dir().join(format!("resilient-faults-{}.toml", std::process::id()));
+    ///
+    /// std::fs::write(&path, "[retry.a]\nmax = -1\n[retry.b]\nbase = \"soon\"\n")?;
+    /// assert_eq!(ConfigFile::new(&path).check().unwrap_err().faults().len(), 2, "all of them at once");
+    /// # std::fs::remove_file(&path)?;
+    /// # Ok::<_, std::io::Error>(())
+    /// ```
     pub fn faults(&self) -> &[Fault] {
         &self.faults
     }

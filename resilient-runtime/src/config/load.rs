@@ -42,11 +42,30 @@ pub struct ConfigFile {
 
 impl ConfigFile {
     /// This file, and variables that begin with `RESILIENT__`.
+    ///
+    /// ```
+    /// use resilient::config::ConfigFile;
+    ///
+    /// assert!(ConfigFile::new("resilient.toml").check().is_err(), "there is no such file here");
+    /// ```
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self { path: path.into(), prefix: "RESILIENT".into(), variables: None }
     }
 
     /// With variables that begin with this prefix and `__`, instead of `RESILIENT__`.
+    ///
+    /// ```
+    /// use resilient::{Component, Registry, config::ConfigFile};
+    /// # let path = std::env::temp_dir().join(format!("resilient-prefix-{}.toml", std::process::id()));
+    ///
+    /// std::fs::write(&path, "[retry.stock]\nmax = 5\n")?;
+    /// let registry = Registry::new();
+    /// let file = ConfigFile::new(&path).prefix("SHOP").variables([("SHOP__RETRY__STOCK__MAX", "7")]);
+    /// file.apply(&registry)?;
+    /// assert_eq!(registry.retry("stock").config().max, 7);
+    /// # std::fs::remove_file(&path)?;
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
         self.prefix = prefix.into();
@@ -54,6 +73,19 @@ impl ConfigFile {
     }
 
     /// With these variables, instead of those of the process.
+    ///
+    /// ```
+    /// use resilient::{Component, Registry, config::ConfigFile};
+    /// # let path = std::env::temp_dir().join(format!("resilient-variables-{}.toml", std::process::id()));
+    ///
+    /// std::fs::write(&path, "# all of it in the environment\n")?;
+    /// let registry = Registry::new();
+    /// let variables = [("RESILIENT__TIMEOUT__DEFAULT__TOTAL", "2s")];
+    /// ConfigFile::new(&path).variables(variables).apply(&registry)?;
+    /// assert_eq!(registry.timeout("any").config().total, Some(std::time::Duration::from_secs(2)));
+    /// # std::fs::remove_file(&path)?;
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn variables<K: Into<OsString>, V: Into<OsString>>(
         mut self,
@@ -64,11 +96,29 @@ impl ConfigFile {
     }
 
     /// The file.
+    ///
+    /// ```
+    /// use std::path::Path;
+    /// use resilient::config::ConfigFile;
+    ///
+    /// assert_eq!(ConfigFile::new("resilient.toml").path(), Path::new("resilient.toml"));
+    /// ```
     pub fn path(&self) -> &Path {
         &self.path
     }
 
     /// Whether everything in it can be, without putting it in force.
+    ///
+    /// ```
+    /// use resilient::config::ConfigFile;
+    /// # let path = std::env::temp_dir().join(format!("resilient-check-{}.toml", std::process::id()));
+    ///
+    /// std::fs::write(&path, "[bulkhead.db]\nmax_queue = 9\n")?;
+    /// let error = ConfigFile::new(&path).check().unwrap_err();
+    /// assert!(error.to_string().contains("max_wait"), "{error}");
+    /// # std::fs::remove_file(&path)?;
+    /// # Ok::<_, std::io::Error>(())
+    /// ```
     ///
     /// # Errors
     /// With all that is wrong, each with its place.
@@ -77,6 +127,19 @@ impl ConfigFile {
     }
 
     /// Reads the file and the environment and puts them in force, all or nothing. How many components changed.
+    ///
+    /// ```
+    /// use resilient::{Component, Registry, config::ConfigFile};
+    /// # let path = std::env::temp_dir().join(format!("resilient-apply-{}.toml", std::process::id()));
+    ///
+    /// let registry = Registry::new();
+    /// let retry = registry.retry("stock");
+    /// std::fs::write(&path, "[retry.default]\nmax = 1\n")?;
+    /// assert_eq!(ConfigFile::new(&path).apply(&registry)?, 1);
+    /// assert_eq!(retry.config().max, 1);
+    /// # std::fs::remove_file(&path)?;
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// With all that is wrong, each with its place; then nothing has changed.

@@ -7,6 +7,12 @@ use crate::component::Kind;
 use crate::registry::kinds;
 
 /// The schema of a configuration file. The repository keeps it as `resilient.schema.json`.
+///
+/// ```
+/// let schema = resilient::config::schema().to_value();
+/// let max = &schema["properties"]["retry"]["additionalProperties"]["properties"]["max"];
+/// assert!(max.is_object(), "{schema}");
+/// ```
 pub fn schema() -> Schema {
     let kinds = Kind::ALL.into_iter().map(|kind| (kind, kinds::fields(kind)));
     let tables: Map<String, Value> = kinds

@@ -12,6 +12,12 @@ use crate::sync::Mutex;
 
 settings! {
     /// A source has no settings of its own.
+    ///
+    /// ```
+    /// use resilient::{config::SourceConfig, settings::Settings};
+    ///
+    /// assert!(SourceConfig::FIELDS.is_empty());
+    /// ```
     pub struct Config {}
 }
 
@@ -21,6 +27,15 @@ impl Config {
 }
 
 /// How a source of settings stands.
+///
+/// ```
+/// use resilient::{Component, Registry, config::Tables};
+///
+/// let registry = Registry::new();
+/// registry.configure("mine", &Tables::default()).unwrap();
+/// let stats = registry.config_source("mine").stats();
+/// assert_eq!((stats.applied, stats.refused, stats.problem), (1, 0, None));
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Stats {
     /// Times that its settings were applied.
@@ -34,6 +49,13 @@ pub struct Stats {
 }
 
 /// A source of settings, such as a file.
+///
+/// ```
+/// use resilient::{Component, Kind, Registry, config::Source};
+///
+/// let source: std::sync::Arc<Source> = Registry::new().config_source("mine");
+/// assert_eq!((Source::KIND, source.name(), source.stats().applied), (Kind::ConfigSource, "mine", 0));
+/// ```
 #[derive(Debug)]
 pub struct Source {
     core: Core<Config>,

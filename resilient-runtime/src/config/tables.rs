@@ -40,6 +40,15 @@ impl Tables {
 
     /// Says what a field of a component is, or, without a name, of all components of the kind that say nothing themselves.
     ///
+    /// ```
+    /// use resilient::{Kind, config::Tables, settings::Raw};
+    ///
+    /// let mut tables = Tables::default();
+    /// tables.set(Kind::Hedge, None, "max", &Raw::Integer(2)).unwrap();
+    /// let error = tables.set(Kind::Hedge, None, "maxx", &Raw::Integer(2)).unwrap_err();
+    /// assert!(error.contains("did you mean `max`?"), "{error}");
+    /// ```
+    ///
     /// # Errors
     /// When the kind has no such setting, or it takes no such value; says what would do.
     pub fn set(&mut self, kind: Kind, name: Option<&str>, field: &str, raw: &Raw) -> Result<(), String> {

@@ -28,6 +28,19 @@ impl ConfigFile {
     /// force; that is an event, an error in the log and in the statistics of the [source](super::Source), and the next
     /// good content is put in force again.
     ///
+    /// ```
+    /// use resilient::{Component, Registry, config::ConfigFile};
+    /// # let path = std::env::temp_dir().join(format!("resilient-watch-{}.toml", std::process::id()));
+    /// # std::fs::write(&path, "[retry.stock]\nmax = 5\n")?;
+    ///
+    /// let registry = Registry::new();
+    /// let watch = ConfigFile::new(&path).watch(&registry)?;
+    /// assert_eq!(registry.retry("stock").config().max, 5, "in force at once");
+    /// drop(watch); // from here on changes are not followed
+    /// # std::fs::remove_file(&path)?;
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// When the file cannot be put in force now.
     pub fn watch(self, registry: &Registry) -> Result<Watch, LoadError> {
@@ -48,6 +61,13 @@ impl ConfigFile {
 }
 
 /// Follows a file as long as it lives.
+///
+/// ```
+/// use resilient::{Registry, config::{ConfigFile, Watch}};
+///
+/// let watched: Result<Watch, _> = ConfigFile::new("/no/such/file.toml").watch(&Registry::new());
+/// assert!(watched.is_err(), "there is nothing good to begin with");
+/// ```
 #[derive(Debug)]
 #[must_use = "the file is followed until this is dropped"]
 pub struct Watch {

@@ -44,6 +44,12 @@ const MOST_MILLIS: u128 = 9_999_999_999_999;
 
 impl Header {
     /// The name, in lower case.
+    ///
+    /// ```
+    /// use resilient::deadline::Header;
+    ///
+    /// assert_eq!(Header::GrpcTimeout.name(), "grpc-timeout");
+    /// ```
     pub const fn name(self) -> &'static str {
         match self {
             Self::GrpcTimeout => "grpc-timeout",
@@ -53,6 +59,14 @@ impl Header {
 
     /// The value for what is left; `None` where that is nothing, or less than can be said: then do not send the request.
     /// (A zero would be no help: to some receivers it means "for ever".)
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use resilient::deadline::Header;
+    ///
+    /// assert_eq!(Header::ExpectedTimeout.write(Duration::from_micros(1999)).unwrap(), "1", "rounded down");
+    /// assert_eq!(Header::ExpectedTimeout.write(Duration::from_micros(999)), None);
+    /// ```
     pub fn write(self, left: Duration) -> Option<String> {
         match self {
             Self::GrpcTimeout => {
@@ -73,6 +87,14 @@ impl Header {
     }
 
     /// The span that a header's value stands for. Zero is possible: the sender's time is over.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use resilient::deadline::Header;
+    ///
+    /// assert_eq!(Header::GrpcTimeout.read("3S"), Ok(Duration::from_secs(3)));
+    /// assert!(Header::GrpcTimeout.read("-3S").is_err());
+    /// ```
     ///
     /// # Errors
     /// When the text is anything else than the format says: no sign, no blank, no fraction, no more digits.
@@ -102,6 +124,13 @@ impl fmt::Display for Header {
 }
 
 /// The value of a header is no timeout.
+///
+/// ```
+/// use resilient::deadline::Header;
+///
+/// let error = Header::GrpcTimeout.read("soon").unwrap_err();
+/// assert!(error.to_string().starts_with("`grpc-timeout: soon` is no timeout"));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NoTimeout {
     header: Header,

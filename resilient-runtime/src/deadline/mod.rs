@@ -64,6 +64,16 @@ pub fn remaining() -> Option<Duration> {
 }
 
 /// A point in time by which a call and all that it awaits must have ended. See the [module](self).
+///
+/// ```
+/// use std::time::Duration;
+/// use resilient::{clock::ManualClock, deadline::Deadline};
+///
+/// let time = ManualClock::new();
+/// let deadline = Deadline::after_on(&time.clock(), Duration::from_secs(5));
+/// time.advance(Duration::from_secs(3));
+/// assert_eq!(deadline.remaining(), Duration::from_secs(2));
+/// ```
 #[derive(Clone, Debug)]
 pub struct Deadline {
     at: Instant,
@@ -72,27 +82,74 @@ pub struct Deadline {
 
 impl Deadline {
     /// So long from now, on the clock of the process's [`registry`](crate::registry()).
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use resilient::deadline::Deadline;
+    ///
+    /// assert!(Deadline::after(Duration::ZERO).is_over());
+    /// assert!(!Deadline::after(Duration::from_hours(1)).is_over());
+    /// ```
     pub fn after(span: Duration) -> Self {
         Self::after_on(&Clock::system(), span)
     }
 
     /// So long from now on this clock.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use resilient::{clock::ManualClock, deadline::Deadline};
+    ///
+    /// let time = ManualClock::new();
+    /// let deadline = Deadline::after_on(&time.clock(), Duration::from_millis(250));
+    /// assert_eq!(deadline.remaining(), Duration::from_millis(250));
+    /// ```
     pub fn after_on(clock: &Clock, span: Duration) -> Self {
         Self { at: clock.now().after(span), clock: clock.clone() }
     }
 
     /// That of the calls around this code; `None` where none of them has one.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use resilient::deadline::Deadline;
+    ///
+    /// assert!(Deadline::current().is_none());
+    /// let inside = Deadline::after(Duration::from_secs(5)).sync_scope(Deadline::current);
+    /// assert!(inside.unwrap().remaining() <= Duration::from_secs(5));
+    /// ```
     pub fn current() -> Option<Self> {
         let (at, clock) = Scope::current().deadline()?;
         Some(Self { at, clock })
     }
 
     /// How long is left; zero once it is over.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use resilient::{clock::ManualClock, deadline::Deadline};
+    ///
+    /// let time = ManualClock::new();
+    /// let deadline = Deadline::after_on(&time.clock(), Duration::from_secs(1));
+    /// time.advance(Duration::from_hours(1));
+    /// assert_eq!(deadline.remaining(), Duration::ZERO);
+    /// ```
     pub fn remaining(&self) -> Duration {
         self.at.since(self.clock.now())
     }
 
     /// Whether nothing is left.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use resilient::{clock::ManualClock, deadline::Deadline};
+    ///
+    /// let time = ManualClock::new();
+    /// let deadline = Deadline::after_on(&time.clock(), Duration::from_secs(1));
+    /// assert!(!deadline.is_over());
+    /// time.advance(Duration::from_secs(1));
+    /// assert!(deadline.is_over());
+    /// ```
     pub fn is_over(&self) -> bool {
         self.clock.now() >= self.at
     }
@@ -127,6 +184,17 @@ impl Deadline {
 
     /// Runs `work` with this deadline, or that of the calls around if it is earlier: the waiting of protected calls in
     /// it ends with the deadline, and none begins after it.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use resilient::{Component, Registry, clock::ManualClock, deadline::Deadline};
+    ///
+    /// let clock = ManualClock::new().clock();
+    /// let retry = Registry::with_clock(clock.clone()).retry("stock");
+    /// let soon = Deadline::after_on(&clock, Duration::from_millis(1));
+    /// assert_eq!(soon.sync_scope(|| retry.call(|| None::<u32>)), None);
+    /// assert_eq!(retry.stats().out_of_time, 1, "the pause would end after the deadline");
+    /// ```
     pub fn sync_scope<R>(&self, work: impl FnOnce() -> R) -> R {
         let _entered = self.inner().enter();
         work()
@@ -140,6 +208,18 @@ impl Deadline {
 
 pin_project! {
     /// A future with a [`Deadline`].
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// use std::time::Duration;
+    /// use resilient::deadline::{self, Deadline, Scoped};
+    ///
+    /// let work: Scoped<_> = Deadline::after(Duration::from_secs(5)).scope(async { deadline::remaining() });
+    /// assert!(work.await.unwrap() <= Duration::from_secs(5));
+    /// assert_eq!(deadline::remaining(), None);
+    /// # }
+    /// ```
     #[derive(Debug)]
     #[must_use = "a future does nothing unless it is awaited"]
     pub struct Scoped<F> {

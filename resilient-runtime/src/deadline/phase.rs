@@ -47,6 +47,20 @@ pub fn connect<F: Future<Output: Reject>>(work: F) -> Bounded<F> {
 /// Waiting for an answer, or a part of it: bounded by the `read` limit of the timeout nearest around (30 s where there
 /// is none), and by what is left of the deadline. Cut off, it is a `ReadTimeout`: the request may have had its effect.
 ///
+/// ```
+/// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+/// # async fn main() {
+/// use std::time::Duration;
+/// use resilient::{Component, Registry, Rejection, RejectionKind, clock::Clock, deadline, timeout};
+///
+/// let gateway = Registry::with_clock(Clock::tokio()).timeout("gateway");
+/// gateway.reconfigure(timeout::Config::default().read(Duration::from_millis(200))).unwrap();
+/// let answer = std::future::pending::<Result<u32, Rejection>>;
+/// let late = gateway.call_async(async || deadline::read(answer()).await).await;
+/// assert_eq!(late.unwrap_err().kind(), RejectionKind::ReadTimeout);
+/// # }
+/// ```
+///
 /// # Cancel safety
 /// Dropping the future drops the work.
 pub fn read<F: Future<Output: Reject>>(work: F) -> Bounded<F> {
@@ -55,6 +69,16 @@ pub fn read<F: Future<Output: Reject>>(work: F) -> Bounded<F> {
 
 pin_project! {
     /// The future of [`connect`] and [`read`].
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// use resilient::deadline::{self, Bounded};
+    ///
+    /// let reading: Bounded<_> = deadline::read(async { Some("ready at once") });
+    /// assert_eq!(reading.await, Some("ready at once"));
+    /// # }
+    /// ```
     #[derive(Debug)]
     #[must_use = "a future does nothing unless it is awaited"]
     pub struct Bounded<F> {

@@ -16,6 +16,16 @@ use crate::clock::{BoxedTimer, Instant};
 use crate::scope::{Entered, Scope};
 
 /// Why a level gave no outcome at all.
+///
+/// ```
+/// use resilient::{FallbackFailed, Level, Registry, fallback::{BoxError, Chain, NoAnswer}};
+///
+/// let fallback = Registry::new().fallback("rates");
+/// let chain = || Chain::of(Level::Replica, |_| Err("no route".into())).or_last_good(&fallback, "EUR");
+/// let error = fallback.call(|| Err::<f64, BoxError>("closed".into()), chain).unwrap_err();
+/// let failed = error.downcast::<FallbackFailed>().unwrap();
+/// assert_eq!(failed.last().downcast_ref(), Some(&NoAnswer::Empty));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum NoAnswer {
@@ -33,6 +43,12 @@ pub enum NoAnswer {
 
 impl NoAnswer {
     /// The name used in events.
+    ///
+    /// ```
+    /// use resilient::fallback::NoAnswer;
+    ///
+    /// assert_eq!(NoAnswer::OutOfTime.as_str(), "out_of_time");
+    /// ```
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::TimedOut(_) => "timed_out",
@@ -59,6 +75,18 @@ impl fmt::Display for NoAnswer {
 impl std::error::Error for NoAnswer {}
 
 /// The place of a level among those that are asked; dropped, it is given back.
+///
+/// ```
+/// use resilient::{Level, Registry, fallback::Asking, pipeline::Call};
+///
+/// let pipeline = Registry::new().pipeline("rate").fallback("rate").build();
+/// let mut call = Call::begin(&pipeline);
+/// let mut asking: Asking<'_> = call.enter_level(Level::Replica).unwrap();
+/// let scope = asking.enter();
+/// assert!(resilient::deadline::remaining().is_some(), "a level has a deadline");
+/// asking.leave(scope);
+/// assert!(resilient::deadline::remaining().is_none());
+/// ```
 #[derive(Debug)]
 #[must_use = "dropped, its place is given back"]
 pub struct Asking<'f> {
@@ -100,6 +128,17 @@ impl<'f> Asking<'f> {
     }
 
     /// Before synchronous code of the level; what it asks in turn inherits the level's deadline.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use resilient::{Level, Registry, deadline, pipeline::Call};
+    ///
+    /// let pipeline = Registry::new().pipeline("stock").fallback("stock").build();
+    /// let mut asking = Call::begin(&pipeline).enter_level(Level::Backup).unwrap();
+    /// let scope = asking.enter();
+    /// assert!(deadline::remaining().unwrap() <= Duration::from_secs(1), "its `level_timeout`");
+    /// # asking.leave(scope);
+    /// ```
     pub fn enter(&mut self) -> AskingScope {
         self.runs = true;
         AskingScope {
@@ -109,6 +148,18 @@ impl<'f> Asking<'f> {
     }
 
     /// Behind it.
+    ///
+    /// ```
+    /// use resilient::{Component, Level, Registry, pipeline::Call};
+    ///
+    /// let registry = Registry::new();
+    /// let pipeline = registry.pipeline("stock").fallback("stock").build();
+    /// let mut asking = Call::begin(&pipeline).enter_level(Level::Backup).unwrap();
+    /// let scope = asking.enter();
+    /// asking.leave(scope);
+    /// let backup = &registry.fallback("stock").stats().levels[&Level::Backup];
+    /// assert_eq!((backup.asked, backup.panicked), (1, 0));
+    /// ```
     pub fn leave(mut self, scope: AskingScope) {
         drop(scope);
         self.runs = false;
@@ -157,6 +208,16 @@ impl Drop for Asking<'_> {
 }
 
 /// Restores the scope around a level.
+///
+/// ```
+/// use resilient::{Registry, fallback::AskingScope, pipeline::Call};
+///
+/// let pipeline = Registry::new().pipeline("mail").fallback("mail").build();
+/// let mut asking = Call::begin(&pipeline).enter_default();
+/// let scope: AskingScope = asking.enter();
+/// assert_eq!(resilient::deadline::remaining(), None, "nothing bounds a default");
+/// # asking.leave(scope);
+/// ```
 #[derive(Debug)]
 pub struct AskingScope {
     // Left first.

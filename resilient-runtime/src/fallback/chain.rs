@@ -34,9 +34,24 @@ enum AnswerLater<'a, R: Outcome> {
 ///
 /// Levels run in the order of [`Level`], whatever the order they are added in; of two with the same name the earlier
 /// added runs first.
+///
+/// ```
+/// use resilient::fallback::{Chain, Level};
+///
+/// let chain = Chain::<Option<u32>>::of(Level::Default, |_| Some(0)).or(Level::Replica, |_| Some(7));
+/// assert_eq!(format!("{chain:?}"), "[Replica, Default]");
+/// ```
 pub struct Chain<'a, R: Outcome>(Ordered<Answer<'a, R>>);
 
 /// A [`Chain`] whose levels are asynchronous; each is cut off when its time is over, but for a default.
+///
+/// ```
+/// use resilient::fallback::{AsyncChain, Level};
+///
+/// let backup = AsyncChain::<Option<u32>>::of(Level::Backup, |_| async { Some(7) });
+/// let chain = backup.or(Level::Replica, |_| async { None });
+/// assert_eq!(format!("{chain:?}"), "[Replica, Backup]");
+/// ```
 pub struct AsyncChain<'a, R: Outcome>(Ordered<AnswerLater<'a, R>>);
 
 /// At least one level, in their order.
@@ -81,6 +96,19 @@ pub(crate) trait Levels<'f> {
 
 pin_project! {
     /// A level that is waited for, within the call that asks it.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// use resilient::{Level, Registry, fallback::Hosted, pipeline::Call};
+    ///
+    /// let pipeline = Registry::new().pipeline("rate").fallback("rate").build();
+    /// let mut call = Call::begin(&pipeline);
+    /// let asking = call.enter_level(Level::Replica).unwrap();
+    /// let hosted: Hosted<'_, '_, _, _> = call.ask(asking, async { "from the replica" });
+    /// assert_eq!(hosted.await, Ok("from the replica"));
+    /// # }
+    /// ```
     ///
     /// # Cancel safety
     /// Dropping it drops the level; the call is then cancelled.
@@ -152,16 +180,45 @@ fn again<R: Outcome>(kept: Again<R>) -> Result<(R, Option<Duration>), NoAnswer> 
 
 impl<'a, R: Outcome> Chain<'a, R> {
     /// A chain of one level. The level is given the failure of the call itself.
+    ///
+    /// ```
+    /// use resilient::{Registry, fallback::{Chain, Level}};
+    ///
+    /// let queue = std::cell::RefCell::new(Vec::new());
+    /// let later = || Chain::of(Level::Backup, |_| {
+    ///     queue.borrow_mut().push("mail to ada");
+    ///     Some("queued")
+    /// });
+    /// assert_eq!(Registry::new().fallback("mail").call(|| None, later), Some("queued"));
+    /// assert_eq!(*queue.borrow(), ["mail to ada"]);
+    /// ```
     pub fn of(level: Level, answer: impl FnOnce(&Failure<R::Error>) -> R + 'a) -> Self {
         Self(Ordered::of(level, Answer::Code(Box::new(answer))))
     }
 
     /// Adds a level.
+    ///
+    /// ```
+    /// use resilient::{Registry, fallback::{Chain, Level}};
+    ///
+    /// let near = |_: &_| Some("near");
+    /// let chain = || Chain::of(Level::Default, |_| Some("far")).or(Level::Replica, near);
+    /// assert_eq!(Registry::new().fallback("map").call(|| None, chain), Some("near"), "by level");
+    /// ```
     pub fn or(self, level: Level, answer: impl FnOnce(&Failure<R::Error>) -> R + 'a) -> Self {
         Self(self.0.or(level, Answer::Code(Box::new(answer))))
     }
 
     /// Adds the built-in local cache: what `fallback` [keeps](Fallback::keep) under `key`.
+    ///
+    /// ```
+    /// use resilient::{Registry, fallback::{Chain, Level}};
+    ///
+    /// let fallback = Registry::new().fallback("rates");
+    /// fallback.keep("EUR", 1.1);
+    /// let chain = || Chain::of(Level::Default, |_| Some(1.0)).or_last_good(&fallback, "EUR");
+    /// assert_eq!(fallback.call(|| None, chain), Some(1.1));
+    /// ```
     pub fn or_last_good<K: Hash + ?Sized>(self, fallback: &'a Fallback, key: &'a K) -> Self
     where
         R: Keeps,
@@ -201,6 +258,20 @@ impl<'a, R: Outcome> Chain<'a, R> {
 impl<'a, R: Outcome> AsyncChain<'a, R> {
     /// A chain of one level. The level is given the failure of the call itself, of which its future can take along what
     /// it copies.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// use resilient::{Failure, Registry, fallback::{AsyncChain, Level}};
+    ///
+    /// let why = || AsyncChain::of(Level::Default, |failure: &Failure<()>| {
+    ///     let was_refused = failure.rejection().is_some();
+    ///     async move { Some(if was_refused { "refused" } else { "failed" }) }
+    /// });
+    /// let fallback = Registry::new().fallback("quote");
+    /// assert_eq!(fallback.call_async(async || None, why).await, Some("failed"));
+    /// # }
+    /// ```
     pub fn of<F>(level: Level, answer: impl FnOnce(&Failure<R::Error>) -> F + Send + 'a) -> Self
     where
         F: Future<Output = R> + Send + 'a,
@@ -209,6 +280,20 @@ impl<'a, R: Outcome> AsyncChain<'a, R> {
     }
 
     /// Adds a level.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// use resilient::{Registry, fallback::{AsyncChain, Level}};
+    ///
+    /// let chain = || {
+    ///     let none = AsyncChain::of(Level::DistributedCache, |_| async { None });
+    ///     none.or(Level::Backup, |_| async { Some("second provider") })
+    /// };
+    /// let sms = Registry::new().fallback("sms");
+    /// assert_eq!(sms.call_async(async || None, chain).await, Some("second provider"));
+    /// # }
+    /// ```
     pub fn or<F>(self, level: Level, answer: impl FnOnce(&Failure<R::Error>) -> F + Send + 'a) -> Self
     where
         F: Future<Output = R> + Send + 'a,
@@ -217,6 +302,19 @@ impl<'a, R: Outcome> AsyncChain<'a, R> {
     }
 
     /// Adds the built-in local cache: what `fallback` [keeps](Fallback::keep) under `key`.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// use resilient::{Component, Registry, fallback::{AsyncChain, Level}};
+    ///
+    /// let fallback = Registry::new().fallback("stock");
+    /// fallback.keep(&7, 12);
+    /// let chain = || AsyncChain::of(Level::Replica, |_| async { None }).or_last_good(&fallback, &7);
+    /// assert_eq!(fallback.call_async(async || None, chain).await, Some(12));
+    /// assert_eq!(fallback.stats().levels[&Level::LocalCache].served, 1);
+    /// # }
+    /// ```
     pub fn or_last_good<K: Hash + Sync + ?Sized>(self, fallback: &'a Fallback, key: &'a K) -> Self
     where
         R: Keeps,

@@ -8,6 +8,14 @@ use crate::settings::{ConfigError, settings};
 
 settings! {
     /// The settings of a [`Fallback`](crate::Fallback).
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use resilient::fallback::Config;
+    ///
+    /// let config = Config::default().cache_max_age(Duration::from_hours(1)).cache_max_entries(50u32);
+    /// assert_eq!((config.cache_max_age, config.cache_max_entries), (Duration::from_hours(1), 50));
+    /// ```
     pub struct Config {
         /// How long an asynchronous level may take that has no time of its own; more than 0, at most 24 h.
         pub level_timeout: Duration = Duration::from_secs(1),
@@ -34,6 +42,16 @@ settings! {
 
 impl Config {
     /// How long this level may take; `None` for a default, which nothing bounds.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use resilient::fallback::{Config, Level};
+    ///
+    /// let config = Config::default().backup_timeout(Duration::from_secs(5));
+    /// assert_eq!(config.timeout_of(Level::Backup), Some(Duration::from_secs(5)));
+    /// assert_eq!(config.timeout_of(Level::Replica), Some(Duration::from_secs(1)));
+    /// assert_eq!(config.timeout_of(Level::Default), None);
+    /// ```
     pub fn timeout_of(&self, level: Level) -> Option<Duration> {
         let own = match level {
             Level::Replica => self.replica_timeout,

@@ -20,12 +20,31 @@ use crate::rejection::RejectionKind;
 use crate::sync::Mutex;
 
 /// Reasons that a scope keeps; further ones are counted.
+///
+/// ```
+/// use resilient::{Degradation, Registry, fallback::{Chain, Level, MAX_REASONS}};
+///
+/// let rates = Registry::new().fallback("rates");
+/// let one = || rates.call(|| None, || Chain::of(Level::Default, |_| Some(1.0)));
+/// let (_, seen) = Degradation::collect(|| (0..20).for_each(|_| assert!(one().is_some())));
+/// let seen = seen.unwrap();
+/// assert_eq!((seen.reasons.len(), seen.omitted), (MAX_REASONS, 20 - MAX_REASONS as u64));
+/// ```
 pub const MAX_REASONS: usize = 16;
 
 /// Bytes of a reason's text.
 const MAX_TEXT: usize = 256;
 
 /// How far the answers in a scope are from the real ones. See [`Degradation::scope`].
+///
+/// ```
+/// use resilient::{Degradation, Registry, fallback::{Chain, Level}};
+///
+/// let fallback = Registry::new().fallback("avatar");
+/// let grey = || fallback.call(|| None, || Chain::of(Level::Default, |_| Some("grey")));
+/// let (_, degradation) = Degradation::collect(grey);
+/// assert_eq!(degradation.unwrap().level, Level::Default);
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Degradation {
@@ -41,6 +60,15 @@ pub struct Degradation {
 }
 
 /// A call that a level answered.
+///
+/// ```
+/// use resilient::{Degradation, Registry, fallback::{Chain, Level}};
+///
+/// let pipeline = Registry::new().pipeline("price").fallback("price").build();
+/// let list_price = || pipeline.call_or(|| None, || Chain::of(Level::Backup, |_| Some(9)));
+/// let reason = Degradation::collect(list_price).1.unwrap().reasons.remove(0);
+/// assert_eq!((reason.operation, reason.level, reason.rejection), ("price", Level::Backup, None));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Reason {
@@ -58,6 +86,14 @@ pub struct Reason {
 }
 
 /// Why a level is asked, in words.
+///
+/// ```
+/// use resilient::fallback::AllFailed;
+/// use resilient::Failure;
+///
+/// let why = <Option<u32>>::why(&Failure::Failed(()));
+/// assert_eq!(&**why.text(), "it returned nothing");
+/// ```
 #[derive(Clone, Debug)]
 pub struct Why {
     rejection: Option<RejectionKind>,
@@ -72,6 +108,13 @@ impl Why {
     }
 
     /// The text.
+    ///
+    /// ```
+    /// use resilient::{Failure, fallback::{AllFailed, BoxError}};
+    ///
+    /// let failure = Failure::<BoxError>::Failed("the bank is closed".into());
+    /// assert_eq!(&**<Result<f64, BoxError>>::why(&failure).text(), "the bank is closed");
+    /// ```
     pub fn text(&self) -> &Arc<str> {
         &self.text
     }
@@ -104,6 +147,13 @@ impl Degradation {
     }
 
     /// The same for synchronous work.
+    ///
+    /// ```
+    /// use resilient::Degradation;
+    ///
+    /// let (answer, degradation) = Degradation::collect(|| 7);
+    /// assert_eq!((answer, degradation), (7, None), "no fallback was asked");
+    /// ```
     pub fn collect<R>(work: impl FnOnce() -> R) -> (R, Option<Self>) {
         let collector = Collector::inside();
         let entered = enter(&collector);
@@ -183,6 +233,15 @@ pub(crate) fn is_watched() -> bool {
 }
 
 /// That levels have answered: the worst one, and the age of the oldest answer.
+///
+/// ```
+/// use resilient::{Level, Registry, fallback::{Chain, Seen, Watch}};
+///
+/// let (mail, watch) = (Registry::new().fallback("mail"), Watch::begin());
+/// mail.call(|| None, || Chain::of(Level::Backup, |_| Some("queued")));
+/// let seen: Seen = watch.end().unwrap();
+/// assert!(format!("{seen:?}").contains("Backup"));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Seen {
     level: Level,
@@ -255,6 +314,16 @@ pub(crate) fn note(operation: &'static str, level: Level, age: Option<Duration>,
 
 pin_project! {
     /// The future of [`Degradation::scope`].
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// use resilient::fallback::{Degradation, DegradationScope};
+    ///
+    /// let work: DegradationScope<_> = Degradation::scope(async { 7 });
+    /// assert_eq!(work.await, (7, None));
+    /// # }
+    /// ```
     #[derive(Debug)]
     #[must_use = "futures do nothing unless polled"]
     pub struct DegradationScope<F> {
@@ -280,17 +349,41 @@ impl<F: Future> Future for DegradationScope<F> {
 
 /// Whether the work that runs now gets degraded answers itself: then what it makes of them is not kept. A flag that is
 /// taken down before and looked at behind it, so that it costs next to nothing.
+///
+/// ```
+/// use resilient::{Level, Registry, fallback::{Chain, Watch}};
+///
+/// let rates = Registry::new().fallback("rates");
+/// let watch = Watch::begin();
+/// rates.call(|| None, || Chain::of(Level::Default, |_| Some(1.0)));
+/// assert!(watch.end().is_some(), "a level has answered");
+/// ```
 #[derive(Debug)]
 pub struct Watch(Option<Seen>);
 
 impl Watch {
     /// Before the work.
+    ///
+    /// ```
+    /// use resilient::fallback::Watch;
+    ///
+    /// assert_eq!(Watch::begin().end(), None);
+    /// ```
     #[inline]
     pub fn begin() -> Self {
         Self(SEEN.replace(None))
     }
 
     /// Behind it: what levels have answered in it.
+    ///
+    /// ```
+    /// use resilient::{Level, Registry, fallback::{Chain, Watch}};
+    ///
+    /// let (rates, outer) = (Registry::new().fallback("rates"), Watch::begin());
+    /// rates.call(|| None, || Chain::of(Level::Default, |_| Some(1.0)));
+    /// assert_eq!(Watch::begin().end(), None, "not within the inner one");
+    /// assert!(outer.end().is_some());
+    /// ```
     #[inline]
     pub fn end(self) -> Option<Seen> {
         let seen = SEEN.get();
@@ -303,6 +396,18 @@ impl Watch {
 
 pin_project! {
     /// Asynchronous work, with the answer of [`Watch`].
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// use resilient::{Level, Registry, fallback::{Chain, Watched}};
+    ///
+    /// let rates = Registry::new().fallback("rates");
+    /// let work = async || rates.call(|| None, || Chain::of(Level::Default, |_| Some(1.0)));
+    /// let (rate, seen) = Watched::new(work()).await;
+    /// assert!(rate == Some(1.0) && seen.is_some());
+    /// # }
+    /// ```
     #[derive(Debug)]
     pub struct Watched<F> {
         #[pin]
@@ -313,6 +418,15 @@ pin_project! {
 
 impl<F> Watched<F> {
     /// Watches `work`.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// use resilient::fallback::Watched;
+    ///
+    /// assert_eq!(Watched::new(async { "the real answer" }).await, ("the real answer", None));
+    /// # }
+    /// ```
     #[inline]
     pub fn new(work: F) -> Self {
         Self { work, seen: None }

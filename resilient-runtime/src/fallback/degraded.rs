@@ -39,36 +39,85 @@ pub struct Degraded<T> {
 
 impl<T> Degraded<T> {
     /// A real answer.
+    ///
+    /// ```
+    /// use resilient::fallback::Degraded;
+    ///
+    /// assert!(!Degraded::fresh(1.1).is_degraded());
+    /// ```
     pub const fn fresh(value: T) -> Self {
         Self { value, level: None, age: None, reason: None }
     }
 
     /// Whether a fallback level gave it.
+    ///
+    /// ```
+    /// # use resilient::{Level, fallback::{Degraded, Mark}};
+    /// let mut rate = Degraded::fresh(1.0);
+    /// rate.mark(Level::Default, None, None);
+    /// assert!(rate.is_degraded());
+    /// ```
     pub fn is_degraded(&self) -> bool {
         self.level.is_some()
     }
 
     /// The level that gave it; `None` for a real answer.
+    ///
+    /// ```
+    /// # use resilient::{Level, fallback::{Degraded, Mark}};
+    /// let mut rate = Degraded::fresh(1.0);
+    /// assert_eq!(rate.level(), None);
+    /// rate.mark(Level::Backup, None, None);
+    /// assert_eq!(rate.level(), Some(Level::Backup));
+    /// ```
     pub fn level(&self) -> Option<Level> {
         self.level
     }
 
     /// How old it is, where it came from the local cache.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use resilient::{Level, fallback::{Degraded, Mark}};
+    /// let mut rate = Degraded::fresh(1.0);
+    /// rate.mark(Level::LocalCache, Some(Duration::from_mins(3)), None);
+    /// assert_eq!(rate.age(), Some(Duration::from_mins(3)));
+    /// ```
     pub fn age(&self) -> Option<Duration> {
         self.age
     }
 
     /// What kept the real answer away, in words.
+    ///
+    /// ```
+    /// # use resilient::{Level, fallback::{Degraded, Mark}};
+    /// let mut rate = Degraded::fresh(1.0);
+    /// rate.mark(Level::Default, None, Some(&"the bank is closed".into()));
+    /// assert_eq!(rate.reason(), Some("the bank is closed"));
+    /// ```
     pub fn reason(&self) -> Option<&str> {
         self.reason.as_deref()
     }
 
     /// The value alone.
+    ///
+    /// ```
+    /// let rate = resilient::Degraded::fresh(1.1);
+    /// assert_eq!(rate.into_inner(), 1.1);
+    /// ```
     pub fn into_inner(self) -> T {
         self.value
     }
 
     /// The value made into another, with the same mark.
+    ///
+    /// ```
+    /// # use resilient::{Level, fallback::{Degraded, Mark}};
+    /// let mut rate = Degraded::fresh(2.0);
+    /// rate.mark(Level::Backup, None, None);
+    /// let price = rate.map(|rate| rate * 10.0);
+    /// assert_eq!((*price, price.level()), (20.0, Some(Level::Backup)));
+    /// ```
     pub fn map<U>(self, with: impl FnOnce(T) -> U) -> Degraded<U> {
         Degraded { value: with(self.value), level: self.level, age: self.age, reason: self.reason }
     }
@@ -101,11 +150,34 @@ impl<T: fmt::Display> fmt::Display for Degraded<T> {
 }
 
 /// An outcome that can hold the mark of a level. The worst level and the greatest age stay where there is one already.
+///
+/// ```
+/// use resilient::{Level, fallback::{Degraded, Mark}};
+///
+/// let mut answer: Result<Degraded<u32>, String> = Ok(Degraded::fresh(7));
+/// answer.mark(Level::Replica, None, None);
+/// assert!(answer.is_marked());
+/// ```
 pub trait Mark {
     /// Fills the mark in.
+    ///
+    /// ```
+    /// use resilient::{Level, fallback::{Degraded, Mark}};
+    ///
+    /// let mut answer = Degraded::fresh(7);
+    /// answer.mark(Level::Default, None, None);
+    /// answer.mark(Level::Replica, None, None);
+    /// assert_eq!(answer.level(), Some(Level::Default), "the worst stays");
+    /// ```
     fn mark(&mut self, level: Level, age: Option<Duration>, reason: Option<&Arc<str>>);
 
     /// Whether there is one.
+    ///
+    /// ```
+    /// use resilient::fallback::{Degraded, Mark};
+    ///
+    /// assert!(!Some(Degraded::fresh(7)).is_marked());
+    /// ```
     fn is_marked(&self) -> bool;
 }
 

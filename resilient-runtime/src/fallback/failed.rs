@@ -10,6 +10,13 @@ use crate::outcome::{Failure, FromRejection, Outcome};
 use crate::rejection::{Rejection, RejectionKind};
 
 /// Any error.
+///
+/// ```
+/// use resilient::fallback::BoxError;
+///
+/// let error: BoxError = "the bank is closed".into();
+/// assert_eq!(error.to_string(), "the bank is closed");
+/// ```
 pub type BoxError = Box<dyn Error + Send + Sync>;
 
 /// Every level of a fallback chain failed. Its `source()` is the error of the call itself.
@@ -17,6 +24,17 @@ pub type BoxError = Box<dyn Error + Send + Sync>;
 /// An error type that can be made from it (`#[from] FallbackFailed`, `anyhow::Error`, `Box<dyn Error>`) holds
 /// both the first and the last error. Any other gets the error of the call itself where that failed, and where it was
 /// rejected, the error of the last level, or the rejection if that level gave none.
+///
+/// ```
+/// use resilient::{FallbackFailed, Level, Registry, fallback::{BoxError, Chain}};
+///
+/// let work = || Err::<f64, BoxError>("the bank is closed".into());
+/// let chain = || Chain::of(Level::Backup, |_| Err("so is the other".into()));
+/// let error = Registry::new().fallback("rates").call(work, chain).unwrap_err();
+/// let failed = error.downcast::<FallbackFailed>().unwrap();
+/// let words = "the bank is closed; and every fallback level failed, the last, `backup`, with: so is the other";
+/// assert_eq!(failed.to_string(), words);
+/// ```
 #[derive(Debug)]
 pub struct FallbackFailed {
     level: Level,
@@ -26,11 +44,28 @@ pub struct FallbackFailed {
 
 impl FallbackFailed {
     /// The last level.
+    ///
+    /// ```
+    /// use resilient::{FallbackFailed, Level, Registry, fallback::{BoxError, Chain}};
+    ///
+    /// let work = || Err::<u32, BoxError>("refused".into());
+    /// let chain = || Chain::of(Level::Backup, |_| Err("full".into())).or(Level::Replica, |_| Err("no route".into()));
+    /// let error = Registry::new().fallback("stock").call(work, chain).unwrap_err();
+    /// assert_eq!(error.downcast::<FallbackFailed>().unwrap().level(), Level::Backup);
+    /// ```
     pub fn level(&self) -> Level {
         self.level
     }
 
     /// The error of the last level; a [`NoAnswer`] where that was cut off or not asked.
+    ///
+    /// ```
+    /// use resilient::{FallbackFailed, Level, Registry, fallback::{BoxError, Chain}};
+    ///
+    /// let chain = || Chain::of(Level::Backup, |_| Err("the queue is full".into()));
+    /// let error = Registry::new().fallback("mail").call(|| Err::<u32, BoxError>("refused".into()), chain).unwrap_err();
+    /// assert_eq!(error.downcast::<FallbackFailed>().unwrap().last().to_string(), "the queue is full");
+    /// ```
     pub fn last(&self) -> &(dyn Error + Send + Sync + 'static) {
         &*self.last
     }
@@ -73,14 +108,45 @@ impl Error for FallbackFailed {
 }
 
 /// An outcome that can say that every level failed.
+///
+/// ```
+/// use resilient::{Failure, Level, fallback::AllFailed};
+///
+/// let answer = AllFailed::all_failed(Level::Backup, None::<u32>, Failure::Failed(()));
+/// assert_eq!(answer, None, "an `Option` has no words for it");
+/// ```
 pub trait AllFailed: Outcome {
     /// The value for `failure` of the call itself and `last`, the outcome of `level`.
+    ///
+    /// ```
+    /// use resilient::{Failure, Level, fallback::{AllFailed, BoxError}};
+    ///
+    /// let last = Err::<u32, BoxError>("no route".into());
+    /// let both = AllFailed::all_failed(Level::Replica, last, Failure::Failed("refused".into()));
+    /// assert!(both.unwrap_err().to_string().ends_with("the last, `replica`, with: no route"));
+    /// ```
     fn all_failed(level: Level, last: Self, failure: Failure<Self::Error>) -> Self;
 
     /// The value where `level`, the last, gave no outcome at all.
+    ///
+    /// ```
+    /// use resilient::{Failure, Level, fallback::{AllFailed, NoAnswer}};
+    ///
+    /// let answer: Option<u32> = AllFailed::unanswered(Level::LocalCache, NoAnswer::Stale, Failure::Failed(()));
+    /// assert_eq!(answer, None);
+    /// ```
     fn unanswered(level: Level, last: NoAnswer, failure: Failure<Self::Error>) -> Self;
 
     /// Why the levels are asked, in words.
+    ///
+    /// ```
+    /// use resilient::{Failure, Registry, fallback::AllFailed};
+    ///
+    /// let breaker = Registry::new().circuit_breaker("bank");
+    /// breaker.force_open();
+    /// let refused = Failure::Rejected(breaker.try_acquire().unwrap_err());
+    /// assert!(<Option<f64>>::why(&refused).text().starts_with("circuit breaker `bank` is open"));
+    /// ```
     fn why(failure: &Failure<Self::Error>) -> Why;
 }
 
@@ -122,6 +188,15 @@ pub(crate) fn why<E>(failure: &Failure<E>, words: impl FnOnce(&E) -> String) -> 
 }
 
 /// A return type that can say that no level had an answer.
+///
+/// ```
+/// use std::io::{Error, ErrorKind};
+/// use resilient::fallback::Unanswered;
+///
+/// let closed = <Result<f64, Error>>::of_error(ErrorKind::ConnectionRefused.into());
+/// assert_eq!(closed.unwrap_err().kind(), ErrorKind::ConnectionRefused);
+/// assert_eq!(<Option<f64>>::of_error(()), None);
+/// ```
 #[diagnostic::on_unimplemented(
     message = "a function that returns `{Self}` has nothing to return when no fallback level has an answer",
     label = "this return type cannot say that every level was cut off or refused",
@@ -133,9 +208,26 @@ pub trait Unanswered: Sized {
     type Error;
 
     /// The value that holds `error`.
+    ///
+    /// ```
+    /// use std::io::{Error, ErrorKind};
+    /// use resilient::fallback::Unanswered;
+    ///
+    /// let error = <Result<u32, Error>>::of_error(ErrorKind::BrokenPipe.into()).unwrap_err();
+    /// assert_eq!(error.kind(), ErrorKind::BrokenPipe);
+    /// ```
     fn of_error(error: Self::Error) -> Self;
 
     /// The value that reports `rejection`.
+    ///
+    /// ```
+    /// use resilient::{Registry, Rejection, fallback::Unanswered};
+    ///
+    /// let breaker = Registry::new().circuit_breaker("bank");
+    /// breaker.force_open();
+    /// let refused = breaker.try_acquire().unwrap_err();
+    /// assert!(<Result<f64, Rejection>>::of_rejection(refused).is_err());
+    /// ```
     fn of_rejection(rejection: Rejection) -> Self;
 }
 

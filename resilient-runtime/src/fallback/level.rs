@@ -5,6 +5,12 @@ use std::fmt;
 use serde::Serialize;
 
 /// How far an answer is from the real one; the order of the chain.
+///
+/// ```
+/// use resilient::Level;
+///
+/// assert!(Level::Replica < Level::Default, "the nearer to the real answer, the less");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Level {
@@ -26,6 +32,12 @@ impl Level {
         [Self::Replica, Self::DistributedCache, Self::LocalCache, Self::Backup, Self::Default];
 
     /// The name used in the attribute, in events and in JSON.
+    ///
+    /// ```
+    /// use resilient::Level;
+    ///
+    /// assert_eq!(Level::DistributedCache.as_str(), "distributed_cache");
+    /// ```
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Replica => "replica",

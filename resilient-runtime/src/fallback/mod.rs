@@ -88,6 +88,15 @@ use kept::Again;
 use stats::{Count, Counters};
 
 /// Bounds and counts what fallback levels do, and keeps the last good answers. See the [module](self).
+///
+/// ```
+/// use resilient::{Registry, fallback::{Chain, Level}};
+///
+/// let fallback = Registry::new().fallback("avatar");
+/// let grey = || Chain::of(Level::Default, |_| Some("grey.png"));
+/// assert_eq!(fallback.call(|| Some("ada.png"), grey), Some("ada.png"));
+/// assert_eq!(fallback.call(|| None, grey), Some("grey.png"));
+/// ```
 #[derive(Debug)]
 pub struct Fallback {
     core: Core<Config>,
@@ -112,6 +121,16 @@ struct Limits {
 
 impl Fallback {
     /// Runs `work`, and if it failed, the levels of `chain` until one answers. The chain is built only then.
+    ///
+    /// ```
+    /// use resilient::{Component, Registry, fallback::{Chain, Level}};
+    ///
+    /// let fallback = Registry::new().fallback("stock");
+    /// let chain = || Chain::of(Level::Replica, |_| None).or(Level::Default, |_| Some(0));
+    /// assert_eq!(fallback.call(|| None, chain), Some(0));
+    /// let levels = fallback.stats().levels;
+    /// assert_eq!((levels[&Level::Replica].served, levels[&Level::Default].served), (0, 1));
+    /// ```
     pub fn call<'a, R: AllFailed>(
         &self,
         work: impl FnOnce() -> R,
@@ -126,6 +145,21 @@ impl Fallback {
     }
 
     /// Like [`call`](Self::call) for asynchronous work and levels.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() {
+    /// use resilient::{Registry, clock::Clock, fallback::{AsyncChain, Level}};
+    ///
+    /// let fallback = Registry::with_clock(Clock::tokio()).fallback("quote");
+    /// let chain = || {
+    ///     let hangs = AsyncChain::of(Level::Backup, |_| std::future::pending());
+    ///     hangs.or(Level::Default, |_| async { Some(1.0) })
+    /// };
+    /// let quote = fallback.call_async(async || None, chain).await;
+    /// assert_eq!(quote, Some(1.0), "the backup was cut off");
+    /// # }
+    /// ```
     ///
     /// # Cancel safety
     /// Dropping the future drops the work, or the level that is being asked; its place is given back.
@@ -161,6 +195,19 @@ impl Fallback {
     }
 
     /// The last value that was kept under this key, and how old it is; none that is older than `cache_max_age`.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use resilient::{Registry, clock::ManualClock};
+    ///
+    /// let time = ManualClock::new();
+    /// let fallback = Registry::with_clock(time.clock()).fallback("weather");
+    /// fallback.keep("Oslo", "rain");
+    /// time.advance(Duration::from_mins(6));
+    /// assert_eq!(fallback.last_good("Oslo"), Some(("rain", Duration::from_mins(6))));
+    /// time.advance(Duration::from_mins(6));
+    /// assert_eq!(fallback.last_good::<&str, _>("Oslo"), None, "older than 10 min");
+    /// ```
     pub fn last_good<V: LastGood, K: Hash + ?Sized>(&self, key: &K) -> Option<(V, Duration)> {
         self.find(self.key::<V, K>(key)).ok()
     }

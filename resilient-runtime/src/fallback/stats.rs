@@ -8,6 +8,15 @@ use super::Level;
 use crate::sync::{AtomicU64, Ordering};
 
 /// A snapshot of a [`Fallback`](crate::Fallback).
+///
+/// ```
+/// use resilient::{Component, Level, Registry, fallback::Chain};
+///
+/// let fallback = Registry::new().fallback("rates");
+/// assert_eq!(fallback.call(|| None::<f64>, || Chain::of(Level::Replica, |_| None)), None);
+/// let stats = fallback.stats();
+/// assert_eq!((stats.all_failed, stats.in_flight, stats.levels[&Level::Replica].asked), (1, 0, 1));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Stats {
     /// What each level did.
@@ -21,6 +30,15 @@ pub struct Stats {
 }
 
 /// What one level did.
+///
+/// ```
+/// use resilient::{Component, Level, Registry, fallback::Chain};
+///
+/// let mail = Registry::new().fallback("mail");
+/// mail.call(|| None, || Chain::of(Level::Backup, |_| Some("queued")));
+/// let backup = &mail.stats().levels[&Level::Backup];
+/// assert_eq!((backup.asked, backup.served, backup.timed_out), (1, 1, 0));
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct LevelStats {
     /// Times it was asked.
@@ -38,6 +56,16 @@ pub struct LevelStats {
 }
 
 /// What the built-in local cache did.
+///
+/// ```
+/// use resilient::{Component, Registry};
+///
+/// let fallback = Registry::new().fallback("rates");
+/// fallback.keep("EUR", 1.1);
+/// fallback.keep("EUR", 1.2);
+/// let cache = fallback.stats().cache;
+/// assert_eq!((cache.entries, cache.stored), (1, 2));
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct CacheStats {
     /// Answers it holds.

@@ -8,6 +8,14 @@ use serde::Serialize;
 use crate::settings::{ConfigError, settings, words};
 
 /// What a failing check means.
+///
+/// ```
+/// use resilient::{Component, Registry, health::{CheckKind, Config}};
+///
+/// let migrations = Registry::new().health("migrations");
+/// migrations.reconfigure(Config::default().kind(CheckKind::Startup)).unwrap();
+/// assert_eq!(migrations.stats().kind, CheckKind::Startup);
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[repr(u8)]
@@ -34,6 +42,10 @@ words! {
 
 impl CheckKind {
     /// The name in settings and in JSON.
+    ///
+    /// ```
+    /// assert_eq!(resilient::health::CheckKind::Liveness.as_str(), "liveness");
+    /// ```
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Startup => "startup",
@@ -46,6 +58,15 @@ impl CheckKind {
 
 settings! {
     /// The settings of a [`HealthCheck`](crate::HealthCheck).
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use resilient::{health::Config, settings::Settings};
+    ///
+    /// let config = Config::default().failures(2u32).cache(Duration::from_secs(5));
+    /// assert!(config.validate().is_ok());
+    /// assert!(config.failures(0u32).validate().is_err());
+    /// ```
     pub struct Config {
         /// What it means when it fails.
         pub kind: CheckKind = CheckKind::Readiness,

@@ -2,7 +2,8 @@
 //!
 //! - A check has a probe, asynchronous or blocking, that is bounded in time. Its answer is cached, and all who ask at the
 //!   same time share one probe; one that hangs delays no other.
-//! - It takes three failures in a row for a check to fail, and one success to pass again: what flaps does not.
+//! - It takes three failures in a row for a check to fail, and one success to pass again: what flaps does not. One that
+//!   has never passed has failed, but for liveness.
 //! - Four [kinds](CheckKind): *startup*, *liveness*, *readiness*, *deep*. Until all startup checks have passed once the
 //!   process is not ready, and nothing else is asked.
 //! - Circuit breakers that are not closed make readiness `warn`, which is still an answer of 200, and never touch
@@ -50,6 +51,18 @@ use probe::Probe;
 use standing::Standing;
 
 /// Finds out whether something works. See the [module](self).
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// use resilient::{Component, Registry, health::{Config, Status}};
+///
+/// let broker = Registry::new().health("broker");
+/// broker.reconfigure(Config::default().failures(1u32)).unwrap();
+/// broker.probe(|| async { Err("connection refused") });
+/// assert_eq!(broker.check().await.status, Status::Fail);
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct HealthCheck {
     core: Core<Config>,
@@ -76,6 +89,16 @@ struct Last {
 
 impl HealthCheck {
     /// Asks this from now on. An error fails the check, and is what the report says.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// let cache = resilient::Registry::new().health("cache");
+    /// cache.probe(|| async { Err("no space left") });
+    /// let stats = cache.check().await;
+    /// assert_eq!((stats.failed, stats.output.as_deref()), (1, Some("no space left")));
+    /// # }
+    /// ```
     pub fn probe<F, E>(&self, probe: impl Fn() -> F + Send + Sync + 'static)
     where
         F: Future<Output = Result<(), E>> + Send + 'static,
@@ -85,6 +108,17 @@ impl HealthCheck {
     }
 
     /// Asks this from now on. It may block: it runs on a thread of its own, one at a time.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// use resilient::{Registry, health::Status};
+    ///
+    /// let disk = Registry::new().health("disk");
+    /// disk.probe_blocking(|| std::fs::metadata(".").map(drop));
+    /// assert_eq!(disk.check().await.status, Status::Pass);
+    /// # }
+    /// ```
     pub fn probe_blocking<E: std::fmt::Display>(
         &self,
         probe: impl Fn() -> Result<(), E> + Send + Sync + 'static,
@@ -93,6 +127,21 @@ impl HealthCheck {
     }
 
     /// How it stands: asks the probe, unless the last answer is still good.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// use std::time::Duration;
+    /// use resilient::{Registry, clock::ManualClock};
+    ///
+    /// let time = ManualClock::new();
+    /// let database = Registry::with_clock(time.clock()).health("database");
+    /// database.probe(|| async { Ok::<_, String>(()) });
+    /// assert_eq!((database.check().await.probes, database.check().await.probes), (1, 1), "still good");
+    /// time.advance(Duration::from_secs(1));
+    /// assert_eq!(database.check().await.probes, 2);
+    /// # }
+    /// ```
     ///
     /// # Cancel safety
     /// If the future is dropped while it asks, another who waits asks.

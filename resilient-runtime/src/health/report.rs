@@ -13,6 +13,20 @@ use super::{CheckKind, HealthCheck, Stats, Status};
 use crate::component::Component;
 
 /// What is asked.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// use resilient::{Component, Registry, health::{Ask, Config}};
+/// # use std::sync::Arc;
+///
+/// let registry = Registry::new();
+/// registry.health("database").reconfigure(Config::default().group(Arc::from("storage"))).unwrap();
+/// registry.health("broker");
+/// let storage = registry.health_report(Ask::Group("storage".into())).await;
+/// assert_eq!(storage.checks.len(), 1);
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ask {
     /// Whether the process should be started anew.
@@ -46,6 +60,18 @@ impl Ask {
 }
 
 /// An answer; serialises as `application/health+json`.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// use resilient::{Registry, health::Ask};
+///
+/// let registry = Registry::new();
+/// registry.health("database").probe(|| async { Ok::<_, String>(()) });
+/// let report = registry.health_report(Ask::All).await;
+/// assert!(serde_json::to_string(&report).unwrap().starts_with(r#"{"status":"pass""#));
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Report {
     /// Of the whole.
@@ -57,6 +83,19 @@ pub struct Report {
 }
 
 /// One check in a [`Report`].
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// use resilient::{Registry, health::{Ask, Status}};
+///
+/// let registry = Registry::new();
+/// registry.circuit_breaker("payment").force_open();
+/// let check = registry.health_report(Ask::Readiness).await.checks.remove(0);
+/// assert_eq!((check.name.as_str(), check.kind, check.status), ("payment", "circuit_breaker", Status::Warn));
+/// assert_eq!(check.output.as_deref(), Some("the circuit is forced_open"));
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct CheckReport {
     /// Its name.
@@ -73,6 +112,13 @@ pub struct CheckReport {
 
 impl Report {
     /// 503 where it fails, else 200.
+    ///
+    /// ```
+    /// use resilient::health::{Report, Status};
+    ///
+    /// let report = |status| Report { status, starting: false, checks: Vec::new() };
+    /// assert_eq!([Status::Pass, Status::Warn, Status::Fail].map(|status| report(status).http_status()), [200, 200, 503]);
+    /// ```
     pub fn http_status(&self) -> u16 {
         if self.status == Status::Fail { 503 } else { 200 }
     }

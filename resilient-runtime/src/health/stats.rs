@@ -8,6 +8,12 @@ use super::CheckKind;
 use crate::observe::optional_seconds;
 
 /// Whether all is well.
+///
+/// ```
+/// use resilient::health::Status;
+///
+/// assert_eq!([Status::Warn, Status::Pass, Status::Fail].into_iter().max(), Some(Status::Fail));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
@@ -21,6 +27,10 @@ pub enum Status {
 
 impl Status {
     /// The name in JSON.
+    ///
+    /// ```
+    /// assert_eq!(resilient::health::Status::Warn.as_str(), "warn");
+    /// ```
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Pass => "pass",
@@ -31,11 +41,23 @@ impl Status {
 }
 
 /// A snapshot of a [`HealthCheck`](crate::HealthCheck).
+///
+/// ```
+/// use resilient::{Registry, health::Status};
+///
+/// let database = Registry::new().health("database");
+/// database.probe(|| async { Err("too many connections") });
+/// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+/// let stats = database.check().await;
+/// assert_eq!((stats.probes, stats.failed), (1, 1));
+/// assert_eq!(stats.status, Status::Fail, "it has never passed");
+/// # });
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Stats {
     /// What it means when it fails.
     pub kind: CheckKind,
-    /// How it stands, after three failures in a row or one success.
+    /// How it stands, after three failures in a row or one success; failed before the first, but for liveness.
     pub status: Status,
     /// Probes made.
     pub probes: u64,

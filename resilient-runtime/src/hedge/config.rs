@@ -8,6 +8,15 @@ use crate::settings::{ConfigError, settings};
 
 settings! {
     /// The settings of a [`Hedge`](crate::Hedge).
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use resilient::{hedge::Config, settings::Settings};
+    ///
+    /// let config = Config::default().after(Duration::from_millis(30)).max(2u32);
+    /// assert!(config.validate().is_ok());
+    /// assert!(config.percentile(101.0).validate().is_err());
+    /// ```
     pub struct Config {
         /// How long an attempt may take before another is sent; 0 to 24 h. None: as long as `percentile` of them take.
         pub after: Option<Duration> = None,

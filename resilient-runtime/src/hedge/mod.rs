@@ -60,6 +60,15 @@ use delay::Estimate;
 use stats::Counters;
 
 /// Sends further attempts after slow ones. See the [module](self).
+///
+/// ```
+/// use std::time::Duration;
+/// use resilient::{Component, Registry, hedge::Config};
+///
+/// let hedge = Registry::new().hedge("read");
+/// hedge.reconfigure(Config::default().after(Duration::from_millis(50))).unwrap();
+/// assert_eq!(hedge.stats().delay, Some(Duration::from_millis(50)));
+/// ```
 #[derive(Debug)]
 pub struct Hedge {
     core: Core<Config>,
@@ -74,6 +83,18 @@ pub struct Hedge {
 impl Hedge {
     /// Makes an attempt with `work`, and others where that is slow or fails; every failure is taken for transient.
     ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// use resilient::{Component, Registry};
+    ///
+    /// let hedge = Registry::new().hedge("replicas");
+    /// let mut replicas = [None, Some("row")].into_iter();
+    /// let row = hedge.call_async(|| std::future::ready(replicas.next().flatten())).await;
+    /// assert_eq!((row, hedge.stats().sent), (Some("row"), 1), "a failure brings the next at once");
+    /// # }
+    /// ```
+    ///
     /// # Cancel safety
     /// Dropping the future drops all attempts.
     pub async fn call_async<R: Outcome, F: Future<Output = R>>(&self, work: impl FnMut() -> F) -> R {
@@ -81,6 +102,18 @@ impl Hedge {
     }
 
     /// Like [`call_async`](Self::call_async), with a judge of your own, such as [`Verdict::by_class`].
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// use resilient::{Component, Registry, Verdict};
+    ///
+    /// let hedge = Registry::new().hedge("disks");
+    /// let read = async || std::fs::read("/no/such/file");
+    /// assert!(hedge.call_judged_async(read, Verdict::by_class).await.is_err());
+    /// assert_eq!(hedge.stats().sent, 0, "another would fail as well");
+    /// # }
+    /// ```
     ///
     /// # Cancel safety
     /// As of [`call_async`](Self::call_async).
@@ -96,6 +129,17 @@ impl Hedge {
     }
 
     /// The budget it draws on where there is no retry.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// use resilient::{Component, Registry};
+    ///
+    /// let hedge = Registry::new().hedge("shards");
+    /// hedge.call_async(async || Some(7)).await;
+    /// assert_eq!((hedge.budget().stats().calls, hedge.budget().stats().withdrawn), (1, 0));
+    /// # }
+    /// ```
     pub fn budget(&self) -> &RetryBudget {
         &self.budget
     }

@@ -53,6 +53,13 @@ impl Counters {
 }
 
 /// A snapshot of a [`Hedge`](crate::Hedge); times are in seconds when serialised.
+///
+/// ```
+/// use resilient::{Component, Registry};
+///
+/// let stats = Registry::new().hedge("search").stats();
+/// assert_eq!((stats.sent, stats.won, stats.attempts.measured), (0, 0, 0));
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Stats {
     /// How long an attempt may take before another is sent. None: too few were seen to say so.

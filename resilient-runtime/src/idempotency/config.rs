@@ -6,6 +6,12 @@ use std::time::Duration;
 use crate::settings::{ConfigError, settings, words};
 
 /// What becomes of a call whose predecessor with the same key was lost while it ran: it may have had its effect or not.
+///
+/// ```
+/// use resilient::idempotency::{Config, OnUnknown};
+///
+/// assert_eq!(Config::default().on_unknown, OnUnknown::Reject, "at most once");
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(u8)]
 pub enum OnUnknown {
@@ -17,6 +23,12 @@ pub enum OnUnknown {
 }
 
 /// What becomes of a call when the store does not answer.
+///
+/// ```
+/// use resilient::idempotency::{Config, OnStoreFailure};
+///
+/// assert_eq!(Config::default().on_store_failure, OnStoreFailure::Closed, "rather none than two");
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(u8)]
 pub enum OnStoreFailure {
@@ -32,6 +44,15 @@ words!(OnStoreFailure { "closed" = Closed, "open" = Open });
 
 settings! {
     /// The settings of an [`Idempotency`](crate::Idempotency).
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use resilient::{Component, Registry, idempotency::Config};
+    ///
+    /// let charge = Registry::new().idempotency("charge");
+    /// charge.reconfigure(Config::default().ttl(Duration::from_hours(24)).keep_errors(true)).unwrap();
+    /// assert_eq!(charge.config().ttl, Duration::from_hours(24));
+    /// ```
     pub struct Config {
         /// How long an answer is kept, and a key is taken; up to 31 days. 0: not at all, once the call has ended.
         pub ttl: Duration = Duration::from_hours(1),

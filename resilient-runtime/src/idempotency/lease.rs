@@ -20,6 +20,22 @@ use crate::sync::{AtomicBool, AtomicU64, Ordering};
 
 /// A claim on a key. Dropped without [`complete`](Self::complete) or [`give_up`](Self::give_up), it ends with its time,
 /// and what became of the call is not known (T105).
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// use resilient::{Registry, RejectionKind, idempotency::{Config, Fingerprint, Held}};
+/// # use resilient::Component;
+/// # use std::time::Duration;
+///
+/// let once = Registry::new().idempotency("charge");
+/// once.reconfigure(Config::default().max_wait(Duration::ZERO)).unwrap();
+/// let Held::Run(Some(lease)) = once.claim("order 7", Fingerprint::NONE).await.unwrap() else { panic!() };
+/// let second = once.claim("order 7", Fingerprint::NONE).await.unwrap_err();
+/// assert_eq!(second.kind(), RejectionKind::InProgress);
+/// # lease.give_up().await;
+/// # }
+/// ```
 #[derive(Debug)]
 #[must_use = "a lease that is dropped leaves a record of a call that was lost"]
 pub struct Lease<'a> {
@@ -58,6 +74,21 @@ impl Shown {
 
 impl Lease<'_> {
     /// Whether another may have taken the call over: what this one does from now on may not be recorded (T107).
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// use std::time::Duration;
+    /// use resilient::{Registry, clock::ManualClock, idempotency::{Fingerprint, Held}};
+    ///
+    /// let time = ManualClock::new();
+    /// let once = Registry::with_clock(time.clock()).idempotency("export");
+    /// let Held::Run(Some(lease)) = once.claim("today", Fingerprint::NONE).await.unwrap() else { panic!() };
+    /// assert!(!lease.is_lost());
+    /// time.advance(Duration::from_mins(1));
+    /// assert!(lease.is_lost(), "nobody has renewed it");
+    /// # }
+    /// ```
     pub fn is_lost(&self) -> bool {
         self.shown.is_lost()
     }
@@ -69,6 +100,18 @@ impl Lease<'_> {
 
     /// Polls `work`, and renews the lease each third of its time as long as that is pending.
     ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// use resilient::{Registry, idempotency::{Fingerprint, Held}};
+    ///
+    /// let once = Registry::new().idempotency("backup");
+    /// let Held::Run(Some(lease)) = once.claim("today", Fingerprint::NONE).await.unwrap() else { panic!() };
+    /// let bytes = lease.keep(async { 4096 }).await;
+    /// assert!(lease.complete(&bytes).await);
+    /// # }
+    /// ```
+    ///
     /// # Cancel safety
     /// Dropping it drops the work; the lease is not renewed any more.
     pub fn keep<F: Future>(&self, work: F) -> Keep<'_, F> {
@@ -76,6 +119,14 @@ impl Lease<'_> {
     }
 
     /// Runs `work`, which can then ask [`lease_is_lost`]. The lease is not renewed meanwhile: nobody could do that.
+    ///
+    /// ```
+    /// use resilient::{Registry, idempotency::{self, Fingerprint, Held}};
+    ///
+    /// let once = Registry::new().idempotency("import");
+    /// let Held::Run(Some(lease)) = once.claim_blocking("today", Fingerprint::NONE).unwrap() else { panic!() };
+    /// assert!(lease.hold(|| !idempotency::lease_is_lost()));
+    /// ```
     pub fn hold<R>(&self, work: impl FnOnce() -> R) -> R {
         let _told = Told::enter(&self.shown);
         work()
@@ -84,6 +135,19 @@ impl Lease<'_> {
     /// Keeps the answer. Whether it is kept: not if the lease was taken over, the answer is too large or the store fails;
     /// the call has been carried out all the same.
     ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// use resilient::{Registry, idempotency::{Fingerprint, Held}};
+    ///
+    /// let once = Registry::new().idempotency("label");
+    /// let Held::Run(Some(lease)) = once.claim("parcel 7", Fingerprint::NONE).await.unwrap() else { panic!() };
+    /// assert!(lease.complete("L-0007").await);
+    /// let Held::Replay(kept) = once.claim("parcel 7", Fingerprint::NONE).await.unwrap() else { panic!() };
+    /// assert_eq!(kept.read::<String>().unwrap(), "L-0007");
+    /// # }
+    /// ```
+    ///
     /// # Cancel safety
     /// If the future is dropped, the answer may be kept or not.
     pub async fn complete<T: serde::Serialize + ?Sized>(self, answer: &T) -> bool {
@@ -91,6 +155,19 @@ impl Lease<'_> {
     }
 
     /// The call had no effect: the key can be used again.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// use resilient::{Component, Registry, idempotency::{Fingerprint, Held}};
+    ///
+    /// let once = Registry::new().idempotency("booking");
+    /// let Held::Run(Some(lease)) = once.claim("seat 7", Fingerprint::NONE).await.unwrap() else { panic!() };
+    /// lease.give_up().await;
+    /// assert_eq!(once.stats().abandoned, 1);
+    /// assert!(matches!(once.claim("seat 7", Fingerprint::NONE).await, Ok(Held::Run(_))));
+    /// # }
+    /// ```
     ///
     /// # Cancel safety
     /// If the future is dropped, the key may be free, or be so when the lease ends.
@@ -179,6 +256,18 @@ pub(super) fn abandon_unheard(store: &dyn IdempotencyStore, key: &str, owner: Ow
 
 pin_project! {
     /// Work under a lease.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// use resilient::{Registry, idempotency::{Fingerprint, Held, Keep}};
+    ///
+    /// let once = Registry::new().idempotency("sync");
+    /// let Held::Run(Some(lease)) = once.claim("today", Fingerprint::NONE).await.unwrap() else { panic!() };
+    /// let work: Keep<'_, _> = lease.keep(async { "done" });
+    /// assert_eq!(work.await, "done");
+    /// # }
+    /// ```
     #[derive(Debug)]
     pub struct Keep<'l, F> {
         #[pin]

@@ -17,6 +17,18 @@ const SWEPT: usize = 8;
 
 /// Keeps records in memory, as many as it is told. When it is full of live ones it refuses new keys: to forget one would
 /// be to carry a call out twice.
+///
+/// ```
+/// use std::sync::Arc;
+/// use resilient::{Registry, RejectionKind, Rejection, idempotency::{Fingerprint, MemoryStore}};
+///
+/// let registry = Registry::new();
+/// let once = registry.idempotency("charge");
+/// once.set_store(Arc::new(MemoryStore::new(registry.clock().clone(), 1)));
+/// let charge = |key: &str| once.call(key, Fingerprint::NONE, || Ok::<u32, Rejection>(995));
+/// assert!(charge("order 7").is_ok());
+/// assert_eq!(charge("order 8").unwrap_err().kind(), RejectionKind::StoreUnavailable, "it is full");
+/// ```
 #[derive(Debug)]
 pub struct MemoryStore {
     clock: Clock,
@@ -36,17 +48,46 @@ struct Shard {
 
 impl MemoryStore {
     /// An empty store for up to `limit` records, on the clock of the registry that will use it.
+    ///
+    /// ```
+    /// use resilient::{clock::Clock, idempotency::MemoryStore};
+    ///
+    /// assert!(MemoryStore::new(Clock::system(), 1000).is_empty());
+    /// ```
     pub fn new(clock: Clock, limit: usize) -> Self {
         let shards = Default::default();
         Self { clock, shards, hasher: RandomState::new(), limit, records: AtomicUsize::new(0) }
     }
 
     /// Records that are kept, those included that are over and were not swept yet.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// use resilient::{clock::Clock, idempotency::{Claim, Fingerprint, IdempotencyStore, MemoryStore, Owner}};
+    ///
+    /// let store = MemoryStore::new(Clock::system(), 1000);
+    /// # let second = Duration::from_secs(1);
+    /// # let (fingerprint, owner) = (Fingerprint::NONE, Owner(1));
+    /// let claim = Claim { key: "order 7".into(), fingerprint, owner, lease: second, lost_for: second, takes_over: false };
+    /// drop(store.claim(claim));
+    /// assert_eq!(store.len(), 1);
+    /// ```
     pub fn len(&self) -> usize {
         self.records.load(Ordering::Relaxed)
     }
 
     /// Whether there are none.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use resilient::{Registry, idempotency::{Fingerprint, MemoryStore}};
+    ///
+    /// let registry = Registry::new();
+    /// let store = Arc::new(MemoryStore::new(registry.clock().clone(), 10));
+    /// assert!(store.is_empty());
+    /// registry.set_idempotency_store("mine", store.clone());
+    /// assert!(registry.validate().is_ok(), "told, and not used yet");
+    /// ```
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }

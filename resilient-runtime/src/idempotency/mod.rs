@@ -91,6 +91,15 @@ use wait::{Mode, blocking};
 const RECORDS: usize = 100_000;
 
 /// Carries calls out once for each key. See the [module](self).
+///
+/// ```
+/// use resilient::{Component, Registry, idempotency::Fingerprint};
+///
+/// let once = Registry::new().idempotency("welcome");
+/// let mail = |id: u32| once.call("ada", Fingerprint::NONE, || Some(id));
+/// assert_eq!((mail(1), mail(2)), (Some(1), Some(1)));
+/// assert_eq!((once.stats().executed, once.stats().replayed), (1, 1));
+/// ```
 #[derive(Debug)]
 pub struct Idempotency {
     core: Core<Config>,
@@ -100,6 +109,20 @@ pub struct Idempotency {
 }
 
 /// Whether a call is to be carried out.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// use resilient::{Registry, idempotency::{Fingerprint, Held}};
+///
+/// let once = Registry::new().idempotency("refund");
+/// match once.claim("order 7", Fingerprint::NONE).await.unwrap() {
+///     Held::Run(lease) => assert!(lease.unwrap().complete(&995).await),
+///     Held::Replay(_) => unreachable!("nobody had the key before"),
+/// }
+/// assert!(matches!(once.claim("order 7", Fingerprint::NONE).await, Ok(Held::Replay(_))));
+/// # }
+/// ```
 #[derive(Debug)]
 pub enum Held<'a> {
     /// Yes. `None`: without a record, because the store does not answer and the settings are to go on then.
@@ -109,6 +132,14 @@ pub enum Held<'a> {
 }
 
 /// The answer of an earlier call.
+///
+/// ```
+/// # use resilient::{Registry, Rejection, idempotency::{Fingerprint, Held}};
+/// # let once = Registry::new().idempotency("invoice");
+/// assert_eq!(once.call("order 7", Fingerprint::NONE, || Some(995)), Some(995));
+/// let stored = once.claim_blocking("order 7", Fingerprint::NONE).unwrap();
+/// assert!(matches!(stored, Held::Replay(_)));
+/// ```
 #[derive(Debug)]
 pub struct Stored<'a> {
     idempotency: &'a Idempotency,
@@ -117,6 +148,22 @@ pub struct Stored<'a> {
 
 impl Stored<'_> {
     /// The value that [`Lease::complete`] was given.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// # use resilient::{Registry, RejectionKind, idempotency::{Fingerprint, Held}};
+    /// # let once = Registry::new().idempotency("ticket");
+    /// if let Held::Run(Some(lease)) = once.claim("seat 7", Fingerprint::NONE).await.unwrap() {
+    ///     lease.complete("row A").await;
+    /// }
+    /// if let Held::Replay(stored) = once.claim("seat 7", Fingerprint::NONE).await.unwrap() {
+    ///     assert_eq!(stored.read::<String>().unwrap(), "row A");
+    ///     assert_eq!(stored.read::<u32>().unwrap_err().kind(), RejectionKind::StoredValueMismatch);
+    /// }
+    /// # assert!(resilient::Component::stats(&*once).replayed == 1);
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// When what is stored is no such value.
@@ -151,6 +198,20 @@ impl Idempotency {
     /// Runs `work`, unless a call with this key was carried out; then gives its answer. Every failure frees the key: for
     /// work that may fail and have had its effect, use [`call_judged_async`](Self::call_judged_async).
     ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// use resilient::{Registry, idempotency::Fingerprint};
+    ///
+    /// let once = Registry::new().idempotency("ship");
+    /// let ship = async |parcel: u32| {
+    ///     once.call_async("order 7", Fingerprint::NONE, async || Some(parcel)).await
+    /// };
+    /// assert_eq!((ship(1).await, resilient::replayed()), (Some(1), false));
+    /// assert_eq!((ship(2).await, resilient::replayed()), (Some(1), true));
+    /// # }
+    /// ```
+    ///
     /// # Cancel safety
     /// Dropping the future while the work runs leaves the key claimed until the lease is over.
     pub async fn call_async<R: Replay + Reject>(
@@ -165,6 +226,22 @@ impl Idempotency {
     /// Like [`call_async`](Self::call_async), with a judge of your own, such as
     /// [`Verdict::by_class`], which tells a failure without an effect from one that may have had it; and with the errors
     /// that `codec` can keep.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// use std::io::{self, ErrorKind};
+    /// use resilient::{Registry, Verdict, idempotency::{Codec, Fingerprint}};
+    ///
+    /// let once = Registry::new().idempotency("transfer");
+    /// let transfer = async |answer: io::Result<u32>| {
+    ///     let work = async move || answer;
+    ///     once.call_judged_async("order 7", Fingerprint::NONE, Codec::answers(), work, Verdict::by_class).await
+    /// };
+    /// assert!(transfer(Err(ErrorKind::ConnectionRefused.into())).await.is_err());
+    /// assert_eq!(transfer(Ok(995)).await.unwrap(), 995, "that had no effect, so the key was free");
+    /// # }
+    /// ```
     ///
     /// # Cancel safety
     /// As of [`call_async`](Self::call_async).
@@ -194,6 +271,20 @@ impl Idempotency {
 
     /// Runs `work`, unless a call with this key was carried out, and blocks the thread while it waits. The lease is not
     /// renewed while the work runs: let it be longer. Every failure frees the key.
+    ///
+    /// ```
+    /// use resilient::{Registry, idempotency::Fingerprint};
+    ///
+    /// let once = Registry::new().idempotency("report");
+    /// let mut made = 0;
+    /// for _ in 0..3 {
+    ///     once.call("2026-11", Fingerprint::NONE, || {
+    ///         made += 1;
+    ///         Some(made)
+    ///     });
+    /// }
+    /// assert_eq!(made, 1);
+    /// ```
     pub fn call<R: Replay + Reject>(
         &self,
         key: &str,
@@ -252,6 +343,19 @@ impl Idempotency {
 
     /// Claims a key, or gives the answer of the call that had it; waits for one that runs.
     ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// use resilient::{Registry, idempotency::{Fingerprint, Held}};
+    ///
+    /// let once = Registry::new().idempotency("order");
+    /// let Held::Run(Some(lease)) = once.claim("7", Fingerprint::NONE).await.unwrap() else { panic!() };
+    /// lease.give_up().await;
+    /// let again = once.claim("7", Fingerprint::NONE).await.unwrap();
+    /// assert!(matches!(again, Held::Run(_)), "the key is free again");
+    /// # }
+    /// ```
+    ///
     /// # Cancel safety
     /// If the future is dropped, the key is free again, at the latest when the lease is over.
     ///
@@ -265,6 +369,16 @@ impl Idempotency {
 
     /// Like [`claim`](Self::claim), and blocks the thread while it waits.
     ///
+    /// ```
+    /// use resilient::{Registry, RejectionKind, idempotency::Fingerprint};
+    ///
+    /// let once = Registry::new().idempotency("payout");
+    /// let held = once.claim_blocking("order 7", Fingerprint::of(&995)).unwrap();
+    /// let other = once.claim_blocking("order 7", Fingerprint::of(&1)).unwrap_err();
+    /// assert_eq!(other.kind(), RejectionKind::KeyReused, "another payload");
+    /// # drop(held);
+    /// ```
+    ///
     /// # Errors
     /// As of [`claim`](Self::claim).
     pub fn claim_blocking(&self, key: &str, fingerprint: Fingerprint) -> Result<Held<'_>, Rejection> {
@@ -273,6 +387,18 @@ impl Idempotency {
 
     /// Keeps the records elsewhere from now on; those of before are not looked at any more. A store that the settings
     /// name goes before this.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use resilient::{Registry, idempotency::{Fingerprint, MemoryStore}};
+    ///
+    /// let registry = Registry::new();
+    /// let small = Arc::new(MemoryStore::new(registry.clock().clone(), 10));
+    /// let once = registry.idempotency("vote");
+    /// once.set_store(small.clone());
+    /// once.call("ada", Fingerprint::NONE, || Some(true));
+    /// assert_eq!(small.len(), 1);
+    /// ```
     pub fn set_store(&self, store: Arc<dyn IdempotencyStore>) {
         *self.store.lock() = store;
     }

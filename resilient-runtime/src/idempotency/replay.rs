@@ -7,6 +7,13 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 /// An outcome whose success can be kept and given again.
+///
+/// ```
+/// use resilient::idempotency::Replay;
+///
+/// let answer: Result<u32, String> = Ok(7);
+/// assert_eq!(<Result<u32, String>>::replay(*answer.value().unwrap()), answer);
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`idempotent(key = ..)` cannot keep the answer of a function that returns `{Self}`",
     label = "expected `Result<T, _>` or `Option<T>` with `T: Serialize + DeserializeOwned`",
@@ -17,9 +24,22 @@ pub trait Replay: Sized {
     type Value: Serialize + DeserializeOwned;
 
     /// It, where there is one.
+    ///
+    /// ```
+    /// use resilient::idempotency::Replay;
+    ///
+    /// assert_eq!(Some(7).value(), Some(&7));
+    /// assert_eq!(Err::<u32, _>("refused").value(), None, "nothing to keep");
+    /// ```
     fn value(&self) -> Option<&Self::Value>;
 
     /// The outcome that gave this value.
+    ///
+    /// ```
+    /// use resilient::idempotency::Replay;
+    ///
+    /// assert_eq!(<Option<u32>>::replay(7), Some(7));
+    /// ```
     fn replay(value: Self::Value) -> Self;
 }
 
@@ -61,6 +81,16 @@ enum Never {}
 
 /// How an outcome is kept and given again, as JSON. What JSON does not tell apart is not told apart either: for
 /// `Option<Option<T>>` inside of an answer, `Some(None)` comes back as `None`.
+///
+/// ```
+/// use resilient::{Registry, Verdict, idempotency::{Codec, Fingerprint}};
+///
+/// let once = Registry::new().idempotency("quote");
+/// let quote = |cents: u32| {
+///     once.call_judged("7", Fingerprint::NONE, Codec::answers(), || Some(cents), Verdict::of)
+/// };
+/// assert_eq!((quote(995), quote(1)), (Some(995), Some(995)));
+/// ```
 pub struct Codec<R> {
     keep: fn(&R) -> Option<serde_json::Result<Vec<u8>>>,
     read: fn(&[u8]) -> serde_json::Result<R>,
@@ -69,6 +99,16 @@ pub struct Codec<R> {
 
 impl<R: Replay> Codec<R> {
     /// Keeps the answer of a success.
+    ///
+    /// ```
+    /// use resilient::{Component, Registry, Verdict, idempotency::{Codec, Fingerprint}};
+    ///
+    /// let once = Registry::new().idempotency("answers");
+    /// let ask = |answer: Option<u32>| {
+    ///     once.call_judged("7", Fingerprint::NONE, Codec::answers(), || answer, Verdict::of)
+    /// };
+    /// assert_eq!((ask(None), ask(Some(7)), ask(Some(8))), (None, Some(7), Some(7)));
+    /// ```
     pub fn answers() -> Self {
         Self {
             keep: |outcome| outcome.value().map(|value| serde_json::to_vec(&Kept::<_, Never>::Ok(value))),
@@ -87,6 +127,24 @@ where
     E: Serialize + DeserializeOwned,
 {
     /// Keeps the answer of a success and, where `keep_errors` is set, the error of a failure that would be met again.
+    ///
+    /// ```
+    /// use resilient::{Class, Registry, Rejection, Verdict, idempotency::{Codec, Config, Fingerprint}};
+    /// # use resilient::{Component, FromRejection};
+    /// # #[derive(Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+    /// # enum PayError { NoFunds, Refused }
+    /// # impl From<Rejection> for PayError { fn from(_: Rejection) -> Self { Self::Refused } }
+    ///
+    /// let once = Registry::new().idempotency("pay");
+    /// once.reconfigure(Config::default().keep_errors(true)).unwrap();
+    /// let permanent = |paid: &Result<u32, PayError>| match paid {
+    ///     Ok(_) => Verdict::Success,
+    ///     Err(_) => Verdict::Failure(Class::Permanent),
+    /// };
+    /// let pay = |answer| once.call_judged("7", Fingerprint::NONE, Codec::answers_and_errors(), || answer, permanent);
+    /// assert_eq!(pay(Err(PayError::NoFunds)), Err(PayError::NoFunds));
+    /// assert_eq!(pay(Ok(995)), Err(PayError::NoFunds));
+    /// ```
     pub fn answers_and_errors() -> Self {
         Self {
             keep: |outcome| {
@@ -108,6 +166,20 @@ where
 
 impl<R: Serialize + DeserializeOwned> Codec<R> {
     /// Keeps a plain value, of a function that cannot fail.
+    ///
+    /// ```
+    /// # use resilient::idempotency::Codec;
+    /// use std::sync::atomic::{AtomicU32, Ordering};
+    ///
+    /// static DRAWN: AtomicU32 = AtomicU32::new(0);
+    /// /// The attribute takes this codec where the answer is a plain value.
+    /// #[resilient::resilient(idempotent(key = visitor), fallback(default = 0))]
+    /// fn number(visitor: &str) -> u32 {
+    ///     DRAWN.fetch_add(1, Ordering::Relaxed) + 1
+    /// }
+    /// assert_eq!((number("ada"), number("bob"), number("ada")), (1, 2, 1));
+    /// # let _: Codec<u32> = Codec::plain();
+    /// ```
     pub fn plain() -> Self {
         Self {
             keep: |value| Some(serde_json::to_vec(&Kept::<_, Never>::Ok(value))),

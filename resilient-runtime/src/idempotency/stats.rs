@@ -67,6 +67,16 @@ impl Counters {
 }
 
 /// A snapshot of an [`Idempotency`](crate::Idempotency).
+///
+/// ```
+/// use resilient::{Component, Registry, idempotency::Fingerprint};
+///
+/// let once = Registry::new().idempotency("charge");
+/// let charge = |cents: u32| once.call("order 7", Fingerprint::of(&cents), || Some(cents));
+/// assert_eq!((charge(995), charge(995), charge(1)), (Some(995), Some(995), None));
+/// let stats = once.stats();
+/// assert_eq!((stats.executed, stats.replayed, stats.key_reused), (1, 1, 1));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Stats {
     /// Calls that claimed their key.

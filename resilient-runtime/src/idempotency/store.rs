@@ -6,17 +6,59 @@ use std::pin::Pin;
 use std::time::Duration;
 
 /// What a store gives in its own time.
+///
+/// ```
+/// use resilient::idempotency::{Answer, StoreError};
+///
+/// fn at_once<'a>(kept: bool) -> Answer<'a, bool> {
+///     Box::pin(async move { if kept { Ok(true) } else { Err(StoreError::TimedOut) } })
+/// }
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// assert_eq!(at_once(true).await, Ok(true));
+/// # }
+/// ```
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
 
 /// Who claimed a key: a number that is drawn for each call, and fences off whoever had the key before.
+///
+/// ```
+/// use resilient::idempotency::Owner;
+///
+/// assert_ne!(Owner(1), Owner(2), "who is too slow is told from who came after");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Owner(pub u128);
 
 /// What a call was asked to do, in a number: equal for equal payloads, today and after a restart.
+///
+/// ```
+/// use resilient::idempotency::Fingerprint;
+///
+/// assert_eq!(Fingerprint::of("995 cents"), Fingerprint::of("995 cents"));
+/// assert_ne!(Fingerprint::of("995 cents"), Fingerprint::NONE);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 pub struct Fingerprint(pub u128);
 
 /// A call that wants to be the one that is carried out.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// use std::time::Duration;
+/// use resilient::clock::Clock;
+/// use resilient::idempotency::{Claim, Claimed, Fingerprint, IdempotencyStore, MemoryStore, Owner};
+///
+/// let (store, lease) = (MemoryStore::new(Clock::system(), 10), Duration::from_mins(1));
+/// let claim = |owner| {
+///     let (key, fingerprint) = ("charge\0order 7".into(), Fingerprint::NONE);
+///     store.claim(Claim { key, fingerprint, owner, lease, lost_for: lease, takes_over: false })
+/// };
+/// assert_eq!(claim(Owner(1)).await, Ok(Claimed::Acquired));
+/// assert!(matches!(claim(Owner(2)).await, Ok(Claimed::InProgress { .. })));
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claim {
     /// The component's name, and the caller's key.
@@ -34,6 +76,25 @@ pub struct Claim {
 }
 
 /// What a store says to a claim.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// # use std::time::Duration;
+/// # use resilient::clock::Clock;
+/// use resilient::idempotency::{Claim, Claimed, Fingerprint, IdempotencyStore, MemoryStore, Owner};
+///
+/// # let (store, lease) = (MemoryStore::new(Clock::system(), 10), Duration::from_mins(1));
+/// let claim = |fingerprint| {
+///     let (key, owner) = ("7".into(), Owner(1));
+///     store.claim(Claim { key, fingerprint, owner, lease, lost_for: lease, takes_over: false })
+/// };
+/// assert_eq!(claim(Fingerprint::NONE).await, Ok(Claimed::Acquired));
+/// store.complete("7", Owner(1), b"995".to_vec(), Duration::from_hours(1)).await.unwrap();
+/// assert_eq!(claim(Fingerprint::NONE).await, Ok(Claimed::Done(b"995".to_vec())));
+/// assert_eq!(claim(Fingerprint::of("other")).await, Ok(Claimed::KeyReused));
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Claimed {
     /// The key is the caller's.
@@ -58,23 +119,116 @@ pub enum Claimed {
 /// successor did. What was acknowledged stays. The time is the store's: the hosts that share it need not agree on one.
 ///
 /// Each question is dropped when its time is over, and has then been carried out or not.
+///
+/// ```
+/// use std::time::Duration;
+/// use resilient::idempotency::{Answer, Claim, Claimed, IdempotencyStore, Owner};
+///
+/// /// Remembers nothing, so that every call is carried out.
+/// #[derive(Debug)]
+/// struct Forgetful;
+/// impl IdempotencyStore for Forgetful {
+///     fn claim(&self, _: Claim) -> Answer<'_, Claimed> { Box::pin(async { Ok(Claimed::Acquired) }) }
+///     fn renew<'a>(&'a self, _: &'a str, _: Owner, _: Duration) -> Answer<'a, bool> { Box::pin(async { Ok(true) }) }
+///     fn complete<'a>(&'a self, _: &'a str, _: Owner, _: Vec<u8>, _: Duration) -> Answer<'a, bool> {
+///         Box::pin(async { Ok(true) })
+///     }
+///     fn abandon<'a>(&'a self, _: &'a str, _: Owner) -> Answer<'a, bool> { Box::pin(async { Ok(true) }) }
+/// }
+/// # use resilient::{Registry, idempotency::Fingerprint};
+/// let once = Registry::new().idempotency("test");
+/// once.set_store(std::sync::Arc::new(Forgetful));
+/// let call = |answer: u32| once.call("7", Fingerprint::NONE, || Some(answer));
+/// assert_eq!((call(1), call(2)), (Some(1), Some(2)));
+/// ```
 pub trait IdempotencyStore: fmt::Debug + Send + Sync + 'static {
     /// Claims a key, or says what is known of it. A record that is over counts as none.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// # use std::time::Duration;
+    /// # use resilient::clock::ManualClock;
+    /// use resilient::idempotency::{Claim, Claimed, Fingerprint, IdempotencyStore, MemoryStore, Owner};
+    ///
+    /// # let time = ManualClock::new();
+    /// # let (store, lease) = (MemoryStore::new(time.clock(), 10), Duration::from_mins(1));
+    /// let claim = |owner| {
+    ///     let (key, fingerprint) = ("7".into(), Fingerprint::NONE);
+    ///     store.claim(Claim { key, fingerprint, owner, lease, lost_for: lease, takes_over: false })
+    /// };
+    /// assert_eq!(claim(Owner(1)).await, Ok(Claimed::Acquired));
+    /// time.advance(lease);
+    /// assert_eq!(claim(Owner(2)).await, Ok(Claimed::Lost));
+    /// # }
+    /// ```
     fn claim(&self, claim: Claim) -> Answer<'_, Claimed>;
 
     /// Holds a claim for `lease` from now.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// # use std::time::Duration;
+    /// # use resilient::clock::ManualClock;
+    /// use resilient::idempotency::{Claim, Fingerprint, IdempotencyStore, MemoryStore, Owner};
+    ///
+    /// # let time = ManualClock::new();
+    /// # let (store, lease) = (MemoryStore::new(time.clock(), 10), Duration::from_mins(1));
+    /// # let (key, owner, fingerprint) = ("7".into(), Owner(1), Fingerprint::NONE);
+    /// let claim = Claim { key, fingerprint, owner, lease, lost_for: lease, takes_over: false };
+    /// store.claim(claim).await.unwrap();
+    /// assert_eq!(store.renew("7", Owner(1), lease).await, Ok(true));
+    /// assert_eq!(store.renew("7", Owner(2), lease).await, Ok(false), "not theirs");
+    /// # }
+    /// ```
     fn renew<'a>(&'a self, key: &'a str, owner: Owner, lease: Duration) -> Answer<'a, bool>;
 
     /// Keeps the answer for `ttl` from now; no longer at all where that is zero.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// # use std::time::Duration;
+    /// # use resilient::clock::ManualClock;
+    /// use resilient::idempotency::{IdempotencyStore, MemoryStore, Owner};
+    ///
+    /// let store = MemoryStore::new(ManualClock::new().clock(), 10);
+    /// let kept = store.complete("7", Owner(1), b"995".to_vec(), Duration::from_hours(1)).await;
+    /// assert_eq!(kept, Ok(false), "nobody has claimed it");
+    /// # }
+    /// ```
     fn complete<'a>(&'a self, key: &'a str, owner: Owner, answer: Vec<u8>, ttl: Duration)
     -> Answer<'a, bool>;
 
     /// Forgets a claim that had no effect. If the call was dropped, this is polled once and dropped as well: do by then
     /// what can be done.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// # use std::time::Duration;
+    /// # use resilient::clock::ManualClock;
+    /// use resilient::idempotency::{Claim, Fingerprint, IdempotencyStore, MemoryStore, Owner};
+    ///
+    /// # let (store, lease) = (MemoryStore::new(ManualClock::new().clock(), 10), Duration::from_mins(1));
+    /// # let (key, owner, fingerprint) = ("7".into(), Owner(1), Fingerprint::NONE);
+    /// let claim = Claim { key, fingerprint, owner, lease, lost_for: lease, takes_over: false };
+    /// store.claim(claim).await.unwrap();
+    /// assert_eq!(store.abandon("7", Owner(1)).await, Ok(true));
+    /// assert!(store.is_empty());
+    /// # }
+    /// ```
     fn abandon<'a>(&'a self, key: &'a str, owner: Owner) -> Answer<'a, bool>;
 }
 
 /// A store that could not do what it was asked.
+///
+/// ```
+/// use resilient::idempotency::StoreError;
+///
+/// assert_eq!(StoreError::Full { records: 10 }.to_string(), "the store is full: 10 records are live");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {

@@ -9,6 +9,14 @@ use crate::settings::{ConfigError, settings};
 
 settings! {
     /// The settings of a [`LoadShedder`](crate::LoadShedder).
+    ///
+    /// ```
+    /// use resilient::{Ratio, load_shed::Config, settings::Settings};
+    ///
+    /// let config = Config::default().max_in_flight(500).share_low(Ratio::percent(25.0).unwrap());
+    /// assert!(config.validate().is_ok());
+    /// assert!(config.share_low(Ratio::ONE).validate().is_err(), "more than normal calls have");
+    /// ```
     pub struct Config {
         /// Calls in flight up to which critical ones are admitted; 1 to 1 000 000. None: 1000 where the limit is
         /// `adaptive`, else no limit.

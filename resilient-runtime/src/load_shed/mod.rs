@@ -79,6 +79,14 @@ use stats::{Counters, Rule};
 use throttle::Throttle;
 
 /// Refuses some calls, so that the others are served in time. See the [module](self).
+///
+/// ```
+/// use resilient::{Component, Registry};
+///
+/// let shedder = Registry::new().load_shedder("graphql");
+/// let in_flight = shedder.call(|| Some(shedder.stats().in_flight));
+/// assert_eq!((in_flight, shedder.stats().in_flight), (Some(1), 0));
+/// ```
 #[derive(Debug)]
 pub struct LoadShedder {
     core: Core<Config>,
@@ -105,6 +113,14 @@ pub(crate) struct Admitted {
 impl LoadShedder {
     /// Admission of a call of normal priority.
     ///
+    /// ```
+    /// # use resilient::{Component, Registry, load_shed::Config};
+    /// # let shedder = Registry::new().load_shedder("rpc");
+    /// shedder.reconfigure(Config::default().max_in_flight(5).adaptive(false)).unwrap();
+    /// let calls: Vec<_> = std::iter::from_fn(|| shedder.try_acquire().ok()).collect();
+    /// assert_eq!(calls.len(), 4, "normal calls fill four fifths");
+    /// ```
+    ///
     /// # Errors
     /// When it is shed.
     #[inline]
@@ -113,6 +129,15 @@ impl LoadShedder {
     }
 
     /// Admission of a call of this priority.
+    ///
+    /// ```
+    /// # use resilient::{Component, Priority, Registry, load_shed::Config};
+    /// # let shedder = Registry::new().load_shedder("feed");
+    /// shedder.reconfigure(Config::default().max_in_flight(10).adaptive(false)).unwrap();
+    /// let fill = |class| std::iter::from_fn(|| shedder.try_acquire_as(class).ok()).collect::<Vec<_>>();
+    /// let batch = fill(Priority::Low);
+    /// assert_eq!((batch.len(), fill(Priority::Critical).len()), (5, 5));
+    /// ```
     ///
     /// # Errors
     /// When it is shed.

@@ -11,6 +11,16 @@ use crate::priority::Priority;
 ///
 /// Dropped without [`settle`](Self::settle) it says nothing about delays and acceptance, unless the thread is
 /// panicking: then it is a failure.
+///
+/// ```
+/// use resilient::{Component, Registry};
+///
+/// let api = Registry::new().load_shedder("api");
+/// let call = api.try_acquire().unwrap();
+/// assert_eq!(api.stats().in_flight, 1);
+/// drop(call);
+/// assert_eq!(api.stats().in_flight, 0);
+/// ```
 #[must_use = "a permit that is dropped at once is a call that has ended"]
 #[derive(Debug)]
 pub struct Permit<'a> {
@@ -25,6 +35,15 @@ impl<'a> Permit<'a> {
     }
 
     /// How the call ended.
+    ///
+    /// ```
+    /// use resilient::{Component, Registry, Verdict, load_shed::Config};
+    ///
+    /// let upstream = Registry::new().load_shedder("upstream");
+    /// upstream.reconfigure(Config::default().throttle(true)).unwrap();
+    /// upstream.try_acquire().unwrap().settle(Verdict::Success);
+    /// assert_eq!(upstream.stats().classes.normal.accepts, 1);
+    /// ```
     #[inline]
     pub fn settle(self, verdict: Verdict) {
         ManuallyDrop::new(self).end(End::Judged(verdict));
@@ -59,6 +78,14 @@ impl LoadShedder {
     }
 
     /// Like [`call`](Self::call), with a priority, and a judge of your own, such as [`Verdict::by_class`].
+    ///
+    /// ```
+    /// use resilient::{Component, Priority, Registry, Verdict};
+    ///
+    /// let shedder = Registry::new().load_shedder("checkout");
+    /// let paid = shedder.call_judged(Priority::Critical, || Some(995), Verdict::of);
+    /// assert_eq!((paid, shedder.stats().classes.critical.admitted), (Some(995), 1));
+    /// ```
     pub fn call_judged<R: Reject>(
         &self,
         priority: Priority,
@@ -77,6 +104,20 @@ impl LoadShedder {
 
     /// Like [`call`](Self::call), for a future.
     ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// use resilient::{Registry, RejectionKind, Rejection, Component, load_shed::Config};
+    ///
+    /// let shedder = Registry::new().load_shedder("ingest");
+    /// shedder.reconfigure(Config::default().max_in_flight(1).adaptive(false)).unwrap();
+    /// let busy = shedder.try_acquire().unwrap();
+    /// let shed = shedder.call_async(async || Ok::<_, Rejection>(7)).await;
+    /// assert_eq!(shed.unwrap_err().kind(), RejectionKind::Shed);
+    /// # drop(busy);
+    /// # }
+    /// ```
+    ///
     /// # Cancel safety
     /// Dropping the future drops the work; the call is then no longer in flight, and says nothing about delays and
     /// acceptance.
@@ -85,6 +126,19 @@ impl LoadShedder {
     }
 
     /// Like [`call_async`](Self::call_async), with a priority, and a judge of your own.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// use resilient::{Component, Priority, Registry, Verdict, load_shed::Config};
+    ///
+    /// let shedder = Registry::new().load_shedder("upstream");
+    /// shedder.reconfigure(Config::default().throttle(true)).unwrap();
+    /// shedder.call_judged_async(Priority::High, async || None::<u32>, Verdict::of).await;
+    /// let high = shedder.stats().classes.high;
+    /// assert_eq!((high.requests, high.accepts), (1, 0));
+    /// # }
+    /// ```
     ///
     /// # Cancel safety
     /// As of [`call_async`](Self::call_async).

@@ -123,6 +123,15 @@ fn some(limit: u32, gauge: &Gauge) -> Option<u32> {
 }
 
 /// A snapshot of a [`LoadShedder`](crate::LoadShedder).
+///
+/// ```
+/// use resilient::{Component, Registry, load_shed::Config};
+///
+/// let api = Registry::new().load_shedder("api");
+/// api.reconfigure(Config::default().max_in_flight(200).adaptive(false)).unwrap();
+/// let stats = api.stats();
+/// assert_eq!((stats.limit, stats.in_flight, stats.shedding), (Some(200), 0, None));
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Stats {
     /// Calls in flight.
@@ -145,17 +154,45 @@ pub struct Stats {
 
 impl Stats {
     /// Calls admitted, of all classes.
+    ///
+    /// ```
+    /// use resilient::{Component, Priority, Registry};
+    ///
+    /// let api = Registry::new().load_shedder("api");
+    /// assert!(api.try_acquire_as(Priority::Low).is_ok() && api.try_acquire_as(Priority::High).is_ok());
+    /// assert_eq!(api.stats().admitted(), 2);
+    /// ```
     pub fn admitted(&self) -> u64 {
         self.classes.all().iter().map(|class| class.admitted).sum()
     }
 
     /// Calls shed, of all classes.
+    ///
+    /// ```
+    /// use resilient::{Component, Registry, load_shed::Config};
+    ///
+    /// let api = Registry::new().load_shedder("api");
+    /// api.reconfigure(Config::default().max_in_flight(1).adaptive(false)).unwrap();
+    /// let held = api.try_acquire().unwrap();
+    /// assert!(api.try_acquire().is_err());
+    /// assert_eq!(api.stats().shed(), 1);
+    /// # drop(held);
+    /// ```
     pub fn shed(&self) -> u64 {
         self.classes.all().iter().map(|class| class.shed).sum()
     }
 }
 
 /// One snapshot for each class.
+///
+/// ```
+/// use resilient::{Component, Priority, Registry};
+///
+/// let api = Registry::new().load_shedder("api");
+/// assert!(api.try_acquire_as(Priority::High).is_ok());
+/// let classes = api.stats().classes;
+/// assert_eq!((classes.high.admitted, classes.normal.admitted), (1, 0));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Classes {
     /// Low calls.
@@ -175,6 +212,15 @@ impl Classes {
 }
 
 /// A snapshot of one class.
+///
+/// ```
+/// use resilient::{Component, Registry, load_shed::Config};
+///
+/// let api = Registry::new().load_shedder("api");
+/// api.reconfigure(Config::default().max_in_flight(100).adaptive(false)).unwrap();
+/// let classes = api.stats().classes;
+/// assert_eq!((classes.low.limit, classes.critical.limit), (Some(50), Some(100)));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct ClassStats {
     /// Calls admitted.
@@ -192,6 +238,16 @@ pub struct ClassStats {
 }
 
 /// Calls shed, by the rule.
+///
+/// ```
+/// use resilient::{Component, Registry, load_shed::Config};
+///
+/// let api = Registry::new().load_shedder("api");
+/// api.reconfigure(Config::default().max_in_flight(1).adaptive(false)).unwrap();
+/// api.call(|| api.call(|| Some("an inner call is one too many")));
+/// let by = api.stats().shed_by;
+/// assert_eq!((by.in_flight, by.delay, by.throttle), (1, 0, 0));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct ShedBy {
     /// The share of the limit was full.

@@ -14,9 +14,32 @@ use crate::priority::Priority;
 use crate::rejection::{OpenReason, RejectionKind};
 
 /// Events held for a subscriber that does not keep up; then the oldest are dropped, and counted.
+///
+/// ```
+/// use resilient::{Registry, observe::EVENT_CAPACITY};
+///
+/// let registry = Registry::new();
+/// let (mut events, breaker) = (registry.subscribe(), registry.circuit_breaker("payment"));
+/// for _ in 0..EVENT_CAPACITY {
+///     breaker.force_open();
+///     breaker.resume();
+/// }
+/// let held = std::iter::from_fn(|| events.try_recv()).count();
+/// assert_eq!((held, events.dropped()), (EVENT_CAPACITY, EVENT_CAPACITY as u64));
+/// ```
 pub const EVENT_CAPACITY: usize = 1024;
 
 /// Something a component did.
+///
+/// ```
+/// use resilient::{Component, Registry};
+///
+/// let registry = Registry::new();
+/// let mut events = registry.subscribe();
+/// registry.timeout("report").reset();
+/// let event = serde_json::to_string(&events.try_recv().unwrap()).unwrap();
+/// assert_eq!(event, r#"{"kind":"timeout","component":"report","what":{"event":"reset"}}"#);
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Event {
     /// The kind of the component.
@@ -38,6 +61,18 @@ impl Event {
 }
 
 /// What happened.
+///
+/// ```
+/// use resilient::{Happening, Registry, RejectionKind};
+///
+/// let registry = Registry::new();
+/// let breaker = registry.circuit_breaker("payment");
+/// breaker.force_open();
+/// let mut events = registry.subscribe();
+/// breaker.call(|| Some(995));
+/// let refused = Happening::Rejected { rejection: RejectionKind::CircuitOpen, retry_after: None };
+/// assert_eq!(events.try_recv().unwrap().what, refused);
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case", tag = "event")]
 #[non_exhaustive]
@@ -179,6 +214,13 @@ impl Events {
 
 /// A stream of [`Event`]s. It holds the newest [`EVENT_CAPACITY`]; who reads too slowly loses the oldest and
 /// can see how many. A subscriber never delays a call.
+///
+/// ```
+/// let registry = resilient::Registry::new();
+/// registry.circuit_breaker("payment").force_open();
+/// let mut events = registry.subscribe();
+/// assert!(events.try_recv().is_none(), "only what happens from now on");
+/// ```
 #[derive(Debug)]
 pub struct Subscription {
     shared: Arc<Shared>,
@@ -188,6 +230,18 @@ pub struct Subscription {
 
 impl Subscription {
     /// The next event; waits for one.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// use resilient::{Happening, Registry, Component};
+    ///
+    /// let registry = Registry::new();
+    /// let mut events = registry.subscribe();
+    /// let (event, ()) = tokio::join!(events.recv(), async { registry.timeout("report").reset() });
+    /// assert_eq!(event.unwrap().what, Happening::Reset);
+    /// # }
+    /// ```
     ///
     /// # Cancel safety
     /// Dropping the future loses no event.
@@ -202,6 +256,14 @@ impl Subscription {
     }
 
     /// The next event, if there is one already.
+    ///
+    /// ```
+    /// let registry = resilient::Registry::new();
+    /// let mut events = registry.subscribe();
+    /// registry.circuit_breaker("payment").force_open();
+    /// assert_eq!(events.try_recv().unwrap().component, "payment");
+    /// assert!(events.try_recv().is_none());
+    /// ```
     pub fn try_recv(&mut self) -> Option<Event> {
         loop {
             match self.receiver.try_recv() {
@@ -213,6 +275,11 @@ impl Subscription {
     }
 
     /// How many events were lost so far because this side read too slowly.
+    ///
+    /// ```
+    /// let events = resilient::Registry::new().subscribe();
+    /// assert_eq!(events.dropped(), 0);
+    /// ```
     pub fn dropped(&self) -> u64 {
         self.dropped
     }

@@ -112,6 +112,18 @@ impl<const POWER: u8> Latencies<POWER> {
 /// The time is taken of every call that has a stage which needs it: a timeout, a circuit breaker with a window of
 /// time or slow calls. Of others, to which two readings of the clock would be most of their cost, it is taken of
 /// about a thousand at first, and then of one in eight.
+///
+/// ```
+/// use std::time::Duration;
+/// use resilient::{Registry, clock::ManualClock};
+///
+/// let time = ManualClock::new();
+/// let pipeline = Registry::with_clock(time.clock()).pipeline("report").timeout("report").build();
+/// pipeline.call(|| Some(time.advance(Duration::from_millis(100))));
+/// let latency = pipeline.stats().latency;
+/// assert_eq!(latency.measured, 1);
+/// assert!(latency.p50 >= Duration::from_millis(90) && latency.p50 <= Duration::from_millis(110));
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct LatencyStats {
     /// Calls whose time was taken.

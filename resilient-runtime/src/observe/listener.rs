@@ -14,6 +14,18 @@ use crate::sync::{AtomicBool, AtomicU64, Ordering};
 ///
 /// It runs on a thread of its own, fed by a bounded stream: one that is slow loses the oldest events, one that stalls all
 /// but what the stream holds, one that panics that event. No call waits for it (T128).
+///
+/// ```
+/// use std::sync::mpsc;
+/// use resilient::{Listener, Registry};
+///
+/// let (tell, told) = mpsc::channel();
+/// let registry = Registry::new();
+/// let _listener: Listener = registry.listen(move |event| tell.send(event.component).unwrap())?;
+/// registry.circuit_breaker("payment").force_open();
+/// assert_eq!(told.recv(), Ok("payment"));
+/// # Ok::<_, std::io::Error>(())
+/// ```
 #[derive(Debug)]
 #[must_use = "it is told nothing any more when this is dropped"]
 pub struct Listener {
@@ -51,11 +63,23 @@ impl Listener {
     }
 
     /// How often it has panicked.
+    ///
+    /// ```
+    /// let listener = resilient::Registry::new().listen(|_| panic!("a mistake of the listener"))?;
+    /// assert_eq!(listener.panics(), 0, "it was told nothing yet");
+    /// # Ok::<_, std::io::Error>(())
+    /// ```
     pub fn panics(&self) -> u64 {
         self.shared.panics.load(Ordering::Relaxed)
     }
 
     /// Events that it was too slow for.
+    ///
+    /// ```
+    /// let listener = resilient::Registry::new().listen(|event| println!("{event:?}"))?;
+    /// assert_eq!(listener.dropped(), 0);
+    /// # Ok::<_, std::io::Error>(())
+    /// ```
     pub fn dropped(&self) -> u64 {
         self.shared.dropped.load(Ordering::Relaxed)
     }

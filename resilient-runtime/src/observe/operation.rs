@@ -166,6 +166,15 @@ fn is_sampled(number: u64) -> bool {
 }
 
 /// The golden numbers of one operation. `calls` is the sum of `in_flight` and all the endings.
+///
+/// ```
+/// use resilient::Registry;
+///
+/// let pipeline = Registry::new().pipeline("order").build();
+/// pipeline.call(|| Some(pipeline.stats().in_flight));
+/// let stats = pipeline.stats();
+/// assert_eq!((stats.calls, stats.in_flight, stats.succeeded, stats.panicked), (1, 0, 1, 0));
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct OperationStats {
     /// Calls started.

@@ -13,6 +13,19 @@ use crate::rejection::{Rejection, RejectionKind};
 pin_project! {
     /// One attempt of a call whose time is limited.
     ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// use resilient::{Registry, pipeline::{Attempt, Call}};
+    ///
+    /// let pipeline = Registry::new().pipeline("order").timeout("db").build();
+    /// let mut call = Call::begin(&pipeline);
+    /// assert!(call.enter());
+    /// let attempt: Attempt<'_, '_, _> = call.attempt(async { 7 });
+    /// assert_eq!(attempt.await, Ok(7));
+    /// # }
+    /// ```
+    ///
     /// # Cancel safety
     /// Dropping it drops the body; the call then gives back what it holds.
     #[derive(Debug)]
@@ -78,6 +91,19 @@ fn poll_limit(
 
 pin_project! {
     /// One attempt of a call whose time is not limited.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// use resilient::{Registry, pipeline::{Call, UntimedAttempt}};
+    ///
+    /// let pipeline = Registry::new().pipeline("order").bulkhead("db").build();
+    /// let mut call = Call::begin(&pipeline);
+    /// assert!(call.enter());
+    /// let attempt: UntimedAttempt<'_, '_, _> = call.attempt_untimed(async { "done" });
+    /// assert_eq!(attempt.await, "done");
+    /// # }
+    /// ```
     ///
     /// # Cancel safety
     /// Dropping it drops the body; the call then gives back what it holds.

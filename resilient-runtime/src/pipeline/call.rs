@@ -18,6 +18,22 @@ use crate::scope::{Entered, Scope};
 use crate::timeout::Timeout;
 
 /// One call. Dropped at any point, it gives back what it holds and records how it ended.
+///
+/// ```
+/// use resilient::{Registry, Verdict, pipeline::{Call, Next}};
+///
+/// let pipeline = Registry::new().pipeline("order").retry("db").bulkhead("db").build();
+/// let mut call = Call::begin(&pipeline);
+/// let order = loop {
+///     call.enter_blocking().unwrap();
+///     let order = call.attempt_sync(|| Some(7));
+///     if call.finish(Verdict::of(&order)) != Next::Retry {
+///         break order;
+///     }
+/// };
+/// drop(call);
+/// assert_eq!((order, pipeline.stats().succeeded), (Some(7), 1));
+/// ```
 #[derive(Debug)]
 #[allow(clippy::struct_excessive_bools)] // each a question of its own, and the call must be small
 pub struct Call<'p> {
@@ -73,6 +89,17 @@ pub(super) enum Repeats {
 }
 
 /// What comes after an attempt.
+///
+/// ```
+/// use resilient::{Registry, Verdict, clock::ManualClock, pipeline::{Call, Next}};
+///
+/// let registry = Registry::with_clock(ManualClock::new().clock());
+/// let (once, again) = (registry.pipeline("post").build(), registry.pipeline("get").retry("db").build());
+/// let failed = Verdict::of(&None::<u32>);
+/// assert_eq!(Call::begin(&once).finish(failed), Next::Fail);
+/// assert_eq!(Call::begin(&again).finish(failed), Next::Retry);
+/// assert_eq!(Call::begin(&once).finish(Verdict::Success), Next::Return);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {
     /// It succeeded, or its error is the caller's own affair: return it.
@@ -92,6 +119,16 @@ enum Passed<T> {
 
 impl<'p> Call<'p> {
     /// Starts a call: the first of its two readings of the clock, if it needs any.
+    ///
+    /// ```
+    /// use resilient::{Registry, pipeline::Call};
+    ///
+    /// let pipeline = Registry::new().pipeline("order").build();
+    /// let call = Call::begin(&pipeline);
+    /// assert_eq!(pipeline.stats().in_flight, 1);
+    /// drop(call);
+    /// assert_eq!(pipeline.stats().cancelled, 1, "it was never made");
+    /// ```
     pub fn begin(pipeline: &'p Pipeline) -> Self {
         let is_sampled = pipeline.operation.started();
         let is_on = pipeline.switch.is_on();
@@ -136,12 +173,37 @@ impl<'p> Call<'p> {
     }
 
     /// How important the call is.
+    ///
+    /// ```
+    /// use resilient::{Component, Priority, Registry, pipeline::Call};
+    ///
+    /// let registry = Registry::new();
+    /// let pipeline = registry.pipeline("pay").load_shed("api").build();
+    /// let mut call = Call::begin(&pipeline);
+    /// call.set_priority(Priority::Critical);
+    /// call.enter_blocking().unwrap();
+    /// assert_eq!(registry.load_shedder("api").stats().classes.critical.admitted, 1);
+    /// ```
     #[inline]
     pub fn set_priority(&mut self, priority: Priority) {
         self.priority = priority;
     }
 
     /// By whose rate limit the call goes.
+    ///
+    /// ```
+    /// use resilient::{Component, Registry, pipeline::Call, rate_limit::{Config, Rate}};
+    ///
+    /// let registry = Registry::new();
+    /// registry.rate_limiter("users").reconfigure(Config::default().rate("1/h".parse::<Rate>().unwrap())).unwrap();
+    /// let pipeline = registry.pipeline("search").rate_limit("users").build();
+    /// let enters = |user: &str| {
+    ///     let mut call = Call::begin(&pipeline);
+    ///     call.set_rate_key(user);
+    ///     call.enter_blocking().is_ok()
+    /// };
+    /// assert_eq!((enters("ada"), enters("ada"), enters("bob")), (true, false, true));
+    /// ```
     #[inline]
     pub fn set_rate_key<K: Hash + ?Sized>(&mut self, key: &K) {
         if let Some(limiter) = &self.pipeline.rate_limit {
@@ -150,6 +212,17 @@ impl<'p> Call<'p> {
     }
 
     /// How many calls this one counts for, in whatever kind of integer; what is no `u32` is more than any limit.
+    ///
+    /// ```
+    /// use resilient::{Component, Registry, pipeline::Call, rate_limit::{Config, Rate}};
+    ///
+    /// let registry = Registry::new();
+    /// registry.rate_limiter("rows").reconfigure(Config::default().rate("500/h".parse::<Rate>().unwrap())).unwrap();
+    /// let pipeline = registry.pipeline("export").rate_limit("rows").build();
+    /// let mut call = Call::begin(&pipeline);
+    /// call.set_weight(501);
+    /// assert!(call.enter_blocking().is_err());
+    /// ```
     #[inline]
     pub fn set_weight(&mut self, weight: impl TryInto<u32>) {
         self.weight = weight.try_into().unwrap_or(u32::MAX);
@@ -164,6 +237,16 @@ impl<'p> Call<'p> {
     // Admission ------------------------------------------------------------------------------------------
 
     /// Starts an attempt of a pipeline in which nothing can refuse.
+    ///
+    /// ```
+    /// use resilient::{Registry, Verdict, pipeline::{Call, Next}};
+    ///
+    /// let pipeline = Registry::new().pipeline("plain").build();
+    /// let mut call = Call::begin(&pipeline);
+    /// call.begin_attempt();
+    /// let outcome = call.attempt_sync(|| Some(7));
+    /// assert_eq!(call.finish(Verdict::of(&outcome)), Next::Return);
+    /// ```
     #[inline]
     pub fn begin_attempt(&mut self) {
         self.arrive();
@@ -173,12 +256,36 @@ impl<'p> Call<'p> {
     /// Enters an attempt of an asynchronous call, if that takes no more than a look at the stages; else
     /// [`enter_later`](Self::enter_later) is to be awaited. Apart from that, so that a call in good times makes no
     /// future for it.
+    ///
+    /// ```
+    /// use resilient::{Registry, pipeline::Call};
+    ///
+    /// let registry = Registry::new();
+    /// let pipeline = registry.pipeline("order").circuit_breaker("db").build();
+    /// assert!(Call::begin(&pipeline).enter());
+    /// registry.circuit_breaker("db").force_open();
+    /// assert!(!Call::begin(&pipeline).enter(), "the breaker has more to say");
+    /// ```
     pub fn enter(&mut self) -> bool {
         self.asynchronous = true;
         self.enter_plainly()
     }
 
     /// Enters after the pause before a retry and the bulkhead's queue, or is refused for good.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// use resilient::{Registry, RejectionKind, pipeline::Call};
+    ///
+    /// let registry = Registry::new();
+    /// registry.circuit_breaker("db").force_open();
+    /// let pipeline = registry.pipeline("order").circuit_breaker("db").build();
+    /// let mut call = Call::begin(&pipeline);
+    /// let refused = if call.enter() { Ok(()) } else { call.enter_later().await };
+    /// assert_eq!(refused.unwrap_err().kind(), RejectionKind::CircuitOpen);
+    /// # }
+    /// ```
     ///
     /// # Cancel safety
     /// Dropping the future leaves the queue; the call then gives back what it holds.
@@ -211,6 +318,16 @@ impl<'p> Call<'p> {
     }
 
     /// Enters an attempt of a synchronous call: blocks for the pause before a retry and in the bulkhead's queue.
+    ///
+    /// ```
+    /// use resilient::{Component, Registry, pipeline::Call};
+    ///
+    /// let registry = Registry::new();
+    /// let pipeline = registry.pipeline("order").bulkhead("db").build();
+    /// let mut call = Call::begin(&pipeline);
+    /// call.enter_blocking().unwrap();
+    /// assert_eq!(registry.bulkhead("db").stats().in_use, 1);
+    /// ```
     #[inline]
     pub fn enter_blocking(&mut self) -> Result<(), Rejection> {
         if self.enter_plainly() { Ok(()) } else { self.enter_later_blocking() }
@@ -277,12 +394,38 @@ impl<'p> Call<'p> {
 
     /// Whether a retry waits for its time: [`pause`](Self::pause) is to be awaited. Where stages can refuse,
     /// admission does that.
+    ///
+    /// ```
+    /// use resilient::{Registry, Verdict, clock::ManualClock, pipeline::Call};
+    ///
+    /// let pipeline = Registry::with_clock(ManualClock::new().clock()).pipeline("order").retry("db").build();
+    /// let mut call = Call::begin(&pipeline);
+    /// call.enter_blocking().unwrap();
+    /// assert!(!call.must_pause());
+    /// call.finish(Verdict::of(&None::<u32>));
+    /// assert!(call.must_pause(), "it is to be repeated");
+    /// ```
     #[inline]
     pub fn must_pause(&self) -> bool {
         self.rare.as_ref().is_some_and(|rare| !rare.pause.is_none())
     }
 
     /// The pause before a retry.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() {
+    /// use resilient::{Registry, Verdict, clock::Clock, pipeline::{Call, Next}};
+    ///
+    /// let pipeline = Registry::with_clock(Clock::tokio()).pipeline("order").retry("db").build();
+    /// let mut call = Call::begin(&pipeline);
+    /// assert!(call.enter());
+    /// assert_eq!(call.finish(Verdict::of(&None::<u32>)), Next::Retry);
+    /// assert!(call.must_pause());
+    /// call.pause().await;
+    /// assert!(!call.must_pause());
+    /// # }
+    /// ```
     ///
     /// # Cancel safety
     /// Dropping the future cancels the call.
@@ -301,6 +444,18 @@ impl<'p> Call<'p> {
     }
 
     /// The pause before a retry, if there is one, blocking the thread.
+    ///
+    /// ```
+    /// use resilient::{Registry, Verdict, clock::ManualClock, pipeline::{Call, Next}};
+    ///
+    /// let time = ManualClock::new();
+    /// let pipeline = Registry::with_clock(time.clock()).pipeline("order").retry("db").build();
+    /// let (mut call, before) = (Call::begin(&pipeline), time.clock().now());
+    /// call.begin_attempt();
+    /// assert_eq!(call.finish(Verdict::of(&None::<u32>)), Next::Retry);
+    /// call.pause_blocking();
+    /// assert!(time.clock().now() > before);
+    /// ```
     #[inline]
     pub fn pause_blocking(&mut self) {
         if self.must_pause() {
@@ -451,6 +606,15 @@ impl<'p> Call<'p> {
 
     /// Runs the body of a synchronous function. It is a `FnOnce`, so that the body may give out what it
     /// captured.
+    ///
+    /// ```
+    /// use resilient::{Registry, deadline, pipeline::Call};
+    ///
+    /// let pipeline = Registry::new().pipeline("order").timeout("db").build();
+    /// let mut call = Call::begin(&pipeline);
+    /// call.enter_blocking().unwrap();
+    /// assert!(call.attempt_sync(deadline::remaining).is_some(), "it has the deadline of the call");
+    /// ```
     #[inline]
     pub fn attempt_sync<R>(&mut self, body: impl FnOnce() -> R) -> R {
         let _scope = self.enter_body();
@@ -460,6 +624,19 @@ impl<'p> Call<'p> {
     }
 
     /// Runs the body of an asynchronous function within its time.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() {
+    /// use resilient::{Registry, RejectionKind, clock::Clock, pipeline::Call};
+    ///
+    /// let pipeline = Registry::with_clock(Clock::tokio()).pipeline("order").timeout("db").build();
+    /// let mut call = Call::begin(&pipeline);
+    /// assert!(call.enter());
+    /// let late = call.attempt(std::future::pending::<()>()).await.unwrap_err();
+    /// assert_eq!(late.kind(), RejectionKind::TotalTimeout);
+    /// # }
+    /// ```
     #[inline]
     pub fn attempt<'c, F: Future>(&'c mut self, body: F) -> Attempt<'c, 'p, F> {
         self.asynchronous = true;
@@ -467,6 +644,18 @@ impl<'p> Call<'p> {
     }
 
     /// Runs the body of an asynchronous function that has no limit of time of its own.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// use resilient::{Registry, pipeline::Call};
+    ///
+    /// let pipeline = Registry::new().pipeline("order").build();
+    /// let mut call = Call::begin(&pipeline);
+    /// call.begin_attempt();
+    /// assert_eq!(call.attempt_untimed(async { 7 }).await, 7);
+    /// # }
+    /// ```
     #[inline]
     pub fn attempt_untimed<'c, F: Future>(&'c mut self, body: F) -> UntimedAttempt<'c, 'p, F> {
         self.asynchronous = true;

@@ -34,12 +34,33 @@ impl Pipeline {
     /// Runs `work` through the stages; every failure is transient. Blocks in queues and between attempts.
     ///
     /// A synchronous body cannot be cut off: a timeout ends the waiting and the retries, not the body.
+    ///
+    /// ```
+    /// use resilient::{Registry, clock::ManualClock};
+    ///
+    /// let registry = Registry::with_clock(ManualClock::new().clock());
+    /// let pipeline = registry.pipeline("stock").retry("warehouse").build();
+    /// let mut answers = [None, Some(7)].into_iter();
+    /// assert_eq!(pipeline.call(|| answers.next().flatten()), Some(7));
+    /// assert_eq!(pipeline.stats().calls, 1, "one call of two attempts");
+    /// ```
     pub fn call<R: Reject>(&self, work: impl FnMut() -> R) -> R {
         self.call_judged(Options::default(), work, Verdict::of)
     }
 
     /// Like [`call`](Self::call), with a [`Priority`](crate::Priority) or other
     /// [`Options`], and a judge of your own, such as [`Verdict::by_class`].
+    ///
+    /// ```
+    /// use resilient::{Class, Component, Priority, Registry, Verdict};
+    ///
+    /// let registry = Registry::new();
+    /// let pipeline = registry.pipeline("user").circuit_breaker("users").build();
+    /// let no_such_user = |_: &Option<u32>| Verdict::Failure(Class::Ignored);
+    /// pipeline.call_judged(Priority::High, || None::<u32>, no_such_user);
+    /// assert_eq!(pipeline.stats().ignored, 1);
+    /// assert_eq!(registry.circuit_breaker("users").stats().failed, 0);
+    /// ```
     pub fn call_judged<R: Reject>(
         &self,
         options: impl Into<Options>,
@@ -51,6 +72,17 @@ impl Pipeline {
     }
 
     /// Runs `work` through the stages, and the levels of `chain` if it failed. The chain is built only then.
+    ///
+    /// ```
+    /// use resilient::{Registry, fallback::{Chain, Level}};
+    ///
+    /// let registry = Registry::new();
+    /// let pipeline = registry.pipeline("rate").circuit_breaker("bank").fallback("rate").build();
+    /// registry.circuit_breaker("bank").force_open();
+    /// let chain = || Chain::of(Level::Default, |why| why.rejection().map(|_| 1.0));
+    /// assert_eq!(pipeline.call_or(|| Some(1.1), chain), Some(1.0));
+    /// assert_eq!(pipeline.stats().fell_back, 1);
+    /// ```
     pub fn call_or<'a, R: AllFailed>(
         &self,
         mut work: impl FnMut() -> R,
@@ -69,6 +101,18 @@ impl Pipeline {
     /// can. (With `AsyncFnMut` it could not: rustc then asks for `Send` for every lifetime.) What an async
     /// closure changes has to be in a `Cell`, an atomic or a lock.
     ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() {
+    /// use resilient::{Registry, Rejection, RejectionKind, clock::Clock};
+    ///
+    /// let pipeline = Registry::with_clock(Clock::tokio()).pipeline("export").timeout("export").build();
+    /// assert_eq!(pipeline.call_async(async || Ok::<_, Rejection>(7)).await, Ok(7));
+    /// let late = pipeline.call_async(std::future::pending::<Result<u32, Rejection>>).await;
+    /// assert_eq!(late.unwrap_err().kind(), RejectionKind::TotalTimeout);
+    /// # }
+    /// ```
+    ///
     /// # Cancel safety
     /// Dropping the future, at whichever point, drops the work and gives back every permit; the circuit
     /// breaker takes it neither for a success nor for a failure.
@@ -81,6 +125,20 @@ impl Pipeline {
 
     /// Like [`call_async`](Self::call_async), with a [`Priority`](crate::Priority) or other [`Options`], and a judge of
     /// your own.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// use resilient::{Component, Priority, Registry, Verdict};
+    ///
+    /// let registry = Registry::new();
+    /// let pipeline = registry.pipeline("pay").load_shed("api").retry("gateway").build();
+    /// let pay = async || std::fs::read("/no/such/file");
+    /// assert!(pipeline.call_judged_async(Priority::Critical, pay, Verdict::by_class).await.is_err());
+    /// assert_eq!(registry.load_shedder("api").stats().classes.critical.admitted, 1);
+    /// assert_eq!(registry.retry("gateway").stats().not_retryable, 1);
+    /// # }
+    /// ```
     ///
     /// # Cancel safety
     /// As of [`call_async`](Self::call_async).
@@ -95,6 +153,18 @@ impl Pipeline {
     }
 
     /// Runs `work` through the stages, and the levels of `chain` if it failed. The chain is built only then.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// use resilient::{Registry, fallback::{AsyncChain, Level}};
+    ///
+    /// let pipeline = Registry::new().pipeline("profile").fallback("profile").build();
+    /// let chain = || AsyncChain::of(Level::Replica, |_| async { Some("ada, an hour ago") });
+    /// let profile = pipeline.call_or_async(async || None, chain).await;
+    /// assert_eq!(profile, Some("ada, an hour ago"));
+    /// # }
+    /// ```
     ///
     /// # Cancel safety
     /// As of [`call_async`](Self::call_async).

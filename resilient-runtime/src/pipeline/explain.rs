@@ -12,6 +12,11 @@ use crate::observe::optional_seconds;
 use crate::settings::{Effective, Value};
 
 /// The stages of a pipeline, outer to inner, with every setting in force and where it came from.
+///
+/// ```
+/// let order = resilient::Registry::new().pipeline("order").retry("db").build().explain();
+/// assert!(order.to_string().starts_with("order, outer to inner:\n  retry `db`\n    max = 3  (default)"));
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Explanation {
     /// The operation.
@@ -23,6 +28,14 @@ pub struct Explanation {
 }
 
 /// One stage of a pipeline.
+///
+/// ```
+/// use resilient::{Kind, Registry};
+///
+/// let order = Registry::new().pipeline("order").timeout("db").build().explain();
+/// let stage = &order.stages[0];
+/// assert_eq!((stage.kind, stage.component.as_str(), stage.settings[0].field), (Kind::Timeout, "db", "total"));
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct StageExplanation {
     /// The kind of the component.
@@ -37,6 +50,19 @@ pub struct StageExplanation {
 }
 
 /// A level of a fallback.
+///
+/// ```
+/// use resilient::{Level, resilient};
+///
+/// #[resilient(fallback(default = Some(1.0)), name = "rate of the day")]
+/// fn rate() -> Option<f64> {
+///     None
+/// }
+/// assert_eq!(rate(), Some(1.0));
+/// let explained = resilient::registry().explain("rate of the day").unwrap();
+/// let level = &explained.stages[0].levels[0];
+/// assert_eq!((level.level, level.timeout), (Level::Default, None));
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct LevelExplanation {
     /// The level.

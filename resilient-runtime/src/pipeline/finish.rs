@@ -14,6 +14,17 @@ use crate::scope::Scope;
 
 impl Call<'_> {
     /// Takes note of how an attempt ended: the second reading of the clock, if it matters.
+    ///
+    /// ```
+    /// use resilient::{Class, Component, Registry, Verdict, pipeline::{Call, Next}};
+    ///
+    /// let registry = Registry::new();
+    /// let pipeline = registry.pipeline("user").circuit_breaker("users").build();
+    /// let mut call = Call::begin(&pipeline);
+    /// call.enter_blocking().unwrap();
+    /// assert_eq!(call.finish(Verdict::Failure(Class::Ignored)), Next::Return, "an answer like any other");
+    /// assert_eq!(registry.circuit_breaker("users").stats().failed, 0);
+    /// ```
     #[inline]
     pub fn finish(&mut self, verdict: Verdict) -> Next {
         // Once read, before a retry or behind the queue, the time of before the body must not be that of its end.
@@ -60,6 +71,21 @@ impl Call<'_> {
     }
 
     /// Takes note of an attempt that was cut off. It may have had its effect (T33).
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() {
+    /// use resilient::{Registry, clock::Clock, pipeline::{Call, Next}};
+    ///
+    /// let pipeline = Registry::with_clock(Clock::tokio()).pipeline("order").timeout("db").build();
+    /// let mut call = Call::begin(&pipeline);
+    /// assert!(call.enter());
+    /// let late = call.attempt(std::future::pending::<()>()).await.unwrap_err();
+    /// assert_eq!(call.timed_out(&late), Next::Fail);
+    /// drop(call);
+    /// assert_eq!(pipeline.stats().timed_out, 1);
+    /// # }
+    /// ```
     #[cold]
     pub fn timed_out(&mut self, rejection: &Rejection) -> Next {
         self.now = self.pipeline.clock.now();

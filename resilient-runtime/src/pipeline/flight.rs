@@ -32,6 +32,21 @@ impl<'p> Call<'p> {
     /// Makes an attempt, and another where it is slow; waits before a retry. What `judge` thinks of the outcome comes
     /// with it.
     ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// use resilient::{Component, Registry, Verdict, pipeline::Call};
+    ///
+    /// let registry = Registry::new();
+    /// let pipeline = registry.pipeline("read").hedge("replicas").build();
+    /// let mut call = Call::begin(&pipeline);
+    /// let mut replicas = [None, Some("row")].into_iter();
+    /// let read = call.hedged(|| std::future::ready(replicas.next().flatten()), Verdict::of).await;
+    /// assert_eq!(read.unwrap(), (Some("row"), Verdict::Success));
+    /// assert_eq!(registry.hedge("replicas").stats().sent, 1);
+    /// # }
+    /// ```
+    ///
     /// # Cancel safety
     /// Dropping the future drops all attempts; they give back what they hold.
     pub async fn hedged<R, F: Future<Output = R>>(
@@ -76,6 +91,20 @@ impl<'p> Call<'p> {
     }
 
     /// All attempts of [`hedged`](Self::hedged) were refused or cut off: what comes after that.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// use resilient::{Registry, Verdict, pipeline::{Call, Next}};
+    ///
+    /// let registry = Registry::new();
+    /// registry.circuit_breaker("db").force_open();
+    /// let pipeline = registry.pipeline("read").hedge("db").circuit_breaker("db").build();
+    /// let mut call = Call::begin(&pipeline);
+    /// let refused = call.hedged(async || Some(7), Verdict::of).await.unwrap_err();
+    /// assert_eq!(call.hedges_refused(&refused), Next::Fail);
+    /// # }
+    /// ```
     #[cold]
     pub fn hedges_refused(&mut self, rejection: &Rejection) -> Next {
         if rejection.is_timeout() {

@@ -12,6 +12,18 @@ use crate::site::Site;
 impl<'p> Call<'p> {
     /// A fallback level is about to be asked.
     ///
+    /// ```
+    /// use resilient::{Component, Level, Registry, pipeline::Call};
+    ///
+    /// let registry = Registry::new();
+    /// let pipeline = registry.pipeline("rate").fallback("rate").build();
+    /// let mut call = Call::begin(&pipeline);
+    /// let asking = call.enter_level(Level::Replica).unwrap();
+    /// assert_eq!(registry.fallback("rate").stats().in_flight, 1);
+    /// drop(asking);
+    /// assert_eq!(registry.fallback("rate").stats().in_flight, 0);
+    /// ```
+    ///
     /// # Errors
     /// When it must not be: nothing is left of the time, or too many are being asked.
     #[cold]
@@ -25,6 +37,15 @@ impl<'p> Call<'p> {
     }
 
     /// A default is about to be asked: nothing bounds it.
+    ///
+    /// ```
+    /// use resilient::{Component, Level, Registry, pipeline::Call};
+    ///
+    /// let registry = Registry::new();
+    /// let pipeline = registry.pipeline("rate").fallback("rate").build();
+    /// drop(Call::begin(&pipeline).enter_default());
+    /// assert_eq!(registry.fallback("rate").stats().levels[&Level::Default].asked, 1);
+    /// ```
     #[cold]
     pub fn enter_default(&mut self) -> Asking<'p> {
         match self.enter_level(Level::Default) {
@@ -43,21 +64,64 @@ impl<'p> Call<'p> {
     }
 
     /// Waits for the answer of an asynchronous fallback level.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// use resilient::{Level, Registry, pipeline::Call};
+    ///
+    /// let pipeline = Registry::new().pipeline("rate").fallback("rate").build();
+    /// let mut call = Call::begin(&pipeline);
+    /// let asking = call.enter_level(Level::Backup).unwrap();
+    /// assert_eq!(call.ask(asking, async { 1.1 }).await, Ok(1.1));
+    /// # }
+    /// ```
     pub fn ask<'c, F: Future>(&'c mut self, asking: Asking<'p>, answer: F) -> Hosted<'c, 'p, Self, F> {
         Hosted::new(self, asking, answer)
     }
 
     /// Waits for the answer of an asynchronous default, however long that takes.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// use resilient::{Registry, pipeline::Call};
+    ///
+    /// let pipeline = Registry::new().pipeline("rate").fallback("rate").build();
+    /// let mut call = Call::begin(&pipeline);
+    /// let asking = call.enter_default();
+    /// assert_eq!(call.ask_default(asking, async { 1.0 }).await, 1.0);
+    /// # }
+    /// ```
     pub async fn ask_default<F: Future>(&mut self, asking: Asking<'p>, answer: F) -> F::Output {
         Polled::new(self, asking.run_later(answer)).await
     }
 
     /// Whether somebody collects why levels are asked.
+    ///
+    /// ```
+    /// use resilient::{Degradation, Registry, pipeline::Call};
+    ///
+    /// let pipeline = Registry::new().pipeline("rate").fallback("rate").build();
+    /// let is_watched = || Call::begin(&pipeline).is_watched();
+    /// assert!(!is_watched());
+    /// assert!(Degradation::collect(is_watched).0);
+    /// ```
     pub fn is_watched(&self) -> bool {
         fallback::is_watched()
     }
 
     /// A level has answered, with something of this age, because of `why`.
+    ///
+    /// ```
+    /// use resilient::{Level, Registry, pipeline::Call};
+    ///
+    /// let pipeline = Registry::new().pipeline("rate").fallback("rate").build();
+    /// let mut call = Call::begin(&pipeline);
+    /// call.level_served(Level::Default, None, None);
+    /// drop(call);
+    /// assert_eq!(pipeline.stats().fell_back, 1);
+    /// ```
     #[cold]
     pub fn level_served(&mut self, level: Level, age: Option<Duration>, why: Option<&Why>) {
         self.ending = Ending::FellBack;
@@ -68,6 +132,15 @@ impl<'p> Call<'p> {
     }
 
     /// A level had no answer.
+    ///
+    /// ```
+    /// use resilient::{Component, Level, Registry, pipeline::Call};
+    ///
+    /// let registry = Registry::new();
+    /// let pipeline = registry.pipeline("rate").fallback("rate").build();
+    /// Call::begin(&pipeline).level_failed(Level::Replica);
+    /// assert_eq!(registry.fallback("rate").stats().all_failed, 1, "it was the last");
+    /// ```
     #[cold]
     pub fn level_failed(&mut self, level: Level) {
         let is_last = self.pipeline.levels.last().is_none_or(|last| *last == level);
@@ -77,6 +150,15 @@ impl<'p> Call<'p> {
     }
 
     /// The name of whoever counts the levels.
+    ///
+    /// ```
+    /// use resilient::{Registry, pipeline::Call};
+    ///
+    /// let registry = Registry::new();
+    /// let (with, without) = (registry.pipeline("rate").fallback("rates").build(), registry.pipeline("stock").build());
+    /// assert_eq!(Call::begin(&with).fallback_name(), "rates");
+    /// assert_eq!(Call::begin(&without).fallback_name(), "stock");
+    /// ```
     pub fn fallback_name(&self) -> &'static str {
         match &self.pipeline.fallback {
             Some(fallback) => fallback.name(),
@@ -96,6 +178,15 @@ impl<'p> Call<'p> {
     }
 
     /// Keeps a good answer.
+    ///
+    /// ```
+    /// use resilient::{Component, Registry, pipeline::Call};
+    ///
+    /// let registry = Registry::new();
+    /// let pipeline = registry.pipeline("rate").fallback("rate").build();
+    /// Call::begin(&pipeline).keep(7, &1.1);
+    /// assert_eq!(registry.fallback("rate").stats().cache.entries, 1);
+    /// ```
     pub fn keep<V: LastGood>(&self, key: u128, value: &V) {
         if let Some(fallback) = &self.pipeline.fallback {
             fallback.store(key, value.clone(), self.time());
@@ -103,6 +194,16 @@ impl<'p> Call<'p> {
     }
 
     /// Asks for it again.
+    ///
+    /// ```
+    /// use resilient::{Registry, fallback::NoAnswer, pipeline::Call};
+    ///
+    /// let pipeline = Registry::new().pipeline("rate").fallback("rate").build();
+    /// let mut call = Call::begin(&pipeline);
+    /// call.keep(7, &1.1);
+    /// assert_eq!(call.last_good::<f64>(7).unwrap().0, 1.1);
+    /// assert_eq!(call.last_good::<f64>(8), Err(NoAnswer::Empty));
+    /// ```
     #[cold]
     pub fn last_good<V: LastGood>(&mut self, key: u128) -> Result<(V, Duration), NoAnswer> {
         self.miss();

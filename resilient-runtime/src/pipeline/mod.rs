@@ -98,6 +98,12 @@ pub struct Pipeline {
 
 impl Pipeline {
     /// The operation's name.
+    ///
+    /// ```
+    /// use resilient::Registry;
+    ///
+    /// assert_eq!(Registry::new().pipeline("checkout").build().name(), "checkout");
+    /// ```
     pub fn name(&self) -> &str {
         self.operation.name()
     }
@@ -115,6 +121,15 @@ impl Pipeline {
 
     /// The golden numbers of the operation; how much of what it needs is in use is in those of the
     /// [registry](crate::Registry::stats).
+    ///
+    /// ```
+    /// use resilient::Registry;
+    ///
+    /// let pipeline = Registry::new().pipeline("checkout").build();
+    /// assert_eq!((pipeline.call(|| Some(7)), pipeline.call(|| None::<u32>)), (Some(7), None));
+    /// let stats = pipeline.stats();
+    /// assert_eq!((stats.calls, stats.succeeded, stats.failed), (2, 1, 1));
+    /// ```
     pub fn stats(&self) -> OperationStats {
         self.operation.stats(self.clock.now())
     }

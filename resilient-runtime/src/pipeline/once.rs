@@ -13,6 +13,18 @@ use crate::rejection::{Rejection, RejectionKind};
 impl<'p> Call<'p> {
     /// Claims its idempotency key, or gets the answer of the call that had it.
     ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// use resilient::{Registry, idempotency::{Fingerprint, Held}, pipeline::Call};
+    ///
+    /// let pipeline = Registry::new().pipeline("charge").idempotency("charge").build();
+    /// let mut call = Call::begin(&pipeline);
+    /// let held = call.claim(&"order 7", Fingerprint::NONE).await.unwrap();
+    /// assert!(matches!(held, Held::Run(Some(_))));
+    /// # }
+    /// ```
+    ///
     /// # Cancel safety
     /// If the future is dropped, the key is free again, at the latest when the lease is over.
     pub fn claim<'c>(
@@ -34,6 +46,14 @@ impl<'p> Call<'p> {
     }
 
     /// The same, blocking the thread.
+    ///
+    /// ```
+    /// use resilient::{Registry, RejectionKind, idempotency::Fingerprint, pipeline::Call};
+    ///
+    /// let pipeline = Registry::new().pipeline("charge").idempotency("charge").build();
+    /// let refused = Call::begin(&pipeline).claim_blocking(&"", Fingerprint::NONE).unwrap_err();
+    /// assert_eq!(refused.kind(), RejectionKind::InvalidKey);
+    /// ```
     pub fn claim_blocking(
         &mut self,
         key: &dyn Display,
@@ -68,6 +88,16 @@ impl<'p> Call<'p> {
     }
 
     /// The outcome of the call that had the key.
+    ///
+    /// ```
+    /// use resilient::{Registry, idempotency::{Codec, Fingerprint, Held}, pipeline::Call};
+    ///
+    /// let pipeline = Registry::new().pipeline("charge").idempotency("charge").build();
+    /// pipeline.call_once(&"order 7", Fingerprint::NONE, || Some(995));
+    /// let mut call = Call::begin(&pipeline);
+    /// let Held::Replay(stored) = call.claim_blocking(&"order 7", Fingerprint::NONE).unwrap() else { panic!() };
+    /// assert_eq!(call.replay::<Option<u32>>(&stored, Codec::answers()), Ok(Some(995)));
+    /// ```
     pub fn replay<R>(&mut self, stored: &Stored<'p>, codec: Codec<R>) -> Result<R, Rejection> {
         let outcome = stored.outcome(codec);
         self.end_shared(if outcome.is_ok() { Ending::Succeeded } else { Ending::Rejected });
@@ -76,6 +106,23 @@ impl<'p> Call<'p> {
 
     /// Keeps the outcome, frees the key, or leaves it claimed, by how the attempts ended. `outcome`: where there is one
     /// that no fallback takes the place of (T114).
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// use resilient::{Component, Registry, Verdict, idempotency::{Codec, Fingerprint, Held}, pipeline::Call};
+    ///
+    /// let registry = Registry::new();
+    /// let pipeline = registry.pipeline("charge").idempotency("charge").build();
+    /// let mut call = Call::begin(&pipeline);
+    /// let Held::Run(lease) = call.claim(&"order 7", Fingerprint::NONE).await.unwrap() else { panic!() };
+    /// assert!(call.enter());
+    /// let paid = call.attempt(async { Some(995) }).await.unwrap();
+    /// call.finish(Verdict::of(&paid));
+    /// call.conclude(lease, Codec::answers(), Some(&paid)).await;
+    /// assert_eq!(registry.idempotency("charge").stats().executed, 1);
+    /// # }
+    /// ```
     ///
     /// # Cancel safety
     /// If the future is dropped, the answer may be kept or not.
@@ -94,6 +141,20 @@ impl<'p> Call<'p> {
     }
 
     /// The same, blocking the thread.
+    ///
+    /// ```
+    /// use resilient::{Component, Registry, Verdict, idempotency::{Codec, Fingerprint, Held}, pipeline::Call};
+    ///
+    /// let registry = Registry::new();
+    /// let pipeline = registry.pipeline("refund").idempotency("refund").build();
+    /// let mut call = Call::begin(&pipeline);
+    /// let Held::Run(lease) = call.claim_blocking(&"order 7", Fingerprint::NONE).unwrap() else { panic!() };
+    /// call.enter_blocking().unwrap();
+    /// let refused = call.attempt_sync(|| None::<u32>);
+    /// call.finish(Verdict::of(&refused));
+    /// call.conclude_blocking(lease, Codec::answers(), Some(&refused));
+    /// assert_eq!(registry.idempotency("refund").stats().abandoned, 1, "the key is free");
+    /// ```
     pub fn conclude_blocking<R>(&mut self, lease: Option<Lease<'p>>, codec: Codec<R>, outcome: Option<&R>) {
         if let Some((lease, ending)) = Lease::ended(lease, self.effect(), codec, outcome) {
             lease.end_blocking(ending);
@@ -145,6 +206,17 @@ impl Pipeline {
     /// Like [`call_once`](Self::call_once), with a [`Priority`](crate::Priority) or other [`Options`], with errors that
     /// the [`Codec`] can keep, and a judge of your own, such as [`Verdict::by_class`], that tells a failure without an
     /// effect from one that may have had it.
+    ///
+    /// ```
+    /// use resilient::{Priority, Registry, Verdict, idempotency::{Codec, Fingerprint}};
+    ///
+    /// let pipeline = Registry::new().pipeline("refund").idempotency("refund").bulkhead("bank").build();
+    /// let refund = |cents: u32| {
+    ///     let key = (&"order 7" as _, Fingerprint::NONE, Codec::answers());
+    ///     pipeline.call_once_judged(Priority::High, key, || Some(cents), Verdict::of)
+    /// };
+    /// assert_eq!((refund(995), refund(1)), (Some(995), Some(995)));
+    /// ```
     pub fn call_once_judged<R: Reject>(
         &self,
         options: impl Into<Options>,
@@ -169,6 +241,21 @@ impl Pipeline {
 
     /// Runs `work` through the stages, unless a call with this key was carried out: then gives its answer.
     ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// use resilient::{Registry, Rejection, RejectionKind, idempotency::Fingerprint};
+    ///
+    /// let pipeline = Registry::new().pipeline("charge").idempotency("charge").build();
+    /// let charge = async |cents: u32| -> Result<u32, Rejection> {
+    ///     pipeline.call_once_async(&"order 7", Fingerprint::of(&cents), async || Ok(cents)).await
+    /// };
+    /// assert_eq!(charge(995).await, Ok(995));
+    /// assert_eq!(charge(995).await, Ok(995));
+    /// assert_eq!(charge(1).await.unwrap_err().kind(), RejectionKind::KeyReused);
+    /// # }
+    /// ```
+    ///
     /// # Cancel safety
     /// As of [`call_async`](Self::call_async). A call that is dropped before its work was suspended for the first time
     /// leaves the key free, one that is dropped later leaves it claimed until the lease is over.
@@ -188,6 +275,24 @@ impl Pipeline {
 
     /// Like [`call_once_async`](Self::call_once_async), with a [`Priority`](crate::Priority) or other [`Options`], with
     /// errors that the [`Codec`] can keep, and a judge of your own.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// use std::io::{Error, ErrorKind};
+    /// use resilient::{Priority, Registry, Verdict, idempotency::{Codec, Fingerprint}};
+    ///
+    /// let pipeline = Registry::new().pipeline("order").idempotency("order").build();
+    /// let order = async |answer: Result<u32, ErrorKind>| {
+    ///     let key = (&"cart 7" as _, Fingerprint::NONE, Codec::answers());
+    ///     let work = async || answer.map_err(Error::from);
+    ///     pipeline.call_once_judged_async(Priority::Normal, key, work, Verdict::by_class).await
+    /// };
+    /// assert!(order(Err(ErrorKind::HostUnreachable)).await.is_err());
+    /// assert_eq!(order(Ok(7)).await.unwrap(), 7, "nothing was sent, so the key was free");
+    /// assert_eq!(order(Ok(8)).await.unwrap(), 7);
+    /// # }
+    /// ```
     ///
     /// # Cancel safety
     /// As of [`call_once_async`](Self::call_once_async).

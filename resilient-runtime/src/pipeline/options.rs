@@ -45,11 +45,30 @@ impl From<Priority> for Options {
 
 impl Options {
     /// How important the call is.
+    ///
+    /// ```
+    /// use resilient::{Component, Priority, Registry, Verdict, pipeline::Options};
+    ///
+    /// let registry = Registry::new();
+    /// let pipeline = registry.pipeline("pay").load_shed("api").build();
+    /// pipeline.call_judged(Options::default().priority(Priority::Critical), || Some(995), Verdict::of);
+    /// assert_eq!(registry.load_shedder("api").stats().classes.critical.admitted, 1);
+    /// ```
     pub fn priority(self, priority: Priority) -> Self {
         Self { priority, ..self }
     }
 
     /// How many calls it counts for in the rate limit; 1 where nothing is said.
+    ///
+    /// ```
+    /// use resilient::{Component, Registry, Verdict, pipeline::Options, rate_limit::{Config, Rate}};
+    ///
+    /// let registry = Registry::new();
+    /// registry.rate_limiter("rows").reconfigure(Config::default().rate("500/h".parse::<Rate>().unwrap())).unwrap();
+    /// let pipeline = registry.pipeline("export").rate_limit("rows").build();
+    /// let export = |rows| pipeline.call_judged(Options::default().weight(rows), || Some(rows), Verdict::of);
+    /// assert_eq!((export(400), export(400)), (Some(400), None));
+    /// ```
     pub fn weight(self, weight: u32) -> Self {
         Self { request: self.request.with_weight(weight), ..self }
     }
@@ -93,6 +112,18 @@ impl Options {
 
 impl Pipeline {
     /// The options of a call that goes by the rate limit of this key alone.
+    ///
+    /// ```
+    /// use resilient::{Component, Registry, Verdict, rate_limit::{Config, Rate}};
+    ///
+    /// let registry = Registry::new();
+    /// let upload = registry.rate_limiter("upload");
+    /// upload.reconfigure(Config::default().rate("9/h".parse::<Rate>().unwrap())).unwrap();
+    /// let pipeline = registry.pipeline("upload").rate_limit(&upload).build();
+    /// pipeline.call_judged(pipeline.keyed("ada").weight(5), || Some(()), Verdict::of);
+    /// assert_eq!(upload.check_key_weighted("ada", 0).remaining, 4);
+    /// assert_eq!(upload.check_key_weighted("bob", 0).remaining, 9);
+    /// ```
     pub fn keyed<K: Hash + ?Sized>(&self, key: &K) -> Options {
         let request = self.rate_limit.as_ref().map_or(Request::ONE, |limiter| limiter.request(key));
         Options { request, ..Options::default() }

@@ -12,6 +12,20 @@ use crate::observe::Ending;
 use crate::outcome::{Reject, Verdict};
 
 /// A permit of the bulkhead and a place at the load shedder that a call has left behind; given back when it is dropped.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// use resilient::{Component, Priority, Registry, Verdict};
+///
+/// let registry = Registry::new();
+/// let pipeline = registry.pipeline("page").load_shed("site").build();
+/// let (_head, places) = pipeline.call_held_async(Priority::High, async { Some(200) }, Verdict::of).await;
+/// assert_eq!(registry.load_shedder("site").stats().in_flight, 1);
+/// drop(places);
+/// assert_eq!(registry.load_shedder("site").stats().in_flight, 0);
+/// # }
+/// ```
 #[derive(Debug, Default)]
 #[must_use = "the places are given back when this is dropped"]
 pub struct Places {
@@ -57,6 +71,20 @@ impl Pipeline {
     /// held as long as they live. Nothing is repeated, whatever the pipeline has; one with idempotency needs a key, and is
     /// refused.
     ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// use resilient::{Component, Priority, Registry, Verdict};
+    ///
+    /// let registry = Registry::new();
+    /// let pipeline = registry.pipeline("download").bulkhead("disk").build();
+    /// let (head, places) = pipeline.call_held_async(Priority::Normal, async { Some("200 OK") }, Verdict::of).await;
+    /// assert_eq!((head, registry.bulkhead("disk").stats().in_use), (Some("200 OK"), 1));
+    /// drop(places); // the body was sent
+    /// assert_eq!(registry.bulkhead("disk").stats().in_use, 0);
+    /// # }
+    /// ```
+    ///
     /// # Cancel safety
     /// As of [`call_async`](Self::call_async).
     pub async fn call_held_async<R: Reject, F: Future<Output = R>>(
@@ -92,6 +120,12 @@ impl Pipeline {
     }
 
     /// Whether an attempt may be repeated, or made twice at the same time.
+    ///
+    /// ```
+    /// let registry = resilient::Registry::new();
+    /// assert!(registry.pipeline("read").retry("db").build().repeats());
+    /// assert!(!registry.pipeline("write").timeout("db").build().repeats());
+    /// ```
     pub fn repeats(&self) -> bool {
         self.retry.is_some() || self.hedge.is_some()
     }

@@ -34,6 +34,18 @@ impl Looked {
 impl<'p> Call<'p> {
     /// Runs the body on a thread of the bulkhead's own, and blocks this one until it has ended or its time is over; then
     /// it runs on, and keeps its place.
+    ///
+    /// ```
+    /// use resilient::{Component, Registry, bulkhead::Config, pipeline::Call};
+    ///
+    /// let registry = Registry::new();
+    /// registry.bulkhead("pdf").reconfigure(Config::default().threads(1)).unwrap();
+    /// let pipeline = registry.pipeline("print").bulkhead("pdf").build();
+    /// let mut call = Call::begin(&pipeline);
+    /// call.enter_blocking().unwrap();
+    /// let there = call.attempt_in_pool(|| std::thread::current().id()).unwrap();
+    /// assert_ne!(there, std::thread::current().id());
+    /// ```
     pub fn attempt_in_pool<R: Send + 'static>(
         &mut self,
         body: impl FnOnce() -> R + Send + 'static,
@@ -50,6 +62,20 @@ impl<'p> Call<'p> {
     }
 
     /// The same, without blocking this thread.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// use resilient::{Component, Registry, bulkhead::Config, pipeline::Call};
+    ///
+    /// let registry = Registry::new();
+    /// registry.bulkhead("zip").reconfigure(Config::default().threads(1)).unwrap();
+    /// let pipeline = registry.pipeline("pack").bulkhead("zip").build();
+    /// let mut call = Call::begin(&pipeline);
+    /// assert!(call.enter());
+    /// assert_eq!(call.attempt_in_pool_async(|| 7).await, Ok(7));
+    /// # }
+    /// ```
     pub fn attempt_in_pool_async<'c, R: Send + 'static>(
         &'c mut self,
         body: impl FnOnce() -> R + Send + 'static,
@@ -175,6 +201,21 @@ impl<'p> Call<'p> {
 
 pin_project! {
     /// An attempt whose body runs on a thread of its bulkhead's own.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// use resilient::{Component, Registry, bulkhead::Config, pipeline::{Call, PoolAttempt}};
+    ///
+    /// let registry = Registry::new();
+    /// registry.bulkhead("ocr").reconfigure(Config::default().threads(1)).unwrap();
+    /// let pipeline = registry.pipeline("scan").bulkhead("ocr").build();
+    /// let mut call = Call::begin(&pipeline);
+    /// assert!(call.enter());
+    /// let attempt: PoolAttempt<'_, '_, _> = call.attempt_in_pool_async(|| "text");
+    /// assert_eq!(attempt.await, Ok("text"));
+    /// # }
+    /// ```
     ///
     /// # Cancel safety
     /// Dropping it withdraws the body if it has not begun; else it runs on, and keeps its place until it ends.

@@ -34,6 +34,17 @@ impl Pipeline {
 
     /// As [`run`](Self::run), with a [`Priority`](crate::Priority) or other [`Options`], and a judge of your own, such as
     /// [`Verdict::by_class`].
+    ///
+    /// ```
+    /// use resilient::{Class, Component, Priority, Registry, Verdict, bulkhead::Config};
+    ///
+    /// let registry = Registry::new();
+    /// registry.bulkhead("ocr").reconfigure(Config::default().threads(1)).unwrap();
+    /// let pipeline = registry.pipeline("scan").bulkhead("ocr").build();
+    /// let blank_is_fine = |_: &Option<String>| Verdict::Failure(Class::Ignored);
+    /// assert_eq!(pipeline.run_judged(Priority::Low, || None, blank_is_fine), None);
+    /// assert_eq!((pipeline.stats().ignored, pipeline.stats().failed), (1, 0));
+    /// ```
     pub fn run_judged<R: Reject + Send + 'static>(
         &self,
         options: impl Into<Options>,
@@ -45,6 +56,17 @@ impl Pipeline {
     }
 
     /// As [`run`](Self::run), and through the levels of `chain` if it failed, on this thread. The chain is built only then.
+    ///
+    /// ```
+    /// use std::thread::current;
+    /// use resilient::{Component, Registry, bulkhead::Config, fallback::{Chain, Level}};
+    ///
+    /// let registry = Registry::new();
+    /// registry.bulkhead("render").reconfigure(Config::default().threads(1)).unwrap();
+    /// let pipeline = registry.pipeline("chart").bulkhead("render").fallback("chart").build();
+    /// let here = pipeline.run_or(|| None, || Chain::of(Level::Default, |_| Some(current().id())));
+    /// assert_eq!(here, Some(current().id()));
+    /// ```
     pub fn run_or<'a, R: AllFailed + Send + 'static>(
         &self,
         work: impl FnOnce() -> R + Clone + Send + 'static,
@@ -59,6 +81,18 @@ impl Pipeline {
 
     /// As [`run`](Self::run), without blocking this thread: for blocking work in an asynchronous program.
     ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// use resilient::{Component, Registry, bulkhead::Config};
+    ///
+    /// let registry = Registry::new();
+    /// registry.bulkhead("crypto").reconfigure(Config::default().threads(2)).unwrap();
+    /// let pipeline = registry.pipeline("sum").bulkhead("crypto").build();
+    /// assert_eq!(pipeline.run_async(|| Some((1..=10).product::<u32>())).await, Some(3_628_800));
+    /// # }
+    /// ```
+    ///
     /// # Cancel safety
     /// Dropping the future withdraws the work if it has not begun; else it runs on, and keeps its place until it ends.
     pub async fn run_async<R: Reject + Send + 'static>(
@@ -69,6 +103,20 @@ impl Pipeline {
     }
 
     /// As [`run_judged`](Self::run_judged), without blocking this thread.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// use resilient::{Component, Priority, Registry, Verdict, bulkhead::Config};
+    ///
+    /// let registry = Registry::new();
+    /// registry.bulkhead("disk").reconfigure(Config::default().threads(1)).unwrap();
+    /// let pipeline = registry.pipeline("load").bulkhead("disk").retry("disk").build();
+    /// let load = || std::fs::read("/no/such/file");
+    /// assert!(pipeline.run_judged_async(Priority::High, load, Verdict::by_class).await.is_err());
+    /// assert_eq!(registry.retry("disk").stats().retries, 0, "it would not be there the next time");
+    /// # }
+    /// ```
     ///
     /// # Cancel safety
     /// As of [`run_async`](Self::run_async).
@@ -83,6 +131,19 @@ impl Pipeline {
     }
 
     /// As [`run_or`](Self::run_or), without blocking this thread in the work.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// use resilient::{Component, Registry, bulkhead::Config, fallback::{Chain, Level}};
+    ///
+    /// let registry = Registry::new();
+    /// registry.bulkhead("zip").reconfigure(Config::default().threads(1)).unwrap();
+    /// let pipeline = registry.pipeline("pack").bulkhead("zip").fallback("pack").build();
+    /// let plain = || Chain::of(Level::Default, |_| Some("unpacked"));
+    /// assert_eq!(pipeline.run_or_async(|| None, plain).await, Some("unpacked"));
+    /// # }
+    /// ```
     ///
     /// # Cancel safety
     /// As of [`run_async`](Self::run_async).

@@ -14,6 +14,14 @@ use crate::outcome::{Outcome, Reject, Verdict};
 use crate::rejection::{Rejection, RejectionKind};
 
 /// Whether a call is to be made.
+///
+/// ```
+/// use resilient::{Registry, pipeline::{Call, Shared}};
+///
+/// let pipeline = Registry::new().pipeline("rate").coalesce("rates").build();
+/// let shared = Call::begin(&pipeline).share_blocking::<Option<f64>, _>("EUR").unwrap();
+/// assert!(matches!(shared, Shared::Lead(Some(_))), "nobody asks the same");
+/// ```
 #[derive(Debug)]
 pub enum Shared<'p, V> {
     /// Yes; others may wait for its answer. `None` where nobody can.
@@ -24,6 +32,19 @@ pub enum Shared<'p, V> {
 
 impl<'p> Call<'p> {
     /// Asks who else asks the same, and waits for the answer.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// use resilient::{Registry, pipeline::{Call, Shared}};
+    ///
+    /// let pipeline = Registry::new().pipeline("rate").coalesce("rates").build();
+    /// let (mut first, mut second) = (Call::begin(&pipeline), Call::begin(&pipeline));
+    /// let Shared::Lead(lead) = first.share::<Option<f64>, _>("EUR").await.unwrap() else { panic!() };
+    /// let (shared, ()) = tokio::join!(second.share("EUR"), async { first.publish(lead, &Some(1.1), None) });
+    /// assert!(matches!(shared.unwrap(), Shared::Answer(Some(1.1))));
+    /// # }
+    /// ```
     ///
     /// # Cancel safety
     /// Dropping the future gives up the place among those who wait.
@@ -40,6 +61,14 @@ impl<'p> Call<'p> {
     }
 
     /// The same, blocking the thread.
+    ///
+    /// ```
+    /// use resilient::{Registry, pipeline::{Call, Shared}};
+    ///
+    /// let pipeline = Registry::new().pipeline("rate").build();
+    /// let shared = Call::begin(&pipeline).share_blocking::<Option<f64>, _>("EUR").unwrap();
+    /// assert!(matches!(shared, Shared::Lead(None)), "without a coalescer");
+    /// ```
     pub fn share_blocking<V, K>(&mut self, key: &K) -> Result<Shared<'p, V>, Rejection>
     where
         V: Outcome + Any + Clone,
@@ -102,6 +131,18 @@ impl<'p> Call<'p> {
     }
 
     /// Gives the answer of this call to those who wait for it, with what levels have answered in it.
+    ///
+    /// ```
+    /// use resilient::{Component, Registry, pipeline::{Call, Shared}};
+    ///
+    /// let registry = Registry::new();
+    /// let pipeline = registry.pipeline("rate").coalesce("rates").build();
+    /// let mut call = Call::begin(&pipeline);
+    /// let Shared::Lead(lead) = call.share_blocking::<Option<f64>, _>("EUR").unwrap() else { panic!() };
+    /// assert_eq!(registry.coalesce("rates").stats().in_flight, 1);
+    /// call.publish(lead, &Some(1.1), None);
+    /// assert_eq!(registry.coalesce("rates").stats().in_flight, 0);
+    /// ```
     pub fn publish<V: Outcome + Any + Clone + Send + Sync>(
         &self,
         lead: Option<Lead<'p>>,
@@ -118,6 +159,10 @@ impl<'p> Call<'p> {
 }
 
 /// Makes the call, for whoever else waits for it.
+///
+/// ```
+/// assert_eq!(resilient::pipeline::led(None, || Some(1.1)), (Some(1.1), None), "no level has answered in it");
+/// ```
 #[inline]
 pub fn led<R>(lead: Option<&Lead<'_>>, work: impl FnOnce() -> R) -> (R, Option<Seen>) {
     let watch = Watch::begin();
@@ -129,6 +174,15 @@ pub fn led<R>(lead: Option<&Lead<'_>>, work: impl FnOnce() -> R) -> (R, Option<S
 }
 
 /// Makes the call likewise.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// use resilient::pipeline::led_async;
+///
+/// assert_eq!(led_async(None, async { Some(1.1) }).await, (Some(1.1), None));
+/// # }
+/// ```
 #[inline]
 pub fn led_async<F: Future>(lead: Option<&Lead<'_>>, work: F) -> Watched<Led<F>> {
     Watched::new(Led::of(lead, work))
@@ -137,6 +191,15 @@ pub fn led_async<F: Future>(lead: Option<&Lead<'_>>, work: F) -> Watched<Led<F>>
 impl Pipeline {
     /// Runs `work` through the stages, or waits for the answer of a call that has the same key, where the pipeline has
     /// a coalescer; blocks the thread.
+    ///
+    /// ```
+    /// use resilient::{Component, Registry};
+    ///
+    /// let registry = Registry::new();
+    /// let pipeline = registry.pipeline("price").coalesce("prices").build();
+    /// assert_eq!(pipeline.call_shared("EUR", || Some(1.1)), Some(1.1));
+    /// assert_eq!(registry.coalesce("prices").stats().led, 1);
+    /// ```
     pub fn call_shared<K, R>(&self, key: &K, mut work: impl FnMut() -> R) -> R
     where
         K: Hash + ?Sized,
@@ -156,6 +219,23 @@ impl Pipeline {
 
     /// Runs `work` through the stages, or waits for the answer of a call that has the same key, where the pipeline has
     /// a coalescer.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// use resilient::Registry;
+    ///
+    /// let pipeline = Registry::new().pipeline("rate").coalesce("rates").build();
+    /// let made = std::cell::Cell::new(0);
+    /// let rate = async || {
+    ///     made.set(made.get() + 1);
+    ///     tokio::task::yield_now().await;
+    ///     Some(1.1)
+    /// };
+    /// tokio::join!(pipeline.call_shared_async("EUR", rate), pipeline.call_shared_async("EUR", rate));
+    /// assert_eq!((made.get(), pipeline.stats().succeeded), (1, 2));
+    /// # }
+    /// ```
     ///
     /// # Cancel safety
     /// As of [`call_async`](Self::call_async). If others wait for the answer, the next of them runs its own work.

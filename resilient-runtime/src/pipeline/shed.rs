@@ -13,6 +13,21 @@ use crate::rejection::Rejection;
 impl Call<'_> {
     /// Since when the call has been under way, on the registry's clock: what it has waited since then in a queue shows
     /// the load shedder whether that stands.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use resilient::{Priority, Registry, clock::ManualClock, pipeline::Call};
+    ///
+    /// let time = ManualClock::new();
+    /// let registry = Registry::with_clock(time.clock());
+    /// let pipeline = registry.pipeline("pay").load_shed("api").build();
+    /// for _ in 0..20 {
+    ///     let arrived = time.clock().now();
+    ///     time.advance(Duration::from_millis(35));
+    ///     Call::begin(&pipeline).set_arrived_at(arrived);
+    /// }
+    /// assert!(registry.load_shedder("api").try_acquire_as(Priority::Low).is_err(), "the queue stands");
+    /// ```
     #[inline(never)]
     pub fn set_arrived_at(&mut self, at: Instant) {
         if let Some(shedder) = &self.pipeline.load_shed {

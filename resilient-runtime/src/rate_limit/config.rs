@@ -6,6 +6,14 @@ use super::rate::Rate;
 use crate::settings::{ConfigError, settings, words};
 
 /// How calls are counted. See the [module](super) for what each is good for.
+///
+/// ```
+/// # use resilient::{Component, Registry, clock::ManualClock, rate_limit::{Algorithm, Config, Rate}};
+/// # let quota = Registry::with_clock(ManualClock::new().clock()).rate_limiter("quota");
+/// let rate = Config::default().rate("3/min".parse::<Rate>().unwrap());
+/// quota.reconfigure(rate.algorithm(Algorithm::SlidingLog)).unwrap();
+/// assert_eq!((0..9).filter(|_| quota.check().allowed).count(), 3);
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Algorithm {
@@ -31,6 +39,14 @@ words! {
 
 settings! {
     /// The settings of a [`RateLimiter`](crate::RateLimiter).
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use resilient::{rate_limit::{Config, Rate}, settings::Settings};
+    ///
+    /// let config = Config::default().rate("100/s".parse::<Rate>().unwrap()).burst(20);
+    /// assert!(config.max_wait(Duration::from_millis(50)).validate().is_ok());
+    /// ```
     pub struct Config {
         /// Calls in a time, such as `100/s`. None: the limiter limits nothing.
         pub rate: Option<Rate> = None,

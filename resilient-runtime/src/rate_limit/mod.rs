@@ -82,6 +82,15 @@ use state::State;
 use stats::Counters;
 
 /// Bounds how often calls begin. See the [module](self).
+///
+/// ```
+/// use resilient::{Component, Registry, rate_limit::{Config, Rate}};
+///
+/// let limiter = Registry::new().rate_limiter("mail");
+/// limiter.reconfigure(Config::default().rate("1/h".parse::<Rate>().unwrap())).unwrap();
+/// assert_eq!(limiter.call(|| Some("sent")), Some("sent"));
+/// assert_eq!(limiter.call(|| Some("sent")), None);
+/// ```
 #[derive(Debug)]
 pub struct RateLimiter {
     core: Core<Config>,
@@ -127,26 +136,76 @@ impl Request {
 
 impl RateLimiter {
     /// Takes a call's place in the rate, if there is one, and says how things stand.
+    ///
+    /// ```
+    /// # use resilient::{Component, Registry, clock::ManualClock, rate_limit::{Config, Rate}};
+    /// # let (time, rate) = (ManualClock::new(), "60/min".parse::<Rate>().unwrap());
+    /// # let limiter = Registry::with_clock(time.clock()).rate_limiter("login");
+    /// limiter.reconfigure(Config::default().rate(rate).burst(2)).unwrap();
+    /// assert_eq!(limiter.check().remaining, 1);
+    /// assert!(limiter.check().allowed);
+    /// let refused = limiter.check();
+    /// assert!(!refused.allowed);
+    /// time.advance(refused.retry_after.unwrap());
+    /// assert!(limiter.check().allowed);
+    /// ```
     pub fn check(&self) -> Decision {
         self.decide(Request::ONE)
     }
 
     /// As [`check`](Self::check), for a call that weighs more than one; 0 only looks.
+    ///
+    /// ```
+    /// # use resilient::{Component, Registry, rate_limit::{Config, Rate}};
+    /// # let limiter = Registry::new().rate_limiter("bytes");
+    /// limiter.reconfigure(Config::default().rate("100/h".parse::<Rate>().unwrap())).unwrap();
+    /// assert!(limiter.check_weighted(70).allowed);
+    /// assert!(!limiter.check_weighted(70).allowed);
+    /// assert_eq!(limiter.check_weighted(0).remaining, 30, "what is refused takes nothing");
+    /// ```
     pub fn check_weighted(&self, weight: u32) -> Decision {
         self.decide(Request::ONE.with_weight(weight))
     }
 
     /// As [`check`](Self::check), by the limit of this key alone.
+    ///
+    /// ```
+    /// # use resilient::{Component, Registry, rate_limit::{Config, Rate}};
+    /// # let login = Registry::new().rate_limiter("login");
+    /// login.reconfigure(Config::default().rate("1/min".parse::<Rate>().unwrap())).unwrap();
+    /// assert!(login.check_key("ada").allowed);
+    /// assert!(!login.check_key("ada").allowed);
+    /// assert!(login.check_key("bob").allowed, "another has a limit of their own");
+    /// ```
     pub fn check_key<K: Hash + ?Sized>(&self, key: &K) -> Decision {
         self.decide(self.request(key))
     }
 
     /// As [`check_key`](Self::check_key), for a call that weighs more than one; 0 only looks.
+    ///
+    /// ```
+    /// # use resilient::{Component, Registry, rate_limit::{Config, Rate}};
+    /// # let upload = Registry::new().rate_limiter("upload");
+    /// upload.reconfigure(Config::default().rate("10/h".parse::<Rate>().unwrap())).unwrap();
+    /// assert!(upload.check_key_weighted("ada", 8).allowed);
+    /// assert_eq!(upload.check_key_weighted("ada", 0).remaining, 2);
+    /// assert_eq!(upload.check_key_weighted("bob", 0).remaining, 10);
+    /// ```
     pub fn check_key_weighted<K: Hash + ?Sized>(&self, key: &K, weight: u32) -> Decision {
         self.decide(self.request(key).with_weight(weight))
     }
 
     /// A token if there is one now.
+    ///
+    /// ```
+    /// # use resilient::{Component, Registry, RejectionKind, rate_limit::{Config, Rate}};
+    /// # let mail = Registry::new().rate_limiter("mail");
+    /// mail.reconfigure(Config::default().rate("1/h".parse::<Rate>().unwrap())).unwrap();
+    /// let token = mail.try_acquire().unwrap();
+    /// assert_eq!(mail.try_acquire().unwrap_err().kind(), RejectionKind::RateLimited);
+    /// token.give_back(); // nothing was sent after all
+    /// assert!(mail.try_acquire().is_ok());
+    /// ```
     ///
     /// # Errors
     /// When there is none.
@@ -157,6 +216,15 @@ impl RateLimiter {
 
     /// As [`try_acquire`](Self::try_acquire), for a call that weighs more than one.
     ///
+    /// ```
+    /// # use resilient::{Component, Registry, rate_limit::{Config, Rate}};
+    /// # let rows = Registry::new().rate_limiter("rows");
+    /// rows.reconfigure(Config::default().rate("500/h".parse::<Rate>().unwrap())).unwrap();
+    /// assert!(rows.try_acquire_weighted(400).is_ok());
+    /// assert!(rows.try_acquire_weighted(400).is_err());
+    /// assert!(rows.try_acquire_weighted(100).is_ok());
+    /// ```
+    ///
     /// # Errors
     /// When there are not so many.
     pub fn try_acquire_weighted(&self, weight: u32) -> Result<Token<'_>, Rejection> {
@@ -164,6 +232,16 @@ impl RateLimiter {
     }
 
     /// As [`try_acquire`](Self::try_acquire), by the limit of this key alone.
+    ///
+    /// ```
+    /// # use resilient::{Component, Registry, rate_limit::{Config, Rate}};
+    /// # let search = Registry::new().rate_limiter("search");
+    /// search.reconfigure(Config::default().rate("1/min".parse::<Rate>().unwrap())).unwrap();
+    /// assert!(search.try_acquire_key(&("tenant", 7)).is_ok());
+    /// assert!(search.try_acquire_key(&("tenant", 8)).is_ok());
+    /// let refused = search.try_acquire_key(&("tenant", 7)).unwrap_err();
+    /// assert!(refused.retry_after().is_some());
+    /// ```
     ///
     /// # Errors
     /// When there is none.
@@ -173,6 +251,18 @@ impl RateLimiter {
     }
 
     /// A token of each, or of none.
+    ///
+    /// ```
+    /// use resilient::{Component, RateLimiter, Registry, rate_limit::{Config, Rate}};
+    ///
+    /// let registry = Registry::new();
+    /// let (second, day) = (registry.rate_limiter("second"), registry.rate_limiter("day"));
+    /// second.reconfigure(Config::default().rate("9/s".parse::<Rate>().unwrap())).unwrap();
+    /// day.reconfigure(Config::default().rate("1/d".parse::<Rate>().unwrap())).unwrap();
+    /// assert_eq!(RateLimiter::try_acquire_all(&[&second, &day]).unwrap().len(), 2);
+    /// assert_eq!(RateLimiter::try_acquire_all(&[&second, &day]).unwrap_err().component(), "day");
+    /// assert_eq!(second.check_weighted(0).remaining, 8, "given back");
+    /// ```
     ///
     /// # Errors
     /// The first that has none; what the others gave is given back.
@@ -192,6 +282,20 @@ impl RateLimiter {
 
     /// A token; waits for it up to `max_wait`, and no longer than a protected call around it may take.
     ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() {
+    /// # use std::time::Duration;
+    /// # use resilient::{Component, Registry, clock::Clock, rate_limit::{Config, Rate}};
+    /// # let crawl = Registry::with_clock(Clock::tokio()).rate_limiter("crawl");
+    /// let rate = Config::default().rate("1/s".parse::<Rate>().unwrap());
+    /// crawl.reconfigure(rate.max_wait(Duration::from_secs(1))).unwrap();
+    /// let began = tokio::time::Instant::now();
+    /// assert!(crawl.acquire().await.is_ok() && crawl.acquire().await.is_ok());
+    /// assert!(began.elapsed() >= Duration::from_secs(1), "the second has waited for its turn");
+    /// # }
+    /// ```
+    ///
     /// # Cancel safety
     /// Dropping the future gives the turn to the next.
     ///
@@ -202,6 +306,17 @@ impl RateLimiter {
     }
 
     /// As [`acquire`](Self::acquire), for a call that weighs more than one.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// # use resilient::{Component, Registry, rate_limit::{Config, Rate}};
+    /// # let rows = Registry::new().rate_limiter("rows");
+    /// rows.reconfigure(Config::default().rate("500/h".parse::<Rate>().unwrap())).unwrap();
+    /// assert!(rows.acquire_weighted(500).await.is_ok());
+    /// assert!(rows.acquire_weighted(501).await.is_err(), "more than there ever will be");
+    /// # }
+    /// ```
     ///
     /// # Cancel safety
     /// As of [`acquire`](Self::acquire).
@@ -214,6 +329,18 @@ impl RateLimiter {
 
     /// As [`acquire`](Self::acquire), by the limit of this key alone.
     ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// # use resilient::{Component, Registry, rate_limit::{Config, Rate}};
+    /// # let export = Registry::new().rate_limiter("export");
+    /// export.reconfigure(Config::default().rate("1/h".parse::<Rate>().unwrap())).unwrap();
+    /// assert!(export.acquire_key("ada").await.is_ok());
+    /// assert!(export.acquire_key("ada").await.is_err(), "without `max_wait` nobody waits");
+    /// assert!(export.acquire_key("bob").await.is_ok());
+    /// # }
+    /// ```
+    ///
     /// # Cancel safety
     /// As of [`acquire`](Self::acquire).
     ///
@@ -225,6 +352,17 @@ impl RateLimiter {
 
     /// As [`acquire`](Self::acquire), blocking the thread.
     ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use resilient::{Component, Registry, rate_limit::{Config, Rate}};
+    /// # let poll = Registry::new().rate_limiter("poll");
+    /// let rate = Config::default().rate("500/s".parse::<Rate>().unwrap()).burst(1);
+    /// poll.reconfigure(rate.max_wait(Duration::from_secs(9))).unwrap();
+    /// let began = std::time::Instant::now();
+    /// assert!((0..3).all(|_| poll.acquire_blocking().is_ok()));
+    /// assert!(began.elapsed() >= Duration::from_millis(3), "2 ms between any two");
+    /// ```
+    ///
     /// # Errors
     /// As of [`acquire`](Self::acquire).
     pub fn acquire_blocking(&self) -> Result<Token<'_>, Rejection> {
@@ -232,6 +370,15 @@ impl RateLimiter {
     }
 
     /// Runs `work` if the rate admits it; blocks up to `max_wait`.
+    ///
+    /// ```
+    /// # use resilient::{Component, Registry, Rejection, rate_limit::{Config, Rate}};
+    /// # let sms = Registry::new().rate_limiter("sms");
+    /// sms.reconfigure(Config::default().rate("1/d".parse::<Rate>().unwrap())).unwrap();
+    /// let send = || sms.call(|| Ok::<_, Rejection>("sent"));
+    /// assert_eq!(send(), Ok("sent"));
+    /// assert!(send().unwrap_err().to_string().starts_with("rate limit `sms` is reached"));
+    /// ```
     pub fn call<R: Reject>(&self, work: impl FnOnce() -> R) -> R {
         match self.acquire_blocking() {
             Ok(_spent) => work(),
@@ -240,6 +387,18 @@ impl RateLimiter {
     }
 
     /// Runs `work` if the rate admits it; waits up to `max_wait`.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// # use resilient::{Component, Registry, rate_limit::{Config, Rate}};
+    /// # let push = Registry::new().rate_limiter("push");
+    /// push.reconfigure(Config::default().rate("1/d".parse::<Rate>().unwrap())).unwrap();
+    /// assert_eq!(push.call_async(async || Some("pushed")).await, Some("pushed"));
+    /// assert_eq!(push.call_async(async || Some("pushed")).await, None);
+    /// assert_eq!(push.stats().rejected, 1);
+    /// # }
+    /// ```
     ///
     /// # Cancel safety
     /// Dropping the future gives up the turn, or drops the work; a token once taken is spent.

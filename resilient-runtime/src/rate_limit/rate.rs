@@ -32,6 +32,13 @@ const FASTEST: u64 = 10_000_000;
 const LONGEST: Duration = Duration::from_hours(24 * 31);
 
 /// Not a rate.
+///
+/// ```
+/// use resilient::rate_limit::{InvalidRate, Rate};
+///
+/// assert_eq!("often".parse::<Rate>(), Err(InvalidRate));
+/// assert!(InvalidRate.to_string().contains("such as 100/s"));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "a rate is a count from 1 and a time up to 31 days, such as 100/s, 10/min or 3/250ms; at most 10000000/s"
@@ -40,6 +47,14 @@ pub struct InvalidRate;
 
 impl Rate {
     /// `count` calls in `per`; `None` for none at all, no time, more than 31 days, or more than 10 000 000 in a second.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use resilient::rate_limit::Rate;
+    ///
+    /// assert_eq!(Rate::new(10, Duration::from_mins(1)), Some("10/min".parse().unwrap()));
+    /// assert_eq!(Rate::new(0, Duration::from_mins(1)), None);
+    /// ```
     pub fn new(count: u32, per: Duration) -> Option<Self> {
         let is_possible = count > 0 && !per.is_zero() && per <= LONGEST;
         let fits = u128::from(count) * 1_000_000_000 <= per.as_nanos() * u128::from(FASTEST);
@@ -47,11 +62,24 @@ impl Rate {
     }
 
     /// How many.
+    ///
+    /// ```
+    /// use resilient::rate_limit::Rate;
+    ///
+    /// assert_eq!("3/250ms".parse::<Rate>().unwrap().count(), 3);
+    /// ```
     pub fn count(self) -> u32 {
         self.count
     }
 
     /// In what time.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use resilient::rate_limit::Rate;
+    ///
+    /// assert_eq!("3/250ms".parse::<Rate>().unwrap().per(), Duration::from_millis(250));
+    /// ```
     pub fn per(self) -> Duration {
         self.per
     }

@@ -37,6 +37,14 @@ impl Counters {
 }
 
 /// A snapshot of a [`RateLimiter`](crate::RateLimiter).
+///
+/// ```
+/// # use resilient::{Component, Registry, rate_limit::{Config, Rate}};
+/// # let login = Registry::new().rate_limiter("login");
+/// login.reconfigure(Config::default().rate("1/h".parse::<Rate>().unwrap())).unwrap();
+/// assert!(login.check_key("ada").allowed && !login.check_key("ada").allowed);
+/// assert_eq!((login.stats().keys, login.stats().rejected), (1, 1));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Stats {
     /// The rate. None: nothing is limited.

@@ -16,8 +16,25 @@ use crate::retry::Retry;
 use crate::timeout::Timeout;
 
 /// Something that names or is a component.
+///
+/// ```
+/// use std::sync::Arc;
+/// use resilient::{Bulkhead, Registry, registry::IntoComponent};
+///
+/// let registry = Registry::new();
+/// let by_name: Arc<Bulkhead> = "gateway".into_component(&registry);
+/// let at_hand = registry.bulkhead("gateway").into_component(&registry);
+/// assert!(Arc::ptr_eq(&by_name, &at_hand));
+/// ```
 pub trait IntoComponent<C> {
     /// The component, looked up or made by its name in `registry` where it is not at hand.
+    ///
+    /// ```
+    /// use resilient::{Component, Registry, Retry, registry::IntoComponent};
+    ///
+    /// let retry: std::sync::Arc<Retry> = "stock".into_component(&Registry::new());
+    /// assert_eq!(retry.name(), "stock");
+    /// ```
     fn into_component(self, registry: &Registry) -> Arc<C>;
 }
 
@@ -34,6 +51,14 @@ impl<C> IntoComponent<C> for &Arc<C> {
 }
 
 /// Puts a [`Pipeline`] together. The order of the calls does not matter: the order of the stages is fixed.
+///
+/// ```
+/// use resilient::{Kind, Registry};
+///
+/// let pipeline = Registry::new().pipeline("order").bulkhead("db").retry("db").build();
+/// let stages: Vec<_> = pipeline.explain().stages.into_iter().map(|stage| stage.kind).collect();
+/// assert_eq!(stages, [Kind::Retry, Kind::Bulkhead], "the order is fixed");
+/// ```
 #[derive(Clone, Debug)]
 #[must_use = "a builder does nothing until `build`"]
 pub struct PipelineBuilder {
@@ -65,6 +90,14 @@ macro_rules! stages {
         impl PipelineBuilder {
             $(
                 #[doc = concat!("Adds this [`", stringify!($component), "`], or the one of this name.")]
+                ///
+                /// ```
+                #[doc = concat!("use resilient::{Component, Registry, ", stringify!($component), "};")]
+                ///
+                #[doc = concat!("let order = Registry::new().pipeline(\"order\").", stringify!($stage), "(\"shop\").build();")]
+                /// let stage = &order.explain().stages[0];
+                #[doc = concat!("assert_eq!((stage.kind, &*stage.component), (", stringify!($component), "::KIND, \"shop\"));")]
+                /// ```
                 pub fn $stage(mut self, component: impl IntoComponent<$component>) -> Self {
                     self.$stage = Some(component.into_component(&self.registry));
                     self
@@ -89,6 +122,14 @@ stages! {
 
 impl Pipeline {
     /// Starts a pipeline for the operation `name`, with components of the process's registry.
+    ///
+    /// ```
+    /// use resilient::{Pipeline, Rejection};
+    ///
+    /// let pipeline = Pipeline::builder("greet").timeout("greet").bulkhead("greet").build();
+    /// assert_eq!(pipeline.call(|| Ok::<_, Rejection>("hello")), Ok("hello"));
+    /// assert_eq!(resilient::stats().operations["greet"].succeeded, 1);
+    /// ```
     pub fn builder(name: &str) -> PipelineBuilder {
         PipelineBuilder::new(name, registry())
     }
@@ -96,6 +137,16 @@ impl Pipeline {
 
 impl Registry {
     /// Starts a pipeline for the operation `name`, with components of this registry.
+    ///
+    /// ```
+    /// use resilient::Registry;
+    ///
+    /// let registry = Registry::new();
+    /// let pipeline = registry.pipeline("order").circuit_breaker("shop").build();
+    /// registry.circuit_breaker("shop").force_open();
+    /// assert_eq!(pipeline.call(|| Some(7)), None);
+    /// assert_eq!(registry.stats().operations["order"].rejected, 1);
+    /// ```
     pub fn pipeline(&self, name: &str) -> PipelineBuilder {
         PipelineBuilder::new(name, self)
     }
@@ -121,6 +172,14 @@ impl PipelineBuilder {
     }
 
     /// Looks names up in this registry from here on, and takes its clock. Say it first.
+    ///
+    /// ```
+    /// use resilient::{Pipeline, Registry};
+    ///
+    /// let mine = Registry::new();
+    /// Pipeline::builder("order").registry(&mine).retry("db").build();
+    /// assert!(mine.stats().retry.contains_key("db"));
+    /// ```
     pub fn registry(mut self, registry: &Registry) -> Self {
         self.registry = registry.clone();
         self
@@ -128,12 +187,24 @@ impl PipelineBuilder {
 
     /// The work may run twice with the effect of once, so that it is retried even where it may have been
     /// carried out: after a timeout, or when the connection broke.
+    ///
+    /// ```
+    /// let read = resilient::Registry::new().pipeline("read").idempotent().build();
+    /// assert!(read.explain().idempotent);
+    /// ```
     pub fn idempotent(mut self) -> Self {
         self.idempotent = true;
         self
     }
 
     /// The pipeline. Its numbers are those of the operation of this name in the registry.
+    ///
+    /// ```
+    /// let registry = resilient::Registry::new();
+    /// let (one, other) = (registry.pipeline("order").build(), registry.pipeline("order").build());
+    /// one.call(|| Some(7));
+    /// assert_eq!(other.stats().calls, 1, "one name, one operation");
+    /// ```
     pub fn build(self) -> Pipeline {
         let pipeline = Pipeline {
             operation: self.registry.operation(&self.name),

@@ -9,6 +9,19 @@ impl Registry {
     /// How the process stands: its [health checks](crate::health), asked at the same time, and for readiness its circuit
     /// breakers.
     ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// use resilient::{Registry, health::{Ask, Status}};
+    ///
+    /// let registry = Registry::new();
+    /// registry.circuit_breaker("payment").force_open();
+    /// let ready = registry.health_report(Ask::Readiness).await;
+    /// assert_eq!((ready.status, ready.http_status()), (Status::Warn, 200));
+    /// assert_eq!(registry.health_report(Ask::Liveness).await.status, Status::Pass);
+    /// # }
+    /// ```
+    ///
     /// # Cancel safety
     /// Dropping the future asks no further.
     pub async fn health_report(&self, ask: Ask) -> Report {

@@ -67,6 +67,14 @@ use conflicts::Conflicts;
 use shelf::Shelf;
 
 /// A set of named components with one clock. Cheap to clone; clones are the same registry.
+///
+/// ```
+/// use resilient::{Kind, Registry};
+///
+/// let registry = Registry::new();
+/// registry.clone().timeout("gateway");
+/// assert!(registry.names().contains(&(Kind::Timeout, vec!["gateway".to_owned()])));
+/// ```
 #[derive(Clone, Debug)]
 pub struct Registry(Arc<Inner>);
 
@@ -107,6 +115,12 @@ struct Inner {
 static GLOBAL: OnceLock<Registry> = OnceLock::new();
 
 /// The process's registry.
+///
+/// ```
+/// let breaker = resilient::registry().circuit_breaker("payment");
+/// breaker.force_open();
+/// assert_eq!(resilient::stats().circuit_breaker["payment"].state, breaker.state());
+/// ```
 pub fn registry() -> &'static Registry {
     GLOBAL.get_or_init(|| Registry::make(Clock::system(), None, true))
 }
@@ -119,22 +133,59 @@ impl Default for Registry {
 
 impl Registry {
     /// A registry of its own on the system's clock.
+    ///
+    /// ```
+    /// use resilient::Registry;
+    ///
+    /// Registry::new().timeout("gateway");
+    /// assert!(Registry::new().stats().timeout.is_empty(), "nothing is shared");
+    /// ```
     pub fn new() -> Self {
         Self::with_clock(Clock::system())
     }
 
     /// A registry of its own on `clock`.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use resilient::{Component, Registry, clock::ManualClock};
+    ///
+    /// let time = ManualClock::new();
+    /// let breaker = Registry::with_clock(time.clock()).circuit_breaker("payment");
+    /// time.advance(Duration::from_mins(2));
+    /// assert_eq!(breaker.stats().unchanged_for, Duration::from_mins(2));
+    /// ```
     pub fn with_clock(clock: Clock) -> Self {
         Self::make(clock, None, false)
     }
 
     /// A registry of its own whose jitter can be repeated.
+    ///
+    /// ```
+    /// use resilient::{Registry, clock::ManualClock};
+    ///
+    /// let pauses = |seed: u64| {
+    ///     let time = ManualClock::new();
+    ///     let began = time.clock().now();
+    ///     Registry::with_seed(time.clock(), seed).retry("stock").call(|| None::<u32>);
+    ///     time.clock().now().since(began)
+    /// };
+    /// assert_eq!(pauses(7), pauses(7));
+    /// assert_ne!(pauses(7), pauses(8));
+    /// ```
     pub fn with_seed(clock: Clock, seed: u64) -> Self {
         Self::make(clock, Some(seed), false)
     }
 
     /// Makes the process's registry one on `clock`, before anybody uses it. With [`Clock::tokio`] even
     /// functions that name no registry follow `tokio::time::pause`.
+    ///
+    /// ```
+    /// use resilient::{Registry, clock::Clock};
+    ///
+    /// assert!(Registry::install(Clock::tokio()).is_ok());
+    /// assert!(Registry::install(Clock::system()).is_err(), "there is one by now");
+    /// ```
     ///
     /// # Errors
     /// When the process's registry is in use already.
@@ -173,6 +224,14 @@ impl Registry {
     }
 
     /// The clock of all its components.
+    ///
+    /// ```
+    /// use resilient::{Registry, clock::ManualClock};
+    ///
+    /// let time = ManualClock::new();
+    /// let registry = Registry::with_clock(time.clock());
+    /// assert_eq!(registry.clock().now(), time.clock().now());
+    /// ```
     pub fn clock(&self) -> &Clock {
         &self.0.environment.clock
     }
@@ -201,11 +260,29 @@ impl Registry {
     }
 
     /// Whether protection is [switched on](Self::set_enabled).
+    ///
+    /// ```
+    /// let registry = resilient::Registry::new();
+    /// assert!(registry.is_enabled());
+    /// registry.set_enabled(false);
+    /// assert!(!registry.is_enabled());
+    /// ```
     pub fn is_enabled(&self) -> bool {
         self.0.switch.is_on()
     }
 
     /// What happens from now on. See [`Subscription`] for its bound.
+    ///
+    /// ```
+    /// use resilient::{Happening, Registry};
+    ///
+    /// let registry = Registry::new();
+    /// let mut events = registry.subscribe();
+    /// registry.circuit_breaker("payment").force_open();
+    /// let event = events.try_recv().unwrap();
+    /// assert_eq!(event.component, "payment");
+    /// assert!(matches!(event.what, Happening::Transition { to: "forced_open", .. }));
+    /// ```
     pub fn subscribe(&self) -> Subscription {
         self.0.environment.events.subscribe()
     }
@@ -228,72 +305,183 @@ impl Registry {
     }
 
     /// The circuit breaker of this name.
+    ///
+    /// ```
+    /// use resilient::{Registry, circuit_breaker::State};
+    ///
+    /// let breaker = Registry::new().circuit_breaker("payment");
+    /// assert_eq!(breaker.state(), State::Closed);
+    /// ```
     pub fn circuit_breaker(&self, name: &str) -> Arc<CircuitBreaker> {
         self.component(&self.0.circuit_breakers, name, None)
     }
 
     /// The retry of this name.
+    ///
+    /// ```
+    /// use resilient::{Component, Registry};
+    ///
+    /// let retry = Registry::new().retry("stock");
+    /// assert_eq!((retry.name(), retry.config().max), ("stock", 3));
+    /// ```
     pub fn retry(&self, name: &str) -> Arc<Retry> {
         self.retry_with(name, None)
     }
 
     /// The retry budget of this name, which retries share that say `budget = "name"`.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use resilient::{Kind, Registry, config::Tables, settings::Raw};
+    ///
+    /// let mut tables = Tables::default();
+    /// tables.set(Kind::Retry, Some("stock"), "budget", &Raw::Text("backend".into())).unwrap();
+    /// let registry = Registry::new();
+    /// registry.configure("mine", &tables).unwrap();
+    /// assert!(Arc::ptr_eq(registry.retry("stock").budget(), &registry.retry_budget("backend")));
+    /// ```
     pub fn retry_budget(&self, name: &str) -> Arc<RetryBudget> {
         self.component(&self.0.retry_budgets, name, None)
     }
 
     /// The bulkhead of this name.
+    ///
+    /// ```
+    /// use resilient::{Component, Registry};
+    ///
+    /// let bulkhead = Registry::new().bulkhead("gateway");
+    /// assert_eq!(bulkhead.stats().available, 64);
+    /// ```
     pub fn bulkhead(&self, name: &str) -> Arc<Bulkhead> {
         self.component(&self.0.bulkheads, name, None)
     }
 
     /// The timeout of this name.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use resilient::{Component, Registry};
+    ///
+    /// let timeout = Registry::new().timeout("report");
+    /// assert_eq!(timeout.config().total, Some(Duration::from_mins(1)));
+    /// ```
     pub fn timeout(&self, name: &str) -> Arc<Timeout> {
         self.component(&self.0.timeouts, name, None)
     }
 
     /// The fallback of this name.
+    ///
+    /// ```
+    /// let fallback = resilient::Registry::new().fallback("rates");
+    /// fallback.keep("EUR", 1.1);
+    /// assert!(fallback.last_good::<f64, _>("EUR").is_some());
+    /// ```
     pub fn fallback(&self, name: &str) -> Arc<Fallback> {
         self.component(&self.0.fallbacks, name, None)
     }
 
     /// The rate limiter of this name.
+    ///
+    /// ```
+    /// use resilient::{Component, Registry};
+    ///
+    /// let limiter = Registry::new().rate_limiter("login");
+    /// assert_eq!(limiter.config().rate, None, "it limits nothing until it is given a rate");
+    /// assert!((0..1000).all(|_| limiter.try_acquire().is_ok()));
+    /// ```
     pub fn rate_limiter(&self, name: &str) -> Arc<RateLimiter> {
         self.component(&self.0.rate_limiters, name, None)
     }
 
     /// The load shedder of this name.
+    ///
+    /// ```
+    /// use resilient::{Component, Registry};
+    ///
+    /// let shedder = Registry::new().load_shedder("api");
+    /// let call = shedder.try_acquire().unwrap();
+    /// assert_eq!(shedder.stats().in_flight, 1);
+    /// # drop(call);
+    /// ```
     pub fn load_shedder(&self, name: &str) -> Arc<LoadShedder> {
         self.component(&self.0.load_shedders, name, None)
     }
 
     /// The hedge of this name.
+    ///
+    /// ```
+    /// use resilient::{Component, Registry};
+    ///
+    /// let hedge = Registry::new().hedge("search");
+    /// assert_eq!(hedge.stats().delay, None, "not known until enough attempts were seen");
+    /// ```
     pub fn hedge(&self, name: &str) -> Arc<Hedge> {
         self.component(&self.0.hedges, name, None)
     }
 
     /// The coalescer of this name.
+    ///
+    /// ```
+    /// let rates = resilient::Registry::new().coalesce("rates");
+    /// assert_eq!(rates.call("EUR", || Some(1.1)), Some(1.1));
+    /// ```
     pub fn coalesce(&self, name: &str) -> Arc<Coalesce> {
         self.component(&self.0.coalescers, name, None)
     }
 
     /// The idempotency of this name.
+    ///
+    /// ```
+    /// use resilient::{Registry, Rejection, idempotency::Fingerprint};
+    ///
+    /// let once = Registry::new().idempotency("charge");
+    /// let charge = |cents| once.call("order 7", Fingerprint::NONE, || Ok::<u32, Rejection>(cents));
+    /// assert_eq!((charge(995), charge(1)), (Ok(995), Ok(995)));
+    /// ```
     pub fn idempotency(&self, name: &str) -> Arc<Idempotency> {
         self.idempotency_with(name, None)
     }
 
     /// Tells the store that components mean whose settings say `store = "name"`; best at the start of `main`. A store
     /// of this name that was told before is not looked at any more.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use resilient::{Component, Registry, idempotency::{Config, Fingerprint, MemoryStore}};
+    ///
+    /// let registry = Registry::new();
+    /// let store = Arc::new(MemoryStore::new(registry.clock().clone(), 1000));
+    /// registry.set_idempotency_store("shared", store.clone());
+    /// let once = registry.idempotency("charge");
+    /// once.reconfigure(Config::default().store(Arc::from("shared"))).unwrap();
+    /// once.call("order 7", Fingerprint::NONE, || Some(995));
+    /// assert_eq!(store.len(), 1);
+    /// ```
     pub fn set_idempotency_store(&self, name: &str, store: Arc<dyn IdempotencyStore>) {
         self.0.idempotency_stores.set(name, store);
     }
 
     /// The health check of this name.
+    ///
+    /// ```
+    /// use resilient::{Component, Registry, health::CheckKind};
+    ///
+    /// let database = Registry::new().health("database");
+    /// database.probe_blocking(|| Ok::<_, String>(()));
+    /// assert_eq!(database.stats().kind, CheckKind::Readiness);
+    /// ```
     pub fn health(&self, name: &str) -> Arc<HealthCheck> {
         self.component(&self.0.health_checks, name, None)
     }
 
     /// The alert of this name.
+    ///
+    /// ```
+    /// use resilient::{Component, Registry};
+    ///
+    /// let alert = Registry::new().alert("errors");
+    /// assert_eq!(alert.stats().severity, None, "nothing is wrong so far");
+    /// ```
     pub fn alert(&self, name: &str) -> Arc<Alert> {
         self.component(&self.0.alerts, name, None)
     }
@@ -427,6 +615,14 @@ impl By {
 }
 
 /// The process's registry is in use already.
+///
+/// ```
+/// use resilient::{Registry, clock::Clock};
+///
+/// resilient::registry();
+/// let error = Registry::install(Clock::tokio()).unwrap_err();
+/// assert!(error.to_string().contains("install the clock at the start of `main`"));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the process's registry is in use already; install the clock at the start of `main`")]
 pub struct AlreadyInstalled;

@@ -10,6 +10,15 @@ use crate::config::{Source, Tables, variable_name};
 use crate::settings::{ConfigError, Raw, Said, forget_runtime, lay_outside};
 
 /// What goes with the settings of a component, and does not go together.
+///
+/// ```
+/// use resilient::{Kind, Registry, config::Tables, settings::Raw};
+///
+/// let mut tables = Tables::default();
+/// tables.set(Kind::Bulkhead, Some("db"), "max_queue", &Raw::Integer(9)).unwrap();
+/// let contradictions = Registry::new().configure("mine", &tables).unwrap_err();
+/// assert_eq!((contradictions[0].kind, contradictions[0].name.as_str()), (Kind::Bulkhead, "db"));
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Contradiction {
     /// The kind of the component.
@@ -27,6 +36,13 @@ impl fmt::Display for Contradiction {
 }
 
 /// Why one setting was not changed.
+///
+/// ```
+/// use resilient::{Kind, Registry, registry::ChangeError};
+///
+/// let error = Registry::new().unchange(Kind::Retry, "stock").unwrap_err();
+/// assert!(matches!(error, ChangeError::Unknown(_)));
+/// ```
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ChangeError {
@@ -44,6 +60,17 @@ pub enum ChangeError {
 impl Registry {
     /// Puts settings from outside in force, in place of those that were so before: for components that are there, whose
     /// state, permits and windows stay, and for those still to come. All or nothing. How many components changed.
+    ///
+    /// ```
+    /// use resilient::{Component, Kind, Registry, config::Tables, settings::Raw};
+    ///
+    /// let registry = Registry::new();
+    /// let retry = registry.retry("stock");
+    /// let mut tables = Tables::default();
+    /// tables.set(Kind::Retry, None, "max", &Raw::Integer(1)).unwrap();
+    /// assert_eq!(registry.configure("mine", &tables), Ok(1));
+    /// assert_eq!(retry.config().max, 1);
+    /// ```
     ///
     /// # Errors
     /// With every component whose settings would not go together; then nothing has changed.
@@ -176,6 +203,16 @@ impl Registry {
     /// Takes back what was changed at run time of one component: what the file, the environment and the attribute say is
     /// in force again.
     ///
+    /// ```
+    /// use resilient::{Component, Kind, Registry, retry::Config};
+    ///
+    /// let registry = Registry::new();
+    /// let retry = registry.retry("stock");
+    /// retry.reconfigure(Config::default().max(9u32)).unwrap();
+    /// registry.unchange(Kind::Retry, "stock").unwrap();
+    /// assert_eq!(retry.config().max, 3);
+    /// ```
+    ///
     /// # Errors
     /// When there is no such component, or what is beneath does not go together.
     pub fn unchange(&self, kind: Kind, name: &str) -> Result<(), ChangeError> {
@@ -190,6 +227,17 @@ impl Registry {
     }
 
     /// The source of settings of this name: its statistics say whether the last reading was refused.
+    ///
+    /// ```
+    /// use resilient::{Component, Kind, Registry, config::Tables, settings::Raw};
+    ///
+    /// let registry = Registry::new();
+    /// let mut tables = Tables::default();
+    /// tables.set(Kind::Bulkhead, Some("db"), "max_queue", &Raw::Integer(9)).unwrap(); // and no `max_wait`
+    /// assert!(registry.configure("mine", &tables).is_err());
+    /// let source = registry.config_source("mine").stats();
+    /// assert_eq!((source.applied, source.refused), (0, 1));
+    /// ```
     pub fn config_source(&self, name: &str) -> std::sync::Arc<Source> {
         self.component(&self.0.config_sources, name, None)
     }

@@ -20,6 +20,14 @@ use crate::{
 };
 
 /// A snapshot of a registry; serialises, and displays as a table.
+///
+/// ```
+/// let registry = resilient::Registry::new();
+/// registry.retry("stock");
+/// let stats = registry.stats();
+/// assert!(stats.enabled && stats.retry.contains_key("stock") && stats.conflicts.is_empty());
+/// assert!(stats.to_string().contains("stock"), "a table for people");
+/// ```
 #[derive(Clone, Debug, Serialize)]
 pub struct Stats {
     /// Whether protection is [switched on](Registry::set_enabled).
@@ -61,6 +69,15 @@ pub struct Stats {
 }
 
 /// A snapshot of one component.
+///
+/// ```
+/// use resilient::{Kind, Registry};
+///
+/// let registry = Registry::new();
+/// registry.coalesce("rates");
+/// let stats = registry.component_stats(Kind::Coalesce, "rates").unwrap();
+/// assert!(serde_json::to_string(&stats).unwrap().starts_with(r#"{"in_flight":0"#));
+/// ```
 #[derive(Clone, Debug, Serialize)]
 #[serde(untagged)]
 #[non_exhaustive]
@@ -96,6 +113,20 @@ pub enum ComponentStats {
 }
 
 /// An annotated function.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// #[resilient::resilient(timeout = "2s", name = "look a user up")]
+/// async fn user(id: u32) -> Option<u32> {
+///     Some(id)
+/// }
+/// assert_eq!(user(7).await, Some(7));
+/// let sites = resilient::registry().sites();
+/// let site = sites.iter().find(|site| site.operation == "look a user up").unwrap();
+/// assert!(site.asynchronous && site.function.ends_with("::user"));
+/// # }
+/// ```
 #[derive(Clone, Debug, Serialize)]
 pub struct SiteStats {
     /// The operation's name.
@@ -111,6 +142,13 @@ pub struct SiteStats {
 }
 
 /// There is no component of this kind and name.
+///
+/// ```
+/// use resilient::{Kind, Registry};
+///
+/// let error = Registry::new().component_stats(Kind::Bulkhead, "gateway").unwrap_err();
+/// assert_eq!(error.to_string(), "there is no bulkhead `gateway`");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnknownComponent {
     kind: Kind,
@@ -120,6 +158,14 @@ pub struct UnknownComponent {
 
 impl UnknownComponent {
     /// Names that may have been meant, nearest first.
+    ///
+    /// ```
+    /// use resilient::{Kind, Registry};
+    ///
+    /// let registry = Registry::new();
+    /// registry.hedge("search");
+    /// assert_eq!(registry.reset(Kind::Hedge, "serach").unwrap_err().nearest(), ["search"]);
+    /// ```
     pub fn nearest(&self) -> &[String] {
         &self.nearest
     }
@@ -174,6 +220,15 @@ pub(super) use with_shelf;
 
 impl Registry {
     /// A snapshot of everything. Reading it costs the calls nothing.
+    ///
+    /// ```
+    /// let registry = resilient::Registry::new();
+    /// registry.bulkhead("gateway").call(|| Some(1));
+    /// registry.pipeline("checkout").build().call(|| Some(1));
+    /// let stats = registry.stats();
+    /// assert_eq!((stats.bulkhead["gateway"].in_use, stats.operations["checkout"].calls), (0, 1));
+    /// assert!(serde_json::to_value(&stats).is_ok());
+    /// ```
     pub fn stats(&self) -> Stats {
         let (now, saturations) = (self.clock().now(), self.saturations());
         let mut total = Total::default();
@@ -205,6 +260,17 @@ impl Registry {
     }
 
     /// A snapshot of one component.
+    ///
+    /// ```
+    /// use resilient::{Kind, Registry, registry::ComponentStats};
+    ///
+    /// let registry = Registry::new();
+    /// registry.timeout("gateway");
+    /// let stats = registry.component_stats(Kind::Timeout, "gateway");
+    /// assert!(matches!(stats, Ok(ComponentStats::Timeout(stats)) if stats.total_timeouts == 0));
+    /// let error = registry.component_stats(Kind::Timeout, "gatewya").unwrap_err();
+    /// assert_eq!(error.nearest(), ["gateway"]);
+    /// ```
     ///
     /// # Errors
     /// When there is none of this name; the error knows the nearest names.
@@ -266,6 +332,15 @@ impl Registry {
     }
 
     /// Every setting in force of every component, by kind and name, and where its value came from.
+    ///
+    /// ```
+    /// use resilient::{Kind, Registry, settings::Value};
+    ///
+    /// let registry = Registry::new();
+    /// registry.rate_limiter("login");
+    /// let settings = &registry.effective()[&Kind::RateLimit]["login"];
+    /// assert_eq!((settings[0].field, &settings[0].value), ("rate", &Value::Unset));
+    /// ```
     pub fn effective(&self) -> BTreeMap<Kind, BTreeMap<String, Vec<Effective>>> {
         let of = |kind| {
             with_shelf!(self, kind, |shelf, _variant| {
@@ -277,6 +352,15 @@ impl Registry {
     }
 
     /// The names in use, by kind.
+    ///
+    /// ```
+    /// use resilient::{Kind, Registry};
+    ///
+    /// let registry = Registry::new();
+    /// registry.hedge("search");
+    /// let used: Vec<_> = registry.names().into_iter().filter(|(_, names)| !names.is_empty()).collect();
+    /// assert_eq!(used, [(Kind::Hedge, vec!["search".to_owned()])]);
+    /// ```
     pub fn names(&self) -> Vec<(Kind, Vec<String>)> {
         Kind::ALL.into_iter().map(|kind| (kind, self.names_of(kind))).collect()
     }
@@ -295,6 +379,17 @@ impl Registry {
     }
 
     /// All annotated functions of the process that use this registry, called or not.
+    ///
+    /// ```
+    /// #[resilient::resilient(bulkhead = "mail", name = "send a mail")]
+    /// fn send() -> Option<()> {
+    ///     Some(())
+    /// }
+    /// assert_eq!(send(), Some(()));
+    /// let sites = resilient::registry().sites();
+    /// let site = sites.iter().find(|site| site.operation == "send a mail").unwrap();
+    /// assert_eq!((site.stats.calls, site.stats.succeeded), (1, 1));
+    /// ```
     pub fn sites(&self) -> Vec<SiteStats> {
         let operation = |site: &'static Site| {
             if self.is_global() {
@@ -328,6 +423,17 @@ impl Registry {
 
     /// The stages of an operation in words: outer to inner, with every setting in force and its origin.
     /// `None` when there is no such operation.
+    ///
+    /// ```
+    /// use resilient::{Kind, Registry};
+    ///
+    /// let registry = Registry::new();
+    /// registry.pipeline("checkout").retry("shop").circuit_breaker("shop").build();
+    /// let checkout = registry.explain("checkout").unwrap();
+    /// let stages: Vec<_> = checkout.stages.iter().map(|stage| stage.kind).collect();
+    /// assert_eq!(stages, [Kind::Retry, Kind::CircuitBreaker]);
+    /// assert!(checkout.to_string().contains("open_for = 5s  (default)"));
+    /// ```
     pub fn explain(&self, operation: &str) -> Option<Explanation> {
         let normal = name::normal(operation);
         if self.is_global() {

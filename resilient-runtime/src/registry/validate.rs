@@ -10,6 +10,13 @@ use crate::pipeline::Explanation;
 use crate::site;
 
 /// What [`Registry::validate`] found; one line for each problem.
+///
+/// ```
+/// let registry = resilient::Registry::new();
+/// registry.timeout("");
+/// let error = registry.validate().unwrap_err();
+/// assert!(error.to_string().contains("`(empty)` stands for a name that is empty"), "{error}");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ValidationError {
     problems: Vec<String>,
@@ -17,6 +24,12 @@ pub struct ValidationError {
 
 impl ValidationError {
     /// One line for each problem.
+    ///
+    /// ```
+    /// let registry = resilient::Registry::new();
+    /// [registry.retry("a"), registry.retry("A"), registry.retry("")].into_iter().for_each(drop);
+    /// assert_eq!(registry.validate().unwrap_err().problems().len(), 2);
+    /// ```
     pub fn problems(&self) -> &[String] {
         &self.problems
     }
@@ -33,6 +46,15 @@ impl std::error::Error for ValidationError {}
 impl Registry {
     /// Whether everything about the annotated functions and components fits together; good to call at the
     /// start of `main`. In the process's registry it makes the components of all annotated functions.
+    ///
+    /// ```
+    /// let registry = resilient::Registry::new();
+    /// registry.bulkhead("Gateway");
+    /// assert_eq!(registry.validate(), Ok(()));
+    /// registry.bulkhead("gateway");
+    /// let error = registry.validate().unwrap_err();
+    /// assert_eq!(error.problems(), ["bulkhead: `Gateway` and `gateway` differ in case only, and are two"]);
+    /// ```
     ///
     /// # Errors
     /// With all that is wrong: one name with different inline settings, settings that cannot be, names that

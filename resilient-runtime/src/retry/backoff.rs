@@ -9,6 +9,19 @@ use crate::ratio::Ratio;
 use crate::settings::words;
 
 /// How the delay grows from retry to retry.
+///
+/// ```
+/// use std::time::Duration;
+/// use resilient::{Component, Ratio, Registry, clock::ManualClock, retry::{Backoff, Config}};
+///
+/// let time = ManualClock::new();
+/// let retry = Registry::with_clock(time.clock()).retry("stock");
+/// let linear = Config::default().backoff(Backoff::Linear).base(Duration::from_secs(1)).jitter(Ratio::ZERO);
+/// retry.reconfigure(linear).unwrap();
+/// let before = time.clock().now();
+/// retry.call(|| None::<u32>);
+/// assert_eq!(time.clock().now().since(before), Duration::from_secs(1 + 2 + 3));
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]

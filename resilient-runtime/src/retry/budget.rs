@@ -19,6 +19,14 @@ use crate::sync::{AtomicU64, Mutex, Ordering};
 
 settings! {
     /// The settings of a [`RetryBudget`].
+    ///
+    /// ```
+    /// use resilient::{Component, Ratio, Registry, retry::BudgetConfig};
+    ///
+    /// let backend = Registry::new().retry_budget("backend");
+    /// backend.reconfigure(BudgetConfig::default().ratio(Ratio::percent(5.0).unwrap())).unwrap();
+    /// assert_eq!(backend.config().ratio, Ratio::new(0.05).unwrap());
+    /// ```
     pub struct BudgetConfig {
         /// Tokens that each call deposits, as a share of one; 0 to 1.
         pub ratio: Ratio = Ratio::percent(10.0).unwrap_or(Ratio::ZERO),
@@ -96,12 +104,29 @@ impl Bucket {
 
 impl RetryBudget {
     /// One call has begun.
+    ///
+    /// ```
+    /// use resilient::{Component, Registry};
+    ///
+    /// let backend = Registry::new().retry_budget("backend");
+    /// (0..10).for_each(|_| backend.deposit());
+    /// assert_eq!(backend.stats().calls, 10);
+    /// ```
     #[inline]
     pub fn deposit(&self) {
         self.deposits.add(0);
     }
 
     /// Takes the token that one retry costs; `false` when there is none.
+    ///
+    /// ```
+    /// use resilient::{Component, Registry, clock::ManualClock};
+    ///
+    /// let backend = Registry::with_clock(ManualClock::new().clock()).retry_budget("backend");
+    /// while backend.try_withdraw() {}
+    /// assert!(backend.tokens() < 1.0);
+    /// assert_eq!(backend.stats().denied, 1);
+    /// ```
     pub fn try_withdraw(&self) -> bool {
         let config = self.core.config();
         let granted = {
@@ -119,6 +144,15 @@ impl RetryBudget {
     }
 
     /// The tokens in the bucket now.
+    ///
+    /// ```
+    /// use resilient::{Registry, clock::ManualClock};
+    ///
+    /// let backend = Registry::with_clock(ManualClock::new().clock()).retry_budget("backend");
+    /// let before = backend.tokens();
+    /// assert!(backend.try_withdraw());
+    /// assert_eq!(backend.tokens(), before - 1.0);
+    /// ```
     pub fn tokens(&self) -> f64 {
         let config = self.core.config();
         let mut bucket = self.bucket.lock();
@@ -198,6 +232,16 @@ impl Component for RetryBudget {
 }
 
 /// A snapshot of a [`RetryBudget`].
+///
+/// ```
+/// use resilient::{Component, Registry};
+///
+/// let backend = Registry::new().retry_budget("backend");
+/// assert!(backend.try_withdraw());
+/// let stats = backend.stats();
+/// assert_eq!((stats.withdrawn, stats.denied), (1, 0));
+/// assert!(stats.tokens <= stats.capacity);
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct BudgetStats {
     /// Tokens in the bucket.

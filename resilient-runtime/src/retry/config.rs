@@ -10,6 +10,15 @@ use crate::settings::{ConfigError, settings};
 
 settings! {
     /// The settings of a [`Retry`](crate::Retry).
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use resilient::{retry::{Backoff, Config}, settings::Settings};
+    ///
+    /// let config = Config::default().max(5u32).backoff(Backoff::Fibonacci).base(Duration::from_millis(20));
+    /// assert!(config.validate().is_ok());
+    /// assert!(config.factor(0.5).validate().is_err());
+    /// ```
     pub struct Config {
         /// Retries after the first attempt: 3 makes four attempts in all; 0 to 1000.
         pub max: u32 = 3,

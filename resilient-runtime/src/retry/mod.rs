@@ -52,6 +52,15 @@ use crate::sync::{AtomicBool, Mutex, Ordering};
 use stats::Counters;
 
 /// Repeats failed calls. See the [module](self).
+///
+/// ```
+/// use resilient::{Component, Registry, clock::ManualClock};
+///
+/// let retry = Registry::with_clock(ManualClock::new().clock()).retry("dns");
+/// let mut answers = [None, Some("10.0.0.7")].into_iter();
+/// assert_eq!(retry.call(|| answers.next().flatten()), Some("10.0.0.7"));
+/// assert_eq!(retry.stats().recovered, 1);
+/// ```
 #[derive(Debug)]
 pub struct Retry {
     core: Core<Config>,
@@ -115,16 +124,49 @@ impl Retry {
     }
 
     /// The budget it draws on.
+    ///
+    /// ```
+    /// use resilient::{Component, Registry, clock::ManualClock};
+    ///
+    /// let retry = Registry::with_clock(ManualClock::new().clock()).retry("geo");
+    /// retry.call(|| None::<u32>);
+    /// let budget = retry.budget().stats();
+    /// assert_eq!((budget.calls, budget.withdrawn), (1, 3));
+    /// ```
     pub fn budget(&self) -> &Arc<RetryBudget> {
         &self.budget
     }
 
     /// Calls `work` until it succeeds or must not be repeated, blocking the thread in between.
+    ///
+    /// ```
+    /// use resilient::{Registry, clock::ManualClock};
+    ///
+    /// let retry = Registry::with_clock(ManualClock::new().clock()).retry("ftp");
+    /// let mut calls = 0;
+    /// let list: Result<u32, &str> = retry.call(|| {
+    ///     calls += 1;
+    ///     Err("refused")
+    /// });
+    /// assert_eq!((list, calls), (Err("refused"), 4), "once, and three times again");
+    /// ```
     pub fn call<R: Outcome>(&self, work: impl FnMut() -> R) -> R {
         self.call_judged(work, Verdict::of)
     }
 
     /// Like [`call`](Self::call), with a judge of your own, such as [`Verdict::by_class`].
+    ///
+    /// ```
+    /// use resilient::{Registry, Verdict};
+    ///
+    /// let mut reads = 0;
+    /// let read = || {
+    ///     reads += 1;
+    ///     std::fs::read("/no/such/file")
+    /// };
+    /// assert!(Registry::new().retry("disk").call_judged(read, Verdict::by_class).is_err());
+    /// assert_eq!(reads, 1, "it would not be there the next time either");
+    /// ```
     pub fn call_judged<R>(&self, mut work: impl FnMut() -> R, judge: impl Fn(&R) -> Verdict) -> R {
         let mut run = self.begin();
         loop {
@@ -145,6 +187,22 @@ impl Retry {
     /// can. (With `AsyncFnMut` it could not: rustc then asks for `Send` for every lifetime.) What an async
     /// closure changes has to be in a `Cell`, an atomic or a lock.
     ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() {
+    /// use std::cell::Cell;
+    /// use resilient::{Registry, clock::Clock};
+    ///
+    /// let retry = Registry::with_clock(Clock::tokio()).retry("news");
+    /// let calls = Cell::new(0);
+    /// let news = retry.call_async(async || {
+    ///     calls.set(calls.get() + 1);
+    ///     (calls.get() == 3).then_some("late news")
+    /// });
+    /// assert_eq!(news.await, Some("late news"));
+    /// # }
+    /// ```
+    ///
     /// # Cancel safety
     /// Dropping the future drops the attempt or the pause it is in; nothing is held.
     pub fn call_async<R: Outcome, F: Future<Output = R>>(
@@ -155,6 +213,26 @@ impl Retry {
     }
 
     /// Like [`call_async`](Self::call_async), with a judge of your own.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// use std::cell::Cell;
+    /// use resilient::{Class, Registry, Verdict};
+    ///
+    /// let (retry, calls) = (Registry::new().retry("users"), Cell::new(0));
+    /// let get = async || {
+    ///     calls.set(calls.get() + 1);
+    ///     Err::<u32, u16>(404)
+    /// };
+    /// let judge = |answer: &Result<u32, u16>| match answer {
+    ///     Ok(_) => Verdict::Success,
+    ///     Err(500..) => Verdict::Failure(Class::TRANSIENT),
+    ///     Err(_) => Verdict::Failure(Class::Permanent),
+    /// };
+    /// assert_eq!((retry.call_judged_async(get, judge).await, calls.get()), (Err(404), 1));
+    /// # }
+    /// ```
     ///
     /// # Cancel safety
     /// As of [`call_async`](Self::call_async).

@@ -51,6 +51,16 @@ impl Counters {
 }
 
 /// A snapshot of a [`Retry`](crate::Retry).
+///
+/// ```
+/// use resilient::{Component, Registry, clock::ManualClock};
+///
+/// let retry = Registry::with_clock(ManualClock::new().clock()).retry("stock");
+/// retry.call(|| None::<u32>);
+/// let stats = retry.stats();
+/// assert_eq!((stats.retries, stats.exhausted, stats.recovered), (3, 1, 0));
+/// assert_eq!(&*stats.budget_name, "stock");
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Stats {
     /// Retries begun.

@@ -6,6 +6,14 @@ use std::fmt;
 use super::{Parameter, Value};
 
 /// One setting that cannot be.
+///
+/// ```
+/// use resilient::{hedge::Config, settings::{Settings, Value}};
+///
+/// let error = Config::default().percentile(101.0).validate().unwrap_err();
+/// let problem = &error.problems()[0];
+/// assert_eq!((problem.field, &problem.value), ("percentile", &Value::Number(101.0)));
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Problem {
     /// The field of the config.
@@ -17,6 +25,14 @@ pub struct Problem {
 }
 
 /// A refused configuration: all that is wrong with it. Nothing of it has been applied.
+///
+/// ```
+/// use resilient::{Component, Registry, bulkhead::Config};
+///
+/// let error = Registry::new().bulkhead("gateway").reconfigure(Config::default().max_concurrent(0u32));
+/// let words = error.unwrap_err().to_string();
+/// assert_eq!(words, "`max_concurrent` = 0 is refused: 1 to 1000000 calls");
+/// ```
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ConfigError {
     pub(super) problems: Vec<Problem>,
@@ -24,6 +40,13 @@ pub struct ConfigError {
 
 impl ConfigError {
     /// What is wrong, in the order of the fields.
+    ///
+    /// ```
+    /// use resilient::{bulkhead::Config, settings::Settings};
+    ///
+    /// let error = Config::default().max_concurrent(0u32).max_queue(9u32).validate().unwrap_err();
+    /// assert!(error.problems().len() >= 2, "all of them: {error}");
+    /// ```
     pub fn problems(&self) -> &[Problem] {
         &self.problems
     }

@@ -27,6 +27,15 @@ pub(crate) use words::words;
 use crate::ratio::Ratio;
 
 /// The value of one setting.
+///
+/// ```
+/// use resilient::{bulkhead::Config, settings::{Settings, Value}};
+///
+/// let config = Config::default();
+/// assert_eq!(config.get("max_concurrent"), Some(Value::Count(64)));
+/// assert_eq!(config.get("max_wait"), Some(Value::Unset));
+/// assert_eq!(Value::Ratio(0.25).to_string(), "25 %");
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Value {
@@ -77,6 +86,15 @@ impl Serialize for Value {
 }
 
 /// One setting by name, as an attribute writes it down.
+///
+/// ```
+/// use resilient::{retry::Config, settings::{Setting, Settings, Value}};
+///
+/// let setting = Setting { field: "max", value: Value::Count(5) };
+/// let mut config = Config::default();
+/// config.set(setting.field, &setting.value).unwrap();
+/// assert_eq!(config.max, 5);
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Setting {
     /// The field of the config.
@@ -86,6 +104,16 @@ pub struct Setting {
 }
 
 /// Where the effective value of a setting came from; later ones win.
+///
+/// ```
+/// use resilient::{Component, Registry, hedge::Config, settings::Origin};
+///
+/// let hedge = Registry::new().hedge("search");
+/// let origin = || hedge.effective().into_iter().find(|setting| setting.field == "max").unwrap().origin;
+/// assert_eq!(origin(), Origin::Default);
+/// hedge.reconfigure(Config::default().max(2u32)).unwrap();
+/// assert_eq!(origin(), Origin::Runtime);
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -126,6 +154,14 @@ impl fmt::Display for Origin {
 }
 
 /// One effective setting of a component.
+///
+/// ```
+/// use resilient::{Component, Registry, settings::Value};
+///
+/// let effective = Registry::new().coalesce("rates").effective();
+/// let shares = effective.iter().find(|setting| setting.field == "share_errors").unwrap();
+/// assert_eq!((&shares.value, shares.origin.to_string().as_str()), (&Value::Flag(true), "default"));
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Effective {
     /// The field of the config.
@@ -155,17 +191,49 @@ impl Field {
 }
 
 /// A config whose fields can be reached by name.
+///
+/// ```
+/// use resilient::{coalesce::Config, settings::Settings};
+///
+/// assert_eq!(Config::FIELDS, ["share_errors", "max_wait", "max_flights"]);
+/// ```
 pub trait Settings: Clone + Default + PartialEq + Send + Sync + 'static {
     /// The names of the fields, in the order of the documentation.
     const FIELDS: &'static [&'static str];
 
     /// The default, one for all components that are told nothing.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use resilient::{hedge::Config, settings::Settings};
+    ///
+    /// assert_eq!(*Config::shared_default(), Config::default());
+    /// assert!(Arc::ptr_eq(&Config::shared_default(), &Config::shared_default()));
+    /// ```
     fn shared_default() -> std::sync::Arc<Self>;
 
     /// The value of a field; `None` where there is no such field.
+    ///
+    /// ```
+    /// use resilient::{fallback::Config, settings::{Settings, Value}};
+    ///
+    /// let config = Config::default();
+    /// assert_eq!(config.get("cache_max_entries"), Some(Value::Count(1000)));
+    /// assert_eq!(config.get("no_such_field"), None);
+    /// ```
     fn get(&self, field: &str) -> Option<Value>;
 
     /// Sets a field by name.
+    ///
+    /// ```
+    /// use resilient::{timeout::Config, settings::{Settings, Value}};
+    ///
+    /// let mut config = Config::default();
+    /// config.set("adaptive", &Value::Flag(true)).unwrap();
+    /// assert!(config.adaptive);
+    /// let error = config.set("totl", &Value::Count(3)).unwrap_err();
+    /// assert!(error.to_string().contains("did you mean `total`?"), "{error}");
+    /// ```
     ///
     /// # Errors
     /// When there is no such field, or it does not take such a value. Ranges are checked by
@@ -173,6 +241,14 @@ pub trait Settings: Clone + Default + PartialEq + Send + Sync + 'static {
     fn set(&mut self, field: &'static str, value: &Value) -> Result<(), ConfigError>;
 
     /// Whether the config can be: reports every problem, not the first.
+    ///
+    /// ```
+    /// use resilient::{rate_limit::Config, settings::Settings};
+    ///
+    /// let error = Config::default().max_queue(u32::MAX).max_keys(0u32).validate().unwrap_err();
+    /// let fields: Vec<_> = error.problems().iter().map(|problem| problem.field).collect();
+    /// assert_eq!(fields, ["max_queue", "max_keys"]);
+    /// ```
     ///
     /// # Errors
     /// With the field, the value and the allowed range of each problem.

@@ -6,6 +6,15 @@ use super::{Settings, Value, parse_duration};
 use crate::nearest::nearest;
 
 /// A value as a file, the environment or a request writes it.
+///
+/// ```
+/// use resilient::{Kind, config::Tables, settings::Raw};
+///
+/// let mut tables = Tables::default();
+/// assert!(tables.set(Kind::Timeout, Some("report"), "total", &Raw::Text("2s".into())).is_ok());
+/// let error = tables.set(Kind::Timeout, Some("report"), "total", &Raw::Integer(2)).unwrap_err();
+/// assert!(error.contains("`2s` or `2ms`"), "a duration has a unit: {error}");
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub enum Raw {
     /// Not set.

@@ -8,6 +8,15 @@ use crate::settings::{ConfigError, settings};
 settings! {
     /// The settings of a [`Timeout`](crate::Timeout). The defaults are a hierarchy: 3 s to connect, 30 s to read, 60 s
     /// for the whole call.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use resilient::{settings::Settings, timeout::Config};
+    ///
+    /// let config = Config::default().total(Duration::from_secs(10)).attempt(Duration::from_secs(2));
+    /// assert!(config.validate().is_ok());
+    /// assert!(config.attempt(Duration::from_secs(11)).validate().is_err(), "longer than the whole");
+    /// ```
     pub struct Config {
         /// The time of a whole call with all its attempts and waiting; up to 24 h. None: no limit of its own.
         pub total: Option<Duration> = Some(Duration::from_mins(1)),

@@ -58,6 +58,19 @@ use crate::sync::{AtomicBool, AtomicU64, Ordering};
 use adaptive::Adaptive;
 
 /// Bounds the time of calls. See the [module](self).
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// use std::time::Duration;
+/// use resilient::{Component, Registry, deadline, timeout::Config};
+///
+/// let timeout = Registry::new().timeout("page");
+/// timeout.reconfigure(Config::default().total(Duration::from_secs(3))).unwrap();
+/// let left = timeout.call_async(async || deadline::remaining()).await;
+/// assert!(left.unwrap() <= Duration::from_secs(3));
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Timeout {
     core: Core<Config>,
@@ -85,6 +98,24 @@ impl Limit {
 
 impl Timeout {
     /// Runs `work`, for as long as it may take.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() {
+    /// use std::time::Duration;
+    /// use resilient::{Component, Registry, clock::Clock, timeout::Config};
+    ///
+    /// let timeout = Registry::with_clock(Clock::tokio()).timeout("upload");
+    /// timeout.reconfigure(Config::default().total(Duration::from_secs(5))).unwrap();
+    /// let upload = async |seconds| {
+    ///     tokio::time::sleep(Duration::from_secs(seconds)).await;
+    ///     Some("done")
+    /// };
+    /// assert_eq!(timeout.call_async(async || upload(4).await).await, Some("done"));
+    /// assert_eq!(timeout.call_async(async || upload(6).await).await, None);
+    /// assert_eq!(timeout.stats().total_timeouts, 1);
+    /// # }
+    /// ```
     ///
     /// # Cancel safety
     /// Dropping the future drops the work.

@@ -7,6 +7,15 @@ use serde::Serialize;
 use crate::observe::optional_seconds;
 
 /// A snapshot of a [`Timeout`](crate::Timeout); times are in seconds when serialised.
+///
+/// ```
+/// use std::time::Duration;
+/// use resilient::{Component, Registry};
+///
+/// let stats = Registry::new().timeout("report").stats();
+/// assert_eq!((stats.total, stats.connect), (Some(Duration::from_mins(1)), Some(Duration::from_secs(3))));
+/// assert_eq!((stats.total_timeouts, stats.queue_timeouts), (0, 0));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Stats {
     /// The time of a whole call.
@@ -39,6 +48,15 @@ pub struct Stats {
 ///
 /// A percentile is none where it cannot be told: there are no attempts, or more were cut off than it leaves, so that it
 /// is beyond what attempts may take.
+///
+/// ```
+/// use resilient::{Component, Registry, timeout::Config};
+///
+/// let timeout = Registry::new().timeout("search");
+/// timeout.reconfigure(Config::default().adaptive(true)).unwrap();
+/// let adaptive = timeout.stats().adaptive.unwrap();
+/// assert_eq!((adaptive.is_learned, adaptive.samples, adaptive.p95), (false, 0, None));
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct AdaptiveStats {
     /// Whether the limit was taken from attempts. Else it is the one to begin with.

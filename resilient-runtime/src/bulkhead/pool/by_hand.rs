@@ -16,6 +16,16 @@ impl Bulkhead {
     /// then the work runs on, and keeps its place until it ends. Where the bulkhead has no `threads`, in place.
     ///
     /// A panic of the work is one of this call.
+    ///
+    /// ```
+    /// use std::thread::current;
+    /// use resilient::{Component, Priority, Registry, bulkhead::Config};
+    ///
+    /// let bulkhead = Registry::new().bulkhead("pdf");
+    /// bulkhead.reconfigure(Config::default().threads(1)).unwrap();
+    /// let there = bulkhead.run(Priority::High, || Some(current().id())).unwrap();
+    /// assert_ne!(there, current().id());
+    /// ```
     pub fn run<R: Reject + Send + 'static>(
         self: &Arc<Self>,
         priority: Priority,
@@ -40,6 +50,19 @@ impl Bulkhead {
 
     /// Runs `work` on a thread of the bulkhead's own, and waits for it, no longer than the deadline around. Where the
     /// bulkhead has no `threads`, in place: this thread is then blocked.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// use resilient::{Component, Priority, Registry, bulkhead::Config};
+    ///
+    /// let bulkhead = Registry::new().bulkhead("hash");
+    /// bulkhead.reconfigure(Config::default().threads(2)).unwrap();
+    /// let sum = bulkhead.run_async(Priority::Normal, || Some((1..=100).sum::<u32>())).await;
+    /// assert_eq!(sum, Some(5050));
+    /// assert_eq!(bulkhead.stats().pool.unwrap().threads, 2);
+    /// # }
+    /// ```
     ///
     /// # Cancel safety
     /// Dropping the future withdraws the work if it has not begun; else it runs on, and keeps its place until it ends.

@@ -65,6 +65,16 @@ impl fmt::Debug for Pool {
 }
 
 /// What the threads of a bulkhead do.
+///
+/// ```
+/// use resilient::{Component, Registry, bulkhead::Config};
+///
+/// let reports = Registry::new().bulkhead("reports");
+/// assert!(reports.stats().pool.is_none(), "it has no threads of its own");
+/// reports.reconfigure(Config::default().threads(4)).unwrap();
+/// let pool = reports.stats().pool.unwrap();
+/// assert_eq!((pool.threads, pool.alive), (4, 0), "they start with the work");
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct PoolStats {
     /// Threads that there may be.

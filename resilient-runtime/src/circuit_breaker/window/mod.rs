@@ -18,6 +18,14 @@ pub(super) use time::TimeWindow;
 /// Which calls a circuit breaker judges.
 ///
 /// A window of time moves on in tenths: it covers between nine tenths of its span and the whole.
+///
+/// ```
+/// use std::time::Duration;
+/// use resilient::circuit_breaker::{Config, Window};
+///
+/// assert_eq!(Config::default().window, Window::Time(Duration::from_secs(30)));
+/// assert_eq!(Config::default().window(100).window, Window::Count(100));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Window {
     /// Those that ended within this span; 10 ms to 1 h.

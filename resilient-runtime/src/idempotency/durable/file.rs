@@ -23,6 +23,13 @@ pub(super) const TIME: &str = "time";
 const CACHE: usize = 16 << 20;
 
 /// A file that cannot be used.
+///
+/// ```
+/// use resilient::idempotency::DurableStore;
+///
+/// let error = DurableStore::open("/no/such/folder/payments.idempotency").err().unwrap();
+/// assert!(error.to_string().starts_with("idempotency records in /no/such/folder/payments.idempotency: "));
+/// ```
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("idempotency records in {}: {reason}", path.display())]
 pub struct OpenError {
@@ -36,6 +43,14 @@ impl OpenError {
     }
 
     /// Where the file is.
+    ///
+    /// ```
+    /// use std::path::Path;
+    /// use resilient::idempotency::DurableStore;
+    ///
+    /// let error = DurableStore::open("/no/such/folder/records").err().unwrap();
+    /// assert_eq!(error.path(), Path::new("/no/such/folder/records"));
+    /// ```
     pub fn path(&self) -> &Path {
         &self.path
     }

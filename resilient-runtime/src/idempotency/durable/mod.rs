@@ -54,6 +54,17 @@ pub struct DurableStore {
 impl DurableStore {
     /// Opens the file at `path`, or makes it, for up to a million records.
     ///
+    /// ```
+    /// use resilient::idempotency::DurableStore;
+    /// # let path = std::env::temp_dir().join(format!("resilient-open-{}", std::process::id()));
+    ///
+    /// let store = DurableStore::open(&path)?;
+    /// assert!(DurableStore::open(&path).is_err(), "for one at a time");
+    /// # drop(store);
+    /// # std::fs::remove_file(&path).unwrap();
+    /// # Ok::<_, resilient::idempotency::OpenError>(())
+    /// ```
+    ///
     /// # Errors
     /// When it is open elsewhere, cannot be read and written, is damaged, or is another program's. It is never
     /// overwritten then.
@@ -63,6 +74,20 @@ impl DurableStore {
 
     /// As [`open`](Self::open), for up to `limit` records. When there are as many live ones, new keys are refused: to
     /// forget one would be to carry a call out twice.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use resilient::{Registry, idempotency::{DurableStore, Fingerprint}};
+    /// # let path = std::env::temp_dir().join(format!("resilient-bounded-{}", std::process::id()));
+    ///
+    /// let once = Registry::new().idempotency("charge");
+    /// once.set_store(Arc::new(DurableStore::open_bounded(&path, 1)?));
+    /// assert_eq!(once.call("order 7", Fingerprint::NONE, || Some(995)), Some(995));
+    /// assert_eq!(once.call("order 8", Fingerprint::NONE, || Some(1)), None, "it is full");
+    /// # drop(once);
+    /// # std::fs::remove_file(&path).unwrap();
+    /// # Ok::<_, resilient::idempotency::OpenError>(())
+    /// ```
     ///
     /// # Errors
     /// As of [`open`](Self::open).
@@ -85,6 +110,17 @@ impl DurableStore {
     }
 
     /// Where the file is.
+    ///
+    /// ```
+    /// use resilient::idempotency::DurableStore;
+    /// # let path = std::env::temp_dir().join(format!("resilient-path-{}", std::process::id()));
+    ///
+    /// let store = DurableStore::open(&path)?;
+    /// assert_eq!(store.path(), path);
+    /// # drop(store);
+    /// # std::fs::remove_file(&path).unwrap();
+    /// # Ok::<_, resilient::idempotency::OpenError>(())
+    /// ```
     pub fn path(&self) -> &Path {
         &self.path
     }
