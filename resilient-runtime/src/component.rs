@@ -295,6 +295,13 @@ impl<C: Settings> Core<C> {
     /// The common part of `Component::reconfigure`: all or nothing, then `apply` for what the component keeps
     /// in atomics of its own.
     pub(crate) fn reconfigure(&self, kind: Kind, config: C, apply: impl Fn(&C)) -> Result<(), ConfigError> {
+        self.change(config, apply)?;
+        self.publish(kind, Happening::Reconfigured);
+        Ok(())
+    }
+
+    /// The same, untold: of what is a part of another component.
+    pub(crate) fn change(&self, config: C, apply: impl Fn(&C)) -> Result<(), ConfigError> {
         config.validate()?;
         self.settings.replace(config);
         // Until what was applied is still what is in force: of two threads that change the settings, the one whose
@@ -306,7 +313,6 @@ impl<C: Settings> Core<C> {
                 break;
             }
         }
-        self.publish(kind, Happening::Reconfigured);
         Ok(())
     }
 

@@ -95,6 +95,14 @@ impl Config {
         let limit = |limit: Option<f64>| limit.is_none_or(|limit| limit.is_finite() && limit >= 0.0);
         error.require(limit(self.warning), "warning", self.warning, "a number, at least 0");
         error.require(limit(self.critical), "critical", self.critical, "a number, at least 0");
+        let is_share = matches!(self.signal, Signal::ErrorRate | Signal::DegradedRate | Signal::Saturation);
+        let reached = |limit: f64| {
+            // What is no number has been refused above.
+            !limit.is_finite() || if self.below { limit > 0.0 } else { limit < 1.0 || !is_share }
+        };
+        let passable = "one that the signal can pass: a share is at most 1, and nothing is below 0";
+        error.require(self.warning.is_none_or(reached), "warning", self.warning, passable);
+        error.require(self.critical.is_none_or(reached), "critical", self.critical, passable);
         if let (Some(warning), Some(critical)) = (self.warning, self.critical) {
             let worse = if self.below { critical <= warning } else { critical >= warning };
             error.require(worse, "critical", self.critical, format!("worse than warning = {warning}"));

@@ -67,19 +67,23 @@ impl Past {
         if self.0.back().is_none_or(|last| now.since(last.at) >= step) {
             self.0.push_back(count);
         }
-        let before = before?;
-        let seen = calls - before.calls;
         let enough = |samples: u64| samples >= u64::from(config.min_samples);
-        let share = |part: u64| (enough(seen) && seen > 0).then(|| part as f64 / seen as f64);
+        let share = |part: u64, seen: u64| (enough(seen) && seen > 0).then(|| part as f64 / seen as f64);
         let time = |span: Duration| enough(reading.measured).then_some(span.as_secs_f64());
         match config.signal {
-            Signal::ErrorRate => share(errors - before.errors),
-            Signal::DegradedRate => share(degraded - before.degraded),
+            Signal::ErrorRate => {
+                before.and_then(|before| share(errors - before.errors, calls - before.calls))
+            }
+            Signal::DegradedRate => {
+                before.and_then(|before| share(degraded - before.degraded, calls - before.calls))
+            }
             Signal::LatencyP50 => time(reading.p50),
             Signal::LatencyP95 => time(reading.p95),
             Signal::LatencyP99 => time(reading.p99),
             Signal::Saturation => Some(reading.saturation),
             Signal::Traffic => {
+                let before = before?;
+                let seen = calls - before.calls;
                 let span = now.since(before.at).as_secs_f64();
                 let whole = now.since(before.at) >= config.window;
                 // Too little is seen only after a whole window.

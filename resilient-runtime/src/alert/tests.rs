@@ -85,6 +85,30 @@ fn saturation_and_traffic() {
 }
 
 #[test]
+fn what_needs_no_past_is_seen_at_the_first_look() {
+    let registry = Registry::new();
+    let full =
+        Config::default().signal(Signal::Saturation).critical(0.9).hold(Duration::ZERO).min_samples(0u32);
+    registry.alert("full").reconfigure(full).unwrap();
+    let gate = registry.bulkhead("gate");
+    gate.reconfigure(crate::bulkhead::Config::default().max_concurrent(1u32)).unwrap();
+    let _permit = gate.try_acquire().unwrap();
+    registry.evaluate_alerts();
+    assert_eq!(registry.alert("full").stats().severity, Some(Severity::Critical));
+}
+
+#[test]
+fn a_limit_that_nothing_passes_is_refused() {
+    let alert = Registry::new().alert("a");
+    let share = Config::default().signal(Signal::ErrorRate);
+    assert!(alert.reconfigure(share.clone().critical(1.0)).is_err());
+    assert!(alert.reconfigure(share.clone().critical(0.99)).is_ok());
+    assert!(alert.reconfigure(share.warning(0.0).below(true)).is_err());
+    assert!(alert.reconfigure(Config::default().signal(Signal::Traffic).warning(100.0)).is_ok());
+    assert!(alert.reconfigure(Config::default().signal(Signal::Traffic).warning(0.0).below(true)).is_err());
+}
+
+#[test]
 fn a_budget_that_burns_fast_is_critical() {
     let objective = Ratio::new(0.999).unwrap();
     let fixture = Fixture::new(Config::default().signal(Signal::BurnRate).objective(objective));

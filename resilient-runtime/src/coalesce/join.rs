@@ -57,18 +57,7 @@ pub struct Lead<'a> {
 
 impl<'a> Lead<'a> {
     /// Shares the answer with those who wait, if there are any.
-    ///
-    /// ```
-    /// use resilient::{Component, Registry, pipeline::{Call, Shared}};
-    ///
-    /// let registry = Registry::new();
-    /// let pipeline = registry.pipeline("rate").coalesce("rates").build();
-    /// let mut call = Call::begin(&pipeline);
-    /// let Shared::Lead(Some(lead)) = call.share_blocking::<Option<f64>, _>("USD").unwrap() else { panic!() };
-    /// lead.share(&(Some(1.0), None::<resilient::fallback::Seen>));
-    /// assert_eq!(registry.coalesce("rates").stats().led, 1);
-    /// ```
-    pub fn share<S: Any + Clone + Send + Sync>(self, answer: &S) {
+    pub(super) fn share<S: Any + Clone + Send + Sync>(self, answer: &S) {
         self.share_made(|| answer.clone());
     }
 

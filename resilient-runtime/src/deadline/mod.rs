@@ -91,7 +91,7 @@ impl Deadline {
     /// assert!(!Deadline::after(Duration::from_hours(1)).is_over());
     /// ```
     pub fn after(span: Duration) -> Self {
-        Self::after_on(&Clock::system(), span)
+        Self::after_on(crate::registry().clock(), span)
     }
 
     /// So long from now on this clock.

@@ -166,9 +166,8 @@ impl Hedge {
     fn apply(&self, config: &Config) {
         self.max.store(config.max, Ordering::Relaxed);
         self.estimate.apply(config);
-        // Valid by the hedge's own check of the same ranges.
         let own = BudgetConfig::clone(&self.budget.config());
-        let _ = self.budget.reconfigure(config.budget_config(own));
+        self.budget.follow(config.budget_config(own));
     }
 }
 
@@ -217,7 +216,7 @@ impl Component for Hedge {
     /// Zeroes the counts and fills the budget; what is known of the attempts' time stays.
     fn reset(&self) {
         self.counters.reset();
-        self.budget.reset();
+        self.budget.begin_anew();
         self.core.publish(Self::KIND, Happening::Reset);
     }
 

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use super::{Registry, registry};
 use crate::bulkhead::Bulkhead;
 use crate::circuit_breaker::CircuitBreaker;
+use crate::clock::Clock;
 use crate::coalesce::Coalesce;
+use crate::component::Create;
 use crate::fallback::Fallback;
 use crate::hedge::Hedge;
 use crate::idempotency::Idempotency;
@@ -171,6 +173,24 @@ impl PipelineBuilder {
         }
     }
 
+    /// That of its components, which may be of another registry than that in which names are looked up.
+    fn clock(&self) -> Clock {
+        fn of<C: Create>(component: Option<&Arc<C>>) -> Option<&Clock> {
+            component.map(|component| component.core().clock())
+        }
+        let known = of(self.timeout.as_ref())
+            .or(of(self.circuit_breaker.as_ref()))
+            .or(of(self.rate_limit.as_ref()))
+            .or(of(self.bulkhead.as_ref()))
+            .or(of(self.retry.as_ref()))
+            .or(of(self.hedge.as_ref()))
+            .or(of(self.load_shed.as_ref()))
+            .or(of(self.idempotency.as_ref()))
+            .or(of(self.coalesce.as_ref()))
+            .or(of(self.fallback.as_ref()));
+        known.unwrap_or_else(|| self.registry.clock()).clone()
+    }
+
     /// Looks names up in this registry from here on, and takes its clock. Say it first.
     ///
     /// ```
@@ -208,7 +228,7 @@ impl PipelineBuilder {
     pub fn build(self) -> Pipeline {
         let pipeline = Pipeline {
             operation: self.registry.operation(&self.name),
-            clock: self.registry.clock().clone(),
+            clock: self.clock(),
             switch: self.registry.0.switch.clone(),
             bypass: Bypass::default(),
             retry: self.retry,

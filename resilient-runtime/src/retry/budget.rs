@@ -172,6 +172,23 @@ impl RetryBudget {
     }
 }
 
+/// What is a part of a retry or a hedge has no name of its own, and tells nobody.
+impl RetryBudget {
+    pub(crate) fn begin_anew(&self) {
+        let config = self.core.config();
+        *self.bucket.lock() = Bucket::new(&config, self.core.clock().now(), self.deposits.sum(0));
+        self.withdrawn.store(0, Ordering::Relaxed);
+        self.denied.store(0, Ordering::Relaxed);
+    }
+
+    /// Valid by the owner's own check of the same ranges.
+    pub(crate) fn follow(&self, config: BudgetConfig) {
+        // What came before is paid at the rates of before.
+        self.tokens();
+        let _ = self.core.change(config, |_| ());
+    }
+}
+
 impl Create for RetryBudget {
     fn create(core: Core<BudgetConfig>) -> Self {
         let bucket = Mutex::new(Bucket::new(&core.config(), core.clock().now(), 0));
@@ -209,10 +226,7 @@ impl Component for RetryBudget {
     }
 
     fn reset(&self) {
-        let config = self.core.config();
-        *self.bucket.lock() = Bucket::new(&config, self.core.clock().now(), self.deposits.sum(0));
-        self.withdrawn.store(0, Ordering::Relaxed);
-        self.denied.store(0, Ordering::Relaxed);
+        self.begin_anew();
         self.core.publish(Self::KIND, Happening::Reset);
     }
 

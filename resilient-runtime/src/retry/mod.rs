@@ -420,7 +420,7 @@ impl Component for Retry {
     fn reset(&self) {
         *self.counters.lock() = Counters::default();
         if self.core.config().budget.is_none() {
-            self.budget.reset();
+            self.budget.begin_anew();
         }
         self.core.publish(Self::KIND, Happening::Reset);
     }
@@ -439,9 +439,9 @@ impl Component for Retry {
         self.core.reconfigure(Self::KIND, config, |config| {
             self.apply(config);
             if config.budget.is_none() {
-                // Valid by the retry's own check of the same ranges. The rest of it is the budget's own affair.
+                // The rest of it is the budget's own affair.
                 let own = BudgetConfig::clone(&self.budget.config());
-                let _ = self.budget.reconfigure(config.budget_config(own));
+                self.budget.follow(config.budget_config(own));
             }
         })
     }

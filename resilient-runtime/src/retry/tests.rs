@@ -340,3 +340,16 @@ fn a_budget_that_is_reset_is_as_new() {
     budget.deposit();
     assert_eq!(budget.stats().calls, 1);
 }
+
+#[test]
+fn a_budget_that_is_part_of_a_retry_or_a_hedge_tells_nothing_of_itself() {
+    let registry = Registry::new();
+    let (retry, hedge) = (registry.retry("r"), registry.hedge("h"));
+    let mut events = registry.subscribe();
+    retry.reconfigure(Config::default().max(1u32)).unwrap();
+    hedge.reconfigure(crate::hedge::Config::default().max(2u32)).unwrap();
+    retry.reset();
+    hedge.reset();
+    let told: Vec<_> = std::iter::from_fn(|| events.try_recv()).map(|event| event.kind).collect();
+    assert_eq!(told, [Kind::Retry, Kind::Hedge, Kind::Retry, Kind::Hedge]);
+}

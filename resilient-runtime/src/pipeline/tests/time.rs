@@ -194,3 +194,17 @@ async fn when_the_total_is_over_nothing_goes_on_behind_it() {
     assert_eq!((attempts.get(), bulkhead.in_use, bulkhead.queued), (3, 0, 0));
     assert_eq!((pipeline.stats().timed_out, pipeline.stats().in_flight), (1, 0));
 }
+
+#[test]
+fn components_of_another_registry_bring_their_clock_along() {
+    let (time, theirs) = (ManualClock::new(), Registry::new());
+    let registry = Registry::with_clock(time.clock());
+    let breaker = registry.circuit_breaker("x");
+    let config = circuit_breaker::Config::default().failure_threshold(1u32).open_for(MS(5000));
+    breaker.reconfigure(config.open_jitter(crate::Ratio::ZERO)).unwrap();
+    let pipeline = theirs.pipeline("op").circuit_breaker(&breaker).build();
+    assert!(pipeline.call(|| Outcome::Err(Error::Down)).is_err());
+    assert_eq!(breaker.stats().retry_after, Some(MS(5000)));
+    time.advance(MS(5000));
+    assert!(pipeline.call(|| Outcome::Ok(1)).is_ok());
+}
