@@ -116,9 +116,18 @@ impl<'f> Asking<'f> {
     }
 
     /// In this span the level runs.
-    pub(crate) fn in_span(mut self, span: Option<Span>) -> Self {
-        self.span = span.map(Box::new);
-        self
+    pub(crate) fn set_span(&mut self, span: Option<Box<Span>>) {
+        self.span = span;
+    }
+
+    #[inline]
+    fn enter_span(&self) -> Option<InSpan> {
+        // Out of the way of those who have none: as a rule nobody traces.
+        #[cold]
+        fn entered(span: &Span) -> InSpan {
+            InSpan { _entered: Box::new(span.clone().entered()) }
+        }
+        self.span.as_deref().map(entered)
     }
 
     /// The deadline of what runs in it.
@@ -142,7 +151,7 @@ impl<'f> Asking<'f> {
     pub fn enter(&mut self) -> AskingScope {
         self.runs = true;
         AskingScope {
-            _span: self.span.as_deref().map(|span| span.clone().entered()),
+            _span: self.enter_span(),
             _scope: self.scope().map_or_else(Entered::none, Scope::enter),
         }
     }
@@ -207,6 +216,12 @@ impl Drop for Asking<'_> {
     }
 }
 
+/// A type of its own: to leave it is not to be a function that a call without levels has to call, too.
+#[derive(Debug)]
+struct InSpan {
+    _entered: Box<EnteredSpan>,
+}
+
 /// Restores the scope around a level.
 ///
 /// ```
@@ -221,7 +236,7 @@ impl Drop for Asking<'_> {
 #[derive(Debug)]
 pub struct AskingScope {
     // Left first.
-    _span: Option<EnteredSpan>,
+    _span: Option<InSpan>,
     _scope: Entered,
 }
 
@@ -244,7 +259,7 @@ impl<F: Future> Future for Running<'_, F> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let this = self.project();
         let entered = this.asking.scope().map(Scope::enter);
-        let span = this.asking.span.as_deref().map(Span::enter);
+        let span = this.asking.enter_span();
         this.asking.runs = true;
         let poll = this.answer.poll(cx);
         this.asking.runs = false;

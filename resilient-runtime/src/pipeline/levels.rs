@@ -29,11 +29,16 @@ impl<'p> Call<'p> {
     #[cold]
     pub fn enter_level(&mut self, level: Level) -> Result<Asking<'p>, NoAnswer> {
         self.miss();
-        let asking = match self.pipeline.fallback.as_deref() {
-            Some(fallback) => fallback.enter(level, self.deadline)?,
-            None => Asking::unbounded(None, level),
+        let mut entered = match self.pipeline.fallback.as_deref() {
+            Some(fallback) => fallback.enter(level, self.deadline),
+            None => Ok(Asking::unbounded(None, level)),
         };
-        Ok(asking.in_span(self.span()))
+        if self.rare.is_some()
+            && let Ok(asking) = &mut entered
+        {
+            asking.set_span(self.span());
+        }
+        entered
     }
 
     /// A default is about to be asked: nothing bounds it.
@@ -50,7 +55,11 @@ impl<'p> Call<'p> {
     pub fn enter_default(&mut self) -> Asking<'p> {
         match self.enter_level(Level::Default) {
             Ok(asking) => asking,
-            Err(_) => Asking::unbounded(None, Level::Default).in_span(self.span()),
+            Err(_) => {
+                let mut asking = Asking::unbounded(None, Level::Default);
+                asking.set_span(self.span());
+                asking
+            }
         }
     }
 

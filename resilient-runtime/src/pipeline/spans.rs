@@ -108,8 +108,8 @@ impl Call<'_> {
 
     /// The span of the call, if it is traced.
     #[cold]
-    pub(super) fn span(&self) -> Option<Span> {
-        Some(self.rare.as_ref()?.spans.as_ref()?.call.clone())
+    pub(super) fn span(&self) -> Option<Box<Span>> {
+        Some(Box::new(self.rare.as_ref()?.spans.as_ref()?.call.clone()))
     }
 
     /// Says in the span how the call ended.
