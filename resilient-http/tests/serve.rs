@@ -11,6 +11,9 @@ use resilient_http::HttpServer;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
+/// More than what lies between two ends of a connection.
+const BIG: usize = 30_000_000;
+
 struct Served {
     address: SocketAddr,
     stop: Option<oneshot::Sender<()>>,
@@ -26,7 +29,9 @@ fn serve(set: impl FnOnce(HttpServer) -> HttpServer) -> Served {
     let router = Router::new()
         .route("/", get(async || "well"))
         .route("/length", post(async |body: Bytes| body.len().to_string()))
-        .route("/endless", get(never_ends));
+        .route("/endless", get(never_ends))
+        .route("/big", get(async || vec![b'x'; BIG]))
+        .route("/panics", get(async || -> &'static str { panic!("of the handler") }));
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
     let address = listener.local_addr().unwrap();
@@ -190,4 +195,97 @@ fn it_stops_at_once_when_nothing_is_going_on_and_else_after_its_grace() {
     assert!(endless.read(&mut [0; 1024]).unwrap() > 0);
     served.stop.take().unwrap().send(()).unwrap();
     served.runtime.block_on(served.ended.take().unwrap()).unwrap();
+}
+
+/// Asks for the big answer, and reads nothing of it for now.
+fn ask_for_much(served: &Served) -> TcpStream {
+    let mut stream = served.connect();
+    stream.write_all(b"GET /big HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
+    // It is on its way.
+    stream.read_exact(&mut [0; 12]).unwrap();
+    stream
+}
+
+#[test]
+fn an_answer_that_is_being_sent_is_sent_whole() {
+    let mut served = serve(|server| server.connections(2));
+    let mut slow = ask_for_much(&served);
+    let idle: Vec<_> = (0..3).map(|_| served.connect()).collect();
+    assert!(served.is_well());
+    let read_all = |stream: &mut TcpStream| {
+        // As long as it is kept alive there is no end.
+        let mut left = BIG;
+        let mut buffer = vec![0; 1 << 16];
+        while left > 0 {
+            let count = stream.read(&mut buffer).unwrap();
+            assert!(count > 0, "{left} bytes are missing");
+            left = left.saturating_sub(count);
+        }
+    };
+    read_all(&mut slow);
+    drop(idle);
+    // And also when the server stops meanwhile.
+    let mut slow = ask_for_much(&served);
+    served.stop.take().unwrap().send(()).unwrap();
+    while TcpStream::connect(served.address).is_ok() {
+        std::thread::yield_now();
+    }
+    read_all(&mut slow);
+}
+
+#[test]
+fn who_takes_nothing_of_its_answer_is_not_waited_for() {
+    let served = serve(|server| server.connections(2).write_time(Duration::from_millis(300)));
+    let unread: Vec<_> = (0..2).map(|_| ask_for_much(&served)).collect();
+    let start = Instant::now();
+    assert!(served.is_well());
+    assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+    // Each has its own time.
+    std::thread::sleep(Duration::from_millis(600));
+    for mut stream in unread {
+        let length = rest_of(&mut stream).len();
+        assert!(length < BIG, "it was cut off");
+    }
+}
+
+#[test]
+fn requests_that_are_slow_to_come_make_place_for_others() {
+    let served = serve(|server| server.connections(5));
+    let mut slow: Vec<TcpStream> = (0..5).map(|_| served.connect()).collect();
+    for stream in &mut slow {
+        let head =
+            b"POST /length HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: 1000\r\n\r\n";
+        stream.write_all(head).unwrap();
+        let mut go_on = [0; 25];
+        stream.read_exact(&mut go_on).unwrap();
+        assert_eq!(&go_on, b"HTTP/1.1 100 Continue\r\n\r\n");
+        stream.write_all(b"x").unwrap();
+    }
+    let start = Instant::now();
+    assert!(served.is_well());
+    assert!(start.elapsed() < Duration::from_secs(8), "{:?}", start.elapsed());
+    let is_told = |stream: &mut TcpStream| {
+        stream.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+        let mut status = [0; 12];
+        stream.read_exact(&mut status).is_ok() && status.ends_with(b"408")
+    };
+    let told: Vec<bool> = slow.iter_mut().map(is_told).collect();
+    assert_eq!(told.iter().filter(|told| **told).count(), 1, "only as many as are needed: {told:?}");
+}
+
+#[test]
+fn odd_clients_and_handlers_that_panic_are_answered() {
+    let served = serve(|server| server);
+    let panicked = served.met(b"GET /panics HTTP/1.1\r\nhost: x\r\n\r\n");
+    assert!(
+        panicked.starts_with("HTTP/1.1 500") && panicked.contains("application/problem+json"),
+        "{panicked}"
+    );
+    let hosts = served.met(b"GET / HTTP/1.1\r\nhost: x\r\nhost: y\r\n\r\n");
+    assert!(hosts.starts_with("HTTP/1.1 400"), "{hosts}");
+    let mut half_closed = served.connect();
+    half_closed.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
+    half_closed.shutdown(std::net::Shutdown::Write).unwrap();
+    assert!(rest_of(&mut half_closed).ends_with("well"));
+    assert!(served.is_well());
 }

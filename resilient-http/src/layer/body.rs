@@ -4,6 +4,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use axum::response::IntoResponse;
+use bytes::Bytes;
 use http::{HeaderValue, Request, Response, Version, header};
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
@@ -29,45 +30,64 @@ impl Unread {
     }
 }
 
+/// The largest piece that is handed on at once. A connection takes the last one long before it has been sent, and what is
+/// held is free then: of a large answer in one piece nothing else would be left to wait for.
+const PIECE: usize = 16 * 1024;
+
 pin_project! {
-    /// A body, and what is held until it has ended or is dropped.
+    /// A body, and what is held until it has been sent, but for what a connection buffers, or is dropped.
     #[derive(Debug)]
     pub struct Held<B, H> {
         #[pin]
         body: B,
-        held: Option<H>,
+        rest: Bytes,
+        kept: Option<H>,
     }
 }
 
-impl<B: Body, H> Held<B, H> {
+impl<B: Body<Data = Bytes>, H> Held<B, H> {
     pub(crate) fn new(body: B, held: Option<H>) -> Self {
         // What has no more to send is never polled by some servers.
-        let held = held.filter(|_| !body.is_end_stream());
-        Self { body, held }
+        let kept = held.filter(|_| !body.is_end_stream());
+        Self { body, rest: Bytes::new(), kept }
     }
 }
 
-impl<B: Body, H> Body for Held<B, H> {
-    type Data = B::Data;
+impl<B: Body<Data = Bytes>, H> Body for Held<B, H> {
+    type Data = Bytes;
     type Error = B::Error;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
         let this = self.project();
-        let frame = ready!(this.body.poll_frame(cx));
-        if !matches!(frame, Some(Ok(_))) {
-            *this.held = None;
+        if this.rest.is_empty() {
+            match ready!(this.body.poll_frame(cx)) {
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(data) => *this.rest = data,
+                    Err(frame) => return Poll::Ready(Some(Ok(frame))),
+                },
+                ended => {
+                    *this.kept = None;
+                    return Poll::Ready(ended);
+                }
+            }
         }
-        Poll::Ready(frame)
+        let piece = this.rest.split_to(this.rest.len().min(PIECE));
+        Poll::Ready(Some(Ok(Frame::data(piece))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.rest.is_empty() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        let (mut hint, rest) = (self.body.size_hint(), self.rest.len() as u64);
+        if let Some(upper) = hint.upper() {
+            hint.set_upper(upper.saturating_add(rest));
+        }
+        hint.set_lower(hint.lower().saturating_add(rest));
+        hint
     }
 }

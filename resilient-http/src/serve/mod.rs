@@ -2,10 +2,12 @@
 
 mod connections;
 mod slow_body;
+mod socket;
 
 use std::convert::Infallible;
 use std::future::Future;
 use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,6 +15,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::connect_info::ConnectInfo;
 use axum::response::IntoResponse;
+use futures_util::FutureExt;
 use http::{HeaderValue, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -25,13 +28,15 @@ use crate::Problem;
 use crate::layer::Held;
 use connections::{Busy, Connection, Connections};
 use slow_body::{OutOfTime, SlowBody};
+use socket::Socket;
 
 /// Serves a router over HTTP/1.1, with limits that slow, idle and hostile clients meet.
 ///
-/// - A client has 10 s for the head of a request, and so between two; 64 headers and 32 KiB. It has 30 s for the body, and is
-///   told 408 then.
-/// - There are 1 000 connections at once. A further one takes the place of the one that is idle for longest; while all are
-///   in use, it waits to be accepted.
+/// - A client has 10 s for the head of a request, and so between two; 64 headers and about 32 KiB. It has 30 s for the body,
+///   and is told 408 then. It has to take something of an answer each 30 s.
+/// - There are 1 000 connections at once. A further one takes the place of the one that is idle for longest, or else of the
+///   slowest whose request comes with less than 1 KiB in a second; while there is neither, it waits to be accepted.
+/// - A handler that panics is answered for with 500.
 /// - There is no TLS, no HTTP/2 and no upgrade (web sockets): that is for what stands before it, or for `axum::serve`.
 /// - Who asks is in the request, as [`ConnectInfo<SocketAddr>`](ConnectInfo).
 ///
@@ -52,12 +57,14 @@ pub struct HttpServer {
     connections: usize,
     header_time: Duration,
     body_time: Duration,
+    write_time: Duration,
     grace: Duration,
 }
 
 const CONNECTIONS: usize = 1000;
 const HEADER_TIME: Duration = Duration::from_secs(10);
 const BODY_TIME: Duration = Duration::from_secs(30);
+const WRITE_TIME: Duration = Duration::from_secs(30);
 const GRACE: Duration = Duration::from_secs(5);
 const HEADERS: usize = 64;
 const BUFFER: usize = 32 * 1024;
@@ -78,6 +85,7 @@ impl HttpServer {
             connections: CONNECTIONS,
             header_time: HEADER_TIME,
             body_time: BODY_TIME,
+            write_time: WRITE_TIME,
             grace: GRACE,
         }
     }
@@ -160,6 +168,35 @@ impl HttpServer {
         Self { body_time: span, ..self }
     }
 
+    /// With so long for a client to take a part of an answer that it does not read; then the connection ends.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// # use std::time::Duration;
+    /// # use axum::{Router, routing::get};
+    /// # use tokio::{io::{AsyncReadExt, AsyncWriteExt}, net::{TcpListener, TcpStream}};
+    /// # use resilient_http::HttpServer;
+    /// const LARGE: usize = 64 << 20;
+    /// let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    /// let address = listener.local_addr().unwrap();
+    /// let until_cut_off = async {
+    ///     let mut reads_late = TcpStream::connect(address).await.unwrap();
+    ///     reads_late.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+    ///     tokio::time::sleep(Duration::from_millis(100)).await;
+    ///     let mut answer = Vec::new();
+    ///     let _ = reads_late.read_to_end(&mut answer).await;
+    ///     assert!(answer.len() < LARGE);
+    /// };
+    /// let router = Router::new().route("/", get(async || vec![0; LARGE]));
+    /// HttpServer::new(router).write_time(Duration::from_millis(20)).run(listener, until_cut_off).await;
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn write_time(self, span: Duration) -> Self {
+        Self { write_time: span, ..self }
+    }
+
     /// With so long for requests to end when the server stops; 5 s where nothing is said.
     ///
     /// ```
@@ -234,14 +271,18 @@ impl HttpServer {
 
     async fn converse(&self, stream: TcpStream, peer: SocketAddr, connection: &Arc<Connection>) {
         let service = service_fn(|request| self.answer(request, peer, connection));
+        let socket = Socket::new(stream, Arc::clone(connection), self.write_time);
         let conversation = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(self.header_time)
             .max_headers(HEADERS)
             .max_buf_size(BUFFER)
-            .serve_connection(TokioIo::new(stream), service);
+            .half_close(true)
+            .serve_connection(TokioIo::new(socket), service);
         let mut conversation = pin!(conversation);
         let ended = tokio::select! {
+            // First, so that what can be sent has been, and the socket knows whether more is to be.
+            biased;
             ended = conversation.as_mut() => ended,
             () = connection.asked_to_end() => {
                 if !connection.is_busy() {
@@ -264,17 +305,36 @@ impl HttpServer {
     ) -> Result<Response<Held<axum::body::Body, Busy>>, Infallible> {
         let busy = connection.begin();
         let late = OutOfTime::default();
-        let mut request = request.map(|body| SlowBody::wrap(body, self.body_time, &late));
+        let hosts = request.headers().get_all(header::HOST).iter().count();
+        let mut request =
+            request.map(|body| SlowBody::wrap(body, self.body_time, &late, || connection.begin_body()));
         request.extensions_mut().insert(ConnectInfo(peer));
-        let Ok(mut response) = self.router.clone().oneshot(request).await;
-        if late.is_so() {
-            response = Problem::new(StatusCode::REQUEST_TIMEOUT, "the body of the request came too slowly")
-                .into_response();
-            // The rest of it may yet come.
-            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        if hosts > 1 {
+            // One could be that of a rule, and the other that of a handler (RFC 9112, 3.2).
+            let response = ended_by(StatusCode::BAD_REQUEST, "there is more than one `host` header");
+            return Ok(response.map(|body| Held::new(body, Some(busy))));
         }
+        let answered = AssertUnwindSafe(self.router.clone().oneshot(request)).catch_unwind();
+        let response = match answered.await {
+            // The rest of it may yet come.
+            _ if late.is_so() => {
+                ended_by(StatusCode::REQUEST_TIMEOUT, "the body of the request came too slowly")
+            }
+            Ok(Ok(response)) => response,
+            Err(_panic) => {
+                tracing::error!(target: "resilient::http", %peer, "a handler panicked");
+                ended_by(StatusCode::INTERNAL_SERVER_ERROR, "something went wrong here")
+            }
+        };
         Ok(response.map(|body| Held::new(body, Some(busy))))
     }
+}
+
+/// An answer after which nothing more is read from the connection.
+fn ended_by(status: StatusCode, what: &str) -> Response<axum::body::Body> {
+    let mut response = Problem::new(status, what).into_response();
+    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    response
 }
 
 /// Never ends.

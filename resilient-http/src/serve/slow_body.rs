@@ -4,16 +4,17 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum::body::Body;
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
-use tokio::time::Sleep;
 
-/// Whether the time of a body was over before it had come.
+use super::connections::Reading;
+
+/// Whether a body was given up before it had come.
 #[derive(Clone, Debug, Default)]
 pub(super) struct OutOfTime(Arc<AtomicBool>);
 
@@ -25,7 +26,8 @@ impl OutOfTime {
 
 pub(super) struct SlowBody {
     body: Incoming,
-    time: Pin<Box<Sleep>>,
+    reading: Reading,
+    limit: Pin<Box<dyn Future<Output = ()> + Send>>,
     late: OutOfTime,
 }
 
@@ -34,12 +36,23 @@ pub(super) struct SlowBody {
 struct TooSlow;
 
 impl SlowBody {
-    /// The body, which fails when its time is over.
-    pub(super) fn wrap(body: Incoming, span: Duration, late: &OutOfTime) -> Body {
+    /// The body, which fails when its time is over, or when it is slow and another needs the connection.
+    pub(super) fn wrap(
+        body: Incoming,
+        span: Duration,
+        late: &OutOfTime,
+        begin: impl FnOnce() -> Reading,
+    ) -> Body {
         if http_body::Body::is_end_stream(&body) {
             return Body::empty();
         }
-        Body::new(Self { body, time: Box::pin(tokio::time::sleep(span)), late: late.clone() })
+        let reading = begin();
+        let cut = reading.cut();
+        let limit = Box::pin(async move {
+            // Either way it has ended.
+            let _ = tokio::time::timeout(span, cut).await;
+        });
+        Body::new(Self { body, reading, limit, late: late.clone() })
     }
 }
 
@@ -51,13 +64,15 @@ impl http_body::Body for SlowBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::BoxError>>> {
-        match Pin::new(&mut self.body).poll_frame(cx) {
-            Poll::Pending if self.time.as_mut().poll(cx).is_ready() => {
-                self.late.0.store(true, Ordering::Relaxed);
-                Poll::Ready(Some(Err(TooSlow.into())))
-            }
-            polled => polled.map_err(Into::into),
+        let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) else {
+            ready!(self.limit.as_mut().poll(cx));
+            self.late.0.store(true, Ordering::Relaxed);
+            return Poll::Ready(Some(Err(TooSlow.into())));
+        };
+        if let Some(data) = frame.as_ref().and_then(|frame| frame.as_ref().ok()?.data_ref()) {
+            self.reading.add(data.len());
         }
+        Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
     }
 
     fn is_end_stream(&self) -> bool {
