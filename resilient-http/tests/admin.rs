@@ -41,16 +41,21 @@ impl Served {
         self.ask_with(line, headers, "")
     }
 
-    fn ask_with(&self, line: &str, headers: &[&str], body: &str) -> Answer {
+    fn raw(&self, request: &str) -> String {
         let mut stream = TcpStream::connect(self.address).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut text = String::new();
+        stream.read_to_string(&mut text).unwrap();
+        text
+    }
+
+    fn ask_with(&self, line: &str, headers: &[&str], body: &str) -> Answer {
         let headers = headers.iter().fold(String::new(), |all, header| all + header + "\r\n");
         let host =
             if headers.contains("host:") { String::new() } else { format!("host: {}\r\n", self.address) };
         let request = format!("{line} HTTP/1.1\r\n{host}{headers}connection: close\r\n\r\n{body}");
-        stream.write_all(request.as_bytes()).unwrap();
-        let mut text = String::new();
-        stream.read_to_string(&mut text).unwrap();
+        let text = self.raw(&request);
         let (head, body) = text.split_once("\r\n\r\n").unwrap();
         let status = head.split(' ').nth(1).unwrap().parse().unwrap();
         let json = serde_json::from_str(body).unwrap_or(Value::Null);
@@ -96,6 +101,7 @@ fn all_others_need_the_token_also_to_read() {
     for headers in [
         &["x-forwarded-for: 203.0.113.7"][..],
         &["forwarded: for=203.0.113.7"],
+        &["x-forwarded-host: shop.example"],
         &["host: evil.example"],
         &["host: localhost.evil.example"],
         &["host: 127.0.0.1.evil.example"],
@@ -105,6 +111,13 @@ fn all_others_need_the_token_also_to_read() {
         assert!(refused.head.contains("www-authenticate: bearer"), "{}", refused.head);
         let admitted = served.ask("GET /api/resilience/stats", &[headers, &[token.as_str()]].concat());
         assert_eq!(admitted.status, 200, "{headers:?}");
+    }
+    // As a proxy asks that has been told nothing, and one that is asked to be one.
+    for line in
+        ["GET /api/resilience/stats HTTP/1.0", "GET http://evil.example/api/resilience/stats HTTP/1.1"]
+    {
+        let answer = served.raw(&format!("{line}\r\nhost: 127.0.0.1\r\nconnection: close\r\n\r\n"));
+        assert!(answer.starts_with("HTTP/1.1 401") || answer.starts_with("HTTP/1.0 401"), "{line}: {answer}");
     }
     for host in ["localhost", "LOCALHOST:80", "[::1]:80", "127.0.0.9"] {
         assert_eq!(
@@ -288,4 +301,48 @@ fn events_come_as_they_happen() {
     read_until(": listening");
     served.registry.circuit_breaker("payment").force_open();
     read_until(r#""to":"forced_open""#);
+}
+
+/// An application's own router, with the admin's somewhere in it.
+async fn asked(app: &axum::Router, path: &str) -> (u16, String, String) {
+    use tower::ServiceExt;
+    let request = axum::http::Request::get(path).header("host", "localhost");
+    let peer = axum::extract::ConnectInfo(SocketAddr::from(([127, 0, 0, 1], 9)));
+    let request = request.extension(peer).body(axum::body::Body::empty()).unwrap();
+    let answer = app.clone().oneshot(request).await.unwrap();
+    let policy = answer.headers().get("content-security-policy").is_some().to_string();
+    let (status, body) = (answer.status().as_u16(), answer.into_body());
+    let body = axum::body::to_bytes(body, 1 << 20).await.unwrap();
+    (status, String::from_utf8_lossy(&body).into_owned(), policy)
+}
+
+#[tokio::test]
+async fn it_can_be_mounted_anywhere_and_leaves_the_rest_to_the_application() {
+    use axum::Router;
+    use axum::routing::get;
+    let admin = || Admin::new(&Registry::new());
+    let own = || Router::new().route("/", get(async || "shop")).fallback(async || "nothing of the shop");
+
+    let merged = own().merge(admin().router());
+    assert_eq!(asked(&merged, "/nowhere").await, (200, "nothing of the shop".into(), "false".into()));
+    assert_eq!(asked(&merged, "/api/resilience/stats").await.0, 200);
+    let (status, words, policy) = asked(&merged, "/api/resilience/nowhere").await;
+    assert_eq!((status, &*policy), (404, "true"));
+    assert!(words.contains("there is nothing here"), "{words}");
+
+    let bare = own().merge(admin().prefix("").router());
+    assert_eq!(asked(&bare, "/nowhere").await.1, "nothing of the shop");
+    assert_eq!(asked(&bare, "/stats").await.0, 200);
+
+    let nested = own().nest("/internal", admin().router());
+    let (status, page, _) = asked(&nested, "/internal/dashboard").await;
+    assert_eq!(status, 200);
+    // All that the page asks for is relative to it.
+    for file in page.split('"').filter(|word| word.starts_with("dashboard/")) {
+        assert_eq!(asked(&nested, &format!("/internal/{file}")).await.0, 200, "{file}");
+    }
+    assert!(page.contains("content=\"api/resilience\"") && !page.contains("\"/"), "{page}");
+    let document = asked(&nested, "/internal/api/resilience/openapi.json").await.1;
+    let document: Value = serde_json::from_str(&document).unwrap();
+    assert_eq!(document["servers"][0]["url"], "../..");
 }

@@ -6,7 +6,7 @@ use axum::extract::{ConnectInfo, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header};
 
 use super::App;
 use super::token::Shown;
@@ -26,9 +26,14 @@ fn admit(app: &App, parts: &Parts) -> Result<(), Problem> {
     match bearer(&parts.headers) {
         Some(shown) => {
             let token = app.token.as_ref().ok_or_else(no_token)?;
-            match token.show(shown, peer(parts).map(|peer| peer.ip())) {
+            let client = app.clients.of(parts);
+            match token.show(shown, client) {
                 Shown::Right => Ok(()),
-                Shown::Wrong => Err(Problem::new(StatusCode::UNAUTHORIZED, "that is not the admin token")),
+                Shown::Wrong => {
+                    // Of one address five in a minute at most.
+                    tracing::warn!(target: "resilient::audit", ?client, "a wrong admin token was shown");
+                    Err(Problem::new(StatusCode::UNAUTHORIZED, "that is not the admin token"))
+                }
                 Shown::Locked => Err(Problem::new(
                     StatusCode::TOO_MANY_REQUESTS,
                     "too many wrong admin tokens came from there",
@@ -36,7 +41,7 @@ fn admit(app: &App, parts: &Parts) -> Result<(), Problem> {
                 .after(std::time::Duration::from_secs(12))),
             }
         }
-        None if reads && is_local(parts) => Ok(()),
+        None if reads && app.is_open && is_local(parts) => Ok(()),
         None if app.token.is_none() => Err(no_token()),
         None => Err(Problem::new(
             StatusCode::UNAUTHORIZED,
@@ -73,17 +78,24 @@ fn peer(parts: &Parts) -> Option<SocketAddr> {
 /// Asked from this machine, by a program or a person on it: not through a proxy on it, and not by a page of another
 /// site whose name was made to point here (DNS rebinding).
 fn is_local(parts: &Parts) -> bool {
-    const PROXIED: [&str; 4] = ["forwarded", "x-forwarded-for", "x-real-ip", "via"];
+    const PROXIED: [&str; 3] = ["forwarded", "x-real-ip", "via"];
     let is_near = peer(parts).is_some_and(|peer| peer.ip().to_canonical().is_loopback());
-    let is_direct = PROXIED.iter().all(|name| !parts.headers.contains_key(*name));
+    let of_proxy = |name: &str| name.starts_with("x-forwarded") || PROXIED.contains(&name);
+    // Some proxies say nothing of themselves, but speak the HTTP of 1996.
+    let is_direct =
+        parts.version > Version::HTTP_10 && !parts.headers.keys().any(|name| of_proxy(name.as_str()));
     is_near && is_direct && names_this_machine(parts)
 }
 
 fn names_this_machine(parts: &Parts) -> bool {
-    let host = parts.headers.get(header::HOST).and_then(|host| host.to_str().ok());
-    let Some(host) = host.or_else(|| parts.uri.authority().map(http::uri::Authority::as_str)) else {
-        return false;
-    };
+    let host = parts.headers.get(header::HOST).map(|host| host.to_str().unwrap_or_default());
+    let target = parts.uri.authority().map(http::uri::Authority::as_str);
+    // Where both are there, both must.
+    let mut names = host.into_iter().chain(target).peekable();
+    names.peek().is_some() && names.all(is_this_machine)
+}
+
+fn is_this_machine(host: &str) -> bool {
     let name = match host.strip_prefix('[') {
         Some(v6) => v6.split(']').next().unwrap_or_default(),
         None => host.split(':').next().unwrap_or_default(),

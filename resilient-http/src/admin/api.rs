@@ -5,7 +5,7 @@ use axum::extract::rejection::{JsonRejection, PathRejection};
 use axum::extract::{DefaultBodyLimit, Json, Path, State};
 use axum::middleware::{from_fn_with_state, map_response};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, patch, post};
+use axum::routing::{any, get, patch, post};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use resilient::health::Ask;
 use resilient::registry::{ChangeError, UnknownComponent};
@@ -41,15 +41,24 @@ pub(super) fn routes(app: App) -> Router {
         .route("/stream", get(stream::ticks))
         .route("/reset/{kind}/{name}", post(reset))
         .route("/circuit_breaker/{name}/{lever}", post(circuit_breaker))
-        .fallback(async || Problem::new(StatusCode::NOT_FOUND, "there is nothing here"))
         .method_not_allowed_fallback(async || {
             Problem::new(StatusCode::METHOD_NOT_ALLOWED, "not with this method")
-        })
-        .layer(DefaultBodyLimit::max(BODY));
-    let nested = if prefix.is_empty() { api } else { Router::new().nest(&prefix, api) };
-    // Outermost: what is refused has an id, too.
-    let guarded = nested.layer(from_fn_with_state(app.clone(), guard)).layer(CorrelationLayer::new());
-    guarded.merge(dashboard::routes(&prefix)).layer(map_response(hardened)).with_state(app)
+        });
+    // Below the prefix everything is ours; without one, what is not here may be of the application.
+    let api =
+        if prefix.is_empty() { api } else { api.route("/", any(nothing)).route("/{*rest}", any(nothing)) };
+    // Of routes, and not of the router: that would be the layers of an application's own 404, too. Outermost are the id
+    // and the headers: what is refused has them as well.
+    let guarded = api
+        .route_layer(DefaultBodyLimit::max(BODY))
+        .route_layer(from_fn_with_state(app.clone(), guard))
+        .route_layer(CorrelationLayer::new());
+    let nested = if prefix.is_empty() { guarded } else { Router::new().nest(&prefix, guarded) };
+    nested.merge(dashboard::routes(&prefix)).route_layer(map_response(hardened)).with_state(app)
+}
+
+async fn nothing() -> Problem {
+    Problem::new(StatusCode::NOT_FOUND, "there is nothing here")
 }
 
 async fn health(State(app): State<App>, ask: Ask) -> Response {

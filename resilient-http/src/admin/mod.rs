@@ -17,7 +17,8 @@
 //! All of it below a prefix, `/api/resilience`; the dashboard is at `/dashboard`.
 //!
 //! # Who gets in
-//! - Who asks from the same machine, and not through a proxy, may read. All others need the bearer token for it.
+//! - Who asks from the same machine, and not through a proxy, may read. All others need the bearer token for it. A proxy on
+//!   the machine that shows itself by no header, and not by HTTP/1.0, is not told apart: then [`Admin::token_to_read`].
 //! - Whoever writes needs the token. Where none is given, [`Admin::serve`] makes one and prints it.
 //! - [`Admin::serve`] refuses to listen anywhere but on the machine itself without a token of yours.
 //! - Five wrong tokens from an address lock it out for a while. Each write is an event
@@ -35,6 +36,8 @@ use std::sync::Arc;
 use axum::Router;
 use resilient::Registry;
 use serde_json::{Map, Value};
+
+use crate::layer::ClientIp;
 
 pub use serve::ServeError;
 use token::Token;
@@ -55,6 +58,8 @@ pub struct Admin {
     prefix: String,
     token: Option<Token>,
     paths: Map<String, Value>,
+    clients: ClientIp,
+    is_open: bool,
 }
 
 /// What the handlers share.
@@ -65,6 +70,10 @@ struct Shared {
     token: Option<Token>,
     /// Of the application, in the document.
     paths: Map<String, Value>,
+    /// Who guesses.
+    clients: ClientIp,
+    /// Who asks from this machine may read without the token.
+    is_open: bool,
     viewers: stream::Viewers,
 }
 
@@ -102,7 +111,14 @@ impl Admin {
     /// # }
     /// ```
     pub fn new(registry: &Registry) -> Self {
-        Self { registry: registry.clone(), prefix: "/api/resilience".into(), token: None, paths: Map::new() }
+        Self {
+            registry: registry.clone(),
+            prefix: "/api/resilience".into(),
+            token: None,
+            paths: Map::new(),
+            clients: ClientIp::direct(),
+            is_open: true,
+        }
     }
 
     /// With the token that opens it, of at least 16 bytes. Only its digest is kept.
@@ -177,6 +193,44 @@ impl Admin {
         self
     }
 
+    /// Lets nobody read without the token, from the machine itself neither: where a proxy on it passes requests of others on.
+    ///
+    /// ```
+    /// use axum::{body::Body, extract::ConnectInfo, http::Request};
+    /// use resilient_http::Admin;
+    /// use tower::ServiceExt;
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+    /// let admin = || Admin::new(&resilient::Registry::new()).token("a-token-of-the-docs").unwrap();
+    /// let from_here = || {
+    ///     let request = Request::get("/api/resilience/stats").header("host", "localhost");
+    ///     let peer = ConnectInfo(std::net::SocketAddr::from(([127, 0, 0, 1], 9)));
+    ///     request.extension(peer).body(Body::empty()).unwrap()
+    /// };
+    /// assert_eq!(admin().router().oneshot(from_here()).await.unwrap().status(), 200);
+    /// assert_eq!(admin().token_to_read().router().oneshot(from_here()).await.unwrap().status(), 401);
+    /// # });
+    /// ```
+    #[must_use]
+    pub fn token_to_read(self) -> Self {
+        Self { is_open: false, ..self }
+    }
+
+    /// By what address who guesses the token is told from others; where nothing is said, by that of the peer, which behind a
+    /// proxy is the same for all.
+    ///
+    /// ```
+    /// use resilient_http::{Admin, layer::ClientIp};
+    ///
+    /// let behind = ClientIp::behind(["10.0.0.0/8"]).unwrap();
+    /// let admin = Admin::new(&resilient::Registry::new()).clients(behind);
+    /// # let _ = admin.router();
+    /// ```
+    #[must_use]
+    pub fn clients(self, clients: ClientIp) -> Self {
+        Self { clients, ..self }
+    }
+
     /// Puts a path of yours into the document of the API: below the prefix, as a path item of
     /// [OpenAPI](https://spec.openapis.org/oas/v3.1.0#path-item-object).
     ///
@@ -217,8 +271,16 @@ impl Admin {
     /// # }
     /// ```
     pub fn router(self) -> Router {
-        let Self { registry, prefix, token, paths } = self;
-        let shared = Arc::new(Shared { registry, prefix, token, paths, viewers: stream::Viewers::default() });
+        let Self { registry, prefix, token, paths, clients, is_open } = self;
+        let shared = Arc::new(Shared {
+            registry,
+            prefix,
+            token,
+            paths,
+            clients,
+            is_open,
+            viewers: stream::Viewers::default(),
+        });
         api::routes(shared)
     }
 }

@@ -64,11 +64,19 @@ pub(super) fn document(prefix: &str, more: &Map<String, Value>) -> Value {
     add("/circuit_breaker/{name}/{lever}", json!({ "post": lever }));
     json!({
         "openapi": "3.1.0",
+        // Relative to this document: the router may be mounted below another path.
+        "servers": [{ "url": up(prefix) }],
         "info": { "title": "Resilient", "version": env!("CARGO_PKG_VERSION") },
         "components": { "securitySchemes": { "token": { "type": "http", "scheme": "bearer" } } },
         "security": [{ "token": [] }],
         "paths": paths,
     })
+}
+
+/// From the document to what is below no prefix.
+fn up(prefix: &str) -> String {
+    let up = "../".repeat(prefix.matches('/').count());
+    if up.is_empty() { ".".into() } else { up.trim_end_matches('/').into() }
 }
 
 fn operation(about: &str, parameters: &[Value], answer: &Value) -> Value {

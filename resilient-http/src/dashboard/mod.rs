@@ -2,7 +2,7 @@
 //! whoever can reach the port may have them; what they show comes from the guarded API.
 
 use axum::Router;
-use axum::response::{IntoResponse, Response};
+use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
 use bytes::Bytes;
 use http::header;
@@ -30,12 +30,15 @@ const CSS: &str = "text/css; charset=utf-8";
 
 /// The page and its files, for an API below `prefix`.
 pub(crate) fn routes<S: Clone + Send + Sync + 'static>(prefix: &str) -> Router<S> {
+    // All relative to the page: it may be mounted below another path.
+    let prefix = if prefix.is_empty() { "." } else { prefix.trim_start_matches('/') };
     let page = Bytes::from(include_str!("assets/index.html").replace("{prefix}", &escaped(prefix)));
     let page = move || {
         let page = page.clone();
         async move { file("text/html; charset=utf-8", page) }
     };
-    let router = Router::new().route("/dashboard", get(page.clone())).route("/dashboard/", get(page));
+    let slashed = get(async || Redirect::permanent("../dashboard"));
+    let router = Router::new().route("/dashboard", get(page)).route("/dashboard/", slashed);
     FILES.into_iter().fold(router, |router, (name, kind, content)| {
         router
             .route(&format!("/dashboard/{name}"), get(async move || file(kind, Bytes::from_static(content))))

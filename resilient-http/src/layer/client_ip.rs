@@ -94,13 +94,16 @@ impl ClientIp {
     fn behind_peer(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
         let mut client = peer.to_canonical();
         let values = headers.get_all("x-forwarded-for").into_iter().rev();
-        let hops = values.flat_map(|value| value.to_str().unwrap_or_default().rsplit(','));
+        // Bytes: what is no text in one hop is not to hide those behind it.
+        let hops = values.flat_map(|value| value.as_bytes().rsplit(|byte| *byte == b','));
         for hop in hops.take(MOST_PROXIES) {
             if !self.trusts(client) {
                 break;
             }
             // What is no address was not written by a proxy of ours.
-            let Some(before) = address(hop.trim()) else { break };
+            let Some(before) = std::str::from_utf8(hop).ok().and_then(|hop| address(hop.trim())) else {
+                break;
+            };
             client = before.to_canonical();
         }
         client
@@ -147,6 +150,10 @@ mod tests {
         assert_eq!(of(&["10.0.0.0/8"], "10.0.0.1", &["6.6.6.6, 1.1.1.1"]), "1.1.1.1", "6.6.6.6 is made up");
         assert_eq!(of(&["10.0.0.0/8"], "10.0.0.1", &["6.6.6.6, 1.1.1.1, 10.0.0.2"]), "1.1.1.1");
         assert_eq!(of(&["10.0.0.0/8"], "10.0.0.1", &["6.6.6.6", "1.1.1.1"]), "1.1.1.1", "in two headers");
+        let mut headers = HeaderMap::new();
+        headers.insert("x-forwarded-for", http::HeaderValue::from_bytes(b"\xfc, 1.1.1.1").unwrap());
+        let client = ClientIp::behind(["10.0.0.1"]).unwrap().behind_peer([10, 0, 0, 1].into(), &headers);
+        assert_eq!(client.to_string(), "1.1.1.1", "what is no text hides nothing");
     }
 
     #[test]
