@@ -11,6 +11,7 @@ use pin_project_lite::pin_project;
 use super::{Inside, OnThread, Submitted};
 use crate::bulkhead::Bulkhead;
 use crate::clock::{Clock, Instant, NoTimer, Timer};
+use crate::correlation::CorrelationId;
 use crate::priority::Priority;
 use crate::scope::Scope;
 use crate::sync::Mutex;
@@ -207,6 +208,26 @@ fn caught<R>(scope: Scope, work: impl FnOnce() -> R) -> End<R> {
     }
 }
 
+/// What is around a call on its own thread, and goes with its work to another.
+struct Around {
+    span: tracing::Span,
+    dispatch: tracing::Dispatch,
+    id: Option<CorrelationId>,
+}
+
+impl Around {
+    fn here() -> Self {
+        let dispatch = tracing::dispatcher::get_default(Clone::clone);
+        Self { span: tracing::Span::current(), dispatch, id: CorrelationId::current() }
+    }
+
+    fn run<R>(self, work: impl FnOnce() -> R) -> R {
+        let Self { span, dispatch, id } = self;
+        let _id = id.map(CorrelationId::enter);
+        tracing::dispatcher::with_default(&dispatch, || span.in_scope(work))
+    }
+}
+
 /// Does the work here and now: it has ended.
 pub(crate) fn in_place<R>(clock: &Clock, scope: Scope, work: impl FnOnce() -> R) -> Running<R> {
     let began = Some(clock.now());
@@ -224,17 +245,14 @@ pub(crate) fn beside<R: Send + 'static>(
     let Ok(runtime) = tokio::runtime::Handle::try_current() else { return in_place(clock, scope, work) };
     let told = Arc::new(Mutex::new(Told { began: Some(clock.now()), end: None, waker: None }));
     let mut teller = Teller { told: Arc::clone(&told), held: None, has_ended: false };
-    let (span, dispatch) = (tracing::Span::current(), tracing::dispatcher::get_default(Clone::clone));
-    runtime.spawn_blocking(move || {
-        let in_span = || span.in_scope(work);
-        teller.ended(caught(scope, || tracing::dispatcher::with_default(&dispatch, in_span)));
-    });
+    let around = Around::here();
+    runtime.spawn_blocking(move || teller.ended(caught(scope, || around.run(work))));
     Running { told, submitted: None }
 }
 
 impl Bulkhead {
     /// Hands work to the threads; for a caller that holds a permit, which now goes with the work. Inside of `scope`, and of
-    /// the span and the subscriber of `tracing` that are current here. Who waits is woken when the work begins only if
+    /// the correlation id, the span and the subscriber of `tracing` that are current here. Who waits is woken when the work begins only if
     /// `tells_begin`: each time is a change of threads.
     ///
     /// From a thread of the pool itself, and from what such a thread waits for, the work is done in place: to wait for
@@ -257,13 +275,12 @@ impl Bulkhead {
         let told = Arc::new(Mutex::new(Told { began: None, end: None, waker: None }));
         let mut teller = Teller { told: Arc::clone(&told), held: Some(held), has_ended: false };
         let clock = clock.clone();
-        let (span, dispatch) = (tracing::Span::current(), tracing::dispatcher::get_default(Clone::clone));
+        let around = Around::here();
         let job = move |on_thread: OnThread<'_>| {
             teller.began(clock.now(), tells_begin);
             let end = {
                 let _inside = inside.enter();
-                let in_span = || span.in_scope(work);
-                caught(scope, || tracing::dispatcher::with_default(&dispatch, in_span))
+                caught(scope, || around.run(work))
             };
             drop(on_thread);
             teller.ended(end);

@@ -332,6 +332,22 @@ fn the_span_and_the_subscriber_are_there_as_around_the_call() {
     assert_eq!(*said.lock(), ["enter", "here", "exit"]);
 }
 
+#[tokio::test]
+async fn the_correlation_id_goes_along() {
+    // T135
+    use crate::correlation::CorrelationId;
+    let fixture = fixture(1, 0);
+    let pipeline = fixture.registry.pipeline("op").bulkhead(&fixture.bulkhead).build();
+    let seen = || Ok::<_, Rejection>(CorrelationId::current().map(|id| id.as_str().to_owned()));
+    let id = CorrelationId::parse("order-7").unwrap();
+    {
+        let _entered = id.clone().enter();
+        assert_eq!(pipeline.run(seen), Ok(Some("order-7".into())));
+    }
+    assert_eq!(id.scope(pipeline.run_async(seen)).await, Ok(Some("order-7".into())));
+    assert_eq!(pipeline.run(seen), Ok(None), "the thread keeps nothing of it");
+}
+
 #[test]
 fn what_an_abandoned_answer_does_when_it_is_dropped_harms_nobody() {
     struct Panics;
