@@ -134,9 +134,8 @@ fn judged(answer: &Result<Response>, can_repeat: bool) -> Verdict {
         }
     };
     match verdict {
-        Verdict::Failure(Class::Transient { .. } | Class::Uncertain { .. } | Class::Overload { .. })
-            if !can_repeat =>
-        {
+        // Whatever it is, it could not be sent again.
+        Verdict::Failure(class) if !can_repeat && class != Class::Ignored => {
             Verdict::Failure(Class::Permanent)
         }
         verdict => verdict,

@@ -82,6 +82,22 @@ async fn a_body_that_is_a_stream_is_sent_once() {
     let stream = reqwest::Body::wrap_stream(pieces);
     let answer = client.put(&server.url).body(stream).send().await.unwrap();
     assert_eq!((answer.status().as_u16(), server.requests()), (503, 1));
+    // A refusal of a pipeline further in is returned as it is, too.
+    let (outer, inner) = (Registry::new(), Registry::new());
+    let limit =
+        resilient::rate_limit::Config::default().rate("1/h".parse::<resilient::rate_limit::Rate>().unwrap());
+    inner.rate_limiter("l").reconfigure(limit).unwrap();
+    let nested = ClientBuilder::new(reqwest::Client::new())
+        .with(ReqwestMiddleware::new(outer.pipeline("outer").retry("r").build()))
+        .with(ReqwestMiddleware::new(inner.pipeline("inner").rate_limit("l").build()))
+        .build();
+    let send = || {
+        let pieces = futures_util::stream::iter([Ok::<_, std::io::Error>("in "), Ok("pieces")]);
+        nested.put(&server.url).body(reqwest::Body::wrap_stream(pieces)).send()
+    };
+    assert_eq!(send().await.unwrap().status(), 503);
+    let limited = send().await.unwrap_err();
+    assert!(matches!(RejectionKind::found_in(&limited), Some((RejectionKind::RateLimited, _))), "{limited}");
 }
 
 #[tokio::test]

@@ -4,31 +4,42 @@ use std::net::SocketAddr;
 
 use axum::extract::{ConnectInfo, Request, State};
 use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header};
 
 use super::App;
 use super::token::Shown;
 use crate::Problem;
+use crate::layer::Unread;
 
 /// Lets in who belongs.
 pub(super) async fn guard(State(app): State<App>, request: Request, next: Next) -> Response {
-    let (parts, body) = request.into_parts();
+    let unread = Unread::of(&request);
+    let (mut parts, body) = request.into_parts();
     match admit(&app, &parts) {
-        Ok(()) => next.run(Request::from_parts(parts, body)).await,
-        Err(problem) => refused(problem),
+        Ok(shown) => {
+            if let Some(shown) = shown {
+                parts.extensions.insert(shown);
+            }
+            next.run(Request::from_parts(parts, body)).await
+        }
+        Err(problem) => refused(problem, unread),
     }
 }
 
-fn admit(app: &App, parts: &Parts) -> Result<(), Problem> {
+/// Who asks has shown the token.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct WithToken;
+
+fn admit(app: &App, parts: &Parts) -> Result<Option<WithToken>, Problem> {
     let reads = matches!(parts.method, Method::GET | Method::HEAD);
     match bearer(&parts.headers) {
         Some(shown) => {
             let token = app.token.as_ref().ok_or_else(no_token)?;
             let client = app.clients.of(parts);
             match token.show(shown, client) {
-                Shown::Right => Ok(()),
+                Shown::Right => Ok(Some(WithToken)),
                 Shown::Wrong => {
                     // Of one address five in a minute at most.
                     tracing::warn!(target: "resilient::audit", ?client, "a wrong admin token was shown");
@@ -41,7 +52,7 @@ fn admit(app: &App, parts: &Parts) -> Result<(), Problem> {
                 .after(std::time::Duration::from_secs(12))),
             }
         }
-        None if reads && app.is_open && is_local(parts) => Ok(()),
+        None if reads && app.is_open && is_local(parts) => Ok(None),
         None if app.token.is_none() => Err(no_token()),
         None => Err(Problem::new(
             StatusCode::UNAUTHORIZED,
@@ -54,9 +65,9 @@ fn no_token() -> Problem {
     Problem::new(StatusCode::FORBIDDEN, "there is no admin token, so nobody can do this: `Admin::token`")
 }
 
-fn refused(problem: Problem) -> Response {
+fn refused(problem: Problem, unread: Unread) -> Response {
     let unauthorized = problem.status() == StatusCode::UNAUTHORIZED;
-    let mut response = problem.into_response();
+    let mut response = unread.refused(problem);
     if unauthorized {
         let challenge = HeaderValue::from_static("Bearer realm=\"resilient\"");
         response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);

@@ -79,7 +79,7 @@ struct Shared {
 
 type App = Arc<Shared>;
 
-/// A token that could be guessed.
+/// A token that could be guessed, or not be shown.
 ///
 /// ```
 /// use resilient_http::{Admin, admin::WeakToken};
@@ -90,7 +90,7 @@ type App = Arc<Shared>;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "the admin token is too short: at least {} bytes, such as `openssl rand -hex 24` prints",
+    "the admin token cannot be used: at least {} bytes of visible ASCII, such as `openssl rand -hex 24` prints",
     token::SHORTEST
 )]
 pub struct WeakToken;
@@ -137,10 +137,11 @@ impl Admin {
     /// ```
     ///
     /// # Errors
-    /// When the token is shorter.
+    /// When the token is shorter, or has other characters than visible ones of ASCII.
     pub fn token(mut self, token: impl AsRef<str>) -> Result<Self, WeakToken> {
         let token = token.as_ref().trim();
-        if token.len() < token::SHORTEST {
+        // What is no visible ASCII could not be shown in a header.
+        if token.len() < token::SHORTEST || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(WeakToken);
         }
         self.token = Some(Token::new(token));

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::State;
+use axum::extract::{Extension, State};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures_util::stream::{self, Stream};
@@ -18,10 +18,14 @@ use serde_json::{Map, Value, json};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use super::App;
+use super::access::WithToken;
 use crate::Problem;
 
 /// Viewers at once, of the dashboard and of the events together.
 const VIEWERS: usize = 64;
+/// Further ones, who have shown the token: whoever may look without cannot keep them out.
+const WITH_TOKEN: usize = 16;
+type HasToken = Option<Extension<WithToken>>;
 const TICK: Duration = Duration::from_secs(1);
 /// A comment that keeps what is between awake.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
@@ -30,6 +34,7 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 #[derive(Debug)]
 pub(super) struct Viewers {
     places: Arc<Semaphore>,
+    with_token: Arc<Semaphore>,
     /// The ticks, as long as somebody looks at them.
     ticks: Mutex<Weak<watch::Sender<Tick>>>,
 }
@@ -45,13 +50,17 @@ struct Tick {
 
 impl Default for Viewers {
     fn default() -> Self {
-        Self { places: Arc::new(Semaphore::new(VIEWERS)), ticks: Mutex::new(Weak::new()) }
+        let places = |count| Arc::new(Semaphore::new(count));
+        Self { places: places(VIEWERS), with_token: places(WITH_TOKEN), ticks: Mutex::new(Weak::new()) }
     }
 }
 
 impl Viewers {
-    fn place(&self) -> Result<OwnedSemaphorePermit, Problem> {
-        Arc::clone(&self.places).try_acquire_owned().map_err(|_| {
+    fn place(&self, has_token: bool) -> Result<OwnedSemaphorePermit, Problem> {
+        let place = |places: &Arc<Semaphore>| Arc::clone(places).try_acquire_owned();
+        let found = place(&self.places);
+        let found = if has_token { found.or_else(|_| place(&self.with_token)) } else { found };
+        found.map_err(|_| {
             Problem::new(StatusCode::SERVICE_UNAVAILABLE, format!("{VIEWERS} look already"))
                 .after(Duration::from_secs(5))
         })
@@ -127,8 +136,8 @@ impl Ticks {
     }
 }
 
-pub(super) async fn ticks(State(app): State<App>) -> Result<Response, Problem> {
-    let place = app.viewers.place()?;
+pub(super) async fn ticks(State(app): State<App>, token: HasToken) -> Result<Response, Problem> {
+    let place = app.viewers.place(token.is_some())?;
     let ticks = app.viewers.ticks(&app.registry);
     Ok(served(stream::unfold((ticks, place), async |(mut ticks, place)| {
         let bytes = ticks.next().await?;
@@ -136,8 +145,8 @@ pub(super) async fn ticks(State(app): State<App>) -> Result<Response, Problem> {
     })))
 }
 
-pub(super) async fn events(State(app): State<App>) -> Result<Response, Problem> {
-    let place = app.viewers.place()?;
+pub(super) async fn events(State(app): State<App>, token: HasToken) -> Result<Response, Problem> {
+    let place = app.viewers.place(token.is_some())?;
     let subscription = app.registry.subscribe();
     // At once, so that the other side knows that nothing is missed from here on.
     let hello = stream::iter([Ok::<_, Infallible>(Bytes::from_static(b": listening\n\n"))]);
@@ -197,9 +206,11 @@ mod tests {
     #[test]
     fn there_are_so_many_places() {
         let viewers = Viewers::default();
-        let places: Vec<_> = (0..VIEWERS).map(|_| viewers.place().unwrap()).collect();
-        assert_eq!(viewers.place().unwrap_err().status(), 503);
-        drop(places);
-        assert!(viewers.place().is_ok());
+        let places: Vec<_> = (0..VIEWERS).map(|_| viewers.place(false).unwrap()).collect();
+        assert_eq!(viewers.place(false).unwrap_err().status(), 503);
+        let more: Vec<_> = (0..WITH_TOKEN).map(|_| viewers.place(true).unwrap()).collect();
+        assert_eq!(viewers.place(true).unwrap_err().status(), 503);
+        drop((places, more));
+        assert!(viewers.place(false).is_ok());
     }
 }

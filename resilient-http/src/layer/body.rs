@@ -14,14 +14,14 @@ use crate::Problem;
 /// A refusal of a request whose body nobody reads. Over HTTP/1 the connection cannot be used any more, and who sent it must
 /// be told, or the next request on it would be lost.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Unread(bool);
+pub(crate) struct Unread(bool);
 
 impl Unread {
-    pub(super) fn of<B: Body>(request: &Request<B>) -> Self {
+    pub(crate) fn of<B: Body>(request: &Request<B>) -> Self {
         Self(request.version() <= Version::HTTP_11 && !request.body().is_end_stream())
     }
 
-    pub(super) fn refused(self, problem: Problem) -> Response<axum::body::Body> {
+    pub(crate) fn refused(self, problem: Problem) -> Response<axum::body::Body> {
         let mut response = problem.into_response();
         if self.0 {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));

@@ -272,7 +272,8 @@ where
 pub fn propagate(headers: &mut HeaderMap) -> bool {
     let id = CorrelationId::current().and_then(|id| HeaderValue::from_str(id.as_str()).ok());
     if let Some(id) = id {
-        headers.insert(HeaderName::from_static("x-correlation-id"), id);
+        // What the caller has said itself stands.
+        headers.entry(HeaderName::from_static("x-correlation-id")).or_insert(id);
     }
     let Some(left) = deadline::remaining() else { return true };
     let written = Header::GrpcTimeout.write(left).and_then(|left| HeaderValue::try_from(left).ok());

@@ -52,6 +52,7 @@ mod single;
 mod tests;
 
 pub use body::Held;
+pub(crate) use body::Unread;
 pub use client::{Client, ClientLayer, propagate};
 pub(crate) use client_ip::client_of;
 pub use client_ip::{BadNetwork, ClientIp};

@@ -193,6 +193,10 @@ impl Told {
 
     /// `limiter;r=REMAINING;t=SECONDS` and `limiter;q=LIMIT;w=SECONDS`.
     fn standing(&self, limiter: &RateLimiter, decision: &Decision) -> [Option<HeaderValue>; 2] {
+        if limiter.config().rate.is_none() {
+            // Nothing is limited.
+            return [None, None];
+        }
         let seconds = whole_seconds(decision.reset_after.as_nanos());
         // Just as long as it will be, so that it becomes a header as it is.
         let digits = digits(decision.remaining.into()) + digits(seconds);
