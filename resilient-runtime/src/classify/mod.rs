@@ -231,6 +231,10 @@ impl Classify for io::Error {
 impl Classify for http::StatusCode {
     /// 5xx, 408 and 425 are transient, but what the server will never do (501, 505) is permanent; 429 is overload; every
     /// other code is an answer.
+    ///
+    /// A server may have done what it was asked before it failed with 5xx, and a status knows nothing of the request: where
+    /// that must not be done twice, give the server a key, or use what goes by the method (`ClientLayer::http` and
+    /// `ReqwestMiddleware` of `resilient-http`), or say `retry(when = ..)`.
     fn classify(&self) -> Class {
         match self.as_u16() {
             429 => Class::Overload { retry_after: None },

@@ -5,7 +5,7 @@ use std::error::Error as _;
 use super::{Class, Classify};
 
 impl Classify for reqwest::Error {
-    /// A status as its [`StatusCode`](http::StatusCode). Not connected: transient. Cut off, or broken on the way:
+    /// A status as its [`StatusCode`](http::StatusCode), whatever the method. Not connected: transient. Cut off, or broken on the way:
     /// uncertain. A request that could not be made: ignored, the dependency was not asked. A [`Rejection`](crate::Rejection)
     /// inside: as it says. Else: permanent.
     fn classify(&self) -> Class {
