@@ -281,6 +281,7 @@ fn it_does_not_listen_to_others_without_a_token() {
         assert!(refused.to_string().contains("without a token"), "{refused}");
     });
     assert!(Admin::new(&Registry::new()).token("short").is_err());
+    assert!(Admin::new(&Registry::new()).token("schlüssel-des-hauses").is_err(), "no header could show it");
 }
 
 #[test]

@@ -140,8 +140,9 @@ impl Admin {
     /// When the token is shorter, or has other characters than visible ones of ASCII.
     pub fn token(mut self, token: impl AsRef<str>) -> Result<Self, WeakToken> {
         let token = token.as_ref().trim();
-        // What is no visible ASCII could not be shown in a header.
-        if token.len() < token::SHORTEST || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+        // Other than that could not be shown in a header.
+        let can_be_shown = token.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ');
+        if token.len() < token::SHORTEST || !can_be_shown {
             return Err(WeakToken);
         }
         self.token = Some(Token::new(token));
