@@ -168,6 +168,11 @@ impl CorrelationId {
         Correlated { body, id: Some(self) }
     }
 
+    /// Runs `body` with this id around it, or with none.
+    pub(crate) fn scope_of<F: Future>(id: Option<Self>, body: F) -> Correlated<F> {
+        Correlated { body, id }
+    }
+
     /// Makes this the id of the thread until the guard is dropped: for synchronous code.
     ///
     /// ```

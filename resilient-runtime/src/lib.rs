@@ -61,6 +61,7 @@ pub mod retry;
 pub mod settings;
 pub mod timeout;
 
+mod carry;
 mod classify;
 mod component;
 mod key;
@@ -83,6 +84,7 @@ pub use resilient_macros::resilient;
 
 pub use alert::Alert;
 pub use bulkhead::Bulkhead;
+pub use carry::carry;
 pub use circuit_breaker::CircuitBreaker;
 pub use classify::{Class, Classify};
 pub use coalesce::Coalesce;

@@ -248,6 +248,27 @@ async fn who_is_refused_with_its_body_unread_is_told_that_the_connection_ends() 
     assert_eq!(header(&answer, "connection"), None);
 }
 
+#[test]
+fn every_layer_and_service_can_be_cloned_and_shared() {
+    fn is<T: Clone + Send + Sync + 'static>(_: &T) {}
+    fn all<L>(layer: L)
+    where
+        L: tower::Layer<Router> + Clone + Send + Sync + 'static,
+        L::Service: Clone + Send + Sync + 'static,
+    {
+        is(&layer);
+        is(&layer.layer(Router::new()));
+    }
+    let registry = Registry::new();
+    all(super::CorrelationLayer::new());
+    all(super::DeadlineLayer::new());
+    all(super::DegradedLayer::new());
+    all(RateLimitLayer::new(registry.rate_limiter("x"), ClientIp::direct()));
+    all(super::IdempotencyLayer::new(registry.idempotency("x")));
+    all(ServerLayer::bulkhead(&registry.bulkhead("x")));
+    all(ClientLayer::<Request<Body>, Response<Body>>::retry(&registry.retry("x")));
+}
+
 #[tokio::test]
 async fn a_layer_can_be_of_one_component() {
     let registry = Registry::new();

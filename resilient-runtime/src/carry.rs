@@ -1,0 +1,66 @@
+//! What is around a call, for a task of its own.
+
+use std::future::Future;
+
+use tracing::Instrument;
+
+use crate::correlation::CorrelationId;
+use crate::scope::{Scope, scoped};
+
+/// Takes along what is around this code: the correlation id, the deadline with the number of the attempt, and the span of
+/// `tracing`. A task of its own does not have them by itself, because it may outlive the call that made it; one that is a
+/// part of the call should.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// use resilient::correlation::CorrelationId;
+///
+/// let seen = CorrelationId::parse("order-7").unwrap().scope(async {
+///     let part = resilient::carry(async { CorrelationId::current() });
+///     tokio::spawn(part).await.unwrap()
+/// });
+/// assert_eq!(seen.await.unwrap().as_str(), "order-7");
+/// # }
+/// ```
+///
+/// # Cancel safety
+/// Dropping the future drops the work.
+pub fn carry<F: Future>(work: F) -> impl Future<Output = F::Output> + use<F> {
+    let id = CorrelationId::current();
+    let work = scoped(Scope::current(), work);
+    CorrelationId::scope_of(id, work).in_current_span()
+}
+
+#[cfg(all(test, not(resilient_loom)))]
+mod tests {
+    use std::io;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::deadline::{self, Deadline};
+    use crate::{Component, Registry, attempt, retry};
+
+    #[tokio::test]
+    async fn a_task_has_what_the_call_has_that_spawned_it() {
+        // T135
+        let registry = Registry::new();
+        let config = retry::Config::default().base(Duration::ZERO);
+        registry.retry("r").reconfigure(config).unwrap();
+        let seen = || (CorrelationId::current().is_some(), deadline::remaining().is_some(), attempt());
+        let work = || async move {
+            let alone = tokio::spawn(async move { seen() }).await.unwrap();
+            assert_eq!(alone, (false, false, 1), "it does not by itself");
+            let carried = tokio::spawn(carry(async move {
+                tokio::task::yield_now().await;
+                seen()
+            }));
+            let (id, deadline, number) = carried.await.unwrap();
+            assert!(id && deadline);
+            if number < 2 { Err(io::ErrorKind::ConnectionRefused.into()) } else { io::Result::Ok(number) }
+        };
+        let retry = registry.retry("r");
+        let call = Deadline::after(Duration::from_mins(1)).scope(retry.call_async(work));
+        assert_eq!(CorrelationId::random().scope(call).await.unwrap(), 2);
+    }
+}
