@@ -171,6 +171,8 @@ async function look(base, page) {
   // While the marks of the outage are still there.
   await step('every page is accessible, in the light and in the dark, and fits a narrow screen', async () => {
     await go('Components');
+    // Drawn with the next frame.
+    await page.locator('#grid .card').nth(10).waitFor();
     const known = await page.locator('#grid .card').evaluateAll((cards) => cards.map((card) => [card.dataset.kind, card.getAttribute('href').slice(2)]));
     // One of each kind.
     const details = [...new Map(known).values()];
@@ -224,7 +226,11 @@ async function look(base, page) {
     });
     const light = await grid();
     await page.emulateMedia({ colorScheme: 'dark' });
-    assert.notEqual(await grid(), light, 'the chart keeps the colours of the light');
+    // It is drawn anew each second.
+    for (let tries = 0; await grid() === light; tries++) {
+      assert.ok(tries < 100, 'the chart keeps the colours of the light');
+      await page.waitForTimeout(50);
+    }
     await page.emulateMedia({ colorScheme: 'light' });
     await page.locator('#figures').getByRole('cell', { name: 'transitions', exact: true }).waitFor();
     await page.getByRole('heading', { name: 'Settings' }).waitFor();
