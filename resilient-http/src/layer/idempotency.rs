@@ -6,13 +6,14 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use axum::body::{Body, Bytes, to_bytes};
 use axum::response::IntoResponse;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 use resilient::Component;
-use resilient::idempotency::{Fingerprint, Held, Lease};
+use resilient::idempotency::{Client, Fingerprint, Held, Lease};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use tower::{BoxError, Layer, Service};
@@ -28,6 +29,8 @@ const LONGEST_KEY: usize = 255;
 const MOST_BODY: usize = 1 << 20;
 /// The largest answer that is kept; the settings of the component may allow less.
 const MOST_ANSWER: u64 = 1 << 20;
+/// How long an answer is kept that says that the request was wrong.
+const WRONG_FOR: Duration = Duration::from_mins(1);
 
 /// Carries a `POST` or `PATCH` with an `Idempotency-Key` out once, and gives a repeated one the answer of the first, with
 /// `Idempotency-Replayed: true`. After the IETF draft `httpapi-idempotency-key-header`: 400 for a key that is missing where
@@ -39,6 +42,11 @@ const MOST_ANSWER: u64 = 1 << 20;
 /// 2xx, 3xx or 4xx says, but for 408, 409, 425 and 429, which with 503 leave the key free; another 5xx may have had its
 /// effect, and leaves it claimed. So does an answer that is sent as it comes, whose size nobody knows beforehand, or that is
 /// larger than 1 MiB: it cannot be given again.
+///
+/// An answer of 4xx is kept for a minute, others for the `ttl` of the settings: what is wrong costs little to find out
+/// again, and should not take the room of what was done. A store in memory gives each client a share of its room
+/// ([`MemoryStore`](resilient::idempotency::MemoryStore)), so that none can take all of it; who can be many clients, as
+/// anybody can who is not asked for a password, is held off by a [`RateLimitLayer`](super::RateLimitLayer) around this.
 ///
 /// ```
 /// use axum::{Router, routing::post};
@@ -151,8 +159,8 @@ impl IdempotencyLayer {
         Self { most_body: bytes, ..self }
     }
 
-    /// The key of a record, where the request is one to carry out once.
-    fn key(&self, parts: &Parts) -> Result<Option<String>, Problem> {
+    /// Whose key it is, and that of a record, where the request is one to carry out once.
+    fn key(&self, parts: &Parts) -> Result<Option<(Client, String)>, Problem> {
         if !matches!(parts.method, Method::POST | Method::PATCH) {
             return Ok(None);
         }
@@ -169,7 +177,7 @@ impl IdempotencyLayer {
         })?;
         let whose = (self.whose)(parts);
         let whose = u128::from_be_bytes(Sha256::digest(&whose)[..16].try_into().unwrap_or_default());
-        Ok(Some(format!("{whose:032x} {key}")))
+        Ok(Some((Client(whose), format!("{whose:032x} {key}"))))
     }
 }
 
@@ -256,8 +264,8 @@ where
         Box::pin(async move {
             let unread = Unread::of(&request);
             let (parts, body) = request.into_parts();
-            let key = match layer.key(&parts) {
-                Ok(Some(key)) => key,
+            let (client, key) = match layer.key(&parts) {
+                Ok(Some(whose)) => whose,
                 Ok(None) => {
                     let answer = service.call(Request::from_parts(parts, body)).await;
                     return answer.map(|response| response.map(Body::new));
@@ -271,7 +279,8 @@ where
             };
             let fingerprint =
                 Fingerprint::of(&(parts.method.as_str(), parts.uri.path(), parts.uri.query(), &body));
-            let lease = match layer.once.claim(&key, fingerprint).await {
+            let max_wait = layer.once.config().max_wait;
+            let lease = match layer.once.claim_of(client, &key, fingerprint, max_wait).await {
                 Ok(Held::Run(lease)) => lease,
                 Ok(Held::Replay(stored)) => {
                     return Ok(match stored.read::<Kept>() {
@@ -317,7 +326,8 @@ where
     }
     match lease.keep(to_bytes(Body::new(body), usize::MAX)).await {
         Ok(body) => {
-            lease.complete(&Kept::of(status, &parts.headers, &body)).await;
+            let most = if status.is_client_error() { WRONG_FOR } else { Duration::MAX };
+            lease.complete_for(&Kept::of(status, &parts.headers, &body), most).await;
             Response::from_parts(parts, Body::from(body))
         }
         Err(error) => {

@@ -372,6 +372,47 @@ async fn keys_are_those_of_a_client_however_it_shows_who_it_is() {
 }
 
 #[tokio::test]
+async fn one_client_does_not_take_the_room_of_all() {
+    let registry = Registry::new();
+    let once = registry.idempotency("orders");
+    let store = Arc::new(idempotency::MemoryStore::new(registry.clock().clone(), 1500));
+    once.set_store(store.clone());
+    let app = Router::new().route("/", post(async || "ordered")).layer(IdempotencyLayer::new(once));
+    let send = async |whose: &str, key: &str| {
+        let request = Request::post("/").header("idempotency-key", key).header("authorization", whose);
+        let answer = app.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+        (answer.status().as_u16(), answer.headers().contains_key("idempotency-replayed"))
+    };
+    assert_eq!(send("ada", "hers").await, (200, false));
+    for key in 0..2000 {
+        assert_eq!(send("eve", &key.to_string()).await, (200, false));
+    }
+    assert_eq!(send("ada", "hers").await, (200, true));
+    assert_eq!(send("bob", "another").await, (200, false));
+    assert_eq!(store.len(), 1002);
+}
+
+#[tokio::test]
+async fn what_was_wrong_is_known_for_a_minute_and_what_was_done_for_longer() {
+    let time = resilient::clock::ManualClock::new();
+    let once = Registry::with_clock(time.clock()).idempotency("orders");
+    let answer = async |status: String| (StatusCode::from_bytes(status.as_bytes()).unwrap(), "an answer");
+    let app = Router::new().route("/", post(answer)).layer(IdempotencyLayer::new(once));
+    let is_replay = async |status: &'static str| {
+        let request = Request::post("/").header("idempotency-key", status).body(Body::from(status)).unwrap();
+        app.clone().oneshot(request).await.unwrap().headers().contains_key("idempotency-replayed")
+    };
+    for status in ["201", "303", "404", "422"] {
+        assert!(!is_replay(status).await);
+    }
+    time.advance(Duration::from_secs(59));
+    assert!(is_replay("404").await && is_replay("422").await);
+    time.advance(Duration::from_secs(1));
+    assert!(!is_replay("404").await && !is_replay("422").await);
+    assert!(is_replay("201").await && is_replay("303").await);
+}
+
+#[tokio::test]
 async fn an_answer_without_an_end_is_not_waited_for() {
     let once = Registry::new().idempotency("streams");
     once.reconfigure(idempotency::Config::default().max_wait(Duration::ZERO)).unwrap();

@@ -48,6 +48,8 @@ pub struct Lease<'a> {
     /// Whether it frees the key where it is dropped before the body was suspended once; that is known in a pipeline.
     pub(super) frees_unbegun: bool,
     pub(super) has_ended: bool,
+    /// How long its answer is kept at most.
+    pub(super) most: Duration,
 }
 
 /// What the code under a lease can see of it, and says of itself.
@@ -154,6 +156,32 @@ impl Lease<'_> {
         self.end(Ending::kept(replay::keep(answer))).await
     }
 
+    /// Like [`complete`](Self::complete), and keeps the answer for `most` at most, however much longer the `ttl` of the
+    /// settings is.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// use std::time::Duration;
+    /// use resilient::{Registry, clock::ManualClock, idempotency::{Fingerprint, Held}};
+    ///
+    /// let time = ManualClock::new();
+    /// let once = Registry::with_clock(time.clock()).idempotency("search");
+    /// let Held::Run(Some(lease)) = once.claim("x", Fingerprint::NONE).await.unwrap() else { panic!() };
+    /// lease.complete_for("nothing was found", Duration::from_secs(10)).await;
+    /// assert!(matches!(once.claim("x", Fingerprint::NONE).await, Ok(Held::Replay(_))));
+    /// time.advance(Duration::from_secs(10));
+    /// assert!(matches!(once.claim("x", Fingerprint::NONE).await, Ok(Held::Run(_))));
+    /// # }
+    /// ```
+    ///
+    /// # Cancel safety
+    /// As of [`complete`](Self::complete).
+    pub async fn complete_for<T: serde::Serialize + ?Sized>(mut self, answer: &T, most: Duration) -> bool {
+        self.most = most;
+        self.complete(answer).await
+    }
+
     /// The call had no effect: the key can be used again.
     ///
     /// ```
@@ -212,7 +240,7 @@ impl Lease<'_> {
                 format!("the answer of {} bytes is larger than max_value = {}", bytes.len(), config.max_value)
             }
             Ending::Keep(bytes) => {
-                let completed = store.complete(key, *owner, bytes, config.ttl);
+                let completed = store.complete(key, *owner, bytes, config.ttl.min(self.most));
                 match mode.answer(clock, config.store_timeout, completed).await {
                     Ok(true) => return true,
                     Ok(false) => "another has taken the call over before it had ended".to_owned(),

@@ -249,7 +249,7 @@ fn claimed(records: &mut Records<'_>, claim: &Claim, now: Time, limit: u64) -> R
     if answer == Claimed::Acquired {
         if found.is_none() && records.len()? >= limit {
             let live = usize::try_from(records.len()?).unwrap_or(usize::MAX);
-            return Err(Wrong::Record(StoreError::Full { records: live }));
+            return Err(Wrong::Record(StoreError::Full { records: live, retry_after: None }));
         }
         records.insert(&*claim.key, row::write(&claim.key, &Record::claimed(claim, now)).as_slice())?;
     }

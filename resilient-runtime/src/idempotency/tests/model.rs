@@ -145,6 +145,7 @@ pub(in crate::idempotency) fn check<S: IdempotencyStore>(
                     lease: MS(lease),
                     lost_for: MS(lost_for),
                     takes_over,
+                    client: None,
                 };
                 owners.push((key, owner));
                 prop_assert_eq!(now(store.claim(claim.clone())), model.claim(key, &claim, fingerprint));
