@@ -12,8 +12,8 @@ use axum::body::{Body, Bytes, to_bytes};
 use axum::response::IntoResponse;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
-use resilient::Component;
 use resilient::idempotency::{Client, Fingerprint, Held, Lease};
+use resilient::{Component, Degradation};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use tower::{BoxError, Layer, Service};
@@ -42,6 +42,10 @@ const WRONG_FOR: Duration = Duration::from_mins(1);
 /// 2xx, 3xx or 4xx says, but for 408, 409, 425 and 429, which with 503 leave the key free; another 5xx may have had its
 /// effect, and leaves it claimed. So does an answer that is sent as it comes, whose size nobody knows beforehand, or that is
 /// larger than 1 MiB: it cannot be given again.
+///
+/// An answer in which a fallback level has a part ([`Degradation`]) is not kept and frees the key, whether a
+/// [`DegradedLayer`](super::DegradedLayer) marks it or not: the next request gets the real one, if that is there again. Where
+/// such a request has an effect, that needs a key of its own (`idempotent(key = ..)`).
 ///
 /// An answer of 4xx is kept for a minute, others for the `ttl` of the settings: what is wrong costs little to find out
 /// again, and should not take the room of what was done. A store in memory gives each client a share of its room
@@ -294,8 +298,8 @@ where
             let Some(lease) = lease else {
                 return answer.await.map(|response| response.map(Body::new));
             };
-            let Ok(response) = lease.keep(answer).await;
-            Ok(concluded(lease, response).await)
+            let (Ok(response), degradation) = lease.keep(Degradation::scope(answer)).await;
+            Ok(concluded(lease, response, degradation.is_some()).await)
         })
     }
 }
@@ -304,7 +308,7 @@ where
 const NOT_DONE: [u16; 5] = [408, 409, 425, 429, 503];
 
 /// What comes of the key when the request was answered.
-async fn concluded<R>(lease: Lease<'_>, response: Response<R>) -> Response<Body>
+async fn concluded<R>(lease: Lease<'_>, response: Response<R>, is_degraded: bool) -> Response<Body>
 where
     R: http_body::Body<Data = Bytes> + Send + 'static,
     R::Error: Into<BoxError>,
@@ -316,6 +320,10 @@ where
     }
     if status.is_server_error() {
         // Dropped: nobody knows what it did.
+        return response.map(Body::new);
+    }
+    if is_degraded {
+        lease.give_up().await;
         return response.map(Body::new);
     }
     let (parts, body) = response.into_parts();

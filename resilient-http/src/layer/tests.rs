@@ -393,6 +393,46 @@ async fn one_client_does_not_take_the_room_of_all() {
 }
 
 #[tokio::test]
+async fn what_a_fallback_gave_is_not_kept_and_the_next_request_gets_the_real_answer() {
+    let registry = Registry::new();
+    for is_outside in [false, true] {
+        let rates = registry.fallback("rates");
+        let is_up = Arc::new(AtomicU32::new(0));
+        let handler = {
+            let is_up = Arc::clone(&is_up);
+            move || async move {
+                tokio::task::yield_now().await;
+                let real = || (is_up.load(Ordering::Relaxed) == 1).then_some("real");
+                let stand_in = || fallback::Chain::of(resilient::Level::Default, |_| Some("stand-in"));
+                rates.call(real, stand_in).unwrap()
+            }
+        };
+        let name = if is_outside { "outside" } else { "inside" };
+        let (once, app) = (registry.idempotency(name), Router::new().route("/", post(handler)));
+        let app = if is_outside {
+            app.layer(IdempotencyLayer::new(Arc::clone(&once))).layer(DegradedLayer::new())
+        } else {
+            app.layer(DegradedLayer::new()).layer(IdempotencyLayer::new(Arc::clone(&once)))
+        };
+        let send = async || {
+            let request = Request::post("/").header("idempotency-key", "k").body(Body::empty()).unwrap();
+            let answer = app.clone().oneshot(request).await.unwrap();
+            let marks =
+                ["x-resilience-degraded", "idempotency-replayed"].map(|it| header(&answer, it).is_some());
+            (marks, text(answer).await)
+        };
+        for _ in 0..2 {
+            assert_eq!(send().await, ([true, false], "stand-in".into()), "{name}");
+        }
+        assert_eq!(once.stats().abandoned, 2);
+        is_up.store(1, Ordering::Relaxed);
+        assert_eq!(send().await, ([false, false], "real".into()), "{name}");
+        is_up.store(0, Ordering::Relaxed);
+        assert_eq!(send().await, ([false, true], "real".into()), "{name}");
+    }
+}
+
+#[tokio::test]
 async fn what_was_wrong_is_known_for_a_minute_and_what_was_done_for_longer() {
     let time = resilient::clock::ManualClock::new();
     let once = Registry::with_clock(time.clock()).idempotency("orders");
