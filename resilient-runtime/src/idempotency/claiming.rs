@@ -105,11 +105,21 @@ impl Idempotency {
 
     fn lease(&self, store: Arc<dyn IdempotencyStore>, claim: Claim, asked: Instant) -> Lease<'_> {
         self.counters.executed.count();
-        let Claim { key, owner, lease: span, .. } = claim;
+        let Claim { key, owner, lease: span, client, .. } = claim;
         // From before it was asked for: the store's time may have begun then.
         let shown = Shown::until(self.core.clock(), asked.after(span));
-        let (frees_unbegun, has_ended, most) = (false, false, Duration::MAX);
-        Lease { idempotency: self, store, key, owner, span, shown, frees_unbegun, has_ended, most }
+        Lease {
+            idempotency: self,
+            store,
+            key,
+            owner,
+            span,
+            shown,
+            frees_unbegun: false,
+            has_ended: false,
+            most: Duration::MAX,
+            ends_dropped: client.is_some(),
+        }
     }
 
     /// The store in force. One that is named and was never told is nobody's guess.

@@ -338,4 +338,8 @@ impl IdempotencyStore for MemoryStore {
     fn abandon<'a>(&'a self, key: &'a str, owner: Owner) -> Answer<'a, bool> {
         ready(Ok(self.with(key, |shard, now| shard.take_from(key, owner, now).is_some())))
     }
+
+    fn lose<'a>(&'a self, key: &'a str, owner: Owner) -> Answer<'a, bool> {
+        ready(Ok(self.with(key, |shard, now| shard.change(key, owner, now, |record| record.lose(now)))))
+    }
 }

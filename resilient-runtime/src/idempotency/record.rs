@@ -74,6 +74,14 @@ impl Record {
         }
     }
 
+    /// Its lease ends now.
+    pub(super) fn lose(&mut self, now: Time) {
+        if let State::Claimed { until, .. } = &mut self.state {
+            self.over = self.over.saturating_sub(until.saturating_sub(now));
+            *until = now.min(*until);
+        }
+    }
+
     pub(super) fn complete(&mut self, answer: Vec<u8>, now: Time, ttl: Time) {
         self.state = State::Done(answer);
         self.over = now.saturating_add(ttl);

@@ -129,7 +129,7 @@ pub enum Claimed {
 
 /// Keeps records of calls by key.
 ///
-/// All changes are atomic. `renew`, `complete` and `abandon` are compare-and-set on the owner: they change a record only
+/// All changes are atomic. `renew`, `complete`, `abandon` and `lose` are compare-and-set on the owner: they change a record only
 /// while it is claimed by `owner`, and give `false` otherwise, so that whoever was too slow cannot touch what its
 /// successor did. What was acknowledged stays. The time is the store's: the hosts that share it need not agree on one.
 ///
@@ -235,6 +235,32 @@ pub trait IdempotencyStore: fmt::Debug + Send + Sync + 'static {
     /// # }
     /// ```
     fn abandon<'a>(&'a self, key: &'a str, owner: Owner) -> Answer<'a, bool>;
+
+    /// Ends the lease of a claim now: its call has ended, and nobody will ever know what became of it. As for
+    /// [`abandon`](Self::abandon) this may be polled once only. A store that does nothing here, as it does unless it is
+    /// written, lets the lease end in its time.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// # use std::time::Duration;
+    /// # use resilient::clock::ManualClock;
+    /// use resilient::idempotency::{Claim, Claimed, Fingerprint, IdempotencyStore, MemoryStore, Owner};
+    ///
+    /// # let (store, lease) = (MemoryStore::new(ManualClock::new().clock(), 10), Duration::from_mins(1));
+    /// # let fingerprint = Fingerprint::NONE;
+    /// let claim = |owner| {
+    ///     let key = "7".into();
+    ///     store.claim(Claim { key, fingerprint, owner, lease, lost_for: lease, takes_over: false, client: None })
+    /// };
+    /// claim(Owner(1)).await.unwrap();
+    /// assert_eq!(store.lose("7", Owner(1)).await, Ok(true));
+    /// assert_eq!(claim(Owner(2)).await, Ok(Claimed::Lost), "at once");
+    /// # }
+    /// ```
+    fn lose<'a>(&'a self, _key: &'a str, _owner: Owner) -> Answer<'a, bool> {
+        ready(Ok(false))
+    }
 }
 
 /// A store that could not do what it was asked.

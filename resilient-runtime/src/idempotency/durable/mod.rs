@@ -190,6 +190,10 @@ impl IdempotencyStore for DurableStore {
     fn abandon<'a>(&'a self, key: &'a str, owner: Owner) -> Answer<'a, bool> {
         self.ask(|tell| Ask::Abandon(key.to_owned(), owner, tell))
     }
+
+    fn lose<'a>(&'a self, key: &'a str, owner: Owner) -> Answer<'a, bool> {
+        self.ask(|tell| Ask::Lose(key.to_owned(), owner, tell))
+    }
 }
 
 #[cfg(all(test, not(resilient_loom)))]

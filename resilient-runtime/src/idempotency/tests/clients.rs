@@ -81,7 +81,7 @@ fn what_runs_and_what_is_the_programs_own_is_never_let_go_and_the_refusal_says_t
     assert_eq!(once.call("own", A, || Outcome::Ok(7)), Ok(7));
     time.advance(SECONDS(60));
     let running = leased(&once, EVE, "running");
-    drop(leased(&once, EVE, "lost"));
+    drop(leased(&once, EVE, "lost")); // it is over at once
     time.advance(SECONDS(60));
     for client in [ADA, EVE] {
         let refused = claim(&once, client, "new").unwrap_err();
@@ -145,4 +145,23 @@ fn of_equal_clients_no_answer_is_let_go_while_there_is_room() {
     time.advance(Duration::from_hours(1));
     assert!(ask(&once, ADA, "later", "7"));
     assert!(store.len() < 100, "what is over makes room first");
+}
+
+#[test]
+fn a_lease_of_a_client_that_is_dropped_is_over_at_once_also_in_a_panic() {
+    // T105
+    let (_, _, once) = store_of(100);
+    drop(leased(&once, ADA, "dropped"));
+    let panics = || {
+        let _lease = leased(&once, ADA, "panicked");
+        panic!("halfway")
+    };
+    assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(panics)).is_err());
+    blocking(leased(&once, ADA, "lost").lose());
+    blocking(leased(&once, ADA, "too large").complete(&"x".repeat(65_536)));
+    for key in ["dropped", "panicked", "lost", "too large"] {
+        assert_eq!(claim(&once, ADA, key).unwrap_err().kind(), RejectionKind::OutcomeUnknown, "{key}");
+    }
+    once.reconfigure(Config::default().on_unknown(OnUnknown::Reexecute)).unwrap();
+    assert!(ask(&once, ADA, "dropped", "again"), "as the settings say");
 }
