@@ -1,6 +1,7 @@
 //! Requests that are carried out once.
 
 use std::convert::Infallible;
+use std::error::Error;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -14,6 +15,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
+use http_body_util::LengthLimitError;
 use resilient::idempotency::{Client, Fingerprint, Held, Lease};
 use resilient::{Component, Degradation};
 use serde::{Deserialize, Serialize};
@@ -107,6 +109,10 @@ impl IdempotencyLayer {
 
     /// Tells clients apart by this, such as the user of a session. It is kept as a digest.
     ///
+    /// Where nothing is said that is all of the `Authorization` header: who comes back with a token that was refreshed is
+    /// another client then, and its repeated request is carried out once more. With tokens that change say here who the
+    /// token is for. Do not go by what is not verified yet, or anybody can have the answers of others.
+    ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() {
@@ -192,6 +198,15 @@ impl IdempotencyLayer {
     #[must_use]
     pub fn most_body(self, bytes: usize) -> Self {
         Self { most_body: bytes, ..self }
+    }
+
+    /// Why a body could not be read: it is larger than it may be, or broke off, or is no body.
+    fn unreadable(&self, error: &axum::Error) -> Problem {
+        if error.source().is_some_and(<dyn Error>::is::<LengthLimitError>) {
+            let what = format!("a request with an `Idempotency-Key` is {} bytes at most", self.most_body);
+            return Problem::new(StatusCode::PAYLOAD_TOO_LARGE, what);
+        }
+        Problem::new(StatusCode::BAD_REQUEST, format!("the body of the request cannot be read: {error}"))
     }
 
     /// Whose key it is, and that of a record, where the request is one to carry out once.
@@ -308,10 +323,9 @@ where
                 }
                 Err(problem) => return Ok(unread.refused(problem)),
             };
-            let Ok(body) = to_bytes(body, layer.most_body).await else {
-                let what =
-                    format!("a request with an `Idempotency-Key` is {} bytes at most", layer.most_body);
-                return Ok(unread.refused(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, what)));
+            let body = match to_bytes(body, layer.most_body).await {
+                Ok(body) => body,
+                Err(error) => return Ok(unread.refused(layer.unreadable(&error))),
             };
             let fingerprint =
                 Fingerprint::of(&(parts.method.as_str(), parts.uri.path(), parts.uri.query(), &body));

@@ -476,6 +476,26 @@ async fn an_answer_without_an_end_is_not_waited_for() {
 }
 
 #[tokio::test]
+async fn a_body_that_breaks_off_is_a_bad_request_and_leaves_the_key_free() {
+    let layer = IdempotencyLayer::new(Registry::new().idempotency("orders"));
+    let app = Router::new().route("/", post(async || "done")).layer(layer);
+    let send = |body: Body| {
+        let request = Request::post("/").header("idempotency-key", "k").body(body).unwrap();
+        app.clone().oneshot(request)
+    };
+    let parts = [Ok(Bytes::from("half")), Err(std::io::Error::other("invalid chunk size"))];
+    let broken = Body::from_stream(futures_util::stream::iter(parts));
+    let refused = send(broken).await.unwrap();
+    assert_eq!((refused.status().as_u16(), header(&refused, "connection")), (400, Some("close")));
+    assert!(text(refused).await.contains("invalid chunk size"));
+    let endless = Body::from_stream(futures_util::stream::repeat(Ok::<_, std::convert::Infallible>(
+        Bytes::from("more"),
+    )));
+    assert_eq!(send(endless).await.unwrap().status(), 413);
+    assert_eq!(send(Body::empty()).await.unwrap().status(), 200);
+}
+
+#[tokio::test]
 async fn a_repeat_waits_for_nothing_unless_it_is_asked_to() {
     let started = Arc::new(tokio::sync::Notify::new());
     let handler = {
