@@ -41,6 +41,7 @@ fn claim(key: String) -> Claim {
         lease: hour,
         lost_for: hour,
         takes_over: false,
+        client: None,
     }
 }
 

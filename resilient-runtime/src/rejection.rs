@@ -39,6 +39,7 @@ enum Detail {
     None,
     Open(OpenReason),
     Elapsed(Duration),
+    Full,
 }
 
 /// The part of a rejection that shows in the `source()` chain of the errors around it.
@@ -117,7 +118,7 @@ pub enum RejectionKind {
     InvalidKey,
     /// What is stored under the idempotency key is of another shape than the answer of this call.
     StoredValueMismatch,
-    /// A store that the call depends on does not answer.
+    /// A store that the call depends on does not answer, or is full.
     StoreUnavailable,
     /// The call returned a value that counts as failed, and no fallback level had an answer.
     FallbackFailed,
@@ -245,6 +246,11 @@ impl Rejection {
     /// Out of its time, after so much of it.
     pub(crate) fn timed_out(kind: RejectionKind, component: &'static str, elapsed: Duration) -> Self {
         Self { component, mark: Mark { kind, retry_after: None }, detail: Detail::Elapsed(elapsed) }
+    }
+
+    /// The store answers, and has no room.
+    pub(crate) fn of_full_store(self) -> Self {
+        Self { detail: Detail::Full, ..self }
     }
 
     /// Made in one piece: an open circuit does hardly anything else.
@@ -398,6 +404,9 @@ impl fmt::Display for Rejection {
             RejectionKind::StoredValueMismatch => {
                 write!(f, "what `{name}` has stored under the idempotency key is no answer of this call")?;
             }
+            RejectionKind::StoreUnavailable if self.detail == Detail::Full => {
+                write!(f, "the store of `{name}` is full")?;
+            }
             RejectionKind::StoreUnavailable => write!(f, "the store of `{name}` does not answer")?,
             RejectionKind::FallbackFailed => {
                 write!(f, "the call failed, and no fallback level of `{name}` had an answer")?;
@@ -410,7 +419,7 @@ impl fmt::Display for Rejection {
             }
         }
         match self.detail {
-            Detail::None => {}
+            Detail::None | Detail::Full => {}
             Detail::Open(reason) => write!(f, " ({reason})")?,
             Detail::Elapsed(Duration::ZERO) => f.write_str(": nothing was left of it")?,
             Detail::Elapsed(span) => write!(f, " after {span:.1?}")?,

@@ -36,7 +36,7 @@ impl Drop for Directory {
 fn claim(key: &str, owner: u128) -> Claim {
     let hour = Duration::from_hours(1);
     let (key, fingerprint, owner) = (key.to_owned(), Fingerprint(1), Owner(owner));
-    Claim { key, fingerprint, owner, lease: hour, lost_for: hour, takes_over: false }
+    Claim { key, fingerprint, owner, lease: hour, lost_for: hour, takes_over: false, client: None }
 }
 
 /// The answer that the call with `key` gives, of so many bytes.

@@ -1,18 +1,23 @@
 //! Requests that are carried out once.
 
 use std::convert::Infallible;
+use std::error::Error;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use axum::body::{Body, Bytes, to_bytes};
 use axum::response::IntoResponse;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
-use resilient::Component;
-use resilient::idempotency::{Fingerprint, Held, Lease};
+use http_body_util::LengthLimitError;
+use resilient::idempotency::{Client, Fingerprint, Held, Lease};
+use resilient::{Component, Degradation};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use tower::{BoxError, Layer, Service};
@@ -26,19 +31,35 @@ const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 const LONGEST_KEY: usize = 255;
 /// The largest body of a request, in bytes, unless it is said otherwise.
 const MOST_BODY: usize = 1 << 20;
-/// The largest answer that is kept; the settings of the component may allow less.
-const MOST_ANSWER: u64 = 1 << 20;
+/// How long an answer is kept that says that the request was wrong.
+const WRONG_FOR: Duration = Duration::from_mins(1);
 
 /// Carries a `POST` or `PATCH` with an `Idempotency-Key` out once, and gives a repeated one the answer of the first, with
 /// `Idempotency-Replayed: true`. After the IETF draft `httpapi-idempotency-key-header`: 400 for a key that is missing where
-/// it is required, or malformed; 409 while the first is under way, or when nobody knows what became of it; 422 for
-/// a key that was used with another request.
+/// it is required, or malformed; 409 while the first is under way, or when nobody knows what became of it, both at once;
+/// 422 for a key that was used with another request.
 ///
 /// Keys are those of a client, so that nobody can ask for the answers of others. It is told by its `Authorization`; where
-/// clients show who they are in another way, such as a cookie, say so with [`of_client`](Self::of_client), or all are one. Kept is what an answer of
-/// 2xx, 3xx or 4xx says, but for 408, 409, 425 and 429, which with 503 leave the key free; another 5xx may have had its
-/// effect, and leaves it claimed. So does an answer that is sent as it comes, whose size nobody knows beforehand, or that is
-/// larger than 1 MiB: it cannot be given again.
+/// clients show who they are in another way, such as a cookie, say so with [`of_client`](Self::of_client), or all are one.
+///
+/// What becomes of the key when the request was answered:
+///
+/// | answer | key |
+/// |---|---|
+/// | 2xx, 3xx | is kept with its answer, for the `ttl` of the settings |
+/// | 4xx | is kept with its answer, for a minute: what is wrong costs little to find out again |
+/// | 408, 409, 425, 429 | is free: nothing was done yet |
+/// | 5xx but 504 | is free: the client may repeat it. A handler that fails and may have had its effect answers 504, or gives the effect a key of its own (`idempotent(key = ..)`) |
+/// | any in which a fallback level has a part ([`Degradation`]) | is free, whether a [`DegradedLayer`](super::DegradedLayer) marks it or not: the next one gets the real answer, if that is there again |
+/// | 504, none as the handler has panicked or the client has gone | nobody knows what was done: `on_unknown` of the settings holds from then on |
+/// | one that is too large, or sent as it comes so that nobody knows its size | likewise: it cannot be given again |
+///
+/// An answer is kept as JSON of `max_value` bytes at most, 64 KiB unless the settings say otherwise: status, headers, and a
+/// body that is text as a string, any other in base64. That is a body of some 48 KB where it is no text.
+///
+/// A store in memory gives each client a share of its room ([`MemoryStore`](resilient::idempotency::MemoryStore)), so that
+/// none can take all of it; who can be many clients, as anybody can who is not asked for a password, is held off by a
+/// [`RateLimitLayer`](super::RateLimitLayer) around this.
 ///
 /// ```
 /// use axum::{Router, routing::post};
@@ -52,6 +73,7 @@ pub struct IdempotencyLayer {
     once: Arc<resilient::Idempotency>,
     whose: Whose,
     is_required: bool,
+    waits: bool,
     most_body: usize,
 }
 
@@ -82,10 +104,14 @@ impl IdempotencyLayer {
     pub fn new(once: Arc<resilient::Idempotency>) -> Self {
         let whose = |parts: &Parts| parts.headers.get(header::AUTHORIZATION).map(|it| it.as_bytes().to_vec());
         let whose = Arc::new(move |parts: &Parts| whose(parts).unwrap_or_default());
-        Self { once, whose, is_required: false, most_body: MOST_BODY }
+        Self { once, whose, is_required: false, waits: false, most_body: MOST_BODY }
     }
 
     /// Tells clients apart by this, such as the user of a session. It is kept as a digest.
+    ///
+    /// Where nothing is said that is all of the `Authorization` header: who comes back with a token that was refreshed is
+    /// another client then, and its repeated request is carried out once more. With tokens that change say here who the
+    /// token is for. Do not go by what is not verified yet, or anybody can have the answers of others.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -131,6 +157,29 @@ impl IdempotencyLayer {
         Self { is_required: true, ..self }
     }
 
+    /// A request whose key is that of one that is under way waits for its answer, for as long as `max_wait` of the settings
+    /// and its deadline are. Where nothing is said it gets 409 at once.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// # use tower::ServiceExt;
+    /// use axum::{Router, body::Body, http::Request, routing::post};
+    /// use resilient_http::layer::IdempotencyLayer;
+    ///
+    /// let order = async || tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    /// let layer = IdempotencyLayer::new(resilient::Registry::new().idempotency("orders")).waits();
+    /// let app: Router = Router::new().route("/", post(order)).layer(layer);
+    /// let send = || app.clone().oneshot(Request::post("/").header("idempotency-key", "7").body(Body::empty()).unwrap());
+    /// let (first, second) = tokio::join!(send(), send());
+    /// assert_eq!((first.unwrap().status().as_u16(), second.unwrap().status().as_u16()), (200, 200));
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn waits(self) -> Self {
+        Self { waits: true, ..self }
+    }
+
     /// The largest body of a request with a key, in bytes; 1 MiB where nothing is said. It is read before anything else.
     ///
     /// ```
@@ -151,8 +200,17 @@ impl IdempotencyLayer {
         Self { most_body: bytes, ..self }
     }
 
-    /// The key of a record, where the request is one to carry out once.
-    fn key(&self, parts: &Parts) -> Result<Option<String>, Problem> {
+    /// Why a body could not be read: it is larger than it may be, or broke off, or is no body.
+    fn unreadable(&self, error: &axum::Error) -> Problem {
+        if error.source().is_some_and(<dyn Error>::is::<LengthLimitError>) {
+            let what = format!("a request with an `Idempotency-Key` is {} bytes at most", self.most_body);
+            return Problem::new(StatusCode::PAYLOAD_TOO_LARGE, what);
+        }
+        Problem::new(StatusCode::BAD_REQUEST, format!("the body of the request cannot be read: {error}"))
+    }
+
+    /// Whose key it is, and that of a record, where the request is one to carry out once.
+    fn key(&self, parts: &Parts) -> Result<Option<(Client, String)>, Problem> {
         if !matches!(parts.method, Method::POST | Method::PATCH) {
             return Ok(None);
         }
@@ -169,7 +227,7 @@ impl IdempotencyLayer {
         })?;
         let whose = (self.whose)(parts);
         let whose = u128::from_be_bytes(Sha256::digest(&whose)[..16].try_into().unwrap_or_default());
-        Ok(Some(format!("{whose:032x} {key}")))
+        Ok(Some((Client(whose), format!("{whose:032x} {key}"))))
     }
 }
 
@@ -196,6 +254,7 @@ impl fmt::Debug for IdempotencyLayer {
         f.debug_struct("IdempotencyLayer")
             .field("idempotency", &self.once.name())
             .field("is_required", &self.is_required)
+            .field("waits", &self.waits)
             .finish_non_exhaustive()
     }
 }
@@ -256,22 +315,23 @@ where
         Box::pin(async move {
             let unread = Unread::of(&request);
             let (parts, body) = request.into_parts();
-            let key = match layer.key(&parts) {
-                Ok(Some(key)) => key,
+            let (client, key) = match layer.key(&parts) {
+                Ok(Some(whose)) => whose,
                 Ok(None) => {
                     let answer = service.call(Request::from_parts(parts, body)).await;
                     return answer.map(|response| response.map(Body::new));
                 }
                 Err(problem) => return Ok(unread.refused(problem)),
             };
-            let Ok(body) = to_bytes(body, layer.most_body).await else {
-                let what =
-                    format!("a request with an `Idempotency-Key` is {} bytes at most", layer.most_body);
-                return Ok(unread.refused(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, what)));
+            let body = match to_bytes(body, layer.most_body).await {
+                Ok(body) => body,
+                Err(error) => return Ok(unread.refused(layer.unreadable(&error))),
             };
             let fingerprint =
                 Fingerprint::of(&(parts.method.as_str(), parts.uri.path(), parts.uri.query(), &body));
-            let lease = match layer.once.claim(&key, fingerprint).await {
+            let config = layer.once.config();
+            let max_wait = if layer.waits { config.max_wait } else { Duration::ZERO };
+            let lease = match layer.once.claim_of(client, &key, fingerprint, max_wait).await {
                 Ok(Held::Run(lease)) => lease,
                 Ok(Held::Replay(stored)) => {
                     return Ok(match stored.read::<Kept>() {
@@ -285,42 +345,51 @@ where
             let Some(lease) = lease else {
                 return answer.await.map(|response| response.map(Body::new));
             };
-            let Ok(response) = lease.keep(answer).await;
-            Ok(concluded(lease, response).await)
+            let (Ok(response), degradation) = lease.keep(Degradation::scope(answer)).await;
+            Ok(concluded(lease, response, degradation.is_some(), config.max_value).await)
         })
     }
 }
 
-/// What a service says that has done nothing yet.
-const NOT_DONE: [u16; 5] = [408, 409, 425, 429, 503];
+/// What a service says that has done nothing yet, besides 5xx.
+const NOT_DONE: [u16; 4] = [408, 409, 425, 429];
 
 /// What comes of the key when the request was answered.
-async fn concluded<R>(lease: Lease<'_>, response: Response<R>) -> Response<Body>
+async fn concluded<R>(
+    lease: Lease<'_>,
+    response: Response<R>,
+    is_degraded: bool,
+    max_value: u32,
+) -> Response<Body>
 where
     R: http_body::Body<Data = Bytes> + Send + 'static,
     R::Error: Into<BoxError>,
 {
     let status = response.status();
-    if NOT_DONE.contains(&status.as_u16()) {
+    if status == StatusCode::GATEWAY_TIMEOUT {
+        // It was cut off, and nobody knows how far it had come.
+        lease.lose().await;
+        return response.map(Body::new);
+    }
+    if is_degraded || status.is_server_error() || NOT_DONE.contains(&status.as_u16()) {
         lease.give_up().await;
         return response.map(Body::new);
     }
-    if status.is_server_error() {
-        // Dropped: nobody knows what it did.
-        return response.map(Body::new);
-    }
     let (parts, body) = response.into_parts();
-    let is_known = body.size_hint().exact().is_some_and(|bytes| bytes <= MOST_ANSWER);
+    let is_known = body.size_hint().exact().is_some_and(|bytes| bytes <= max_value.into());
     if !is_known {
-        // Dropped: it is sent as it comes, and cannot be given again.
+        // It is sent as it comes, and cannot be given again.
+        lease.lose().await;
         return Response::from_parts(parts, Body::new(body));
     }
     match lease.keep(to_bytes(Body::new(body), usize::MAX)).await {
         Ok(body) => {
-            lease.complete(&Kept::of(status, &parts.headers, &body)).await;
+            let most = if status.is_client_error() { WRONG_FOR } else { Duration::MAX };
+            lease.complete_for(&Kept::of(status, &parts.headers, &body), most).await;
             Response::from_parts(parts, Body::from(body))
         }
         Err(error) => {
+            lease.lose().await;
             Problem::new(StatusCode::BAD_GATEWAY, format!("the answer broke off: {error}")).into_response()
         }
     }
@@ -335,7 +404,7 @@ struct Kept {
     text: Option<String>,
     /// Of what is no text.
     #[serde(skip_serializing_if = "Option::is_none", default)]
-    bytes: Option<Vec<u8>>,
+    base64: Option<String>,
 }
 
 /// Headers that are of the connection, or of the moment.
@@ -354,20 +423,22 @@ impl Kept {
         let text = |(name, value): (&HeaderName, &HeaderValue)| {
             Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned()))
         };
-        let (text_of_body, bytes) = match std::str::from_utf8(body) {
+        let (text_of_body, base64) = match std::str::from_utf8(body) {
             Ok(text) => (Some(text.to_owned()), None),
-            Err(_) => (None, Some(body.to_vec())),
+            Err(_) => (None, Some(BASE64.encode(body))),
         };
         Self {
             status: status.as_u16(),
             headers: headers.filter_map(text).collect(),
             text: text_of_body,
-            bytes,
+            base64,
         }
     }
 
     fn again(self) -> Response<Body> {
-        let body = self.bytes.or(self.text.map(String::into_bytes)).unwrap_or_default();
+        // What cannot be read was not written by this: a store keeps what it was given, or says that it is damaged.
+        let bytes = self.base64.and_then(|base64| BASE64.decode(base64).ok());
+        let body = bytes.or(self.text.map(String::into_bytes)).unwrap_or_default();
         let mut response = Response::new(Body::from(body));
         *response.status_mut() = StatusCode::from_u16(self.status).unwrap_or(StatusCode::OK);
         for (name, value) in self.headers {

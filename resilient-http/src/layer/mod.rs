@@ -6,10 +6,10 @@
 //! |---|---|
 //! | [`CorrelationLayer`] | takes the id of the request or makes one, and gives it to what is called and to the answer |
 //! | [`DeadlineLayer`] | takes over how long the caller waits |
-//! | [`DegradedLayer`] | tells the caller when a fallback has answered |
 //! | [`RateLimitLayer`] | gives each client a rate of its own |
 //! | [`IdempotencyLayer`] | carries requests with an `Idempotency-Key` out once |
 //! | [`ServerLayer`] | a [`Pipeline`](resilient::Pipeline): shedding, bulkhead, breaker, timeout; a place is held to the end of the body |
+//! | [`DegradedLayer`] | tells the caller when a fallback has answered |
 //!
 //! Of a client [`ClientLayer`]: a pipeline around any service, with retries, and deadline and correlation id as headers
 //! with [`propagate`].
@@ -28,8 +28,8 @@
 //! // axum puts the one that is added last outermost.
 //! let app: Router = Router::new()
 //!     .route("/", get(async || "hello"))
-//!     .layer(ServerLayer::new(pipeline)?)
 //!     .layer(DegradedLayer::new())
+//!     .layer(ServerLayer::new(pipeline)?)
 //!     .layer(DeadlineLayer::new())
 //!     .layer(CorrelationLayer::new());
 //! # Ok(app) }

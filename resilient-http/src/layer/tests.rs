@@ -293,7 +293,6 @@ async fn requests_with_a_key_are_carried_out_once() {
     // T104, T108, T110, T111
     let registry = Registry::new();
     let once = registry.idempotency("orders");
-    once.reconfigure(idempotency::Config::default().max_wait(Duration::ZERO)).unwrap();
     let made = Arc::new(AtomicU32::new(0));
     let handler = {
         let made = Arc::clone(&made);
@@ -323,16 +322,17 @@ async fn requests_with_a_key_are_carried_out_once() {
     assert_eq!(text(again).await, "made 1");
     assert_eq!(send("k", "b", "ada").await.unwrap().status(), 422, "another body");
     assert_eq!(text(send("k", "a", "bob").await.unwrap()).await, "made 2", "another client");
-    for status in ["503", "429"] {
+    for status in ["503", "429", "500", "502"] {
         assert_eq!(send(status, status, "ada").await.unwrap().status().as_str(), status);
         assert_eq!(send(status, status, "ada").await.unwrap().headers().get("idempotency-replayed"), None);
     }
     assert_eq!(send("404", "404", "ada").await.unwrap().status(), 404);
     assert_eq!(header(&send("404", "404", "ada").await.unwrap(), "idempotency-replayed"), Some("true"));
-    assert_eq!(send("500", "500", "ada").await.unwrap().status(), 500);
-    let unknown = send("500", "500", "ada").await.unwrap();
+    assert_eq!(send("504", "504", "ada").await.unwrap().status(), 504);
+    let unknown = send("504", "504", "ada").await.unwrap();
     assert_eq!(unknown.status(), 409, "nobody knows what it did");
     assert_eq!(header(&unknown, "content-type"), Some("application/problem+json"));
+    assert!(text(unknown).await.contains("urn:resilient:outcome_unknown"));
     let (left, right) = tokio::join!(send("both", "a", "ada"), send("both", "a", "ada"));
     let mut statuses = [left.unwrap().status().as_u16(), right.unwrap().status().as_u16()];
     statuses.sort_unstable();
@@ -372,9 +372,89 @@ async fn keys_are_those_of_a_client_however_it_shows_who_it_is() {
 }
 
 #[tokio::test]
+async fn one_client_does_not_take_the_room_of_all() {
+    let registry = Registry::new();
+    let once = registry.idempotency("orders");
+    let store = Arc::new(idempotency::MemoryStore::new(registry.clock().clone(), 1500));
+    once.set_store(store.clone());
+    let app = Router::new().route("/", post(async || "ordered")).layer(IdempotencyLayer::new(once));
+    let send = async |whose: &str, key: &str| {
+        let request = Request::post("/").header("idempotency-key", key).header("authorization", whose);
+        let answer = app.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+        (answer.status().as_u16(), answer.headers().contains_key("idempotency-replayed"))
+    };
+    assert_eq!(send("ada", "hers").await, (200, false));
+    for key in 0..2000 {
+        assert_eq!(send("eve", &key.to_string()).await, (200, false));
+    }
+    assert_eq!(send("ada", "hers").await, (200, true));
+    assert_eq!(send("bob", "another").await, (200, false));
+    assert_eq!(store.len(), 1002);
+}
+
+#[tokio::test]
+async fn what_a_fallback_gave_is_not_kept_and_the_next_request_gets_the_real_answer() {
+    let registry = Registry::new();
+    for is_outside in [false, true] {
+        let rates = registry.fallback("rates");
+        let is_up = Arc::new(AtomicU32::new(0));
+        let handler = {
+            let is_up = Arc::clone(&is_up);
+            move || async move {
+                tokio::task::yield_now().await;
+                let real = || (is_up.load(Ordering::Relaxed) == 1).then_some("real");
+                let stand_in = || fallback::Chain::of(resilient::Level::Default, |_| Some("stand-in"));
+                rates.call(real, stand_in).unwrap()
+            }
+        };
+        let name = if is_outside { "outside" } else { "inside" };
+        let (once, app) = (registry.idempotency(name), Router::new().route("/", post(handler)));
+        let app = if is_outside {
+            app.layer(IdempotencyLayer::new(Arc::clone(&once))).layer(DegradedLayer::new())
+        } else {
+            app.layer(DegradedLayer::new()).layer(IdempotencyLayer::new(Arc::clone(&once)))
+        };
+        let send = async || {
+            let request = Request::post("/").header("idempotency-key", "k").body(Body::empty()).unwrap();
+            let answer = app.clone().oneshot(request).await.unwrap();
+            let marks =
+                ["x-resilience-degraded", "idempotency-replayed"].map(|it| header(&answer, it).is_some());
+            (marks, text(answer).await)
+        };
+        for _ in 0..2 {
+            assert_eq!(send().await, ([true, false], "stand-in".into()), "{name}");
+        }
+        assert_eq!(once.stats().abandoned, 2);
+        is_up.store(1, Ordering::Relaxed);
+        assert_eq!(send().await, ([false, false], "real".into()), "{name}");
+        is_up.store(0, Ordering::Relaxed);
+        assert_eq!(send().await, ([false, true], "real".into()), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn what_was_wrong_is_known_for_a_minute_and_what_was_done_for_longer() {
+    let time = resilient::clock::ManualClock::new();
+    let once = Registry::with_clock(time.clock()).idempotency("orders");
+    let answer = async |status: String| (StatusCode::from_bytes(status.as_bytes()).unwrap(), "an answer");
+    let app = Router::new().route("/", post(answer)).layer(IdempotencyLayer::new(once));
+    let is_replay = async |status: &'static str| {
+        let request = Request::post("/").header("idempotency-key", status).body(Body::from(status)).unwrap();
+        app.clone().oneshot(request).await.unwrap().headers().contains_key("idempotency-replayed")
+    };
+    for status in ["201", "303", "404", "422"] {
+        assert!(!is_replay(status).await);
+    }
+    time.advance(Duration::from_secs(59));
+    assert!(is_replay("404").await && is_replay("422").await);
+    time.advance(Duration::from_secs(1));
+    assert!(!is_replay("404").await && !is_replay("422").await);
+    assert!(is_replay("201").await && is_replay("303").await);
+}
+
+#[tokio::test]
 async fn an_answer_without_an_end_is_not_waited_for() {
     let once = Registry::new().idempotency("streams");
-    once.reconfigure(idempotency::Config::default().max_wait(Duration::ZERO)).unwrap();
     let (parts, receiver) = tokio::sync::mpsc::channel(4);
     let receiver = Arc::new(std::sync::Mutex::new(Some(receiver)));
     let handler = move || {
@@ -390,7 +470,101 @@ async fn an_answer_without_an_end_is_not_waited_for() {
     parts.send("as it comes".into()).await.unwrap();
     drop(parts);
     assert_eq!(text(first).await, "as it comes");
-    assert_eq!(send().await.unwrap().status(), 409, "it cannot be given again, nor be made again");
+    let again = send().await.unwrap();
+    assert_eq!(again.status(), 409, "it cannot be given again, nor be made again");
+    assert!(text(again).await.contains("urn:resilient:outcome_unknown"));
+}
+
+#[tokio::test]
+async fn a_body_that_breaks_off_is_a_bad_request_and_leaves_the_key_free() {
+    let layer = IdempotencyLayer::new(Registry::new().idempotency("orders"));
+    let app = Router::new().route("/", post(async || "done")).layer(layer);
+    let send = |body: Body| {
+        let request = Request::post("/").header("idempotency-key", "k").body(body).unwrap();
+        app.clone().oneshot(request)
+    };
+    let parts = [Ok(Bytes::from("half")), Err(std::io::Error::other("invalid chunk size"))];
+    let broken = Body::from_stream(futures_util::stream::iter(parts));
+    let refused = send(broken).await.unwrap();
+    assert_eq!((refused.status().as_u16(), header(&refused, "connection")), (400, Some("close")));
+    assert!(text(refused).await.contains("invalid chunk size"));
+    let endless = Body::from_stream(futures_util::stream::repeat(Ok::<_, std::convert::Infallible>(
+        Bytes::from("more"),
+    )));
+    assert_eq!(send(endless).await.unwrap().status(), 413);
+    assert_eq!(send(Body::empty()).await.unwrap().status(), 200);
+}
+
+#[tokio::test]
+async fn a_repeat_waits_for_nothing_unless_it_is_asked_to() {
+    let started = Arc::new(tokio::sync::Notify::new());
+    let handler = {
+        let started = Arc::clone(&started);
+        async move || {
+            started.notify_one();
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            "done"
+        }
+    };
+    for waits in [false, true] {
+        let layer = IdempotencyLayer::new(Registry::new().idempotency("orders"));
+        let layer = if waits { layer.waits() } else { layer };
+        let app = Router::new().route("/", post(handler.clone())).layer(layer);
+        let send = || {
+            let request = Request::post("/").header("idempotency-key", "k").body(Body::empty()).unwrap();
+            app.clone().oneshot(request)
+        };
+        let first = tokio::spawn(send());
+        started.notified().await;
+        let second = tokio::time::timeout(Duration::from_secs(5), send()).await.unwrap().unwrap();
+        assert_eq!(first.is_finished(), waits);
+        assert_eq!(second.status(), if waits { 200 } else { 409 });
+        assert_eq!(text(first.await.unwrap().unwrap()).await, "done");
+    }
+}
+
+#[tokio::test]
+async fn of_a_request_that_ended_without_an_answer_to_keep_nobody_knows_at_once() {
+    let handler = async |what: String| match what.as_str() {
+        "panics" => panic!("halfway"),
+        "hangs" => std::future::pending().await,
+        _ => vec![b'"'; 40_000],
+    };
+    let layer = IdempotencyLayer::new(Registry::new().idempotency("orders"));
+    let app = Router::new().route("/", post(handler)).layer(layer);
+    let send = |what: &'static str| {
+        let request = Request::post("/").header("idempotency-key", what).body(Body::from(what)).unwrap();
+        app.clone().oneshot(request)
+    };
+    assert!(tokio::spawn(send("panics")).await.unwrap_err().is_panic());
+    let gone = tokio::time::timeout(Duration::from_millis(10), send("hangs"));
+    assert!(gone.await.is_err());
+    assert_eq!(text(send("is large").await.unwrap()).await.len(), 40_000);
+    for what in ["panics", "hangs", "is large"] {
+        let again = tokio::time::timeout(Duration::from_secs(1), send(what)).await.unwrap().unwrap();
+        assert_eq!(again.status(), 409, "{what}");
+        assert!(text(again).await.contains("urn:resilient:outcome_unknown"), "{what}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_text_is_given_again_up_to_48_kb_of_it() {
+    let handler = async |length: String| vec![0xff_u8; length.parse().unwrap()];
+    let layer = IdempotencyLayer::new(Registry::new().idempotency("images"));
+    let app = Router::new().route("/", post(handler)).layer(layer);
+    let send = async |length: &'static str| {
+        let request = Request::post("/").header("idempotency-key", length).body(Body::from(length)).unwrap();
+        let answer = app.clone().oneshot(request).await.unwrap();
+        let status = answer.status().as_u16();
+        (status, axum::body::to_bytes(answer.into_body(), 1 << 20).await.unwrap())
+    };
+    for length in ["0", "1", "2", "3", "48000"] {
+        let first = send(length).await;
+        assert_eq!(first, (200, vec![0xff; length.parse().unwrap()].into()));
+        assert_eq!(send(length).await, first);
+    }
+    assert_eq!(send("50000").await.0, 200);
+    assert_eq!(send("50000").await.0, 409, "it was too large to be kept");
 }
 
 #[tokio::test]

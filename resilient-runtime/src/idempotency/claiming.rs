@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::lease::{Lease, Shown, abandon_unheard};
-use super::store::{Claim, Claimed, Fingerprint, IdempotencyStore, Owner, StoreError};
+use super::store::{Claim, Claimed, Client, Fingerprint, IdempotencyStore, Owner, StoreError};
 use super::wait::Mode;
 use super::{Config, Held, Idempotency, OnStoreFailure, OnUnknown, Stored};
 use crate::clock::Instant;
@@ -47,9 +47,21 @@ impl Idempotency {
         deadline: Instant,
         mode: Mode,
     ) -> Result<Held<'_>, Rejection> {
+        let until = self.core.clock().now().after(self.core.config().max_wait).min(deadline);
+        self.claim_for(None, key, fingerprint, until, mode).await
+    }
+
+    /// `until`: how long it waits for a call that runs.
+    pub(super) async fn claim_for(
+        &self,
+        client: Option<Client>,
+        key: String,
+        fingerprint: Fingerprint,
+        until: Instant,
+        mode: Mode,
+    ) -> Result<Held<'_>, Rejection> {
         let (clock, config) = (self.core.clock(), self.core.config());
         let store = self.store_of(&config)?;
-        let until = clock.now().after(config.max_wait).min(deadline);
         let claim = Claim {
             key,
             fingerprint,
@@ -57,6 +69,7 @@ impl Idempotency {
             lease: config.lease,
             lost_for: config.ttl.max(LOST_FOR),
             takes_over: config.on_unknown == OnUnknown::Reexecute,
+            client,
         };
         let mut step = STEPS.0;
         loop {
@@ -92,10 +105,21 @@ impl Idempotency {
 
     fn lease(&self, store: Arc<dyn IdempotencyStore>, claim: Claim, asked: Instant) -> Lease<'_> {
         self.counters.executed.count();
-        let Claim { key, owner, lease: span, .. } = claim;
+        let Claim { key, owner, lease: span, client, .. } = claim;
         // From before it was asked for: the store's time may have begun then.
         let shown = Shown::until(self.core.clock(), asked.after(span));
-        Lease { idempotency: self, store, key, owner, span, shown, frees_unbegun: false, has_ended: false }
+        Lease {
+            idempotency: self,
+            store,
+            key,
+            owner,
+            span,
+            shown,
+            frees_unbegun: false,
+            has_ended: false,
+            most: Duration::MAX,
+            ends_dropped: client.is_some(),
+        }
     }
 
     /// The store in force. One that is named and was never told is nobody's guess.
@@ -118,7 +142,12 @@ impl Idempotency {
         self.publish(Happening::StoreFailed { problem: error.to_string() });
         match then {
             OnStoreFailure::Open => Ok(Held::Run(None)),
-            OnStoreFailure::Closed => Err(self.refuse(RejectionKind::StoreUnavailable, Some(LATER))),
+            OnStoreFailure::Closed => Err(match error {
+                StoreError::Full { retry_after, .. } => {
+                    self.refuse(RejectionKind::StoreUnavailable, *retry_after).of_full_store()
+                }
+                _ => self.refuse(RejectionKind::StoreUnavailable, Some(LATER)),
+            }),
         }
     }
 }

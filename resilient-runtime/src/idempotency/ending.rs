@@ -42,6 +42,8 @@ pub(crate) enum Ending {
     Free,
     /// The claim stays.
     Leave,
+    /// The claim stays, and its lease is over.
+    Lose,
 }
 
 impl Ending {

@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -18,8 +19,8 @@ use crate::clock::{Clock, Instant, Timer};
 use crate::observe::Happening;
 use crate::sync::{AtomicBool, AtomicU64, Ordering};
 
-/// A claim on a key. Dropped without [`complete`](Self::complete) or [`give_up`](Self::give_up), it ends with its time,
-/// and what became of the call is not known (T105).
+/// A claim on a key. Dropped without [`complete`](Self::complete) or [`give_up`](Self::give_up), it ends with its time, or
+/// at once where it is that of [`claim_of`](Idempotency::claim_of); and what became of the call is not known (T105).
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -48,6 +49,10 @@ pub struct Lease<'a> {
     /// Whether it frees the key where it is dropped before the body was suspended once; that is known in a pipeline.
     pub(super) frees_unbegun: bool,
     pub(super) has_ended: bool,
+    /// How long its answer is kept at most.
+    pub(super) most: Duration,
+    /// Whether its time is over where it is dropped.
+    pub(super) ends_dropped: bool,
 }
 
 /// What the code under a lease can see of it, and says of itself.
@@ -154,6 +159,32 @@ impl Lease<'_> {
         self.end(Ending::kept(replay::keep(answer))).await
     }
 
+    /// Like [`complete`](Self::complete), and keeps the answer for `most` at most, however much longer the `ttl` of the
+    /// settings is.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// use std::time::Duration;
+    /// use resilient::{Registry, clock::ManualClock, idempotency::{Fingerprint, Held}};
+    ///
+    /// let time = ManualClock::new();
+    /// let once = Registry::with_clock(time.clock()).idempotency("search");
+    /// let Held::Run(Some(lease)) = once.claim("x", Fingerprint::NONE).await.unwrap() else { panic!() };
+    /// lease.complete_for("nothing was found", Duration::from_secs(10)).await;
+    /// assert!(matches!(once.claim("x", Fingerprint::NONE).await, Ok(Held::Replay(_))));
+    /// time.advance(Duration::from_secs(10));
+    /// assert!(matches!(once.claim("x", Fingerprint::NONE).await, Ok(Held::Run(_))));
+    /// # }
+    /// ```
+    ///
+    /// # Cancel safety
+    /// As of [`complete`](Self::complete).
+    pub async fn complete_for<T: serde::Serialize + ?Sized>(mut self, answer: &T, most: Duration) -> bool {
+        self.most = most;
+        self.complete(answer).await
+    }
+
     /// The call had no effect: the key can be used again.
     ///
     /// ```
@@ -173,6 +204,28 @@ impl Lease<'_> {
     /// If the future is dropped, the key may be free, or be so when the lease ends.
     pub async fn give_up(self) {
         self.end(Ending::Free).await;
+    }
+
+    /// The call has ended, and what it did is not known: `on_unknown` holds for the next one with the key from now on, and
+    /// not only when the time of the lease is over.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// use resilient::{Registry, RejectionKind, idempotency::{Fingerprint, Held}};
+    ///
+    /// let once = Registry::new().idempotency("wire");
+    /// let Held::Run(Some(lease)) = once.claim("order 7", Fingerprint::NONE).await.unwrap() else { panic!() };
+    /// lease.lose().await; // the connection broke, and the bank does not say
+    /// let again = once.claim("order 7", Fingerprint::NONE).await.unwrap_err();
+    /// assert_eq!(again.kind(), RejectionKind::OutcomeUnknown);
+    /// # }
+    /// ```
+    ///
+    /// # Cancel safety
+    /// If the future is dropped, the lease may be over, or end in its time.
+    pub async fn lose(self) {
+        self.end(Ending::Lose).await;
     }
 
     /// What is to be done when a call of a pipeline has ended; nothing without a record.
@@ -199,20 +252,29 @@ impl Lease<'_> {
         replay::mark(false);
         let Self { idempotency, store, key, owner, .. } = &self;
         let (clock, config) = (idempotency.core.clock(), idempotency.core.config());
+        let lose = || mode.answer(clock, config.store_timeout, store.lose(key, *owner));
         let problem = match ending {
             Ending::Leave => return false,
+            Ending::Lose => {
+                let _ = lose().await;
+                return false;
+            }
             Ending::Free => {
                 let abandoned = store.abandon(key, *owner);
                 let _ = mode.answer(clock, config.store_timeout, abandoned).await;
                 idempotency.counters.abandoned.count();
                 return false;
             }
-            Ending::Unkept(problem) => problem,
+            Ending::Unkept(problem) => {
+                let _ = lose().await;
+                problem
+            }
             Ending::Keep(bytes) if bytes.len() > config.max_value as usize => {
+                let _ = lose().await;
                 format!("the answer of {} bytes is larger than max_value = {}", bytes.len(), config.max_value)
             }
             Ending::Keep(bytes) => {
-                let completed = store.complete(key, *owner, bytes, config.ttl);
+                let completed = store.complete(key, *owner, bytes, config.ttl.min(self.most));
                 match mode.answer(clock, config.store_timeout, completed).await {
                     Ok(true) => return true,
                     Ok(false) => "another has taken the call over before it had ended".to_owned(),
@@ -241,17 +303,27 @@ impl Lease<'_> {
 impl Drop for Lease<'_> {
     fn drop(&mut self) {
         let nothing_done = self.frees_unbegun && !self.shown.begun.load(Ordering::Relaxed);
-        if !self.has_ended && nothing_done && !std::thread::panicking() {
+        if self.has_ended {
+            return;
+        }
+        if nothing_done && !std::thread::panicking() {
             abandon_unheard(&*self.store, &self.key, self.owner);
             self.idempotency.counters.abandoned.count();
+        } else if self.ends_dropped {
+            // Caught, so that a store that panics while this thread does so already does not end the process.
+            let lost = AssertUnwindSafe(|| unheard(self.store.lose(&self.key, self.owner)));
+            let _ = catch_unwind(lost);
         }
     }
 }
 
 /// Frees a key when there is nobody any more to wait for that.
 pub(super) fn abandon_unheard(store: &dyn IdempotencyStore, key: &str, owner: Owner) {
-    let mut abandoned = store.abandon(key, owner);
-    let _ = abandoned.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+    unheard(store.abandon(key, owner));
+}
+
+fn unheard(mut answer: Answer<'_, bool>) {
+    let _ = answer.as_mut().poll(&mut Context::from_waker(Waker::noop()));
 }
 
 pin_project! {

@@ -5,8 +5,9 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::clients::{Clients, bytes_of};
 use super::record::{Record, Time};
-use super::store::{Answer, Claim, Claimed, IdempotencyStore, Owner, StoreError, ready};
+use super::store::{Answer, Claim, Claimed, Client, IdempotencyStore, Owner, StoreError, ready};
 use crate::clock::{Clock, nanos};
 use crate::sync::{AtomicUsize, Mutex, Ordering};
 
@@ -14,9 +15,19 @@ use crate::sync::{AtomicUsize, Mutex, Ordering};
 const SHARDS: usize = 16;
 /// Records that are over, and are forgotten with each claim at most.
 const SWEPT: usize = 8;
+/// What all records may take unless it is said otherwise.
+const BYTES: usize = 64 << 20;
+/// What part of the room one client may take, and how many records whatever that is.
+const PART: usize = 10;
+const LEAST: usize = 1000;
 
-/// Keeps records in memory, as many as it is told. When it is full of live ones it refuses new keys: to forget one would
-/// be to carry a call out twice.
+/// Keeps records in memory, as many as it is told, and 64 MiB of them unless it is [told otherwise](Self::most_bytes).
+/// When it is full of live ones it refuses new keys: to forget one would be to carry a call out twice.
+///
+/// Where keys are those of [clients](Client), each has at most a tenth of the records and of the bytes, though a thousand
+/// records in any case. One that takes more loses the answer of its own that would be over first; and when the store is
+/// full, whoever has the most does. What runs, what was lost and what is the program's own is never let go: where nothing
+/// else is left, a new key is refused.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -35,15 +46,22 @@ pub struct MemoryStore {
     shards: [Mutex<Shard>; SHARDS],
     hasher: RandomState,
     limit: usize,
+    most_bytes: usize,
     /// Records in all shards. Relaxed: a bound, that calls at the same time may pass by one each.
     records: AtomicUsize,
+    /// And what they take; likewise.
+    bytes: AtomicUsize,
+    clients: Arc<Mutex<Clients>>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Shard {
     records: HashMap<Arc<str>, Record>,
     /// When each is over, the soonest first.
     order: BTreeSet<(Time, Arc<str>)>,
+    bytes: usize,
+    /// Those of all shards. Locked behind the shard, never before it.
+    clients: Arc<Mutex<Clients>>,
 }
 
 impl MemoryStore {
@@ -55,8 +73,30 @@ impl MemoryStore {
     /// assert!(MemoryStore::new(Clock::system(), 1000).is_empty());
     /// ```
     pub fn new(clock: Clock, limit: usize) -> Self {
-        let shards = Default::default();
-        Self { clock, shards, hasher: RandomState::new(), limit, records: AtomicUsize::new(0) }
+        let clients = Arc::default();
+        let shards = std::array::from_fn(|_| Mutex::new(Shard::new(&clients)));
+        let [records, bytes] = [(); 2].map(|()| AtomicUsize::new(0));
+        Self { clock, shards, hasher: RandomState::new(), limit, most_bytes: BYTES, records, bytes, clients }
+    }
+
+    /// For records of up to so many bytes, keys and answers; 64 MiB where nothing is said. Calls that run when it is full
+    /// may still add their answers.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use resilient::{Registry, idempotency::{Fingerprint, MemoryStore}};
+    ///
+    /// let registry = Registry::new();
+    /// let once = registry.idempotency("thumbnail");
+    /// once.set_store(Arc::new(MemoryStore::new(registry.clock().clone(), 1000).most_bytes(4096)));
+    /// let draw = |key| once.call(key, Fingerprint::NONE, || Some("x".repeat(4096)));
+    /// assert!(draw("a.png").is_some());
+    /// assert!(draw("b.png").is_none(), "it is full");
+    /// assert!(draw("a.png").is_some(), "and has forgotten nothing");
+    /// ```
+    #[must_use]
+    pub fn most_bytes(self, bytes: usize) -> Self {
+        Self { most_bytes: bytes, ..self }
     }
 
     /// Records that are kept, those included that are over and were not swept yet.
@@ -68,7 +108,7 @@ impl MemoryStore {
     /// let store = MemoryStore::new(Clock::system(), 1000);
     /// # let second = Duration::from_secs(1);
     /// # let (fingerprint, owner) = (Fingerprint::NONE, Owner(1));
-    /// let claim = Claim { key: "order 7".into(), fingerprint, owner, lease: second, lost_for: second, takes_over: false };
+    /// let claim = Claim { key: "order 7".into(), fingerprint, owner, lease: second, lost_for: second, takes_over: false, client: None };
     /// drop(store.claim(claim));
     /// assert_eq!(store.len(), 1);
     /// ```
@@ -101,49 +141,126 @@ impl MemoryStore {
 
     fn with_shard<R>(&self, shard: &Mutex<Shard>, ask: impl FnOnce(&mut Shard, Time) -> R) -> R {
         let mut shard = shard.lock();
-        let before = shard.records.len();
+        let before = (shard.records.len(), shard.bytes);
         // Read under the lock, so that the time of a shard does not go back.
         let now = self.clock.now().as_nanos();
         let answer = ask(&mut shard, now);
-        let after = shard.records.len();
-        if after > before {
-            self.records.fetch_add(after - before, Ordering::Relaxed);
-        } else {
-            self.records.fetch_sub(before - after, Ordering::Relaxed);
-        }
+        // They wrap around as what is added does.
+        self.records.fetch_add(shard.records.len().wrapping_sub(before.0), Ordering::Relaxed);
+        self.bytes.fetch_add(shard.bytes.wrapping_sub(before.1), Ordering::Relaxed);
         answer
     }
 
-    /// Whether there is room for another record, once those that are over have made some.
-    fn has_room(&self) -> bool {
-        if self.len() >= self.limit {
-            self.shards.iter().for_each(|shard| self.with_shard(shard, Shard::sweep));
+    /// Whether there is room for another record.
+    fn has_room(&self, client: Option<Client>) -> bool {
+        let is_full = self.len() >= self.limit || self.bytes.load(Ordering::Relaxed) >= self.most_bytes;
+        !is_full && !client.is_some_and(|client| self.has_its_share(&self.clients.lock(), client))
+    }
+
+    fn has_its_share(&self, clients: &Clients, client: Client) -> bool {
+        let records = (self.limit / PART).max(LEAST).min(self.limit);
+        clients
+            .share(client)
+            .is_some_and(|share| share.records() >= records || share.bytes >= self.most_bytes / PART)
+    }
+
+    /// Makes room where that can be done; whether it could.
+    fn make_room(&self, client: Option<Client>) -> bool {
+        let before = self.len();
+        self.shards.iter().for_each(|shard| self.with_shard(shard, Shard::sweep));
+        self.len() < before || {
+            let clients = self.clients.lock();
+            let key = match client.filter(|client| self.has_its_share(&clients, *client)) {
+                Some(client) => clients.dispensable(client),
+                None => clients.most_dispensable(),
+            };
+            drop(clients);
+            self.let_go(key)
         }
-        self.len() < self.limit
+    }
+
+    /// Where the answers of a client, or of all, are too large by now.
+    fn trim(&self, client: Option<Client>) {
+        while client.is_some() || self.bytes.load(Ordering::Relaxed) > self.most_bytes {
+            let clients = self.clients.lock();
+            let share = client.and_then(|client| clients.share(client));
+            // Not the one that is there in any case: it could be that of the call that has ended just now.
+            let is_greedy =
+                share.is_some_and(|share| share.bytes > self.most_bytes / PART && share.answers() > 1);
+            let key = match client {
+                Some(client) if is_greedy => clients.dispensable(client),
+                _ if self.bytes.load(Ordering::Relaxed) > self.most_bytes => clients.most_dispensable(),
+                _ => None,
+            };
+            drop(clients);
+            if !self.let_go(key) {
+                return;
+            }
+        }
+    }
+
+    /// Whether there was something to let go; another may have done it meanwhile.
+    fn let_go(&self, key: Option<Arc<str>>) -> bool {
+        key.is_some_and(|key| {
+            self.with(&key, |shard, _| shard.let_go(&key));
+            true
+        })
+    }
+
+    #[cold]
+    fn full(&self, client: Option<Client>) -> StoreError {
+        let clients = self.clients.lock();
+        let greedy = client.filter(|client| self.has_its_share(&clients, *client));
+        let its =
+            greedy.and_then(|client| clients.share(client)).map(|share| (share.records(), share.next()));
+        drop(clients);
+        let (records, next) = its.unwrap_or_else(|| {
+            let firsts = self.shards.iter().filter_map(|shard| Some(shard.lock().order.first()?.0));
+            (self.len(), firsts.min())
+        });
+        let now = self.clock.now().as_nanos();
+        let retry_after = next.map(|over| Duration::from_nanos(over.saturating_sub(now)));
+        StoreError::Full { records, retry_after }
     }
 }
 
 impl Shard {
+    fn new(clients: &Arc<Mutex<Clients>>) -> Self {
+        Self { records: HashMap::new(), order: BTreeSet::new(), bytes: 0, clients: Arc::clone(clients) }
+    }
+
     fn sweep(&mut self, now: Time) {
         for _ in 0..SWEPT {
-            if self.order.first().is_none_or(|(over, _)| *over > now) {
-                return;
-            }
-            if let Some((_, key)) = self.order.pop_first() {
-                self.records.remove(&key);
-            }
+            let over = self.order.first().filter(|(over, _)| *over <= now);
+            let Some((_, key)) = over.cloned() else { return };
+            self.take(&key);
         }
     }
 
     fn put(&mut self, key: Arc<str>, record: Record) {
         self.order.insert((record.over, Arc::clone(&key)));
+        self.bytes += bytes_of(&key, &record);
+        if record.client.is_some() {
+            self.clients.lock().put(&key, &record);
+        }
         self.records.insert(key, record);
     }
 
     fn take(&mut self, key: &str) -> Option<(Arc<str>, Record)> {
         let (key, record) = self.records.remove_entry(key)?;
         self.order.remove(&(record.over, Arc::clone(&key)));
+        self.bytes -= bytes_of(&key, &record);
+        if record.client.is_some() {
+            self.clients.lock().take(&key, &record);
+        }
         Some((key, record))
+    }
+
+    /// Forgets the answer of a client, and nothing else.
+    fn let_go(&mut self, key: &str) {
+        if self.records.get(key).is_some_and(|it| it.client.is_some() && it.answered().is_some()) {
+            self.take(key);
+        }
     }
 
     /// The record that `owner` holds.
@@ -181,9 +298,15 @@ impl Shard {
 
 impl IdempotencyStore for MemoryStore {
     fn claim(&self, claim: Claim) -> Answer<'_, Claimed> {
-        let has_room = self.has_room();
-        let claimed = self.with(&claim.key, |shard, now| shard.claim(&claim, now, has_room));
-        ready(claimed.ok_or_else(|| StoreError::Full { records: self.len() }))
+        loop {
+            let has_room = self.has_room(claim.client);
+            match self.with(&claim.key, |shard, now| shard.claim(&claim, now, has_room)) {
+                Some(claimed) => return ready(Ok(claimed)),
+                // Only now: who is there already needs none.
+                None if self.make_room(claim.client) => {}
+                None => return ready(Err(self.full(claim.client))),
+            }
+        }
     }
 
     fn renew<'a>(&'a self, key: &'a str, owner: Owner, lease: Duration) -> Answer<'a, bool> {
@@ -196,16 +319,27 @@ impl IdempotencyStore for MemoryStore {
         &'a self,
         key: &'a str,
         owner: Owner,
-        answer: Vec<u8>,
+        mut answer: Vec<u8>,
         ttl: Duration,
     ) -> Answer<'a, bool> {
+        // What it has grown to is not counted.
+        answer.shrink_to_fit();
+        let mut client = None;
         let completed = self.with(key, |shard, now| {
-            shard.change(key, owner, now, |record| record.complete(answer, now, nanos(ttl)))
+            shard.change(key, owner, now, |record| {
+                record.complete(answer, now, nanos(ttl));
+                client = record.client;
+            })
         });
+        self.trim(client);
         ready(Ok(completed))
     }
 
     fn abandon<'a>(&'a self, key: &'a str, owner: Owner) -> Answer<'a, bool> {
         ready(Ok(self.with(key, |shard, now| shard.take_from(key, owner, now).is_some())))
+    }
+
+    fn lose<'a>(&'a self, key: &'a str, owner: Owner) -> Answer<'a, bool> {
+        ready(Ok(self.with(key, |shard, now| shard.change(key, owner, now, |record| record.lose(now)))))
     }
 }

@@ -44,6 +44,7 @@
 //! ```
 
 mod claiming;
+mod clients;
 mod config;
 #[cfg(feature = "durable")]
 mod durable;
@@ -59,6 +60,7 @@ mod wait;
 
 use std::fmt::Display;
 use std::sync::Arc;
+use std::time::Duration;
 
 pub use config::{Config, OnStoreFailure, OnUnknown};
 #[cfg(feature = "durable")]
@@ -67,7 +69,7 @@ pub use lease::{Keep, Lease, lease_is_lost};
 pub use memory::MemoryStore;
 pub use replay::{Codec, Replay, replayed};
 pub use stats::Stats;
-pub use store::{Answer, Claim, Claimed, Fingerprint, IdempotencyStore, Owner, StoreError};
+pub use store::{Answer, Claim, Claimed, Client, Fingerprint, IdempotencyStore, Owner, StoreError};
 
 pub(crate) use ending::Effect;
 pub(crate) use lease::{Around, around, has_begun};
@@ -367,6 +369,40 @@ impl Idempotency {
         self.claim_in(key, fingerprint, self.inherited(), Mode::Async).await
     }
 
+    /// Like [`claim`](Self::claim), of one of many clients that need not mean well: a store gives each a share of its
+    /// room, as [`MemoryStore`] does. It waits `max_wait` for a call that runs, whatever the settings say. A lease that is
+    /// dropped is over at once.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// use std::time::Duration;
+    /// use resilient::{Registry, RejectionKind, idempotency::{Client, Fingerprint}};
+    ///
+    /// let once = Registry::new().idempotency("upload");
+    /// let upload = async || once.claim_of(Client(7), "a.png", Fingerprint::NONE, Duration::ZERO).await;
+    /// let _lease = upload().await.unwrap();
+    /// assert_eq!(upload().await.unwrap_err().kind(), RejectionKind::InProgress, "at once");
+    /// # }
+    /// ```
+    ///
+    /// # Cancel safety
+    /// As of [`claim`](Self::claim).
+    ///
+    /// # Errors
+    /// As of [`claim`](Self::claim).
+    pub async fn claim_of(
+        &self,
+        client: Client,
+        key: &str,
+        fingerprint: Fingerprint,
+        max_wait: Duration,
+    ) -> Result<Held<'_>, Rejection> {
+        let key = self.record_key(&key)?;
+        let until = self.core.clock().now().after(max_wait).min(self.inherited());
+        self.claim_for(Some(client), key, fingerprint, until, Mode::Async).await
+    }
+
     /// Like [`claim`](Self::claim), and blocks the thread while it waits.
     ///
     /// ```
@@ -450,7 +486,7 @@ impl Idempotency {
     }
 
     #[cold]
-    fn refuse(&self, kind: RejectionKind, retry_after: Option<std::time::Duration>) -> Rejection {
+    fn refuse(&self, kind: RejectionKind, retry_after: Option<Duration>) -> Rejection {
         replay::mark(false);
         let name = self.core.name;
         tracing::debug!(target: "resilient::idempotency", idempotency = %name, kind = kind.as_str(), "refused");

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::store::{Claim, Claimed, Fingerprint, Owner};
+use super::store::{Claim, Claimed, Client, Fingerprint, Owner};
 use crate::clock::nanos;
 
 /// A point in time, in nanoseconds of whatever clock the store goes by.
@@ -14,6 +14,7 @@ pub(super) struct Record {
     pub(super) state: State,
     /// When it is as if it had never been.
     pub(super) over: Time,
+    pub(super) client: Option<Client>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,7 +28,16 @@ impl Record {
     pub(super) fn claimed(claim: &Claim, now: Time) -> Self {
         let until = now.saturating_add(nanos(claim.lease));
         let over = until.saturating_add(nanos(claim.lost_for));
-        Self { fingerprint: claim.fingerprint, state: State::Claimed { owner: claim.owner, until }, over }
+        let state = State::Claimed { owner: claim.owner, until };
+        Self { fingerprint: claim.fingerprint, state, over, client: claim.client }
+    }
+
+    /// The answer, if there is one.
+    pub(super) fn answered(&self) -> Option<&[u8]> {
+        match &self.state {
+            State::Done(answer) => Some(answer),
+            State::Claimed { .. } => None,
+        }
     }
 
     pub(super) fn is_over(&self, now: Time) -> bool {
@@ -61,6 +71,14 @@ impl Record {
             let later = now.saturating_add(lease).max(*until);
             self.over = self.over.saturating_add(later - *until);
             *until = later;
+        }
+    }
+
+    /// Its lease ends now.
+    pub(super) fn lose(&mut self, now: Time) {
+        if let State::Claimed { until, .. } = &mut self.state {
+            self.over = self.over.saturating_sub(until.saturating_sub(now));
+            *until = now.min(*until);
         }
     }
 

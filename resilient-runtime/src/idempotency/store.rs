@@ -30,6 +30,18 @@ pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Se
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Owner(pub u128);
 
+/// Whose key it is, where the calls are those of many that need not mean well: a number that tells them apart. A store
+/// gives each of them a share of its room.
+///
+/// ```
+/// use resilient::idempotency::{Client, Fingerprint};
+///
+/// let Fingerprint(ada) = Fingerprint::of("ada");
+/// assert_ne!(Client(ada), Client(7));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Client(pub u128);
+
 /// What a call was asked to do, in a number: equal for equal payloads, today and after a restart.
 ///
 /// ```
@@ -53,7 +65,7 @@ pub struct Fingerprint(pub u128);
 /// let (store, lease) = (MemoryStore::new(Clock::system(), 10), Duration::from_mins(1));
 /// let claim = |owner| {
 ///     let (key, fingerprint) = ("charge\0order 7".into(), Fingerprint::NONE);
-///     store.claim(Claim { key, fingerprint, owner, lease, lost_for: lease, takes_over: false })
+///     store.claim(Claim { key, fingerprint, owner, lease, lost_for: lease, takes_over: false, client: None })
 /// };
 /// assert_eq!(claim(Owner(1)).await, Ok(Claimed::Acquired));
 /// assert!(matches!(claim(Owner(2)).await, Ok(Claimed::InProgress { .. })));
@@ -73,6 +85,9 @@ pub struct Claim {
     pub lost_for: Duration,
     /// Whether it takes over what was lost: a claim whose lease is over.
     pub takes_over: bool,
+    /// Whose it is; `None` where it is the program's own. A store may let go of what was answered to one that takes more
+    /// than its share, never of what runs, was lost, or is the program's own.
+    pub client: Option<Client>,
 }
 
 /// What a store says to a claim.
@@ -87,7 +102,7 @@ pub struct Claim {
 /// # let (store, lease) = (MemoryStore::new(Clock::system(), 10), Duration::from_mins(1));
 /// let claim = |fingerprint| {
 ///     let (key, owner) = ("7".into(), Owner(1));
-///     store.claim(Claim { key, fingerprint, owner, lease, lost_for: lease, takes_over: false })
+///     store.claim(Claim { key, fingerprint, owner, lease, lost_for: lease, takes_over: false, client: None })
 /// };
 /// assert_eq!(claim(Fingerprint::NONE).await, Ok(Claimed::Acquired));
 /// store.complete("7", Owner(1), b"995".to_vec(), Duration::from_hours(1)).await.unwrap();
@@ -114,7 +129,7 @@ pub enum Claimed {
 
 /// Keeps records of calls by key.
 ///
-/// All changes are atomic. `renew`, `complete` and `abandon` are compare-and-set on the owner: they change a record only
+/// All changes are atomic. `renew`, `complete`, `abandon` and `lose` are compare-and-set on the owner: they change a record only
 /// while it is claimed by `owner`, and give `false` otherwise, so that whoever was too slow cannot touch what its
 /// successor did. What was acknowledged stays. The time is the store's: the hosts that share it need not agree on one.
 ///
@@ -155,7 +170,7 @@ pub trait IdempotencyStore: fmt::Debug + Send + Sync + 'static {
     /// # let (store, lease) = (MemoryStore::new(time.clock(), 10), Duration::from_mins(1));
     /// let claim = |owner| {
     ///     let (key, fingerprint) = ("7".into(), Fingerprint::NONE);
-    ///     store.claim(Claim { key, fingerprint, owner, lease, lost_for: lease, takes_over: false })
+    ///     store.claim(Claim { key, fingerprint, owner, lease, lost_for: lease, takes_over: false, client: None })
     /// };
     /// assert_eq!(claim(Owner(1)).await, Ok(Claimed::Acquired));
     /// time.advance(lease);
@@ -176,7 +191,7 @@ pub trait IdempotencyStore: fmt::Debug + Send + Sync + 'static {
     /// # let time = ManualClock::new();
     /// # let (store, lease) = (MemoryStore::new(time.clock(), 10), Duration::from_mins(1));
     /// # let (key, owner, fingerprint) = ("7".into(), Owner(1), Fingerprint::NONE);
-    /// let claim = Claim { key, fingerprint, owner, lease, lost_for: lease, takes_over: false };
+    /// let claim = Claim { key, fingerprint, owner, lease, lost_for: lease, takes_over: false, client: None };
     /// store.claim(claim).await.unwrap();
     /// assert_eq!(store.renew("7", Owner(1), lease).await, Ok(true));
     /// assert_eq!(store.renew("7", Owner(2), lease).await, Ok(false), "not theirs");
@@ -213,13 +228,39 @@ pub trait IdempotencyStore: fmt::Debug + Send + Sync + 'static {
     ///
     /// # let (store, lease) = (MemoryStore::new(ManualClock::new().clock(), 10), Duration::from_mins(1));
     /// # let (key, owner, fingerprint) = ("7".into(), Owner(1), Fingerprint::NONE);
-    /// let claim = Claim { key, fingerprint, owner, lease, lost_for: lease, takes_over: false };
+    /// let claim = Claim { key, fingerprint, owner, lease, lost_for: lease, takes_over: false, client: None };
     /// store.claim(claim).await.unwrap();
     /// assert_eq!(store.abandon("7", Owner(1)).await, Ok(true));
     /// assert!(store.is_empty());
     /// # }
     /// ```
     fn abandon<'a>(&'a self, key: &'a str, owner: Owner) -> Answer<'a, bool>;
+
+    /// Ends the lease of a claim now: its call has ended, and nobody will ever know what became of it. As for
+    /// [`abandon`](Self::abandon) this may be polled once only. A store that does nothing here, as it does unless it is
+    /// written, lets the lease end in its time.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// # use std::time::Duration;
+    /// # use resilient::clock::ManualClock;
+    /// use resilient::idempotency::{Claim, Claimed, Fingerprint, IdempotencyStore, MemoryStore, Owner};
+    ///
+    /// # let (store, lease) = (MemoryStore::new(ManualClock::new().clock(), 10), Duration::from_mins(1));
+    /// # let fingerprint = Fingerprint::NONE;
+    /// let claim = |owner| {
+    ///     let key = "7".into();
+    ///     store.claim(Claim { key, fingerprint, owner, lease, lost_for: lease, takes_over: false, client: None })
+    /// };
+    /// claim(Owner(1)).await.unwrap();
+    /// assert_eq!(store.lose("7", Owner(1)).await, Ok(true));
+    /// assert_eq!(claim(Owner(2)).await, Ok(Claimed::Lost), "at once");
+    /// # }
+    /// ```
+    fn lose<'a>(&'a self, _key: &'a str, _owner: Owner) -> Answer<'a, bool> {
+        ready(Ok(false))
+    }
 }
 
 /// A store that could not do what it was asked.
@@ -227,16 +268,19 @@ pub trait IdempotencyStore: fmt::Debug + Send + Sync + 'static {
 /// ```
 /// use resilient::idempotency::StoreError;
 ///
-/// assert_eq!(StoreError::Full { records: 10 }.to_string(), "the store is full: 10 records are live");
+/// let full = StoreError::Full { records: 10, retry_after: None };
+/// assert_eq!(full.to_string(), "the store is full: 10 records are live");
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
-    /// It holds as many records as it may, and none of them is over.
+    /// It holds as many records as it may, of all or of one client, and none of them is over.
     #[error("the store is full: {records} records are live")]
     Full {
         /// How many there are.
         records: usize,
+        /// When the next of them is over, where that is known.
+        retry_after: Option<Duration>,
     },
     /// It cannot be reached, read or written.
     #[error("{0}")]

@@ -72,8 +72,8 @@ impl DurableStore {
         Self::open_bounded(path, RECORDS)
     }
 
-    /// As [`open`](Self::open), for up to `limit` records. When there are as many live ones, new keys are refused: to
-    /// forget one would be to carry a call out twice.
+    /// As [`open`](Self::open), for up to `limit` records. When there are as many live ones, new keys are refused,
+    /// whoever has filled it: to forget one would be to carry a call out twice.
     ///
     /// ```
     /// use std::sync::Arc;
@@ -189,6 +189,10 @@ impl IdempotencyStore for DurableStore {
 
     fn abandon<'a>(&'a self, key: &'a str, owner: Owner) -> Answer<'a, bool> {
         self.ask(|tell| Ask::Abandon(key.to_owned(), owner, tell))
+    }
+
+    fn lose<'a>(&'a self, key: &'a str, owner: Owner) -> Answer<'a, bool> {
+        self.ask(|tell| Ask::Lose(key.to_owned(), owner, tell))
     }
 }
 

@@ -44,7 +44,7 @@ pub(super) fn read(key: &str, bytes: &[u8]) -> Option<Record> {
         DONE => State::Done(rest.to_owned()),
         _ => return None,
     };
-    Some(Record { fingerprint, state, over })
+    Some(Record { fingerprint, state, over, client: None })
 }
 
 /// When the record is over, without a look at all of it.
@@ -73,7 +73,7 @@ mod tests {
     fn records_are_read_as_they_were_written_and_else_not() {
         let claimed = State::Claimed { owner: Owner(7 << 100), until: 12 };
         for state in [claimed, State::Done(Vec::new()), State::Done(b"{\"ok\":1}".to_vec())] {
-            let record = Record { fingerprint: Fingerprint(u128::MAX - 1), state, over: 99 };
+            let record = Record { fingerprint: Fingerprint(u128::MAX - 1), state, over: 99, client: None };
             let bytes = write("key", &record);
             assert_eq!(read("key", &bytes).as_ref(), Some(&record));
             assert_eq!(over(&bytes), Some(99));

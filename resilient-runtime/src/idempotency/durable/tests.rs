@@ -44,6 +44,7 @@ fn claim(key: &str, owner: u128) -> Claim {
         lease: SECONDS(60),
         lost_for: SECONDS(3600),
         takes_over: false,
+        client: None,
     }
 }
 
@@ -143,7 +144,7 @@ fn when_it_is_full_new_keys_are_refused_until_others_are_over() {
     for number in 0..3 {
         assert_eq!(now(store.claim(claim(&number.to_string(), number))), Ok(Claimed::Acquired));
     }
-    assert_eq!(now(store.claim(claim("more", 9))), Err(StoreError::Full { records: 3 }));
+    assert_eq!(now(store.claim(claim("more", 9))), Err(StoreError::Full { records: 3, retry_after: None }));
     assert_eq!(
         now(store.complete("1", Owner(1), Vec::new(), SECONDS(1))),
         Ok(true),

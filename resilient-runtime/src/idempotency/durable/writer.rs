@@ -35,6 +35,7 @@ pub(super) enum Ask {
     Renew(String, Owner, Time, Tell<bool>),
     Complete(String, Owner, Vec<u8>, Time, Tell<bool>),
     Abandon(String, Owner, Tell<bool>),
+    Lose(String, Owner, Tell<bool>),
 }
 
 /// An answer that is told once it is written.
@@ -171,7 +172,7 @@ impl Ask {
         let unknown = || StoreError::Unavailable("it was not written".into());
         match self {
             Ask::Claim(_, tell) => Due::Claimed(tell, Err(unknown())),
-            Ask::Renew(.., tell) | Ask::Complete(.., tell) | Ask::Abandon(.., tell) => {
+            Ask::Renew(.., tell) | Ask::Complete(.., tell) | Ask::Abandon(.., tell) | Ask::Lose(.., tell) => {
                 Due::Held(tell, Err(unknown()))
             }
         }
@@ -203,6 +204,7 @@ fn answer(
         Ask::Abandon(key, owner, tell) => {
             (tell, change(records, &key, owner, now, |record| record.over = now))
         }
+        Ask::Lose(key, owner, tell) => (tell, change(records, &key, owner, now, |record| record.lose(now))),
     };
     let (told, failure) = split(changed);
     let has_changed = told == Ok(true);
@@ -249,7 +251,7 @@ fn claimed(records: &mut Records<'_>, claim: &Claim, now: Time, limit: u64) -> R
     if answer == Claimed::Acquired {
         if found.is_none() && records.len()? >= limit {
             let live = usize::try_from(records.len()?).unwrap_or(usize::MAX);
-            return Err(Wrong::Record(StoreError::Full { records: live }));
+            return Err(Wrong::Record(StoreError::Full { records: live, retry_after: None }));
         }
         records.insert(&*claim.key, row::write(&claim.key, &Record::claimed(claim, now)).as_slice())?;
     }

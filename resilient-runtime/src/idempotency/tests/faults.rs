@@ -66,6 +66,10 @@ impl IdempotencyStore for Faulty {
         // Only ever late: what was asked before is over.
         self.inner.abandon(key, owner)
     }
+
+    fn lose<'a>(&'a self, key: &'a str, owner: Owner) -> Answer<'a, bool> {
+        self.answer(|| self.inner.lose(key, owner))
+    }
 }
 
 fn faulty(config: Config) -> (ManualClock, Arc<Faulty>, Arc<Idempotency>) {

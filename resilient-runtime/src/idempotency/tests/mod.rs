@@ -9,6 +9,7 @@ use crate::classify::Class;
 use crate::clock::ManualClock;
 use crate::registry::Registry;
 
+mod clients;
 mod faults;
 pub(super) mod model;
 

@@ -26,6 +26,9 @@ pub(in crate::idempotency) enum Step {
     Abandon {
         back: usize,
     },
+    Lose {
+        back: usize,
+    },
     Advance(u64),
     /// The process dies, and another opens what it has left; nothing to memory.
     Restart,
@@ -40,6 +43,7 @@ pub(in crate::idempotency) fn steps(most: usize) -> impl Strategy<Value = Vec<St
         2 => (0..4_usize, 1..40_u64).prop_map(|(back, lease)| Step::Renew { back, lease }),
         2 => (0..4_usize, time.clone()).prop_map(|(back, ttl)| Step::Complete { back, ttl }),
         1 => (0..4_usize).prop_map(|back| Step::Abandon { back }),
+        1 => (0..4_usize).prop_map(|back| Step::Lose { back }),
         3 => time.prop_map(Step::Advance),
         1 => Just(Step::Restart),
     ];
@@ -57,6 +61,7 @@ struct Model {
 enum Entry {
     Claimed { owner: u128, fingerprint: u8, until: u64, lost_for: u64 },
     Renewed { until: u64 },
+    Lost { at: u64 },
     Done { answer: Vec<u8>, over: u64 },
     Gone,
 }
@@ -80,6 +85,10 @@ impl Model {
                 }
                 (Entry::Renewed { until }, Some(now)) => {
                     now.until = now.until.max(until);
+                    over = now.until + lost;
+                }
+                (Entry::Lost { at }, Some(now)) => {
+                    now.until = now.until.min(at);
                     over = now.until + lost;
                 }
                 (Entry::Done { answer, over: end }, Some(now)) => {
@@ -145,6 +154,7 @@ pub(in crate::idempotency) fn check<S: IdempotencyStore>(
                     lease: MS(lease),
                     lost_for: MS(lost_for),
                     takes_over,
+                    client: None,
                 };
                 owners.push((key, owner));
                 prop_assert_eq!(now(store.claim(claim.clone())), model.claim(key, &claim, fingerprint));
@@ -166,6 +176,12 @@ pub(in crate::idempotency) fn check<S: IdempotencyStore>(
                 let (key, owner) = earlier(back);
                 let abandoned = now(store.abandon(&key.to_string(), Owner(owner)));
                 prop_assert_eq!(abandoned, model.if_held(key, owner, Entry::Gone));
+            }
+            Step::Lose { back } => {
+                let (key, owner) = earlier(back);
+                let lost = now(store.lose(&key.to_string(), Owner(owner)));
+                let at = model.now;
+                prop_assert_eq!(lost, model.if_held(key, owner, Entry::Lost { at }));
             }
             Step::Advance(span) => {
                 time.advance(MS(span));
