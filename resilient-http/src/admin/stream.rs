@@ -1,4 +1,5 @@
-//! What goes on while somebody looks: everything once a second, and each event as it happens.
+//! What goes on while somebody looks: everything once a second, and each event as it happens. And what goes on while nobody
+//! does: the alerts.
 //!
 //! All viewers of a second share one serialisation of it, and of what changed since the one before. Who is too slow for
 //! that skips seconds and gets the whole again. The clock ticks only while somebody looks.
@@ -8,14 +9,16 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::{Extension, State};
+use axum::extract::{Extension, Request, State};
+use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
+use futures_util::future::select;
 use futures_util::stream::{self, Stream};
 use http::{HeaderValue, StatusCode, header};
 use resilient::Registry;
 use serde_json::{Map, Value, json};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 
 use super::App;
 use super::access::WithToken;
@@ -37,6 +40,8 @@ pub(super) struct Viewers {
     with_token: Arc<Semaphore>,
     /// The ticks, as long as somebody looks at them.
     ticks: Mutex<Weak<watch::Sender<Tick>>>,
+    /// The task that looks at the alerts ends with this.
+    alerts: Mutex<Option<oneshot::Sender<Infallible>>>,
 }
 
 /// One second, in both forms.
@@ -51,7 +56,12 @@ struct Tick {
 impl Default for Viewers {
     fn default() -> Self {
         let places = |count| Arc::new(Semaphore::new(count));
-        Self { places: places(VIEWERS), with_token: places(WITH_TOKEN), ticks: Mutex::new(Weak::new()) }
+        Self {
+            places: places(VIEWERS),
+            with_token: places(WITH_TOKEN),
+            ticks: Mutex::new(Weak::new()),
+            alerts: Mutex::default(),
+        }
     }
 }
 
@@ -64,6 +74,22 @@ impl Viewers {
             Problem::new(StatusCode::SERVICE_UNAVAILABLE, format!("{VIEWERS} look already"))
                 .after(Duration::from_secs(5))
         })
+    }
+
+    /// Has the alerts looked at from now on, if that is not so already. Outside of a runtime that comes with the first
+    /// request.
+    pub(super) fn watch_alerts(&self, registry: &Registry) {
+        let mut watched = self.alerts.lock().unwrap_or_else(PoisonError::into_inner);
+        // Closed where the task is gone: with its runtime, or by a panic.
+        if watched.as_ref().is_some_and(|task| !task.is_closed()) {
+            return;
+        }
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            let (alive, gone) = oneshot::channel::<Infallible>();
+            let looks = registry.watch_alerts();
+            runtime.spawn(async move { drop(select(std::pin::pin!(looks), gone).await) });
+            *watched = Some(alive);
+        }
     }
 
     /// The running ticks, or new ones.
@@ -136,6 +162,12 @@ impl Ticks {
     }
 }
 
+/// Whoever asks finds the alerts watched.
+pub(super) async fn watched(State(app): State<App>, request: Request, next: Next) -> Response {
+    app.viewers.watch_alerts(&app.registry);
+    next.run(request).await
+}
+
 pub(super) async fn ticks(State(app): State<App>, token: HasToken) -> Result<Response, Problem> {
     let place = app.viewers.place(token.is_some())?;
     let ticks = app.viewers.ticks(&app.registry);
@@ -201,6 +233,55 @@ mod tests {
         tokio::time::sleep(TICK * 3).await;
         assert!(viewers.ticks.lock().unwrap().upgrade().is_none());
         assert!(text(viewers.ticks(&registry).next().await).starts_with("event: whole\nid: 1\n"));
+    }
+
+    /// An alert that fires when it has been looked at for two seconds.
+    fn alerted() -> Registry {
+        use resilient::{Component, alert, bulkhead, clock::Clock};
+        let registry = Registry::with_clock(Clock::tokio());
+        let gate = registry.bulkhead("gate");
+        gate.reconfigure(bulkhead::Config::default().max_concurrent(1u32)).unwrap();
+        // For ever.
+        std::mem::forget(gate.try_acquire().unwrap());
+        let full = alert::Config::default().signal(alert::Signal::Saturation).critical(0.9).min_samples(0u32);
+        registry.alert("full").reconfigure(full.hold(TICK * 2)).unwrap();
+        registry
+    }
+
+    fn fires(registry: &Registry) -> bool {
+        registry.stats().alert["full"].severity.is_some()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn alerts_are_looked_at_without_anybody_who_looks_until_the_router_is_gone() {
+        let registry = alerted();
+        let router = crate::Admin::new(&registry).router();
+        tokio::time::sleep(TICK * 4).await;
+        assert!(fires(&registry));
+        drop(router);
+        registry.reset(resilient::Kind::Alert, "full").unwrap();
+        tokio::time::sleep(TICK * 4).await;
+        assert!(!fires(&registry));
+    }
+
+    #[test]
+    fn a_router_made_outside_of_a_runtime_looks_at_the_alerts_from_its_first_request_on_in_each_runtime() {
+        use tower::ServiceExt;
+        let registry = alerted();
+        let router = crate::Admin::new(&registry).token("0123456789abcdef").unwrap().router();
+        for _ in 0..2 {
+            registry.reset(resilient::Kind::Alert, "full").unwrap();
+            let runtime =
+                tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build();
+            runtime.unwrap().block_on(async {
+                let asked =
+                    Request::get("/api/resilience/sites").header("authorization", "Bearer 0123456789abcdef");
+                let answer = router.clone().oneshot(asked.body(Body::empty()).unwrap()).await.unwrap();
+                assert_eq!(answer.status(), 200);
+                tokio::time::sleep(TICK * 4).await;
+            });
+            assert!(fires(&registry));
+        }
     }
 
     #[test]

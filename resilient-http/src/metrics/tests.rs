@@ -70,6 +70,22 @@ fn every_series_is_there_from_the_start() {
 }
 
 #[test]
+fn alerts_are_told_as_they_stand_now() {
+    use resilient::{Component, alert, bulkhead};
+    let registry = Registry::new();
+    let gate = registry.bulkhead("gate");
+    gate.reconfigure(bulkhead::Config::default().max_concurrent(1u32)).unwrap();
+    let full = alert::Config::default().signal(alert::Signal::Saturation).critical(0.9).min_samples(0u32);
+    registry.alert("full").reconfigure(full.hold(std::time::Duration::ZERO)).unwrap();
+    let critical =
+        |state: u8| format!("resilient_alert_state{{alert=\"full\",severity=\"critical\"}} {state}\n");
+    let permit = gate.try_acquire().unwrap();
+    assert!(render(&registry, Format::Text).contains(&critical(1)));
+    drop(permit);
+    assert!(render(&registry, Format::Text).contains(&critical(0)));
+}
+
+#[test]
 fn openmetrics_names_counters_without_their_total_and_has_an_end() {
     let text = render(&full(), Format::OpenMetrics);
     assert!(text.contains("# TYPE resilient_calls counter\n") && text.ends_with("\n# EOF\n"));

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::config::{Config, Signal};
+use super::longest_gap;
 use crate::clock::Instant;
 use crate::observe::OperationStats;
 
@@ -60,6 +61,11 @@ impl Past {
         }
         let is_past = |count: &Count| now.since(count.at) >= config.window;
         while self.0.get(1).is_some_and(is_past) {
+            self.0.pop_front();
+        }
+        // From before a gap in which nobody looked: over that, a rate would be one of long ago.
+        let oldest = config.window + longest_gap(config.window);
+        while self.0.front().is_some_and(|count| now.since(count.at) > oldest) {
             self.0.pop_front();
         }
         let before = self.0.front().copied();
