@@ -5,6 +5,7 @@
 //! that skips seconds and gets the whole again. The clock ticks only while somebody looks.
 
 use std::convert::Infallible;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
@@ -93,29 +94,41 @@ impl Viewers {
     }
 
     /// The running ticks, or new ones.
-    fn ticks(&self, registry: &Registry) -> Ticks {
+    fn ticks(&self, look: impl FnMut() -> Value + Send + 'static) -> Ticks {
         let mut known = self.ticks.lock().unwrap_or_else(PoisonError::into_inner);
         let sender = known.upgrade().unwrap_or_else(|| {
             let (sender, _) = watch::channel(Tick::default());
             let sender = Arc::new(sender);
             *known = Arc::downgrade(&sender);
-            tokio::spawn(tick(registry.clone(), Arc::downgrade(&sender)));
+            tokio::spawn(tick(look, Arc::downgrade(&sender)));
             sender
         });
         Ticks { receiver: sender.subscribe(), _alive: sender, seen: 0 }
     }
 }
 
-/// Looks once a second, until nobody wants to know.
-async fn tick(registry: Registry, sender: Weak<watch::Sender<Tick>>) {
+/// How things are.
+fn look_at(registry: &Registry) -> impl FnMut() -> Value + Send + 'static + use<> {
+    let registry = registry.clone();
+    move || {
+        registry.evaluate_alerts();
+        json!(registry.stats())
+    }
+}
+
+/// Looks once a second, until nobody wants to know. A second that panics is left out: viewers keep the clock, and would
+/// wait for it for ever.
+async fn tick(mut look: impl FnMut() -> Value, sender: Weak<watch::Sender<Tick>>) {
     let mut before = Value::Null;
     let mut clock = tokio::time::interval(TICK);
     clock.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     for number in 1.. {
         clock.tick().await;
         let Some(sender) = sender.upgrade() else { return };
-        registry.evaluate_alerts();
-        let now = json!(registry.stats());
+        let Ok(now) = catch_unwind(AssertUnwindSafe(&mut look)) else {
+            tracing::error!(target: "resilient::admin", "a look at the statistics panicked");
+            continue;
+        };
         let changes = patch(&before, &now).unwrap_or_else(|| json!({}));
         let changes = framed("changes", number, &changes);
         sender.send_replace(Tick { number, whole: framed("whole", number, &now), changes });
@@ -170,7 +183,7 @@ pub(super) async fn watched(State(app): State<App>, request: Request, next: Next
 
 pub(super) async fn ticks(State(app): State<App>, token: HasToken) -> Result<Response, Problem> {
     let place = app.viewers.place(token.is_some())?;
-    let ticks = app.viewers.ticks(&app.registry);
+    let ticks = app.viewers.ticks(look_at(&app.registry));
     Ok(served(stream::unfold((ticks, place), async |(mut ticks, place)| {
         let bytes = ticks.next().await?;
         Some((Ok::<_, Infallible>(bytes), (ticks, place)))
@@ -220,7 +233,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_slow_viewer_skips_seconds_and_the_clock_stops_with_the_last() {
         let (viewers, registry) = (Viewers::default(), Registry::new());
-        let (mut quick, mut slow) = (viewers.ticks(&registry), viewers.ticks(&registry));
+        let (mut quick, mut slow) = (viewers.ticks(look_at(&registry)), viewers.ticks(look_at(&registry)));
         let text = |bytes: Option<Bytes>| String::from_utf8(bytes.unwrap().to_vec()).unwrap();
         assert!(text(quick.next().await).starts_with("event: whole\nid: 1\n"));
         assert!(text(slow.next().await).starts_with("event: whole\nid: 1\n"));
@@ -232,7 +245,25 @@ mod tests {
         drop((quick, slow));
         tokio::time::sleep(TICK * 3).await;
         assert!(viewers.ticks.lock().unwrap().upgrade().is_none());
-        assert!(text(viewers.ticks(&registry).next().await).starts_with("event: whole\nid: 1\n"));
+        assert!(text(viewers.ticks(look_at(&registry)).next().await).starts_with("event: whole\nid: 1\n"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_second_that_panics_is_left_out_and_the_clock_goes_on() {
+        let viewers = Viewers::default();
+        let mut looks = 0;
+        let mut viewer = viewers.ticks(move || {
+            looks += 1;
+            assert_ne!(looks, 2);
+            json!({ "looks": looks })
+        });
+        let mut next = async || {
+            let seen = tokio::time::timeout(TICK * 5, viewer.next()).await;
+            String::from_utf8(seen.expect("a clock").unwrap().to_vec()).unwrap()
+        };
+        assert!(next().await.starts_with("event: whole\nid: 1\n"));
+        assert_eq!(next().await, "event: whole\nid: 3\ndata: {\"looks\":3}\n\n");
+        assert_eq!(next().await, "event: changes\nid: 4\ndata: {\"looks\":4}\n\n");
     }
 
     /// An alert that fires when it has been looked at for two seconds.

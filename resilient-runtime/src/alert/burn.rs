@@ -50,12 +50,10 @@ impl Burn {
             self.seen.replace((now, calls, errors)).unwrap_or((now, calls, errors));
         let unseen = now.since(looked) > MINUTE;
         // After a reset the counts begin again.
-        let reset = calls < calls_before || errors < errors_before;
-        let (calls, errors) = match (unseen, reset) {
-            (true, _) => (0, 0),
-            (false, true) => (calls, errors),
-            (false, false) => (calls - calls_before, errors - errors_before),
-        };
+        let is_reset = calls < calls_before || errors < errors_before;
+        let (calls_before, errors_before) = if is_reset { (0, 0) } else { (calls_before, errors_before) };
+        let since = |now: u64, before: u64| if unseen { 0 } else { now.saturating_sub(before) };
+        let (calls, errors) = (since(calls, calls_before), since(errors, errors_before));
         match self.minutes.back_mut() {
             Some(last) if last.number == number => {
                 last.calls += calls;

@@ -65,12 +65,34 @@ pub struct Alert {
 
 #[derive(Debug, Default)]
 struct State {
+    /// What it looked at.
+    subject: Option<Subject>,
     looked: Option<Instant>,
     past: Past,
     burn: Burn,
     judge: Judge,
     value: Option<f64>,
     fired: u64,
+}
+
+/// What counts and rates are of; those of another say nothing of this one.
+#[derive(Clone, Debug, PartialEq)]
+struct Subject {
+    operation: Option<Arc<str>>,
+    signal: Signal,
+    window: Duration,
+}
+
+impl State {
+    /// Begins anew where it looked at something else before.
+    fn turn_to(&mut self, config: &Config) {
+        let Config { operation, signal, window, .. } = config;
+        let subject = Subject { operation: operation.clone(), signal: *signal, window: *window };
+        if self.subject.as_ref() != Some(&subject) {
+            *self = Self { fired: self.fired, ..Self::default() };
+            self.subject = Some(subject);
+        }
+    }
 }
 
 /// How an alert stands from now on.
@@ -87,12 +109,13 @@ fn longest_gap(window: Duration) -> Duration {
 
 impl Alert {
     /// Takes note of how things are; what is to be [told](Self::tell).
-    pub(crate) fn observe(&self, reading: &Reading) -> Option<Change> {
-        let (config, now) = (self.core.config(), self.core.clock().now());
+    pub(crate) fn observe(&self, config: &Config, reading: &Reading) -> Option<Change> {
+        let now = self.core.clock().now();
         let (before, after, value) = {
             let mut state = self.state.lock();
-            let State { looked, past, burn, judge, value, fired } = &mut *state;
-            let before = judge.severity();
+            let before = state.judge.severity();
+            state.turn_to(config);
+            let State { looked, past, burn, judge, value, fired, .. } = &mut *state;
             if looked.replace(now).is_some_and(|last| now.since(last) > longest_gap(config.window)) {
                 judge.hold_anew();
             }
@@ -101,10 +124,10 @@ impl Alert {
                 let (severity, rate) = burn.judge(now, objective.get(), config.min_samples.into());
                 // The windows have waited long enough.
                 judge.set(now, severity, Duration::ZERO);
-                *value = Some(rate);
+                *value = reading.is_there.then_some(rate);
             } else {
-                *value = past.observe(now, reading, &config);
-                judge.observe(now, *value, &config);
+                *value = past.observe(now, reading, config).filter(|_| reading.is_there);
+                judge.observe(now, *value, config);
             }
             let after = judge.severity();
             *fired += u64::from(after > before);
@@ -162,7 +185,7 @@ impl Component for Alert {
         self.core.config()
     }
 
-    /// What it saw stays.
+    /// What it saw stays, unless it looks at something else from now on: another operation, signal or window.
     fn reconfigure(&self, config: Config) -> Result<(), ConfigError> {
         self.core.reconfigure(Self::KIND, config, |_| ())
     }

@@ -162,6 +162,73 @@ fn who_watches_looks_once_a_second_on_the_clock_of_the_registry() {
 }
 
 #[test]
+fn an_alert_that_turns_to_something_else_begins_anew() {
+    let config = Config::default().critical(0.5).hold(Duration::ZERO);
+    let busy = config.clone().operation(Arc::<str>::from("busy"));
+    let fixture = Fixture::new(busy.clone());
+    for _ in 0..3 {
+        fixture.second("calm", 50, 0);
+        assert_eq!(fixture.second("busy", 100, 30), None);
+    }
+    fixture.second("calm", 1000, 0);
+    let alert = fixture.registry.alert("a");
+    let turn_to = |config: &Config| {
+        alert.reconfigure(config.clone()).unwrap();
+        fixture.registry.evaluate_alerts();
+        alert.stats()
+    };
+    // More calls than were seen, and fewer failures.
+    let calm = turn_to(&busy.clone().operation(Arc::<str>::from("calm")));
+    assert_eq!((calm.value, calm.severity), (None, None));
+    fixture.second("calm", 50, 0);
+    assert_eq!(alert.stats().value, Some(0.0));
+    for other in [
+        busy.clone(),
+        busy.clone().window(SECOND * 5),
+        busy.clone().window(SECOND * 5).signal(Signal::DegradedRate),
+        busy.window(SECOND * 5).signal(Signal::DegradedRate).operation(None),
+    ] {
+        assert_eq!(turn_to(&other).value, None, "{other:?}");
+        fixture.second("busy", 100, 30);
+        assert!(alert.stats().value.is_some_and(|value| value < 0.5), "{other:?}");
+    }
+    assert_eq!((alert.stats().severity, alert.stats().fired), (None, 0));
+}
+
+#[test]
+fn a_burn_rate_that_turns_to_another_operation_begins_anew_and_what_fired_ends() {
+    let objective = Config::default().signal(Signal::BurnRate).objective(Ratio::new(0.999).unwrap());
+    let fixture = Fixture::new(objective.clone().operation(Arc::<str>::from("bad")));
+    fixture.second("good", 5000, 0);
+    fixture.second("bad", 100, 0);
+    assert_eq!(fixture.second("bad", 100, 90), Some(Severity::Critical));
+    let mut events = fixture.registry.subscribe();
+    let good = objective.operation(Arc::<str>::from("good"));
+    fixture.registry.alert("a").reconfigure(good).unwrap();
+    fixture.registry.evaluate_alerts();
+    let stats = fixture.registry.alert("a").stats();
+    assert_eq!((stats.severity, stats.value, stats.fired), (None, Some(0.0), 1));
+    let ended = |event: Event| matches!(event.what, Happening::AlertChanged { severity: None, .. });
+    assert!(std::iter::from_fn(|| events.try_recv()).any(ended));
+}
+
+#[test]
+fn an_operation_that_is_not_there_has_no_value_and_is_reported() {
+    let traffic = Config::default().signal(Signal::Traffic).critical(5.0).below(true).hold(Duration::ZERO);
+    let fixture = Fixture::new(traffic.window(SECOND).operation(Arc::<str>::from("chrage")));
+    for _ in 0..3 {
+        assert_eq!(fixture.second("charge", 10, 0), None);
+    }
+    let alert = fixture.registry.alert("a");
+    assert_eq!(serde_json::to_value(alert.stats()).unwrap()["value"], serde_json::Value::Null);
+    let problems = fixture.registry.validate().unwrap_err();
+    assert_eq!(problems.problems(), ["alert: `a`: there is no operation `chrage`; did you mean `charge`?"]);
+    let mended = alert.config().as_ref().clone().operation(Arc::<str>::from("charge"));
+    alert.reconfigure(mended).unwrap();
+    assert_eq!(fixture.registry.validate(), Ok(()));
+}
+
+#[test]
 fn a_limit_that_nothing_passes_is_refused() {
     let alert = Registry::new().alert("a");
     let share = Config::default().signal(Signal::ErrorRate);

@@ -8,6 +8,7 @@ use super::{Registry, saturation};
 use crate::alert::Reading;
 use crate::clock::{BoxedTimer, NoTimer};
 use crate::component::Component;
+use crate::nearest::nearest;
 
 /// Between two looks.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -89,12 +90,30 @@ impl Registry {
         let mut changed = Vec::new();
         for (_, alert) in alerts {
             let config = alert.config();
-            let mut reading = Reading { saturation, ..Reading::default() };
-            let wanted = |name: &str| config.operation.as_deref().is_none_or(|only| only == name);
-            operations.iter().filter(|(name, _)| wanted(name)).for_each(|(_, stats)| reading.add(stats));
-            changed.extend(alert.observe(&reading).map(|change| (alert, change)));
+            let only = config.operation.as_deref();
+            let mut reading = Reading { is_there: only.is_none(), saturation, ..Reading::default() };
+            let wanted = operations.iter().filter(|(name, _)| only.is_none_or(|only| only == *name));
+            wanted.for_each(|(_, stats)| reading.add(stats));
+            changed.extend(alert.observe(&config, &reading).map(|change| (alert, change)));
         }
         drop(turn);
         changed.iter().for_each(|(alert, change)| alert.tell(change));
+    }
+
+    /// Alerts on operations that are not there: yet, or by a slip.
+    pub(super) fn alerts_on_nothing(&self) -> Vec<String> {
+        let operations = self.0.operations.all();
+        let known = || operations.iter().map(|(name, _)| *name);
+        let problem = |(name, alert): (_, std::sync::Arc<crate::Alert>)| {
+            let config = alert.config();
+            let operation = config.operation.as_deref()?;
+            let hint = match nearest(operation, known()) {
+                Some(same) if same == operation => return None,
+                Some(near) => format!("; did you mean `{near}`?"),
+                None => String::new(),
+            };
+            Some(format!("alert: `{name}`: there is no operation `{operation}`{hint}"))
+        };
+        self.0.alerts.all().into_iter().filter_map(problem).collect()
     }
 }
