@@ -114,7 +114,34 @@ fn so_many_names_are_told_and_no_more() {
     let text = render(&registry, Format::Text);
     assert_eq!(text.matches("resilient_bulkhead_limit{").count(), 1024);
     assert!(text.contains("resilient_names_left_out{kind=\"bulkhead\"} 476\n"));
+    // Of these nothing is told by name.
+    let untold = [Kind::RetryBudget, Kind::ConfigSource];
+    let told = Kind::ALL.into_iter().filter(|kind| !untold.contains(kind)).map(Kind::as_str);
+    for kind in told.chain(["operation"]) {
+        assert!(text.contains(&format!("resilient_names_left_out{{kind=\"{kind}\"}} ")), "{kind}");
+    }
     assert_eq!(registry.names().iter().find(|(kind, _)| *kind == Kind::Bulkhead).unwrap().1.len(), 1500);
+}
+
+#[test]
+fn the_rules_have_the_three_burn_rates_of_the_program() {
+    let rules = include_str!("../../monitoring/prometheus-rules.yml");
+    // As `resilient::alert::Signal::BurnRate` says.
+    for (factor, long, short, severity) in
+        [("14.4", "1h", "5m", "critical"), ("6", "6h", "30m", "critical"), ("1", "3d", "6h", "warning")]
+    {
+        let burns = |span: &str| format!("resilient:errors:ratio_rate{span} > {factor} * 0.001");
+        let rule = format!(
+            "expr: {} and {}\n        labels: {{ severity: {severity} }}\n",
+            burns(long),
+            burns(short)
+        );
+        assert_eq!(rules.matches(&rule).count(), 1, "{rule}");
+        for span in [long, short] {
+            assert!(rules.contains(&format!("record: resilient:errors:ratio_rate{span}\n")), "{span}");
+        }
+    }
+    assert_eq!(rules.matches("* 0.001").count(), 6, "and no other");
 }
 
 #[test]
