@@ -14,14 +14,22 @@ use crate::layer::client_of;
 const MOST: usize = 100_000;
 /// A lock doubles with each further failure, up to this.
 const LONGEST: Duration = Duration::from_hours(1);
-/// Failures are forgotten when there was none for so long.
+/// Failures are forgotten when there was none for so long, and count for half after it where there was.
 const FORGOTTEN: Duration = Duration::from_hours(24);
+/// An identity is known at an address from which it got in, for so long.
+const KNOWN: Duration = Duration::from_hours(30 * 24);
 
 /// Slows down who guesses passwords: by the identity and the address together, by the address, and by the identity.
 ///
 /// After some failures each further one locks for twice as long, from [`first_lock`](Self::first_lock) to an hour. An address
 /// that tries many identities is locked, and an identity that many addresses try; that takes ten times as many failures as
-/// one address with one identity, so that nobody can lock a user out from where that user is. A success forgives.
+/// one address with one identity.
+///
+/// Failures fade: a day later they count for half, and after a day without one not at all. A success forgives what this
+/// identity has failed from this address, so that slips of the hand add up to nothing, also in an office of hundreds behind
+/// one address. For 30 days it also makes the identity known there: it is then locked by its own failures from there alone,
+/// so that nobody elsewhere can lock a user out from where that user got in lately. What is known is kept in memory; after
+/// a restart, or from a new place, many who guess at once do lock the user out, for as long as they go on.
 ///
 /// An identity that does not exist is treated as one that does: ask before it is looked up, and give the same answer to all
 /// failures. [`Attempt::failed`] waits until as much time has passed as [`answers_after`](Self::answers_after) says, so that
@@ -52,14 +60,45 @@ pub struct LoginGuard {
 struct Shared {
     clock: Clock,
     hasher: RandomState,
-    failures: Mutex<HashMap<u64, Failures>>,
+    record: Mutex<Record>,
+}
+
+#[derive(Debug, Default)]
+struct Record {
+    failures: HashMap<u64, Failures>,
+    /// Where identities got in, and when last.
+    known: HashMap<u64, Instant>,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Failures {
-    count: u32,
+    /// As many as count at `last`.
+    count: f64,
     last: Instant,
     locked_until: Instant,
+}
+
+impl Failures {
+    fn new(now: Instant) -> Self {
+        Self { count: 0.0, last: now, locked_until: now }
+    }
+
+    /// Lets the count fade.
+    fn fade(&mut self, now: Instant) {
+        let gone = now.since(self.last);
+        let days = gone.as_secs_f64() / FORGOTTEN.as_secs_f64();
+        self.count = if gone > FORGOTTEN { 0.0 } else { self.count * (-days).exp2() };
+        self.last = now;
+    }
+
+    /// The count as a number of failures: those of a moment ago are whole ones.
+    fn whole(&self) -> u32 {
+        // Below 4 billion failures; the cast saturates beyond.
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+        {
+            self.count.round() as u32
+        }
+    }
 }
 
 /// It is not looked at whether the password is right.
@@ -94,7 +133,7 @@ impl LoginGuard {
     /// assert!(guard.attempt("ada", address).is_ok());
     /// ```
     pub fn new(clock: &Clock) -> Self {
-        let shared = Shared { clock: clock.clone(), hasher: RandomState::new(), failures: Mutex::default() };
+        let shared = Shared { clock: clock.clone(), hasher: RandomState::new(), record: Mutex::default() };
         Self {
             shared: Arc::new(shared),
             failures: 5,
@@ -174,14 +213,20 @@ impl LoginGuard {
     pub fn attempt(&self, identity: &str, address: IpAddr) -> Result<Attempt, Locked> {
         let keys = self.keys(identity, address);
         let now = self.shared.clock.now();
-        let mut failures = self.shared.failures.lock().unwrap_or_else(PoisonError::into_inner);
-        let locked =
-            keys.iter().filter_map(|key| failures.get(key)).map(|found| found.locked_until.since(now)).max();
+        let mut record = self.shared.record.lock().unwrap_or_else(PoisonError::into_inner);
+        let Record { failures, known } = &mut *record;
+        let is_known = known.get(&keys[0]).is_some_and(|last| now.since(*last) <= KNOWN);
+        let judged = if is_known { &keys[..1] } else { &keys[..] };
+        let locked = judged
+            .iter()
+            .filter_map(|key| failures.get(key))
+            .map(|found| found.locked_until.since(now))
+            .max();
         if let Some(retry_after) = locked.filter(|left| !left.is_zero()) {
             return Err(Locked { retry_after });
         }
         // A failure until it is known better: many attempts at the same time are no way around.
-        self.note(&mut failures, keys, now);
+        self.note(failures, keys, now);
         Ok(Attempt { guard: self.clone(), keys, began: now })
     }
 
@@ -201,14 +246,11 @@ impl LoginGuard {
         }
         let few = self.failures;
         for (key, allowed) in keys.into_iter().zip([few, few.saturating_mul(10), few.saturating_mul(10)]) {
-            let new = Failures { count: 0, last: now, locked_until: now };
-            let found = failures.entry(key).or_insert(new);
-            if now.since(found.last) > FORGOTTEN {
-                *found = new;
-            }
-            (found.count, found.last) = (found.count.saturating_add(1), now);
-            if found.count >= allowed {
-                let doublings = (found.count - allowed).min(20);
+            let found = failures.entry(key).or_insert(Failures::new(now));
+            found.fade(now);
+            found.count += 1.0;
+            if found.whole() >= allowed {
+                let doublings = (found.whole() - allowed).min(20);
                 let span = self.first_lock.saturating_mul(1 << doublings).min(LONGEST.max(self.first_lock));
                 found.locked_until = now.after(span);
             }
@@ -216,17 +258,37 @@ impl LoginGuard {
     }
 
     fn forgive(&self, [both, address, identity]: [u64; 3]) {
-        let mut failures = self.shared.failures.lock().unwrap_or_else(PoisonError::into_inner);
-        failures.remove(&both);
-        failures.remove(&identity);
-        // Of the address this attempt alone: who knows one password may still guess others.
-        if let Some(found) = failures.get_mut(&address) {
-            found.count = found.count.saturating_sub(1);
-            if found.count < self.failures.saturating_mul(10) {
-                found.locked_until = found.last;
+        let now = self.shared.clock.now();
+        let mut record = self.shared.record.lock().unwrap_or_else(PoisonError::into_inner);
+        let Record { failures, known } = &mut *record;
+        let forgiven = failures.remove(&both).map_or(0.0, |mut found| {
+            found.fade(now);
+            found.count
+        });
+        // Of the address, and of the identity, what both have failed together: who knows one password may still guess
+        // others, and who guesses from elsewhere gains nothing by the user's own success.
+        for key in [address, identity] {
+            if let Some(found) = failures.get_mut(&key) {
+                found.fade(now);
+                found.count = (found.count - forgiven).max(0.0);
+                if found.whole() < self.failures.saturating_mul(10) {
+                    found.locked_until = now;
+                }
             }
         }
+        if known.len() >= MOST && !known.contains_key(&both) {
+            forget_the_older_half(known);
+        }
+        known.insert(both, now);
     }
+}
+
+fn forget_the_older_half(known: &mut HashMap<u64, Instant>) {
+    let mut times: Vec<Instant> = known.values().copied().collect();
+    let middle = times.len() / 2;
+    let (_, middle, _) = times.select_nth_unstable(middle);
+    let middle = *middle;
+    known.retain(|_, last| *last > middle);
 }
 
 /// Forgets those that are not locked, and if that is not enough, those that have failed least.
@@ -234,9 +296,9 @@ fn make_room(failures: &mut HashMap<u64, Failures>, now: Instant) {
     failures.retain(|_, found| {
         !found.locked_until.since(now).is_zero() || now.since(found.last) < FORGOTTEN / 24
     });
-    let mut counts: Vec<u32> = failures.values().map(|found| found.count).collect();
+    let mut counts: Vec<f64> = failures.values().map(|found| found.count).collect();
     if failures.len() > MOST / 2 {
-        let (_, middle, _) = counts.select_nth_unstable(failures.len() / 2);
+        let (_, middle, _) = counts.select_nth_unstable_by(failures.len() / 2, f64::total_cmp);
         let middle = *middle;
         failures.retain(|_, found| found.count > middle);
     }
@@ -262,7 +324,7 @@ pub struct Attempt {
 }
 
 impl Attempt {
-    /// The password was right: what this identity has failed before is forgiven.
+    /// The password was right: what this identity has failed before from this address is forgiven, and it is known there.
     ///
     /// ```
     /// use resilient::clock::ManualClock;
@@ -367,6 +429,74 @@ mod tests {
     }
 
     #[test]
+    fn an_office_with_slips_of_the_hand_each_day_is_never_locked() {
+        let time = ManualClock::new();
+        let guard = LoginGuard::new(&time.clock());
+        let hours = |hours: u64| time.advance(SECONDS(hours * 3600));
+        for day in 0..365_u32 {
+            for slip in 0..2 {
+                // Given up, or mended the next day.
+                let user = format!("user {}", (day * 7 + slip * 3) % 200);
+                assert_eq!(guard.attempt(&user, address(1)).map(drop), Ok(()), "day {day}");
+                hours(12);
+            }
+        }
+        // Mended at once, there may be any number.
+        for _ in 0..10 {
+            for user in 0..200 {
+                let user = format!("user {user}");
+                guard.attempt(&user, address(1)).map(drop).unwrap();
+                guard.attempt(&user, address(1)).unwrap().succeeded();
+            }
+        }
+    }
+
+    #[test]
+    fn who_knows_one_password_gains_no_guesses_at_others() {
+        let guard = LoginGuard::new(&ManualClock::new().clock()).failures(2);
+        let guesses = (0..100).take_while(|n| {
+            guard.attempt("mallory", address(1)).is_ok_and(|own| {
+                own.succeeded();
+                guard.attempt(&format!("user {n}"), address(1)).map(drop).is_ok()
+            })
+        });
+        assert_eq!(guesses.count(), 20);
+    }
+
+    #[test]
+    fn nobody_elsewhere_locks_a_user_out_from_where_the_user_got_in_lately() {
+        let time = ManualClock::new();
+        let guard = LoginGuard::new(&time.clock());
+        let storm = |from: u32| {
+            let guess = |n: u32| guard.attempt("ada", address(from + n / 5)).map(drop).is_ok();
+            (0..500).filter(|n| guess(*n)).count()
+        };
+        guard.attempt("ada", address(1)).unwrap().succeeded();
+        assert_eq!(storm(100), 50);
+        assert!(guard.attempt("ada", address(2)).is_err(), "from a new place");
+        guard.attempt("ada", address(1)).unwrap().succeeded();
+        assert!(guard.attempt("ada", address(101)).is_err(), "which is no help to those who guess");
+        let own = (0..10).take_while(|_| guard.attempt("ada", address(1)).map(drop).is_ok()).count();
+        assert_eq!(own, 5, "by its own failures");
+        time.advance(KNOWN + SECONDS(1));
+        assert_eq!(storm(1000), 50);
+        assert!(guard.attempt("ada", address(1)).is_err(), "too long ago");
+    }
+
+    #[test]
+    fn where_users_got_in_is_bounded_and_the_latest_is_known_longest() {
+        let time = ManualClock::new();
+        let guard = LoginGuard::new(&time.clock());
+        for number in 0..150_000 {
+            time.advance(Duration::from_millis(1));
+            guard.attempt(&number.to_string(), address(number)).unwrap().succeeded();
+        }
+        let record = guard.shared.record.lock().unwrap();
+        assert!(record.known.len() <= MOST);
+        assert!(record.known.contains_key(&guard.keys("149999", address(149_999))[0]));
+    }
+
+    #[test]
     fn what_is_remembered_is_bounded_and_who_failed_most_is_remembered_longest() {
         let guard = LoginGuard::new(&ManualClock::new().clock());
         for _ in 0..5 {
@@ -375,7 +505,7 @@ mod tests {
         for number in 10..200_000 {
             guard.attempt(&number.to_string(), address(number)).map(drop).unwrap();
         }
-        assert!(guard.shared.failures.lock().unwrap().len() <= MOST);
+        assert!(guard.shared.record.lock().unwrap().failures.len() <= MOST);
         assert!(guard.attempt("ada", address(1)).is_err());
     }
 

@@ -24,6 +24,7 @@ const BODY: usize = 64 * 1024;
 
 pub(super) fn routes(app: App) -> Router {
     let prefix = app.prefix.clone();
+    app.viewers.watch_alerts(&app.registry);
     let api = Router::new()
         .route("/health", get(|app| health(app, Ask::All)))
         .route("/health/live", get(|app| health(app, Ask::Liveness)))
@@ -51,6 +52,7 @@ pub(super) fn routes(app: App) -> Router {
     // and the headers: what is refused has them as well.
     let guarded = api
         .route_layer(DefaultBodyLimit::max(BODY))
+        .route_layer(from_fn_with_state(app.clone(), stream::watched))
         .route_layer(from_fn_with_state(app.clone(), guard))
         .route_layer(CorrelationLayer::new());
     let nested = if prefix.is_empty() { guarded } else { Router::new().nest(&prefix, guarded) };
@@ -69,6 +71,7 @@ async fn health(State(app): State<App>, ask: Ask) -> Response {
 }
 
 async fn stats(State(app): State<App>) -> Response {
+    app.registry.evaluate_alerts();
     Json(app.registry.stats()).into_response()
 }
 
@@ -100,6 +103,9 @@ type Named = Result<Path<(String, String)>, PathRejection>;
 
 async fn component_stats(State(app): State<App>, path: Named) -> Result<Response, Problem> {
     let (kind, name) = component(path)?;
+    if kind == Kind::Alert {
+        app.registry.evaluate_alerts();
+    }
     let stats = app.registry.component_stats(kind, &name).map_err(|error| unknown(&error))?;
     Ok(Json(stats).into_response())
 }

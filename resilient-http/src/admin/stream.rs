@@ -1,21 +1,25 @@
-//! What goes on while somebody looks: everything once a second, and each event as it happens.
+//! What goes on while somebody looks: everything once a second, and each event as it happens. And what goes on while nobody
+//! does: the alerts.
 //!
 //! All viewers of a second share one serialisation of it, and of what changed since the one before. Who is too slow for
 //! that skips seconds and gets the whole again. The clock ticks only while somebody looks.
 
 use std::convert::Infallible;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::{Extension, State};
+use axum::extract::{Extension, Request, State};
+use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
+use futures_util::future::select;
 use futures_util::stream::{self, Stream};
 use http::{HeaderValue, StatusCode, header};
 use resilient::Registry;
 use serde_json::{Map, Value, json};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 
 use super::App;
 use super::access::WithToken;
@@ -37,6 +41,8 @@ pub(super) struct Viewers {
     with_token: Arc<Semaphore>,
     /// The ticks, as long as somebody looks at them.
     ticks: Mutex<Weak<watch::Sender<Tick>>>,
+    /// The task that looks at the alerts ends with this.
+    alerts: Mutex<Option<oneshot::Sender<Infallible>>>,
 }
 
 /// One second, in both forms.
@@ -51,7 +57,12 @@ struct Tick {
 impl Default for Viewers {
     fn default() -> Self {
         let places = |count| Arc::new(Semaphore::new(count));
-        Self { places: places(VIEWERS), with_token: places(WITH_TOKEN), ticks: Mutex::new(Weak::new()) }
+        Self {
+            places: places(VIEWERS),
+            with_token: places(WITH_TOKEN),
+            ticks: Mutex::new(Weak::new()),
+            alerts: Mutex::default(),
+        }
     }
 }
 
@@ -66,30 +77,58 @@ impl Viewers {
         })
     }
 
+    /// Has the alerts looked at from now on, if that is not so already. Outside of a runtime that comes with the first
+    /// request.
+    pub(super) fn watch_alerts(&self, registry: &Registry) {
+        let mut watched = self.alerts.lock().unwrap_or_else(PoisonError::into_inner);
+        // Closed where the task is gone: with its runtime, or by a panic.
+        if watched.as_ref().is_some_and(|task| !task.is_closed()) {
+            return;
+        }
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            let (alive, gone) = oneshot::channel::<Infallible>();
+            let looks = registry.watch_alerts();
+            runtime.spawn(async move { drop(select(std::pin::pin!(looks), gone).await) });
+            *watched = Some(alive);
+        }
+    }
+
     /// The running ticks, or new ones.
-    fn ticks(&self, registry: &Registry) -> Ticks {
+    fn ticks(&self, look: impl FnMut() -> Value + Send + 'static) -> Ticks {
         let mut known = self.ticks.lock().unwrap_or_else(PoisonError::into_inner);
         let sender = known.upgrade().unwrap_or_else(|| {
             let (sender, _) = watch::channel(Tick::default());
             let sender = Arc::new(sender);
             *known = Arc::downgrade(&sender);
-            tokio::spawn(tick(registry.clone(), Arc::downgrade(&sender)));
+            tokio::spawn(tick(look, Arc::downgrade(&sender)));
             sender
         });
         Ticks { receiver: sender.subscribe(), _alive: sender, seen: 0 }
     }
 }
 
-/// Looks once a second, until nobody wants to know.
-async fn tick(registry: Registry, sender: Weak<watch::Sender<Tick>>) {
+/// How things are.
+fn look_at(registry: &Registry) -> impl FnMut() -> Value + Send + 'static + use<> {
+    let registry = registry.clone();
+    move || {
+        registry.evaluate_alerts();
+        json!(registry.stats())
+    }
+}
+
+/// Looks once a second, until nobody wants to know. A second that panics is left out: viewers keep the clock, and would
+/// wait for it for ever.
+async fn tick(mut look: impl FnMut() -> Value, sender: Weak<watch::Sender<Tick>>) {
     let mut before = Value::Null;
     let mut clock = tokio::time::interval(TICK);
     clock.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     for number in 1.. {
         clock.tick().await;
         let Some(sender) = sender.upgrade() else { return };
-        registry.evaluate_alerts();
-        let now = json!(registry.stats());
+        let Ok(now) = catch_unwind(AssertUnwindSafe(&mut look)) else {
+            tracing::error!(target: "resilient::admin", "a look at the statistics panicked");
+            continue;
+        };
         let changes = patch(&before, &now).unwrap_or_else(|| json!({}));
         let changes = framed("changes", number, &changes);
         sender.send_replace(Tick { number, whole: framed("whole", number, &now), changes });
@@ -136,9 +175,15 @@ impl Ticks {
     }
 }
 
+/// Whoever asks finds the alerts watched.
+pub(super) async fn watched(State(app): State<App>, request: Request, next: Next) -> Response {
+    app.viewers.watch_alerts(&app.registry);
+    next.run(request).await
+}
+
 pub(super) async fn ticks(State(app): State<App>, token: HasToken) -> Result<Response, Problem> {
     let place = app.viewers.place(token.is_some())?;
-    let ticks = app.viewers.ticks(&app.registry);
+    let ticks = app.viewers.ticks(look_at(&app.registry));
     Ok(served(stream::unfold((ticks, place), async |(mut ticks, place)| {
         let bytes = ticks.next().await?;
         Some((Ok::<_, Infallible>(bytes), (ticks, place)))
@@ -188,7 +233,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_slow_viewer_skips_seconds_and_the_clock_stops_with_the_last() {
         let (viewers, registry) = (Viewers::default(), Registry::new());
-        let (mut quick, mut slow) = (viewers.ticks(&registry), viewers.ticks(&registry));
+        let (mut quick, mut slow) = (viewers.ticks(look_at(&registry)), viewers.ticks(look_at(&registry)));
         let text = |bytes: Option<Bytes>| String::from_utf8(bytes.unwrap().to_vec()).unwrap();
         assert!(text(quick.next().await).starts_with("event: whole\nid: 1\n"));
         assert!(text(slow.next().await).starts_with("event: whole\nid: 1\n"));
@@ -200,7 +245,74 @@ mod tests {
         drop((quick, slow));
         tokio::time::sleep(TICK * 3).await;
         assert!(viewers.ticks.lock().unwrap().upgrade().is_none());
-        assert!(text(viewers.ticks(&registry).next().await).starts_with("event: whole\nid: 1\n"));
+        assert!(text(viewers.ticks(look_at(&registry)).next().await).starts_with("event: whole\nid: 1\n"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_second_that_panics_is_left_out_and_the_clock_goes_on() {
+        let viewers = Viewers::default();
+        let mut looks = 0;
+        let mut viewer = viewers.ticks(move || {
+            looks += 1;
+            assert_ne!(looks, 2);
+            json!({ "looks": looks })
+        });
+        let mut next = async || {
+            let seen = tokio::time::timeout(TICK * 5, viewer.next()).await;
+            String::from_utf8(seen.expect("a clock").unwrap().to_vec()).unwrap()
+        };
+        assert!(next().await.starts_with("event: whole\nid: 1\n"));
+        assert_eq!(next().await, "event: whole\nid: 3\ndata: {\"looks\":3}\n\n");
+        assert_eq!(next().await, "event: changes\nid: 4\ndata: {\"looks\":4}\n\n");
+    }
+
+    /// An alert that fires when it has been looked at for two seconds.
+    fn alerted() -> Registry {
+        use resilient::{Component, alert, bulkhead, clock::Clock};
+        let registry = Registry::with_clock(Clock::tokio());
+        let gate = registry.bulkhead("gate");
+        gate.reconfigure(bulkhead::Config::default().max_concurrent(1u32)).unwrap();
+        // For ever.
+        std::mem::forget(gate.try_acquire().unwrap());
+        let full = alert::Config::default().signal(alert::Signal::Saturation).critical(0.9).min_samples(0u32);
+        registry.alert("full").reconfigure(full.hold(TICK * 2)).unwrap();
+        registry
+    }
+
+    fn fires(registry: &Registry) -> bool {
+        registry.stats().alert["full"].severity.is_some()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn alerts_are_looked_at_without_anybody_who_looks_until_the_router_is_gone() {
+        let registry = alerted();
+        let router = crate::Admin::new(&registry).router();
+        tokio::time::sleep(TICK * 4).await;
+        assert!(fires(&registry));
+        drop(router);
+        registry.reset(resilient::Kind::Alert, "full").unwrap();
+        tokio::time::sleep(TICK * 4).await;
+        assert!(!fires(&registry));
+    }
+
+    #[test]
+    fn a_router_made_outside_of_a_runtime_looks_at_the_alerts_from_its_first_request_on_in_each_runtime() {
+        use tower::ServiceExt;
+        let registry = alerted();
+        let router = crate::Admin::new(&registry).token("0123456789abcdef").unwrap().router();
+        for _ in 0..2 {
+            registry.reset(resilient::Kind::Alert, "full").unwrap();
+            let runtime =
+                tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build();
+            runtime.unwrap().block_on(async {
+                let asked =
+                    Request::get("/api/resilience/sites").header("authorization", "Bearer 0123456789abcdef");
+                let answer = router.clone().oneshot(asked.body(Body::empty()).unwrap()).await.unwrap();
+                assert_eq!(answer.status(), 200);
+                tokio::time::sleep(TICK * 4).await;
+            });
+            assert!(fires(&registry));
+        }
     }
 
     #[test]

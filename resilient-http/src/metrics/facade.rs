@@ -17,7 +17,7 @@ use super::sink::{Sink, Type, Value};
 /// metrics::with_local_recorder(&recorder, || resilient_http::metrics::publish(&registry));
 /// ```
 pub fn publish(registry: &Registry) {
-    let stats = registry.stats();
+    let stats = super::fresh(registry);
     with_recorder(|recorder| families::tell(&stats, &mut Facade { recorder, family: ("", Type::Gauge) }));
 }
 

@@ -252,6 +252,10 @@ fn left_out(stats: &Stats, sink: &mut dyn Sink) {
         ("fallback", stats.fallback.len()),
         ("load_shed", stats.load_shed.len()),
         ("idempotency", stats.idempotency.len()),
+        ("hedge", stats.hedge.len()),
+        ("coalesce", stats.coalesce.len()),
+        ("health", stats.health.len()),
+        ("alert", stats.alert.len()),
     ];
     sink.family("resilient_names_left_out", Gauge, "Names that are not told, because there are too many.");
     for (kind, count) in counts {

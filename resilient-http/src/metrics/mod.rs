@@ -77,7 +77,8 @@ impl Format {
     }
 }
 
-/// The metrics of a registry now.
+/// The metrics of a registry now; its alerts are looked at before. For them to fire somebody has to look more often than
+/// Prometheus does: the admin API, or [`Registry::watch_alerts`].
 ///
 /// ```
 /// use resilient_http::metrics::{Format, render};
@@ -89,8 +90,14 @@ impl Format {
 /// ```
 pub fn render(registry: &Registry, format: Format) -> String {
     let mut writer = Writer::new(format);
-    families::tell(&registry.stats(), &mut writer);
+    families::tell(&fresh(registry), &mut writer);
     writer.finish()
+}
+
+/// What the alerts say is of now, too.
+fn fresh(registry: &Registry) -> resilient::registry::Stats {
+    registry.evaluate_alerts();
+    registry.stats()
 }
 
 #[cfg(test)]

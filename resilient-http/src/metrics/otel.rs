@@ -84,7 +84,7 @@ impl Source {
     fn samples(&mut self, index: usize) -> Arc<Samples> {
         if self.told[index] {
             self.all.families.clear();
-            families::tell(&self.registry.stats(), &mut self.all);
+            families::tell(&super::fresh(&self.registry), &mut self.all);
             self.told.fill(false);
         }
         self.told[index] = true;

@@ -70,6 +70,22 @@ fn every_series_is_there_from_the_start() {
 }
 
 #[test]
+fn alerts_are_told_as_they_stand_now() {
+    use resilient::{Component, alert, bulkhead};
+    let registry = Registry::new();
+    let gate = registry.bulkhead("gate");
+    gate.reconfigure(bulkhead::Config::default().max_concurrent(1u32)).unwrap();
+    let full = alert::Config::default().signal(alert::Signal::Saturation).critical(0.9).min_samples(0u32);
+    registry.alert("full").reconfigure(full.hold(std::time::Duration::ZERO)).unwrap();
+    let critical =
+        |state: u8| format!("resilient_alert_state{{alert=\"full\",severity=\"critical\"}} {state}\n");
+    let permit = gate.try_acquire().unwrap();
+    assert!(render(&registry, Format::Text).contains(&critical(1)));
+    drop(permit);
+    assert!(render(&registry, Format::Text).contains(&critical(0)));
+}
+
+#[test]
 fn openmetrics_names_counters_without_their_total_and_has_an_end() {
     let text = render(&full(), Format::OpenMetrics);
     assert!(text.contains("# TYPE resilient_calls counter\n") && text.ends_with("\n# EOF\n"));
@@ -98,7 +114,34 @@ fn so_many_names_are_told_and_no_more() {
     let text = render(&registry, Format::Text);
     assert_eq!(text.matches("resilient_bulkhead_limit{").count(), 1024);
     assert!(text.contains("resilient_names_left_out{kind=\"bulkhead\"} 476\n"));
+    // Of these nothing is told by name.
+    let untold = [Kind::RetryBudget, Kind::ConfigSource];
+    let told = Kind::ALL.into_iter().filter(|kind| !untold.contains(kind)).map(Kind::as_str);
+    for kind in told.chain(["operation"]) {
+        assert!(text.contains(&format!("resilient_names_left_out{{kind=\"{kind}\"}} ")), "{kind}");
+    }
     assert_eq!(registry.names().iter().find(|(kind, _)| *kind == Kind::Bulkhead).unwrap().1.len(), 1500);
+}
+
+#[test]
+fn the_rules_have_the_three_burn_rates_of_the_program() {
+    let rules = include_str!("../../monitoring/prometheus-rules.yml");
+    // As `resilient::alert::Signal::BurnRate` says.
+    for (factor, long, short, severity) in
+        [("14.4", "1h", "5m", "critical"), ("6", "6h", "30m", "critical"), ("1", "3d", "6h", "warning")]
+    {
+        let burns = |span: &str| format!("resilient:errors:ratio_rate{span} > {factor} * 0.001");
+        let rule = format!(
+            "expr: {} and {}\n        labels: {{ severity: {severity} }}\n",
+            burns(long),
+            burns(short)
+        );
+        assert_eq!(rules.matches(&rule).count(), 1, "{rule}");
+        for span in [long, short] {
+            assert!(rules.contains(&format!("record: resilient:errors:ratio_rate{span}\n")), "{span}");
+        }
+    }
+    assert_eq!(rules.matches("* 0.001").count(), 6, "and no other");
 }
 
 #[test]

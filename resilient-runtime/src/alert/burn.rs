@@ -38,18 +38,22 @@ struct Minute {
 pub(super) struct Burn {
     /// The latest at the back; a minute in which nobody looked is not there.
     minutes: VecDeque<Minute>,
-    seen: Option<(u64, u64)>,
+    seen: Option<(Instant, u64, u64)>,
 }
 
 impl Burn {
-    /// Takes note of the calls and errors since the beginning.
+    /// Takes note of the calls and errors since the beginning. Those of more than a minute without a look are left out:
+    /// nobody knows when in it they were, and booked in one minute they would burn in each window.
     pub(super) fn observe(&mut self, now: Instant, calls: u64, errors: u64) {
         let number = now.as_nanos() / crate::clock::nanos(MINUTE);
-        let (calls_before, errors_before) = self.seen.replace((calls, errors)).unwrap_or((calls, errors));
+        let (looked, calls_before, errors_before) =
+            self.seen.replace((now, calls, errors)).unwrap_or((now, calls, errors));
+        let unseen = now.since(looked) > MINUTE;
         // After a reset the counts begin again.
-        let fresh = calls < calls_before || errors < errors_before;
-        let (calls, errors) =
-            if fresh { (calls, errors) } else { (calls - calls_before, errors - errors_before) };
+        let is_reset = calls < calls_before || errors < errors_before;
+        let (calls_before, errors_before) = if is_reset { (0, 0) } else { (calls_before, errors_before) };
+        let since = |now: u64, before: u64| if unseen { 0 } else { now.saturating_sub(before) };
+        let (calls, errors) = (since(calls, calls_before), since(errors, errors_before));
         match self.minutes.back_mut() {
             Some(last) if last.number == number => {
                 last.calls += calls;
@@ -133,6 +137,19 @@ mod tests {
         assert_eq!(burn.judge(now, 0.999, 20).0, None);
         burn.observe(now, 25, 25);
         assert!(burn.judge(now, 0.999, 20).0.is_some());
+    }
+
+    #[test]
+    fn what_nobody_saw_is_left_out() {
+        let mut burn = Burn::default();
+        let at = |second: u64| Instant::from_nanos(second * 1_000_000_000);
+        burn.observe(at(0), 0, 0);
+        burn.observe(at(30), 1000, 0);
+        burn.observe(at(7200), 2000, 900);
+        assert_eq!(burn.judge(at(7200), 0.999, 20), (None, 0.0));
+        burn.observe(at(7201), 3000, 901);
+        let (severity, rate) = burn.judge(at(7201), 0.999, 20);
+        assert_eq!((severity, rate.round()), (None, 1.0), "1 of 1000");
     }
 
     #[test]

@@ -65,7 +65,7 @@ settings! {
     /// assert!(burns.validate().is_ok());
     /// ```
     pub struct Config {
-        /// The operation it looks at. None: all together.
+        /// The operation it looks at; of one that is not there (yet) there is no value. None: all together.
         pub operation: Option<Arc<str>> = None,
         /// What of it.
         pub signal: Signal = Signal::ErrorRate,

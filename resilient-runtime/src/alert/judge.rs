@@ -59,6 +59,13 @@ impl Judge {
         critical.or_else(|| self.warning.fires.then_some(Severity::Warning))
     }
 
+    /// Nobody looked for a while: what is beyond its limit may have been within it. What fires does so until it is known
+    /// better.
+    pub(super) fn hold_anew(&mut self) {
+        self.warning.beyond_since = None;
+        self.critical.beyond_since = None;
+    }
+
     /// Takes note of a reading; `None`: there is too little to judge by.
     pub(super) fn observe(&mut self, now: Instant, value: Option<f64>, config: &Config) {
         self.warning.observe(now, value, config.limit(Severity::Warning), config);

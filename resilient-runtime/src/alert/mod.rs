@@ -4,8 +4,10 @@
 //!   `hold`, with enough calls to say so, and ends when the signal is well within it again.
 //! - A burn rate needs no limits: an `objective`, such as 99.9 % of the calls, has a budget of errors, and how fast that
 //!   burns is judged over long and short windows together.
-//! - Whoever looks evaluates: [`Registry::evaluate_alerts`](crate::Registry::evaluate_alerts), to be called about once a
-//!   second; the admin API does. Nothing is added to a call, and no thread runs for it.
+//! - Somebody has to look about once a second: the admin API does by itself, and so does
+//!   [`Registry::watch_alerts`](crate::Registry::watch_alerts). Nothing is added to a call, and no thread runs for it.
+//! - Where nobody looked for more than 3 s and a quarter of the window, nobody knows: it must be so for `hold` anew, and a
+//!   rate is never taken over more than the window and that quarter.
 //! - One that a [file](crate::config) has a table of is there from then on; no code needs to ask for it.
 //! - Firing and ending are [events](crate::Happening::AlertChanged).
 //!
@@ -30,12 +32,14 @@ mod reading;
 mod stats;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 pub use config::{Config, Signal};
 pub use judge::Severity;
 pub(crate) use reading::Reading;
 pub use stats::Stats;
 
+use crate::clock::Instant;
 use crate::component::{Component, Core, Create, Kind};
 use crate::observe::Happening;
 use crate::settings::{ConfigError, Effective};
@@ -61,6 +65,9 @@ pub struct Alert {
 
 #[derive(Debug, Default)]
 struct State {
+    /// What it looked at.
+    subject: Option<Subject>,
+    looked: Option<Instant>,
     past: Past,
     burn: Burn,
     judge: Judge,
@@ -68,36 +75,70 @@ struct State {
     fired: u64,
 }
 
+/// What counts and rates are of; those of another say nothing of this one.
+#[derive(Clone, Debug, PartialEq)]
+struct Subject {
+    operation: Option<Arc<str>>,
+    signal: Signal,
+    window: Duration,
+}
+
+impl State {
+    /// Begins anew where it looked at something else before.
+    fn turn_to(&mut self, config: &Config) {
+        let Config { operation, signal, window, .. } = config;
+        let subject = Subject { operation: operation.clone(), signal: *signal, window: *window };
+        if self.subject.as_ref() != Some(&subject) {
+            *self = Self { fired: self.fired, ..Self::default() };
+            self.subject = Some(subject);
+        }
+    }
+}
+
+/// How an alert stands from now on.
+#[derive(Debug)]
+pub(crate) struct Change {
+    severity: Option<Severity>,
+    value: Option<f64>,
+}
+
+/// Looks that are further apart do not belong together.
+fn longest_gap(window: Duration) -> Duration {
+    (window / 4).max(Duration::from_secs(3))
+}
+
 impl Alert {
-    /// Takes note of how things are.
-    pub(crate) fn observe(&self, reading: &Reading) {
-        let (config, now) = (self.core.config(), self.core.clock().now());
+    /// Takes note of how things are; what is to be [told](Self::tell).
+    pub(crate) fn observe(&self, config: &Config, reading: &Reading) -> Option<Change> {
+        let now = self.core.clock().now();
         let (before, after, value) = {
             let mut state = self.state.lock();
-            let State { past, burn, judge, value, fired } = &mut *state;
-            let before = judge.severity();
+            let before = state.judge.severity();
+            state.turn_to(config);
+            let State { looked, past, burn, judge, value, fired, .. } = &mut *state;
+            if looked.replace(now).is_some_and(|last| now.since(last) > longest_gap(config.window)) {
+                judge.hold_anew();
+            }
             if let Some(objective) = config.objective {
                 burn.observe(now, reading.calls, reading.errors);
                 let (severity, rate) = burn.judge(now, objective.get(), config.min_samples.into());
                 // The windows have waited long enough.
-                judge.set(now, severity, std::time::Duration::ZERO);
-                *value = Some(rate);
+                judge.set(now, severity, Duration::ZERO);
+                *value = reading.is_there.then_some(rate);
             } else {
-                *value = past.observe(now, reading, &config);
-                judge.observe(now, *value, &config);
+                *value = past.observe(now, reading, config).filter(|_| reading.is_there);
+                judge.observe(now, *value, config);
             }
             let after = judge.severity();
             *fired += u64::from(after > before);
             (before, after, *value)
         };
-        if before != after {
-            self.tell(after, value);
-        }
+        (before != after).then_some(Change { severity: after, value })
     }
 
     #[cold]
-    fn tell(&self, severity: Option<Severity>, value: Option<f64>) {
-        let (name, severity) = (self.core.name, severity.map(Severity::as_str));
+    pub(crate) fn tell(&self, change: &Change) {
+        let (name, severity, value) = (self.core.name, change.severity.map(Severity::as_str), change.value);
         tracing::warn!(target: "resilient::alert", alert = %name, severity, value, "alert changed");
         self.core.publish(Self::KIND, Happening::AlertChanged { severity, value });
     }
@@ -144,7 +185,7 @@ impl Component for Alert {
         self.core.config()
     }
 
-    /// What it saw stays.
+    /// What it saw stays, unless it looks at something else from now on: another operation, signal or window.
     fn reconfigure(&self, config: Config) -> Result<(), ConfigError> {
         self.core.reconfigure(Self::KIND, config, |_| ())
     }

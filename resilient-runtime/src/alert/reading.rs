@@ -4,12 +4,15 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::config::{Config, Signal};
+use super::longest_gap;
 use crate::clock::Instant;
 use crate::observe::OperationStats;
 
 /// Everything an alert may want to know.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Reading {
+    /// Whether what is looked at is there.
+    pub(crate) is_there: bool,
     pub(crate) calls: u64,
     pub(crate) errors: u64,
     pub(crate) degraded: u64,
@@ -24,7 +27,8 @@ pub(crate) struct Reading {
 impl Reading {
     /// Adds an operation. Of several the longest time counts.
     pub(crate) fn add(&mut self, stats: &OperationStats) {
-        self.calls += stats.calls - stats.in_flight;
+        self.is_there = true;
+        self.calls += stats.calls.saturating_sub(stats.in_flight);
         self.errors += stats.failed + stats.rejected + stats.timed_out + stats.panicked;
         self.degraded += stats.fell_back;
         self.p50 = self.p50.max(stats.latency.p50);
@@ -54,12 +58,18 @@ impl Past {
     pub(super) fn observe(&mut self, now: Instant, reading: &Reading, config: &Config) -> Option<f64> {
         let Reading { calls, errors, degraded, .. } = *reading;
         let count = Count { at: now, calls, errors, degraded };
-        if self.0.back().is_some_and(|last| last.calls > calls) {
+        let is_more = |last: &Count| last.calls > calls || last.errors > errors || last.degraded > degraded;
+        if self.0.back().is_some_and(is_more) {
             // Reset meanwhile.
             self.0.clear();
         }
         let is_past = |count: &Count| now.since(count.at) >= config.window;
         while self.0.get(1).is_some_and(is_past) {
+            self.0.pop_front();
+        }
+        // From before a gap in which nobody looked: over that, a rate would be one of long ago.
+        let oldest = config.window + longest_gap(config.window);
+        while self.0.front().is_some_and(|count| now.since(count.at) > oldest) {
             self.0.pop_front();
         }
         let before = self.0.front().copied();
@@ -71,19 +81,19 @@ impl Past {
         let share = |part: u64, seen: u64| (enough(seen) && seen > 0).then(|| part as f64 / seen as f64);
         let time = |span: Duration| enough(reading.measured).then_some(span.as_secs_f64());
         match config.signal {
-            Signal::ErrorRate => {
-                before.and_then(|before| share(errors - before.errors, calls - before.calls))
-            }
-            Signal::DegradedRate => {
-                before.and_then(|before| share(degraded - before.degraded, calls - before.calls))
-            }
+            Signal::ErrorRate => before.and_then(|before| {
+                share(errors.saturating_sub(before.errors), calls.saturating_sub(before.calls))
+            }),
+            Signal::DegradedRate => before.and_then(|before| {
+                share(degraded.saturating_sub(before.degraded), calls.saturating_sub(before.calls))
+            }),
             Signal::LatencyP50 => time(reading.p50),
             Signal::LatencyP95 => time(reading.p95),
             Signal::LatencyP99 => time(reading.p99),
             Signal::Saturation => Some(reading.saturation),
             Signal::Traffic => {
                 let before = before?;
-                let seen = calls - before.calls;
+                let seen = calls.saturating_sub(before.calls);
                 let span = now.since(before.at).as_secs_f64();
                 let whole = now.since(before.at) >= config.window;
                 // Too little is seen only after a whole window.

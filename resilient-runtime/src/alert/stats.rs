@@ -21,7 +21,7 @@ pub struct Stats {
     pub signal: Signal,
     /// How bad it is; none: it does not fire.
     pub severity: Option<Severity>,
-    /// The signal when somebody looked last; none: too little was seen.
+    /// The signal when somebody looked last; none: too little was seen, or there is no such operation.
     pub value: Option<f64>,
     /// How often it fired, or got worse.
     pub fired: u64,

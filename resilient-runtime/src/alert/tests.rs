@@ -97,6 +97,137 @@ fn what_needs_no_past_is_seen_at_the_first_look() {
     assert_eq!(registry.alert("full").stats().severity, Some(Severity::Critical));
 }
 
+fn full(hold: Duration) -> Config {
+    Config::default().signal(Signal::Saturation).critical(0.9).hold(hold).min_samples(0u32)
+}
+
+#[test]
+fn an_outage_that_is_over_and_that_nobody_saw_is_none() {
+    let fixture = Fixture::new(Config::default().critical(0.5));
+    assert_eq!(fixture.second("charge", 100, 100), None, "not for long enough");
+    let pipeline = fixture.registry.pipeline("charge").build();
+    (0..200).for_each(|_| assert!(pipeline.call(|| None::<u32>).is_none()));
+    fixture.time.advance(SECOND * 600);
+    for second in 0..60 {
+        assert_eq!(fixture.second("charge", 20, 0), None, "{second} s after it");
+    }
+    assert_eq!(fixture.registry.stats().alert["a"].value, Some(0.0));
+}
+
+#[test]
+fn looks_far_apart_tell_the_rate_of_the_window_and_do_not_add_up_to_the_hold() {
+    let fixture = Fixture::new(Config::default().critical(0.5));
+    for _ in 0..10 {
+        fixture.time.advance(SECOND * 29);
+        assert_eq!(fixture.second("charge", 100, 80), None);
+        let value = fixture.registry.stats().alert["a"].value;
+        assert_eq!(value, Some(0.8));
+    }
+    let seen: Vec<_> = (0..40).map(|_| fixture.second("charge", 100, 80)).collect();
+    assert_eq!(seen.iter().position(Option::is_some), Some(29), "30 s after the last of those");
+    // A hiccup is no gap.
+    fixture.time.advance(SECOND * 12);
+    assert_eq!(fixture.second("charge", 100, 80), Some(Severity::Critical));
+}
+
+#[test]
+fn a_hold_begins_anew_after_a_gap_and_what_fires_goes_on() {
+    let fixture = Fixture::new(full(SECOND * 30));
+    let gate = fixture.registry.bulkhead("gate");
+    gate.reconfigure(crate::bulkhead::Config::default().max_concurrent(1u32)).unwrap();
+    let _permit = gate.try_acquire().unwrap();
+    assert_eq!(fixture.second("a", 0, 0), None);
+    fixture.time.advance(SECOND * 60);
+    let seen: Vec<_> = (0..31).map(|_| fixture.second("a", 0, 0)).collect();
+    assert_eq!(seen.iter().position(Option::is_some), Some(30));
+    fixture.time.advance(SECOND * 60);
+    assert_eq!(fixture.second("a", 0, 0), Some(Severity::Critical), "it still is");
+}
+
+#[test]
+fn who_watches_looks_once_a_second_on_the_clock_of_the_registry() {
+    let fixture = Fixture::new(full(SECOND * 3));
+    let gate = fixture.registry.bulkhead("gate");
+    gate.reconfigure(crate::bulkhead::Config::default().max_concurrent(1u32)).unwrap();
+    let _permit = gate.try_acquire().unwrap();
+    let mut watch = Box::pin(fixture.registry.watch_alerts());
+    let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+    let mut after = |span| {
+        fixture.time.advance(span);
+        assert!(watch.as_mut().poll(&mut cx).is_pending(), "it never ends");
+        fixture.registry.alert("a").stats().severity
+    };
+    assert_eq!([SECOND / 2; 8].map(&mut after).iter().filter(|seen| seen.is_some()).count(), 2);
+    assert_eq!(after(SECOND), Some(Severity::Critical));
+}
+
+#[test]
+fn an_alert_that_turns_to_something_else_begins_anew() {
+    let config = Config::default().critical(0.5).hold(Duration::ZERO);
+    let busy = config.clone().operation(Arc::<str>::from("busy"));
+    let fixture = Fixture::new(busy.clone());
+    for _ in 0..3 {
+        fixture.second("calm", 50, 0);
+        assert_eq!(fixture.second("busy", 100, 30), None);
+    }
+    fixture.second("calm", 1000, 0);
+    let alert = fixture.registry.alert("a");
+    let turn_to = |config: &Config| {
+        alert.reconfigure(config.clone()).unwrap();
+        fixture.registry.evaluate_alerts();
+        alert.stats()
+    };
+    // More calls than were seen, and fewer failures.
+    let calm = turn_to(&busy.clone().operation(Arc::<str>::from("calm")));
+    assert_eq!((calm.value, calm.severity), (None, None));
+    fixture.second("calm", 50, 0);
+    assert_eq!(alert.stats().value, Some(0.0));
+    for other in [
+        busy.clone(),
+        busy.clone().window(SECOND * 5),
+        busy.clone().window(SECOND * 5).signal(Signal::DegradedRate),
+        busy.window(SECOND * 5).signal(Signal::DegradedRate).operation(None),
+    ] {
+        assert_eq!(turn_to(&other).value, None, "{other:?}");
+        fixture.second("busy", 100, 30);
+        assert!(alert.stats().value.is_some_and(|value| value < 0.5), "{other:?}");
+    }
+    assert_eq!((alert.stats().severity, alert.stats().fired), (None, 0));
+}
+
+#[test]
+fn a_burn_rate_that_turns_to_another_operation_begins_anew_and_what_fired_ends() {
+    let objective = Config::default().signal(Signal::BurnRate).objective(Ratio::new(0.999).unwrap());
+    let fixture = Fixture::new(objective.clone().operation(Arc::<str>::from("bad")));
+    fixture.second("good", 5000, 0);
+    fixture.second("bad", 100, 0);
+    assert_eq!(fixture.second("bad", 100, 90), Some(Severity::Critical));
+    let mut events = fixture.registry.subscribe();
+    let good = objective.operation(Arc::<str>::from("good"));
+    fixture.registry.alert("a").reconfigure(good).unwrap();
+    fixture.registry.evaluate_alerts();
+    let stats = fixture.registry.alert("a").stats();
+    assert_eq!((stats.severity, stats.value, stats.fired), (None, Some(0.0), 1));
+    let ended = |event: Event| matches!(event.what, Happening::AlertChanged { severity: None, .. });
+    assert!(std::iter::from_fn(|| events.try_recv()).any(ended));
+}
+
+#[test]
+fn an_operation_that_is_not_there_has_no_value_and_is_reported() {
+    let traffic = Config::default().signal(Signal::Traffic).critical(5.0).below(true).hold(Duration::ZERO);
+    let fixture = Fixture::new(traffic.window(SECOND).operation(Arc::<str>::from("chrage")));
+    for _ in 0..3 {
+        assert_eq!(fixture.second("charge", 10, 0), None);
+    }
+    let alert = fixture.registry.alert("a");
+    assert_eq!(serde_json::to_value(alert.stats()).unwrap()["value"], serde_json::Value::Null);
+    let problems = fixture.registry.validate().unwrap_err();
+    assert_eq!(problems.problems(), ["alert: `a`: there is no operation `chrage`; did you mean `charge`?"]);
+    let mended = alert.config().as_ref().clone().operation(Arc::<str>::from("charge"));
+    alert.reconfigure(mended).unwrap();
+    assert_eq!(fixture.registry.validate(), Ok(()));
+}
+
 #[test]
 fn a_limit_that_nothing_passes_is_refused() {
     let alert = Registry::new().alert("a");

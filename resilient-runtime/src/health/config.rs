@@ -70,8 +70,9 @@ settings! {
     pub struct Config {
         /// What it means when it fails.
         pub kind: CheckKind = CheckKind::Readiness,
-        /// How long the probe may take; more than 0, at most 1 h.
-        pub timeout: Duration = Duration::from_secs(1),
+        /// How long the probe may take; more than 0, at most 1 h. By default less than the second that those who ask wait, as
+        /// kubelet does.
+        pub timeout: Duration = Duration::from_millis(800),
         /// How long an answer is good for, so that many who ask cost one probe; 0 to 1 h.
         pub cache: Duration = Duration::from_secs(1),
         /// Failures in a row before the check counts as failed; 1 to 1000.

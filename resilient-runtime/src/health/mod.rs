@@ -1,11 +1,12 @@
 //! Whether the process works, for those who route calls to it and those who restart it.
 //!
 //! - A check has a probe, asynchronous or blocking, that is bounded in time. Its answer is cached, and all who ask at the
-//!   same time share one probe; one that hangs delays no other.
+//!   same time share one probe; one that hangs delays no other. In a tokio runtime it goes on to its end, or its timeout,
+//!   also when nobody waits for it any more: what it says counts, however impatient those are who ask.
 //! - It takes three failures in a row for a check to fail, and one success to pass again: what flaps does not. One that
 //!   has never passed has failed, but for liveness.
 //! - Four [kinds](CheckKind): *startup*, *liveness*, *readiness*, *deep*. Until all startup checks have passed once the
-//!   process is not ready, and nothing else is asked.
+//!   process is not ready, and nothing else is asked. Who asks for liveness does not wait for them, either.
 //! - Circuit breakers that are not closed make readiness `warn`, which is still an answer of 200, and never touch
 //!   liveness: to restart a process, or all of them, because a dependency is down makes an outage larger.
 //!
@@ -31,11 +32,12 @@ mod standing;
 mod stats;
 
 use std::future::Future;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
 pub use config::{CheckKind, Config};
@@ -64,10 +66,14 @@ use standing::Standing;
 /// # }
 /// ```
 #[derive(Debug)]
-pub struct HealthCheck {
+pub struct HealthCheck(Arc<Inner>);
+
+/// Shared with a probe that goes on without who asked.
+#[derive(Debug)]
+struct Inner {
     core: Core<Config>,
-    /// Who asks has it while it asks; the others wait for it, and find the answer there.
-    turn: Semaphore,
+    /// A probe has it while it is asked; the others wait for it, and find the answer there.
+    turn: Arc<Semaphore>,
     state: Mutex<State>,
 }
 
@@ -104,7 +110,7 @@ impl HealthCheck {
         F: Future<Output = Result<(), E>> + Send + 'static,
         E: std::fmt::Display,
     {
-        self.state.lock().probe = Some(Probe::of_async(probe));
+        self.0.state.lock().probe = Some(Probe::of_async(probe));
     }
 
     /// Asks this from now on. It may block: it runs on a thread of its own, one at a time.
@@ -123,7 +129,7 @@ impl HealthCheck {
         &self,
         probe: impl Fn() -> Result<(), E> + Send + Sync + 'static,
     ) {
-        self.state.lock().probe = Some(Probe::of_blocking(probe));
+        self.0.state.lock().probe = Some(Probe::of_blocking(probe));
     }
 
     /// How it stands: asks the probe, unless the last answer is still good.
@@ -144,17 +150,56 @@ impl HealthCheck {
     /// ```
     ///
     /// # Cancel safety
-    /// If the future is dropped while it asks, another who waits asks.
+    /// If the future is dropped while it asks, the probe goes on in the tokio runtime that this happens in, and its answer
+    /// counts. Outside of one another who waits asks.
     pub async fn check(&self) -> Stats {
-        if !self.is_fresh()
-            && let Ok(_turn) = self.turn.acquire().await
-            && !self.is_fresh()
+        if !self.0.is_fresh()
+            && let Ok(turn) = Arc::clone(&self.0.turn).acquire_owned().await
+            && !self.0.is_fresh()
         {
-            self.ask().await;
+            let inner = Arc::clone(&self.0);
+            let asked = async move {
+                inner.ask().await;
+                drop(turn);
+            };
+            Asked(Some(Box::pin(asked))).await;
         }
         self.stats()
     }
 
+    /// Asks the probe, if need be, without waiting for its answer.
+    fn nudge(&self) {
+        let mut cx = Context::from_waker(Waker::noop());
+        let _ = pin!(self.check()).poll(&mut cx);
+    }
+}
+
+/// A probe that is asked.
+struct Asked(Option<Pin<Box<dyn Future<Output = ()> + Send>>>);
+
+impl Future for Asked {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let poll = self.0.as_mut().map_or(Poll::Ready(()), |asked| asked.as_mut().poll(cx));
+        if poll.is_ready() {
+            self.0 = None;
+        }
+        poll
+    }
+}
+
+impl Drop for Asked {
+    /// Who asked has given up. The answer is not theirs alone: a probe that hangs for longer than anybody waits would never
+    /// fail. It ends with its timeout.
+    fn drop(&mut self) {
+        if let (Some(asked), Ok(runtime)) = (self.0.take(), Handle::try_current()) {
+            runtime.spawn(asked);
+        }
+    }
+}
+
+impl Inner {
     fn is_fresh(&self) -> bool {
         let (config, now) = (self.core.config(), self.core.clock().now());
         let state = self.state.lock();
@@ -196,7 +241,21 @@ impl HealthCheck {
             let Stats { status, output, .. } = self.stats();
             let (name, status) = (self.core.name, status.as_str());
             tracing::warn!(target: "resilient::health", check = %name, status, ?output, "health changed");
-            self.core.publish(Self::KIND, Happening::HealthChanged { status });
+            self.core.publish(Kind::Health, Happening::HealthChanged { status });
+        }
+    }
+
+    fn stats(&self) -> Stats {
+        let config = self.core.config();
+        let state = self.state.lock();
+        let failing = if config.degrades_only { Status::Warn } else { Status::Fail };
+        Stats {
+            kind: config.kind,
+            status: if state.standing.passes { Status::Pass } else { failing },
+            probes: state.probes,
+            failed: state.failed,
+            took: state.last.as_ref().map(|last| last.took),
+            output: state.last.as_ref().and_then(|last| last.problem.clone()),
         }
     }
 }
@@ -221,7 +280,7 @@ async fn bounded(
                 }
             }
         }
-        timer.as_mut().map_or(Poll::Pending, |timer| std::pin::Pin::new(timer).poll(cx).map(|()| None))
+        timer.as_mut().map_or(Poll::Pending, |timer| Pin::new(timer).poll(cx).map(|()| None))
     })
     .await
 }
@@ -230,11 +289,11 @@ impl Create for HealthCheck {
     fn create(core: Core<Config>) -> Self {
         let standing = Standing::new(core.config().kind);
         let state = State { probe: None, standing, last: None, probes: 0, failed: 0 };
-        Self { core, turn: Semaphore::new(1), state: Mutex::new(state) }
+        Self(Arc::new(Inner { core, turn: Arc::new(Semaphore::new(1)), state: Mutex::new(state) }))
     }
 
     fn core(&self) -> &Core<Config> {
-        &self.core
+        &self.0.core
     }
 }
 
@@ -244,43 +303,33 @@ impl Component for HealthCheck {
     type Stats = Stats;
 
     fn name(&self) -> &str {
-        self.core.name
+        self.0.core.name
     }
 
     fn stats(&self) -> Stats {
-        let config = self.core.config();
-        let state = self.state.lock();
-        let failing = if config.degrades_only { Status::Warn } else { Status::Fail };
-        Stats {
-            kind: config.kind,
-            status: if state.standing.passes { Status::Pass } else { failing },
-            probes: state.probes,
-            failed: state.failed,
-            took: state.last.as_ref().map(|last| last.took),
-            output: state.last.as_ref().and_then(|last| last.problem.clone()),
-        }
+        self.0.stats()
     }
 
     /// Forgets what the probes said; the probe stays.
     fn reset(&self) {
-        let kind = self.core.config().kind;
+        let kind = self.0.core.config().kind;
         {
-            let mut state = self.state.lock();
+            let mut state = self.0.state.lock();
             let probe = state.probe.take();
             *state = State { probe, standing: Standing::new(kind), last: None, probes: 0, failed: 0 };
         }
-        self.core.publish(Self::KIND, Happening::Reset);
+        self.0.core.publish(Self::KIND, Happening::Reset);
     }
 
     fn config(&self) -> Arc<Config> {
-        self.core.config()
+        self.0.core.config()
     }
 
     /// A check of another kind begins anew.
     fn reconfigure(&self, config: Config) -> Result<(), ConfigError> {
-        let before = self.core.config().kind;
-        self.core.reconfigure(Self::KIND, config, |config| {
-            let mut state = self.state.lock();
+        let before = self.0.core.config().kind;
+        self.0.core.reconfigure(Self::KIND, config, |config| {
+            let mut state = self.0.state.lock();
             if config.kind != before && state.probes == 0 {
                 state.standing = Standing::new(config.kind);
             }
@@ -288,7 +337,7 @@ impl Component for HealthCheck {
     }
 
     fn effective(&self) -> Vec<Effective> {
-        self.core.settings.effective()
+        self.0.core.settings.effective()
     }
 }
 

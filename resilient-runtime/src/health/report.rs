@@ -125,7 +125,7 @@ impl Report {
 
     /// Asks `checks` at the same time.
     pub(crate) async fn of(startup: Vec<Arc<HealthCheck>>, checks: Vec<Arc<HealthCheck>>, ask: &Ask) -> Self {
-        let started = all(&startup).await;
+        let started = if *ask == Ask::Liveness { at_once(&startup) } else { all(&startup).await };
         let starting = started.iter().any(|check| check.status != Status::Pass);
         if starting {
             // A process that is starting is alive, and not ready (T136).
@@ -148,14 +148,13 @@ async fn all(checks: &[Arc<HealthCheck>]) -> Vec<CheckReport> {
         .iter()
         .map(|check| -> Pin<Box<dyn Future<Output = Stats> + Send + '_>> { Box::pin(check.check()) });
     let stats = Together { pending: asked.map(Err).collect() }.await;
-    let report = |(check, stats): (&Arc<HealthCheck>, Stats)| CheckReport {
-        name: check.name().to_owned(),
-        kind: stats.kind.as_str(),
-        status: stats.status,
-        took: stats.took,
-        output: stats.output,
-    };
-    checks.iter().zip(stats).map(report).collect()
+    checks.iter().zip(stats).map(|(check, stats)| CheckReport::of(check, stats)).collect()
+}
+
+/// As they stand. They are asked, too: else nobody would, where only liveness is asked for.
+fn at_once(checks: &[Arc<HealthCheck>]) -> Vec<CheckReport> {
+    checks.iter().for_each(|check| check.nudge());
+    checks.iter().map(|check| CheckReport::of(check, check.stats())).collect()
 }
 
 /// Polls all until the last is ready. There are few, and each wakes seldom.
@@ -198,6 +197,16 @@ impl Serialize for Report {
 }
 
 impl CheckReport {
+    fn of(check: &HealthCheck, stats: Stats) -> Self {
+        Self {
+            name: check.name().to_owned(),
+            kind: stats.kind.as_str(),
+            status: stats.status,
+            took: stats.took,
+            output: stats.output,
+        }
+    }
+
     fn key(&self) -> String {
         if self.took.is_some() { format!("{}:responseTime", self.name) } else { self.name.clone() }
     }

@@ -1,11 +1,66 @@
-//! What alerts look at.
+//! What alerts look at, and who makes them look.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::time::Duration;
 
 use super::{Registry, saturation};
 use crate::alert::Reading;
+use crate::clock::{BoxedTimer, NoTimer};
 use crate::component::Component;
+use crate::nearest::nearest;
+
+/// Between two looks.
+const PAUSE: Duration = Duration::from_secs(1);
 
 impl Registry {
-    /// Lets every alert look at how things are; to be called about once a second by whoever wants alerts.
+    /// Lets every alert look at how things are now, and once a second from then on. Never ends; for programs without the
+    /// admin API, which does it by itself.
+    ///
+    /// It needs a tokio runtime with `enable_time`, or a [`ManualClock`](crate::clock::ManualClock). Without, it looks once
+    /// and says in the log that there is no more.
+    ///
+    /// # Cancel safety
+    /// Dropping the future ends the looks; the alerts stay as they stood.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() {
+    /// use std::time::Duration;
+    /// use resilient::{Component, Registry, alert::{Config, Severity, Signal}, bulkhead, clock::Clock};
+    ///
+    /// let registry = Registry::with_clock(Clock::tokio());
+    /// let watch = tokio::spawn(registry.watch_alerts());
+    /// let full = Config::default().signal(Signal::Saturation).critical(0.9).hold(Duration::from_secs(30));
+    /// registry.alert("full").reconfigure(full).unwrap();
+    /// let bulkhead = registry.bulkhead("db");
+    /// bulkhead.reconfigure(bulkhead::Config::default().max_concurrent(1u32)).unwrap();
+    /// let _permit = bulkhead.try_acquire().unwrap();
+    /// tokio::time::sleep(Duration::from_secs(40)).await;
+    /// assert_eq!(registry.alert("full").stats().severity, Some(Severity::Critical));
+    /// watch.abort();
+    /// # }
+    /// ```
+    pub fn watch_alerts(&self) -> impl Future<Output = Infallible> + Send + 'static + use<> {
+        let registry = self.clone();
+        async move {
+            loop {
+                registry.evaluate_alerts();
+                match BoxedTimer::armed(registry.clock(), registry.clock().now().after(PAUSE)) {
+                    Ok(timer) => timer.await,
+                    Err(NoTimer) => {
+                        let what = "there is no tokio runtime with `enable_time`: nobody looks at the alerts";
+                        tracing::error!(target: "resilient::alert", "{what}");
+                        std::future::pending::<()>().await;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Lets every alert look at how things are; to be called about once a second by whoever wants alerts, as
+    /// [`watch_alerts`](Self::watch_alerts) does. Looks that are further apart than 3 s and a quarter of an alert's window
+    /// show it a value, but do not add up to its `hold`.
     ///
     /// ```
     /// use std::time::Duration;
@@ -15,7 +70,7 @@ impl Registry {
     /// registry.bulkhead("db").reconfigure(bulkhead::Config::default().max_concurrent(1u32)).unwrap();
     /// let full = Config::default().signal(Signal::Saturation).warning(0.9);
     /// registry.alert("full").reconfigure(full.hold(Duration::ZERO).min_samples(0u32)).unwrap();
-    /// registry.evaluate_alerts(); // nothing can be said before the second look
+    /// registry.evaluate_alerts(); // of rates nothing can be said before the second look
     /// let bulkhead = registry.bulkhead("db");
     /// let permit = bulkhead.try_acquire().unwrap();
     /// registry.evaluate_alerts();
@@ -27,15 +82,38 @@ impl Registry {
         if alerts.is_empty() {
             return;
         }
+        // One after the other: who counted earlier and looks later would take the difference for a reset.
+        let turn = self.0.evaluating.lock();
         let (now, operations) = (self.clock().now(), self.0.operations.all());
         let operations: Vec<_> = operations.iter().map(|(name, op)| (*name, op.stats(now))).collect();
         let saturation = saturation::of_all(&self.saturations()).get();
+        let mut changed = Vec::new();
         for (_, alert) in alerts {
             let config = alert.config();
-            let mut reading = Reading { saturation, ..Reading::default() };
-            let wanted = |name: &str| config.operation.as_deref().is_none_or(|only| only == name);
-            operations.iter().filter(|(name, _)| wanted(name)).for_each(|(_, stats)| reading.add(stats));
-            alert.observe(&reading);
+            let only = config.operation.as_deref();
+            let mut reading = Reading { is_there: only.is_none(), saturation, ..Reading::default() };
+            let wanted = operations.iter().filter(|(name, _)| only.is_none_or(|only| only == *name));
+            wanted.for_each(|(_, stats)| reading.add(stats));
+            changed.extend(alert.observe(&config, &reading).map(|change| (alert, change)));
         }
+        drop(turn);
+        changed.iter().for_each(|(alert, change)| alert.tell(change));
+    }
+
+    /// Alerts on operations that are not there: yet, or by a slip.
+    pub(super) fn alerts_on_nothing(&self) -> Vec<String> {
+        let operations = self.0.operations.all();
+        let known = || operations.iter().map(|(name, _)| *name);
+        let problem = |(name, alert): (_, std::sync::Arc<crate::Alert>)| {
+            let config = alert.config();
+            let operation = config.operation.as_deref()?;
+            let hint = match nearest(operation, known()) {
+                Some(same) if same == operation => return None,
+                Some(near) => format!("; did you mean `{near}`?"),
+                None => String::new(),
+            };
+            Some(format!("alert: `{name}`: there is no operation `{operation}`{hint}"))
+        };
+        self.0.alerts.all().into_iter().filter_map(problem).collect()
     }
 }

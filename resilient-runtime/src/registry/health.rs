@@ -23,7 +23,8 @@ impl Registry {
     /// ```
     ///
     /// # Cancel safety
-    /// Dropping the future asks no further.
+    /// Dropping the future waits no further; the probes that are asked go on, as those of
+    /// [`HealthCheck::check`](crate::HealthCheck::check) do.
     pub async fn health_report(&self, ask: Ask) -> Report {
         let all = || self.0.health_checks.all().into_iter().map(|(_, check)| check);
         let startup = all().filter(|check| check.config().kind == CheckKind::Startup).collect();

@@ -110,6 +110,8 @@ struct Inner {
     outside: Mutex<Tables>,
     /// Held by who changes that, and then the components.
     configuring: Mutex<()>,
+    /// Held by who makes the alerts look.
+    evaluating: Mutex<()>,
 }
 
 static GLOBAL: OnceLock<Registry> = OnceLock::new();
@@ -220,6 +222,7 @@ impl Registry {
             switch: Switch::default(),
             outside: Mutex::default(),
             configuring: Mutex::default(),
+            evaluating: Mutex::default(),
         }))
     }
 

@@ -188,6 +188,8 @@ impl Registry {
         let read =
             changes.iter().map(|(field, raw)| kinds::read(kind, field, raw).map_err(ChangeError::Value));
         let changes = read.collect::<Result<Vec<_>, _>>()?;
+        // Two that change the same component each keep what the other has changed.
+        let _turn = self.0.configuring.lock();
         with_shelf!(self, kind, |shelf, _variant| match shelf.get(&name::normal(name)) {
             Some(component) => {
                 let mut config = component.config().as_ref().clone();

@@ -316,3 +316,31 @@ fn an_attribute_setting_that_comes_too_late_is_reported_and_the_others_hold() {
     assert!(error.contains("retry `r`: `budget` = shared is refused"), "{error}");
     assert!(error.contains("bulkhead `b`: `reserve_critical` = 4 is refused"), "{error}");
 }
+
+#[test]
+fn of_two_who_change_a_component_at_once_each_keeps_what_the_other_changed() {
+    let registry = Registry::with_clock(ManualClock::new().clock());
+    let check = registry.health("db");
+    let change = |field: &str, number: u32| {
+        let change = [(field.to_owned(), crate::settings::Raw::Integer(number.into()))];
+        registry.change(Kind::Health, "db", &change).unwrap();
+    };
+    let start = std::sync::Barrier::new(2);
+    // Each changes a field that nobody else does, and looks whether that stays.
+    let lost = |field: &str, value: fn(&crate::health::Config) -> u32| {
+        start.wait();
+        let numbers = (1..=1000).cycle().take(10_000);
+        let is_lost = |number: &u32| {
+            change(field, *number);
+            std::thread::yield_now();
+            value(&check.config()) != *number
+        };
+        numbers.filter(is_lost).count()
+    };
+    let lost = std::thread::scope(|threads| {
+        let one = threads.spawn(|| lost("failures", |config| config.failures));
+        let other = threads.spawn(|| lost("successes", |config| config.successes));
+        (one.join().unwrap(), other.join().unwrap())
+    });
+    assert_eq!(lost, (0, 0));
+}

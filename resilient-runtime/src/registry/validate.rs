@@ -59,7 +59,7 @@ impl Registry {
     /// # Errors
     /// With all that is wrong: one name with different inline settings, settings that cannot be, names that
     /// differ in case only, names that had to be changed, too many names, idempotency stores that nobody told, leases
-    /// that are shorter than the total timeout of the same call.
+    /// that are shorter than the total timeout of the same call, alerts on operations that are not there.
     pub fn validate(&self) -> Result<(), ValidationError> {
         self.know_sites();
         let mut problems = self.0.conflicts.lock().problems();
@@ -70,6 +70,7 @@ impl Registry {
         }
         problems.extend(self.unknown_stores());
         problems.extend(self.short_leases());
+        problems.extend(self.alerts_on_nothing());
         if problems.is_empty() { Ok(()) } else { Err(ValidationError { problems }) }
     }
 
