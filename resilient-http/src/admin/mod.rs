@@ -16,6 +16,8 @@
 //!
 //! All of it below a prefix, `/api/resilience`; the dashboard is at `/dashboard`.
 //!
+//! Alerts are looked at once a second as long as the router lives, whether anybody asks or not.
+//!
 //! # Who gets in
 //! - Who asks from the same machine, and not through a proxy, may read. All others need the bearer token for it. A proxy on
 //!   the machine that shows itself by no header, and not by HTTP/1.0, is not told apart: then [`Admin::token_to_read`].

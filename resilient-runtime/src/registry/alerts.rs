@@ -100,19 +100,15 @@ impl Registry {
         changed.iter().for_each(|(alert, change)| alert.tell(change));
     }
 
-    /// Alerts on operations that are not there: yet, or by a slip.
+    /// Alerts on operations that are not there by a slip. Where no name is near, a pipeline may yet be built by hand.
     pub(super) fn alerts_on_nothing(&self) -> Vec<String> {
         let operations = self.0.operations.all();
         let known = || operations.iter().map(|(name, _)| *name);
         let problem = |(name, alert): (_, std::sync::Arc<crate::Alert>)| {
             let config = alert.config();
             let operation = config.operation.as_deref()?;
-            let hint = match nearest(operation, known()) {
-                Some(same) if same == operation => return None,
-                Some(near) => format!("; did you mean `{near}`?"),
-                None => String::new(),
-            };
-            Some(format!("alert: `{name}`: there is no operation `{operation}`{hint}"))
+            let near = nearest(operation, known()).filter(|near| *near != operation)?;
+            Some(format!("alert: `{name}`: there is no operation `{operation}`; did you mean `{near}`?"))
         };
         self.0.alerts.all().into_iter().filter_map(problem).collect()
     }

@@ -59,7 +59,7 @@ impl Registry {
     /// # Errors
     /// With all that is wrong: one name with different inline settings, settings that cannot be, names that
     /// differ in case only, names that had to be changed, too many names, idempotency stores that nobody told, leases
-    /// that are shorter than the total timeout of the same call, alerts on operations that are not there.
+    /// that are shorter than the total timeout of the same call, alerts on operations whose names are nearly those of others.
     pub fn validate(&self) -> Result<(), ValidationError> {
         self.know_sites();
         let mut problems = self.0.conflicts.lock().problems();
