@@ -6,93 +6,94 @@ use std::sync::Arc;
 use super::record::{Record, Time};
 use super::store::Client;
 
-/// What a record takes beside its key and its answer, about: its places in the map and in the orders.
-const BYTES: usize = 320;
+/// What a record takes beside its key and its answer, about: its places in the map and in the orders, and the most of what
+/// is known of a client that has no other.
+const BYTES: usize = 480;
 
 /// What a record takes.
 pub(super) fn bytes_of(key: &str, record: &Record) -> usize {
     BYTES + key.len() + record.answered().map_or(0, <[u8]>::len)
 }
 
-/// A record, and when it is over.
-type Entry = (Time, Arc<str>);
+/// A record: whose it is, and when it is over.
+type Entry = (Client, Time, Arc<str>);
 
-/// The records that are those of clients.
+/// The records that are those of clients. One order for all of them: one for each would take more than a record does.
 #[derive(Debug, Default)]
 pub(super) struct Clients {
     shares: HashMap<Client, Share>,
+    /// What runs or was lost: never let go.
+    open: BTreeSet<Entry>,
+    /// What was answered. Of each client the soonest over is let go first, which for equal times is the oldest.
+    done: BTreeSet<Entry>,
     /// Who has answers that can be let go; who has the most bytes comes last.
     by_weight: BTreeSet<(usize, Client)>,
 }
 
 /// What one client has.
-#[derive(Debug, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Share {
+    pub(super) records: usize,
+    /// Records that are answers.
+    pub(super) answers: usize,
     pub(super) bytes: usize,
-    /// What runs or was lost: never let go.
-    open: BTreeSet<Entry>,
-    /// What was answered. The soonest over is let go first, which for equal times is the oldest.
-    done: BTreeSet<Entry>,
-}
-
-impl Share {
-    pub(super) fn records(&self) -> usize {
-        self.open.len() + self.done.len()
-    }
-
-    pub(super) fn answers(&self) -> usize {
-        self.done.len()
-    }
-
-    /// When the next of its records is over.
-    pub(super) fn next(&self) -> Option<Time> {
-        let [open, done] = [&self.open, &self.done].map(|entries| entries.first().map(|(over, _)| *over));
-        open.into_iter().chain(done).min()
-    }
 }
 
 impl Clients {
-    pub(super) fn share(&self, client: Client) -> Option<&Share> {
-        self.shares.get(&client)
+    pub(super) fn share(&self, client: Client) -> Share {
+        self.shares.get(&client).copied().unwrap_or_default()
     }
 
     pub(super) fn put(&mut self, key: &Arc<str>, record: &Record) {
-        self.change(key, record, |bytes, entries, entry| {
-            *bytes += bytes_of(key, record);
-            entries.insert(entry);
-        });
+        let Some(client) = record.client else { return };
+        let (entry, mut share) = ((client, record.over, Arc::clone(key)), self.share(client));
+        let is_answer = record.answered().is_some();
+        if is_answer {
+            self.done.insert(entry)
+        } else {
+            self.open.insert(entry)
+        };
+        share.records += 1;
+        share.answers += usize::from(is_answer);
+        share.bytes += bytes_of(key, record);
+        self.set(client, share);
     }
 
     pub(super) fn take(&mut self, key: &Arc<str>, record: &Record) {
-        self.change(key, record, |bytes, entries, entry| {
-            *bytes -= bytes_of(key, record);
-            entries.remove(&entry);
-        });
+        let Some(client) = record.client else { return };
+        let (entry, mut share) = ((client, record.over, Arc::clone(key)), self.share(client));
+        let is_answer = record.answered().is_some();
+        if is_answer {
+            self.done.remove(&entry)
+        } else {
+            self.open.remove(&entry)
+        };
+        share.records -= 1;
+        share.answers -= usize::from(is_answer);
+        share.bytes -= bytes_of(key, record);
+        self.set(client, share);
     }
 
-    fn change(
-        &mut self,
-        key: &Arc<str>,
-        record: &Record,
-        change: impl FnOnce(&mut usize, &mut BTreeSet<Entry>, Entry),
-    ) {
-        let Some(client) = record.client else { return };
-        let share = self.shares.entry(client).or_default();
-        self.by_weight.remove(&(share.bytes, client));
-        let entries = if record.answered().is_some() { &mut share.done } else { &mut share.open };
-        change(&mut share.bytes, entries, (record.over, Arc::clone(key)));
-        if !share.done.is_empty() {
+    fn set(&mut self, client: Client, share: Share) {
+        let before =
+            if share.records == 0 { self.shares.remove(&client) } else { self.shares.insert(client, share) };
+        if let Some(before) = before {
+            self.by_weight.remove(&(before.bytes, client));
+        }
+        if share.answers > 0 {
             self.by_weight.insert((share.bytes, client));
         }
-        if share.records() == 0 {
-            self.shares.remove(&client);
-        }
+    }
+
+    /// When the next record of a client is over.
+    pub(super) fn next(&self, client: Client) -> Option<Time> {
+        let [open, done] = [&self.open, &self.done].map(|entries| first(entries, client));
+        open.into_iter().chain(done).map(|(_, over, _)| *over).min()
     }
 
     /// The answer that a client can do without first.
     pub(super) fn dispensable(&self, client: Client) -> Option<Arc<str>> {
-        let (_, key) = self.share(client)?.done.first()?;
-        Some(Arc::clone(key))
+        first(&self.done, client).map(|(.., key)| Arc::clone(key))
     }
 
     /// That of the client that has the most.
@@ -100,4 +101,9 @@ impl Clients {
         let (_, client) = self.by_weight.last()?;
         self.dispensable(*client)
     }
+}
+
+/// Of a client, what is over first.
+fn first(entries: &BTreeSet<Entry>, client: Client) -> Option<&Entry> {
+    entries.range((client, 0, Arc::default())..).next().filter(|(whose, ..)| *whose == client)
 }

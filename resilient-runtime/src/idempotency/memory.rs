@@ -159,9 +159,8 @@ impl MemoryStore {
 
     fn has_its_share(&self, clients: &Clients, client: Client) -> bool {
         let records = (self.limit / PART).max(LEAST).min(self.limit);
-        clients
-            .share(client)
-            .is_some_and(|share| share.records() >= records || share.bytes >= self.most_bytes / PART)
+        let share = clients.share(client);
+        share.records > 0 && (share.records >= records || share.bytes >= self.most_bytes / PART)
     }
 
     /// Makes room where that can be done; whether it could.
@@ -183,10 +182,10 @@ impl MemoryStore {
     fn trim(&self, client: Option<Client>) {
         while client.is_some() || self.bytes.load(Ordering::Relaxed) > self.most_bytes {
             let clients = self.clients.lock();
-            let share = client.and_then(|client| clients.share(client));
+            let share = client.map(|client| clients.share(client));
             // Not the one that is there in any case: it could be that of the call that has ended just now.
             let is_greedy =
-                share.is_some_and(|share| share.bytes > self.most_bytes / PART && share.answers() > 1);
+                share.is_some_and(|share| share.bytes > self.most_bytes / PART && share.answers > 1);
             let key = match client {
                 Some(client) if is_greedy => clients.dispensable(client),
                 _ if self.bytes.load(Ordering::Relaxed) > self.most_bytes => clients.most_dispensable(),
@@ -211,8 +210,7 @@ impl MemoryStore {
     fn full(&self, client: Option<Client>) -> StoreError {
         let clients = self.clients.lock();
         let greedy = client.filter(|client| self.has_its_share(&clients, *client));
-        let its =
-            greedy.and_then(|client| clients.share(client)).map(|share| (share.records(), share.next()));
+        let its = greedy.map(|client| (clients.share(client).records, clients.next(client)));
         drop(clients);
         let (records, next) = its.unwrap_or_else(|| {
             let firsts = self.shards.iter().filter_map(|shard| Some(shard.lock().order.first()?.0));
