@@ -199,7 +199,7 @@ impl MemoryStore {
     }
 
     /// Whether there was something to let go; another may have done it meanwhile.
-    fn let_go(&self, key: Option<Arc<str>>) -> bool {
+    pub(super) fn let_go(&self, key: Option<Arc<str>>) -> bool {
         key.is_some_and(|key| {
             self.with(&key, |shard, _| shard.let_go(&key));
             true

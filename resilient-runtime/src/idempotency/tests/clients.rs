@@ -165,3 +165,17 @@ fn a_lease_of_a_client_that_is_dropped_is_over_at_once_also_in_a_panic() {
     once.reconfigure(Config::default().on_unknown(OnUnknown::Reexecute)).unwrap();
     assert!(ask(&once, ADA, "dropped", "again"), "as the settings say");
 }
+
+#[test]
+fn what_runs_is_not_let_go_though_it_was_an_answer_when_it_was_chosen() {
+    let (_, store, once) = store_of(10);
+    let running = leased(&once, EVE, "k");
+    let key = || Some(once.record_key(&format!("{} k", EVE.0)).unwrap().into());
+    // As if the answer that was chosen had ended meanwhile, and its key had been claimed anew.
+    store.let_go(key());
+    assert_eq!(store.len(), 1);
+    assert!(claim(&once, EVE, "k").is_err(), "it is still under way");
+    assert!(blocking(running.complete("7")));
+    store.let_go(key());
+    assert!(store.is_empty(), "the answer may go");
+}
