@@ -231,6 +231,7 @@ fn others(stats: &Stats, sink: &mut dyn Sink) {
             "kind" = check.kind.as_str(), "status" = "pass" => check.status == Status::Pass;
             "kind" = check.kind.as_str(), "status" = "warn" => check.status == Status::Warn;
             "kind" = check.kind.as_str(), "status" = "fail" => check.status == Status::Fail;
+            "kind" = check.kind.as_str(), "status" = "unknown" => check.status == Status::Unknown;
         ]
     }
     families! { sink, &stats.alert, "alert",

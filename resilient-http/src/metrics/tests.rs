@@ -62,7 +62,7 @@ fn every_series_is_there_from_the_start() {
         "resilient_circuit_breaker_state{name=\"payment\",state=\"closed\"} 1",
         "resilient_circuit_breaker_state{name=\"payment\",state=\"open\"} 0",
         "resilient_fallback_total{name=\"payment\",level=\"default\"} 0",
-        "resilient_health_status{check=\"db\",kind=\"readiness\",status=\"fail\"} 1",
+        "resilient_health_status{check=\"db\",kind=\"readiness\",status=\"unknown\"} 1",
         "resilient_alert_state{alert=\"errors\",severity=\"critical\"} 0",
     ] {
         assert!(text.contains(series), "{series} is not in\n{text}");
