@@ -198,6 +198,35 @@ fn what_is_in_force_can_be_written_and_read_again() {
 }
 
 #[test]
+fn every_kind_lists_all_its_settings() {
+    let registry = registry();
+    registry.circuit_breaker("x");
+    registry.retry("x");
+    registry.retry_budget("x");
+    registry.bulkhead("x");
+    registry.timeout("x");
+    registry.fallback("x");
+    registry.rate_limiter("x");
+    registry.load_shedder("x");
+    registry.hedge("x");
+    registry.coalesce("x");
+    registry.idempotency("x");
+    registry.health("x");
+    registry.alert("x");
+    let text = registry.to_toml();
+    for kind in Kind::ALL.into_iter().filter(|kind| *kind != Kind::ConfigSource) {
+        let (_, table) =
+            text.split_once(&format!("[{kind}.x]")).unwrap_or_else(|| panic!("no {kind}: {text}"));
+        let table = table.split("\n[").next().unwrap_or_default();
+        for field in crate::registry::kinds::fields(kind) {
+            let is_listed =
+                |line: &str| line.trim_start_matches("# ").starts_with(&format!("{} ", field.name));
+            assert!(table.lines().any(is_listed), "{kind}: no `{}` in {table}", field.name);
+        }
+    }
+}
+
+#[test]
 fn the_explanation_of_a_pipeline_follows_the_file() {
     // T123
     let (folder, file) = file("[bulkhead.b]\nmax_concurrent = 3\n");
