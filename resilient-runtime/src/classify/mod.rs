@@ -91,8 +91,8 @@ impl Class {
             Some(rejection) => Some(rejection.classify()),
             None => {
                 #[cfg(feature = "http")]
-                if let Some(status) = error.downcast_ref::<StatusError>() {
-                    return Some(status.classify());
+                if let Some(answer) = error.downcast_ref::<response::Answer>() {
+                    return Some(answer.class);
                 }
                 let error = error.downcast_ref::<io::Error>()?;
                 let class = error.classify();

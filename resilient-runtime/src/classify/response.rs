@@ -31,6 +31,7 @@ impl Class {
     /// assert_eq!(Class::of_response(StatusCode::NOT_FOUND, &headers), Some(Class::Ignored));
     /// assert_eq!(Class::of_response(StatusCode::NO_CONTENT, &headers), None);
     /// ```
+    #[allow(clippy::disallowed_methods)] // a date without the server's clock is on no other
     pub fn of_response(status: StatusCode, headers: &HeaderMap) -> Option<Self> {
         if !status.is_client_error() && !status.is_server_error() {
             return None;
@@ -180,10 +181,22 @@ pub fn checked<R: HttpResponse>(response: R) -> Result<R, StatusError> {
 /// assert_eq!(error.classify().retry_after(), Some(Duration::from_secs(2)));
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct StatusError {
+pub struct StatusError(Answer);
+
+/// What is known of the response: the source of its error, so that it shows also where the error is transparent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Answer {
     status: StatusCode,
-    class: Class,
+    pub(super) class: Class,
 }
+
+impl fmt::Display for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "HTTP status {}", self.status)
+    }
+}
+
+impl std::error::Error for Answer {}
 
 impl StatusError {
     /// The error of a response; `None` if its status is neither 4xx nor 5xx.
@@ -196,7 +209,7 @@ impl StatusError {
     /// assert!(StatusError::of(StatusCode::OK, &HeaderMap::new()).is_none());
     /// ```
     pub fn of(status: StatusCode, headers: &HeaderMap) -> Option<Self> {
-        Class::of_response(status, headers).map(|class| Self { status, class })
+        Class::of_response(status, headers).map(|class| Self(Answer { status, class }))
     }
 
     /// The status of the response.
@@ -206,7 +219,7 @@ impl StatusError {
     /// assert_eq!(resilient::checked(gone).unwrap_err().status(), 410);
     /// ```
     pub fn status(&self) -> StatusCode {
-        self.status
+        self.0.status
     }
 
     /// How long the server asks to wait, where it has said so and the failure is worth a retry.
@@ -216,20 +229,20 @@ impl StatusError {
     /// assert_eq!(resilient::checked(busy).unwrap_err().retry_after(), None);
     /// ```
     pub fn retry_after(&self) -> Option<Duration> {
-        self.class.retry_after()
+        self.0.class.retry_after()
     }
 }
 
 impl Classify for StatusError {
     /// [`Class::of_response`].
     fn classify(&self) -> Class {
-        self.class
+        self.0.class
     }
 }
 
 impl fmt::Display for StatusError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the server answered {}", self.status)?;
+        write!(f, "the server answered {}", self.0.status)?;
         match self.retry_after() {
             Some(span) => write!(f, "; try again in {span:.1?}"),
             None => Ok(()),
@@ -237,7 +250,11 @@ impl fmt::Display for StatusError {
     }
 }
 
-impl std::error::Error for StatusError {}
+impl std::error::Error for StatusError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.0)
+    }
+}
 
 /// `Retry-After` as a span, counted from the response.
 fn retry_after(headers: &HeaderMap, local: impl FnOnce() -> SystemTime) -> Option<Duration> {
@@ -303,6 +320,25 @@ mod tests {
         assert_eq!(hint(&cached), secs(10), "most of it has passed in a cache");
         let nonsense = [("date", NOON), ("age", "18446744073709551615"), ("retry-after", FIVE_PAST)];
         assert_eq!(hint(&nonsense), secs(300));
+    }
+
+    #[test]
+    fn the_status_is_found_also_in_an_error_that_is_transparent() {
+        // H3
+        #[derive(Debug, thiserror::Error)]
+        enum Error {
+            #[error(transparent)]
+            Transparent(StatusError),
+            #[error("no rates today")]
+            Source(#[source] StatusError),
+        }
+        let mut headers = HeaderMap::new();
+        headers.insert(header::RETRY_AFTER, "3".parse().unwrap());
+        let status = StatusError::of(StatusCode::TOO_MANY_REQUESTS, &headers).unwrap();
+        let busy = Some(Class::Overload { retry_after: Some(Duration::from_secs(3)) });
+        assert_eq!(Class::found_in(&status), busy);
+        assert_eq!(Class::found_in(&Error::Transparent(status)), busy);
+        assert_eq!(Class::found_in(&Error::Source(status)), busy);
     }
 
     #[test]

@@ -32,11 +32,7 @@ impl Classify for tonic::Status {
             }
             let is_of_transport = matches!(
                 self.code(),
-                Code::Unknown
-                    | Code::Internal
-                    | Code::Cancelled
-                    | Code::Unavailable
-                    | Code::DeadlineExceeded
+                Code::Unknown | Code::Internal | Code::Cancelled | Code::Unavailable | Code::DeadlineExceeded
             );
             if is_of_transport {
                 return Class::UNCERTAIN;

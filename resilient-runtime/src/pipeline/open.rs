@@ -77,6 +77,7 @@ struct Open {
 
 /// What a call is made of, but for its hold on the pipeline.
 #[derive(Debug)]
+#[allow(clippy::struct_excessive_bools)] // as in the call itself
 struct Parked {
     /// It goes past the stages of its pipeline.
     is_bypassing: bool,
@@ -281,11 +282,8 @@ impl Open {
     fn end(&mut self, verdict: Verdict) {
         let Some(parked) = self.parked.take() else { return };
         let is_failure = !matches!(verdict, Verdict::Success | Verdict::Failure(Class::Ignored));
-        let mut call = if is_failure {
-            parked.resume(&self.pipeline)
-        } else {
-            parked.resume_at_outcome(&self.pipeline)
-        };
+        let mut call =
+            if is_failure { parked.resume(&self.pipeline) } else { parked.resume_at_outcome(&self.pipeline) };
         call.suspended = false;
         call.finish(verdict);
     }
