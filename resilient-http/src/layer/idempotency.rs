@@ -23,6 +23,7 @@ use sha2::{Digest, Sha256};
 use tower::{BoxError, Layer, Service};
 
 use super::body::Unread;
+use super::semantics::status_of_answer;
 use crate::Problem;
 
 const KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -336,10 +337,10 @@ where
                 Ok(Held::Replay(stored)) => {
                     return Ok(match stored.read::<Kept>() {
                         Ok(kept) => kept.again(),
-                        Err(rejection) => Problem::from(rejection).into_response(),
+                        Err(rejection) => unread.read().refused(rejection.into()),
                     });
                 }
-                Err(rejection) => return Ok(Problem::from(rejection).into_response()),
+                Err(rejection) => return Ok(unread.read().refused(rejection.into())),
             };
             let answer = service.call(Request::from_parts(parts, Body::from(body)));
             let Some(lease) = lease else {
@@ -365,7 +366,7 @@ where
     R: http_body::Body<Data = Bytes> + Send + 'static,
     R::Error: Into<BoxError>,
 {
-    let status = response.status();
+    let status = status_of_answer(response.status(), response.headers());
     if status == StatusCode::GATEWAY_TIMEOUT {
         // It was cut off, and nobody knows how far it had come.
         lease.lose().await;
@@ -385,7 +386,7 @@ where
     match lease.keep(to_bytes(Body::new(body), usize::MAX)).await {
         Ok(body) => {
             let most = if status.is_client_error() { WRONG_FOR } else { Duration::MAX };
-            lease.complete_for(&Kept::of(status, &parts.headers, &body), most).await;
+            lease.complete_for(&Kept::of(parts.status, &parts.headers, &body), most).await;
             Response::from_parts(parts, Body::from(body))
         }
         Err(error) => {

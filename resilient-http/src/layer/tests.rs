@@ -621,7 +621,8 @@ async fn a_client_of_http_goes_by_the_status_and_honours_retry_after() {
         service_fn(move |request: Request<u16>| {
             let number = calls.fetch_add(1, Ordering::Relaxed);
             let status = if number == 1 { 200 } else { *request.body() };
-            let response = Response::builder().status(status).header("retry-after", "0").body(()).unwrap();
+            let response =
+                Response::builder().status(status).header("retry-after", "0").body(Body::empty()).unwrap();
             std::future::ready(Ok::<_, std::convert::Infallible>(response))
         })
     };

@@ -117,6 +117,7 @@ fn retries(stats: &Stats, sink: &mut dyn Sink) {
             "kind" = "not_retryable" => retry.not_retryable;
             "kind" = "nested" => retry.nested;
             "kind" = "out_of_time" => retry.out_of_time;
+            "kind" = "hint_too_long" => retry.hint_too_long;
             "kind" = "circuit_open" => retry.circuit_open;
             "kind" = "budget" => retry.denied_by_budget;
         ]

@@ -287,6 +287,14 @@ impl CircuitBreaker {
         }
     }
 
+    /// The call has its answer, and goes on: it does not hang. A probe keeps its place.
+    pub(crate) fn answered(&self, ticket: &mut Ticket) {
+        if ticket.state() != State::HalfOpen {
+            self.stop_watching(*ticket);
+            ticket.lease = NO_LEASE;
+        }
+    }
+
     fn stop_watching(&self, ticket: Ticket) {
         if ticket.lease != NO_LEASE {
             self.inner.lock().in_flight.end(ticket.lease);

@@ -114,6 +114,13 @@ pub enum Happening {
     },
     /// A failed attempt was not repeated, because the budget had nothing left.
     BudgetExhausted,
+    /// A failed attempt was not repeated, because the server asks for a longer wait than the retry allows.
+    RetryAfterTooLong {
+        /// How long the server asks to wait.
+        retry_after: Duration,
+        /// The setting `max_retry_after`.
+        most: Duration,
+    },
     /// A call got the answer of an earlier one with the same idempotency key.
     Replayed,
     /// A running call has lost the lease on its idempotency key.

@@ -86,6 +86,8 @@ pub(super) enum Repeats {
     Unsafe,
     /// It is one of several attempts at the same time: it has no record of its own, and is not repeated.
     Flight,
+    /// Its outcome was handed out, and is the only one.
+    HandedOut,
 }
 
 /// What comes after an attempt.

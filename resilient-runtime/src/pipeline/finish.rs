@@ -191,12 +191,13 @@ impl Call<'_> {
         match self.repeats {
             Repeats::AsPipeline => self.pipeline.idempotent || once.is_some_and(Idempotency::reexecutes),
             Repeats::Safe => true,
-            Repeats::Unsafe | Repeats::Flight => false,
+            Repeats::Unsafe | Repeats::Flight | Repeats::HandedOut => false,
         }
     }
 
     pub(super) fn repeat(&mut self, class: Class) -> Next {
-        let Some(retry) = self.pipeline.retry.as_ref().filter(|_| !self.is_flight()) else {
+        let is_over = matches!(self.repeats, Repeats::Flight | Repeats::HandedOut);
+        let Some(retry) = self.pipeline.retry.as_ref().filter(|_| !is_over) else {
             return Next::Fail;
         };
         let breaker = self.pipeline.circuit_breaker.as_deref();

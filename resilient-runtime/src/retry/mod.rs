@@ -9,6 +9,9 @@
 //!   of one, so the inner ones stand back while an outer one repeats;
 //! - the delay, or the server's longer wish, ends before the deadline and `max_elapsed`: else the last error
 //!   is returned at once, not after a sleep that nobody can use;
+//! - the server does not ask for a longer wait (`Retry-After`, `grpc-retry-pushback-ms`) than `max_retry_after`, 60 s by
+//!   default: else the last error is returned at once, counted as `hint_too_long`, with an event
+//!   [`RetryAfterTooLong`](crate::Happening::RetryAfterTooLong);
 //! - the circuit breaker of the pipeline, where there is one, would admit the next attempt;
 //! - the [`RetryBudget`] has a token left.
 //!
@@ -101,6 +104,8 @@ pub(crate) enum Stop {
     Exhausted,
     Nested,
     OutOfTime,
+    /// The server asks for a longer wait than `max_retry_after`.
+    HintTooLong,
     CircuitOpen,
     Budget,
     NoTimer,
@@ -298,12 +303,16 @@ impl Retry {
             return Err(Stop::Nested);
         }
         let hint = class.retry_after().unwrap_or_default();
+        if hint > config.max_retry_after {
+            self.hint_too_long(hint, config.max_retry_after);
+            return Err(Stop::HintTooLong);
+        }
         let random = self.core.environment.random.share();
         let previous = Duration::try_from_secs_f32(progress.previous).unwrap_or_default();
         let delay = backoff::delay(&config, progress.retries + 1, previous, random).max(hint);
         let begins = situation.now.after(delay);
         let latest = config.max_elapsed.map_or(Instant::NEVER, |span| situation.started.after(span));
-        if hint > config.max_retry_after || begins >= situation.deadline || begins > latest {
+        if begins >= situation.deadline || begins > latest {
             return Err(Stop::OutOfTime);
         }
         if (situation.refused)(begins) {
@@ -319,6 +328,18 @@ impl Retry {
         let attempt = progress.retries;
         tracing::debug!(target: "resilient::retry", retry = %self.core.name, attempt, ?delay, "attempt failed, will retry");
         self.core.publish(Self::KIND, Happening::Retrying { attempt, delay });
+    }
+
+    /// Says that the call gives up, and why: the caller sees only the error that it would have seen anyway.
+    fn hint_too_long(&self, retry_after: Duration, most: Duration) {
+        tracing::debug!(
+            target: "resilient::retry",
+            retry = %self.core.name,
+            ?retry_after,
+            max_retry_after = ?most,
+            "not repeated: the server asks for a longer wait than `max_retry_after`"
+        );
+        self.core.publish(Self::KIND, Happening::RetryAfterTooLong { retry_after, most });
     }
 
     fn stopped(&self, stop: Stop) {

@@ -15,6 +15,7 @@ pub(super) struct Counters {
     not_retryable: u64,
     nested: u64,
     out_of_time: u64,
+    hint_too_long: u64,
     circuit_open: u64,
     denied_by_budget: u64,
     no_timer: u64,
@@ -27,6 +28,7 @@ impl Counters {
             Stop::Exhausted => &mut self.exhausted,
             Stop::Nested => &mut self.nested,
             Stop::OutOfTime => &mut self.out_of_time,
+            Stop::HintTooLong => &mut self.hint_too_long,
             Stop::CircuitOpen => &mut self.circuit_open,
             Stop::Budget => &mut self.denied_by_budget,
             Stop::NoTimer => &mut self.no_timer,
@@ -41,6 +43,7 @@ impl Counters {
             not_retryable: self.not_retryable,
             nested: self.nested,
             out_of_time: self.out_of_time,
+            hint_too_long: self.hint_too_long,
             circuit_open: self.circuit_open,
             denied_by_budget: self.denied_by_budget,
             no_timer: self.no_timer,
@@ -73,8 +76,10 @@ pub struct Stats {
     pub not_retryable: u64,
     /// Calls that left the repeating to a retry around them.
     pub nested: u64,
-    /// Calls whose next attempt did not fit the deadline, `max_elapsed` or `max_retry_after`.
+    /// Calls whose next attempt did not fit the deadline or `max_elapsed`.
     pub out_of_time: u64,
+    /// Calls whose server asked for a longer wait than `max_retry_after`.
+    pub hint_too_long: u64,
     /// Calls whose next attempt an open circuit would have refused.
     pub circuit_open: u64,
     /// Calls whose next attempt the budget could not pay.

@@ -81,6 +81,23 @@ fn a_wish_that_cannot_be_met_ends_the_call_at_once() {
 }
 
 #[test]
+fn giving_up_on_a_wait_that_is_too_long_is_counted_and_published() {
+    // H3
+    let registry = Registry::with_clock(ManualClock::new().clock());
+    let retry = registry.retry("api");
+    let mut events = registry.subscribe();
+    let wait = |secs| Class::Overload { retry_after: Some(Duration::from_secs(secs)) };
+    let _ = retry.call_judged(|| Err::<(), _>(()), |_| Verdict::Failure(wait(61)));
+    let stats = retry.stats();
+    assert_eq!((stats.hint_too_long, stats.out_of_time, stats.retries), (1, 0, 0));
+    let most = Duration::from_mins(1);
+    let published = Happening::RetryAfterTooLong { retry_after: Duration::from_secs(61), most };
+    assert_eq!(events.try_recv().map(|event| event.what), Some(published));
+    let _ = retry.call_judged(|| Err::<(), _>(()), |_| Verdict::Failure(wait(60)));
+    assert_eq!((retry.stats().hint_too_long, retry.stats().retries), (1, 3), "60 s are not too long");
+}
+
+#[test]
 fn no_sleep_is_begun_that_the_deadline_would_cut() {
     // T32
     let (time, retry) = fixture(plain().base(MS(500)));

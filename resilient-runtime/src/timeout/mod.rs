@@ -157,6 +157,11 @@ impl Timeout {
         self.phases.fired(kind, elapsed)
     }
 
+    /// How long a part of an answer may be waited for; centuries where there is no limit.
+    pub(crate) fn read_limit(&self) -> Duration {
+        self.phases.limit(Phase::Read)
+    }
+
     #[cold]
     pub(crate) fn no_timer(&self) -> Rejection {
         self.phases.no_timer()

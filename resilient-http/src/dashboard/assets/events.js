@@ -6,7 +6,7 @@ import { eventName, store } from './store.js';
 
 const SHOWN = 200;
 /** What a single call meets: under load there is no end of it. */
-const OF_CALLS = ['rejected', 'retrying', 'hedged', 'replayed', 'fallback_served', 'fallback_missed', 'fallback_failed', 'budget_exhausted'];
+const OF_CALLS = ['rejected', 'retrying', 'hedged', 'replayed', 'fallback_served', 'fallback_missed', 'fallback_failed', 'budget_exhausted', 'retry_after_too_long'];
 
 /** Kept while other pages are looked at. */
 const wanted = { text: '', event: '' };

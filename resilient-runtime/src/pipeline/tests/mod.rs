@@ -6,6 +6,7 @@ mod fallbacks;
 mod hedge;
 mod limits;
 mod once;
+mod open;
 mod share;
 mod shed;
 mod spans;
