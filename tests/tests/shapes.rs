@@ -19,6 +19,8 @@
 
 #[path = "shapes/adaptive.rs"]
 mod adaptive;
+#[path = "shapes/aliases.rs"]
+mod aliases;
 #[path = "shapes/answers.rs"]
 mod answers;
 #[path = "shapes/arguments.rs"]
