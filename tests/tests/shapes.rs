@@ -49,6 +49,8 @@ mod limits;
 mod methods;
 #[path = "shapes/once.rs"]
 mod once;
+#[path = "shapes/repeated.rs"]
+mod repeated;
 #[path = "shapes/shed.rs"]
 mod shed;
 #[path = "shapes/sites.rs"]

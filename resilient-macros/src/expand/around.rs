@@ -26,7 +26,8 @@ use crate::spans::{ends, located, runtime_at};
 impl Writer<'_> {
     /// The whole new body behind the site: `attempt` is the old body as a closure or an `async` block.
     pub(super) fn call(&self, attempt: &TokenStream) -> TokenStream {
-        let begin = self.begin();
+        let (moved, begin) = (self.moved(), self.begin());
+        let begin = quote!(#moved #begin);
         let attempts = self.shared(&self.once(&self.attempts(attempt)));
         match &self.args.fallback {
             None => quote!(#begin #attempts),
