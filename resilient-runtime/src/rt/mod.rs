@@ -27,6 +27,7 @@ pub use crate::{
 mod answer;
 pub mod ide;
 mod judge;
+mod keys;
 mod levels;
 mod once;
 mod repeated;
@@ -34,6 +35,7 @@ mod settled;
 
 pub use answer::{Ask, asking, asking_later};
 pub use judge::{Combine, Judge, judging};
+pub use keys::{KeyOf, Shareable, Shown, keying, shareable, shown};
 pub use levels::{CacheKey, Describe, Leveled, leveling};
 pub use once::{Codecs, Prints, held, held_async, keeping, print};
 pub use repeated::{Again, Moved, Repeated, repeating};
