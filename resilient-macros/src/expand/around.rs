@@ -29,11 +29,13 @@ impl Writer<'_> {
         let (moved, begin) = (self.moved(), self.begin());
         let begin = quote!(#moved #begin);
         let attempts = self.shared(&self.once(&self.attempts(attempt)));
+        // With `return`, which clippy misses where everybody has to write it, and does not mind in a macro.
+        let keyword = Token![return](Span::mixed_site());
         match &self.args.fallback {
-            None => quote!(#begin #attempts),
+            None => quote!(#begin #keyword #attempts;),
             Some(fallback) => {
                 let call = self.with_fallback(fallback, &attempts);
-                quote!(#begin #call)
+                quote!(#begin #keyword #call;)
             }
         }
     }
