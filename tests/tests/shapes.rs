@@ -19,6 +19,8 @@
 
 #[path = "shapes/adaptive.rs"]
 mod adaptive;
+#[path = "shapes/aliases.rs"]
+mod aliases;
 #[path = "shapes/answers.rs"]
 mod answers;
 #[path = "shapes/arguments.rs"]
@@ -47,6 +49,8 @@ mod limits;
 mod methods;
 #[path = "shapes/once.rs"]
 mod once;
+#[path = "shapes/repeated.rs"]
+mod repeated;
 #[path = "shapes/shed.rs"]
 mod shed;
 #[path = "shapes/sites.rs"]

@@ -64,7 +64,7 @@ impl Writer<'_> {
                 (__out, __watch.end())
             }}
         };
-        quote_spanned! {mixed=>
+        quote_spanned! {mixed=> {
             let __key = {
                 use #krate::__rt::leveling::*;
                 #leveled.#make_key(&__call, &__RESILIENT_SITE, #key)
@@ -79,7 +79,7 @@ impl Writer<'_> {
                 }
                 (::core::result::Result::Err(__failure), _) => { #answer }
             }
-        }
+        }}
     }
 
     /// The answer to `__failure`.

@@ -31,7 +31,7 @@ fn f(x: &str) -> Result<u32, E> {
     });
     ::resilient::__rt::submit_site!(__RESILIENT_SITE);
     let mut __call = ::resilient::__rt::Call::begin(__RESILIENT_SITE.pipeline());
-    '__attempt: {
+    return '__attempt: {
         if let ::core::result::Result::Err(__rejection) = __call.enter_blocking() {
             break '__attempt ::resilient::__rt::reject::<Result<u32, E>>(__rejection);
         }
@@ -39,5 +39,5 @@ fn f(x: &str) -> Result<u32, E> {
         let __verdict = ::resilient::__rt::judge!(& __out);
         let _ = __call.finish(__verdict);
         __out
-    }
+    };
 }

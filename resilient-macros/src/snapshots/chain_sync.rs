@@ -40,7 +40,7 @@ fn rate(&self) -> u32 {
     });
     ::resilient::__rt::submit_site!(__RESILIENT_SITE);
     let mut __call = ::resilient::__rt::Call::begin(__RESILIENT_SITE.pipeline());
-    match {
+    return match {
         '__attempt: {
             if let ::core::result::Result::Err(__rejection) = __call.enter_blocking() {
                 break '__attempt ::core::result::Result::Err(
@@ -48,6 +48,13 @@ fn rate(&self) -> u32 {
                 );
             }
             let __out = __call.attempt_sync(|| -> u32 { self.fetch() });
+            {
+                use ::resilient::__rt::settling::*;
+                ::resilient::__rt::settled(
+                    (&&::resilient::__rt::Settled::of(&__out)).state(),
+                    &__out,
+                );
+            }
             let __verdict = ::resilient::__rt::judge!(& __out);
             match __call.finish(__verdict) {
                 ::resilient::__rt::Next::Fail => {
@@ -142,5 +149,5 @@ fn rate(&self) -> u32 {
                 )
             }
         }
-    }
+    };
 }

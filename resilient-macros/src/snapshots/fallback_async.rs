@@ -35,7 +35,7 @@ async fn charge(order: &Order) -> Result<Receipt, PayError> {
     });
     ::resilient::__rt::submit_site!(__RESILIENT_SITE);
     let mut __call = ::resilient::__rt::Call::begin(__RESILIENT_SITE.pipeline());
-    match {
+    return match {
         '__attempt: {
             if let ::core::result::Result::Err(__rejection) = __call.enter_blocking() {
                 break '__attempt ::core::result::Result::Err(
@@ -57,6 +57,13 @@ async fn charge(order: &Order) -> Result<Receipt, PayError> {
                     gateway.charge(order).await
                 })
                 .await;
+            {
+                use ::resilient::__rt::settling::*;
+                ::resilient::__rt::settled(
+                    (&&::resilient::__rt::Settled::of(&__out)).state(),
+                    &__out,
+                );
+            }
             let __verdict = ::resilient::__rt::judge!(& __out);
             match __call.finish(__verdict) {
                 ::resilient::__rt::Next::Fail => {
@@ -116,5 +123,5 @@ async fn charge(order: &Order) -> Result<Receipt, PayError> {
                 __out
             }
         }
-    }
+    };
 }

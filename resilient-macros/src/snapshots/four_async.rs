@@ -63,7 +63,7 @@ async fn charge(order: &Order) -> Result<Receipt, PayError> {
     });
     ::resilient::__rt::submit_site!(__RESILIENT_SITE);
     let mut __call = ::resilient::__rt::Call::begin(__RESILIENT_SITE.pipeline());
-    loop {
+    return loop {
         if !__call.enter() {
             if let ::core::result::Result::Err(__rejection) = __call.enter_later().await
             {
@@ -103,5 +103,5 @@ async fn charge(order: &Order) -> Result<Receipt, PayError> {
                 }
             }
         }
-    }
+    };
 }

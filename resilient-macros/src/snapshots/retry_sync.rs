@@ -40,7 +40,7 @@ fn f(x: Vec<u8>) -> Option<u32> {
     });
     ::resilient::__rt::submit_site!(__RESILIENT_SITE);
     let mut __call = ::resilient::__rt::Call::begin(__RESILIENT_SITE.pipeline());
-    loop {
+    return loop {
         __call.pause_blocking();
         __call.begin_attempt();
         #[allow(
@@ -57,5 +57,5 @@ fn f(x: Vec<u8>) -> Option<u32> {
             ::resilient::__rt::Next::Retry => {}
             _ => break __out,
         }
-    }
+    };
 }

@@ -105,7 +105,7 @@ names! {
     }
     /// The options of `coalesce`.
     coalesce {
-        key: "`key = id`: what makes calls equal.",
+        key: "`key = id`: what makes calls equal; an `Option` that is `None` shares nothing.",
         share_errors: "`share_errors = false`: a failure is the caller's own.",
         max_wait: "`max_wait = \"1s\"`: how long a call waits for another's answer.",
         max_flights: "`max_flights = 10_000`: keys in flight at once.",
@@ -126,7 +126,7 @@ names! {
     }
     /// The options of `idempotent`.
     idempotent {
-        key: "`key = order.id`: calls with the same key are carried out once.",
+        key: "`key = order.id`: calls with the same key are carried out once; with an `Option` that is `None` the call has no key.",
         fingerprint: "`fingerprint = (cents, &account)`: what calls with the same key must agree in; or `none`. Else all arguments.",
         ttl: "`ttl = \"1h\"`: how long an answer is kept.",
         lease: "`lease = \"1m\"`: how long a call that does not show holds its key.",

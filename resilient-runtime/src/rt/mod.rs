@@ -27,13 +27,19 @@ pub use crate::{
 mod answer;
 pub mod ide;
 mod judge;
+mod keys;
 mod levels;
 mod once;
+mod repeated;
+mod settled;
 
 pub use answer::{Ask, asking, asking_later};
 pub use judge::{Combine, Judge, judging};
+pub use keys::{KeyOf, Shareable, Shown, keying, shareable, shown};
 pub use levels::{CacheKey, Describe, Leveled, leveling};
 pub use once::{Codecs, Prints, held, held_async, keeping, print};
+pub use repeated::{Again, Moved, Repeated, repeating};
+pub use settled::{Known, Settled, Settles, Unbegun, settled, settling};
 
 /// Sends a site in at link time.
 #[cfg(feature = "inventory")]
