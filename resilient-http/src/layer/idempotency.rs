@@ -103,9 +103,7 @@ impl IdempotencyLayer {
     /// # }
     /// ```
     pub fn new(once: Arc<resilient::Idempotency>) -> Self {
-        let whose = |parts: &Parts| parts.headers.get(header::AUTHORIZATION).map(|it| it.as_bytes().to_vec());
-        let whose = Arc::new(move |parts: &Parts| whose(parts).unwrap_or_default());
-        Self { once, whose, is_required: false, waits: false, most_body: MOST_BODY }
+        Self { once, whose: Arc::new(credentials), is_required: false, waits: false, most_body: MOST_BODY }
     }
 
     /// Tells clients apart by this, such as the user of a session. It is kept as a digest.
@@ -230,6 +228,16 @@ impl IdempotencyLayer {
         let whose = u128::from_be_bytes(Sha256::digest(&whose)[..16].try_into().unwrap_or_default());
         Ok(Some((Client(whose), format!("{whose:032x} {key}"))))
     }
+}
+
+/// The `Authorization`, with its scheme spelled in one way, as most clients do: case makes no difference (RFC 9110, 11.1).
+fn credentials(parts: &Parts) -> Vec<u8> {
+    const SCHEMES: [&[u8]; 6] = [b"Bearer", b"Basic", b"Digest", b"Negotiate", b"DPoP", b"Token"];
+    let value = parts.headers.get(header::AUTHORIZATION).map_or(&[][..], HeaderValue::as_bytes);
+    let (scheme, rest) = value.split_at(value.iter().position(|byte| *byte == b' ').unwrap_or(value.len()));
+    let scheme = SCHEMES.into_iter().find(|known| known.eq_ignore_ascii_case(scheme)).unwrap_or(scheme);
+    let space: &[u8] = if rest.is_empty() { b"" } else { b" " };
+    [scheme, space, rest.trim_ascii_start()].concat()
 }
 
 /// A string of a structured field (RFC 9651), or the bare text that most clients send.
@@ -455,6 +463,20 @@ impl Kept {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    // G10: one client, however it spells the scheme.
+    #[test]
+    fn credentials_do_not_depend_on_the_spelling_of_their_scheme() {
+        let of = |value: &str| {
+            let request = Request::get("/").header("authorization", value).body(()).unwrap();
+            String::from_utf8(credentials(&request.into_parts().0)).unwrap()
+        };
+        for value in ["Bearer aB", "bearer aB", "BEARER  aB"] {
+            assert_eq!(of(value), "Bearer aB");
+        }
+        assert_eq!((&*of("Custom  x"), &*of("bearer"), &*of("")), ("Custom x", "Bearer", ""));
+        assert_ne!(of("Bearer ab"), of("Bearer aB"));
+    }
 
     #[test]
     fn a_key_is_quoted_or_bare_and_else_none() {
