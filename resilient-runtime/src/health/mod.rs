@@ -225,6 +225,8 @@ impl Inner {
         let too_slow = || format!("it took {took:?}; at most {:?}", config.max_response.unwrap_or_default());
         let is_slow = config.max_response.is_some_and(|most| took > most);
         let problem = answer.err().or_else(|| is_slow.then(too_slow));
+        let texts = &self.core.environment.texts();
+        let problem = problem.map(|text| texts.clean(&text).unwrap_or_else(|| "it failed".to_owned()));
         self.observe(&config, Last { at: now, took, problem });
     }
 
@@ -235,27 +237,37 @@ impl Inner {
             state.probes += 1;
             state.failed += u64::from(!succeeded);
             state.last = Some(last);
-            state.standing.observe(succeeded, config)
+            state.standing.observe(succeeded, config).then(|| {
+                let Stats { status, output, .. } = state.stats(config);
+                let status = status.as_str();
+                // Under the lock: checks that end at the same time are told of in their order (D2).
+                self.core.put(Kind::Health, || Happening::HealthChanged { status });
+                (status, output)
+            })
         };
-        if changed {
-            let Stats { status, output, .. } = self.stats();
-            let (name, status) = (self.core.name, status.as_str());
+        if let Some((status, output)) = changed {
+            self.core.events().deliver();
+            let name = self.core.name;
             tracing::warn!(target: "resilient::health", check = %name, status, ?output, "health changed");
-            self.core.publish(Kind::Health, Happening::HealthChanged { status });
         }
     }
 
     fn stats(&self) -> Stats {
         let config = self.core.config();
-        let state = self.state.lock();
+        self.state.lock().stats(&config)
+    }
+}
+
+impl State {
+    fn stats(&self, config: &Config) -> Stats {
         let failing = if config.degrades_only { Status::Warn } else { Status::Fail };
         Stats {
             kind: config.kind,
-            status: if state.standing.passes { Status::Pass } else { failing },
-            probes: state.probes,
-            failed: state.failed,
-            took: state.last.as_ref().map(|last| last.took),
-            output: state.last.as_ref().and_then(|last| last.problem.clone()),
+            status: if self.standing.passes { Status::Pass } else { failing },
+            probes: self.probes,
+            failed: self.failed,
+            took: self.last.as_ref().map(|last| last.took),
+            output: self.last.as_ref().and_then(|last| last.problem.clone()),
         }
     }
 }
@@ -317,8 +329,9 @@ impl Component for HealthCheck {
             let mut state = self.0.state.lock();
             let probe = state.probe.take();
             *state = State { probe, standing: Standing::new(kind), last: None, probes: 0, failed: 0 };
+            self.0.core.put(Self::KIND, || Happening::Reset);
         }
-        self.0.core.publish(Self::KIND, Happening::Reset);
+        self.0.core.events().deliver();
     }
 
     fn config(&self) -> Arc<Config> {

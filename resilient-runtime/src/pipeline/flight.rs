@@ -8,6 +8,7 @@ use super::attempt::Polled;
 use super::call::{Next, Repeats};
 use crate::clock::Instant;
 use crate::hedge::{Race, Worth};
+use crate::observe::Words;
 use crate::outcome::Verdict;
 use crate::rejection::{Rejection, RejectionKind};
 
@@ -51,8 +52,34 @@ impl<'p> Call<'p> {
     /// Dropping the future drops all attempts; they give back what they hold.
     pub async fn hedged<R, F: Future<Output = R>>(
         &mut self,
+        work: impl FnMut() -> F,
+        judge: impl Fn(&R) -> Verdict,
+    ) -> Result<(R, Verdict), Rejection> {
+        self.hedged_with(work, judge, |_, words| words.type_of::<R>()).await
+    }
+
+    /// The same, with the words of `describe` for a failure.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// use resilient::{Registry, Verdict, pipeline::Call};
+    ///
+    /// let pipeline = Registry::new().pipeline("read").hedge("replicas").build();
+    /// let mut call = Call::begin(&pipeline);
+    /// let read = call.hedged_with(async || None::<u32>, Verdict::of, |_, words| words.display(&"no row")).await;
+    /// assert!(read.unwrap().0.is_none());
+    /// assert_eq!(pipeline.stats().last_error.unwrap().text, "no row");
+    /// # }
+    /// ```
+    ///
+    /// # Cancel safety
+    /// As of [`hedged`](Self::hedged).
+    pub async fn hedged_with<R, F: Future<Output = R>>(
+        &mut self,
         mut work: impl FnMut() -> F,
         judge: impl Fn(&R) -> Verdict,
+        describe: impl Fn(&R, &mut Words),
     ) -> Result<(R, Verdict), Rejection> {
         self.pass_shedder()?;
         self.pause().await;
@@ -82,7 +109,7 @@ impl<'p> Call<'p> {
             if !std::mem::take(&mut is_first) && call.now != Instant::NEVER {
                 call.now = pipeline.clock.now();
             }
-            fly(call, work(), &judge)
+            fly(call, work(), &judge, &describe)
         };
         let worth = |flown: &mut Flown<R>| flown.worth;
         let race = pin!(Race::new(hedge, budget, &pipeline.clock, started, send, worth));
@@ -146,6 +173,7 @@ async fn fly<R, F: Future<Output = R>>(
     mut call: Call<'_>,
     body: F,
     judge: &impl Fn(&R) -> Verdict,
+    describe: &impl Fn(&R, &mut Words),
 ) -> Flown<R> {
     if !call.enter()
         && let Err(rejection) = call.enter_later().await
@@ -157,7 +185,7 @@ async fn fly<R, F: Future<Output = R>>(
     let (verdict, worth) = match &end {
         Ok(outcome) => {
             let verdict = judge(outcome);
-            call.finish(verdict);
+            call.finish_with(verdict, |words| describe(outcome, words));
             (verdict, Worth::of(verdict))
         }
         Err(rejection) => {
