@@ -1,12 +1,15 @@
 //! Who may read, and who may write.
 
 use std::net::SocketAddr;
+use std::sync::LazyLock;
 
 use axum::extract::{ConnectInfo, Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header};
+use resilient::clock::Clock;
+use resilient::observe::LogLimit;
 
 use super::App;
 use super::token::Shown;
@@ -28,6 +31,9 @@ pub(super) async fn guard(State(app): State<App>, request: Request, next: Next) 
     }
 }
 
+/// Of wrong tokens.
+static WRONG_TOKENS: LazyLock<LogLimit> = LazyLock::new(LogLimit::new);
+
 /// Who asks has shown the token.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct WithToken;
@@ -41,8 +47,11 @@ fn admit(app: &App, parts: &Parts) -> Result<Option<WithToken>, Problem> {
             match token.show(shown, client) {
                 Shown::Right => Ok(Some(WithToken)),
                 Shown::Wrong => {
-                    // Of one address five in a minute at most.
-                    tracing::warn!(target: "resilient::audit", ?client, "a wrong admin token was shown");
+                    // Of one address five in a minute at most, and of all together one in a second.
+                    if let Some(left_out) = WRONG_TOKENS.pass(&Clock::system()) {
+                        let suppressed = (left_out > 0).then_some(left_out);
+                        tracing::warn!(target: "resilient::audit", ?client, suppressed, "a wrong admin token was shown");
+                    }
                     Err(Problem::new(StatusCode::UNAUTHORIZED, "that is not the admin token"))
                 }
                 Shown::Locked => Err(Problem::new(

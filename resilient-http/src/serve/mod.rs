@@ -9,7 +9,7 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use axum::Router;
@@ -21,6 +21,8 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use resilient::clock::Clock;
+use resilient::observe::LogLimit;
 use tokio::net::{TcpListener, TcpStream};
 use tower::ServiceExt;
 
@@ -322,7 +324,10 @@ impl HttpServer {
             }
             Ok(Ok(response)) => response,
             Err(_panic) => {
-                tracing::error!(target: "resilient::http", %peer, "a handler panicked");
+                if let Some(left_out) = PANICS.pass(&Clock::system()) {
+                    let suppressed = (left_out > 0).then_some(left_out);
+                    tracing::error!(target: "resilient::http", %peer, suppressed, "a handler panicked");
+                }
                 ended_by(StatusCode::INTERNAL_SERVER_ERROR, "something went wrong here")
             }
         };
@@ -337,6 +342,10 @@ fn ended_by(status: StatusCode, what: &str) -> Response<axum::body::Body> {
     response
 }
 
+/// What whoever connects can bring about is logged once in a second.
+static PANICS: LazyLock<LogLimit> = LazyLock::new(LogLimit::new);
+static NOT_ACCEPTED: LazyLock<LogLimit> = LazyLock::new(LogLimit::new);
+
 /// Never ends.
 async fn accept(listener: &TcpListener, server: &Arc<HttpServer>, connections: &Arc<Connections>) {
     loop {
@@ -348,7 +357,10 @@ async fn accept(listener: &TcpListener, server: &Arc<HttpServer>, connections: &
                 tokio::spawn(async move { server.converse(stream, peer, place.connection()).await });
             }
             Err(error) => {
-                tracing::warn!(target: "resilient::http", %error, "a connection was not accepted");
+                if let Some(left_out) = NOT_ACCEPTED.pass(&Clock::system()) {
+                    let suppressed = (left_out > 0).then_some(left_out);
+                    tracing::warn!(target: "resilient::http", %error, suppressed, "a connection was not accepted");
+                }
                 // Out of file descriptors, most likely: who does not use its own has one. At once it would fail again.
                 connections.end_idlest();
                 tokio::time::sleep(Duration::from_millis(100)).await;
