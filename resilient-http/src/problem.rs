@@ -133,6 +133,9 @@ impl Problem {
     /// assert_eq!(Problem::of(&error, StatusCode::BAD_GATEWAY).status(), 502);
     /// ```
     pub fn of(error: &(dyn std::error::Error + 'static), otherwise: StatusCode) -> Self {
+        if let Some(rejection) = error.downcast_ref::<Rejection>() {
+            return rejection.into();
+        }
         match RejectionKind::found_in(error) {
             Some((kind, retry_after)) => {
                 let problem = Self::new(status_of(kind), error.to_string()).after(retry_after);
@@ -146,7 +149,8 @@ impl Problem {
 impl From<&Rejection> for Problem {
     fn from(rejection: &Rejection) -> Self {
         let kind = rejection.kind();
-        let mut problem = Self::new(status_of(kind), rejection.to_string());
+        // Without the texts of errors: whoever is refused need not know what the dependency has said.
+        let mut problem = Self::new(status_of(kind), rejection.without_errors().to_string());
         problem.kind = Some(kind);
         problem.with("component", rejection.component()).after(rejection.retry_after())
     }

@@ -68,6 +68,7 @@ mod component;
 mod key;
 mod nearest;
 mod numbered;
+mod outage;
 mod outcome;
 mod priority;
 mod random;

@@ -2,11 +2,13 @@
 
 use std::error::Error;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
 
 use crate::correlation::CorrelationId;
+use crate::outage::{Met, Outage};
 use crate::ratio::Ratio;
 
 /// Why a protected call was refused or cut off: what, which component, why, and when to try again.
@@ -34,11 +36,14 @@ pub struct Rejection {
 }
 
 /// What is known of a rejection besides.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 enum Detail {
     None,
-    Open(OpenReason),
-    Elapsed(Duration),
+    Open(OpenReason, Option<Met>),
+    /// With the texts of what attempts before failed with.
+    Elapsed(Duration, Option<Arc<str>>),
+    /// With the texts of what attempts before failed with.
+    Retried(Arc<str>),
     Full,
 }
 
@@ -245,7 +250,7 @@ impl Rejection {
 
     /// Out of its time, after so much of it.
     pub(crate) fn timed_out(kind: RejectionKind, component: &'static str, elapsed: Duration) -> Self {
-        Self { component, mark: Mark { kind, retry_after: None }, detail: Detail::Elapsed(elapsed) }
+        Self { component, mark: Mark { kind, retry_after: None }, detail: Detail::Elapsed(elapsed, None) }
     }
 
     /// The store answers, and has no room.
@@ -259,13 +264,25 @@ impl Rejection {
         component: &'static str,
         retry_after: Option<Duration>,
         reason: Option<OpenReason>,
+        outage: Option<Met>,
     ) -> Self {
         let mark = Mark { kind: RejectionKind::CircuitOpen, retry_after };
         let detail = match reason {
-            Some(reason) => Detail::Open(reason),
+            Some(reason) => Detail::Open(reason, outage),
             None => Detail::None,
         };
         Self { component, mark, detail }
+    }
+
+    /// Of a call whose attempts before have failed with these errors.
+    pub(crate) fn after_errors(mut self, errors: &Arc<str>) -> Self {
+        match &mut self.detail {
+            Detail::Elapsed(_, none @ None) => *none = Some(Arc::clone(errors)),
+            detail @ Detail::None => *detail = Detail::Retried(Arc::clone(errors)),
+            // An open circuit tells its own; what has errors already was refused further in.
+            Detail::Open(..) | Detail::Elapsed(..) | Detail::Retried(_) | Detail::Full => {}
+        }
+        self
     }
 
     /// What refused the call.
@@ -311,7 +328,7 @@ impl Rejection {
         self.mark.retry_after
     }
 
-    /// Why the circuit is open, for [`RejectionKind::CircuitOpen`].
+    /// Why the circuit opened at first, for [`RejectionKind::CircuitOpen`]. [`outage`](Self::outage) says more.
     ///
     /// ```
     /// use resilient::{OpenReason, Registry};
@@ -322,7 +339,57 @@ impl Rejection {
     /// ```
     pub fn reason(&self) -> Option<OpenReason> {
         match self.detail {
-            Detail::Open(reason) => Some(reason),
+            Detail::Open(reason, _) => Some(reason),
+            _ => None,
+        }
+    }
+
+    /// Since when the circuit is open, what it opened for, and what its last probe said, as far as that is still known: a
+    /// circuit breaker keeps its last few outages.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use resilient::{Component, Registry, circuit_breaker::Config, clock::ManualClock};
+    ///
+    /// let time = ManualClock::new();
+    /// let breaker = Registry::with_clock(time.clock()).circuit_breaker("payment");
+    /// breaker.reconfigure(Config::default().failure_threshold(1)).unwrap();
+    /// breaker.call(|| None::<u32>);
+    /// time.advance(Duration::from_secs(1));
+    /// let refused = breaker.try_acquire().unwrap_err();
+    /// assert_eq!(refused.outage().unwrap().age, Duration::from_secs(1));
+    /// ```
+    pub fn outage(&self) -> Option<Outage> {
+        match self.detail {
+            Detail::Open(_, met) => met.and_then(Met::outage),
+            _ => None,
+        }
+    }
+
+    /// What the attempts before failed with, in words, where the call was refused or cut off after them.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() {
+    /// use std::cell::Cell;
+    /// use std::io::Error;
+    /// use resilient::{Registry, Verdict, clock::Clock};
+    ///
+    /// let registry = Registry::with_clock(Clock::tokio());
+    /// let pipeline = registry.pipeline("load").retry("disk").timeout("disk").build();
+    /// let calls = Cell::new(0);
+    /// let load = async || {
+    ///     calls.set(calls.get() + 1);
+    ///     if calls.get() == 1 { Err::<u32, _>(Error::other("it is busy")) } else { std::future::pending().await }
+    /// };
+    /// let late = pipeline.call_described_async(load, Verdict::of, |error, words| words.error(error)).await;
+    /// assert!(late.unwrap_err().to_string().contains("out of its total time after 60.0s; attempt 1 failed: it is busy"));
+    /// # }
+    /// ```
+    pub fn earlier_errors(&self) -> Option<&str> {
+        match &self.detail {
+            Detail::Elapsed(_, errors) => errors.as_deref(),
+            Detail::Retried(errors) => Some(errors),
             _ => None,
         }
     }
@@ -344,7 +411,7 @@ impl Rejection {
     /// ```
     pub fn elapsed(&self) -> Option<Duration> {
         match self.detail {
-            Detail::Elapsed(span) => Some(span),
+            Detail::Elapsed(span, _) => Some(span),
             _ => None,
         }
     }
@@ -372,6 +439,40 @@ impl Rejection {
 
 impl fmt::Display for Rejection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.words())?;
+        if let Some(id) = CorrelationId::current() {
+            write!(f, " [correlation id {id}]")?;
+        }
+        Ok(())
+    }
+}
+
+impl Rejection {
+    /// Without the correlation id, for what has it already.
+    pub(crate) fn words(&self) -> impl fmt::Display {
+        fmt::from_fn(|f| self.say(f, true))
+    }
+
+    /// The rejection in words, without the texts of errors that led to it: for those who are not to learn what a dependency
+    /// has said, such as the clients of a server.
+    ///
+    /// ```
+    /// use resilient::{Registry, Verdict, circuit_breaker::Config, Component};
+    ///
+    /// let registry = Registry::new();
+    /// registry.circuit_breaker("db").reconfigure(Config::default().failure_threshold(1)).unwrap();
+    /// let pipeline = registry.pipeline("load").circuit_breaker("db").build();
+    /// let load = || Err::<u32, _>(std::io::Error::other("no such user: root"));
+    /// pipeline.call_described(load, Verdict::of, |error, words| words.error(error)).unwrap_err();
+    /// let refused = registry.circuit_breaker("db").try_acquire().unwrap_err();
+    /// assert!(refused.to_string().contains("1 failures in a row, last error: no such user: root"));
+    /// assert!(!refused.without_errors().to_string().contains("root"));
+    /// ```
+    pub fn without_errors(&self) -> impl fmt::Display {
+        fmt::from_fn(|f| self.say(f, false))
+    }
+
+    fn say(&self, f: &mut fmt::Formatter<'_>, with_errors: bool) -> fmt::Result {
         let name = self.component;
         match self.mark.kind {
             RejectionKind::CircuitOpen => write!(f, "circuit breaker `{name}` is open")?,
@@ -418,17 +519,21 @@ impl fmt::Display for Rejection {
                 write!(f, "`{name}` needs a timer, and there is no tokio runtime with `enable_time` here")?;
             }
         }
-        match self.detail {
-            Detail::None | Detail::Full => {}
-            Detail::Open(reason) => write!(f, " ({reason})")?,
-            Detail::Elapsed(Duration::ZERO) => f.write_str(": nothing was left of it")?,
-            Detail::Elapsed(span) => write!(f, " after {span:.1?}")?,
+        match &self.detail {
+            Detail::None | Detail::Full | Detail::Retried(_) => {}
+            Detail::Open(reason, _) => match self.outage() {
+                Some(outage) if with_errors => write!(f, " ({outage})")?,
+                Some(outage) => write!(f, " ({})", outage.without_errors())?,
+                None => write!(f, " ({reason})")?,
+            },
+            Detail::Elapsed(Duration::ZERO, _) => f.write_str(": nothing was left of it")?,
+            Detail::Elapsed(span, _) => write!(f, " after {span:.1?}")?,
+        }
+        if let Some(errors) = self.earlier_errors().filter(|_| with_errors) {
+            write!(f, "; {errors}")?;
         }
         if let Some(span) = self.mark.retry_after {
             write!(f, "; try again in {span:.1?}")?;
-        }
-        if let Some(id) = CorrelationId::current() {
-            write!(f, " [correlation id {id}]")?;
         }
         Ok(())
     }

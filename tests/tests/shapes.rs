@@ -29,6 +29,8 @@ mod arguments;
 mod async_fns;
 #[path = "shapes/attempts.rs"]
 mod attempts;
+#[path = "shapes/causes.rs"]
+mod causes;
 #[path = "shapes/errors.rs"]
 mod errors;
 #[path = "shapes/fallbacks.rs"]

@@ -10,7 +10,7 @@ use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use axum::Router;
@@ -22,8 +22,10 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use resilient::clock::Clock;
+use resilient::observe::LogLimit;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::time::{Instant, MissedTickBehavior};
+use tokio::time::MissedTickBehavior;
 use tower::ServiceExt;
 
 use crate::Problem;
@@ -91,8 +93,6 @@ const WATCH: Duration = Duration::from_millis(500);
 /// The pauses after a connection could not be accepted, from the first to the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
 const LAST_PAUSE: Duration = Duration::from_millis(500);
-/// The least time between two warnings that connections are not accepted.
-const WARNING: Duration = Duration::from_secs(10);
 const REFUSED: &[u8] =
     b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
 
@@ -413,7 +413,10 @@ impl HttpServer {
             }
             Ok(Ok(response)) => response,
             Err(_panic) => {
-                tracing::error!(target: "resilient::http", %peer, "a handler panicked");
+                if let Some(left_out) = PANICS.pass(&Clock::system()) {
+                    let suppressed = (left_out > 0).then_some(left_out);
+                    tracing::error!(target: "resilient::http", %peer, suppressed, "a handler panicked");
+                }
                 ended_by(StatusCode::INTERNAL_SERVER_ERROR, "something went wrong here")
             }
         };
@@ -428,10 +431,13 @@ fn ended_by(status: StatusCode, what: &str) -> Response<axum::body::Body> {
     response
 }
 
+/// What whoever connects can bring about is logged once in a second.
+static PANICS: LazyLock<LogLimit> = LazyLock::new(LogLimit::new);
+static NOT_ACCEPTED: LazyLock<LogLimit> = LazyLock::new(LogLimit::new);
+
 /// Never ends.
 async fn accept(listener: &TcpListener, server: &Arc<HttpServer>, connections: &Arc<Connections>) {
     let mut pause = FIRST_PAUSE;
-    let mut warned: Option<Instant> = None;
     loop {
         let error = match listener.accept().await {
             Ok((stream, peer)) => {
@@ -446,9 +452,9 @@ async fn accept(listener: &TcpListener, server: &Arc<HttpServer>, connections: &
         if of_one.contains(&error.kind()) {
             continue;
         }
-        if warned.is_none_or(|last| last.elapsed() >= WARNING) {
-            warned = Some(Instant::now());
-            tracing::warn!(target: "resilient::http", %error, "connections cannot be accepted; closing idle ones");
+        if let Some(left_out) = NOT_ACCEPTED.pass(&Clock::system()) {
+            let suppressed = (left_out > 0).then_some(left_out);
+            tracing::warn!(target: "resilient::http", %error, suppressed, "connections cannot be accepted; closing idle ones");
         }
         // Out of file descriptors, most likely. At once it would fail again.
         connections.make_room();

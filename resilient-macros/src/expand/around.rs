@@ -7,7 +7,7 @@
 //!         break reject(rejection);
 //!     }
 //!     let out = BODY;                             // in place, once
-//!     match call.finish(judge!(&out)) {
+//!     match call.finish_with(judge!(&out), |words| describe!(&out, words)) {
 //!         Return => break out, Fail => break out, Retry => {}
 //!     }
 //! }
@@ -220,17 +220,21 @@ impl Writer<'_> {
     pub(super) fn finish_with(&self, leave: &Leave, verdict: &TokenStream) -> TokenStream {
         let (krate, mixed) = (self.krate(), Span::mixed_site());
         let (returned, failed) = (self.returned(), self.failed());
+        // The words are asked for only where it failed.
+        let end = quote_spanned! {mixed=>
+            __call.finish_with(__verdict, |__words| #krate::__rt::describe!(&__out, __words))
+        };
         match leave {
             Leave::Loop if self.args.fallback.is_none() => quote_spanned! {mixed=>
                 #verdict
-                match __call.finish(__verdict) {
+                match #end {
                     #krate::__rt::Next::Retry => {}
                     _ => break #returned,
                 }
             },
             Leave::Loop => quote_spanned! {mixed=>
                 #verdict
-                match __call.finish(__verdict) {
+                match #end {
                     #krate::__rt::Next::Return => break #returned,
                     #krate::__rt::Next::Fail => break #failed,
                     #krate::__rt::Next::Retry => {}
@@ -238,14 +242,14 @@ impl Writer<'_> {
             },
             Leave::Block if self.args.fallback.is_some() => quote_spanned! {mixed=>
                 #verdict
-                match __call.finish(__verdict) {
+                match #end {
                     #krate::__rt::Next::Fail => #failed,
                     _ => #returned,
                 }
             },
             Leave::Block => quote_spanned! {mixed=>
                 #verdict
-                let _ = __call.finish(__verdict);
+                let _ = #end;
                 #returned
             },
         }

@@ -108,7 +108,7 @@ impl Writer<'_> {
         };
         quote_spanned! {mixed=>
             let __why = if __call.is_watched() || #marks {
-                ::core::option::Option::Some(#krate::__rt::why!(&__failure))
+                ::core::option::Option::Some(__call.may_tell(&#krate::__rt::why!(&__failure)))
             } else {
                 ::core::option::Option::None
             };

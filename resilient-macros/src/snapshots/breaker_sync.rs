@@ -37,7 +37,11 @@ fn f(x: &str) -> Result<u32, E> {
         }
         let __out = __call.attempt_sync(|| -> Result<u32, E> { Ok(x.parse()?) });
         let __verdict = ::resilient::__rt::judge!(& __out);
-        let _ = __call.finish(__verdict);
+        let _ = __call
+            .finish_with(
+                __verdict,
+                |__words| ::resilient::__rt::describe!(& __out, __words),
+            );
         __out
     };
 }

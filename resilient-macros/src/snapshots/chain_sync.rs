@@ -56,7 +56,12 @@ fn rate(&self) -> u32 {
                 );
             }
             let __verdict = ::resilient::__rt::judge!(& __out);
-            match __call.finish(__verdict) {
+            match __call
+                .finish_with(
+                    __verdict,
+                    |__words| ::resilient::__rt::describe!(& __out, __words),
+                )
+            {
                 ::resilient::__rt::Next::Fail => {
                     ::core::result::Result::Err(::resilient::__rt::into_failure!(__out))
                 }
@@ -68,7 +73,9 @@ fn rate(&self) -> u32 {
         ::core::result::Result::Err(__failure) => {
             let __why = if __call.is_watched() || ::resilient::__rt::can_be_marked!(u32)
             {
-                ::core::option::Option::Some(::resilient::__rt::why!(& __failure))
+                ::core::option::Option::Some(
+                    __call.may_tell(&::resilient::__rt::why!(& __failure)),
+                )
             } else {
                 ::core::option::Option::None
             };

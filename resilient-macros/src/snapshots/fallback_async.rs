@@ -65,7 +65,12 @@ async fn charge(order: &Order) -> Result<Receipt, PayError> {
                 );
             }
             let __verdict = ::resilient::__rt::judge!(& __out);
-            match __call.finish(__verdict) {
+            match __call
+                .finish_with(
+                    __verdict,
+                    |__words| ::resilient::__rt::describe!(& __out, __words),
+                )
+            {
                 ::resilient::__rt::Next::Fail => {
                     ::core::result::Result::Err(::resilient::__rt::into_failure!(__out))
                 }
@@ -78,7 +83,9 @@ async fn charge(order: &Order) -> Result<Receipt, PayError> {
             let __why = if __call.is_watched()
                 || ::resilient::__rt::can_be_marked!(Result < Receipt, PayError >)
             {
-                ::core::option::Option::Some(::resilient::__rt::why!(& __failure))
+                ::core::option::Option::Some(
+                    __call.may_tell(&::resilient::__rt::why!(& __failure)),
+                )
             } else {
                 ::core::option::Option::None
             };

@@ -90,7 +90,12 @@ async fn charge(order: &Order) -> Result<Receipt, PayError> {
         {
             ::core::result::Result::Ok(__out) => {
                 let __verdict = ::resilient::__rt::judge!(& __out);
-                match __call.finish(__verdict) {
+                match __call
+                    .finish_with(
+                        __verdict,
+                        |__words| ::resilient::__rt::describe!(& __out, __words),
+                    )
+                {
                     ::resilient::__rt::Next::Retry => {}
                     _ => break __out,
                 }

@@ -80,7 +80,7 @@ impl CircuitBreaker {
         let change = {
             let mut inner = self.inner.lock();
             let forced = self.word().state().is_forced();
-            forced.then(|| self.change(&mut inner, State::Closed, None, now))
+            forced.then(|| self.change(&mut inner, State::Closed, None, None, now))
         };
         self.tell(change.as_ref());
     }
@@ -91,7 +91,7 @@ impl CircuitBreaker {
         let change = {
             let mut inner = self.inner.lock();
             let other = self.word().state() != to;
-            other.then(|| self.change(&mut inner, to, reason, now))
+            other.then(|| self.change(&mut inner, to, reason, None, now))
         };
         self.tell(change.as_ref());
     }
@@ -99,13 +99,22 @@ impl CircuitBreaker {
     /// A circuit that is closed already gets a new epoch all the same: what is in flight is of the past.
     fn change_to_new(&self, inner: &mut Inner) -> Option<Change> {
         let was_closed = self.word().state() == State::Closed;
+        let now = self.core.clock().now();
         self.about_to_change();
         self.opening.forget();
         self.opening.open_gate();
-        let change = self.change(inner, State::Closed, None, self.core.clock().now());
-        inner.forget_transitions();
-        inner.baseline = Some(Box::new(self.lifetime()));
-        (!was_closed).then_some(change)
+        let change = if was_closed {
+            self.enter(inner, State::Closed, now);
+            None
+        } else {
+            Some(self.change(inner, State::Closed, None, None, now))
+        };
+        self.core.put(Self::KIND, || Happening::Reset);
+        if let Some(outages) = self.opening.known_outages() {
+            outages.forget();
+        }
+        inner.count_from(self.lifetime());
+        change
     }
 
     /// Puts the settings in force that the config has now, whoever put them there.
@@ -119,7 +128,7 @@ impl CircuitBreaker {
             self.apply_watch(&mut inner, config.slow_in_flight);
             let half_open = self.word().state() == State::HalfOpen;
             // The new settings may have decided already, and then no probe would come to find out.
-            if half_open { self.decide(&mut inner, None, now) } else { None }
+            if half_open { self.decide(&mut inner, None, None, now) } else { None }
         };
         self.tell(change.as_ref());
     }
@@ -202,7 +211,6 @@ impl Component for CircuitBreaker {
     fn reset(&self) {
         let change = self.change_to_new(&mut self.inner.lock());
         self.tell(change.as_ref());
-        self.core.publish(Self::KIND, Happening::Reset);
     }
 
     fn config(&self) -> Arc<Config> {

@@ -247,6 +247,8 @@ impl Inner {
         let too_slow = || format!("it took {took:?}; at most {:?}", config.max_response.unwrap_or_default());
         let is_slow = config.max_response.is_some_and(|most| took > most);
         let problem = answer.err().or_else(|| is_slow.then(too_slow));
+        let texts = &self.core.environment.texts();
+        let problem = problem.map(|text| texts.clean(&text).unwrap_or_else(|| "it failed".to_owned()));
         self.observe(&config, number, Last { at: now, took, problem });
     }
 
@@ -263,27 +265,37 @@ impl Inner {
             state.failed += u64::from(!succeeded);
             state.last = Some(last);
             state.standing.observe(succeeded, config);
-            state.status(config, now) != before
+            (state.status(config, now) != before).then(|| {
+                let Stats { status, output, .. } = state.stats(config, now);
+                let status = status.as_str();
+                // Under the lock, so that the events of checks that end at the same time are in their order.
+                self.core.put(Kind::Health, || Happening::HealthChanged { status });
+                (status, output)
+            })
         };
-        if changed {
-            let Stats { status, output, .. } = self.stats();
-            let (name, status) = (self.core.name, status.as_str());
+        if let Some((status, output)) = changed {
+            self.core.events().deliver();
+            let name = self.core.name;
             tracing::warn!(target: "resilient::health", check = %name, status, ?output, "health changed");
-            self.core.publish(Kind::Health, Happening::HealthChanged { status });
         }
     }
 
     fn stats(&self) -> Stats {
         let (config, now) = (self.core.config(), self.core.clock().now());
-        let state = self.state.lock();
+        self.state.lock().stats(&config, now)
+    }
+}
+
+impl State {
+    fn stats(&self, config: &Config, now: Instant) -> Stats {
         Stats {
             kind: config.kind,
-            status: state.status(&config, now),
-            probes: state.probes,
-            failed: state.failed,
-            took: state.last.as_ref().map(|last| last.took),
-            age: state.last.as_ref().map(|last| now.since(last.at)),
-            output: state.last.as_ref().and_then(|last| last.problem.clone()),
+            status: self.status(config, now),
+            probes: self.probes,
+            failed: self.failed,
+            took: self.last.as_ref().map(|last| last.took),
+            age: self.last.as_ref().map(|last| now.since(last.at)),
+            output: self.last.as_ref().and_then(|last| last.problem.clone()),
         }
     }
 }
@@ -341,8 +353,9 @@ impl Component for HealthCheck {
             let mut state = self.0.state.lock();
             let (probe, turn) = (state.probe.take(), std::mem::take(&mut state.turn));
             *state = State { turn, ..State::new(kind, probe) };
+            self.0.core.put(Self::KIND, || Happening::Reset);
         }
-        self.0.core.publish(Self::KIND, Happening::Reset);
+        self.0.core.events().deliver();
     }
 
     fn config(&self) -> Arc<Config> {

@@ -9,7 +9,7 @@ use super::store::{Claim, Claimed, Client, Fingerprint, IdempotencyStore, Owner,
 use super::wait::Mode;
 use super::{Config, Held, Idempotency, OnStoreFailure, OnUnknown, Stored};
 use crate::clock::Instant;
-use crate::observe::Happening;
+use crate::observe::{Happening, log_limited};
 use crate::rejection::{Rejection, RejectionKind};
 
 /// The longest key, in bytes.
@@ -128,7 +128,10 @@ impl Idempotency {
         self.stores.get(name).ok_or_else(|| {
             self.counters.store_failures.count();
             let problem = super::unknown_store(name, &self.stores.names());
-            tracing::error!(target: "resilient::idempotency", idempotency = %self.core.name, problem, "no store");
+            log_limited!(
+                self.log_limits.no_store, self.core.clock(), ERROR, target: "resilient::idempotency",
+                idempotency = %self.core.name, problem, "no store"
+            );
             self.publish(Happening::StoreFailed { problem });
             self.refuse(RejectionKind::NoStore, None)
         })
@@ -137,9 +140,13 @@ impl Idempotency {
     #[cold]
     fn without_store(&self, error: &StoreError, then: OnStoreFailure) -> Result<Held<'_>, Rejection> {
         self.counters.store_failures.count();
-        let name = self.core.name;
-        tracing::error!(target: "resilient::idempotency", idempotency = %name, %error, "the store did not answer");
-        self.publish(Happening::StoreFailed { problem: error.to_string() });
+        let error_text =
+            self.core.environment.texts().clean(&error.to_string()).unwrap_or_else(|| "it failed".to_owned());
+        log_limited!(
+            self.log_limits.no_answer, self.core.clock(), ERROR, target: "resilient::idempotency",
+            idempotency = %self.core.name, error = error_text, "the store did not answer"
+        );
+        self.publish(Happening::StoreFailed { problem: error_text });
         match then {
             OnStoreFailure::Open => Ok(Held::Run(None)),
             OnStoreFailure::Closed => Err(match error {

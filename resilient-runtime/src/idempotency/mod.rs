@@ -79,7 +79,7 @@ pub(crate) use stores::Stores;
 use crate::clock::Instant;
 use crate::component::{Component, Core, Create, Kind};
 use crate::nearest::nearest;
-use crate::observe::Happening;
+use crate::observe::{Happening, LogLimit, log_limited};
 use crate::outcome::{Reject, Verdict};
 use crate::rejection::{Rejection, RejectionKind};
 use crate::scope::Scope;
@@ -108,6 +108,17 @@ pub struct Idempotency {
     store: Mutex<Arc<dyn IdempotencyStore>>,
     stores: Arc<Stores>,
     counters: Counters,
+    log_limits: LogLimits,
+}
+
+/// By what is wrong.
+#[derive(Debug, Default)]
+struct LogLimits {
+    no_store: LogLimit,
+    no_answer: LogLimit,
+    unreadable: LogLimit,
+    not_kept: LogLimit,
+    lost: LogLimit,
 }
 
 /// Whether a call is to be carried out.
@@ -188,8 +199,11 @@ impl Stored<'_> {
                 Ok(outcome)
             }
             Err(error) => {
-                let name = idempotency.core.name;
-                tracing::error!(target: "resilient::idempotency", idempotency = %name, %error, "a stored answer cannot be read");
+                log_limited!(
+                    idempotency.log_limits.unreadable, idempotency.core.clock(), ERROR,
+                    target: "resilient::idempotency",
+                    idempotency = %idempotency.core.name, %error, "a stored answer cannot be read"
+                );
                 Err(idempotency.refuse(RejectionKind::StoredValueMismatch, None))
             }
         }
@@ -480,8 +494,10 @@ impl Idempotency {
     #[cold]
     fn not_kept(&self, problem: &str) {
         self.counters.not_kept.count();
-        let name = self.core.name;
-        tracing::error!(target: "resilient::idempotency", idempotency = %name, problem, "an answer was not kept");
+        log_limited!(
+            self.log_limits.not_kept, self.core.clock(), ERROR, target: "resilient::idempotency",
+            idempotency = %self.core.name, problem, "an answer was not kept"
+        );
         self.publish(Happening::StoreFailed { problem: problem.to_owned() });
     }
 
@@ -506,7 +522,13 @@ impl Idempotency {
 
     pub(crate) fn with_stores(core: Core<Config>, stores: Arc<Stores>) -> Self {
         let memory: Arc<dyn IdempotencyStore> = Arc::new(MemoryStore::new(core.clock().clone(), RECORDS));
-        Self { core, store: Mutex::new(memory), stores, counters: Counters::default() }
+        Self {
+            core,
+            store: Mutex::new(memory),
+            stores,
+            counters: Counters::default(),
+            log_limits: LogLimits::default(),
+        }
     }
 }
 

@@ -280,11 +280,15 @@ impl LoadShedder {
 
     #[cold]
     fn turn(&self, now: Instant) {
-        let Some(change) = self.standing.turn(now) else { return };
+        let put = |change: &standing::Change| {
+            let (from, to) = (change.from, change.to);
+            self.core.put(Self::KIND, || Happening::Shedding { from, to });
+        };
+        let Some(change) = self.standing.turn(now, put) else { return };
+        self.core.events().deliver();
         let (from, to) = (change.from, change.to);
         let (was, is) = (from.map(Priority::as_str), to.map(Priority::as_str));
         tracing::info!(target: "resilient::load_shed", load_shed = %self.core.name, was, is, "shedding");
-        self.core.publish(Self::KIND, Happening::Shedding { from, to });
     }
 
     #[cold]

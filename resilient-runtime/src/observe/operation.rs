@@ -3,7 +3,7 @@
 use histogram::SparseHistogram;
 use serde::Serialize;
 
-use super::{Latencies, LatencyStats, Striped};
+use super::{Cause, DurationHistogram, ErrorSlot, LastError, Latencies, LatencyStats, Striped};
 use crate::clock::Instant;
 use crate::ratio::Ratio;
 use crate::rejection::Rejection;
@@ -52,11 +52,23 @@ pub(crate) struct Operation {
     latencies: Latencies,
     /// Of calls that failed: many of them are fast, and would hide how long it takes to succeed.
     error_latencies: Latencies,
+    last_error: ErrorSlot,
 }
 
 impl Operation {
     pub(crate) fn new(name: &'static str) -> Self {
-        Self { name, calls: Striped::new(), latencies: Latencies::new(), error_latencies: Latencies::new() }
+        Self {
+            name,
+            calls: Striped::new(),
+            latencies: Latencies::new(),
+            error_latencies: Latencies::new(),
+            last_error: ErrorSlot::default(),
+        }
+    }
+
+    /// An attempt has failed.
+    pub(crate) fn failed_with(&self, cause: Cause<'_>, now: Instant) {
+        self.last_error.set(cause, now);
     }
 
     pub(crate) fn name(&self) -> &'static str {
@@ -114,6 +126,9 @@ impl Operation {
             latency,
             error_latency,
             saturation: Ratio::ZERO,
+            last_error: self.last_error.get(now),
+            durations: self.latencies.durations(),
+            error_durations: self.error_latencies.durations(),
         };
         total.add(&stats, times);
         stats
@@ -140,6 +155,12 @@ impl Total {
         all.fell_back += one.fell_back;
         all.cancelled += one.cancelled;
         all.panicked += one.panicked;
+        all.durations += one.durations;
+        all.error_durations += one.error_durations;
+        let newer = |last: &LastError| all.last_error.as_ref().is_none_or(|known| last.age < known.age);
+        if let Some(last) = one.last_error.as_ref().filter(|last| newer(last)) {
+            all.last_error = Some(last.clone());
+        }
         for (all, one) in self.times.iter_mut().zip(times) {
             let Some(one) = one else { continue };
             // All have the same buckets, so that they can be added.
@@ -204,6 +225,14 @@ pub struct OperationStats {
     /// How much of the scarcest thing that it needs is in use: of its bulkhead, load shedder or rate limit; 0 where it has
     /// none.
     pub saturation: Ratio,
+    /// The error that an attempt failed with last, also one that was retried.
+    pub last_error: Option<LastError>,
+    /// All the times of `latency` since the beginning. Not serialised.
+    #[serde(skip)]
+    pub durations: DurationHistogram,
+    /// All the times of `error_latency` since the beginning. Not serialised.
+    #[serde(skip)]
+    pub error_durations: DurationHistogram,
 }
 
 #[cfg(all(test, not(resilient_loom)))]

@@ -8,6 +8,7 @@ use super::call::{Next, Repeats};
 use super::{Call, open};
 use crate::clock::Instant;
 use crate::hedge::{Race, Worth};
+use crate::observe::Words;
 use crate::outcome::Verdict;
 use crate::rejection::{Rejection, RejectionKind};
 
@@ -53,10 +54,36 @@ impl<'p> Call<'p> {
     /// Dropping the future drops all attempts; they give back what they hold.
     pub async fn hedged<R, F: Future<Output = R>>(
         &mut self,
-        mut work: impl FnMut() -> F,
+        work: impl FnMut() -> F,
         judge: impl Fn(&R) -> Verdict,
     ) -> Result<(R, Verdict), Rejection> {
-        self.raced(&mut work, &judge, false).await
+        self.hedged_with(work, judge, |_, words| words.type_of::<R>()).await
+    }
+
+    /// The same, with the words of `describe` for a failure.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// use resilient::{Registry, Verdict, pipeline::Call};
+    ///
+    /// let pipeline = Registry::new().pipeline("read").hedge("replicas").build();
+    /// let mut call = Call::begin(&pipeline);
+    /// let read = call.hedged_with(async || None::<u32>, Verdict::of, |_, words| words.display(&"no row")).await;
+    /// assert!(read.unwrap().0.is_none());
+    /// assert_eq!(pipeline.stats().last_error.unwrap().text, "no row");
+    /// # }
+    /// ```
+    ///
+    /// # Cancel safety
+    /// As of [`hedged`](Self::hedged).
+    pub async fn hedged_with<R, F: Future<Output = R>>(
+        &mut self,
+        mut work: impl FnMut() -> F,
+        judge: impl Fn(&R) -> Verdict,
+        describe: impl Fn(&R, &mut Words),
+    ) -> Result<(R, Verdict), Rejection> {
+        self.raced(&mut work, &judge, &describe, false).await
     }
 
     /// As [`hedged`](Self::hedged), but the attempt that has won does not end: the call takes over what it holds.
@@ -65,13 +92,14 @@ impl<'p> Call<'p> {
         mut work: impl FnMut() -> F,
         judge: &impl Fn(&R) -> Verdict,
     ) -> Result<(R, Verdict), Rejection> {
-        self.raced(&mut work, judge, true).await
+        self.raced(&mut work, judge, &|_: &R, words: &mut Words| words.type_of::<R>(), true).await
     }
 
     async fn raced<R, F: Future<Output = R>>(
         &mut self,
         work: &mut impl FnMut() -> F,
         judge: &impl Fn(&R) -> Verdict,
+        describe: &impl Fn(&R, &mut Words),
         stays_open: bool,
     ) -> Result<(R, Verdict), Rejection> {
         self.pass_shedder()?;
@@ -102,7 +130,7 @@ impl<'p> Call<'p> {
             if !std::mem::take(&mut is_first) && call.now != Instant::NEVER {
                 call.now = pipeline.clock.now();
             }
-            fly(call, work(), judge, stays_open)
+            fly(call, work(), judge, describe, stays_open)
         };
         let worth = |flown: &mut Flown<'_, R>| flown.worth;
         let race = pin!(Race::new(hedge, budget, &pipeline.clock, started, send, worth));
@@ -169,6 +197,7 @@ async fn fly<'p, R, F: Future<Output = R>>(
     mut call: Call<'p>,
     body: F,
     judge: &impl Fn(&R) -> Verdict,
+    describe: &impl Fn(&R, &mut Words),
     stays_open: bool,
 ) -> Flown<'p, R> {
     if !call.enter()
@@ -187,7 +216,7 @@ async fn fly<'p, R, F: Future<Output = R>>(
     let (verdict, worth) = match &end {
         Ok(outcome) => {
             let verdict = judge(outcome);
-            call.finish(verdict);
+            call.finish_with(verdict, |words| describe(outcome, words));
             (verdict, Worth::of(verdict))
         }
         Err(rejection) => {

@@ -59,7 +59,7 @@ use crate::fallback::{Fallback, Level};
 use crate::hedge::Hedge;
 use crate::idempotency::Idempotency;
 use crate::load_shed::LoadShedder;
-use crate::observe::{Operation, OperationStats};
+use crate::observe::{Operation, OperationStats, Texts};
 use crate::rate_limit::RateLimiter;
 use crate::retry::Retry;
 use crate::timeout::Timeout;
@@ -78,6 +78,7 @@ use crate::timeout::Timeout;
 pub struct Pipeline {
     pub(crate) operation: Arc<Operation>,
     pub(crate) clock: Clock,
+    pub(crate) texts: Texts,
     pub(crate) switch: Switch,
     pub(crate) bypass: Bypass,
     pub(crate) retry: Option<Arc<Retry>>,

@@ -54,7 +54,7 @@ use crate::health::HealthCheck;
 use crate::hedge::Hedge;
 use crate::idempotency::{Idempotency, IdempotencyStore, Stores};
 use crate::load_shed::LoadShedder;
-use crate::observe::{Event, Events, Happening, Listener, Operation, Subscription};
+use crate::observe::{ErrorText, Event, Events, Happening, Listener, Operation, Subscription};
 use crate::pipeline::{Explanation, Pipeline, Switch};
 use crate::random::Random;
 use crate::rate_limit::RateLimiter;
@@ -272,6 +272,34 @@ impl Registry {
     /// ```
     pub fn is_enabled(&self) -> bool {
         self.0.switch.is_on()
+    }
+
+    /// Says what is kept of the texts of errors: in statistics, events, logs, spans and the reasons of refusals, in what
+    /// health checks say, and in the reasons of degraded answers. By default all of it, cut to
+    /// [`ERROR_TEXT_BYTES`](crate::observe::ERROR_TEXT_BYTES). What was kept before stays.
+    ///
+    /// ```
+    /// use resilient::{Registry, Verdict, observe::ErrorText};
+    ///
+    /// let registry = Registry::new();
+    /// registry.set_error_text(ErrorText::Off);
+    /// let pipeline = registry.pipeline("disk").build();
+    /// let read = || std::fs::read("/no/such/file");
+    /// pipeline.call_described(read, Verdict::of, |error, words| words.error(error)).unwrap_err();
+    /// assert_eq!(pipeline.stats().last_error, None);
+    /// ```
+    pub fn set_error_text(&self, rule: ErrorText) {
+        self.0.environment.texts().set(rule);
+    }
+
+    /// How often an error's own `Display`, or the redactor of [`set_error_text`](Self::set_error_text), has panicked. The
+    /// text is then missing.
+    ///
+    /// ```
+    /// assert_eq!(resilient::Registry::new().error_text_panics(), 0);
+    /// ```
+    pub fn error_text_panics(&self) -> u64 {
+        self.0.environment.texts().panics()
     }
 
     /// What happens from now on. See [`Subscription`] for its bound.

@@ -81,6 +81,7 @@ pub struct Stats {
 #[derive(Clone, Debug, Serialize)]
 #[serde(untagged)]
 #[non_exhaustive]
+#[allow(clippy::large_enum_variant)] // made for one look
 pub enum ComponentStats {
     /// Of a circuit breaker.
     CircuitBreaker(circuit_breaker::Stats),

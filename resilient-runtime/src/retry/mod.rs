@@ -47,7 +47,7 @@ pub use stats::Stats;
 use crate::classify::Class;
 use crate::clock::{Clock, Delay, Instant, NoTimer};
 use crate::component::{Component, Core, Create, Kind};
-use crate::observe::Happening;
+use crate::observe::{Cause, ErrorSlot, Happening, LogLimit, log_limited};
 use crate::outcome::{Outcome, Verdict};
 use crate::scope::{Entered, Scope};
 use crate::settings::{ConfigError, Effective};
@@ -70,6 +70,8 @@ pub struct Retry {
     /// Shared where the config names one.
     budget: Arc<RetryBudget>,
     counters: Mutex<Counters>,
+    last_error: ErrorSlot,
+    log_limit: LogLimit,
     /// Whether it matters when a call began. Relaxed: a call may see the setting before the change.
     needs_time: AtomicBool,
 }
@@ -95,6 +97,8 @@ pub(crate) struct Situation<'a> {
     pub(crate) inside_retry: bool,
     /// Whether an attempt that begins then would be refused anyway.
     pub(crate) refused: &'a dyn Fn(Instant) -> bool,
+    /// What the attempt failed with, where that is known.
+    pub(crate) cause: Option<Cause<'a>>,
 }
 
 /// Why a failed call was not repeated.
@@ -114,7 +118,14 @@ pub(crate) enum Stop {
 impl Retry {
     pub(crate) fn with_budget(core: Core<Config>, shared: Option<Arc<RetryBudget>>) -> Self {
         let budget = shared.unwrap_or_else(|| Arc::new(RetryBudget::private(&core)));
-        let retry = Self { core, budget, counters: Mutex::default(), needs_time: AtomicBool::new(false) };
+        let retry = Self {
+            core,
+            budget,
+            counters: Mutex::default(),
+            last_error: ErrorSlot::default(),
+            log_limit: LogLimit::new(),
+            needs_time: AtomicBool::new(false),
+        };
         retry.apply(&retry.core.config());
         retry
     }
@@ -279,9 +290,12 @@ impl Retry {
             // Last, so that a token is taken only for a retry that will be made.
             if self.budget.try_withdraw() { Ok((delay, span)) } else { Err(Stop::Budget) }
         });
+        if let Some(cause) = situation.cause {
+            self.last_error.set(cause, situation.now);
+        }
         match next {
             Ok((delay, span)) => {
-                self.retrying(progress, span);
+                self.retrying(progress, span, situation.cause);
                 Ok(delay)
             }
             Err(stop) => {
@@ -321,13 +335,17 @@ impl Retry {
         Ok(delay)
     }
 
-    fn retrying(&self, progress: &mut Progress, delay: Duration) {
+    fn retrying(&self, progress: &mut Progress, delay: Duration, cause: Option<Cause<'_>>) {
         progress.retries += 1;
         progress.previous = delay.as_secs_f32();
         self.counters.lock().retries += 1;
         let attempt = progress.retries;
-        tracing::debug!(target: "resilient::retry", retry = %self.core.name, attempt, ?delay, "attempt failed, will retry");
-        self.core.publish(Self::KIND, Happening::Retrying { attempt, delay });
+        let error = cause.map(|cause| cause.text);
+        tracing::debug!(target: "resilient::retry", retry = %self.core.name, attempt, ?delay, error, "attempt failed, will retry");
+        if self.core.events().are_wanted() {
+            let error = error.map(Arc::from);
+            self.core.publish(Self::KIND, Happening::Retrying { attempt, delay, error });
+        }
     }
 
     /// Says that the call gives up, and why: the caller sees only the error that it would have seen anyway.
@@ -345,7 +363,10 @@ impl Retry {
     fn stopped(&self, stop: Stop) {
         self.counters.lock().stopped(stop);
         if stop == Stop::Budget {
-            tracing::warn!(target: "resilient::retry", retry = %self.core.name, "retry budget exhausted");
+            log_limited!(
+                self.log_limit, self.core.clock(), WARN, target: "resilient::retry",
+                retry = %self.core.name, "retry budget exhausted"
+            );
             self.core.publish(Self::KIND, Happening::BudgetExhausted);
         }
     }
@@ -408,6 +429,7 @@ impl Run<'_> {
             idempotent: false,
             inside_retry: around.inside_retry(),
             refused: &|_| false,
+            cause: None,
         };
         self.retry.next(&mut self.progress, class, &situation, |span| pause(clock, span)).ok()
     }
@@ -435,11 +457,13 @@ impl Component for Retry {
     }
 
     fn stats(&self) -> Stats {
-        self.counters.lock().snapshot(self.budget.name(), self.budget.stats())
+        let last_error = self.last_error.get(self.core.clock().now());
+        self.counters.lock().snapshot(self.budget.name(), self.budget.stats(), last_error)
     }
 
     fn reset(&self) {
         *self.counters.lock() = Counters::default();
+        self.last_error.forget();
         if self.core.config().budget.is_none() {
             self.budget.begin_anew();
         }

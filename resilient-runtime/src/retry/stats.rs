@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::{BudgetStats, Stop};
+use crate::observe::LastError;
 
 /// All off the success path of a call, so a lock holds them together.
 #[derive(Debug, Default)]
@@ -35,7 +36,12 @@ impl Counters {
         } += 1;
     }
 
-    pub(super) fn snapshot(&self, budget_name: &str, budget: BudgetStats) -> Stats {
+    pub(super) fn snapshot(
+        &self,
+        budget_name: &str,
+        budget: BudgetStats,
+        last_error: Option<LastError>,
+    ) -> Stats {
         Stats {
             retries: self.retries,
             recovered: self.recovered,
@@ -49,6 +55,7 @@ impl Counters {
             no_timer: self.no_timer,
             budget_name: budget_name.into(),
             budget,
+            last_error,
         }
     }
 }
@@ -90,4 +97,6 @@ pub struct Stats {
     pub budget_name: Arc<str>,
     /// That budget.
     pub budget: BudgetStats,
+    /// The last error that it was asked about, where its text is known: that of an annotated function or of a pipeline.
+    pub last_error: Option<LastError>,
 }

@@ -2,6 +2,7 @@
 
 mod adaptive;
 mod cancel;
+mod causes;
 mod fallbacks;
 mod hedge;
 mod limits;
