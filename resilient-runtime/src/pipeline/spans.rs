@@ -1,6 +1,7 @@
 //! What few calls have: a pause before a retry, and spans, for whoever follows `tracing`.
 //!
-//! `resilient.call`, with the operation, the correlation id, the attempts and how it ended; in it, for each attempt,
+//! `resilient.call`, with the operation, the correlation id, the attempts, how it ended and why it was not repeated
+//! (`stopped`, such as `budget`); in it, for each attempt,
 //! `resilient.attempt` with its number, in which the body runs; those that are made at the same time have one each. Levels of a
 //! fallback run in that of the call. At the level `INFO`, target `resilient::call`. Where nobody
 //! wants them a call costs one load more.
@@ -15,6 +16,7 @@ use tracing::span::EnteredSpan;
 use super::Call;
 use crate::clock::Delay;
 use crate::correlation::CorrelationId;
+use crate::retry::Stop;
 use crate::scope::Entered;
 
 /// What few calls have: one that waits before a retry, one that is traced.
@@ -62,7 +64,8 @@ impl Rare {
             operation,
             correlation_id = Empty,
             attempts = Empty,
-            outcome = Empty
+            outcome = Empty,
+            stopped = Empty
         );
         if let Some(id) = CorrelationId::current() {
             call.record("correlation_id", display(id));
@@ -118,6 +121,14 @@ impl Call<'_> {
         if let Some(spans) = self.rare.as_ref().and_then(|rare| rare.spans.as_ref()) {
             spans.call.record("attempts", spans.begun.load(Ordering::Relaxed));
             spans.call.record("outcome", self.ending.as_str());
+        }
+    }
+
+    /// Says in the span why the failed call is not repeated.
+    #[cold]
+    pub(super) fn record_stop(&self, stop: Stop) {
+        if let Some(spans) = self.rare.as_ref().and_then(|rare| rare.spans.as_ref()) {
+            spans.call.record("stopped", stop.as_str());
         }
     }
 

@@ -10,9 +10,17 @@
 //! - the delay, or the server's longer wish, ends before the deadline and `max_elapsed`: else the last error
 //!   is returned at once, not after a sleep that nobody can use;
 //! - the circuit breaker of the pipeline, where there is one, would admit the next attempt;
-//! - the [`RetryBudget`] has a token left.
+//! - the [`RetryBudget`] has a token left, or calls are few; `budget = "off"` leaves it out.
 //!
-//! Whatever stops it, the last real outcome is returned with its type unchanged.
+//! Whatever stops it, the last real outcome is returned with its type unchanged. [`stopped`] says afterwards why the call was
+//! not repeated; so do the span of the call (`stopped`), the statistics, an event and, for the budget, a warning.
+//!
+//! # The budget
+//! Each call adds a tenth of a token and each second three; a retry costs one, and a retry that finds none is not made.
+//! While calls are few they need none: the n-th retry of a call is made without a token as long as n times the calls
+//! of the last ten seconds is at most 1000. What is made so is a debt that later tokens pay first, so that
+//! the load of a lasting storm stays within 1.1 times the calls, plus three a second. [`BudgetConfig`] has the settings,
+//! and its module shows what comes of them.
 //!
 //! ```
 //! use std::time::Duration;
@@ -31,7 +39,9 @@
 mod backoff;
 mod budget;
 mod config;
+mod recent;
 mod stats;
+mod stop;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,6 +50,7 @@ pub use backoff::Backoff;
 pub use budget::{BudgetConfig, BudgetStats, RetryBudget};
 pub use config::Config;
 pub use stats::Stats;
+pub use stop::{Stop, Stopped, stopped};
 
 use crate::classify::Class;
 use crate::clock::{Clock, Delay, Instant, NoTimer};
@@ -50,6 +61,7 @@ use crate::scope::{Entered, Scope};
 use crate::settings::{ConfigError, Effective};
 use crate::sync::{AtomicBool, Mutex, Ordering};
 use stats::Counters;
+use stop::Warning;
 
 /// Repeats failed calls. See the [module](self).
 ///
@@ -69,6 +81,10 @@ pub struct Retry {
     counters: Mutex<Counters>,
     /// Whether it matters when a call began. Relaxed: a call may see the setting before the change.
     needs_time: AtomicBool,
+    /// Relaxed: a setting.
+    unbudgeted: AtomicBool,
+    warning: Warning,
+    is_shared: bool,
 }
 
 /// How far one call has come.
@@ -83,6 +99,8 @@ pub(crate) struct Progress {
 
 /// What one call knows that the retry does not.
 pub(crate) struct Situation<'a> {
+    /// Of whom the call is, where that is known.
+    pub(crate) operation: Option<&'static str>,
     /// [`Instant::NEVER`] if nobody wanted to know.
     pub(crate) started: Instant,
     pub(crate) now: Instant,
@@ -94,28 +112,25 @@ pub(crate) struct Situation<'a> {
     pub(crate) refused: &'a dyn Fn(Instant) -> bool,
 }
 
-/// Why a failed call was not repeated.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Stop {
-    NotRetryable,
-    Exhausted,
-    Nested,
-    OutOfTime,
-    CircuitOpen,
-    Budget,
-    NoTimer,
-}
-
 impl Retry {
     pub(crate) fn with_budget(core: Core<Config>, shared: Option<Arc<RetryBudget>>) -> Self {
+        let is_shared = shared.is_some();
         let budget = shared.unwrap_or_else(|| Arc::new(RetryBudget::private(&core)));
-        let retry = Self { core, budget, counters: Mutex::default(), needs_time: AtomicBool::new(false) };
+        let (needs_time, unbudgeted) = (AtomicBool::new(false), AtomicBool::new(false));
+        let (counters, warning) = (Mutex::default(), Warning::default());
+        let retry = Self { core, budget, counters, needs_time, unbudgeted, warning, is_shared };
         retry.apply(&retry.core.config());
         retry
     }
 
     fn apply(&self, config: &Config) {
         self.needs_time.store(config.max_elapsed.is_some(), Ordering::Relaxed);
+        self.unbudgeted.store(config.is_unbudgeted(), Ordering::Relaxed);
+    }
+
+    /// Whether its budget is one that others may name, too.
+    fn is_shared(&self) -> bool {
+        self.is_shared
     }
 
     #[inline]
@@ -272,7 +287,9 @@ impl Retry {
         let next = self.decide(*progress, class, situation).and_then(|span| {
             let delay = pause(span).map_err(|_| Stop::NoTimer)?;
             // Last, so that a token is taken only for a retry that will be made.
-            if self.budget.try_withdraw() { Ok((delay, span)) } else { Err(Stop::Budget) }
+            let is_paid = self.unbudgeted.load(Ordering::Relaxed)
+                || self.budget.try_withdraw_retry(progress.retries.saturating_add(1));
+            if is_paid { Ok((delay, span)) } else { Err(Stop::Budget) }
         });
         match next {
             Ok((delay, span)) => {
@@ -280,7 +297,7 @@ impl Retry {
                 Ok(delay)
             }
             Err(stop) => {
-                self.stopped(stop);
+                self.stopped(stop, situation);
                 Err(stop)
             }
         }
@@ -291,7 +308,7 @@ impl Retry {
         if !worth_it(class, situation.idempotent) {
             return Err(Stop::NotRetryable);
         }
-        if progress.retries >= config.max {
+        if progress.retries >= config.max || !config.enabled {
             return Err(Stop::Exhausted);
         }
         if situation.inside_retry {
@@ -321,12 +338,29 @@ impl Retry {
         self.core.publish(Self::KIND, Happening::Retrying { attempt, delay });
     }
 
-    fn stopped(&self, stop: Stop) {
+    fn stopped(&self, stop: Stop, situation: &Situation<'_>) {
         self.counters.lock().stopped(stop);
+        stop::note(self.core.name, stop);
         if stop == Stop::Budget {
-            tracing::warn!(target: "resilient::retry", retry = %self.core.name, "retry budget exhausted");
+            self.warn(situation);
             self.core.publish(Self::KIND, Happening::BudgetExhausted);
         }
+    }
+
+    /// Once a second, with the number of calls that it is about.
+    fn warn(&self, situation: &Situation<'_>) {
+        let Some(calls) = self.warning.due(situation.now) else { return };
+        let (retry, budget) = (self.core.name, self.budget.name());
+        let operation = situation.operation.unwrap_or(retry);
+        tracing::warn!(
+            target: "resilient::retry",
+            %operation,
+            %retry,
+            %budget,
+            calls,
+            "the retry budget is used up: failed calls are returned instead of repeated; give it more with \
+             `budget(ratio = .., reserve = .., free = ..)`, or take it away with `budget = off`"
+        );
     }
 
     /// A call that was repeated has succeeded.
@@ -381,6 +415,7 @@ impl Run<'_> {
         // The scope of the body has been left again.
         let (clock, around) = (self.retry.core.clock(), Scope::current());
         let situation = Situation {
+            operation: None,
             started: self.started,
             now: clock.now(),
             deadline: around.deadline_on(clock),
@@ -402,6 +437,21 @@ impl Create for Retry {
     fn core(&self) -> &Core<Config> {
         &self.core
     }
+
+    fn notes(&self) -> Vec<String> {
+        if self.unbudgeted.load(Ordering::Relaxed) {
+            return vec!["retries need no budget".to_owned()];
+        }
+        let denied = self.counters.lock().denied_by_budget();
+        if denied == 0 {
+            return Vec::new();
+        }
+        let BudgetStats { tokens, capacity, .. } = self.budget.stats();
+        let name = self.budget.name();
+        vec![format!(
+            "{denied} failed calls were not repeated because budget `{name}` was used up; it has {tokens:.1} of {capacity:.0} tokens now"
+        )]
+    }
 }
 
 impl Component for Retry {
@@ -419,7 +469,7 @@ impl Component for Retry {
 
     fn reset(&self) {
         *self.counters.lock() = Counters::default();
-        if self.core.config().budget.is_none() {
+        if !self.is_shared() {
             self.budget.begin_anew();
         }
         self.core.publish(Self::KIND, Happening::Reset);
@@ -432,13 +482,14 @@ impl Component for Retry {
     fn reconfigure(&self, config: Config) -> Result<(), ConfigError> {
         let mut error = ConfigError::default();
         config.check(&mut error);
-        let same = config.budget == self.core.config().budget;
-        let allowed = "the budget is chosen when the retry is made; it cannot change afterwards";
+        let shared = self.is_shared().then(|| self.budget.name());
+        let same = config.is_unbudgeted() || config.shared_budget().map(|name| &**name) == shared;
+        let allowed = "the budget is chosen when the retry is made; afterwards it can only be taken away with `off`, and given back";
         error.require(same, "budget", config.budget.clone(), allowed);
         error.finish()?;
         self.core.reconfigure(Self::KIND, config, |config| {
             self.apply(config);
-            if config.budget.is_none() {
+            if !self.is_shared() {
                 // The rest of it is the budget's own affair.
                 let own = BudgetConfig::clone(&self.budget.config());
                 self.budget.follow(config.budget_config(own));
@@ -455,5 +506,7 @@ impl Component for Retry {
 mod loom_models;
 #[cfg(all(test, not(resilient_loom)))]
 mod model_tests;
+#[cfg(all(test, not(resilient_loom)))]
+mod simulation;
 #[cfg(all(test, not(resilient_loom)))]
 mod tests;

@@ -33,6 +33,10 @@ impl Counters {
         } += 1;
     }
 
+    pub(super) fn denied_by_budget(&self) -> u64 {
+        self.denied_by_budget
+    }
+
     pub(super) fn snapshot(&self, budget_name: &str, budget: BudgetStats) -> Stats {
         Stats {
             retries: self.retries,
