@@ -40,6 +40,11 @@ enum Detail {
     Open(OpenReason),
     Elapsed(Duration),
     Full,
+    /// A call that can never be admitted.
+    Weight {
+        weight: u32,
+        limit: u32,
+    },
 }
 
 /// The part of a rejection that shows in the `source()` chain of the errors around it.
@@ -64,6 +69,7 @@ impl fmt::Display for Mark {
             | RejectionKind::QueueTimeout
             | RejectionKind::ConnectTimeout
             | RejectionKind::RateLimited
+            | RejectionKind::WeightExceedsLimit
             | RejectionKind::Shed
             | RejectionKind::InProgress
             | RejectionKind::KeyReused
@@ -106,6 +112,8 @@ pub enum RejectionKind {
     QueueTimeout,
     /// A rate limiter has no token left.
     RateLimited,
+    /// The call weighs more than a rate limiter ever admits at once: it can never succeed as it is.
+    WeightExceedsLimit,
     /// The process has more to do than it can, and this call matters less than others.
     Shed,
     /// A call with the same idempotency key runs at this moment.
@@ -146,6 +154,7 @@ impl RejectionKind {
             Self::ReadTimeout => "read_timeout",
             Self::QueueTimeout => "queue_timeout",
             Self::RateLimited => "rate_limited",
+            Self::WeightExceedsLimit => "weight_exceeds_limit",
             Self::Shed => "shed",
             Self::InProgress => "in_progress",
             Self::KeyReused => "key_reused",
@@ -251,6 +260,11 @@ impl Rejection {
     /// The store answers, and has no room.
     pub(crate) fn of_full_store(self) -> Self {
         Self { detail: Detail::Full, ..self }
+    }
+
+    /// The weight of the call, and the most that is admitted.
+    pub(crate) fn weighing(self, weight: u32, limit: u32) -> Self {
+        Self { detail: Detail::Weight { weight, limit }, ..self }
     }
 
     /// Made in one piece: an open circuit does hardly anything else.
@@ -384,6 +398,9 @@ impl fmt::Display for Rejection {
                 write!(f, "a call of `{name}` ran out of its time in the queue")?;
             }
             RejectionKind::RateLimited => write!(f, "rate limit `{name}` is reached")?,
+            RejectionKind::WeightExceedsLimit => {
+                write!(f, "a call weighs more than rate limit `{name}` ever admits, and can never succeed")?;
+            }
             RejectionKind::Shed => write!(f, "`{name}` sheds load")?,
             RejectionKind::InProgress => {
                 write!(f, "a call of `{name}` with the same idempotency key is in progress")?;
@@ -420,6 +437,12 @@ impl fmt::Display for Rejection {
         }
         match self.detail {
             Detail::None | Detail::Full => {}
+            Detail::Weight { weight, limit } => {
+                write!(
+                    f,
+                    ": its weight is {weight}, the limit {limit}; split it, or raise `burst` or `rate`"
+                )?;
+            }
             Detail::Open(reason) => write!(f, " ({reason})")?,
             Detail::Elapsed(Duration::ZERO) => f.write_str(": nothing was left of it")?,
             Detail::Elapsed(span) => write!(f, " after {span:.1?}")?,
