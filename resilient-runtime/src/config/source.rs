@@ -76,6 +76,11 @@ impl Source {
         self.core.publish(Self::KIND, Happening::SettingsApplied { changed });
     }
 
+    /// They are, and some of them are for nobody.
+    pub(crate) fn unused(&self, settings: Vec<String>) {
+        self.core.publish(Self::KIND, Happening::SettingsUnused { settings });
+    }
+
     /// They are not, and those before still are.
     pub(crate) fn refused(&self, problem: &str) {
         {
