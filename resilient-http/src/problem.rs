@@ -110,6 +110,7 @@ impl Problem {
 pub fn status_of(kind: RejectionKind) -> StatusCode {
     match kind {
         RejectionKind::RateLimited => StatusCode::TOO_MANY_REQUESTS,
+        RejectionKind::WeightExceedsLimit => StatusCode::PAYLOAD_TOO_LARGE,
         RejectionKind::TotalTimeout
         | RejectionKind::AttemptTimeout
         | RejectionKind::ConnectTimeout

@@ -54,12 +54,12 @@ use proc_macro::TokenStream;
 /// # `circuit_breaker`
 /// `= "name"`, or `("name", ..)` with `failure_rate` (0.5 or "50%"), `window` ("30s", or a number of calls),
 /// `min_calls`, `failure_threshold`, `success_threshold`, `open_for`, `open_max`, `half_open_calls`,
-/// `slow_call`, `slow_rate`.
+/// `slow_call`, `slow_rate`, `slow_in_flight`, `low_volume_failures`, `open_jitter`, `probe_lease`.
 ///
 /// # `retry`
 /// `= "name"`, or `(["name",] max = retries | attempts = all, ..)` with `backoff` (`exponential`, `constant`,
 /// `linear`, `fibonacci`, `decorrelated`), `base`, `factor`, `max_delay`, `jitter`, `when = path`,
-/// `budget = "name"` or `budget(ratio = .., reserve = ..)`, `max_elapsed`.
+/// `budget = "name"`, `budget(ratio = .., reserve = .., free = ..)` or `budget = off`, `max_elapsed`, `max_retry_after`.
 ///
 /// The body borrows its arguments, so that each attempt finds them as they were. A `mut` argument is copied
 /// for each attempt. An argument that the body moves must be named in `clone(..)`. The attribute reports such an argument
@@ -102,7 +102,8 @@ use proc_macro::TokenStream;
 /// refuse; `retry_after`.
 ///
 /// # `hedge`
-/// `(after = "50ms")`, or `(after = "p95")` for as long as 95 % of the attempts take; `max` attempts besides the first.
+/// `(after = "50ms")`, or `(after = "p95")` for as long as 95 % of the attempts take, but at least `min_delay`; `max` attempts
+/// besides the first, `budget(ratio = .., reserve = ..)` where there is no `retry`.
 /// Sends another attempt where one is slow or fails, and takes the first answer. Asynchronous functions that are
 /// `idempotent`, or so by a key with `on_unknown = reexecute`.
 ///

@@ -247,6 +247,10 @@ pub trait Component: Send + Sync + 'static {
 pub(crate) trait Create: Component + Sized {
     fn create(core: Core<Self::Config>) -> Self;
     fn core(&self) -> &Core<Self::Config>;
+    /// What else there is to say about it in an explanation; one line each.
+    fn notes(&self) -> Vec<String> {
+        Vec::new()
+    }
 }
 
 /// What a registry gives to each of its components.

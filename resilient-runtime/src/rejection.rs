@@ -45,6 +45,11 @@ enum Detail {
     /// With the texts of what attempts before failed with.
     Retried(Arc<str>),
     Full,
+    /// A call that can never be admitted.
+    Weight {
+        weight: u32,
+        limit: u32,
+    },
 }
 
 /// The part of a rejection that shows in the `source()` chain of the errors around it.
@@ -69,6 +74,7 @@ impl fmt::Display for Mark {
             | RejectionKind::QueueTimeout
             | RejectionKind::ConnectTimeout
             | RejectionKind::RateLimited
+            | RejectionKind::WeightExceedsLimit
             | RejectionKind::Shed
             | RejectionKind::InProgress
             | RejectionKind::KeyReused
@@ -111,6 +117,8 @@ pub enum RejectionKind {
     QueueTimeout,
     /// A rate limiter has no token left.
     RateLimited,
+    /// The call weighs more than a rate limiter ever admits at once: it can never succeed as it is.
+    WeightExceedsLimit,
     /// The process has more to do than it can, and this call matters less than others.
     Shed,
     /// A call with the same idempotency key runs at this moment.
@@ -151,6 +159,7 @@ impl RejectionKind {
             Self::ReadTimeout => "read_timeout",
             Self::QueueTimeout => "queue_timeout",
             Self::RateLimited => "rate_limited",
+            Self::WeightExceedsLimit => "weight_exceeds_limit",
             Self::Shed => "shed",
             Self::InProgress => "in_progress",
             Self::KeyReused => "key_reused",
@@ -258,6 +267,11 @@ impl Rejection {
         Self { detail: Detail::Full, ..self }
     }
 
+    /// The weight of the call, and the most that is admitted.
+    pub(crate) fn weighing(self, weight: u32, limit: u32) -> Self {
+        Self { detail: Detail::Weight { weight, limit }, ..self }
+    }
+
     /// Made in one piece: an open circuit does hardly anything else.
     #[inline]
     pub(crate) fn circuit_open(
@@ -280,7 +294,11 @@ impl Rejection {
             Detail::Elapsed(_, none @ None) => *none = Some(Arc::clone(errors)),
             detail @ Detail::None => *detail = Detail::Retried(Arc::clone(errors)),
             // An open circuit tells its own; what has errors already was refused further in.
-            Detail::Open(..) | Detail::Elapsed(..) | Detail::Retried(_) | Detail::Full => {}
+            Detail::Open(..)
+            | Detail::Elapsed(..)
+            | Detail::Retried(_)
+            | Detail::Full
+            | Detail::Weight { .. } => {}
         }
         self
     }
@@ -485,6 +503,9 @@ impl Rejection {
                 write!(f, "a call of `{name}` ran out of its time in the queue")?;
             }
             RejectionKind::RateLimited => write!(f, "rate limit `{name}` is reached")?,
+            RejectionKind::WeightExceedsLimit => {
+                write!(f, "a call weighs more than rate limit `{name}` ever admits, and can never succeed")?;
+            }
             RejectionKind::Shed => write!(f, "`{name}` sheds load")?,
             RejectionKind::InProgress => {
                 write!(f, "a call of `{name}` with the same idempotency key is in progress")?;
@@ -521,6 +542,12 @@ impl Rejection {
         }
         match &self.detail {
             Detail::None | Detail::Full | Detail::Retried(_) => {}
+            Detail::Weight { weight, limit } => {
+                write!(
+                    f,
+                    ": its weight is {weight}, the limit {limit}; split it, or raise `burst` or `rate`"
+                )?;
+            }
             Detail::Open(reason, _) => match self.outage() {
                 Some(outage) if with_errors => write!(f, " ({outage})")?,
                 Some(outage) => write!(f, " ({})", outage.without_errors())?,

@@ -1,5 +1,6 @@
 //! The policies that are components: each a table of its options.
 
+use proc_macro2::Span;
 use syn::ext::IdentExt;
 use syn::parse::ParseStream;
 use syn::{Error, Expr, Ident, LitInt, LitStr, Result, Token, token};
@@ -38,6 +39,10 @@ const CIRCUIT_BREAKER: &[Opt] = &[
     ("half_open_calls", "half_open_calls", Takes::Count { min: 1, max: 1000 }),
     ("slow_call", "slow_call", POSITIVE),
     ("slow_rate", "slow_rate", Takes::Ratio { zero: false }),
+    ("low_volume_failures", "low_volume_failures", Takes::Count { min: 0, max: MILLION }),
+    ("slow_in_flight", "slow_in_flight", Takes::Flag),
+    ("open_jitter", "open_jitter", Takes::Ratio { zero: true }),
+    ("probe_lease", "probe_lease", POSITIVE),
 ];
 
 const RETRY: &[Opt] = &[
@@ -49,11 +54,13 @@ const RETRY: &[Opt] = &[
     ("max_delay", "max_delay", Takes::Duration { zero: true }),
     ("jitter", "jitter", Takes::Ratio { zero: true }),
     ("max_elapsed", "max_elapsed", POSITIVE),
+    ("max_retry_after", "max_retry_after", Takes::Duration { zero: true }),
 ];
 
 const BUDGET: &[Opt] = &[
     ("ratio", "budget_ratio", Takes::Ratio { zero: true }),
     ("reserve", "budget_reserve", Takes::Number { min: 0.0, max: 1e6 }),
+    ("free", "budget_free", Takes::Count { min: 0, max: MILLION }),
 ];
 
 const BULKHEAD: &[Opt] = &[
@@ -211,6 +218,10 @@ pub(super) fn retry(key: Ident, input: ParseStream<'_>, errors: &mut Errors) -> 
             return group(option, BUDGET, "budget(ratio = 0.1, reserve = 3)", input, errors, into)
                 .map(|()| true);
         }
+        if let Some(span) = off(input)? {
+            into.push(Setting { field: "budget", value: Value::Text("off".to_owned()), span });
+            return Ok(true);
+        }
         let (value, span) = value::parse(option, Takes::Name, input)?;
         into.push(Setting { field: "budget", value, span });
         Ok(true)
@@ -222,6 +233,17 @@ pub(super) fn retry(key: Ident, input: ParseStream<'_>, errors: &mut Errors) -> 
         limit(&mut policy, errors)?;
     }
     Ok(Retry { policy, when })
+}
+
+/// `= off`, if that is what is there.
+fn off(input: ParseStream<'_>) -> Result<Option<Span>> {
+    let ahead = input.fork();
+    let is_off = ahead.parse::<Token![=]>().is_ok() && ahead.parse::<Ident>().is_ok_and(|word| word == "off");
+    if !is_off {
+        return Ok(None);
+    }
+    input.parse::<Token![=]>()?;
+    input.parse::<Ident>().map(|word| Some(word.span()))
 }
 
 /// `attempts` counts the first one too; one of the two words is enough, and needed.

@@ -16,7 +16,7 @@ use crate::component::{Component, Core, Create, Kind};
 use crate::observe::{Happening, Striped};
 use crate::rejection::OpenReason;
 use crate::settings::{ConfigError, Effective};
-use crate::sync::{AtomicU32, AtomicU64, Mutex, Ordering};
+use crate::sync::{AtomicBool, AtomicU32, AtomicU64, Mutex, Ordering};
 
 impl CircuitBreaker {
     /// Refuses every call until [`resume`](Self::resume), [`reset`](Component::reset) or another order.
@@ -79,7 +79,8 @@ impl CircuitBreaker {
         let now = self.core.clock().now();
         let change = {
             let mut inner = self.inner.lock();
-            let forced = self.word().state().is_forced();
+            // By its settings it is off: only they switch it on again.
+            let forced = self.word().state().is_forced() && self.core.config().enabled;
             forced.then(|| self.change(&mut inner, State::Closed, None, None, now))
         };
         self.tell(change.as_ref());
@@ -126,9 +127,20 @@ impl CircuitBreaker {
             self.rules.apply_limits(&config);
             self.apply_window(config.window, now);
             self.apply_watch(&mut inner, config.slow_in_flight);
-            let half_open = self.word().state() == State::HalfOpen;
-            // The new settings may have decided already, and then no probe would come to find out.
-            if half_open { self.decide(&mut inner, None, None, now) } else { None }
+            let state = self.word().state();
+            let was_off = self.is_off.swap(!config.enabled, Ordering::Relaxed);
+            match state {
+                State::Disabled if was_off && config.enabled => {
+                    Some(self.change(&mut inner, State::Closed, None, None, now))
+                }
+                State::Disabled => None,
+                _ if !config.enabled && !was_off => {
+                    Some(self.change(&mut inner, State::Disabled, None, None, now))
+                }
+                // The new settings may have decided already, and then no probe would come to find out.
+                State::HalfOpen => self.decide(&mut inner, None, None, now),
+                _ => None,
+            }
         };
         self.tell(change.as_ref());
     }
@@ -173,9 +185,11 @@ impl Create for CircuitBreaker {
             // Set when it comes into use.
             Window::Count(_) => Duration::from_secs(30),
         };
+        let word = if config.enabled { Word::NEW } else { Word::NEW.next(State::Disabled) };
         let breaker = Self {
             core,
-            word: AtomicU64::new(Word::NEW.bits()),
+            word: AtomicU64::new(word.bits()),
+            is_off: AtomicBool::new(!config.enabled),
             row: AtomicU32::new(0),
             rules: Rules::new(&config),
             opening: Opening::default(),
@@ -211,6 +225,9 @@ impl Component for CircuitBreaker {
     fn reset(&self) {
         let change = self.change_to_new(&mut self.inner.lock());
         self.tell(change.as_ref());
+        if !self.core.config().enabled {
+            self.force(State::Disabled);
+        }
     }
 
     fn config(&self) -> Arc<Config> {

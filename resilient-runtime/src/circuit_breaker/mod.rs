@@ -85,7 +85,7 @@ use crate::component::Core;
 use crate::observe::{Cause, Striped};
 use crate::outcome::Verdict;
 use crate::rejection::Rejection;
-use crate::sync::{AtomicU32, AtomicU64, Mutex, Ordering, fence};
+use crate::sync::{AtomicBool, AtomicU32, AtomicU64, Mutex, Ordering, fence};
 use opening::Opening;
 use rules::Rules;
 use state::{NO_LEASE, Word};
@@ -105,6 +105,8 @@ use window::{Content, CountWindow, Grade, TimeWindow};
 #[derive(Debug)]
 pub struct CircuitBreaker {
     core: Core<Config>,
+    /// Switched off by its settings.
+    is_off: AtomicBool,
     /// The bits of a [`Word`]; written under the lock.
     word: AtomicU64,
     /// Bad calls in a row.

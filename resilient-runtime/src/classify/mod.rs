@@ -191,6 +191,8 @@ impl Classify for Mark {
             // Nothing was sent yet.
             // Or the call ran, and what it returned counts as failed.
             RejectionKind::ConnectTimeout | RejectionKind::FallbackFailed => Class::TRANSIENT,
+            // It would be refused again and again.
+            RejectionKind::WeightExceedsLimit => Class::Permanent,
             // A retry would not wait for the circuit, nor add to an overload: whoever holds it knows better.
             // And another attempt would meet the same record of an idempotency key.
             RejectionKind::CircuitOpen

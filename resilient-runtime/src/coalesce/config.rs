@@ -22,6 +22,8 @@ settings! {
         pub max_wait: Option<Duration> = None,
         /// Keys in flight at once; calls with further keys are made without looking for others; 1 to 1 000 000.
         pub max_flights: u32 = 10_000,
+        /// Whether calls share at all.
+        pub enabled: bool = true,
     }
 }
 

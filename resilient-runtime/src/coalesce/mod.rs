@@ -208,7 +208,7 @@ impl Coalesce {
         self.shares_errors.store(config.share_errors, Ordering::Relaxed);
         let nanos = config.max_wait.map_or(u64::MAX, crate::clock::nanos);
         self.max_wait.store(nanos, Ordering::Relaxed);
-        self.table.resize(config.max_flights);
+        self.table.resize(if config.enabled { config.max_flights } else { 0 });
     }
 }
 

@@ -78,6 +78,11 @@ impl Source {
         tracing::info!(target: "resilient::config", source = %name, changed, "settings applied");
     }
 
+    /// They are, and some of them are for nobody.
+    pub(crate) fn unused(&self, settings: Vec<String>) {
+        self.core.publish(Self::KIND, Happening::SettingsUnused { settings });
+    }
+
     /// They are not, and those before still are.
     pub(crate) fn refused(&self, problem: &str) {
         {

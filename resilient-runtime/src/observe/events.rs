@@ -179,6 +179,16 @@ pub enum Happening {
         /// The place that is.
         in_force: String,
     },
+    /// There are more names of a kind than a registry holds: this one and all further ones share one component.
+    TooManyNames {
+        /// The first of them.
+        name: String,
+    },
+    /// Settings from outside are for components that are not there so far.
+    SettingsUnused {
+        /// One line for each component.
+        settings: Vec<String>,
+    },
     /// Settings from outside are in force.
     SettingsApplied {
         /// Components that they changed.

@@ -42,13 +42,14 @@ impl Ending {
 }
 
 const STARTED: usize = 8;
+const BUDGET_DENIED: usize = 9;
 
 /// Counts calls by their ending, and how long they took.
 #[derive(Debug)]
 pub(crate) struct Operation {
     name: &'static str,
-    /// By [`Ending`], then the calls started; one stripe is two cache lines.
-    calls: Striped<9>,
+    /// By [`Ending`], then the calls started, then those that a budget did not repeat; one stripe is two cache lines.
+    calls: Striped<10>,
     latencies: Latencies,
     /// Of calls that failed: many of them are fast, and would hide how long it takes to succeed.
     error_latencies: Latencies,
@@ -86,6 +87,12 @@ impl Operation {
         self.calls.add(ending as usize);
     }
 
+    /// A failed call was not repeated because the retry budget was used up.
+    #[cold]
+    pub(crate) fn budget_denied(&self) {
+        self.calls.add(BUDGET_DENIED);
+    }
+
     #[inline]
     pub(crate) fn took(&self, nanos: u64, ending: Ending) {
         match ending {
@@ -105,8 +112,18 @@ impl Operation {
     /// Its numbers, added to those of all.
     pub(crate) fn stats_into(&self, now: Instant, total: &mut Total) -> OperationStats {
         // Endings first: a call that ends in between is then seen as in flight, never as ended twice.
-        let [succeeded, failed, ignored, rejected, timed_out, fell_back, cancelled, panicked, _] =
-            self.calls.sums();
+        let [
+            succeeded,
+            failed,
+            ignored,
+            rejected,
+            timed_out,
+            fell_back,
+            cancelled,
+            panicked,
+            _,
+            budget_denied,
+        ] = self.calls.sums();
         let calls = self.calls.sum(STARTED);
         let ended = succeeded + failed + ignored + rejected + timed_out + fell_back + cancelled + panicked;
         let times = [self.latencies.minute(now), self.error_latencies.minute(now)];
@@ -123,6 +140,7 @@ impl Operation {
             fell_back,
             cancelled,
             panicked,
+            budget_denied,
             latency,
             error_latency,
             saturation: Ratio::ZERO,
@@ -161,6 +179,7 @@ impl Total {
         if let Some(last) = one.last_error.as_ref().filter(|last| newer(last)) {
             all.last_error = Some(last.clone());
         }
+        all.budget_denied += one.budget_denied;
         for (all, one) in self.times.iter_mut().zip(times) {
             let Some(one) = one else { continue };
             // All have the same buckets, so that they can be added.
@@ -218,6 +237,8 @@ pub struct OperationStats {
     pub cancelled: u64,
     /// Calls that panicked.
     pub panicked: u64,
+    /// Calls that failed and were not repeated because the retry budget was used up; they are among the others, too.
+    pub budget_denied: u64,
     /// How long calls took that had an answer.
     pub latency: LatencyStats,
     /// How long calls took that had none: failed, timed out, panicked, or refused after a wait.

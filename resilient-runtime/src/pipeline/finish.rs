@@ -9,7 +9,7 @@ use crate::load_shed::End;
 use crate::observe::{Cause, Ending, Words};
 use crate::outcome::Verdict;
 use crate::rejection::{Rejection, RejectionKind};
-use crate::retry::Situation;
+use crate::retry::{Situation, Stop};
 use crate::scope::Scope;
 
 impl Call<'_> {
@@ -277,6 +277,7 @@ impl Call<'_> {
         };
         let breaker = self.pipeline.circuit_breaker.as_deref();
         let situation = Situation {
+            operation: Some(self.pipeline.operation.name()),
             started: self.started,
             now: self.now,
             deadline: self.deadline,
@@ -289,13 +290,27 @@ impl Call<'_> {
         };
         let pause = if self.asynchronous { Delay::timer_in } else { Delay::blocking_in };
         let clock = &self.pipeline.clock;
-        let Ok(delay) = retry.next(&mut self.progress, class, &situation, |span| pause(clock, span)) else {
-            return Next::Fail;
+        let next = retry.next(&mut self.progress, class, &situation, |span| pause(clock, span));
+        let delay = match next {
+            Ok(delay) => delay,
+            Err(stop) => {
+                self.stopped(stop);
+                return Next::Fail;
+            }
         };
         // Not ended after all: dropped from here on, it is cancelled.
         self.ending = Ending::Cancelled;
         self.set_pause(delay);
         Next::Retry
+    }
+
+    /// The failed call is not repeated.
+    #[cold]
+    fn stopped(&self, stop: Stop) {
+        if stop == Stop::Budget {
+            self.pipeline.operation.budget_denied();
+        }
+        self.record_stop(stop);
     }
 
     /// Time has passed since the attempt: in a pause, a predicate, an expression for the priority, or a fallback.

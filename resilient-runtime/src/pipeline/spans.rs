@@ -1,7 +1,8 @@
 //! What few calls have: a pause before a retry, and spans, for whoever follows `tracing`.
 //!
-//! `resilient.call`, with the operation, the correlation id, the attempts, how it ended and the last error; in it, for each attempt,
-//! `resilient.attempt` with its number and its error, in which the body runs; those that are made at the same time have one each. Levels of a
+//! `resilient.call`, with the operation, the correlation id, the attempts, how it ended, the last error and why it was not
+//! repeated (`stopped`, such as `budget`); in it, for each attempt, `resilient.attempt` with its number and its error, in
+//! which the body runs; those that are made at the same time have one each. Levels of a
 //! fallback run in that of the call. At the level `INFO`, target `resilient::call`. Where nobody
 //! wants them a call costs one load more.
 
@@ -16,6 +17,7 @@ use super::Call;
 use crate::clock::Delay;
 use crate::correlation::CorrelationId;
 use crate::observe::{Cause, ERROR_TEXT_BYTES};
+use crate::retry::Stop;
 use crate::scope::Entered;
 
 /// What few calls have: one that waits before a retry, one that is traced.
@@ -70,7 +72,8 @@ impl Rare {
             correlation_id = Empty,
             attempts = Empty,
             outcome = Empty,
-            error = Empty
+            error = Empty,
+            stopped = Empty
         );
         if let Some(id) = CorrelationId::current() {
             call.record("correlation_id", display(id));
@@ -153,6 +156,14 @@ impl Call<'_> {
         if let Some(spans) = self.rare.as_ref().and_then(|rare| rare.spans.as_ref()) {
             spans.call.record("attempts", spans.begun.load(Ordering::Relaxed));
             spans.call.record("outcome", self.ending.as_str());
+        }
+    }
+
+    /// Says in the span why the failed call is not repeated.
+    #[cold]
+    pub(super) fn record_stop(&self, stop: Stop) {
+        if let Some(spans) = self.rare.as_ref().and_then(|rare| rare.spans.as_ref()) {
+            spans.call.record("stopped", stop.as_str());
         }
     }
 

@@ -13,9 +13,17 @@
 //!   default: else the last error is returned at once, counted as `hint_too_long`, with an event
 //!   [`RetryAfterTooLong`](crate::Happening::RetryAfterTooLong);
 //! - the circuit breaker of the pipeline, where there is one, would admit the next attempt;
-//! - the [`RetryBudget`] has a token left.
+//! - the [`RetryBudget`] has a token left, or calls are few; `budget = "off"` leaves it out.
 //!
-//! Whatever stops it, the last real outcome is returned with its type unchanged.
+//! Whatever stops it, the last real outcome is returned with its type unchanged. [`stopped`] says afterwards why the call was
+//! not repeated; so do the span of the call (`stopped`), the statistics, an event and, for the budget, a warning.
+//!
+//! # The budget
+//! Each call adds a tenth of a token and each second three; a retry costs one, and a retry that finds none is not made.
+//! While calls are few they need none: the n-th retry of a call is made without a token as long as n times the calls
+//! of the last ten seconds is at most 1000. What is made so is a debt that later tokens pay first, so that
+//! the load of a lasting storm stays within 1.1 times the calls, plus three a second. [`BudgetConfig`] has the settings,
+//! and its module shows what comes of them.
 //!
 //! ```
 //! use std::time::Duration;
@@ -34,7 +42,9 @@
 mod backoff;
 mod budget;
 mod config;
+mod recent;
 mod stats;
+mod stop;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,6 +53,7 @@ pub use backoff::Backoff;
 pub use budget::{BudgetConfig, BudgetStats, RetryBudget};
 pub use config::Config;
 pub use stats::Stats;
+pub use stop::{Stop, Stopped, stopped};
 
 use crate::classify::Class;
 use crate::clock::{Clock, Delay, Instant, NoTimer};
@@ -74,6 +85,9 @@ pub struct Retry {
     log_limit: LogLimit,
     /// Whether it matters when a call began. Relaxed: a call may see the setting before the change.
     needs_time: AtomicBool,
+    /// Relaxed: a setting.
+    unbudgeted: AtomicBool,
+    is_shared: bool,
 }
 
 /// How far one call has come.
@@ -88,6 +102,8 @@ pub(crate) struct Progress {
 
 /// What one call knows that the retry does not.
 pub(crate) struct Situation<'a> {
+    /// Of whom the call is, where that is known.
+    pub(crate) operation: Option<&'static str>,
     /// [`Instant::NEVER`] if nobody wanted to know.
     pub(crate) started: Instant,
     pub(crate) now: Instant,
@@ -101,37 +117,25 @@ pub(crate) struct Situation<'a> {
     pub(crate) cause: Option<Cause<'a>>,
 }
 
-/// Why a failed call was not repeated.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Stop {
-    NotRetryable,
-    Exhausted,
-    Nested,
-    OutOfTime,
-    /// The server asks for a longer wait than `max_retry_after`.
-    HintTooLong,
-    CircuitOpen,
-    Budget,
-    NoTimer,
-}
-
 impl Retry {
     pub(crate) fn with_budget(core: Core<Config>, shared: Option<Arc<RetryBudget>>) -> Self {
+        let is_shared = shared.is_some();
         let budget = shared.unwrap_or_else(|| Arc::new(RetryBudget::private(&core)));
-        let retry = Self {
-            core,
-            budget,
-            counters: Mutex::default(),
-            last_error: ErrorSlot::default(),
-            log_limit: LogLimit::new(),
-            needs_time: AtomicBool::new(false),
-        };
+        let (needs_time, unbudgeted) = (AtomicBool::new(false), AtomicBool::new(false));
+        let (counters, last_error, log_limit) = (Mutex::default(), ErrorSlot::default(), LogLimit::new());
+        let retry = Self { core, budget, counters, last_error, log_limit, needs_time, unbudgeted, is_shared };
         retry.apply(&retry.core.config());
         retry
     }
 
     fn apply(&self, config: &Config) {
         self.needs_time.store(config.max_elapsed.is_some(), Ordering::Relaxed);
+        self.unbudgeted.store(config.is_unbudgeted(), Ordering::Relaxed);
+    }
+
+    /// Whether its budget is one that others may name, too.
+    fn is_shared(&self) -> bool {
+        self.is_shared
     }
 
     #[inline]
@@ -288,7 +292,9 @@ impl Retry {
         let next = self.decide(*progress, class, situation).and_then(|span| {
             let delay = pause(span).map_err(|_| Stop::NoTimer)?;
             // Last, so that a token is taken only for a retry that will be made.
-            if self.budget.try_withdraw() { Ok((delay, span)) } else { Err(Stop::Budget) }
+            let is_paid = self.unbudgeted.load(Ordering::Relaxed)
+                || self.budget.try_withdraw_retry(progress.retries.saturating_add(1));
+            if is_paid { Ok((delay, span)) } else { Err(Stop::Budget) }
         });
         if let Some(cause) = situation.cause {
             self.last_error.set(cause, situation.now);
@@ -299,7 +305,7 @@ impl Retry {
                 Ok(delay)
             }
             Err(stop) => {
-                self.stopped(stop);
+                self.stopped(stop, situation);
                 Err(stop)
             }
         }
@@ -310,7 +316,7 @@ impl Retry {
         if !worth_it(class, situation.idempotent) {
             return Err(Stop::NotRetryable);
         }
-        if progress.retries >= config.max {
+        if progress.retries >= config.max || !config.enabled {
             return Err(Stop::Exhausted);
         }
         if situation.inside_retry {
@@ -360,15 +366,30 @@ impl Retry {
         self.core.publish(Self::KIND, Happening::RetryAfterTooLong { retry_after, most });
     }
 
-    fn stopped(&self, stop: Stop) {
+    fn stopped(&self, stop: Stop, situation: &Situation<'_>) {
         self.counters.lock().stopped(stop);
+        stop::note(self.core.name, stop);
         if stop == Stop::Budget {
-            log_limited!(
-                self.log_limit, self.core.clock(), WARN, target: "resilient::retry",
-                retry = %self.core.name, "retry budget exhausted"
-            );
+            self.warn(situation);
             self.core.publish(Self::KIND, Happening::BudgetExhausted);
         }
+    }
+
+    /// Warns that the budget is used up, at most once a second.
+    fn warn(&self, situation: &Situation<'_>) {
+        let (retry, budget) = (self.core.name, self.budget.name());
+        let operation = situation.operation.unwrap_or(retry);
+        log_limited!(
+            self.log_limit,
+            self.core.clock(),
+            WARN,
+            target: "resilient::retry",
+            %operation,
+            %retry,
+            %budget,
+            "the retry budget is used up: failed calls are returned instead of repeated; give it more with \
+             `budget(ratio = .., reserve = .., free = ..)`, or take it away with `budget = off`"
+        );
     }
 
     /// A call that was repeated has succeeded.
@@ -423,6 +444,7 @@ impl Run<'_> {
         // The scope of the body has been left again.
         let (clock, around) = (self.retry.core.clock(), Scope::current());
         let situation = Situation {
+            operation: None,
             started: self.started,
             now: clock.now(),
             deadline: around.deadline_on(clock),
@@ -445,6 +467,21 @@ impl Create for Retry {
     fn core(&self) -> &Core<Config> {
         &self.core
     }
+
+    fn notes(&self) -> Vec<String> {
+        if self.unbudgeted.load(Ordering::Relaxed) {
+            return vec!["retries need no budget".to_owned()];
+        }
+        let denied = self.counters.lock().denied_by_budget();
+        if denied == 0 {
+            return Vec::new();
+        }
+        let BudgetStats { tokens, capacity, .. } = self.budget.stats();
+        let name = self.budget.name();
+        vec![format!(
+            "{denied} failed calls were not repeated because budget `{name}` was used up; it has {tokens:.1} of {capacity:.0} tokens now"
+        )]
+    }
 }
 
 impl Component for Retry {
@@ -464,7 +501,7 @@ impl Component for Retry {
     fn reset(&self) {
         *self.counters.lock() = Counters::default();
         self.last_error.forget();
-        if self.core.config().budget.is_none() {
+        if !self.is_shared() {
             self.budget.begin_anew();
         }
         self.core.publish(Self::KIND, Happening::Reset);
@@ -477,13 +514,14 @@ impl Component for Retry {
     fn reconfigure(&self, config: Config) -> Result<(), ConfigError> {
         let mut error = ConfigError::default();
         config.check(&mut error);
-        let same = config.budget == self.core.config().budget;
-        let allowed = "the budget is chosen when the retry is made; it cannot change afterwards";
+        let shared = self.is_shared().then(|| self.budget.name());
+        let same = config.is_unbudgeted() || config.shared_budget().map(|name| &**name) == shared;
+        let allowed = "the budget is chosen when the retry is made; afterwards it can only be taken away with `off`, and given back";
         error.require(same, "budget", config.budget.clone(), allowed);
         error.finish()?;
         self.core.reconfigure(Self::KIND, config, |config| {
             self.apply(config);
-            if config.budget.is_none() {
+            if !self.is_shared() {
                 // The rest of it is the budget's own affair.
                 let own = BudgetConfig::clone(&self.budget.config());
                 self.budget.follow(config.budget_config(own));
@@ -500,5 +538,7 @@ impl Component for Retry {
 mod loom_models;
 #[cfg(all(test, not(resilient_loom)))]
 mod model_tests;
+#[cfg(all(test, not(resilient_loom)))]
+mod simulation;
 #[cfg(all(test, not(resilient_loom)))]
 mod tests;

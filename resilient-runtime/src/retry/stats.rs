@@ -36,6 +36,10 @@ impl Counters {
         } += 1;
     }
 
+    pub(super) fn denied_by_budget(&self) -> u64 {
+        self.denied_by_budget
+    }
+
     pub(super) fn snapshot(
         &self,
         budget_name: &str,

@@ -199,7 +199,7 @@ fn concurrent_retries_never_exceed_the_budget() {
 #[test]
 fn a_drained_budget_fills_again() {
     // T39
-    let (time, retry) = fixture(plain().base(Duration::ZERO).max(1u32));
+    let (time, retry) = fixture(plain().base(Duration::ZERO).max(1u32).budget_free(0));
     for _ in 0..100 {
         let _ = retry.call(|| Err::<(), _>(()));
     }
@@ -369,4 +369,34 @@ fn a_budget_that_is_part_of_a_retry_or_a_hedge_tells_nothing_of_itself() {
     hedge.reset();
     let told: Vec<_> = std::iter::from_fn(|| events.try_recv()).map(|event| event.kind).collect();
     assert_eq!(told, [Kind::Retry, Kind::Hedge, Kind::Retry, Kind::Hedge]);
+}
+
+#[test]
+fn a_call_that_the_budget_ends_can_be_told_from_others() {
+    // H1, T43
+    let (_, retry) = fixture(plain().budget_free(0).budget_reserve(0).budget_ratio(Ratio::ZERO));
+    retry.budget().reset();
+    let registry = Registry::with_clock(retry.core.clock().clone());
+    let pipeline = registry.pipeline("download").retry(&retry).build();
+    assert_eq!(pipeline.call(|| None::<u32>), None);
+    assert_eq!(stopped(), Some(Stopped { retry: "r", why: Stop::Budget }));
+    assert_eq!((pipeline.stats().failed, pipeline.stats().budget_denied), (1, 1));
+    assert_eq!(registry.stats().total.budget_denied, 1);
+    let explained = pipeline.explain().to_string();
+    assert!(
+        explained.contains("1 failed calls were not repeated because budget `r` was used up"),
+        "{explained}"
+    );
+    retry.reconfigure(plain().budget("off")).unwrap();
+    assert_eq!(pipeline.call(|| None::<u32>), None);
+    assert_eq!(stopped().unwrap().why, Stop::Exhausted);
+    assert!(pipeline.explain().to_string().contains("retries need no budget"));
+}
+
+#[test]
+fn a_retry_that_is_switched_off_repeats_nothing() {
+    // E8
+    let (_, retry) = fixture(plain().enabled(false));
+    let mut calls = 0;
+    assert_eq!(retry.call(|| failing(&mut calls)), Err(1));
 }
