@@ -8,7 +8,7 @@ use http::Extensions;
 use reqwest::{Request, Response};
 use reqwest_middleware::{Error, Middleware, Next, Result};
 use resilient::pipeline::Options;
-use resilient::{Class, Classify, Pipeline, Rejection, Verdict};
+use resilient::{Class, Classify, Judgement, Pipeline, Rejection, Verdict};
 
 use crate::layer::propagate;
 use crate::layer::semantics::{is_idempotent, of_answer};
@@ -112,7 +112,7 @@ impl Middleware for ReqwestMiddleware {
         };
         let judge = |outcome: &std::result::Result<(Result<Response>, Extensions), Rejection>| match outcome {
             Ok((answer, _)) => judged(answer, can_repeat),
-            Err(rejection) => Verdict::Failure(rejection.classify()),
+            Err(rejection) => Judgement::from(rejection.classify()),
         };
         let options = Options::default().idempotent(is_idempotent);
         match self.pipeline.call_judged_async(options, attempt, judge).await {
@@ -125,7 +125,7 @@ impl Middleware for ReqwestMiddleware {
     }
 }
 
-fn judged(answer: &Result<Response>, can_repeat: bool) -> Verdict {
+fn judged(answer: &Result<Response>, can_repeat: bool) -> Judgement {
     let verdict = match answer {
         Ok(response) => of_answer(response.status(), response.headers()),
         Err(Error::Reqwest(error)) => Verdict::Failure(error.classify()),
@@ -133,11 +133,7 @@ fn judged(answer: &Result<Response>, can_repeat: bool) -> Verdict {
             Verdict::Failure(Class::found_in(error.as_ref()).unwrap_or(Class::UNCERTAIN))
         }
     };
-    match verdict {
-        // Whatever it is, it could not be sent again.
-        Verdict::Failure(class) if !can_repeat && class != Class::Ignored => {
-            Verdict::Failure(Class::Permanent)
-        }
-        verdict => verdict,
-    }
+    let judgement = Judgement::from(verdict);
+    // Whatever it is, it could not be sent again.
+    if can_repeat { judgement } else { judgement.retry_when(false) }
 }

@@ -18,7 +18,7 @@ pub(crate) fn of_answer(status: StatusCode, headers: &HeaderMap) -> Verdict {
     let retry_after = wish(headers, SystemTime::now);
     Verdict::Failure(match status.classify() {
         // Something may have been done before it failed.
-        Class::Transient { .. } if status.is_server_error() => Class::Uncertain { retry_after },
+        Class::Unknown { .. } => Class::Uncertain { retry_after },
         Class::Transient { .. } => Class::Transient { retry_after },
         Class::Overload { .. } => Class::Overload { retry_after },
         other => other,

@@ -190,7 +190,7 @@ fn judge<R, E>(outcome: &Outcome<R, E>) -> Verdict {
             let status = response.status();
             if status.is_server_error() { Verdict::Failure(status.classify()) } else { Verdict::Success }
         }
-        Ok(Err(_)) => Verdict::Failure(Class::TRANSIENT),
+        Ok(Err(_)) => Verdict::Failure(Class::UNKNOWN),
         Err(rejection) => Verdict::Failure(rejection.classify()),
     }
 }

@@ -3,13 +3,49 @@
 
 use super::{Call, Next, Options, Pipeline};
 use crate::fallback::{AllFailed, AsyncChain, Chain, into_failure};
-use crate::outcome::{Failure, Outcome, Reject, Verdict};
+use crate::outcome::{Failure, Judgement, Outcome, Reject};
 use crate::rejection::Rejection;
 
 /// A call that did not succeed.
 pub(super) enum Missed<R> {
     Rejected(Rejection),
     Failed(R),
+}
+
+/// Judges what a call gives, and what becomes of it where a stage has refused or cut it off.
+pub(super) trait Judges<R> {
+    fn judge(&self, outcome: &R) -> Judgement;
+
+    fn hear(&self, rejection: &Rejection) -> Judgement;
+}
+
+/// A refusal is returned as the outcome that it becomes, and judged as such.
+pub(super) struct Surfaced<F>(pub(super) F);
+
+impl<R: Reject, J: Into<Judgement>, F: Fn(&R) -> J> Judges<R> for Surfaced<F> {
+    #[inline]
+    fn judge(&self, outcome: &R) -> Judgement {
+        (self.0)(outcome).into()
+    }
+
+    #[cold]
+    fn hear(&self, rejection: &Rejection) -> Judgement {
+        (self.0)(&R::from_rejection(rejection.clone())).into()
+    }
+}
+
+/// A fallback answers a refusal.
+pub(super) struct Surfaceless<F>(pub(super) F);
+
+impl<R, J: Into<Judgement>, F: Fn(&R) -> J> Judges<R> for Surfaceless<F> {
+    #[inline]
+    fn judge(&self, outcome: &R) -> Judgement {
+        (self.0)(outcome).into()
+    }
+
+    fn hear(&self, _: &Rejection) -> Judgement {
+        Judgement::UNKNOWN
+    }
 }
 
 impl<R: Reject> Missed<R> {
@@ -31,7 +67,7 @@ impl<R: Outcome> Missed<R> {
 }
 
 impl Pipeline {
-    /// Runs `work` through the stages; every failure is transient. Blocks in queues and between attempts.
+    /// Runs `work` through the stages, judged by [`Verdict::of`](crate::Verdict::of). Blocks in queues and between attempts.
     ///
     /// A synchronous body cannot be cut off: a timeout ends the waiting and the retries, not the body.
     ///
@@ -44,12 +80,14 @@ impl Pipeline {
     /// assert_eq!(pipeline.call(|| answers.next().flatten()), Some(7));
     /// assert_eq!(pipeline.stats().calls, 1, "one call of two attempts");
     /// ```
-    pub fn call<R: Reject>(&self, work: impl FnMut() -> R) -> R {
-        self.call_judged(Options::default(), work, Verdict::of)
+    pub fn call<R: Reject<Error: 'static>>(&self, work: impl FnMut() -> R) -> R {
+        self.call_judged(Options::default(), work, Judgement::of)
     }
 
     /// Like [`call`](Self::call), with a [`Priority`](crate::Priority) or other
-    /// [`Options`], and a judge of your own, such as [`Verdict::by_class`].
+    /// [`Options`], and a judge of your own, such as [`Verdict::by_class`](crate::Verdict::by_class) or
+    /// [`judge!`](crate::judge). It also hears what a refusal or timeout becomes: it can say `Permanent` or `Ignored` of that,
+    /// and whether to try again.
     ///
     /// ```
     /// use resilient::{Class, Component, Priority, Registry, Verdict};
@@ -61,14 +99,14 @@ impl Pipeline {
     /// assert_eq!(pipeline.stats().ignored, 1);
     /// assert_eq!(registry.circuit_breaker("users").stats().failed, 0);
     /// ```
-    pub fn call_judged<R: Reject>(
+    pub fn call_judged<R: Reject, J: Into<Judgement>>(
         &self,
         options: impl Into<Options>,
         mut work: impl FnMut() -> R,
-        judge: impl Fn(&R) -> Verdict,
+        judge: impl Fn(&R) -> J,
     ) -> R {
         let mut call = self.begin(options.into());
-        drive(&mut call, &mut work, &judge).unwrap_or_else(Missed::surface)
+        drive(&mut call, &mut work, &Surfaced(judge)).unwrap_or_else(Missed::surface)
     }
 
     /// Runs `work` through the stages, and the levels of `chain` if it failed. The chain is built only then.
@@ -83,19 +121,19 @@ impl Pipeline {
     /// assert_eq!(pipeline.call_or(|| Some(1.1), chain), Some(1.0));
     /// assert_eq!(pipeline.stats().fell_back, 1);
     /// ```
-    pub fn call_or<'a, R: AllFailed>(
+    pub fn call_or<'a, R: AllFailed<Error: 'static>>(
         &self,
         mut work: impl FnMut() -> R,
         chain: impl FnOnce() -> Chain<'a, R>,
     ) -> R {
         let mut call = self.begin(Options::default());
-        match drive(&mut call, &mut work, &Verdict::of) {
+        match drive(&mut call, &mut work, &Surfaceless(Judgement::of)) {
             Ok(outcome) => outcome,
             Err(missed) => chain().answer(&mut call, missed.into_failure()),
         }
     }
 
-    /// Runs `work` through the stages; every failure is transient.
+    /// Runs `work` through the stages, judged by [`Verdict::of`](crate::Verdict::of).
     ///
     /// `work` may be an async closure that captures by reference, and the future can be spawned if that of `work`
     /// can. (With `AsyncFnMut` it could not: rustc then asks for `Send` for every lifetime.) What an async
@@ -116,11 +154,11 @@ impl Pipeline {
     /// # Cancel safety
     /// Dropping the future, at whichever point, drops the work and gives back every permit; the circuit
     /// breaker takes it neither for a success nor for a failure.
-    pub fn call_async<R: Reject, F: Future<Output = R>>(
+    pub fn call_async<R: Reject<Error: 'static>, F: Future<Output = R>>(
         &self,
         work: impl FnMut() -> F,
     ) -> impl Future<Output = R> {
-        self.call_judged_async(Options::default(), work, Verdict::of)
+        self.call_judged_async(Options::default(), work, Judgement::of)
     }
 
     /// Like [`call_async`](Self::call_async), with a [`Priority`](crate::Priority) or other [`Options`], and a judge of
@@ -142,14 +180,14 @@ impl Pipeline {
     ///
     /// # Cancel safety
     /// As of [`call_async`](Self::call_async).
-    pub async fn call_judged_async<R: Reject, F: Future<Output = R>>(
+    pub async fn call_judged_async<R: Reject, F: Future<Output = R>, J: Into<Judgement>>(
         &self,
         options: impl Into<Options>,
         mut work: impl FnMut() -> F,
-        judge: impl Fn(&R) -> Verdict,
+        judge: impl Fn(&R) -> J,
     ) -> R {
         let mut call = self.begin(options.into());
-        drive_async(&mut call, &mut work, &judge).await.unwrap_or_else(Missed::surface)
+        drive_async(&mut call, &mut work, &Surfaced(judge)).await.unwrap_or_else(Missed::surface)
     }
 
     /// Runs `work` through the stages, and the levels of `chain` if it failed. The chain is built only then.
@@ -168,13 +206,13 @@ impl Pipeline {
     ///
     /// # Cancel safety
     /// As of [`call_async`](Self::call_async).
-    pub async fn call_or_async<'a, R: AllFailed, F: Future<Output = R>>(
+    pub async fn call_or_async<'a, R: AllFailed<Error: 'static>, F: Future<Output = R>>(
         &self,
         mut work: impl FnMut() -> F,
         chain: impl FnOnce() -> AsyncChain<'a, R>,
     ) -> R {
         let mut call = self.begin(Options::default());
-        match drive_async(&mut call, &mut work, &Verdict::of).await {
+        match drive_async(&mut call, &mut work, &Surfaceless(Judgement::of)).await {
             Ok(outcome) => outcome,
             Err(missed) => chain().answer(&mut call, missed.into_failure()).await,
         }
@@ -192,7 +230,7 @@ impl Pipeline {
 pub(super) fn drive<R>(
     call: &mut Call<'_>,
     work: &mut impl FnMut() -> R,
-    judge: &impl Fn(&R) -> Verdict,
+    judge: &impl Judges<R>,
 ) -> Result<R, Missed<R>> {
     if call.pipeline().idempotency.is_some() {
         return Err(Missed::Rejected(call.keyless()));
@@ -205,14 +243,17 @@ pub(super) fn drive<R>(
 pub(super) fn attempts<R>(
     call: &mut Call<'_>,
     work: &mut impl FnMut() -> R,
-    judge: &impl Fn(&R) -> Verdict,
+    judge: &impl Judges<R>,
 ) -> Result<R, Missed<R>> {
     loop {
         if let Err(rejection) = call.enter_blocking() {
-            return Err(Missed::Rejected(rejection));
+            match call.refused(&rejection, || judge.hear(&rejection)) {
+                Next::Retry => continue,
+                _ => return Err(Missed::Rejected(rejection)),
+            }
         }
         let outcome = call.attempt_sync(&mut *work);
-        match call.finish(judge(&outcome)) {
+        match call.finish(judge.judge(&outcome)) {
             Next::Return => return Ok(outcome),
             Next::Fail => return Err(Missed::Failed(outcome)),
             Next::Retry => {}
@@ -223,7 +264,7 @@ pub(super) fn attempts<R>(
 pub(super) async fn drive_async<R, F: Future<Output = R>>(
     call: &mut Call<'_>,
     work: &mut impl FnMut() -> F,
-    judge: &impl Fn(&R) -> Verdict,
+    judge: &impl Judges<R>,
 ) -> Result<R, Missed<R>> {
     if call.pipeline().idempotency.is_some() {
         return Err(Missed::Rejected(call.keyless()));
@@ -235,7 +276,7 @@ pub(super) async fn drive_async<R, F: Future<Output = R>>(
 pub(super) async fn attempts_async<R, F: Future<Output = R>>(
     call: &mut Call<'_>,
     work: &mut impl FnMut() -> F,
-    judge: &impl Fn(&R) -> Verdict,
+    judge: &impl Judges<R>,
 ) -> Result<R, Missed<R>> {
     if call.is_hedged() {
         // Boxed: who does not hedge does not pay for it with a larger future.
@@ -245,16 +286,19 @@ pub(super) async fn attempts_async<R, F: Future<Output = R>>(
         if !call.enter()
             && let Err(rejection) = call.enter_later().await
         {
-            return Err(Missed::Rejected(rejection));
+            match call.refused(&rejection, || judge.hear(&rejection)) {
+                Next::Retry => continue,
+                _ => return Err(Missed::Rejected(rejection)),
+            }
         }
         match call.attempt(work()).await {
-            Ok(outcome) => match call.finish(judge(&outcome)) {
+            Ok(outcome) => match call.finish(judge.judge(&outcome)) {
                 Next::Return => return Ok(outcome),
                 Next::Fail => return Err(Missed::Failed(outcome)),
                 Next::Retry => {}
             },
             Err(rejection) => {
-                if call.timed_out(&rejection) == Next::Fail {
+                if call.timed_out_as(&rejection, judge.hear(&rejection)) == Next::Fail {
                     return Err(Missed::Rejected(rejection));
                 }
             }
@@ -265,17 +309,18 @@ pub(super) async fn attempts_async<R, F: Future<Output = R>>(
 async fn drive_hedged<R, F: Future<Output = R>>(
     call: &mut Call<'_>,
     work: &mut impl FnMut() -> F,
-    judge: &impl Fn(&R) -> Verdict,
+    judge: &impl Judges<R>,
 ) -> Result<R, Missed<R>> {
     loop {
-        match call.hedged(&mut *work, judge).await {
+        match call.hedged(&mut *work, |outcome| judge.judge(outcome), |rejection| judge.hear(rejection)).await
+        {
             Ok((outcome, verdict)) => match call.finish(verdict) {
                 Next::Return => return Ok(outcome),
                 Next::Fail => return Err(Missed::Failed(outcome)),
                 Next::Retry => {}
             },
             Err(rejection) => {
-                if call.hedges_refused(&rejection) == Next::Fail {
+                if call.hedges_refused_as(&rejection, judge.hear(&rejection)) == Next::Fail {
                     return Err(Missed::Rejected(rejection));
                 }
             }

@@ -8,13 +8,13 @@ use super::attempt::Polled;
 use super::call::{Next, Repeats};
 use crate::clock::Instant;
 use crate::hedge::{Race, Worth};
-use crate::outcome::Verdict;
+use crate::outcome::Judgement;
 use crate::rejection::{Rejection, RejectionKind};
 
 /// One of the attempts when it has ended, and has settled with the stages.
 struct Flown<R> {
     end: Result<R, Rejection>,
-    verdict: Verdict,
+    judgement: Judgement,
     worth: Worth,
 }
 
@@ -30,19 +30,20 @@ impl<'p> Call<'p> {
     }
 
     /// Makes an attempt, and another where it is slow; waits before a retry. What `judge` thinks of the outcome comes
-    /// with it.
+    /// with it; `hear` judges the error that a refusal or timeout of an attempt becomes.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() {
-    /// use resilient::{Component, Registry, Verdict, pipeline::Call};
+    /// use resilient::{Class, Component, Judgement, Registry, Rejection, Verdict, pipeline::Call};
     ///
     /// let registry = Registry::new();
+    /// let hear = |_: &Rejection| Judgement::from(Class::UNKNOWN);
     /// let pipeline = registry.pipeline("read").hedge("replicas").build();
     /// let mut call = Call::begin(&pipeline);
     /// let mut replicas = [None, Some("row")].into_iter();
-    /// let read = call.hedged(|| std::future::ready(replicas.next().flatten()), Verdict::of).await;
-    /// assert_eq!(read.unwrap(), (Some("row"), Verdict::Success));
+    /// let read = call.hedged(|| std::future::ready(replicas.next().flatten()), Judgement::of, hear).await;
+    /// assert_eq!(read.unwrap(), (Some("row"), Verdict::Success.into()));
     /// assert_eq!(registry.hedge("replicas").stats().sent, 1);
     /// # }
     /// ```
@@ -52,8 +53,9 @@ impl<'p> Call<'p> {
     pub async fn hedged<R, F: Future<Output = R>>(
         &mut self,
         mut work: impl FnMut() -> F,
-        judge: impl Fn(&R) -> Verdict,
-    ) -> Result<(R, Verdict), Rejection> {
+        judge: impl Fn(&R) -> Judgement,
+        hear: impl Fn(&Rejection) -> Judgement,
+    ) -> Result<(R, Judgement), Rejection> {
         self.pass_shedder()?;
         self.pause().await;
         self.arrive();
@@ -62,8 +64,8 @@ impl<'p> Call<'p> {
             // Boxed: it is so only while the registry is switched off.
             self.begin_attempt();
             let outcome = Box::pin(self.attempt(work())).await?;
-            let verdict = judge(&outcome);
-            return Ok((outcome, verdict));
+            let judgement = judge(&outcome);
+            return Ok((outcome, judgement));
         };
         let budget = match &pipeline.retry {
             Some(retry) => retry.budget(),
@@ -82,12 +84,12 @@ impl<'p> Call<'p> {
             if !std::mem::take(&mut is_first) && call.now != Instant::NEVER {
                 call.now = pipeline.clock.now();
             }
-            fly(call, work(), &judge)
+            fly(call, work(), &judge, &hear)
         };
         let worth = |flown: &mut Flown<R>| flown.worth;
         let race = pin!(Race::new(hedge, budget, &pipeline.clock, started, send, worth));
-        let Flown { end, verdict, .. } = Polled::new(self, race).await;
-        end.map(|outcome| (outcome, verdict))
+        let Flown { end, judgement, .. } = Polled::new(self, race).await;
+        end.map(|outcome| (outcome, judgement))
     }
 
     /// All attempts of [`hedged`](Self::hedged) were refused or cut off: what comes after that.
@@ -95,22 +97,29 @@ impl<'p> Call<'p> {
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() {
-    /// use resilient::{Registry, Verdict, pipeline::{Call, Next}};
+    /// use resilient::{Class, Judgement, Registry, Rejection, pipeline::{Call, Next}};
     ///
     /// let registry = Registry::new();
     /// registry.circuit_breaker("db").force_open();
     /// let pipeline = registry.pipeline("read").hedge("db").circuit_breaker("db").build();
     /// let mut call = Call::begin(&pipeline);
-    /// let refused = call.hedged(async || Some(7), Verdict::of).await.unwrap_err();
+    /// let hear = |_: &Rejection| Judgement::from(Class::UNKNOWN);
+    /// let refused = call.hedged(async || Some(7), Judgement::of, hear).await.unwrap_err();
     /// assert_eq!(call.hedges_refused(&refused), Next::Fail);
     /// # }
     /// ```
     #[cold]
     pub fn hedges_refused(&mut self, rejection: &Rejection) -> Next {
+        self.hedges_refused_as(rejection, Judgement::UNKNOWN)
+    }
+
+    /// Likewise, where the error that the rejection becomes was judged.
+    #[cold]
+    pub fn hedges_refused_as(&mut self, rejection: &Rejection, heard: Judgement) -> Next {
         if rejection.is_timeout() {
-            return self.timed_out(rejection);
+            return self.timed_out_as(rejection, heard);
         }
-        self.refused(rejection)
+        self.repeat_refused(rejection, heard.of_rejection(rejection))
     }
 
     /// A call like this one, for one attempt: without a record, and without what comes around attempts.
@@ -145,27 +154,28 @@ impl<'p> Call<'p> {
 async fn fly<R, F: Future<Output = R>>(
     mut call: Call<'_>,
     body: F,
-    judge: &impl Fn(&R) -> Verdict,
+    judge: &impl Fn(&R) -> Judgement,
+    hear: &impl Fn(&Rejection) -> Judgement,
 ) -> Flown<R> {
     if !call.enter()
         && let Err(rejection) = call.enter_later().await
     {
         // It was not made, and has settled already.
-        return Flown { worth: Worth::Refused, end: Err(rejection), verdict: Verdict::Success };
+        return Flown { worth: Worth::Refused, end: Err(rejection), judgement: Judgement::SUCCESS };
     }
     let end = call.attempt(body).await;
-    let (verdict, worth) = match &end {
+    let (judgement, worth) = match &end {
         Ok(outcome) => {
-            let verdict = judge(outcome);
-            call.finish(verdict);
-            (verdict, Worth::of(verdict))
+            let judgement = judge(outcome);
+            call.finish(judgement);
+            (judgement, Worth::of(judgement))
         }
         Err(rejection) => {
-            call.timed_out(rejection);
+            call.timed_out_as(rejection, hear(rejection));
             // Out of its own time another may be faster; out of the call's, there is none for another.
             let may_be_faster = rejection.kind() == RejectionKind::AttemptTimeout;
-            (Verdict::Success, if may_be_faster { Worth::Failed } else { Worth::TooLate })
+            (Judgement::SUCCESS, if may_be_faster { Worth::Failed } else { Worth::TooLate })
         }
     };
-    Flown { end, verdict, worth }
+    Flown { end, judgement, worth }
 }

@@ -30,6 +30,7 @@ mod flight;
 mod levels;
 mod once;
 mod options;
+mod outcomes;
 mod places;
 mod pool;
 mod run;
@@ -44,6 +45,8 @@ pub use attempt::{Attempt, UntimedAttempt};
 pub use call::{Call, Next};
 pub use explain::{Explanation, LevelExplanation, StageExplanation};
 pub use options::Options;
+pub use outcomes::OutcomeExplanation;
+pub(crate) use outcomes::Predicates;
 pub use places::Places;
 pub use pool::PoolAttempt;
 pub use share::{Shared, led, led_async};
@@ -94,6 +97,7 @@ pub struct Pipeline {
     /// Whether its levels can be cut off.
     pub(crate) asynchronous: bool,
     pub(crate) idempotent: bool,
+    pub(crate) predicates: Predicates,
 }
 
 impl Pipeline {
