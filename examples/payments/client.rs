@@ -31,6 +31,7 @@ impl Classify for ChargeError {
             Self::Connection(error) => error.classify(),
             Self::Refused { status, retry_after, .. } => match status.classify() {
                 Class::Transient { .. } => Class::Transient { retry_after: *retry_after },
+                Class::Unknown { .. } => Class::Unknown { retry_after: *retry_after },
                 Class::Overload { .. } => Class::Overload { retry_after: *retry_after },
                 other => other,
             },

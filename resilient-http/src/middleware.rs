@@ -9,7 +9,7 @@ use reqwest::{Request, Response, ResponseBuilderExt};
 use reqwest_middleware::{Error, Middleware, Next, Result};
 use resilient::pipeline::{OpenCall, Options};
 use resilient::registry::PipelineBuilder;
-use resilient::{Class, Classify, Pipeline, Registry, Rejection, Verdict};
+use resilient::{Class, Classify, Judgement, Pipeline, Registry, Rejection, Verdict};
 
 use crate::layer::semantics::{is_idempotent, of_answer};
 use crate::layer::{CallBody, propagate};
@@ -197,7 +197,7 @@ impl Middleware for ReqwestMiddleware {
         };
         let judge = |outcome: &std::result::Result<(Result<Response>, Extensions), Rejection>| match outcome {
             Ok((answer, _)) => judged(answer, can_repeat),
-            Err(rejection) => Verdict::Failure(rejection.classify()),
+            Err(rejection) => Judgement::from(rejection.classify()),
         };
         let options = Options::default().idempotent(is_idempotent);
         if self.until_head {
@@ -220,7 +220,7 @@ impl Middleware for ReqwestMiddleware {
     }
 }
 
-fn judged(answer: &Result<Response>, can_repeat: bool) -> Verdict {
+fn judged(answer: &Result<Response>, can_repeat: bool) -> Judgement {
     let verdict = match answer {
         Ok(response) => of_answer(response.status(), response.headers()),
         Err(Error::Reqwest(error)) => Verdict::Failure(error.classify()),
@@ -228,11 +228,7 @@ fn judged(answer: &Result<Response>, can_repeat: bool) -> Verdict {
             Verdict::Failure(Class::found_in(error.as_ref()).unwrap_or(Class::UNCERTAIN))
         }
     };
-    match verdict {
-        // Whatever it is, it could not be sent again.
-        Verdict::Failure(class) if !can_repeat && class != Class::Ignored => {
-            Verdict::Failure(Class::Permanent)
-        }
-        verdict => verdict,
-    }
+    let judgement = Judgement::from(verdict);
+    // Whatever it is, it could not be sent again.
+    if can_repeat { judgement } else { judgement.retry_when(false) }
 }

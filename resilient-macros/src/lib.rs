@@ -54,12 +54,24 @@ use proc_macro::TokenStream;
 /// # `circuit_breaker`
 /// `= "name"`, or `("name", ..)` with `failure_rate` (0.5 or "50%"), `window` ("30s", or a number of calls),
 /// `min_calls`, `failure_threshold`, `success_threshold`, `open_for`, `open_max`, `half_open_calls`,
-/// `slow_call`, `slow_rate`, `slow_in_flight`, `low_volume_failures`, `open_jitter`, `probe_lease`.
+/// `slow_call`, `slow_rate`, `slow_in_flight`, `low_volume_failures`, `open_jitter`, `probe_lease`, `when = predicate`.
+///
+/// `when` is given the error and says whether it counts as a failure; an error for which it is `false` counts as nothing. It
+/// is asked about timeouts, too, as the error that they become. It has no say in successes, nor in an `Ok` that `failure`
+/// counts as failed; where it is missing, the class of the error decides.
 ///
 /// # `retry`
 /// `= "name"`, or `(["name",] max = retries | attempts = all, ..)` with `backoff` (`exponential`, `constant`,
-/// `linear`, `fibonacci`, `decorrelated`), `base`, `factor`, `max_delay`, `jitter`, `when = path`,
+/// `linear`, `fibonacci`, `decorrelated`), `base`, `factor`, `max_delay`, `jitter`, `when = predicate`,
 /// `budget = "name"`, `budget(ratio = .., reserve = .., free = ..)` or `budget = off`, `max_elapsed`, `max_retry_after`.
+///
+/// `when` is given the error and says whether to try again, within the limits of the retry. It has the last word on every
+/// error of the body, and on what the stages inside the retry say: a timeout of an attempt, a full bulkhead, a spent rate
+/// limit and an open circuit, each as the error that it becomes. (An open circuit is waited for until it lets a probe
+/// through, if that fits the limits.) The stages around the retry are not repeated: the total time, load shedding,
+/// coalescing and idempotency keys. Without `when`, the class of the error decides (`resilient::Class`); a refusal is
+/// repeated only if it says when to come again, and a timeout only if the function is `idempotent`. Where a fallback
+/// answers and the error type has no `From<Rejection>`, `when` is asked about errors of the body alone.
 ///
 /// The body borrows its arguments, so that each attempt finds them as they were. A `mut` argument is copied
 /// for each attempt. An argument that the body moves must be named in `clone(..)`. The attribute reports such an argument

@@ -150,7 +150,8 @@ fn option_has_no_error(args: &Args, function: &FnItem, shape: &Shape, errors: &m
     if last_segment(&shape.attempt_type(function)).as_deref() != Some("Option") {
         return;
     }
-    if let Some(when) = args.retry.as_ref().and_then(|retry| retry.when.as_ref()) {
+    let retries = args.retry.as_ref().and_then(|retry| retry.when.as_ref());
+    for when in retries.into_iter().chain(&args.counts) {
         errors.at(&when.key, "an `Option` has no error that `when` could look at; return a `Result`");
     }
     if let (Some(map_err), true, None) = (&args.map_err, args.can_reject(), &args.fallback) {

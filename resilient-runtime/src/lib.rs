@@ -28,8 +28,10 @@
 //! # Features
 //! - `inventory` (default): annotated functions are listed before their first call;
 //! - `config-file`: settings from a TOML file and the environment ([`config`]);
-//! - `http`, `reqwest`, `tonic`: [`Classify`] for `http::StatusCode`, `reqwest::Error`, `tonic::Status`; with `http` also
+//! - `http`, `redis`, `reqwest`, `sqlx`, `tonic`: [`Classify`] for `http::StatusCode`, `redis::RedisError`, `reqwest::Error`,
+//!   `sqlx::Error`, `tonic::Status`, which are then also found in the `source()` chain of other errors; with `http` also
 //!   `checked` and `Class::of_response`, which keep the `Retry-After` of a response;
+//! - `anyhow`, `eyre`: [`Classify`] for `anyhow::Error`, `eyre::Report`;
 //! - `durable`: idempotency records in a file.
 
 #![deny(missing_docs)]
@@ -99,7 +101,7 @@ pub use hedge::Hedge;
 pub use idempotency::{Idempotency, replayed};
 pub use load_shed::LoadShedder;
 pub use observe::{Event, Happening, Listener, Subscription};
-pub use outcome::{Failure, FromRejection, Outcome, Reject, Verdict};
+pub use outcome::{Failure, FromRejection, Judgement, Outcome, Reject, Verdict};
 pub use pipeline::Pipeline;
 pub use priority::Priority;
 pub use rate_limit::RateLimiter;

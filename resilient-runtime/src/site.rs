@@ -39,6 +39,10 @@ pub struct SiteMeta {
     pub levels: &'static [Level],
     /// Whether the local cache among them is the built-in one.
     pub keeps: bool,
+    /// `retry(when = ..)`
+    pub retry_when: bool,
+    /// `circuit_breaker("x", when = ..)`
+    pub breaker_when: bool,
 }
 
 /// A stage that an attribute asks for.

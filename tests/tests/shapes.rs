@@ -47,6 +47,8 @@ mod inputs;
 mod levels;
 #[path = "shapes/limits.rs"]
 mod limits;
+#[path = "shapes/meaning.rs"]
+mod meaning;
 #[path = "shapes/methods.rs"]
 mod methods;
 #[path = "shapes/once.rs"]

@@ -91,7 +91,10 @@ fn tests() -> Vec<Step> {
 /// Each feature without the others: what one needs must not come with another.
 fn features_alone() -> impl Iterator<Item = Step> {
     const FEATURES: [(&str, &[&str]); 2] = [
-        ("resilient-runtime", &["http", "reqwest", "tonic", "config-file", "durable"]),
+        (
+            "resilient-runtime",
+            &["anyhow", "eyre", "http", "redis", "reqwest", "sqlx", "tonic", "config-file", "durable"],
+        ),
         ("resilient-http", &["reqwest", "otel", "metrics"]),
     ];
     let all =

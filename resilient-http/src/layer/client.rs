@@ -66,7 +66,7 @@ impl<Q, R> ClientLayer<Q, R> {
     pub fn new(pipeline: impl Into<Arc<Pipeline>>) -> Self {
         Self::judged(pipeline, |answer| match answer {
             Ok(_) => Verdict::Success,
-            Err(error) => Verdict::Failure(Class::found_in(&**error).unwrap_or(Class::TRANSIENT)),
+            Err(error) => Verdict::Failure(Class::found_in(&**error).unwrap_or(Class::UNKNOWN)),
         })
     }
 

@@ -22,9 +22,8 @@ pub(crate) fn of_answer(status: StatusCode, headers: &HeaderMap) -> Verdict {
     }
     match Class::of_response(status, headers) {
         None => Verdict::Success,
-        Some(Class::Transient { retry_after }) if status.is_server_error() => {
-            Verdict::Failure(Class::Uncertain { retry_after })
-        }
+        // Something may have been done before it failed.
+        Some(Class::Unknown { retry_after }) => Verdict::Failure(Class::Uncertain { retry_after }),
         Some(class) => Verdict::Failure(class),
     }
 }

@@ -199,7 +199,7 @@ fn judge<R, E>(outcome: &Outcome<R, E>) -> Verdict {
             let grpc = of_grpc(headers).filter(|verdict| *verdict != Verdict::Success);
             grpc.unwrap_or_else(|| Verdict::Failure(status.classify()))
         }
-        Ok(Err(_)) => Verdict::Failure(Class::TRANSIENT),
+        Ok(Err(_)) => Verdict::Failure(Class::UNKNOWN),
         Err(rejection) => Verdict::Failure(rejection.classify()),
     }
 }

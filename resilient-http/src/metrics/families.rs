@@ -111,6 +111,7 @@ fn retries(stats: &Stats, sink: &mut dyn Sink) {
             "kind" = "recovered" => retry.recovered;
             "kind" = "exhausted" => retry.exhausted;
             "kind" = "not_retryable" => retry.not_retryable;
+            "kind" = "may_have_run" => retry.may_have_run;
             "kind" = "nested" => retry.nested;
             "kind" = "out_of_time" => retry.out_of_time;
             "kind" = "hint_too_long" => retry.hint_too_long;

@@ -33,6 +33,8 @@ pub(crate) struct Keyed<T> {
 /// What the attribute says, as far as it could be understood.
 pub(crate) struct Args {
     pub(crate) circuit_breaker: Option<Policy>,
+    /// `circuit_breaker("x", when = ..)`
+    pub(crate) counts: Option<Keyed<Expr>>,
     pub(crate) retry: Option<Retry>,
     pub(crate) bulkhead: Option<Policy>,
     pub(crate) timeout: Option<Policy>,
@@ -83,6 +85,7 @@ impl Args {
     pub(crate) fn parse(tokens: TokenStream, errors: &mut Errors) -> Self {
         let mut args = Self {
             circuit_breaker: None,
+            counts: None,
             retry: None,
             bulkhead: None,
             timeout: None,
@@ -127,7 +130,10 @@ impl Args {
         }
         self.keys.push(key.clone());
         match text.as_str() {
-            "circuit_breaker" => self.circuit_breaker = Some(policies::circuit_breaker(key, input, errors)?),
+            "circuit_breaker" => {
+                let (policy, counts) = policies::circuit_breaker(key, input, errors)?;
+                (self.circuit_breaker, self.counts) = (Some(policy), counts);
+            }
             "retry" => self.retry = Some(policies::retry(key, input, errors)?),
             "bulkhead" => self.bulkhead = Some(policies::bulkhead(key, input, errors)?),
             "timeout" => self.timeout = Some(policies::timeout(key, input, errors)?),

@@ -98,8 +98,22 @@ const ADAPTIVE: &[Opt] = &[
     ("min_samples", "min_samples", Takes::Count { min: 10, max: MILLION }),
 ];
 
-pub(super) fn circuit_breaker(key: Ident, input: ParseStream<'_>, errors: &mut Errors) -> Result<Policy> {
-    named(key, CIRCUIT_BREAKER, &[], input, errors, |_, _, _, _| Ok(false))
+/// The breaker, and the predicate that says what it counts.
+pub(super) fn circuit_breaker(
+    key: Ident,
+    input: ParseStream<'_>,
+    errors: &mut Errors,
+) -> Result<(Policy, Option<super::Keyed<Expr>>)> {
+    let mut when = None;
+    let special = |option: &Ident, input: ParseStream<'_>, _: &mut Errors, _: &mut Vec<Setting>| {
+        if option != "when" {
+            return Ok(false);
+        }
+        when = Some(expression(option.clone(), input, "is_outage")?);
+        Ok(true)
+    };
+    let policy = named(key, CIRCUIT_BREAKER, &["when"], input, errors, special)?;
+    Ok((policy, when))
 }
 
 pub(super) fn bulkhead(key: Ident, input: ParseStream<'_>, errors: &mut Errors) -> Result<Policy> {

@@ -18,9 +18,9 @@
 
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{quote, quote_spanned};
-use syn::{Expr, Token};
+use syn::{Expr, Token, Type};
 
-use super::{Writer, bindings};
+use super::{Writer, bindings, has_hole};
 use crate::spans::{ends, located, runtime_at};
 
 impl Writer<'_> {
@@ -132,17 +132,17 @@ impl Writer<'_> {
             };
             return quote_spanned!(mixed=> #pause __call.begin_attempt(););
         }
-        let rejected = leave.with(&self.rejected());
+        let rejected = self.refused(leave);
         let can_wait =
             self.args.bulkhead.is_some() || self.args.rate_limit.is_some() || matches!(leave, Leave::Loop);
         if !self.shape.is_async() || !can_wait {
             return quote_spanned! {mixed=>
-                if let ::core::result::Result::Err(__rejection) = __call.enter_blocking() { #rejected; }
+                if let ::core::result::Result::Err(__rejection) = __call.enter_blocking() { #rejected }
             };
         }
         quote_spanned! {mixed=>
             if !__call.enter() {
-                if let ::core::result::Result::Err(__rejection) = __call.enter_later().await { #rejected; }
+                if let ::core::result::Result::Err(__rejection) = __call.enter_later().await { #rejected }
             }
         }
     }
@@ -201,13 +201,90 @@ impl Writer<'_> {
 
     /// What comes after an attempt that was cut off.
     fn cut_off(&self, leave: &Leave) -> TokenStream {
-        let (krate, rejected, mixed) = (self.krate(), self.rejected(), Span::mixed_site());
-        match leave {
-            Leave::Block => quote_spanned!(mixed=> { let _ = __call.timed_out(&__rejection); #rejected }),
-            Leave::Loop => quote_spanned! {mixed=>
-                if let #krate::__rt::Next::Fail = __call.timed_out(&__rejection) { break #rejected; }
-            },
+        let (krate, mixed) = (self.krate(), Span::mixed_site());
+        if !self.hears_timeouts() {
+            // Neither a retry nor a breaker asks what it means.
+            let rejected = self.rejected();
+            return quote_spanned!(mixed=> { let _ = __call.timed_out(&__rejection); #rejected });
         }
+        let (heard, value) = self.heard();
+        match leave {
+            Leave::Block => quote_spanned! {mixed=>
+                { #heard let _ = __call.timed_out_as(&__rejection, __verdict); #value }
+            },
+            Leave::Loop => quote_spanned! {mixed=> {
+                #heard
+                if let #krate::__rt::Next::Fail = __call.timed_out_as(&__rejection, __verdict) { break #value; }
+            }},
+        }
+    }
+
+    /// What comes after a refusal: the end, or the next attempt at being admitted.
+    fn refused(&self, leave: &Leave) -> TokenStream {
+        let (krate, mixed) = (self.krate(), Span::mixed_site());
+        let asks = self.args.rate_limit.is_some()
+            || self.args.retry.as_ref().is_some_and(|retry| retry.when.is_some());
+        if !asks || !matches!(leave, Leave::Loop) {
+            // Nothing says when to come again, and nobody insists.
+            let rejected = leave.with(&self.rejected());
+            return quote_spanned!(mixed=> #rejected;);
+        }
+        let (heard, value) = self.heard();
+        quote_spanned! {mixed=>
+            #heard
+            match __call.refused(&__rejection, || __verdict) {
+                #krate::__rt::Next::Retry => continue,
+                _ => break #value,
+            }
+        }
+    }
+
+    /// Whether anything acts on what the error of a timeout says.
+    pub(super) fn hears_timeouts(&self) -> bool {
+        self.args.retry.is_some() || self.args.circuit_breaker.is_some()
+    }
+
+    /// Judges what `__rejection` becomes: binds `__verdict`; and the value to return. What is returned is made once, and
+    /// judged as it is.
+    pub(super) fn heard(&self) -> (TokenStream, TokenStream) {
+        let (krate, output, mixed) = (self.krate(), self.output, Span::mixed_site());
+        let unknown = quote_spanned!(mixed=> #krate::__rt::Judgement::from(#krate::__rt::Class::UNKNOWN));
+        let refused = quote_spanned!(mixed=> &__refused);
+        let rules = self.rules(&refused);
+        // Of a type that is not written out nothing is known before its values are.
+        if matches!(output, Type::Infer(_)) || (self.args.fallback.is_some() && has_hole(output)) {
+            return (quote_spanned!(mixed=> let __verdict = #unknown;), self.rejected());
+        }
+        if self.args.fallback.is_none() {
+            let rejected = self.rejected();
+            let value = quote_spanned!(self.output_ends().0=> __refused);
+            let heard = quote_spanned! {mixed=>
+                let __refused: #output = {
+                    let __rejection = <#krate::__rt::Rejection as ::core::clone::Clone>::clone(&__rejection);
+                    #rejected
+                };
+                #rules
+            };
+            return (heard, value);
+        }
+        let refused = match &self.args.map_err {
+            Some(map_err) => {
+                let map = &map_err.value;
+                let place = ends(map);
+                let with = runtime_at(krate, "reject_with", place);
+                let rejection = quote_spanned!(mixed=> <#krate::__rt::Rejection as ::core::clone::Clone>::clone(&__rejection));
+                let made = quote_spanned!(place.1=> #with::<#output, _>(#rejection, #map));
+                quote_spanned!(mixed=> ::core::option::Option::Some(#made))
+            }
+            None => quote_spanned!(mixed=> #krate::__rt::rejected!(#output, &__rejection)),
+        };
+        let heard = quote_spanned! {mixed=>
+            let __verdict = match #refused {
+                ::core::option::Option::Some(__refused) => { #rules __verdict }
+                ::core::option::Option::None => #unknown,
+            };
+        };
+        (heard, self.rejected())
     }
 
     /// Judges `__out`; leaves with it, or goes round again.
@@ -270,6 +347,22 @@ impl Writer<'_> {
         let mut verdict = quote_spanned!(mixed=> #bound #settled let __verdict = #krate::__rt::judge!(#out););
         if let Some(failure) = &self.args.failure {
             verdict.extend(self.ruled("failure", &failure.value, out));
+        }
+        verdict.extend(self.predicates(out));
+        verdict
+    }
+
+    /// Binds `__verdict` for the outcome that a refusal became.
+    fn rules(&self, out: &TokenStream) -> TokenStream {
+        let (krate, mixed) = (self.krate(), Span::mixed_site());
+        let predicates = self.predicates(out);
+        quote_spanned!(mixed=> let __verdict = #krate::__rt::judge!(#out); #predicates)
+    }
+
+    fn predicates(&self, out: &TokenStream) -> TokenStream {
+        let mut verdict = TokenStream::new();
+        if let Some(counts) = &self.args.counts {
+            verdict.extend(self.ruled("counts", &counts.value, out));
         }
         if let Some(when) = self.args.retry.as_ref().and_then(|retry| retry.when.as_ref()) {
             verdict.extend(self.ruled("when", &when.value, out));

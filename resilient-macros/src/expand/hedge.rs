@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! loop {                                          // only with `retry`
-//!     match call.hedged(|| BODY, |out| verdict).await {
+//!     match call.hedged(|| BODY, |out| verdict, |rejection| verdict).await {
 //!         Ok((out, verdict)) => match call.finish(verdict) { .. }
 //!         Err(rejection) => break reject(rejection),
 //!     }
@@ -24,20 +24,30 @@ impl Writer<'_> {
         let leave = if self.args.retry.is_some() { Leave::Loop } else { Leave::Block };
         let judge = self.verdict(&quote_spanned!(mixed=> __out));
         let finish = self.finish_with(&leave, &TokenStream::new());
-        let rejected = self.rejected();
+        let (heard, value) = self.heard();
+        let hear = if self.hears_timeouts() {
+            quote_spanned!(mixed=> |__rejection: &#krate::__rt::Rejection| { #heard __verdict })
+        } else {
+            quote_spanned! {mixed=>
+                |_: &#krate::__rt::Rejection| #krate::__rt::Judgement::from(#krate::__rt::Class::UNKNOWN)
+            }
+        };
         let refused = match leave {
             Leave::Block => {
+                let rejected = self.rejected();
                 quote_spanned!(mixed=> { let _ = __call.hedges_refused(&__rejection); #rejected })
             }
-            Leave::Loop => quote_spanned! {mixed=>
-                if let #krate::__rt::Next::Fail = __call.hedges_refused(&__rejection) { break #rejected; }
-            },
+            Leave::Loop => quote_spanned! {mixed=> {
+                #heard
+                if let #krate::__rt::Next::Fail = __call.hedges_refused_as(&__rejection, __verdict) { break #value; }
+            }},
         };
         let run = quote_spanned! {mixed=>
             match __call.hedged_with(
                 || #attempt,
                 |__out: &#output| { #judge __verdict },
                 |__out: &#output, __words| #krate::__rt::describe!(__out, __words),
+                #hear,
             ).await {
                 ::core::result::Result::Ok((__out, __verdict)) => { #finish }
                 ::core::result::Result::Err(__rejection) => #refused,

@@ -31,6 +31,8 @@ impl Writer<'_> {
         let stages = stages.into_iter().flatten();
         let levels =
             args.fallback.iter().flat_map(|fallback| &fallback.levels).map(|level| self.level(level.variant));
+        let retry_when = args.retry.as_ref().is_some_and(|retry| retry.when.is_some());
+        let breaker_when = args.counts.is_some();
         let keeps = args.fallback.as_ref().is_some_and(|fallback| fallback.kept().is_some());
         quote_spanned! {mixed=>
             static __RESILIENT_SITE: #krate::__rt::Site = #krate::__rt::Site::new(#krate::__rt::SiteMeta {
@@ -45,6 +47,8 @@ impl Writer<'_> {
                 stages: &[#(#stages,)*],
                 levels: &[#(#levels,)*],
                 keeps: #keeps,
+                retry_when: #retry_when,
+                breaker_when: #breaker_when,
             });
             #krate::__rt::submit_site!(__RESILIENT_SITE);
         }

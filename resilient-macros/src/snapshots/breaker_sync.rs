@@ -28,6 +28,8 @@ fn f(x: &str) -> Result<u32, E> {
         ],
         levels: &[],
         keeps: false,
+        retry_when: false,
+        breaker_when: false,
     });
     ::resilient::__rt::submit_site!(__RESILIENT_SITE);
     let mut __call = ::resilient::__rt::Call::begin(__RESILIENT_SITE.pipeline());

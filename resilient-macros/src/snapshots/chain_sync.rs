@@ -37,6 +37,8 @@ fn rate(&self) -> u32 {
         ],
         levels: &[::resilient::__rt::Level::Replica, ::resilient::__rt::Level::Default],
         keeps: false,
+        retry_when: false,
+        breaker_when: false,
     });
     ::resilient::__rt::submit_site!(__RESILIENT_SITE);
     let mut __call = ::resilient::__rt::Call::begin(__RESILIENT_SITE.pipeline());

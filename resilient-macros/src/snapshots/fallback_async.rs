@@ -32,6 +32,8 @@ async fn charge(order: &Order) -> Result<Receipt, PayError> {
         ],
         levels: &[::resilient::__rt::Level::Default],
         keeps: false,
+        retry_when: false,
+        breaker_when: false,
     });
     ::resilient::__rt::submit_site!(__RESILIENT_SITE);
     let mut __call = ::resilient::__rt::Call::begin(__RESILIENT_SITE.pipeline());

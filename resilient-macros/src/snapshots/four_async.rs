@@ -60,6 +60,8 @@ async fn charge(order: &Order) -> Result<Receipt, PayError> {
         ],
         levels: &[],
         keeps: false,
+        retry_when: false,
+        breaker_when: false,
     });
     ::resilient::__rt::submit_site!(__RESILIENT_SITE);
     let mut __call = ::resilient::__rt::Call::begin(__RESILIENT_SITE.pipeline());
@@ -101,10 +103,17 @@ async fn charge(order: &Order) -> Result<Receipt, PayError> {
                 }
             }
             ::core::result::Result::Err(__rejection) => {
-                if let ::resilient::__rt::Next::Fail = __call.timed_out(&__rejection) {
-                    break ::resilient::__rt::reject::<
-                        Result<Receipt, PayError>,
-                    >(__rejection);
+                let __refused: Result<Receipt, PayError> = {
+                    let __rejection = <::resilient::__rt::Rejection as ::core::clone::Clone>::clone(
+                        &__rejection,
+                    );
+                    ::resilient::__rt::reject::<Result<Receipt, PayError>>(__rejection)
+                };
+                let __verdict = ::resilient::__rt::judge!(& __refused);
+                if let ::resilient::__rt::Next::Fail = __call
+                    .timed_out_as(&__rejection, __verdict)
+                {
+                    break __refused;
                 }
             }
         }

@@ -37,6 +37,8 @@ fn f(x: Vec<u8>) -> Option<u32> {
         ],
         levels: &[],
         keeps: false,
+        retry_when: false,
+        breaker_when: false,
     });
     ::resilient::__rt::submit_site!(__RESILIENT_SITE);
     let mut __call = ::resilient::__rt::Call::begin(__RESILIENT_SITE.pipeline());

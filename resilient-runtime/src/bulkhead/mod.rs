@@ -86,7 +86,7 @@ pub use stats::{ClassLimits, Stats};
 use crate::clock::Instant;
 use crate::component::{Component, Core, Create, Kind};
 use crate::observe::Happening;
-use crate::outcome::{Reject, Verdict};
+use crate::outcome::{Judgement, Reject, Verdict};
 use crate::priority::Priority;
 use crate::rejection::{Rejection, RejectionKind};
 use crate::scope::Scope;
@@ -233,7 +233,7 @@ impl Bulkhead {
         self.queue(priority, self.inherited()).block().map(|()| Permit::new(self))
     }
 
-    /// Runs `work` with a permit; blocks in the queue if there is one. Every failure is transient.
+    /// Runs `work` with a permit; blocks in the queue if there is one. Judged by [`Verdict::of`](crate::Verdict::of).
     ///
     /// ```
     /// use resilient::{Component, Registry, Rejection};
@@ -242,11 +242,11 @@ impl Bulkhead {
     /// let in_use = bulkhead.call(|| Ok::<_, Rejection>(bulkhead.stats().in_use));
     /// assert_eq!((in_use, bulkhead.stats().in_use), (Ok(1), 0));
     /// ```
-    pub fn call<R: Reject>(&self, work: impl FnOnce() -> R) -> R {
-        self.call_judged(work, Verdict::of)
+    pub fn call<R: Reject<Error: 'static>>(&self, work: impl FnOnce() -> R) -> R {
+        self.call_judged(work, Judgement::of)
     }
 
-    /// Like [`call`](Self::call), with a judge of your own, such as [`Verdict::by_class`]: an adaptive bulkhead learns from
+    /// Like [`call`](Self::call), with a judge of your own, such as [`Verdict::by_class`](crate::Verdict::by_class): an adaptive bulkhead learns from
     /// [`Class::Overload`](crate::Class::Overload).
     ///
     /// ```
@@ -259,17 +259,21 @@ impl Bulkhead {
     /// assert_eq!(bulkhead.call_judged(|| None::<u32>, judge), None);
     /// assert_eq!(bulkhead.stats().adaptive.unwrap().limit, 20, "one is not enough to learn from");
     /// ```
-    pub fn call_judged<R: Reject>(&self, work: impl FnOnce() -> R, judge: impl FnOnce(&R) -> Verdict) -> R {
+    pub fn call_judged<R: Reject, J: Into<Judgement>>(
+        &self,
+        work: impl FnOnce() -> R,
+        judge: impl FnOnce(&R) -> J,
+    ) -> R {
         let permit = match self.acquire_blocking(Priority::Normal) {
             Ok(permit) => permit,
             Err(rejection) => return R::from_rejection(rejection),
         };
         let outcome = work();
-        permit.settle(judge(&outcome));
+        permit.settle(judge(&outcome).into().verdict());
         outcome
     }
 
-    /// Runs `work` with a permit; waits in the queue if there is one. Every failure is transient.
+    /// Runs `work` with a permit; waits in the queue if there is one. Judged by [`Verdict::of`](crate::Verdict::of).
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -289,8 +293,8 @@ impl Bulkhead {
     ///
     /// # Cancel safety
     /// Dropping the future drops the work and gives the permit back.
-    pub async fn call_async<R: Reject>(&self, work: impl AsyncFnOnce() -> R) -> R {
-        self.call_judged_async(work, Verdict::of).await
+    pub async fn call_async<R: Reject<Error: 'static>>(&self, work: impl AsyncFnOnce() -> R) -> R {
+        self.call_judged_async(work, Judgement::of).await
     }
 
     /// Like [`call_async`](Self::call_async), with a judge of your own.
@@ -310,10 +314,10 @@ impl Bulkhead {
     ///
     /// # Cancel safety
     /// As of [`call_async`](Self::call_async).
-    pub async fn call_judged_async<R: Reject>(
+    pub async fn call_judged_async<R: Reject, J: Into<Judgement>>(
         &self,
         work: impl AsyncFnOnce() -> R,
-        judge: impl FnOnce(&R) -> Verdict,
+        judge: impl FnOnce(&R) -> J,
     ) -> R {
         // A statement of its own: what is matched on would be part of the future, refusal and all.
         let permit = match self.acquire().await {
@@ -321,7 +325,7 @@ impl Bulkhead {
             Err(rejection) => return R::from_rejection(rejection),
         };
         let outcome = work().await;
-        permit.settle(judge(&outcome));
+        permit.settle(judge(&outcome).into().verdict());
         outcome
     }
 

@@ -7,12 +7,12 @@ use super::state::Ticket;
 use crate::classify::Class;
 use crate::clock::Instant;
 use crate::observe::Cause;
-use crate::outcome::{Reject, Verdict};
+use crate::outcome::{Judgement, Reject, Verdict};
 use crate::rejection::Rejection;
 
 impl CircuitBreaker {
-    /// Calls `work` if the circuit lets it pass, and learns from what it returns: a failure is a failure,
-    /// unless you [say more](Self::call_judged).
+    /// Calls `work` if the circuit lets it pass, and learns from what it returns, judged by
+    /// [`Verdict::of`], unless you [say more](Self::call_judged).
     ///
     /// ```
     /// use resilient::{Registry, Rejection};
@@ -25,8 +25,8 @@ impl CircuitBreaker {
     /// let stock: Option<u32> = breaker.call(|| unreachable!("the circuit is open"));
     /// assert_eq!(stock, None);
     /// ```
-    pub fn call<R: Reject>(&self, work: impl FnOnce() -> R) -> R {
-        self.call_judged(work, Verdict::of)
+    pub fn call<R: Reject<Error: 'static>>(&self, work: impl FnOnce() -> R) -> R {
+        self.call_judged(work, Judgement::of)
     }
 
     /// Like [`call`](Self::call), with a judge of your own, such as [`Verdict::by_class`].
@@ -39,7 +39,11 @@ impl CircuitBreaker {
     /// breaker.call_judged(read, Verdict::by_class).unwrap_err();
     /// assert_eq!(breaker.stats().failed, 1);
     /// ```
-    pub fn call_judged<R: Reject>(&self, work: impl FnOnce() -> R, judge: impl FnOnce(&R) -> Verdict) -> R {
+    pub fn call_judged<R: Reject, J: Into<Judgement>>(
+        &self,
+        work: impl FnOnce() -> R,
+        judge: impl FnOnce(&R) -> J,
+    ) -> R {
         match self.try_acquire() {
             Ok(permit) => {
                 let outcome = work();
@@ -68,8 +72,11 @@ impl CircuitBreaker {
     /// # Cancel safety
     /// Dropping the future drops the work and is no evidence for or against the dependency; a probe makes
     /// place for another.
-    pub fn call_async<R: Reject>(&self, work: impl AsyncFnOnce() -> R) -> impl Future<Output = R> {
-        self.call_judged_async(work, Verdict::of)
+    pub fn call_async<R: Reject<Error: 'static>>(
+        &self,
+        work: impl AsyncFnOnce() -> R,
+    ) -> impl Future<Output = R> {
+        self.call_judged_async(work, Judgement::of)
     }
 
     /// Like [`call_async`](Self::call_async), with a judge of your own.
@@ -88,10 +95,10 @@ impl CircuitBreaker {
     ///
     /// # Cancel safety
     /// As of [`call_async`](Self::call_async).
-    pub async fn call_judged_async<R: Reject>(
+    pub async fn call_judged_async<R: Reject, J: Into<Judgement>>(
         &self,
         work: impl AsyncFnOnce() -> R,
-        judge: impl FnOnce(&R) -> Verdict,
+        judge: impl FnOnce(&R) -> J,
     ) -> R {
         // A statement of its own: what is matched on would be part of the future, refusal and all.
         let permit = match self.try_acquire() {
@@ -157,8 +164,8 @@ impl Permit<'_> {
     /// assert_eq!(breaker.stats().failed, 1);
     /// ```
     #[inline]
-    pub fn settle(self, verdict: Verdict) {
-        ManuallyDrop::new(self).end(Some(verdict));
+    pub fn settle(self, judgement: impl Into<Judgement>) {
+        ManuallyDrop::new(self).end(Some(judgement.into().for_breaker()));
     }
 
     /// How the call ended, with the error that it failed with, for the statistics and the reason of refusals. What is kept of

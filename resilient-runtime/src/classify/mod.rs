@@ -1,9 +1,14 @@
-//! What an error means for retry and circuit breaker.
+//! What an error means for retry, circuit breaker and idempotency key: the one place that decides it.
 
+mod known;
+#[cfg(feature = "redis")]
+mod redis;
 #[cfg(feature = "reqwest")]
 mod reqwest;
 #[cfg(feature = "http")]
 mod response;
+#[cfg(feature = "sqlx")]
+mod sqlx;
 #[cfg(feature = "tonic")]
 mod tonic;
 
@@ -12,20 +17,28 @@ pub use response::{HttpResponse, StatusError, checked};
 
 use std::error::Error;
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
+use crate::outcome::Judgement;
 use crate::rejection::{Mark, Rejection, RejectionKind};
+
+pub(crate) use known::{found, found_in_value};
 
 /// What kind of failure an error is.
 ///
-/// | class | retried | the circuit breaker sees | fallback |
-/// |---|---|---|---|
-/// | `Transient` | yes | a failure | yes |
-/// | `Uncertain` | only where the function is `idempotent` | a failure | yes |
-/// | `Overload` | yes, after its hint | a failure, the hint lengthens the open period | yes |
-/// | `Permanent` | no | a failure | yes |
-/// | `Ignored` | no | nothing | no |
-/// | `NotExecuted` | only after its hint | nothing | yes |
+/// | class | effect | retried | the circuit breaker sees | idempotency key | fallback |
+/// |---|---|---|---|---|---|
+/// | `Transient` | none | yes | a failure | free | yes |
+/// | `Overload` | none | yes, after its hint | a failure, the hint lengthens the open period | free | yes |
+/// | `Uncertain` | possible | only where the function is `idempotent` | a failure | stays taken | yes |
+/// | `Unknown` | unknown | yes; with an idempotency key only as `Uncertain` | a failure | stays taken | yes |
+/// | `Permanent` | none | no | a failure | free | yes |
+/// | `Ignored` | none | no | nothing | free | no |
+/// | `NotExecuted` | none | only after its hint | nothing | free | yes |
+///
+/// `retry(when = ..)` and `circuit_breaker("x", when = ..)` have the last word on their column. With an idempotency key,
+/// `on_unknown = reexecute` repeats what may have had an effect.
 ///
 /// ```
 /// use std::io::{Error, ErrorKind};
@@ -48,12 +61,18 @@ pub enum Class {
         /// The server's wish: not before this span has passed.
         retry_after: Option<Duration>,
     },
+    /// Nothing is known: nobody classified the error, and its `source()` chain holds no known cause. It is retried where
+    /// `retry` was asked for, but it never frees an idempotency key: whether it had an effect is unknown.
+    Unknown {
+        /// The server's wish: not before this span has passed.
+        retry_after: Option<Duration>,
+    },
     /// The other side has too much to do.
     Overload {
         /// The server's wish: not before this span has passed.
         retry_after: Option<Duration>,
     },
-    /// The dependency failed, and would fail again.
+    /// The dependency failed without an effect, and would fail again.
     Permanent,
     /// The caller's own mistake: an answer like any other, and no evidence against the dependency.
     Ignored,
@@ -71,7 +90,17 @@ impl Class {
     /// An uncertain failure without a hint.
     pub const UNCERTAIN: Self = Self::Uncertain { retry_after: None };
 
-    /// What is known of the first error in a chain that is one of the network, or a refusal of a stage further in.
+    /// A failure about which nothing is known.
+    pub const UNKNOWN: Self = Self::Unknown { retry_after: None };
+
+    /// Returns the class of the first known cause in an error and its `source()` chain.
+    ///
+    /// Known causes are [`Rejection`], [`io::Error`] (also inside another one), tokio's `Elapsed`, and with the features of
+    /// their names `http::Error`, `redis::RedisError`, `reqwest::Error`, `sqlx::Error` and `tonic::Status`; also in a `Box` or an
+    /// `Arc`.
+    ///
+    /// A variant with `#[error(transparent)]` returns the source of what it holds as its own source: an [`io::Error`] in it
+    /// is not in the chain. Write `#[error("..: {0}")] Io(#[source] io::Error)` (or `#[from]`), or implement [`Classify`].
     ///
     /// ```
     /// use std::io;
@@ -84,27 +113,26 @@ impl Class {
     /// let error = NoRates(io::ErrorKind::ConnectionRefused.into());
     /// assert_eq!(Class::found_in(&error), Some(Class::TRANSIENT));
     /// assert_eq!(Class::found_in(&NoRates(io::Error::other("a riddle"))), None);
+    ///
+    /// #[derive(Debug, thiserror::Error)]
+    /// enum Hidden {
+    ///     #[error(transparent)]
+    ///     Io(#[from] io::Error),
+    /// }
+    /// assert_eq!(Class::found_in(&Hidden::from(io::Error::from(io::ErrorKind::ConnectionRefused))), None);
     /// ```
     pub fn found_in(error: &(dyn Error + 'static)) -> Option<Self> {
-        let mut chain = std::iter::successors(Some(error), |&error| error.source());
-        chain.find_map(|error| match error.downcast_ref::<Rejection>() {
-            Some(rejection) => Some(rejection.classify()),
-            None => {
-                #[cfg(feature = "http")]
-                if let Some(answer) = error.downcast_ref::<response::Answer>() {
-                    return Some(answer.class);
-                }
-                let error = error.downcast_ref::<io::Error>()?;
-                let class = error.classify();
-                // One of no kind says nothing, but may hold one that does.
-                (error.kind() != io::ErrorKind::Other || class != Self::Permanent).then_some(class)
-            }
-        })
+        found(error).and_then(Judgement::class).filter(|class| *class != Self::UNKNOWN)
     }
 
     /// Whether another attempt, made at the same time, may do better.
     pub(crate) const fn is_worth_another(self) -> bool {
-        matches!(self, Self::Transient { retry_after: None } | Self::Uncertain { retry_after: None })
+        matches!(
+            self,
+            Self::Transient { retry_after: None }
+                | Self::Uncertain { retry_after: None }
+                | Self::Unknown { retry_after: None }
+        )
     }
 
     /// The other side's wish, where it gave one.
@@ -121,6 +149,7 @@ impl Class {
         match self {
             Self::Transient { retry_after }
             | Self::Uncertain { retry_after }
+            | Self::Unknown { retry_after }
             | Self::Overload { retry_after }
             | Self::NotExecuted { retry_after } => retry_after,
             Self::Permanent | Self::Ignored => None,
@@ -130,8 +159,9 @@ impl Class {
 
 /// An error that says what it is. Implement it for your error type, and retry and circuit breaker follow.
 ///
-/// Without it every error is [`Class::TRANSIENT`], except that a [`Rejection`] in the error's `source()`
-/// chain is recognised.
+/// Without it an error is judged by the first known cause in its `source()` chain ([`Class::found_in`]), and is
+/// [`Class::Unknown`] where there is none. What it says is believed: an error that is `Transient`, `Overload`, `Permanent`
+/// or `Ignored` frees an idempotency key.
 ///
 /// ```
 /// use resilient::{Class, Classify};
@@ -162,126 +192,200 @@ pub trait Classify {
     /// assert_eq!(refused.classify(), Class::NotExecuted { retry_after: None });
     /// ```
     fn classify(&self) -> Class;
-}
 
-impl<E: Classify + ?Sized> Classify for &E {
-    fn classify(&self) -> Class {
-        (**self).classify()
+    /// The class, and whether it is evidence: a refusal further in is none.
+    #[doc(hidden)]
+    fn __judged(&self) -> Judgement {
+        self.classify().into()
     }
 }
 
-impl<E: Classify + ?Sized> Classify for Box<E> {
-    fn classify(&self) -> Class {
-        (**self).classify()
-    }
+/// `Classify` for what holds another error that is.
+macro_rules! classify_as_inner {
+    ($($outer:ty),*) => {$(
+        impl<E: Classify + ?Sized> Classify for $outer {
+            fn classify(&self) -> Class {
+                (**self).classify()
+            }
+
+            fn __judged(&self) -> Judgement {
+                (**self).__judged()
+            }
+        }
+    )*};
+}
+
+classify_as_inner!(&E, Box<E>, Arc<E>);
+
+/// `Classify` for errors of any type: by the first known cause in the chain.
+macro_rules! classify_by_chain {
+    ($($(#[$about:meta])* $error:ty => |$this:ident| $first:expr;)*) => {$(
+        $(#[$about])*
+        impl Classify for $error {
+            /// The first known cause in the chain, as [`Class::found_in`] finds it; else unknown.
+            fn classify(&self) -> Class {
+                let $this = self;
+                Class::found_in($first).unwrap_or(Class::UNKNOWN)
+            }
+
+            fn __judged(&self) -> Judgement {
+                let $this = self;
+                found($first).unwrap_or(Judgement::UNKNOWN)
+            }
+        }
+    )*};
+}
+
+classify_by_chain! {
+    dyn Error => |error| error;
+    dyn Error + Send => |error| error;
+    dyn Error + Send + Sync => |error| error;
+    #[cfg(feature = "anyhow")]
+    anyhow::Error => |error| AsRef::<dyn Error>::as_ref(error);
+    #[cfg(feature = "eyre")]
+    eyre::Report => |error| AsRef::<dyn Error>::as_ref(error);
 }
 
 impl Classify for Rejection {
     fn classify(&self) -> Class {
         self.mark().classify()
     }
+
+    fn __judged(&self) -> Judgement {
+        self.mark().__judged()
+    }
 }
 
 impl Classify for Mark {
     fn classify(&self) -> Class {
         match self.kind {
-            RejectionKind::TotalTimeout | RejectionKind::AttemptTimeout | RejectionKind::ReadTimeout => {
-                Class::UNCERTAIN
-            }
+            // A body that needed a timer has begun. And an earlier call with the same key may have had its effect.
+            RejectionKind::TotalTimeout
+            | RejectionKind::AttemptTimeout
+            | RejectionKind::ReadTimeout
+            | RejectionKind::NoTimer
+            | RejectionKind::OutcomeUnknown => Class::UNCERTAIN,
             // Nothing was sent yet.
-            // Or the call ran, and what it returned counts as failed.
-            RejectionKind::ConnectTimeout | RejectionKind::FallbackFailed => Class::TRANSIENT,
-            // It would be refused again and again.
-            RejectionKind::WeightExceedsLimit => Class::Permanent,
+            RejectionKind::ConnectTimeout => Class::TRANSIENT,
+            // The call ran, and what it returned counts as failed.
+            RejectionKind::FallbackFailed => Class::UNKNOWN,
+            // It would be refused again and again: for its weight, or for the caller's key.
+            RejectionKind::WeightExceedsLimit
+            | RejectionKind::KeyReused
+            | RejectionKind::InvalidKey
+            | RejectionKind::StoredValueMismatch => Class::Permanent,
             // A retry would not wait for the circuit, nor add to an overload: whoever holds it knows better.
             // And another attempt would meet the same record of an idempotency key.
             RejectionKind::CircuitOpen
             | RejectionKind::Shed
             | RejectionKind::QueueTimeout
+            | RejectionKind::InProgress
+            | RejectionKind::NoStore => Class::NotExecuted { retry_after: None },
+            RejectionKind::BulkheadFull | RejectionKind::RateLimited | RejectionKind::StoreUnavailable => {
+                Class::NotExecuted { retry_after: self.retry_after }
+            }
+        }
+    }
+
+    fn __judged(&self) -> Judgement {
+        let judgement = Judgement::from(self.classify());
+        match self.kind {
+            RejectionKind::NoTimer
+            | RejectionKind::OutcomeUnknown
             | RejectionKind::KeyReused
             | RejectionKind::InvalidKey
-            | RejectionKind::StoredValueMismatch
-            | RejectionKind::InProgress
-            | RejectionKind::NoStore
-            | RejectionKind::OutcomeUnknown => Class::NotExecuted { retry_after: None },
-            RejectionKind::BulkheadFull
-            | RejectionKind::RateLimited
-            | RejectionKind::StoreUnavailable
-            | RejectionKind::NoTimer => Class::NotExecuted { retry_after: self.retry_after },
+            | RejectionKind::StoredValueMismatch => judgement.breaker_when(false),
+            _ => judgement,
         }
     }
 }
 
 impl Classify for io::Error {
-    /// Not sent: transient. Broken on the way: uncertain. A [`Rejection`] inside: as it says. Else: permanent.
+    /// Not sent: transient. Refused by the system: permanent. Broken on the way or cut off: uncertain. A [`Rejection`] or
+    /// another known cause inside: as it says. Else: unknown.
     fn classify(&self) -> Class {
+        self.__judged().class().unwrap_or(Class::UNKNOWN)
+    }
+
+    fn __judged(&self) -> Judgement {
         use io::ErrorKind;
-        if let Some(rejection) = self.get_ref().and_then(|inner| inner.downcast_ref::<Rejection>()) {
-            return rejection.classify();
-        }
-        match self.kind() {
+        let inner = self.get_ref().and_then(|inner| found(inner));
+        let class = match self.kind() {
             ErrorKind::ConnectionRefused
             | ErrorKind::HostUnreachable
             | ErrorKind::NetworkUnreachable
             | ErrorKind::NetworkDown
             | ErrorKind::NotConnected
-            | ErrorKind::Interrupted
-            | ErrorKind::WouldBlock
             | ErrorKind::ResourceBusy => Class::TRANSIENT,
+            // A blocking read that times out is `WouldBlock` on Unix.
             ErrorKind::ConnectionReset
             | ErrorKind::ConnectionAborted
             | ErrorKind::BrokenPipe
             | ErrorKind::TimedOut
-            | ErrorKind::UnexpectedEof => Class::UNCERTAIN,
-            _ => Class::Permanent,
+            | ErrorKind::WouldBlock
+            | ErrorKind::UnexpectedEof
+            // Found only once some of it was written.
+            | ErrorKind::WriteZero
+            | ErrorKind::StorageFull
+            | ErrorKind::QuotaExceeded
+            | ErrorKind::FileTooLarge => Class::UNCERTAIN,
+            ErrorKind::NotFound
+            | ErrorKind::PermissionDenied
+            | ErrorKind::AddrInUse
+            | ErrorKind::AddrNotAvailable
+            | ErrorKind::AlreadyExists
+            | ErrorKind::InvalidInput
+            | ErrorKind::Unsupported
+            | ErrorKind::NotADirectory
+            | ErrorKind::IsADirectory
+            | ErrorKind::DirectoryNotEmpty
+            | ErrorKind::ReadOnlyFilesystem
+            | ErrorKind::StaleNetworkFileHandle
+            | ErrorKind::NotSeekable
+            | ErrorKind::ExecutableFileBusy
+            | ErrorKind::CrossesDevices
+            | ErrorKind::TooManyLinks
+            | ErrorKind::InvalidFilename
+            | ErrorKind::ArgumentListTooLong => Class::Permanent,
+            // What came cannot be read: it would not help to ask again, but the request was sent.
+            ErrorKind::InvalidData => return inner.unwrap_or(Class::UNCERTAIN.into()),
+            _ => return inner.unwrap_or(Judgement::UNKNOWN),
+        };
+        let is_refusal = || self.get_ref().is_some_and(|inner| RejectionKind::found_in(inner).is_some());
+        match inner {
+            Some(inner) if is_refusal() => inner,
+            _ => class.into(),
         }
     }
 }
 
 #[cfg(feature = "http")]
 impl Classify for http::StatusCode {
-    /// 5xx, 408 and 425 are transient, but what the server will never do (501, 505) is permanent; 429 is overload; every
-    /// other code is an answer.
+    /// 5xx is unknown, but what the server will never do (501, 505) is permanent; 408 and 425 are transient; 429 is overload;
+    /// every other code is an answer.
     ///
-    /// A server may have done what it was asked before it failed with 5xx, and a status knows nothing of the request: where
-    /// that must not be done twice, give the server a key, or use what goes by the method (`ClientLayer::http` and
-    /// `ReqwestMiddleware` of `resilient-http`), or say `retry(when = ..)`.
+    /// A server may have done what it was asked before it failed with 5xx, and a status knows nothing of the request. It is
+    /// retried where `retry` was asked for, but frees no idempotency key; where the request must not be sent twice, give
+    /// the server a key, or use what goes by the method (`ClientLayer::http` and `ReqwestMiddleware` of `resilient-http`), or
+    /// say `retry(when = ..)`.
     fn classify(&self) -> Class {
         match self.as_u16() {
             429 => Class::Overload { retry_after: None },
             501 | 505 => Class::Permanent,
-            408 | 425 | 500..=599 => Class::TRANSIENT,
+            408 | 425 => Class::TRANSIENT,
+            500..=599 => Class::UNKNOWN,
             _ => Class::Ignored,
         }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_io_error_tells_what_was_surely_not_sent_from_what_may_have_been() {
-        // T33
-        use std::io::{Error, ErrorKind};
-        assert_eq!(Error::from(ErrorKind::ConnectionRefused).classify(), Class::TRANSIENT);
-        assert_eq!(Error::from(ErrorKind::ConnectionReset).classify(), Class::UNCERTAIN);
-        assert_eq!(Error::from(ErrorKind::PermissionDenied).classify(), Class::Permanent);
-        let open = Rejection::new(RejectionKind::CircuitOpen, "db");
-        assert_eq!(Error::from(open).classify(), Class::NotExecuted { retry_after: None });
-    }
-
-    #[cfg(feature = "http")]
-    #[test]
-    fn a_status_code_is_retried_when_the_server_failed_and_not_when_the_caller_did() {
-        let class = |code: u16| http::StatusCode::from_u16(code).unwrap().classify();
-        for code in [500, 502, 503, 504, 408, 425] {
-            assert_eq!(class(code), Class::TRANSIENT, "{code}");
-        }
-        for code in [400, 401, 403, 404, 409, 422] {
-            assert_eq!(class(code), Class::Ignored, "{code}");
-        }
-        assert_eq!(class(429), Class::Overload { retry_after: None });
-        assert_eq!((class(501), class(505)), (Class::Permanent, Class::Permanent));
+#[cfg(feature = "http")]
+impl Classify for http::Error {
+    /// A request that could not be made: ignored, the dependency was not asked.
+    fn classify(&self) -> Class {
+        Class::Ignored
     }
 }
+
+#[cfg(test)]
+mod tests;

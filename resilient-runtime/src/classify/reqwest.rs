@@ -7,7 +7,7 @@ use super::{Class, Classify};
 impl Classify for reqwest::Error {
     /// A status as its [`StatusCode`](http::StatusCode), whatever the method. Not connected: transient. Cut off, or broken on the way:
     /// uncertain. A request that could not be made: ignored, the dependency was not asked. A [`Rejection`](crate::Rejection)
-    /// inside: as it says. Else: permanent.
+    /// inside: as it says. Redirected in circles, or an answer that cannot be read: uncertain, as the request was sent.
     ///
     /// An error made by `error_for_status` has lost the headers of the response, and with them `Retry-After`. Use
     /// [`checked`](crate::checked) in its place: `checked(client.get(url).send().await?)?`.
@@ -26,10 +26,8 @@ impl Classify for reqwest::Error {
         }
         match self.source().and_then(Class::found_in) {
             Some(known) => known,
-            // The connection ended before the answer did.
-            None if self.is_request() => Class::UNCERTAIN,
-            // Redirected in circles, or an answer that cannot be read.
-            None => Class::Permanent,
+            // The connection ended before the answer did, or the answer is of no use: the request was sent.
+            None => Class::UNCERTAIN,
         }
     }
 }
@@ -69,7 +67,7 @@ mod tests {
         let class = async |answer| met(answer).await.unwrap_err().classify();
         assert_eq!(
             class(Some("HTTP/1.1 503 Gone Fishing\r\ncontent-length: 0\r\n\r\n")).await,
-            Class::TRANSIENT
+            Class::UNKNOWN
         );
         assert_eq!(class(Some("HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n")).await, Class::Ignored);
         // Hung up at once, in the middle of the head, and of the body.

@@ -62,9 +62,9 @@ impl Class {
         let is_idempotent = method.is_idempotent() || request_headers.contains_key("idempotency-key");
         let class = Self::of_response(status, headers)?;
         Some(match class {
-            Self::Transient { retry_after } if status.is_server_error() && !is_idempotent => {
-                Self::Uncertain { retry_after }
-            }
+            // The server may have done it before it failed: that matters only where twice is not once.
+            Self::Unknown { retry_after } if is_idempotent => Self::Transient { retry_after },
+            Self::Unknown { retry_after } => Self::Uncertain { retry_after },
             class => class,
         })
     }
@@ -75,6 +75,7 @@ impl Class {
             Self::Transient { .. } => Self::Transient { retry_after: hint },
             Self::Uncertain { .. } => Self::Uncertain { retry_after: hint },
             Self::Overload { .. } => Self::Overload { retry_after: hint },
+            Self::Unknown { .. } => Self::Unknown { retry_after: hint },
             other => other,
         }
     }
@@ -197,6 +198,12 @@ impl fmt::Display for Answer {
 }
 
 impl std::error::Error for Answer {}
+
+impl Classify for Answer {
+    fn classify(&self) -> Class {
+        self.class
+    }
+}
 
 impl StatusError {
     /// The error of a response; `None` if its status is neither 4xx nor 5xx.
@@ -350,7 +357,7 @@ mod tests {
         let retry_after = Some(Duration::from_secs(3));
         assert_eq!((of(200), of(304)), (None, None));
         assert_eq!(of(429), Some(Class::Overload { retry_after }));
-        assert_eq!(of(503), Some(Class::Transient { retry_after }));
+        assert_eq!(of(503), Some(Class::Unknown { retry_after }));
         assert_eq!(of(408), Some(Class::Transient { retry_after }));
         assert_eq!((of(404), of(501)), (Some(Class::Ignored), Some(Class::Permanent)));
         let to = |method: Method, key: &HeaderMap| {

@@ -14,9 +14,9 @@ impl Classify for tonic::Status {
     /// | code | class |
     /// |---|---|
     /// | `Aborted` | transient |
-    /// | `Unavailable`, `DeadlineExceeded` | uncertain: it is no proof that nothing was done |
+    /// | `Unavailable`, `DeadlineExceeded`, `Cancelled`, `Unknown`, `Internal`, `DataLoss` | uncertain: it is no proof that nothing was done |
     /// | `ResourceExhausted` | overload |
-    /// | `Unknown`, `Internal`, `Unimplemented`, `DataLoss` | permanent |
+    /// | `Unimplemented` | permanent |
     /// | others | ignored: the caller's own |
     ///
     /// `grpc-retry-pushback-ms` is the server's wish; where it is negative or no number, the class is permanent.
@@ -47,9 +47,14 @@ impl Classify for tonic::Status {
         };
         match self.code() {
             Code::Aborted => Class::Transient { retry_after },
-            Code::Unavailable | Code::DeadlineExceeded => Class::Uncertain { retry_after },
+            Code::Unavailable
+            | Code::DeadlineExceeded
+            | Code::Cancelled
+            | Code::Unknown
+            | Code::Internal
+            | Code::DataLoss => Class::Uncertain { retry_after },
             Code::ResourceExhausted => Class::Overload { retry_after },
-            Code::Unknown | Code::Internal | Code::Unimplemented | Code::DataLoss => Class::Permanent,
+            Code::Unimplemented => Class::Permanent,
             _ => Class::Ignored,
         }
     }
@@ -74,10 +79,12 @@ mod tests {
         assert_eq!(class(Code::Unavailable), Class::UNCERTAIN);
         assert_eq!(class(Code::DeadlineExceeded), Class::UNCERTAIN);
         assert_eq!(class(Code::ResourceExhausted), Class::Overload { retry_after: None });
-        for code in [Code::Unknown, Code::Internal, Code::Unimplemented, Code::DataLoss] {
-            assert_eq!(class(code), Class::Permanent, "{code:?}");
+        // B1: it may have been carried out.
+        for code in [Code::Unknown, Code::Internal, Code::DataLoss, Code::Cancelled] {
+            assert_eq!(class(code), Class::UNCERTAIN, "{code:?}");
         }
-        for code in [Code::NotFound, Code::InvalidArgument, Code::Unauthenticated, Code::Cancelled] {
+        assert_eq!(class(Code::Unimplemented), Class::Permanent);
+        for code in [Code::NotFound, Code::InvalidArgument, Code::Unauthenticated] {
             assert_eq!(class(code), Class::Ignored, "{code:?}");
         }
     }

@@ -52,7 +52,7 @@ pub use stats::Stats;
 use crate::clock::{Clock, Instant};
 use crate::component::{Component, Core, Create, Kind};
 use crate::observe::Happening;
-use crate::outcome::{Outcome, Verdict};
+use crate::outcome::{Judgement, Outcome};
 use crate::retry::{BudgetConfig, RetryBudget};
 use crate::settings::{ConfigError, Effective};
 use crate::sync::{AtomicU32, Ordering};
@@ -81,7 +81,7 @@ pub struct Hedge {
 }
 
 impl Hedge {
-    /// Makes an attempt with `work`, and others where that is slow or fails; every failure is taken for transient.
+    /// Makes an attempt with `work`, and others where that is slow or fails, judged by [`Verdict::of`](crate::Verdict::of).
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -97,11 +97,14 @@ impl Hedge {
     ///
     /// # Cancel safety
     /// Dropping the future drops all attempts.
-    pub async fn call_async<R: Outcome, F: Future<Output = R>>(&self, work: impl FnMut() -> F) -> R {
-        self.call_judged_async(work, Verdict::of).await
+    pub async fn call_async<R: Outcome<Error: 'static>, F: Future<Output = R>>(
+        &self,
+        work: impl FnMut() -> F,
+    ) -> R {
+        self.call_judged_async(work, Judgement::of).await
     }
 
-    /// Like [`call_async`](Self::call_async), with a judge of your own, such as [`Verdict::by_class`].
+    /// Like [`call_async`](Self::call_async), with a judge of your own, such as [`Verdict::by_class`](crate::Verdict::by_class).
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -117,14 +120,14 @@ impl Hedge {
     ///
     /// # Cancel safety
     /// As of [`call_async`](Self::call_async).
-    pub async fn call_judged_async<R, F: Future<Output = R>>(
+    pub async fn call_judged_async<R, F: Future<Output = R>, J: Into<Judgement>>(
         &self,
         work: impl FnMut() -> F,
-        judge: impl Fn(&R) -> Verdict,
+        judge: impl Fn(&R) -> J,
     ) -> R {
         self.budget.deposit();
         let clock = self.core.clock();
-        let judge = |outcome: &mut R| Worth::of(judge(outcome));
+        let judge = |outcome: &mut R| Worth::of(judge(outcome).into());
         Race::new(self, &self.budget, clock, clock.now(), work, judge).await
     }
 
@@ -173,11 +176,8 @@ impl Hedge {
 
 impl Worth {
     /// What will not get better by another attempt decides.
-    pub(crate) fn of(verdict: Verdict) -> Self {
-        match verdict {
-            Verdict::Failure(class) if class.is_worth_another() => Self::Failed,
-            _ => Self::Decides,
-        }
+    pub(crate) fn of(judgement: Judgement) -> Self {
+        if judgement.is_worth_another() { Self::Failed } else { Self::Decides }
     }
 }
 

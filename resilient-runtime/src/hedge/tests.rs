@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use super::*;
+use crate::Verdict;
 use crate::classify::Class;
 use crate::registry::Registry;
 

@@ -13,7 +13,9 @@ pub(crate) enum Effect {
     Permanent,
     /// Nothing: another attempt may be made.
     None,
-    /// It may have been carried out, or not (T105).
+    /// It has ended, and may have been carried out, or not (T105).
+    Lost,
+    /// Likewise, and something of it may go on: it was cut off.
     Unknown,
 }
 
@@ -23,11 +25,16 @@ impl Effect {
         match verdict {
             Verdict::Success => Self::Done,
             Verdict::Failure(Class::Permanent | Class::Ignored) => Self::Permanent,
-            Verdict::Failure(Class::Uncertain { .. }) => Self::Unknown,
+            Verdict::Failure(Class::Uncertain { .. } | Class::Unknown { .. }) => Self::Lost,
             Verdict::Failure(
                 Class::Transient { .. } | Class::Overload { .. } | Class::NotExecuted { .. },
             ) => Self::None,
         }
+    }
+
+    /// Whether there may be one, though the call did not succeed.
+    pub(crate) fn may_be(self) -> bool {
+        matches!(self, Self::Lost | Self::Unknown)
     }
 }
 
@@ -53,6 +60,7 @@ impl Ending {
             Effect::Done => true,
             Effect::Permanent => keeps_errors && codec.has_errors(),
             Effect::None => false,
+            Effect::Lost => return Self::Lose,
             Effect::Unknown => return Self::Leave,
         };
         match outcome.filter(|_| is_kept).and_then(|outcome| codec.keep(outcome)) {

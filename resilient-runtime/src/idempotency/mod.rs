@@ -5,9 +5,10 @@
 //! - One that comes while the first runs waits up to `max_wait` and its own deadline, or is refused with
 //!   [`InProgress`](RejectionKind::InProgress).
 //! - The same key with another payload is refused, before anything else is looked at.
-//! - A failure that had no effect frees the key. One of which that is not known (time ran out, the connection broke, the
-//!   process died) leaves the claim: when its lease is over, `on_unknown` says whether the next call is refused
-//!   (`reject`: at most once) or carried out (`reexecute`: at least once). Never exactly once: that only a
+//! - A failure that is known to have had no effect frees the key. One that may have had an effect (time ran out, the
+//!   connection broke, the process died) or about which nothing is known ([`Class::Unknown`](crate::Class::Unknown)) leaves
+//!   the key taken: `on_unknown` says whether the next call is refused (`reject`: at most once) or carried out (`reexecute`:
+//!   at least once), at once where the call has ended by itself, and else when its lease is over. Never exactly once: that only a
 //!   transaction gives which holds the record and the effect, or a key that is passed on to where the effect is.
 //! - A replay gives the same value, and [`replayed`] is true behind it. With `keep_errors` an error that
 //!   would be met again is kept and given again likewise.
@@ -80,7 +81,7 @@ use crate::clock::Instant;
 use crate::component::{Component, Core, Create, Kind};
 use crate::nearest::nearest;
 use crate::observe::{Happening, LogLimit, log_limited};
-use crate::outcome::{Reject, Verdict};
+use crate::outcome::{Judgement, Reject};
 use crate::rejection::{Rejection, RejectionKind};
 use crate::scope::Scope;
 use crate::settings::{ConfigError, Effective};
@@ -230,13 +231,13 @@ impl Idempotency {
     ///
     /// # Cancel safety
     /// Dropping the future while the work runs leaves the key claimed until the lease is over.
-    pub async fn call_async<R: Replay + Reject>(
+    pub async fn call_async<R: Replay + Reject<Error: 'static>>(
         &self,
         key: &str,
         fingerprint: Fingerprint,
         work: impl AsyncFnOnce() -> R,
     ) -> R {
-        self.call_judged_async(key, fingerprint, Codec::answers(), work, Verdict::of).await
+        self.call_judged_async(key, fingerprint, Codec::answers(), work, Judgement::of).await
     }
 
     /// Like [`call_async`](Self::call_async), with a judge of your own, such as
@@ -261,13 +262,13 @@ impl Idempotency {
     ///
     /// # Cancel safety
     /// As of [`call_async`](Self::call_async).
-    pub async fn call_judged_async<R: Reject>(
+    pub async fn call_judged_async<R: Reject, J: Into<Judgement>>(
         &self,
         key: &str,
         fingerprint: Fingerprint,
         codec: Codec<R>,
         work: impl AsyncFnOnce() -> R,
-        judge: impl Fn(&R) -> Verdict,
+        judge: impl Fn(&R) -> J,
     ) -> R {
         let lease = match self.claim(key, fingerprint).await {
             Ok(Held::Run(lease)) => lease,
@@ -280,7 +281,7 @@ impl Idempotency {
             return outcome;
         };
         let outcome = lease.keep(work()).await;
-        let ending = self.ending(Effect::of(judge(&outcome)), Some(&outcome), codec);
+        let ending = self.ending(Effect::of(judge(&outcome).into().verdict()), Some(&outcome), codec);
         lease.end(ending).await;
         outcome
     }
@@ -301,13 +302,13 @@ impl Idempotency {
     /// }
     /// assert_eq!(made, 1);
     /// ```
-    pub fn call<R: Replay + Reject>(
+    pub fn call<R: Replay + Reject<Error: 'static>>(
         &self,
         key: &str,
         fingerprint: Fingerprint,
         work: impl FnOnce() -> R,
     ) -> R {
-        self.call_judged(key, fingerprint, Codec::answers(), work, Verdict::of)
+        self.call_judged(key, fingerprint, Codec::answers(), work, Judgement::of)
     }
 
     /// Like [`call`](Self::call), with a judge of your own and the errors that `codec` can keep.
@@ -334,13 +335,13 @@ impl Idempotency {
     /// assert_eq!(charge(Err(PayError::NoFunds)), Err(PayError::NoFunds));
     /// assert_eq!(charge(Ok(995)), Err(PayError::NoFunds), "the same, again");
     /// ```
-    pub fn call_judged<R: Reject>(
+    pub fn call_judged<R: Reject, J: Into<Judgement>>(
         &self,
         key: &str,
         fingerprint: Fingerprint,
         codec: Codec<R>,
         work: impl FnOnce() -> R,
-        judge: impl Fn(&R) -> Verdict,
+        judge: impl Fn(&R) -> J,
     ) -> R {
         let lease = match self.claim_blocking(key, fingerprint) {
             Ok(Held::Run(lease)) => lease,
@@ -353,7 +354,7 @@ impl Idempotency {
             return outcome;
         };
         let outcome = lease.hold(work);
-        lease.end_blocking(self.ending(Effect::of(judge(&outcome)), Some(&outcome), codec));
+        lease.end_blocking(self.ending(Effect::of(judge(&outcome).into().verdict()), Some(&outcome), codec));
         outcome
     }
 

@@ -4,7 +4,7 @@ use std::mem::ManuallyDrop;
 
 use super::{Admitted, End, LoadShedder};
 use crate::classify::Class;
-use crate::outcome::{Reject, Verdict};
+use crate::outcome::{Judgement, Reject, Verdict};
 use crate::priority::Priority;
 
 /// One admitted call, in flight as long as it is held.
@@ -63,8 +63,8 @@ impl Drop for Permit<'_> {
 }
 
 impl LoadShedder {
-    /// Calls `work`, with normal priority, unless it is shed. Every failure is one that the other side did not accept,
-    /// unless you [say more](Self::call_judged).
+    /// Calls `work`, with normal priority, unless it is shed. Judged by [`Verdict::of`], unless you
+    /// [say more](Self::call_judged).
     ///
     /// ```
     /// use resilient::{Registry, Rejection};
@@ -73,8 +73,8 @@ impl LoadShedder {
     /// let answer: Result<u32, Rejection> = shedder.call(|| Ok(7));
     /// assert_eq!(answer.unwrap(), 7);
     /// ```
-    pub fn call<R: Reject>(&self, work: impl FnOnce() -> R) -> R {
-        self.call_judged(Priority::Normal, work, Verdict::of)
+    pub fn call<R: Reject<Error: 'static>>(&self, work: impl FnOnce() -> R) -> R {
+        self.call_judged(Priority::Normal, work, Judgement::of)
     }
 
     /// Like [`call`](Self::call), with a priority, and a judge of your own, such as [`Verdict::by_class`].
@@ -86,16 +86,16 @@ impl LoadShedder {
     /// let paid = shedder.call_judged(Priority::Critical, || Some(995), Verdict::of);
     /// assert_eq!((paid, shedder.stats().classes.critical.admitted), (Some(995), 1));
     /// ```
-    pub fn call_judged<R: Reject>(
+    pub fn call_judged<R: Reject, J: Into<Judgement>>(
         &self,
         priority: Priority,
         work: impl FnOnce() -> R,
-        judge: impl FnOnce(&R) -> Verdict,
+        judge: impl FnOnce(&R) -> J,
     ) -> R {
         match self.try_acquire_as(priority) {
             Ok(permit) => {
                 let outcome = work();
-                permit.settle(judge(&outcome));
+                permit.settle(judge(&outcome).into().verdict());
                 outcome
             }
             Err(rejection) => R::from_rejection(rejection),
@@ -121,8 +121,11 @@ impl LoadShedder {
     /// # Cancel safety
     /// Dropping the future drops the work; the call is then no longer in flight, and says nothing about delays and
     /// acceptance.
-    pub fn call_async<R: Reject>(&self, work: impl AsyncFnOnce() -> R) -> impl Future<Output = R> {
-        self.call_judged_async(Priority::Normal, work, Verdict::of)
+    pub fn call_async<R: Reject<Error: 'static>>(
+        &self,
+        work: impl AsyncFnOnce() -> R,
+    ) -> impl Future<Output = R> {
+        self.call_judged_async(Priority::Normal, work, Judgement::of)
     }
 
     /// Like [`call_async`](Self::call_async), with a priority, and a judge of your own.
@@ -142,11 +145,11 @@ impl LoadShedder {
     ///
     /// # Cancel safety
     /// As of [`call_async`](Self::call_async).
-    pub async fn call_judged_async<R: Reject>(
+    pub async fn call_judged_async<R: Reject, J: Into<Judgement>>(
         &self,
         priority: Priority,
         work: impl AsyncFnOnce() -> R,
-        judge: impl FnOnce(&R) -> Verdict,
+        judge: impl FnOnce(&R) -> J,
     ) -> R {
         // A statement of its own: what is matched on would be part of the future, refusal and all.
         let permit = match self.try_acquire_as(priority) {
@@ -154,7 +157,7 @@ impl LoadShedder {
             Err(rejection) => return R::from_rejection(rejection),
         };
         let outcome = work().await;
-        permit.settle(judge(&outcome));
+        permit.settle(judge(&outcome).into().verdict());
         outcome
     }
 }

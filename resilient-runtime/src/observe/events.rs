@@ -128,6 +128,8 @@ pub enum Happening {
         /// The setting `max_retry_after`.
         most: Duration,
     },
+    /// A failed attempt was not repeated, because it may have had an effect and the call is not idempotent.
+    NotRepeated,
     /// A call got the answer of an earlier one with the same idempotency key.
     Replayed,
     /// A running call has lost the lease on its idempotency key.

@@ -6,7 +6,6 @@ use super::Pipeline;
 use super::attempt::{Attempt, UntimedAttempt};
 use super::spans::{InBody, Rare};
 use crate::circuit_breaker::Ticket;
-use crate::classify::Class;
 use crate::clock::Instant;
 use crate::idempotency::{self, Effect};
 use crate::observe::Ending;
@@ -110,13 +109,6 @@ pub enum Next {
     Fail,
     /// It failed and will be repeated: ask for admission again, which waits first.
     Retry,
-}
-
-/// What comes behind a queue.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Passed<T> {
-    On(T),
-    Again,
 }
 
 impl<'p> Call<'p> {
@@ -273,7 +265,8 @@ impl<'p> Call<'p> {
         self.enter_plainly()
     }
 
-    /// Enters after the pause before a retry and the bulkhead's queue, or is refused for good.
+    /// Enters after the pause before a retry and the bulkhead's queue, or is refused; [`refused`](Self::refused) then says
+    /// whether to try again.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -293,28 +286,23 @@ impl<'p> Call<'p> {
     /// Dropping the future leaves the queue; the call then gives back what it holds.
     pub async fn enter_later(&mut self) -> Result<(), Rejection> {
         self.pass_shedder()?;
-        loop {
-            self.pause().await;
-            self.pass_breaker()?;
-            if let Some(limiter) = self.unpaid() {
-                let mut turn = limiter.turn(self.request(), self.deadline);
-                let admitted = self.suspended(&mut turn).await;
-                let has_waited = turn.has_waited();
-                match self.passed(admitted, has_waited)? {
-                    Passed::On(mark) => self.hold_token(mark),
-                    Passed::Again => continue,
-                }
-            }
-            let Some(bulkhead) = &self.pipeline.bulkhead else { break };
+        self.pause().await;
+        self.pass_breaker()?;
+        if let Some(limiter) = self.unpaid() {
+            let mut turn = limiter.turn(self.request(), self.deadline);
+            let admitted = self.suspended(&mut turn).await;
+            let has_waited = turn.has_waited();
+            let mark = self.passed(admitted, has_waited)?;
+            self.hold_token(mark);
+        }
+        if let Some(bulkhead) = &self.pipeline.bulkhead {
             let mut queue = bulkhead.queue(self.priority, self.deadline);
             let since = self.now;
             let admitted = self.suspended(&mut queue).await;
             let has_waited = queue.has_waited();
             self.was_queued(has_waited, admitted.is_ok(), since);
-            if let Passed::On(()) = self.passed(admitted, has_waited)? {
-                self.holds_slot = true;
-                break;
-            }
+            self.passed(admitted, has_waited)?;
+            self.holds_slot = true;
         }
         self.entered_in_time()
     }
@@ -338,27 +326,22 @@ impl<'p> Call<'p> {
     #[cold]
     fn enter_later_blocking(&mut self) -> Result<(), Rejection> {
         self.pass_shedder()?;
-        loop {
-            self.pause_blocking();
-            self.pass_breaker()?;
-            if let Some(limiter) = self.unpaid() {
-                let mut turn = limiter.turn(self.request(), self.deadline);
-                let admitted = turn.block();
-                match self.passed(admitted, turn.has_waited())? {
-                    Passed::On(mark) => self.hold_token(mark),
-                    Passed::Again => continue,
-                }
-            }
-            let Some(bulkhead) = &self.pipeline.bulkhead else { break };
+        self.pause_blocking();
+        self.pass_breaker()?;
+        if let Some(limiter) = self.unpaid() {
+            let mut turn = limiter.turn(self.request(), self.deadline);
+            let admitted = turn.block();
+            let mark = self.passed(admitted, turn.has_waited())?;
+            self.hold_token(mark);
+        }
+        if let Some(bulkhead) = &self.pipeline.bulkhead {
             let mut queue = bulkhead.queue(self.priority, self.deadline);
             let since = self.now;
             let admitted = queue.block();
             let has_waited = queue.has_waited();
             self.was_queued(has_waited, admitted.is_ok(), since);
-            if let Passed::On(()) = self.passed(admitted, has_waited)? {
-                self.holds_slot = true;
-                break;
-            }
+            self.passed(admitted, has_waited)?;
+            self.holds_slot = true;
         }
         self.entered_in_time()
     }
@@ -494,39 +477,21 @@ impl<'p> Call<'p> {
         true
     }
 
-    /// Back from a queue: on, or again after the pause before a retry, or refused for good.
-    fn passed<T>(
-        &mut self,
-        admitted: Result<T, Rejection>,
-        has_waited: bool,
-    ) -> Result<Passed<T>, Rejection> {
+    /// Back from a queue: on, or refused.
+    fn passed<T>(&mut self, admitted: Result<T, Rejection>, has_waited: bool) -> Result<T, Rejection> {
         self.now = self.pipeline.clock.now();
         let refused = match admitted {
-            Ok(admitted) => return Ok(Passed::On(admitted)),
+            Ok(admitted) => return Ok(admitted),
             Err(refused) => refused,
         };
         let rejection = self.leave_before_body(refused);
+        self.ending = Ending::of(&rejection);
         let rejection = self.with_errors(rejection);
-        if self.refused(&rejection) == Next::Retry {
-            return Ok(Passed::Again);
-        }
         if !has_waited && self.progress.retries == 0 {
             // At once: only to find out has taken time.
             self.now = self.started;
         }
         Err(rejection)
-    }
-
-    /// An attempt was not made: whether to try again after a while.
-    #[cold]
-    pub(super) fn refused(&mut self, rejection: &Rejection) -> Next {
-        self.ending = Ending::of(rejection);
-        match rejection.kind() {
-            RejectionKind::BulkheadFull | RejectionKind::RateLimited => {
-                self.repeat(Class::Transient { retry_after: rejection.retry_after() }, None)
-            }
-            _ => Next::Fail,
-        }
     }
 
     /// The time of a first attempt was read when the call began; a pause has made it old.

@@ -4,13 +4,54 @@
 use super::{Call, Next, Options, Pipeline};
 use crate::fallback::{AllFailed, AsyncChain, Chain, into_failure};
 use crate::observe::Words;
-use crate::outcome::{Failure, Outcome, Reject, Verdict};
+use crate::outcome::{Failure, Judgement, Outcome, Reject};
 use crate::rejection::Rejection;
 
 /// A call that did not succeed.
 pub(super) enum Missed<R> {
     Rejected(Rejection),
     Failed(R),
+}
+
+/// Judges what a call gives, and what becomes of it where a stage has refused or cut it off.
+pub(super) trait Judges<R> {
+    fn judge(&self, outcome: &R) -> Judgement;
+
+    fn hear(&self, rejection: &Rejection) -> Judgement;
+
+    /// Puts a failure in words. By hand nothing is known of the type of an error but its name.
+    fn describe(&self, _: &R, words: &mut Words) {
+        words.type_of::<R>();
+    }
+}
+
+/// A refusal is returned as the outcome that it becomes, and judged as such.
+pub(super) struct Surfaced<F>(pub(super) F);
+
+impl<R: Reject, J: Into<Judgement>, F: Fn(&R) -> J> Judges<R> for Surfaced<F> {
+    #[inline]
+    fn judge(&self, outcome: &R) -> Judgement {
+        (self.0)(outcome).into()
+    }
+
+    #[cold]
+    fn hear(&self, rejection: &Rejection) -> Judgement {
+        (self.0)(&R::from_rejection(rejection.clone())).into()
+    }
+}
+
+/// A fallback answers a refusal.
+pub(super) struct Surfaceless<F>(pub(super) F);
+
+impl<R, J: Into<Judgement>, F: Fn(&R) -> J> Judges<R> for Surfaceless<F> {
+    #[inline]
+    fn judge(&self, outcome: &R) -> Judgement {
+        (self.0)(outcome).into()
+    }
+
+    fn hear(&self, _: &Rejection) -> Judgement {
+        Judgement::UNKNOWN
+    }
 }
 
 impl<R: Reject> Missed<R> {
@@ -32,7 +73,7 @@ impl<R: Outcome> Missed<R> {
 }
 
 impl Pipeline {
-    /// Runs `work` through the stages; every failure is transient. Blocks in queues and between attempts.
+    /// Runs `work` through the stages, judged by [`Verdict::of`](crate::Verdict::of). Blocks in queues and between attempts.
     ///
     /// A synchronous body cannot be cut off: a timeout ends the waiting and the retries, not the body.
     ///
@@ -45,12 +86,14 @@ impl Pipeline {
     /// assert_eq!(pipeline.call(|| answers.next().flatten()), Some(7));
     /// assert_eq!(pipeline.stats().calls, 1, "one call of two attempts");
     /// ```
-    pub fn call<R: Reject>(&self, work: impl FnMut() -> R) -> R {
-        self.call_judged(Options::default(), work, Verdict::of)
+    pub fn call<R: Reject<Error: 'static>>(&self, work: impl FnMut() -> R) -> R {
+        self.call_judged(Options::default(), work, Judgement::of)
     }
 
     /// Like [`call`](Self::call), with a [`Priority`](crate::Priority) or other
-    /// [`Options`], and a judge of your own, such as [`Verdict::by_class`].
+    /// [`Options`], and a judge of your own, such as [`Verdict::by_class`](crate::Verdict::by_class) or
+    /// [`judge!`](crate::judge). It also hears what a refusal or timeout becomes: it can say `Permanent` or `Ignored` of that,
+    /// and whether to try again.
     ///
     /// ```
     /// use resilient::{Class, Component, Priority, Registry, Verdict};
@@ -62,14 +105,14 @@ impl Pipeline {
     /// assert_eq!(pipeline.stats().ignored, 1);
     /// assert_eq!(registry.circuit_breaker("users").stats().failed, 0);
     /// ```
-    pub fn call_judged<R: Reject>(
+    pub fn call_judged<R: Reject, J: Into<Judgement>>(
         &self,
         options: impl Into<Options>,
         mut work: impl FnMut() -> R,
-        judge: impl Fn(&R) -> Verdict,
+        judge: impl Fn(&R) -> J,
     ) -> R {
         let mut call = self.begin(options.into());
-        drive(&mut call, &mut work, &judge).unwrap_or_else(Missed::surface)
+        drive(&mut call, &mut work, &Surfaced(judge)).unwrap_or_else(Missed::surface)
     }
 
     /// Like [`call`](Self::call), with a judge of your own, and with words for an error: by hand nothing is known of its type,
@@ -86,10 +129,10 @@ impl Pipeline {
     /// call();
     /// assert!(call().to_string().contains("1 failures in a row, last error: the disk is gone"));
     /// ```
-    pub fn call_described<R: Reject>(
+    pub fn call_described<R: Reject, J: Into<Judgement>>(
         &self,
         mut work: impl FnMut() -> R,
-        judge: impl Fn(&R) -> Verdict,
+        judge: impl Fn(&R) -> J,
         describe: impl Fn(&R::Error, &mut Words),
     ) -> R {
         let mut call = self.begin(Options::default());
@@ -112,10 +155,10 @@ impl Pipeline {
     ///
     /// # Cancel safety
     /// As of [`call_async`](Self::call_async).
-    pub async fn call_described_async<R: Reject, F: Future<Output = R>>(
+    pub async fn call_described_async<R: Reject, F: Future<Output = R>, J: Into<Judgement>>(
         &self,
         mut work: impl FnMut() -> F,
-        judge: impl Fn(&R) -> Verdict,
+        judge: impl Fn(&R) -> J,
         describe: impl Fn(&R::Error, &mut Words),
     ) -> R {
         let mut call = self.begin(Options::default());
@@ -135,19 +178,19 @@ impl Pipeline {
     /// assert_eq!(pipeline.call_or(|| Some(1.1), chain), Some(1.0));
     /// assert_eq!(pipeline.stats().fell_back, 1);
     /// ```
-    pub fn call_or<'a, R: AllFailed>(
+    pub fn call_or<'a, R: AllFailed<Error: 'static>>(
         &self,
         mut work: impl FnMut() -> R,
         chain: impl FnOnce() -> Chain<'a, R>,
     ) -> R {
         let mut call = self.begin(Options::default());
-        match drive(&mut call, &mut work, &Verdict::of) {
+        match drive(&mut call, &mut work, &Surfaceless(Judgement::of)) {
             Ok(outcome) => outcome,
             Err(missed) => chain().answer(&mut call, missed.into_failure()),
         }
     }
 
-    /// Runs `work` through the stages; every failure is transient.
+    /// Runs `work` through the stages, judged by [`Verdict::of`](crate::Verdict::of).
     ///
     /// `work` may be an async closure that captures by reference, and the future can be spawned if that of `work`
     /// can. (With `AsyncFnMut` it could not: rustc then asks for `Send` for every lifetime.) What an async
@@ -168,11 +211,11 @@ impl Pipeline {
     /// # Cancel safety
     /// Dropping the future, at whichever point, drops the work and gives back every permit; the circuit
     /// breaker takes it neither for a success nor for a failure.
-    pub fn call_async<R: Reject, F: Future<Output = R>>(
+    pub fn call_async<R: Reject<Error: 'static>, F: Future<Output = R>>(
         &self,
         work: impl FnMut() -> F,
     ) -> impl Future<Output = R> {
-        self.call_judged_async(Options::default(), work, Verdict::of)
+        self.call_judged_async(Options::default(), work, Judgement::of)
     }
 
     /// Like [`call_async`](Self::call_async), with a [`Priority`](crate::Priority) or other [`Options`], and a judge of
@@ -194,14 +237,14 @@ impl Pipeline {
     ///
     /// # Cancel safety
     /// As of [`call_async`](Self::call_async).
-    pub async fn call_judged_async<R: Reject, F: Future<Output = R>>(
+    pub async fn call_judged_async<R: Reject, F: Future<Output = R>, J: Into<Judgement>>(
         &self,
         options: impl Into<Options>,
         mut work: impl FnMut() -> F,
-        judge: impl Fn(&R) -> Verdict,
+        judge: impl Fn(&R) -> J,
     ) -> R {
         let mut call = self.begin(options.into());
-        drive_async(&mut call, &mut work, &judge).await.unwrap_or_else(Missed::surface)
+        drive_async(&mut call, &mut work, &Surfaced(judge)).await.unwrap_or_else(Missed::surface)
     }
 
     /// Runs `work` through the stages, and the levels of `chain` if it failed. The chain is built only then.
@@ -220,13 +263,13 @@ impl Pipeline {
     ///
     /// # Cancel safety
     /// As of [`call_async`](Self::call_async).
-    pub async fn call_or_async<'a, R: AllFailed, F: Future<Output = R>>(
+    pub async fn call_or_async<'a, R: AllFailed<Error: 'static>, F: Future<Output = R>>(
         &self,
         mut work: impl FnMut() -> F,
         chain: impl FnOnce() -> AsyncChain<'a, R>,
     ) -> R {
         let mut call = self.begin(Options::default());
-        match drive_async(&mut call, &mut work, &Verdict::of).await {
+        match drive_async(&mut call, &mut work, &Surfaceless(Judgement::of)).await {
             Ok(outcome) => outcome,
             Err(missed) => chain().answer(&mut call, missed.into_failure()).await,
         }
@@ -240,33 +283,27 @@ impl Pipeline {
     }
 }
 
-/// What is thought of an outcome, and how its failure is put in words.
-pub(super) trait Judging<R> {
-    fn judge(&self, outcome: &R) -> Verdict;
-    fn describe(&self, outcome: &R, words: &mut Words);
-}
-
-impl<R, F: Fn(&R) -> Verdict> Judging<R> for F {
-    #[inline]
-    fn judge(&self, outcome: &R) -> Verdict {
-        self(outcome)
-    }
-
-    fn describe(&self, _: &R, words: &mut Words) {
-        words.type_of::<R>();
-    }
-}
-
-/// A judge that has words.
+/// A judge that has words for the error.
 struct Described<J, D> {
     judge: J,
     describe: D,
 }
 
-impl<R: Outcome, J: Fn(&R) -> Verdict, D: Fn(&R::Error, &mut Words)> Judging<R> for Described<J, D> {
+impl<R, J, O, D> Judges<R> for Described<J, D>
+where
+    R: Reject,
+    J: Fn(&R) -> O,
+    O: Into<Judgement>,
+    D: Fn(&R::Error, &mut Words),
+{
     #[inline]
-    fn judge(&self, outcome: &R) -> Verdict {
-        (self.judge)(outcome)
+    fn judge(&self, outcome: &R) -> Judgement {
+        (self.judge)(outcome).into()
+    }
+
+    #[cold]
+    fn hear(&self, rejection: &Rejection) -> Judgement {
+        (self.judge)(&R::from_rejection(rejection.clone())).into()
     }
 
     fn describe(&self, outcome: &R, words: &mut Words) {
@@ -281,7 +318,7 @@ impl<R: Outcome, J: Fn(&R) -> Verdict, D: Fn(&R::Error, &mut Words)> Judging<R> 
 pub(super) fn drive<R>(
     call: &mut Call<'_>,
     work: &mut impl FnMut() -> R,
-    judge: &impl Judging<R>,
+    judge: &impl Judges<R>,
 ) -> Result<R, Missed<R>> {
     if call.pipeline().idempotency.is_some() {
         return Err(Missed::Rejected(call.keyless()));
@@ -294,11 +331,14 @@ pub(super) fn drive<R>(
 pub(super) fn attempts<R>(
     call: &mut Call<'_>,
     work: &mut impl FnMut() -> R,
-    judge: &impl Judging<R>,
+    judge: &impl Judges<R>,
 ) -> Result<R, Missed<R>> {
     loop {
         if let Err(rejection) = call.enter_blocking() {
-            return Err(Missed::Rejected(rejection));
+            match call.refused(&rejection, || judge.hear(&rejection)) {
+                Next::Retry => continue,
+                _ => return Err(Missed::Rejected(rejection)),
+            }
         }
         let outcome = call.attempt_sync(&mut *work);
         match call.finish_with(judge.judge(&outcome), |words| judge.describe(&outcome, words)) {
@@ -312,7 +352,7 @@ pub(super) fn attempts<R>(
 pub(super) async fn drive_async<R, F: Future<Output = R>>(
     call: &mut Call<'_>,
     work: &mut impl FnMut() -> F,
-    judge: &impl Judging<R>,
+    judge: &impl Judges<R>,
 ) -> Result<R, Missed<R>> {
     if call.pipeline().idempotency.is_some() {
         return Err(Missed::Rejected(call.keyless()));
@@ -324,7 +364,7 @@ pub(super) async fn drive_async<R, F: Future<Output = R>>(
 pub(super) async fn attempts_async<R, F: Future<Output = R>>(
     call: &mut Call<'_>,
     work: &mut impl FnMut() -> F,
-    judge: &impl Judging<R>,
+    judge: &impl Judges<R>,
 ) -> Result<R, Missed<R>> {
     if call.is_hedged() {
         // Boxed: who does not hedge does not pay for it with a larger future.
@@ -334,7 +374,10 @@ pub(super) async fn attempts_async<R, F: Future<Output = R>>(
         if !call.enter()
             && let Err(rejection) = call.enter_later().await
         {
-            return Err(Missed::Rejected(rejection));
+            match call.refused(&rejection, || judge.hear(&rejection)) {
+                Next::Retry => continue,
+                _ => return Err(Missed::Rejected(rejection)),
+            }
         }
         match call.attempt(work()).await {
             Ok(outcome) => {
@@ -345,7 +388,7 @@ pub(super) async fn attempts_async<R, F: Future<Output = R>>(
                 }
             }
             Err(rejection) => {
-                if call.timed_out(&rejection) == Next::Fail {
+                if call.timed_out_as(&rejection, judge.hear(&rejection)) == Next::Fail {
                     return Err(Missed::Rejected(rejection));
                 }
             }
@@ -356,26 +399,25 @@ pub(super) async fn attempts_async<R, F: Future<Output = R>>(
 async fn drive_hedged<R, F: Future<Output = R>>(
     call: &mut Call<'_>,
     work: &mut impl FnMut() -> F,
-    judge: &impl Judging<R>,
+    judge: &impl Judges<R>,
 ) -> Result<R, Missed<R>> {
     loop {
-        match call
-            .hedged_with(
-                &mut *work,
-                |outcome| judge.judge(outcome),
-                |outcome, words| judge.describe(outcome, words),
-            )
-            .await
-        {
-            Ok((outcome, verdict)) => {
-                match call.finish_with(verdict, |words| judge.describe(&outcome, words)) {
+        let flown = call.hedged_with(
+            &mut *work,
+            |outcome| judge.judge(outcome),
+            |outcome, words| judge.describe(outcome, words),
+            |rejection| judge.hear(rejection),
+        );
+        match flown.await {
+            Ok((outcome, judgement)) => {
+                match call.finish_with(judgement, |words| judge.describe(&outcome, words)) {
                     Next::Return => return Ok(outcome),
                     Next::Fail => return Err(Missed::Failed(outcome)),
                     Next::Retry => {}
                 }
             }
             Err(rejection) => {
-                if call.hedges_refused(&rejection) == Next::Fail {
+                if call.hedges_refused_as(&rejection, judge.hear(&rejection)) == Next::Fail {
                     return Err(Missed::Rejected(rejection));
                 }
             }

@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::Pipeline;
+use super::{OutcomeExplanation, Pipeline};
 use crate::component::{Component, Create, Kind};
 use crate::fallback::Level;
 use crate::observe::optional_seconds;
 use crate::settings::{Effective, Value};
 
-/// The stages of a pipeline, outer to inner, with every setting in force and where it came from.
+/// The stages of a pipeline, outer to inner, with every setting in force and where it came from, and what becomes of each
+/// kind of failure.
 ///
 /// ```
 /// let order = resilient::Registry::new().pipeline("order").retry("db").build().explain();
@@ -25,6 +26,8 @@ pub struct Explanation {
     pub idempotent: bool,
     /// The stages, outer to inner.
     pub stages: Vec<StageExplanation>,
+    /// What becomes of each kind of failure.
+    pub outcomes: Vec<OutcomeExplanation>,
 }
 
 /// One stage of a pipeline.
@@ -105,6 +108,7 @@ impl Pipeline {
             operation: self.name().to_owned(),
             idempotent: self.idempotent,
             stages: stages.into_iter().flatten().collect(),
+            outcomes: self.explain_outcomes(),
         }
     }
 }
@@ -153,6 +157,11 @@ impl fmt::Display for Explanation {
                 writeln!(f)?;
             }
         }
-        write!(f, "  the body")
+        writeln!(f, "  the body\nwhat becomes of")?;
+        for (index, OutcomeExplanation { outcome, treatment }) in self.outcomes.iter().enumerate() {
+            let end = if index + 1 < self.outcomes.len() { "\n" } else { "" };
+            write!(f, "  {outcome}: {treatment}{end}")?;
+        }
+        Ok(())
     }
 }

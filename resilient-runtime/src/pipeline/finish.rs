@@ -7,7 +7,7 @@ use crate::clock::{Delay, Instant};
 use crate::idempotency::{self, Effect, Idempotency};
 use crate::load_shed::End;
 use crate::observe::{Cause, Ending, Words};
-use crate::outcome::Verdict;
+use crate::outcome::{Judgement, Verdict};
 use crate::rejection::{Rejection, RejectionKind};
 use crate::retry::{Situation, Stop};
 use crate::scope::Scope;
@@ -26,7 +26,9 @@ impl Call<'_> {
     /// assert_eq!(registry.circuit_breaker("users").stats().failed, 0);
     /// ```
     #[inline]
-    pub fn finish(&mut self, verdict: Verdict) -> Next {
+    pub fn finish(&mut self, judgement: impl Into<Judgement>) -> Next {
+        let judgement = judgement.into();
+        let verdict = judgement.verdict();
         // Once read, before a retry or behind the queue, the time of before the body must not be that of its end.
         if self.now != Instant::NEVER || verdict != Verdict::Success {
             self.now = self.pipeline.clock.now();
@@ -34,14 +36,14 @@ impl Call<'_> {
         if self.is_watched && verdict == Verdict::Success {
             self.completed();
         }
-        self.settle(Some(verdict));
-        match verdict {
-            Verdict::Success if self.progress.retries == 0 => {
+        if verdict == Verdict::Success {
+            self.settle(Some(Judgement::SUCCESS));
+            if self.progress.retries == 0 {
                 self.ending = Ending::Succeeded;
-                Next::Return
+                return Next::Return;
             }
-            verdict => self.finish_slowly(verdict, None),
         }
+        self.finish_slowly(judgement, None)
     }
 
     /// The same, with the words of `describe` for the error, which is asked only about a failure: for the statistics, events,
@@ -58,24 +60,28 @@ impl Call<'_> {
     /// assert_eq!(pipeline.stats().last_error.unwrap().text, "no such table");
     /// ```
     #[inline]
-    pub fn finish_with(&mut self, verdict: Verdict, describe: impl FnOnce(&mut Words)) -> Next {
-        match verdict {
-            Verdict::Success | Verdict::Failure(Class::Ignored) => self.finish(verdict),
-            Verdict::Failure(_) => self.failed(verdict, describe),
+    pub fn finish_with(
+        &mut self,
+        judgement: impl Into<Judgement>,
+        describe: impl FnOnce(&mut Words),
+    ) -> Next {
+        let judgement = judgement.into();
+        match judgement.verdict() {
+            Verdict::Success | Verdict::Failure(Class::Ignored) => self.finish(judgement),
+            Verdict::Failure(_) => self.failed(judgement, describe),
         }
     }
 
     #[cold]
     #[inline(never)]
-    fn failed(&mut self, verdict: Verdict, describe: impl FnOnce(&mut Words)) -> Next {
-        self.pipeline.texts.capture(describe, |text| self.finish_failure(verdict, text))
+    fn failed(&mut self, judgement: Judgement, describe: impl FnOnce(&mut Words)) -> Next {
+        self.pipeline.texts.capture(describe, |text| self.finish_failure(judgement, text))
     }
 
-    fn finish_failure(&mut self, verdict: Verdict, text: Option<&str>) -> Next {
+    fn finish_failure(&mut self, judgement: Judgement, text: Option<&str>) -> Next {
         self.now = self.pipeline.clock.now();
         let cause = self.note_error(text);
-        self.settle_with(Some(verdict), cause);
-        let next = self.finish_slowly(verdict, cause);
+        let next = self.finish_slowly(judgement, cause);
         self.keep_error(next, cause);
         next
     }
@@ -98,7 +104,11 @@ impl Call<'_> {
 
     #[cold]
     #[inline(never)]
-    fn finish_slowly(&mut self, verdict: Verdict, cause: Option<Cause<'_>>) -> Next {
+    fn finish_slowly(&mut self, judgement: Judgement, cause: Option<Cause<'_>>) -> Next {
+        let verdict = judgement.verdict();
+        if verdict != Verdict::Success {
+            self.settle_with(Some(judgement), cause);
+        }
         match verdict {
             Verdict::Success => {
                 self.ending = Ending::Succeeded;
@@ -109,12 +119,16 @@ impl Call<'_> {
             }
             Verdict::Failure(Class::Ignored) => {
                 self.ending = Ending::Ignored;
-                Next::Return
+                // An answer like any other, unless somebody insists.
+                match judgement.again() {
+                    Some(true) if self.repeat(judgement, cause) == Next::Retry => Next::Retry,
+                    _ => Next::Return,
+                }
             }
-            Verdict::Failure(class) => {
+            Verdict::Failure(_) => {
                 self.ending = Ending::Failed;
                 self.note(Effect::of(verdict));
-                let next = self.repeat(class, cause);
+                let next = self.repeat(judgement, cause);
                 if next == Next::Fail {
                     self.leave_shedder(End::Judged(verdict));
                 }
@@ -141,16 +155,37 @@ impl Call<'_> {
     /// ```
     #[cold]
     pub fn timed_out(&mut self, rejection: &Rejection) -> Next {
+        self.timed_out_as(rejection, Judgement::UNKNOWN)
+    }
+
+    /// Like [`timed_out`](Self::timed_out), where the error that the rejection becomes was judged: it can say `Permanent` or
+    /// `Ignored`, and predicates can say whether to try again and whether the circuit breaker counts it. Otherwise a timeout
+    /// is [`Class::Uncertain`], whatever the error says.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() {
+    /// use resilient::{Class, Component, Judgement, Registry, clock::Clock, pipeline::Call};
+    ///
+    /// let registry = Registry::with_clock(Clock::tokio());
+    /// let pipeline = registry.pipeline("order").circuit_breaker("db").timeout("db").build();
+    /// let mut call = Call::begin(&pipeline);
+    /// assert!(call.enter());
+    /// let late = call.attempt(std::future::pending::<()>()).await.unwrap_err();
+    /// call.timed_out_as(&late, Judgement::from(Class::Ignored));
+    /// assert_eq!(registry.circuit_breaker("db").stats().failed, 0);
+    /// # }
+    /// ```
+    #[cold]
+    pub fn timed_out_as(&mut self, rejection: &Rejection, heard: Judgement) -> Next {
+        let judgement = heard.of_rejection(rejection);
         self.now = self.pipeline.clock.now();
         // Its body was pending, but the call is polled.
         self.suspended = false;
-        let class = Class::Uncertain { retry_after: None };
         if rejection.is_timeout() {
             self.ended_early();
         }
-        let may_have_run = matches!(rejection.classify(), Class::Uncertain { .. })
-            || rejection.kind() == RejectionKind::NoTimer;
-        if may_have_run {
+        if matches!(rejection.classify(), Class::Uncertain { .. }) {
             self.note(Effect::Unknown);
         }
         let next = match rejection.kind() {
@@ -160,9 +195,9 @@ impl Call<'_> {
                     |text| text.display(&words),
                     |text| {
                         let cause = self.note_error(text);
-                        self.settle_with(Some(Verdict::Failure(class)), cause);
+                        self.settle_with(Some(judgement), cause);
                         self.ending = Ending::TimedOut;
-                        let next = self.repeat(class, cause);
+                        let next = self.repeat(judgement, cause);
                         self.keep_error(next, cause);
                         next
                     },
@@ -174,7 +209,7 @@ impl Call<'_> {
                     |text| text.display(&words),
                     |text| {
                         let cause = self.note_error(text);
-                        self.settle_with(Some(Verdict::Failure(class)), cause);
+                        self.settle_with(Some(judgement), cause);
                     },
                 );
                 self.ending = Ending::TimedOut;
@@ -182,7 +217,7 @@ impl Call<'_> {
             }
             _ => {
                 self.settle(None);
-                self.refused(rejection)
+                self.repeat_refused(rejection, judgement)
             }
         };
         if next == Next::Fail {
@@ -191,26 +226,75 @@ impl Call<'_> {
         next
     }
 
+    /// Takes note of a refusal: whether to ask for admission again, after a pause. `hear` judges the error that the rejection
+    /// becomes. A full bulkhead and a spent rate are waited for where they say how long; an open circuit only where a
+    /// predicate insists, and until it lets a probe pass.
+    ///
+    /// ```
+    /// use resilient::{Component, Judgement, Class, Registry, bulkhead::Config, pipeline::{Call, Next}};
+    ///
+    /// let registry = Registry::new();
+    /// registry.bulkhead("pool").reconfigure(Config::default().max_concurrent(1u32)).unwrap();
+    /// let pipeline = registry.pipeline("order").retry("db").bulkhead("pool").build();
+    /// let held = registry.bulkhead("pool").try_acquire();
+    /// let mut call = Call::begin(&pipeline);
+    /// let full = call.enter_blocking().unwrap_err();
+    /// let unknown = || Judgement::from(Class::UNKNOWN);
+    /// assert_eq!(call.refused(&full, unknown), Next::Fail, "it does not say when");
+    /// assert_eq!(call.refused(&full, || unknown().retry_when(true)), Next::Retry);
+    /// # drop(held);
+    /// ```
+    #[cold]
+    pub fn refused(&mut self, rejection: &Rejection, hear: impl FnOnce() -> Judgement) -> Next {
+        if self.pipeline.retry.is_none() || self.is_flight() {
+            return Next::Fail;
+        }
+        let judgement = hear().of_rejection(rejection);
+        let (before, at_once) = (self.now, self.progress.retries == 0);
+        let next = self.repeat_refused(rejection, judgement);
+        if next == Next::Fail && at_once {
+            // Only to find out has taken time.
+            self.now = before;
+        }
+        next
+    }
+
+    #[cold]
+    pub(super) fn repeat_refused(&mut self, rejection: &Rejection, judgement: Judgement) -> Next {
+        self.ending = Ending::of(rejection);
+        let is_repeated = match rejection.kind() {
+            RejectionKind::BulkheadFull | RejectionKind::RateLimited => true,
+            RejectionKind::CircuitOpen | RejectionKind::NoTimer => judgement.again() == Some(true),
+            // The stages around the retry have refused it, or its time is over.
+            _ => false,
+        };
+        if !is_repeated {
+            return Next::Fail;
+        }
+        self.now = self.pipeline.clock.now();
+        self.repeat(judgement, None)
+    }
+
     /// What a failed attempt did. Where that is not known of one, no later one makes it known.
     fn note(&mut self, effect: Effect) {
-        if self.effect == Effect::Unknown {
+        if self.effect == Effect::Unknown || self.effect == Effect::Lost && !effect.may_be() {
             return;
         }
         self.effect = effect;
-        if effect == Effect::Unknown && self.pipeline.idempotency.is_some() {
+        if effect.may_be() && self.pipeline.idempotency.is_some() {
             idempotency::has_begun();
         }
     }
 
     /// Gives back what the attempt held and tells the breaker what it was worth.
     #[inline]
-    pub(super) fn settle(&mut self, verdict: Option<Verdict>) {
-        self.settle_with(verdict, None);
+    pub(super) fn settle(&mut self, judgement: Option<Judgement>) {
+        self.settle_with(judgement, None);
     }
 
     /// The same, with what it failed with.
     #[inline]
-    fn settle_with(&mut self, verdict: Option<Verdict>, cause: Option<Cause<'_>>) {
+    fn settle_with(&mut self, judgement: Option<Judgement>, cause: Option<Cause<'_>>) {
         if self.holds_token {
             self.pay_back();
         }
@@ -218,13 +302,14 @@ impl Call<'_> {
             self.holds_slot = false;
             if let Some(bulkhead) = &self.pipeline.bulkhead {
                 // A call that began before the bulkhead was adaptive may not know when.
-                if let (Some(verdict), true) = (verdict, self.attempt_started != Instant::NEVER) {
-                    bulkhead.learn(verdict, self.attempt_started, || self.time());
+                if let (Some(judgement), true) = (judgement, self.attempt_started != Instant::NEVER) {
+                    bulkhead.learn(judgement.verdict(), self.attempt_started, || self.time());
                 }
                 bulkhead.release();
             }
         }
         if let (Some(ticket), Some(breaker)) = (self.ticket.take(), &self.pipeline.circuit_breaker) {
+            let verdict = judgement.map(Judgement::for_breaker);
             breaker.settle_with(ticket, verdict, cause, self.attempt_started, || self.time());
         }
         self.attempt_started = Instant::NEVER;
@@ -270,7 +355,7 @@ impl Call<'_> {
         }
     }
 
-    pub(super) fn repeat(&mut self, class: Class, cause: Option<Cause<'_>>) -> Next {
+    pub(super) fn repeat(&mut self, judgement: Judgement, cause: Option<Cause<'_>>) -> Next {
         let is_over = matches!(self.repeats, Repeats::Flight | Repeats::HandedOut);
         let Some(retry) = self.pipeline.retry.as_ref().filter(|_| !is_over) else {
             return Next::Fail;
@@ -282,6 +367,8 @@ impl Call<'_> {
             now: self.now,
             deadline: self.deadline,
             idempotent: self.may_run_twice(),
+            is_keyed: self.pipeline.idempotency.is_some() || self.repeats == Repeats::Unsafe,
+            asynchronous: self.asynchronous,
             // The scope around the call: that of its body has been left.
             inside_retry: Scope::current().inside_retry(),
             // With the circuit open, the error in hand says more than the refusal that would follow it.
@@ -290,7 +377,7 @@ impl Call<'_> {
         };
         let pause = if self.asynchronous { Delay::timer_in } else { Delay::blocking_in };
         let clock = &self.pipeline.clock;
-        let next = retry.next(&mut self.progress, class, &situation, |span| pause(clock, span));
+        let next = retry.next(&mut self.progress, judgement, &situation, |span| pause(clock, span));
         let delay = match next {
             Ok(delay) => delay,
             Err(stop) => {
@@ -346,7 +433,7 @@ impl Call<'_> {
         if self.in_body {
             self.ending = Ending::Panicked;
             let cause = self.note_error(Some("it panicked"));
-            self.settle_with(Some(Verdict::Failure(Class::TRANSIENT)), cause);
+            self.settle_with(Some(Judgement::UNKNOWN), cause);
         } else {
             self.ended_early();
             self.settle(None);

@@ -9,16 +9,23 @@ use super::{Call, open};
 use crate::clock::Instant;
 use crate::hedge::{Race, Worth};
 use crate::observe::Words;
-use crate::outcome::Verdict;
+use crate::outcome::Judgement;
 use crate::rejection::{Rejection, RejectionKind};
 
 /// One of the attempts when it has ended, and has settled with the stages.
 struct Flown<'p, R> {
     end: Result<R, Rejection>,
-    verdict: Verdict,
+    judgement: Judgement,
     worth: Worth,
     /// It has not settled: the call goes on behind its outcome.
     open: Option<Box<Call<'p>>>,
+}
+
+/// What is asked about an attempt: how to judge it, its words, and how to judge what a refusal becomes.
+struct By<'a, J, D, H> {
+    judge: &'a J,
+    describe: &'a D,
+    hear: &'a H,
 }
 
 impl<'p> Call<'p> {
@@ -33,19 +40,20 @@ impl<'p> Call<'p> {
     }
 
     /// Makes an attempt, and another where it is slow; waits before a retry. What `judge` thinks of the outcome comes
-    /// with it.
+    /// with it; `hear` judges the error that a refusal or timeout of an attempt becomes.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() {
-    /// use resilient::{Component, Registry, Verdict, pipeline::Call};
+    /// use resilient::{Class, Component, Judgement, Registry, Rejection, Verdict, pipeline::Call};
     ///
     /// let registry = Registry::new();
+    /// let hear = |_: &Rejection| Judgement::from(Class::UNKNOWN);
     /// let pipeline = registry.pipeline("read").hedge("replicas").build();
     /// let mut call = Call::begin(&pipeline);
     /// let mut replicas = [None, Some("row")].into_iter();
-    /// let read = call.hedged(|| std::future::ready(replicas.next().flatten()), Verdict::of).await;
-    /// assert_eq!(read.unwrap(), (Some("row"), Verdict::Success));
+    /// let read = call.hedged(|| std::future::ready(replicas.next().flatten()), Judgement::of, hear).await;
+    /// assert_eq!(read.unwrap(), (Some("row"), Verdict::Success.into()));
     /// assert_eq!(registry.hedge("replicas").stats().sent, 1);
     /// # }
     /// ```
@@ -55,9 +63,10 @@ impl<'p> Call<'p> {
     pub async fn hedged<R, F: Future<Output = R>>(
         &mut self,
         work: impl FnMut() -> F,
-        judge: impl Fn(&R) -> Verdict,
-    ) -> Result<(R, Verdict), Rejection> {
-        self.hedged_with(work, judge, |_, words| words.type_of::<R>()).await
+        judge: impl Fn(&R) -> Judgement,
+        hear: impl Fn(&Rejection) -> Judgement,
+    ) -> Result<(R, Judgement), Rejection> {
+        self.hedged_with(work, judge, |_, words| words.type_of::<R>(), hear).await
     }
 
     /// The same, with the words of `describe` for a failure.
@@ -65,11 +74,13 @@ impl<'p> Call<'p> {
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() {
-    /// use resilient::{Registry, Verdict, pipeline::Call};
+    /// use resilient::{Class, Judgement, Registry, Rejection, pipeline::Call};
     ///
     /// let pipeline = Registry::new().pipeline("read").hedge("replicas").build();
     /// let mut call = Call::begin(&pipeline);
-    /// let read = call.hedged_with(async || None::<u32>, Verdict::of, |_, words| words.display(&"no row")).await;
+    /// let hear = |_: &Rejection| Judgement::from(Class::UNKNOWN);
+    /// let work = async || None::<u32>;
+    /// let read = call.hedged_with(work, Judgement::of, |_, words| words.display(&"no row"), hear).await;
     /// assert!(read.unwrap().0.is_none());
     /// assert_eq!(pipeline.stats().last_error.unwrap().text, "no row");
     /// # }
@@ -80,28 +91,37 @@ impl<'p> Call<'p> {
     pub async fn hedged_with<R, F: Future<Output = R>>(
         &mut self,
         mut work: impl FnMut() -> F,
-        judge: impl Fn(&R) -> Verdict,
+        judge: impl Fn(&R) -> Judgement,
         describe: impl Fn(&R, &mut Words),
-    ) -> Result<(R, Verdict), Rejection> {
-        self.raced(&mut work, &judge, &describe, false).await
+        hear: impl Fn(&Rejection) -> Judgement,
+    ) -> Result<(R, Judgement), Rejection> {
+        let by = By { judge: &judge, describe: &describe, hear: &hear };
+        self.raced(&mut work, &by, false).await
     }
 
     /// As [`hedged`](Self::hedged), but the attempt that has won does not end: the call takes over what it holds.
     pub(super) async fn hedged_open<R, F: Future<Output = R>>(
         &mut self,
         mut work: impl FnMut() -> F,
-        judge: &impl Fn(&R) -> Verdict,
-    ) -> Result<(R, Verdict), Rejection> {
-        self.raced(&mut work, judge, &|_: &R, words: &mut Words| words.type_of::<R>(), true).await
+        judge: &impl Fn(&R) -> Judgement,
+        hear: &impl Fn(&Rejection) -> Judgement,
+    ) -> Result<(R, Judgement), Rejection> {
+        let describe = |_: &R, words: &mut Words| words.type_of::<R>();
+        self.raced(&mut work, &By { judge, describe: &describe, hear }, true).await
     }
 
-    async fn raced<R, F: Future<Output = R>>(
+    async fn raced<R, F, J, D, H>(
         &mut self,
         work: &mut impl FnMut() -> F,
-        judge: &impl Fn(&R) -> Verdict,
-        describe: &impl Fn(&R, &mut Words),
+        by: &By<'_, J, D, H>,
         stays_open: bool,
-    ) -> Result<(R, Verdict), Rejection> {
+    ) -> Result<(R, Judgement), Rejection>
+    where
+        F: Future<Output = R>,
+        J: Fn(&R) -> Judgement,
+        D: Fn(&R, &mut Words),
+        H: Fn(&Rejection) -> Judgement,
+    {
         self.pass_shedder()?;
         self.pause().await;
         self.arrive();
@@ -110,8 +130,8 @@ impl<'p> Call<'p> {
             // Boxed: it is so only while the registry is switched off.
             self.begin_attempt();
             let outcome = Box::pin(self.attempt(work())).await?;
-            let verdict = judge(&outcome);
-            return Ok((outcome, verdict));
+            let judgement = (by.judge)(&outcome);
+            return Ok((outcome, judgement));
         };
         let budget = match &pipeline.retry {
             Some(retry) => retry.budget(),
@@ -130,15 +150,15 @@ impl<'p> Call<'p> {
             if !std::mem::take(&mut is_first) && call.now != Instant::NEVER {
                 call.now = pipeline.clock.now();
             }
-            fly(call, work(), judge, describe, stays_open)
+            fly(call, work(), by, stays_open)
         };
         let worth = |flown: &mut Flown<'_, R>| flown.worth;
         let race = pin!(Race::new(hedge, budget, &pipeline.clock, started, send, worth));
-        let Flown { end, verdict, open, .. } = Polled::new(self, race).await;
+        let Flown { end, judgement, open, .. } = Polled::new(self, race).await;
         if let Some(open) = open {
             self.adopt(*open);
         }
-        end.map(|outcome| (outcome, verdict))
+        end.map(|outcome| (outcome, judgement))
     }
 
     /// All attempts of [`hedged`](Self::hedged) were refused or cut off: what comes after that.
@@ -146,22 +166,29 @@ impl<'p> Call<'p> {
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() {
-    /// use resilient::{Registry, Verdict, pipeline::{Call, Next}};
+    /// use resilient::{Class, Judgement, Registry, Rejection, pipeline::{Call, Next}};
     ///
     /// let registry = Registry::new();
     /// registry.circuit_breaker("db").force_open();
     /// let pipeline = registry.pipeline("read").hedge("db").circuit_breaker("db").build();
     /// let mut call = Call::begin(&pipeline);
-    /// let refused = call.hedged(async || Some(7), Verdict::of).await.unwrap_err();
+    /// let hear = |_: &Rejection| Judgement::from(Class::UNKNOWN);
+    /// let refused = call.hedged(async || Some(7), Judgement::of, hear).await.unwrap_err();
     /// assert_eq!(call.hedges_refused(&refused), Next::Fail);
     /// # }
     /// ```
     #[cold]
     pub fn hedges_refused(&mut self, rejection: &Rejection) -> Next {
+        self.hedges_refused_as(rejection, Judgement::UNKNOWN)
+    }
+
+    /// Likewise, where the error that the rejection becomes was judged.
+    #[cold]
+    pub fn hedges_refused_as(&mut self, rejection: &Rejection, heard: Judgement) -> Next {
         if rejection.is_timeout() {
-            return self.timed_out(rejection);
+            return self.timed_out_as(rejection, heard);
         }
-        self.refused(rejection)
+        self.repeat_refused(rejection, heard.of_rejection(rejection))
     }
 
     /// A call like this one, for one attempt: without a record, and without what comes around attempts.
@@ -193,38 +220,48 @@ impl<'p> Call<'p> {
     }
 }
 
-async fn fly<'p, R, F: Future<Output = R>>(
+async fn fly<'p, R, F, J, D, H>(
     mut call: Call<'p>,
     body: F,
-    judge: &impl Fn(&R) -> Verdict,
-    describe: &impl Fn(&R, &mut Words),
+    by: &By<'_, J, D, H>,
     stays_open: bool,
-) -> Flown<'p, R> {
+) -> Flown<'p, R>
+where
+    F: Future<Output = R>,
+    J: Fn(&R) -> Judgement,
+    D: Fn(&R, &mut Words),
+    H: Fn(&Rejection) -> Judgement,
+{
     if !call.enter()
         && let Err(rejection) = call.enter_later().await
     {
         // It was not made, and has settled already.
-        return Flown { worth: Worth::Refused, end: Err(rejection), verdict: Verdict::Success, open: None };
+        return Flown {
+            worth: Worth::Refused,
+            end: Err(rejection),
+            judgement: Judgement::SUCCESS,
+            open: None,
+        };
     }
     let end = call.attempt(body).await;
     if stays_open && let Ok(outcome) = &end {
-        let verdict = judge(outcome);
-        if open::stays_open(verdict) {
-            return Flown { worth: Worth::of(verdict), end, verdict, open: Some(Box::new(call)) };
+        let judgement = (by.judge)(outcome);
+        if open::stays_open(judgement.verdict()) {
+            return Flown { worth: Worth::of(judgement), end, judgement, open: Some(Box::new(call)) };
         }
     }
-    let (verdict, worth) = match &end {
+    let (judgement, worth) = match &end {
         Ok(outcome) => {
-            let verdict = judge(outcome);
-            call.finish_with(verdict, |words| describe(outcome, words));
-            (verdict, Worth::of(verdict))
+            let judgement = (by.judge)(outcome);
+            call.finish_with(judgement, |words| (by.describe)(outcome, words));
+            (judgement, Worth::of(judgement))
         }
         Err(rejection) => {
-            call.timed_out(rejection);
+            call.timed_out_as(rejection, (by.hear)(rejection));
             // Out of its own time another may be faster; out of the call's, there is none for another.
             let may_be_faster = rejection.kind() == RejectionKind::AttemptTimeout;
-            (Verdict::Success, if may_be_faster { Worth::Failed } else { Worth::TooLate })
+            (Judgement::SUCCESS, if may_be_faster { Worth::Failed } else { Worth::TooLate })
         }
     };
-    Flown { end, verdict, worth, open: None }
+    Flown { end, judgement, worth, open: None }
 }

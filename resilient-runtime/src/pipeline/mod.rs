@@ -31,6 +31,7 @@ mod levels;
 mod once;
 mod open;
 mod options;
+mod outcomes;
 mod places;
 mod pool;
 mod run;
@@ -46,6 +47,8 @@ pub use call::{Call, Next};
 pub use explain::{Explanation, LevelExplanation, StageExplanation};
 pub use open::OpenCall;
 pub use options::Options;
+pub use outcomes::OutcomeExplanation;
+pub(crate) use outcomes::Predicates;
 pub use places::Places;
 pub use pool::PoolAttempt;
 pub use share::{Shared, led, led_async};
@@ -97,6 +100,7 @@ pub struct Pipeline {
     /// Whether its levels can be cut off.
     pub(crate) asynchronous: bool,
     pub(crate) idempotent: bool,
+    pub(crate) predicates: Predicates,
 }
 
 impl Pipeline {

@@ -3,11 +3,11 @@
 use std::fmt::Display;
 use std::future::Future;
 
-use super::drive::{Missed, attempts, attempts_async};
+use super::drive::{Missed, Surfaced, attempts, attempts_async};
 use super::{Call, Options, Pipeline};
 use crate::idempotency::{Codec, Effect, Fingerprint, Held, Idempotency, Lease, Replay, Stored};
 use crate::observe::Ending;
-use crate::outcome::{Reject, Verdict};
+use crate::outcome::{Judgement, Reject};
 use crate::rejection::{Rejection, RejectionKind};
 
 impl<'p> Call<'p> {
@@ -165,7 +165,8 @@ impl<'p> Call<'p> {
     fn effect(&self) -> Effect {
         match self.ending {
             Ending::Succeeded => Effect::Done,
-            Ending::Ignored => Effect::Permanent,
+            // Whatever an earlier attempt did, the last one does not undo it.
+            Ending::Ignored if !self.effect.may_be() => Effect::Permanent,
             _ => self.effect,
         }
     }
@@ -180,7 +181,8 @@ impl<'p> Call<'p> {
 
 impl Pipeline {
     /// Runs `work` through the stages, unless a call with this key was carried out: then gives its answer. Blocks the
-    /// thread. Every failure has had no effect; where that is not so, use [`call_once_judged`](Self::call_once_judged).
+    /// thread. Judged by [`Verdict::of`](crate::Verdict::of): a failure whose effect is unknown leaves the key taken. To say
+    /// more of your own errors, use [`call_once_judged`](Self::call_once_judged).
     ///
     /// ```
     /// use resilient::{Registry, Rejection, idempotency::Fingerprint};
@@ -194,18 +196,18 @@ impl Pipeline {
     /// assert!(resilient::replayed());
     /// assert!(charge("order 7", 1).is_err(), "another payload");
     /// ```
-    pub fn call_once<R: Replay + Reject>(
+    pub fn call_once<R: Replay + Reject<Error: 'static>>(
         &self,
         key: &dyn Display,
         fingerprint: Fingerprint,
         work: impl FnMut() -> R,
     ) -> R {
-        self.call_once_judged(Options::default(), (key, fingerprint, Codec::answers()), work, Verdict::of)
+        self.call_once_judged(Options::default(), (key, fingerprint, Codec::answers()), work, Judgement::of)
     }
 
     /// Like [`call_once`](Self::call_once), with a [`Priority`](crate::Priority) or other [`Options`], with errors that
-    /// the [`Codec`] can keep, and a judge of your own, such as [`Verdict::by_class`], that tells a failure without an
-    /// effect from one that may have had it.
+    /// the [`Codec`] can keep, and a judge of your own, such as [`Verdict::by_class`](crate::Verdict::by_class), that tells a
+    /// failure without an effect from one that may have had it.
     ///
     /// ```
     /// use resilient::{Priority, Registry, Verdict, idempotency::{Codec, Fingerprint}};
@@ -217,12 +219,12 @@ impl Pipeline {
     /// };
     /// assert_eq!((refund(995), refund(1)), (Some(995), Some(995)));
     /// ```
-    pub fn call_once_judged<R: Reject>(
+    pub fn call_once_judged<R: Reject, J: Into<Judgement>>(
         &self,
         options: impl Into<Options>,
         (key, fingerprint, codec): (&dyn Display, Fingerprint, Codec<R>),
         mut work: impl FnMut() -> R,
-        judge: impl Fn(&R) -> Verdict,
+        judge: impl Fn(&R) -> J,
     ) -> R {
         let mut call = self.begin(options.into());
         let lease = match call.claim_blocking(key, fingerprint) {
@@ -230,6 +232,7 @@ impl Pipeline {
             Ok(Held::Replay(stored)) => return call.replay(&stored, codec).unwrap_or_else(R::from_rejection),
             Err(rejection) => return R::from_rejection(rejection),
         };
+        let judge = Surfaced(judge);
         let mut run = || attempts(&mut call, &mut work, &judge);
         let ran = match &lease {
             Some(lease) => lease.hold(run),
@@ -259,7 +262,7 @@ impl Pipeline {
     /// # Cancel safety
     /// As of [`call_async`](Self::call_async). A call that is dropped before its work was suspended for the first time
     /// leaves the key free, one that is dropped later leaves it claimed until the lease is over.
-    pub fn call_once_async<R: Replay + Reject, F: Future<Output = R>>(
+    pub fn call_once_async<R: Replay + Reject<Error: 'static>, F: Future<Output = R>>(
         &self,
         key: &dyn Display,
         fingerprint: Fingerprint,
@@ -269,7 +272,7 @@ impl Pipeline {
             Options::default(),
             (key, fingerprint, Codec::answers()),
             work,
-            Verdict::of,
+            Judgement::of,
         )
     }
 
@@ -296,12 +299,12 @@ impl Pipeline {
     ///
     /// # Cancel safety
     /// As of [`call_once_async`](Self::call_once_async).
-    pub fn call_once_judged_async<R: Reject, F: Future<Output = R>>(
+    pub fn call_once_judged_async<R: Reject, F: Future<Output = R>, J: Into<Judgement>>(
         &self,
         options: impl Into<Options>,
         (key, fingerprint, codec): (&dyn Display, Fingerprint, Codec<R>),
         mut work: impl FnMut() -> F,
-        judge: impl Fn(&R) -> Verdict,
+        judge: impl Fn(&R) -> J,
     ) -> impl Future<Output = R> {
         let options = options.into();
         // Written down before the future is made: that need not hold what the key is made of.
@@ -315,6 +318,7 @@ impl Pipeline {
                 }
                 Err(rejection) => return R::from_rejection(rejection),
             };
+            let judge = Surfaced(judge);
             let run = attempts_async(&mut call, &mut work, &judge);
             let ran = match &lease {
                 Some(lease) => lease.keep(run).await,

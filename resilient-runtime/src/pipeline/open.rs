@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use super::call::Repeats;
-use super::drive::Missed;
+use super::drive::{Judges, Missed, Surfaced};
 use super::spans::Rare;
 use super::{Call, Next, Options, Pipeline};
 use crate::circuit_breaker::Ticket;
@@ -14,7 +14,7 @@ use crate::classify::Class;
 use crate::clock::{BoxedTimer, Instant};
 use crate::idempotency::Effect;
 use crate::observe::Ending;
-use crate::outcome::{Reject, Verdict};
+use crate::outcome::{Judgement, Reject, Verdict};
 use crate::priority::Priority;
 use crate::rate_limit::RateKey;
 use crate::rejection::{Rejection, RejectionKind};
@@ -434,14 +434,14 @@ impl Pipeline {
     ///
     /// # Cancel safety
     /// As of [`call_async`](Self::call_async). Once the outcome is there, dropping the [`OpenCall`] ends the call.
-    pub async fn call_open_async<R: Reject, F: Future<Output = R>>(
+    pub async fn call_open_async<R: Reject, F: Future<Output = R>, J: Into<Judgement>>(
         self: &Arc<Self>,
         options: impl Into<Options>,
         mut work: impl FnMut() -> F,
-        judge: impl Fn(&R) -> Verdict,
+        judge: impl Fn(&R) -> J,
     ) -> (R, OpenCall) {
         let mut call = self.begin(options.into());
-        match drive_open(&mut call, &mut work, &judge).await {
+        match drive_open(&mut call, &mut work, &Surfaced(judge)).await {
             Ok((outcome, verdict)) => {
                 let (started, deadline) = (call.started, call.deadline);
                 let mut parked = Parked::take(call, self);
@@ -473,7 +473,7 @@ impl Pipeline {
 async fn drive_open<R, F: Future<Output = R>>(
     call: &mut Call<'_>,
     work: &mut impl FnMut() -> F,
-    judge: &impl Fn(&R) -> Verdict,
+    judge: &impl Judges<R>,
 ) -> Result<(R, Verdict), (Missed<R>, Verdict)> {
     let refused = |rejection| Err((Missed::Rejected(rejection), Verdict::Success));
     if call.pipeline().idempotency.is_some() {
@@ -483,31 +483,42 @@ async fn drive_open<R, F: Future<Output = R>>(
     loop {
         let attempt = if is_hedged {
             // Boxed: who does not hedge does not pay for it with a larger future.
-            Box::pin(call.hedged_open(&mut *work, judge)).await
+            let (judge, hear) =
+                (|outcome: &R| judge.judge(outcome), |rejection: &Rejection| judge.hear(rejection));
+            Box::pin(call.hedged_open(&mut *work, &judge, &hear)).await
         } else {
             if !call.enter()
                 && let Err(rejection) = call.enter_later().await
             {
-                return refused(rejection);
+                match call.refused(&rejection, || judge.hear(&rejection)) {
+                    Next::Retry => continue,
+                    _ => return refused(rejection),
+                }
             }
             match call.attempt(work()).await {
                 Ok(outcome) => {
-                    let verdict = judge(&outcome);
-                    Ok((outcome, verdict))
+                    let judgement = judge.judge(&outcome);
+                    Ok((outcome, judgement))
                 }
                 Err(rejection) => Err(rejection),
             }
         };
         match attempt {
-            Ok((outcome, verdict)) if stays_open(verdict) => return Ok((outcome, verdict)),
-            Ok((outcome, verdict)) => {
-                if call.finish(verdict) != Next::Retry {
-                    return Err((Missed::Failed(outcome), verdict));
+            Ok((outcome, judgement)) if stays_open(judgement.verdict()) => {
+                return Ok((outcome, judgement.verdict()));
+            }
+            Ok((outcome, judgement)) => {
+                if call.finish_with(judgement, |words| judge.describe(&outcome, words)) != Next::Retry {
+                    return Err((Missed::Failed(outcome), judgement.verdict()));
                 }
             }
             Err(rejection) => {
-                let next =
-                    if is_hedged { call.hedges_refused(&rejection) } else { call.timed_out(&rejection) };
+                let heard = judge.hear(&rejection);
+                let next = if is_hedged {
+                    call.hedges_refused_as(&rejection, heard)
+                } else {
+                    call.timed_out_as(&rejection, heard)
+                };
                 if next == Next::Fail {
                     return refused(rejection);
                 }

@@ -9,7 +9,7 @@ use crate::bulkhead::Bulkhead;
 use crate::clock::Instant;
 use crate::load_shed::{Admitted, End, LoadShedder};
 use crate::observe::{Ending, Words};
-use crate::outcome::{Reject, Verdict};
+use crate::outcome::{Judgement, Reject, Verdict};
 
 /// A permit of the bulkhead and a place at the load shedder that a call has left behind; given back when it is dropped.
 ///
@@ -87,11 +87,11 @@ impl Pipeline {
     ///
     /// # Cancel safety
     /// As of [`call_async`](Self::call_async).
-    pub async fn call_held_async<R: Reject, F: Future<Output = R>>(
+    pub async fn call_held_async<R: Reject, F: Future<Output = R>, J: Into<Judgement>>(
         &self,
         options: impl Into<Options>,
         work: F,
-        judge: impl Fn(&R) -> Verdict,
+        judge: impl Fn(&R) -> J,
     ) -> (R, Places) {
         let mut call = self.begin(options.into());
         if self.idempotency.is_some() {
@@ -103,15 +103,16 @@ impl Pipeline {
         }
         match call.attempt(work).await {
             Ok(outcome) => {
-                let verdict = judge(&outcome);
-                let places = call.places(verdict);
-                if call.finish_with(verdict, Words::type_of::<R>) == Next::Retry {
+                let judgement: Judgement = judge(&outcome).into();
+                let places = call.places(judgement.verdict());
+                if call.finish_with(judgement, Words::type_of::<R>) == Next::Retry {
                     call.ending = Ending::Failed;
                 }
                 (outcome, places)
             }
             Err(rejection) => {
-                if call.timed_out(&rejection) == Next::Retry {
+                let heard = judge(&R::from_rejection(rejection.clone())).into();
+                if call.timed_out_as(&rejection, heard) == Next::Retry {
                     call.ending = Ending::of(&rejection);
                 }
                 (Missed::Rejected(rejection).surface(), Places::default())

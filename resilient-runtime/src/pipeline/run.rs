@@ -1,10 +1,9 @@
 //! The loop around attempts that run on threads of the bulkhead, for pipelines that are called by hand.
 
-use super::drive::Missed;
+use super::drive::{Judges, Missed, Surfaced, Surfaceless};
 use super::{Call, Next, Options, Pipeline};
 use crate::fallback::{AllFailed, Chain};
-use crate::observe::Words;
-use crate::outcome::{Reject, Verdict};
+use crate::outcome::{Judgement, Reject};
 
 impl Pipeline {
     /// Runs `work` on a thread of the bulkhead's own, through the stages; blocks this thread, no longer than the timeout.
@@ -29,12 +28,15 @@ impl Pipeline {
     /// assert_eq!(registry.bulkhead("reports").stats().pool.unwrap().abandoned, 1, "it runs on");
     /// # drop(end);
     /// ```
-    pub fn run<R: Reject + Send + 'static>(&self, work: impl FnOnce() -> R + Clone + Send + 'static) -> R {
-        self.run_judged(Options::default(), work, Verdict::of)
+    pub fn run<R: Reject<Error: 'static> + Send + 'static>(
+        &self,
+        work: impl FnOnce() -> R + Clone + Send + 'static,
+    ) -> R {
+        self.run_judged(Options::default(), work, Judgement::of)
     }
 
     /// As [`run`](Self::run), with a [`Priority`](crate::Priority) or other [`Options`], and a judge of your own, such as
-    /// [`Verdict::by_class`].
+    /// [`Verdict::by_class`](crate::Verdict::by_class).
     ///
     /// ```
     /// use resilient::{Class, Component, Priority, Registry, Verdict, bulkhead::Config};
@@ -46,14 +48,14 @@ impl Pipeline {
     /// assert_eq!(pipeline.run_judged(Priority::Low, || None, blank_is_fine), None);
     /// assert_eq!((pipeline.stats().ignored, pipeline.stats().failed), (1, 0));
     /// ```
-    pub fn run_judged<R: Reject + Send + 'static>(
+    pub fn run_judged<R: Reject + Send + 'static, J: Into<Judgement>>(
         &self,
         options: impl Into<Options>,
         work: impl FnOnce() -> R + Clone + Send + 'static,
-        judge: impl Fn(&R) -> Verdict,
+        judge: impl Fn(&R) -> J,
     ) -> R {
         let mut call = self.begin(options.into());
-        drive_in_pool(&mut call, &work, &judge).unwrap_or_else(Missed::surface)
+        drive_in_pool(&mut call, &work, &Surfaced(judge)).unwrap_or_else(Missed::surface)
     }
 
     /// As [`run`](Self::run), and through the levels of `chain` if it failed, on this thread. The chain is built only then.
@@ -68,13 +70,13 @@ impl Pipeline {
     /// let here = pipeline.run_or(|| None, || Chain::of(Level::Default, |_| Some(current().id())));
     /// assert_eq!(here, Some(current().id()));
     /// ```
-    pub fn run_or<'a, R: AllFailed + Send + 'static>(
+    pub fn run_or<'a, R: AllFailed<Error: 'static> + Send + 'static>(
         &self,
         work: impl FnOnce() -> R + Clone + Send + 'static,
         chain: impl FnOnce() -> Chain<'a, R>,
     ) -> R {
         let mut call = self.begin(Options::default());
-        match drive_in_pool(&mut call, &work, &Verdict::of) {
+        match drive_in_pool(&mut call, &work, &Surfaceless(Judgement::of)) {
             Ok(outcome) => outcome,
             Err(missed) => chain().answer(&mut call, missed.into_failure()),
         }
@@ -96,11 +98,11 @@ impl Pipeline {
     ///
     /// # Cancel safety
     /// Dropping the future withdraws the work if it has not begun; else it runs on, and keeps its place until it ends.
-    pub async fn run_async<R: Reject + Send + 'static>(
+    pub async fn run_async<R: Reject<Error: 'static> + Send + 'static>(
         &self,
         work: impl FnOnce() -> R + Clone + Send + 'static,
     ) -> R {
-        self.run_judged_async(Options::default(), work, Verdict::of).await
+        self.run_judged_async(Options::default(), work, Judgement::of).await
     }
 
     /// As [`run_judged`](Self::run_judged), without blocking this thread.
@@ -121,14 +123,14 @@ impl Pipeline {
     ///
     /// # Cancel safety
     /// As of [`run_async`](Self::run_async).
-    pub async fn run_judged_async<R: Reject + Send + 'static>(
+    pub async fn run_judged_async<R: Reject + Send + 'static, J: Into<Judgement>>(
         &self,
         options: impl Into<Options>,
         work: impl FnOnce() -> R + Clone + Send + 'static,
-        judge: impl Fn(&R) -> Verdict,
+        judge: impl Fn(&R) -> J,
     ) -> R {
         let mut call = self.begin(options.into());
-        drive_in_pool_async(&mut call, work, &judge).await.unwrap_or_else(Missed::surface)
+        drive_in_pool_async(&mut call, work, &Surfaced(judge)).await.unwrap_or_else(Missed::surface)
     }
 
     /// As [`run_or`](Self::run_or), without blocking this thread in the work.
@@ -148,13 +150,13 @@ impl Pipeline {
     ///
     /// # Cancel safety
     /// As of [`run_async`](Self::run_async).
-    pub async fn run_or_async<'a, R: AllFailed + Send + 'static>(
+    pub async fn run_or_async<'a, R: AllFailed<Error: 'static> + Send + 'static>(
         &self,
         work: impl FnOnce() -> R + Clone + Send + 'static,
         chain: impl FnOnce() -> Chain<'a, R>,
     ) -> R {
         let mut call = self.begin(Options::default());
-        match drive_in_pool_async(&mut call, work, &Verdict::of).await {
+        match drive_in_pool_async(&mut call, work, &Surfaceless(Judgement::of)).await {
             Ok(outcome) => outcome,
             Err(missed) => chain().answer(&mut call, missed.into_failure()),
         }
@@ -164,23 +166,28 @@ impl Pipeline {
 fn drive_in_pool<R: Send + 'static>(
     call: &mut Call<'_>,
     work: &(impl FnOnce() -> R + Clone + Send + 'static),
-    judge: &impl Fn(&R) -> Verdict,
+    judge: &impl Judges<R>,
 ) -> Result<R, Missed<R>> {
     if call.pipeline().idempotency.is_some() {
         return Err(Missed::Rejected(call.keyless()));
     }
     loop {
         if let Err(rejection) = call.enter_blocking() {
-            return Err(Missed::Rejected(rejection));
+            match call.refused(&rejection, || judge.hear(&rejection)) {
+                Next::Retry => continue,
+                _ => return Err(Missed::Rejected(rejection)),
+            }
         }
         match call.attempt_in_pool(work.clone()) {
-            Ok(outcome) => match call.finish_with(judge(&outcome), Words::type_of::<R>) {
-                Next::Return => return Ok(outcome),
-                Next::Fail => return Err(Missed::Failed(outcome)),
-                Next::Retry => {}
-            },
+            Ok(outcome) => {
+                match call.finish_with(judge.judge(&outcome), |words| judge.describe(&outcome, words)) {
+                    Next::Return => return Ok(outcome),
+                    Next::Fail => return Err(Missed::Failed(outcome)),
+                    Next::Retry => {}
+                }
+            }
             Err(rejection) => {
-                if call.timed_out(&rejection) == Next::Fail {
+                if call.timed_out_as(&rejection, judge.hear(&rejection)) == Next::Fail {
                     return Err(Missed::Rejected(rejection));
                 }
             }
@@ -192,7 +199,7 @@ fn drive_in_pool<R: Send + 'static>(
 async fn drive_in_pool_async<R: Send + 'static>(
     call: &mut Call<'_>,
     work: impl FnOnce() -> R + Clone + Send + 'static,
-    judge: &impl Fn(&R) -> Verdict,
+    judge: &impl Judges<R>,
 ) -> Result<R, Missed<R>> {
     if call.pipeline().idempotency.is_some() {
         return Err(Missed::Rejected(call.keyless()));
@@ -201,16 +208,21 @@ async fn drive_in_pool_async<R: Send + 'static>(
         if !call.enter()
             && let Err(rejection) = call.enter_later().await
         {
-            return Err(Missed::Rejected(rejection));
+            match call.refused(&rejection, || judge.hear(&rejection)) {
+                Next::Retry => continue,
+                _ => return Err(Missed::Rejected(rejection)),
+            }
         }
         match call.attempt_in_pool_async(work.clone()).await {
-            Ok(outcome) => match call.finish_with(judge(&outcome), Words::type_of::<R>) {
-                Next::Return => return Ok(outcome),
-                Next::Fail => return Err(Missed::Failed(outcome)),
-                Next::Retry => {}
-            },
+            Ok(outcome) => {
+                match call.finish_with(judge.judge(&outcome), |words| judge.describe(&outcome, words)) {
+                    Next::Return => return Ok(outcome),
+                    Next::Fail => return Err(Missed::Failed(outcome)),
+                    Next::Retry => {}
+                }
+            }
             Err(rejection) => {
-                if call.timed_out(&rejection) == Next::Fail {
+                if call.timed_out_as(&rejection, judge.hear(&rejection)) == Next::Fail {
                     return Err(Missed::Rejected(rejection));
                 }
             }

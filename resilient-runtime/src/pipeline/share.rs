@@ -4,13 +4,13 @@ use std::any::Any;
 use std::future::Future;
 use std::hash::Hash;
 
-use super::drive::{Missed, drive, drive_async};
+use super::drive::{Missed, Surfaced, drive, drive_async};
 use super::{Call, Options, Pipeline};
 use crate::coalesce::{Join, Joined, Lead, Led};
 use crate::fallback::{self, Seen, Watch, Watched};
 use crate::load_shed::End;
 use crate::observe::Ending;
-use crate::outcome::{Outcome, Reject, Verdict};
+use crate::outcome::{Judgement, Outcome, Reject};
 use crate::rejection::{Rejection, RejectionKind};
 
 /// Whether a call is to be made.
@@ -203,7 +203,7 @@ impl Pipeline {
     pub fn call_shared<K, R>(&self, key: &K, mut work: impl FnMut() -> R) -> R
     where
         K: Hash + ?Sized,
-        R: Reject + Any + Clone + Send + Sync,
+        R: Reject<Error: 'static> + Any + Clone + Send + Sync,
     {
         let mut call = self.begin(Options::default());
         let lead = match call.share_blocking::<R, K>(key) {
@@ -211,7 +211,7 @@ impl Pipeline {
             Ok(Shared::Answer(answer)) => return answer,
             Err(rejection) => return R::from_rejection(rejection),
         };
-        let run = || drive(&mut call, &mut work, &Verdict::of).unwrap_or_else(Missed::surface);
+        let run = || drive(&mut call, &mut work, &Surfaced(Judgement::of)).unwrap_or_else(Missed::surface);
         let (outcome, seen) = led(lead.as_ref(), run);
         call.publish(lead, &outcome, seen);
         outcome
@@ -242,7 +242,7 @@ impl Pipeline {
     pub async fn call_shared_async<K, R, F>(&self, key: &K, mut work: impl FnMut() -> F) -> R
     where
         K: Hash + ?Sized,
-        R: Reject + Any + Clone + Send + Sync,
+        R: Reject<Error: 'static> + Any + Clone + Send + Sync,
         F: Future<Output = R>,
     {
         let mut call = self.begin(Options::default());
@@ -251,7 +251,7 @@ impl Pipeline {
             Ok(Shared::Answer(answer)) => return answer,
             Err(rejection) => return R::from_rejection(rejection),
         };
-        let run = drive_async(&mut call, &mut work, &Verdict::of);
+        let run = drive_async(&mut call, &mut work, &Surfaced(Judgement::of));
         let (outcome, seen) = led_async(lead.as_ref(), run).await;
         let outcome = outcome.unwrap_or_else(Missed::surface);
         call.publish(lead, &outcome, seen);

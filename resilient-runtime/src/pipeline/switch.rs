@@ -52,6 +52,7 @@ impl Pipeline {
                 keeps: self.keeps,
                 asynchronous: self.asynchronous,
                 idempotent: self.idempotent,
+                predicates: self.predicates,
                 retry: None,
                 circuit_breaker: None,
                 rate_limit: None,

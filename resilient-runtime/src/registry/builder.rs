@@ -12,7 +12,7 @@ use crate::fallback::Fallback;
 use crate::hedge::Hedge;
 use crate::idempotency::Idempotency;
 use crate::load_shed::LoadShedder;
-use crate::pipeline::{Bypass, Pipeline};
+use crate::pipeline::{Bypass, Pipeline, Predicates};
 use crate::rate_limit::RateLimiter;
 use crate::retry::Retry;
 use crate::timeout::Timeout;
@@ -246,6 +246,7 @@ impl PipelineBuilder {
             keeps: false,
             asynchronous: false,
             idempotent: self.idempotent,
+            predicates: Predicates::default(),
         };
         self.registry.explain_as(pipeline.name(), pipeline.explain());
         pipeline

@@ -201,6 +201,8 @@ fn the_longest_delay_follows_a_long_first_one() {
 /// An annotated function of its own registry that says how long a call may wait.
 fn site(line: u32, stages: &'static [StageUse]) -> &'static Site {
     let meta = SiteMeta {
+        retry_when: false,
+        breaker_when: false,
         function: "f",
         module: "outside_tests",
         file: "outside_tests.rs",

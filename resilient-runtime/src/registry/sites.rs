@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{By, Registry, registry};
 use crate::component::Kind;
-use crate::pipeline::{Bypass, Pipeline};
+use crate::pipeline::{Bypass, Pipeline, Predicates};
 use crate::site::Site;
 
 impl Site {
@@ -61,6 +61,11 @@ impl Registry {
             keeps: site.meta().keeps,
             asynchronous: site.meta().asynchronous,
             idempotent: site.meta().idempotent,
+            predicates: Predicates {
+                by_attribute: true,
+                retry_when: site.meta().retry_when,
+                breaker_when: site.meta().breaker_when,
+            },
         }
     }
 }

@@ -205,6 +205,8 @@ fn site(line: u32, stages: &'static [StageUse]) -> &'static Site {
         stages,
         levels: &[],
         keeps: false,
+        retry_when: false,
+        breaker_when: false,
     })))
 }
 

@@ -2,8 +2,9 @@
 //! share, and never beyond the caller's deadline.
 //!
 //! A failed attempt is repeated when all of this holds:
-//! - its [`Class`] is worth it: `Transient` and `Overload` are, `Uncertain` only for what is declared
-//!   idempotent, `Permanent` and `Ignored` never;
+//! - its [`Class`] is worth it: `Transient`, `Overload` and `Unknown` are, `Uncertain` only for what is declared
+//!   idempotent, `NotExecuted` only where it says when to come again, `Permanent` and `Ignored` never; or a predicate
+//!   ([`Judgement::retry_when`], `retry(when = ..)`) says so;
 //! - fewer than `max` retries were made;
 //! - the call is not itself part of another call's retry: three nested retries of three would make 64 calls
 //!   of one, so the inner ones stand back while an outer one repeats;
@@ -59,7 +60,7 @@ use crate::classify::Class;
 use crate::clock::{Clock, Delay, Instant, NoTimer};
 use crate::component::{Component, Core, Create, Kind};
 use crate::observe::{Cause, ErrorSlot, Happening, LogLimit, log_limited};
-use crate::outcome::{Outcome, Verdict};
+use crate::outcome::{Judgement, Outcome, Verdict};
 use crate::scope::{Entered, Scope};
 use crate::settings::{ConfigError, Effective};
 use crate::sync::{AtomicBool, Mutex, Ordering};
@@ -101,6 +102,7 @@ pub(crate) struct Progress {
 }
 
 /// What one call knows that the retry does not.
+#[allow(clippy::struct_excessive_bools)] // each a question of its own
 pub(crate) struct Situation<'a> {
     /// Of whom the call is, where that is known.
     pub(crate) operation: Option<&'static str>,
@@ -109,6 +111,9 @@ pub(crate) struct Situation<'a> {
     pub(crate) now: Instant,
     pub(crate) deadline: Instant,
     pub(crate) idempotent: bool,
+    /// It has an idempotency key: what is unknown must not be done twice.
+    pub(crate) is_keyed: bool,
+    pub(crate) asynchronous: bool,
     /// A call around this one is at its second attempt or later.
     pub(crate) inside_retry: bool,
     /// Whether an attempt that begins then would be refused anyway.
@@ -170,8 +175,8 @@ impl Retry {
     /// });
     /// assert_eq!((list, calls), (Err("refused"), 4), "once, and three times again");
     /// ```
-    pub fn call<R: Outcome>(&self, work: impl FnMut() -> R) -> R {
-        self.call_judged(work, Verdict::of)
+    pub fn call<R: Outcome<Error: 'static>>(&self, work: impl FnMut() -> R) -> R {
+        self.call_judged(work, Judgement::of)
     }
 
     /// Like [`call`](Self::call), with a judge of your own, such as [`Verdict::by_class`].
@@ -187,14 +192,18 @@ impl Retry {
     /// assert!(Registry::new().retry("disk").call_judged(read, Verdict::by_class).is_err());
     /// assert_eq!(reads, 1, "it would not be there the next time either");
     /// ```
-    pub fn call_judged<R>(&self, mut work: impl FnMut() -> R, judge: impl Fn(&R) -> Verdict) -> R {
-        let mut run = self.begin();
+    pub fn call_judged<R, J: Into<Judgement>>(
+        &self,
+        mut work: impl FnMut() -> R,
+        judge: impl Fn(&R) -> J,
+    ) -> R {
+        let mut run = self.begin(false);
         loop {
             let outcome = {
                 let _scope = run.enter();
                 work()
             };
-            match run.after(judge(&outcome), Delay::blocking_in) {
+            match run.after(judge(&outcome).into(), Delay::blocking_in) {
                 Some(delay) => delay.block(self.core.clock()),
                 None => return outcome,
             }
@@ -225,11 +234,11 @@ impl Retry {
     ///
     /// # Cancel safety
     /// Dropping the future drops the attempt or the pause it is in; nothing is held.
-    pub fn call_async<R: Outcome, F: Future<Output = R>>(
+    pub fn call_async<R: Outcome<Error: 'static>, F: Future<Output = R>>(
         &self,
         work: impl FnMut() -> F,
     ) -> impl Future<Output = R> {
-        self.call_judged_async(work, Verdict::of)
+        self.call_judged_async(work, Judgement::of)
     }
 
     /// Like [`call_async`](Self::call_async), with a judge of your own.
@@ -256,16 +265,16 @@ impl Retry {
     ///
     /// # Cancel safety
     /// As of [`call_async`](Self::call_async).
-    pub async fn call_judged_async<R, F: Future<Output = R>>(
+    pub async fn call_judged_async<R, F: Future<Output = R>, J: Into<Judgement>>(
         &self,
         mut work: impl FnMut() -> F,
-        judge: impl Fn(&R) -> Verdict,
+        judge: impl Fn(&R) -> J,
     ) -> R {
-        let mut run = self.begin();
+        let mut run = self.begin(true);
         loop {
             let delay = {
                 let outcome = crate::scope::scoped(run.scope(), work()).await;
-                match run.after(judge(&outcome), Delay::timer_in) {
+                match run.after(judge(&outcome).into(), Delay::timer_in) {
                     Some(delay) => delay,
                     None => return outcome,
                 }
@@ -275,21 +284,21 @@ impl Retry {
     }
 
     #[inline]
-    fn begin(&self) -> Run<'_> {
+    fn begin(&self, asynchronous: bool) -> Run<'_> {
         let started = if self.needs_time() { self.core.clock().now() } else { Instant::NEVER };
         self.budget.deposit();
-        Run { retry: self, progress: Progress::default(), started }
+        Run { retry: self, progress: Progress::default(), started, asynchronous }
     }
 
     /// The `pause` before the next attempt, or why there is none.
     pub(crate) fn next(
         &self,
         progress: &mut Progress,
-        class: Class,
+        judgement: Judgement,
         situation: &Situation<'_>,
         pause: impl FnOnce(Duration) -> Result<Delay, NoTimer>,
     ) -> Result<Delay, Stop> {
-        let next = self.decide(*progress, class, situation).and_then(|span| {
+        let next = self.decide(*progress, judgement, situation).and_then(|span| {
             let delay = pause(span).map_err(|_| Stop::NoTimer)?;
             // Last, so that a token is taken only for a retry that will be made.
             let is_paid = self.unbudgeted.load(Ordering::Relaxed)
@@ -311,11 +320,15 @@ impl Retry {
         }
     }
 
-    fn decide(&self, progress: Progress, class: Class, situation: &Situation<'_>) -> Result<Duration, Stop> {
+    fn decide(
+        &self,
+        progress: Progress,
+        judgement: Judgement,
+        situation: &Situation<'_>,
+    ) -> Result<Duration, Stop> {
         let config = self.core.config();
-        if !worth_it(class, situation.idempotent) {
-            return Err(Stop::NotRetryable);
-        }
+        let Some(class) = judgement.class() else { return Err(Stop::NotRetryable) };
+        worth_it(judgement, class, situation)?;
         if progress.retries >= config.max || !config.enabled {
             return Err(Stop::Exhausted);
         }
@@ -332,7 +345,10 @@ impl Retry {
         let delay = backoff::delay(&config, progress.retries + 1, previous, random).max(hint);
         let begins = situation.now.after(delay);
         let latest = config.max_elapsed.map_or(Instant::NEVER, |span| situation.started.after(span));
-        if begins >= situation.deadline || begins > latest {
+        // A thread does not sleep longer for a refusal than for a failure.
+        let is_refusal = matches!(class, Class::NotExecuted { .. });
+        let is_too_long = is_refusal && !situation.asynchronous && hint > config.longest_delay();
+        if is_too_long || begins >= situation.deadline || begins > latest {
             return Err(Stop::OutOfTime);
         }
         if (situation.refused)(begins) {
@@ -369,6 +385,14 @@ impl Retry {
     fn stopped(&self, stop: Stop, situation: &Situation<'_>) {
         self.counters.lock().stopped(stop);
         stop::note(self.core.name, stop);
+        if stop == Stop::MayHaveRun {
+            tracing::debug!(
+                target: "resilient::retry", retry = %self.core.name,
+                "not repeated: the attempt may have had an effect; declare the function `idempotent` to repeat it, \
+                 or with an idempotency key `on_unknown = reexecute`"
+            );
+            self.core.publish(Self::KIND, Happening::NotRepeated);
+        }
         if stop == Stop::Budget {
             self.warn(situation);
             self.core.publish(Self::KIND, Happening::BudgetExhausted);
@@ -398,12 +422,21 @@ impl Retry {
     }
 }
 
-fn worth_it(class: Class, idempotent: bool) -> bool {
-    match class {
-        Class::Transient { .. } | Class::Overload { .. } => true,
-        Class::Uncertain { .. } => idempotent,
-        Class::NotExecuted { retry_after } => retry_after.is_some(),
-        Class::Permanent | Class::Ignored => false,
+fn worth_it(judgement: Judgement, class: Class, situation: &Situation<'_>) -> Result<(), Stop> {
+    let may_run_twice = |may: bool| if may { Ok(()) } else { Err(Stop::MayHaveRun) };
+    match (judgement.again(), class) {
+        // The predicate has the last word.
+        (Some(true), _)
+        | (
+            None,
+            Class::Transient { .. } | Class::Overload { .. } | Class::NotExecuted { retry_after: Some(_) },
+        ) => Ok(()),
+        (None, Class::Uncertain { .. }) => may_run_twice(situation.idempotent),
+        (None, Class::Unknown { .. }) => may_run_twice(situation.idempotent || !situation.is_keyed),
+        (Some(false), _)
+        | (None, Class::NotExecuted { retry_after: None } | Class::Permanent | Class::Ignored) => {
+            Err(Stop::NotRetryable)
+        }
     }
 }
 
@@ -412,6 +445,7 @@ struct Run<'a> {
     retry: &'a Retry,
     progress: Progress,
     started: Instant,
+    asynchronous: bool,
 }
 
 impl Run<'_> {
@@ -428,19 +462,19 @@ impl Run<'_> {
 
     /// The pause before the next attempt, or `None` when the outcome stands.
     #[inline]
-    fn after(&mut self, verdict: Verdict, pause: Pause) -> Option<Delay> {
-        match verdict {
+    fn after(&mut self, judgement: Judgement, pause: Pause) -> Option<Delay> {
+        match judgement.verdict() {
             Verdict::Success if self.progress.retries == 0 => None,
             Verdict::Success => {
                 self.retry.recovered();
                 None
             }
-            Verdict::Failure(class) => self.after_failure(class, pause),
+            Verdict::Failure(_) => self.after_failure(judgement, pause),
         }
     }
 
     #[cold]
-    fn after_failure(&mut self, class: Class, pause: Pause) -> Option<Delay> {
+    fn after_failure(&mut self, judgement: Judgement, pause: Pause) -> Option<Delay> {
         // The scope of the body has been left again.
         let (clock, around) = (self.retry.core.clock(), Scope::current());
         let situation = Situation {
@@ -449,11 +483,13 @@ impl Run<'_> {
             now: clock.now(),
             deadline: around.deadline_on(clock),
             idempotent: false,
+            is_keyed: false,
+            asynchronous: self.asynchronous,
             inside_retry: around.inside_retry(),
             refused: &|_| false,
             cause: None,
         };
-        self.retry.next(&mut self.progress, class, &situation, |span| pause(clock, span)).ok()
+        self.retry.next(&mut self.progress, judgement, &situation, |span| pause(clock, span)).ok()
     }
 }
 

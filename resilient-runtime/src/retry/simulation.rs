@@ -72,6 +72,8 @@ fn run_with(config: Config, waves: impl IntoIterator<Item = Wave>) -> (Result, A
             continue;
         }
         let situation = Situation {
+            is_keyed: false,
+            asynchronous: true,
             cause: None,
             operation: None,
             started: Instant::NEVER,
@@ -82,7 +84,7 @@ fn run_with(config: Config, waves: impl IntoIterator<Item = Wave>) -> (Result, A
             refused: &|_| false,
         };
         let mut pause = Duration::ZERO;
-        let next = retry.next(&mut calls[number as usize - 1], Class::TRANSIENT, &situation, |span| {
+        let next = retry.next(&mut calls[number as usize - 1], Class::TRANSIENT.into(), &situation, |span| {
             pause = span;
             Ok(Delay::default())
         });

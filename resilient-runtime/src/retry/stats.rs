@@ -14,6 +14,7 @@ pub(super) struct Counters {
     pub(super) recovered: u64,
     exhausted: u64,
     not_retryable: u64,
+    may_have_run: u64,
     nested: u64,
     out_of_time: u64,
     hint_too_long: u64,
@@ -26,6 +27,7 @@ impl Counters {
     pub(super) fn stopped(&mut self, stop: Stop) {
         *match stop {
             Stop::NotRetryable => &mut self.not_retryable,
+            Stop::MayHaveRun => &mut self.may_have_run,
             Stop::Exhausted => &mut self.exhausted,
             Stop::Nested => &mut self.nested,
             Stop::OutOfTime => &mut self.out_of_time,
@@ -51,6 +53,7 @@ impl Counters {
             recovered: self.recovered,
             exhausted: self.exhausted,
             not_retryable: self.not_retryable,
+            may_have_run: self.may_have_run,
             nested: self.nested,
             out_of_time: self.out_of_time,
             hint_too_long: self.hint_too_long,
@@ -85,6 +88,8 @@ pub struct Stats {
     pub exhausted: u64,
     /// Calls whose failure was not worth a retry.
     pub not_retryable: u64,
+    /// Failures that were not repeated, because the attempt may have had an effect and the call is not idempotent.
+    pub may_have_run: u64,
     /// Calls that left the repeating to a retry around them.
     pub nested: u64,
     /// Calls whose next attempt did not fit the deadline or `max_elapsed`.

@@ -5,7 +5,6 @@ use std::fmt;
 
 use serde::Serialize;
 
-
 /// Why a failed call was not repeated.
 ///
 /// ```
@@ -21,6 +20,8 @@ use serde::Serialize;
 pub enum Stop {
     /// The failure is not worth a retry: another attempt would meet it again, or the call may have had its effect.
     NotRetryable,
+    /// It may have had an effect, and the call is not idempotent.
+    MayHaveRun,
     /// All retries were used.
     Exhausted,
     /// A call around it is being repeated already.
@@ -46,6 +47,7 @@ impl Stop {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::NotRetryable => "not_retryable",
+            Self::MayHaveRun => "may_have_run",
             Self::Exhausted => "exhausted",
             Self::Nested => "nested",
             Self::OutOfTime => "out_of_time",
@@ -61,6 +63,7 @@ impl fmt::Display for Stop {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::NotRetryable => "the failure is not worth a retry",
+            Self::MayHaveRun => "the attempt may have had an effect, and the call is not idempotent",
             Self::Exhausted => "all retries were used",
             Self::Nested => "a call around it is being repeated",
             Self::OutOfTime => "no time was left for another attempt",

@@ -1,4 +1,5 @@
 use super::*;
+use crate::Judgement;
 use crate::clock::ManualClock;
 use crate::registry::Registry;
 
@@ -118,7 +119,7 @@ fn what_may_have_been_carried_out_is_not_repeated_by_itself() {
     let uncertain = |_: &Result<(), u32>| Verdict::Failure(Class::Uncertain { retry_after: None });
     assert_eq!(retry.call_judged(|| failing(&mut calls), uncertain), Err(1));
     calls = 0;
-    let allowed = |_: &Result<(), u32>| Verdict::Failure(Class::Uncertain { retry_after: None }).when(true);
+    let allowed = |_: &Result<(), u32>| Judgement::from(Class::UNCERTAIN).retry_when(true);
     assert_eq!(retry.call_judged(|| failing(&mut calls), allowed), Err(4));
 }
 

@@ -39,6 +39,7 @@ names! {
         failure_rate: "`failure_rate = 0.5`: the share of failed calls that opens the circuit.",
         window: "`window = \"30s\"` or `window = 100`: the calls that are looked at, by time or number.",
         min_calls: "`min_calls = 20`: fewer calls in the window are too few to judge by.",
+        when: "`when = is_outage`: which errors count as failures; the others count as nothing.",
         failure_threshold: "`failure_threshold = 5`: so many failures in a row open the circuit.",
         success_threshold: "`success_threshold = 2`: so many successful probes in a row close it.",
         open_for: "`open_for = \"5s\"`: how long it is open at first.",

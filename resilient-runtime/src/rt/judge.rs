@@ -10,7 +10,8 @@ use std::marker::PhantomData;
 
 use crate::classify::Classify;
 use crate::fallback::{BoxError, FallbackFailed, Level, into_failure};
-use crate::outcome::{Failure, Outcome, Verdict};
+use crate::outcome::{Failure, Judgement, Outcome, Reject};
+use crate::rejection::Rejection;
 
 /// Stands for the type of an outcome.
 #[derive(Debug)]
@@ -20,6 +21,12 @@ impl<R> Judge<R> {
     /// Of the type of `_outcome`.
     #[inline]
     pub fn of(_outcome: &R) -> Self {
+        Self(PhantomData)
+    }
+
+    /// Of this type.
+    #[allow(clippy::new_without_default)] // named in expanded code alone
+    pub fn new() -> Self {
         Self(PhantomData)
     }
 }
@@ -40,36 +47,36 @@ impl<R> Combine<R> {
 pub mod judging {
     pub use super::{
         ByClass, ByErrorReference, ByLocalErrorReference, ByOutcome, BySource, FailureOfOutcome,
-        FailureOfPlain, KeepsBoth, KeepsLast, KeepsOne, Plain,
+        FailureOfPlain, KeepsBoth, KeepsLast, KeepsOne, NotRejected, Plain, Rejected,
     };
 }
 
 /// The error says what it is.
 pub trait ByClass<T, E> {
     /// Judges an outcome.
-    fn verdict(&self, outcome: &Result<T, E>) -> Verdict;
+    fn verdict(&self, outcome: &Result<T, E>) -> Judgement;
 }
 
 impl<T, E: Classify> ByClass<T, E> for &&&&&Judge<Result<T, E>> {
     #[inline]
-    fn verdict(&self, outcome: &Result<T, E>) -> Verdict {
-        Verdict::by_class(outcome)
+    fn verdict(&self, outcome: &Result<T, E>) -> Judgement {
+        Judgement::by_class(outcome)
     }
 }
 
-/// There may be a rejection among the sources of the error. The error itself may borrow: which rule is taken
-/// cannot depend on lifetimes.
+/// There may be a known cause among the sources of the error. The error itself may borrow: which rule is taken
+/// cannot depend on lifetimes. (Where it is a known cause itself, it has `Classify`.)
 pub trait BySource<T, E> {
     /// Judges an outcome.
-    fn verdict(&self, outcome: &Result<T, E>) -> Verdict;
+    fn verdict(&self, outcome: &Result<T, E>) -> Judgement;
 }
 
 impl<T, E: Error> BySource<T, E> for &&&&Judge<Result<T, E>> {
     #[inline]
-    fn verdict(&self, outcome: &Result<T, E>) -> Verdict {
+    fn verdict(&self, outcome: &Result<T, E>) -> Judgement {
         match outcome {
-            Ok(_) => Verdict::Success,
-            Err(error) => Verdict::by_source(error.source()),
+            Ok(_) => Judgement::SUCCESS,
+            Err(error) => Judgement::by_source(error.source()),
         }
     }
 }
@@ -77,15 +84,15 @@ impl<T, E: Error> BySource<T, E> for &&&&Judge<Result<T, E>> {
 /// Likewise for `Box<dyn Error + Send + Sync>`, `anyhow::Error` and their kind, which are no `Error`.
 pub trait ByErrorReference<T, E> {
     /// Judges an outcome.
-    fn verdict(&self, outcome: &Result<T, E>) -> Verdict;
+    fn verdict(&self, outcome: &Result<T, E>) -> Judgement;
 }
 
-impl<'a, T, E: AsRef<dyn Error + Send + Sync + 'a>> ByErrorReference<T, E> for &&&Judge<Result<T, E>> {
+impl<T, E: AsRef<dyn Error + Send + Sync + 'static>> ByErrorReference<T, E> for &&&Judge<Result<T, E>> {
     #[inline]
-    fn verdict(&self, outcome: &Result<T, E>) -> Verdict {
+    fn verdict(&self, outcome: &Result<T, E>) -> Judgement {
         match outcome {
-            Ok(_) => Verdict::Success,
-            Err(error) => Verdict::by_source(error.as_ref().source()),
+            Ok(_) => Judgement::SUCCESS,
+            Err(error) => Judgement::by_source(Some(error.as_ref())),
         }
     }
 }
@@ -93,42 +100,67 @@ impl<'a, T, E: AsRef<dyn Error + Send + Sync + 'a>> ByErrorReference<T, E> for &
 /// Likewise for `Box<dyn Error>`.
 pub trait ByLocalErrorReference<T, E> {
     /// Judges an outcome.
-    fn verdict(&self, outcome: &Result<T, E>) -> Verdict;
+    fn verdict(&self, outcome: &Result<T, E>) -> Judgement;
 }
 
-impl<'a, T, E: AsRef<dyn Error + 'a>> ByLocalErrorReference<T, E> for &&Judge<Result<T, E>> {
+impl<T, E: AsRef<dyn Error + 'static>> ByLocalErrorReference<T, E> for &&Judge<Result<T, E>> {
     #[inline]
-    fn verdict(&self, outcome: &Result<T, E>) -> Verdict {
+    fn verdict(&self, outcome: &Result<T, E>) -> Judgement {
         match outcome {
-            Ok(_) => Verdict::Success,
-            Err(error) => Verdict::by_source(error.as_ref().source()),
+            Ok(_) => Judgement::SUCCESS,
+            Err(error) => Judgement::by_source(Some(error.as_ref())),
         }
     }
 }
 
-/// Every failure is transient.
+/// Nothing is known of a failure.
 pub trait ByOutcome<R> {
     /// Judges an outcome.
-    fn verdict(&self, outcome: &R) -> Verdict;
+    fn verdict(&self, outcome: &R) -> Judgement;
 }
 
 impl<R: Outcome> ByOutcome<R> for &Judge<R> {
     #[inline]
-    fn verdict(&self, outcome: &R) -> Verdict {
-        Verdict::of(outcome)
+    fn verdict(&self, outcome: &R) -> Judgement {
+        if outcome.is_failure() { Judgement::UNKNOWN } else { Judgement::SUCCESS }
     }
 }
 
 /// A plain value is a success.
 pub trait Plain<R> {
     /// Judges an outcome.
-    fn verdict(&self, outcome: &R) -> Verdict;
+    fn verdict(&self, outcome: &R) -> Judgement;
 }
 
 impl<R> Plain<R> for Judge<R> {
     #[inline]
-    fn verdict(&self, _: &R) -> Verdict {
-        Verdict::Success
+    fn verdict(&self, _: &R) -> Judgement {
+        Judgement::SUCCESS
+    }
+}
+
+/// The value that a refusal becomes, where there is one.
+pub trait Rejected<R> {
+    /// The value.
+    fn rejected(&self, rejection: &Rejection) -> Option<R>;
+}
+
+impl<R: Reject> Rejected<R> for &Judge<R> {
+    #[cold]
+    fn rejected(&self, rejection: &Rejection) -> Option<R> {
+        Some(R::from_rejection(rejection.clone()))
+    }
+}
+
+/// A fallback answers, and the type cannot hold a refusal.
+pub trait NotRejected<R> {
+    /// None.
+    fn rejected(&self, rejection: &Rejection) -> Option<R>;
+}
+
+impl<R> NotRejected<R> for Judge<R> {
+    fn rejected(&self, _: &Rejection) -> Option<R> {
+        None
     }
 }
 

@@ -6,7 +6,7 @@ pub use crate::classify::{Class, Classify};
 pub use crate::component::Kind;
 pub use crate::fallback::{BoxError, FallbackFailed, Level, NoAnswer, Watch, Watched};
 pub use crate::idempotency::{Fingerprint, Held};
-pub use crate::outcome::{Failure, Outcome, Reject, Verdict};
+pub use crate::outcome::{Failure, Judgement, Outcome, Reject, Verdict};
 pub use crate::pipeline::{Call, Next, Pipeline, Shared, led, led_async};
 pub use crate::priority::Priority;
 pub use crate::registry::Registry;
@@ -21,7 +21,8 @@ pub use inventory;
 pub use crate::{
     __all_failed as all_failed, __can_be_marked as can_be_marked, __describe as describe,
     __into_failure as into_failure, __is_marked as is_marked, __judge as judge, __keep as keep,
-    __last_good as last_good, __mark as mark, __submit_site as submit_site, __why as why,
+    __last_good as last_good, __mark as mark, __rejected as rejected, __submit_site as submit_site,
+    __why as why,
 };
 
 mod answer;
@@ -81,6 +82,54 @@ macro_rules! __describe {
         let outcome = $outcome;
         (&&&&&&&$crate::__rt::Describing::of(outcome)).describe(outcome, $words)
     }};
+}
+
+/// The value of type `$output` that `$rejection` (a reference) becomes, where the type can hold it.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __rejected {
+    ($output:ty, $rejection:expr) => {{
+        use $crate::__rt::judging::*;
+        (&&$crate::__rt::Judge::<$output>::new()).rejected($rejection)
+    }};
+}
+
+/// The judge of the attribute, for `call_judged` and its kind: by the best rule that the type of the outcome allows.
+///
+/// The rule is chosen where it is written: an error that has [`Classify`](crate::Classify) is asked; any other `Error`, and
+/// `Box<dyn Error>`, `anyhow::Error` and `eyre::Report`, is judged by the first known cause in its `source()` chain; and of
+/// everything else a failure is [`Class::Unknown`](crate::Class::Unknown).
+///
+/// ```
+/// use resilient::{Class, Classify, Registry, Rejection, judge};
+///
+/// #[derive(Debug)]
+/// enum PayError { Declined, Rejected(Rejection) }
+/// impl From<Rejection> for PayError {
+///     fn from(rejection: Rejection) -> Self { Self::Rejected(rejection) }
+/// }
+/// impl Classify for PayError {
+///     fn classify(&self) -> Class {
+///         match self {
+///             Self::Declined => Class::Permanent,
+///             Self::Rejected(rejection) => rejection.classify(),
+///         }
+///     }
+/// }
+/// let pipeline = Registry::new().pipeline("pay").retry("gateway").build();
+/// let mut calls = 0;
+/// let pay = || {
+///     calls += 1;
+///     Err::<u32, _>(PayError::Declined)
+/// };
+/// assert!(pipeline.call_judged(resilient::Priority::Normal, pay, judge!()).is_err());
+/// assert_eq!(calls, 1, "it would be declined again");
+/// ```
+#[macro_export]
+macro_rules! judge {
+    () => {
+        |outcome: &_| $crate::__rt::judge!(outcome)
+    };
 }
 
 /// The failure in `$outcome` (by value), for a fallback.
@@ -229,16 +278,34 @@ pub fn reject_with<R: RejectWith<E>, E>(rejection: Rejection, map: impl FnOnce(R
 }
 
 /// `retry(when = ..)`
-pub fn when<R: Outcome>(outcome: &R, verdict: Verdict, again: impl FnOnce(&R::Error) -> bool) -> Verdict {
+#[inline]
+pub fn when<R: Outcome>(
+    outcome: &R,
+    judgement: Judgement,
+    again: impl FnOnce(&R::Error) -> bool,
+) -> Judgement {
     match outcome.error() {
-        Some(error) => verdict.when(again(error)),
-        None => verdict,
+        Some(error) => judgement.retry_when(again(error)),
+        None => judgement,
+    }
+}
+
+/// `circuit_breaker("x", when = ..)`
+#[inline]
+pub fn counts<R: Outcome>(
+    outcome: &R,
+    judgement: Judgement,
+    counts: impl FnOnce(&R::Error) -> bool,
+) -> Judgement {
+    match outcome.error() {
+        Some(error) => judgement.breaker_when(counts(error)),
+        None => judgement,
     }
 }
 
 /// `failure = ..`
-pub fn failure<R>(outcome: &R, verdict: Verdict, failed: impl FnOnce(&R) -> bool) -> Verdict {
-    if verdict == Verdict::Success { verdict.or_failure(failed(outcome)) } else { verdict }
+pub fn failure<R>(outcome: &R, judgement: Judgement, failed: impl FnOnce(&R) -> bool) -> Judgement {
+    if judgement == Verdict::Success { judgement.or_failure(failed(outcome)) } else { judgement }
 }
 
 /// The answer of a fallback that is an expression: `?` and `return` in it end the expression, not the function.

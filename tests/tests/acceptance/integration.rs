@@ -40,7 +40,7 @@ async fn one_deadline_covers_all_nested_calls() {
         inner(registry).await
     }
     #[resilient(registry = registry, timeout = "30s", retry(max = 9, base = "200ms"))]
-    async fn inner(_registry: &Registry) -> io::Result<()> {
+    async fn inner(registry: &Registry) -> io::Result<()> {
         tokio::time::sleep(Duration::from_millis(300)).await;
         Err(refused())
     }

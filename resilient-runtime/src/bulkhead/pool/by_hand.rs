@@ -26,7 +26,7 @@ impl Bulkhead {
     /// let there = bulkhead.run(Priority::High, || Some(current().id())).unwrap();
     /// assert_ne!(there, current().id());
     /// ```
-    pub fn run<R: Reject + Send + 'static>(
+    pub fn run<R: Reject<Error: 'static> + Send + 'static>(
         self: &Arc<Self>,
         priority: Priority,
         work: impl FnOnce() -> R + Send + 'static,
@@ -66,7 +66,7 @@ impl Bulkhead {
     ///
     /// # Cancel safety
     /// Dropping the future withdraws the work if it has not begun; else it runs on, and keeps its place until it ends.
-    pub async fn run_async<R: Reject + Send + 'static>(
+    pub async fn run_async<R: Reject<Error: 'static> + Send + 'static>(
         self: &Arc<Self>,
         priority: Priority,
         work: impl FnOnce() -> R + Send + 'static,
@@ -119,7 +119,7 @@ impl Bulkhead {
     }
 }
 
-fn settled<R: Reject>(permit: Permit<'_>, outcome: R) -> R {
+fn settled<R: Reject<Error: 'static>>(permit: Permit<'_>, outcome: R) -> R {
     permit.settle(Verdict::of(&outcome));
     outcome
 }

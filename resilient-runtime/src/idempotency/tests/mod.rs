@@ -5,6 +5,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use super::*;
+use crate::Verdict;
 use crate::classify::Class;
 use crate::clock::ManualClock;
 use crate::registry::Registry;
@@ -255,10 +256,11 @@ fn a_failure_without_effect_frees_the_key_and_one_that_may_have_had_it_does_not(
         assert!(fixture.store.is_empty(), "{class:?}");
     }
     assert_eq!(fixture.once.stats().abandoned, 5);
-    assert_eq!(kind(call("k", Verdict::Failure(Class::Uncertain { retry_after }))), RejectionKind::Shed);
-    assert_eq!(kind(fixture.other.call("k", A, || Ok(2))), RejectionKind::InProgress);
-    fixture.time.advance(SECONDS(30));
-    assert_eq!(kind(fixture.other.call("k", A, || Ok(2))), RejectionKind::OutcomeUnknown);
+    // B1: whoever knows nothing does not know that there was none.
+    for (key, class) in [("u", Class::Uncertain { retry_after }), ("v", Class::Unknown { retry_after })] {
+        assert_eq!(kind(call(key, Verdict::Failure(class))), RejectionKind::Shed);
+        assert_eq!(kind(fixture.other.call(key, A, || Ok(2))), RejectionKind::OutcomeUnknown);
+    }
 }
 
 #[test]
@@ -328,11 +330,12 @@ fn answers_that_look_like_nothing_are_given_again_as_they_are() {
     same(-0.0_f64);
     same(f64::MIN_POSITIVE);
     let fixture = Fixture::new(config());
-    let maybe = |value: Option<u32>| fixture.once.call("k", A, || value.map(Some));
+    let maybe = |key: &str, value: Option<u32>| fixture.once.call(key, A, || value.map(Some));
     assert_eq!(fixture.once.call("n", A, || Some(None::<u32>)), Some(None));
     assert_eq!(fixture.once.call("n", A, || Some(Some(1))), Some(None));
-    assert_eq!(maybe(None), None, "a failure is no answer");
-    assert_eq!(maybe(Some(1)), Some(Some(1)));
+    assert_eq!(maybe("k", None), None, "a failure is no answer");
+    assert_eq!(maybe("k", Some(1)), None, "and what it did is unknown");
+    assert_eq!(maybe("l", Some(1)), Some(Some(1)));
 }
 
 #[test]

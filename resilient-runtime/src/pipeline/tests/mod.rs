@@ -301,7 +301,11 @@ async fn a_refused_attempt_waits_before_it_asks_again() {
     let bulkhead = registry.bulkhead("x");
     let _held = bulkhead.try_acquire().unwrap();
     let start = tokio::time::Instant::now();
+    // B3: without a hint nobody waits, unless somebody insists.
     assert!(pipeline.call_async(async || Outcome::Ok(1)).await.is_err());
+    assert_eq!(start.elapsed(), Duration::ZERO);
+    let insists = |outcome: &Outcome| crate::Judgement::of(outcome).retry_when(true);
+    assert!(pipeline.call_judged_async(Priority::Normal, async || Outcome::Ok(1), insists).await.is_err());
     assert!((MS(30)..MS(35)).contains(&start.elapsed()), "10 ms and 20 ms: {:?}", start.elapsed());
 }
 

@@ -28,6 +28,11 @@ fn pipeline(fixture: &Fixture) -> (Pipeline, Arc<Idempotency>, Arc<MemoryStore>)
     (stages.bulkhead("x").timeout("x").build(), once, store)
 }
 
+/// Carried out once, with errors that say what they are.
+fn call_once(pipeline: &Pipeline, key: u32, work: impl FnMut() -> Outcome) -> Outcome {
+    pipeline.call_once_judged(Priority::Normal, (&key, A, Codec::answers()), work, Verdict::by_class)
+}
+
 /// Pending for `polls` polls.
 async fn pause(polls: u32) {
     let left = Cell::new(polls);
@@ -48,7 +53,7 @@ fn all_attempts_have_one_record_and_a_repeated_call_gets_its_answer() {
     let (pipeline, once, _) = pipeline(&fixture);
     let calls = Cell::new(0);
     let charge = || {
-        pipeline.call_once(&7, A, || {
+        call_once(&pipeline, 7, || {
             calls.set(calls.get() + 1);
             if calls.get() < 2 { Err(Error::Down) } else { Outcome::Ok(calls.get()) }
         })
@@ -123,9 +128,45 @@ fn transient_failures_free_the_key_when_all_attempts_had_one() {
     // T110
     let fixture = Fixture::new();
     let (pipeline, once, store) = pipeline(&fixture);
-    assert!(pipeline.call_once(&1, A, || Outcome::Err(Error::Down)).is_err());
+    assert!(call_once(&pipeline, 1, || Err(Error::Down)).is_err());
     assert!(store.is_empty());
     assert_eq!((once.stats().executed, once.stats().abandoned), (1, 1));
+}
+
+#[test]
+fn a_failure_of_unknown_effect_is_not_repeated_and_keeps_the_key() {
+    // B1, T110
+    let fixture = Fixture::new();
+    let (pipeline, once, store) = pipeline(&fixture);
+    let calls = Cell::new(0);
+    let fail = || {
+        calls.set(calls.get() + 1);
+        None::<u32>
+    };
+    assert!(pipeline.call_once(&1, A, fail).is_none());
+    assert_eq!((calls.get(), store.len(), once.stats().abandoned), (1, 1, 0));
+    assert_eq!(fixture.registry.retry("x").stats().may_have_run, 1);
+    let next = pipeline.call_once(&1, A, || Answer::Ok(1)).unwrap_err();
+    assert_eq!(next.kind(), RejectionKind::OutcomeUnknown, "nothing of it goes on");
+    once.reconfigure(idempotency::Config::default().on_unknown(OnUnknown::Reexecute)).unwrap();
+    fixture.registry.circuit_breaker("x").reset();
+    assert!(pipeline.call_once(&2, A, fail).is_none());
+    assert!(calls.get() > 2, "it is repeated, until the circuit opens");
+    fixture.nothing_is_held();
+}
+
+#[test]
+fn what_the_last_attempt_says_does_not_undo_what_an_earlier_one_may_have_done() {
+    // B1, T105
+    let fixture = Fixture::new();
+    let (pipeline, once, store) = pipeline(&fixture);
+    once.reconfigure(idempotency::Config::default().on_unknown(OnUnknown::Reexecute)).unwrap();
+    let mut classes = [Class::UNCERTAIN, Class::Ignored].into_iter();
+    let calls = RefCell::new(&mut classes);
+    let judge = |_: &Outcome| Verdict::Failure(calls.borrow_mut().next().unwrap());
+    let key = (&1 as _, A, Codec::answers());
+    assert!(pipeline.call_once_judged(Priority::Normal, key, || Err(Error::Down), judge).is_err());
+    assert_eq!((store.len(), once.stats().abandoned), (1, 0));
 }
 
 #[test]
@@ -279,7 +320,9 @@ fn a_call_dropped_at_any_point_leaves_its_key_free_before_the_body_and_claimed_a
 fn a_call_dropped_while_a_retry_waits_frees_its_key_if_nothing_was_done() {
     let fixture = Fixture::new();
     let (pipeline, _, store) = pipeline(&fixture);
-    let mut call = Box::pin(pipeline.call_once_async(&1, A, || async { Outcome::Err(Error::Down) }));
+    let (key, down) = ((&1 as _, A, Codec::answers()), || async { Outcome::Err(Error::Down) });
+    let call = pipeline.call_once_judged_async(Priority::Normal, key, down, Verdict::by_class);
+    let mut call = Box::pin(call);
     assert!(poll(call.as_mut()).is_pending());
     assert_eq!(store.len(), 1);
     drop(call);
@@ -311,11 +354,13 @@ fn the_lease_is_renewed_over_attempts_and_pauses() {
     once.reconfigure(idempotency::Config::default().lease(MS(30)).max_wait(Duration::ZERO)).unwrap();
     let stages = fixture.registry.pipeline("op").idempotency("x").retry("x").build();
     let lost = RefCell::new(Vec::new());
-    let mut call = Box::pin(stages.call_once_async(&1, A, || async {
+    let work = || async {
         pause(10).await;
         lost.borrow_mut().push(idempotency::lease_is_lost());
         Outcome::Err(Error::Down)
-    }));
+    };
+    let key = (&1 as _, A, Codec::answers());
+    let mut call = Box::pin(stages.call_once_judged_async(Priority::Normal, key, work, Verdict::by_class));
     let mut polls = 0;
     while poll(call.as_mut()).is_pending() {
         fixture.time.advance(MS(10));

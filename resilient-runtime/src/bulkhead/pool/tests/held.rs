@@ -61,7 +61,7 @@ fn dropped_at_any_point_of_any_attempt_a_call_holds_nothing() {
             for failure in 0..u64::from(failures) {
                 assert!(poll(call.as_mut()).is_pending(), "{case}");
                 tells.recv().unwrap();
-                end.send(Err(Rejection::new(RejectionKind::CircuitOpen, "elsewhere"))).unwrap();
+                end.send(Err(Rejection::new(RejectionKind::ConnectTimeout, "elsewhere"))).unwrap();
                 let seen = RefCell::new(call.as_mut());
                 until("it pauses after it has failed", || {
                     assert!(poll(seen.borrow_mut().as_mut()).is_pending(), "{case}");

@@ -1,0 +1,164 @@
+//! What becomes of each kind of failure, in words.
+
+use serde::Serialize;
+
+use super::Pipeline;
+use crate::classify::{Class, Classify};
+use crate::component::Component;
+use crate::idempotency::Idempotency;
+use crate::rejection::{Rejection, RejectionKind};
+
+/// Which predicates of an annotated function are asked.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Predicates {
+    pub(crate) by_attribute: bool,
+    pub(crate) retry_when: bool,
+    pub(crate) breaker_when: bool,
+}
+
+/// What becomes of one kind of failure.
+///
+/// ```
+/// let order = resilient::Registry::new().pipeline("order").retry("db").timeout("db").build().explain();
+/// let late = order.outcomes.iter().find(|outcome| outcome.outcome == "attempt_timeout").unwrap();
+/// assert!(late.treatment.starts_with("not repeated: the attempt may have had an effect"));
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct OutcomeExplanation {
+    /// An error of the function, by its [`Class`]; or a refusal or timeout, by its [`RejectionKind`].
+    pub outcome: &'static str,
+    /// What the stages do with it.
+    pub treatment: String,
+}
+
+const MAY_HAVE_RUN: &str =
+    "not repeated: the attempt may have had an effect; declare the function `idempotent` to repeat it";
+const MAY_HAVE_RUN_WITH_KEY: &str =
+    "not repeated: the attempt may have had an effect; `on_unknown = reexecute` repeats it";
+
+impl Pipeline {
+    pub(super) fn explain_outcomes(&self) -> Vec<OutcomeExplanation> {
+        let rule = if self.predicates.by_attribute {
+            "judged by `Classify` of its type; else by the first known cause in its `source()` chain; else it is unknown"
+        } else {
+            "judged by the judge of the call; else by a known type, or the first known cause in the `source()` chain of what a \
+             `Box<dyn Error>` or the like holds; else it is unknown"
+        };
+        let mut all = vec![OutcomeExplanation { outcome: "error", treatment: rule.to_owned() }];
+        let classes = [
+            ("transient", Class::TRANSIENT),
+            ("overload", Class::Overload { retry_after: None }),
+            ("uncertain", Class::UNCERTAIN),
+            ("unknown", Class::UNKNOWN),
+            ("permanent", Class::Permanent),
+            ("ignored", Class::Ignored),
+        ];
+        all.extend(classes.map(|(outcome, class)| {
+            let key = if matches!(class, Class::Uncertain { .. } | Class::Unknown { .. }) {
+                "the idempotency key stays taken"
+            } else {
+                "the idempotency key is free again"
+            };
+            Self::outcome(outcome, &[self.repeated(class), self.counted(class), self.with_key(key)])
+        }));
+        let rejections = self.rejections();
+        all.extend(rejections.into_iter().map(|kind| self.explain_rejection(kind)));
+        all
+    }
+
+    fn outcome(outcome: &'static str, parts: &[Option<String>]) -> OutcomeExplanation {
+        let parts: Vec<&str> = parts.iter().flatten().map(String::as_str).collect();
+        let treatment = if parts.is_empty() { "returned".to_owned() } else { parts.join("; ") };
+        OutcomeExplanation { outcome, treatment }
+    }
+
+    /// The refusals and timeouts that its stages can give.
+    fn rejections(&self) -> Vec<RejectionKind> {
+        let mut kinds = Vec::new();
+        if self.timeout.is_some() {
+            kinds.extend([
+                RejectionKind::AttemptTimeout,
+                RejectionKind::TotalTimeout,
+                RejectionKind::QueueTimeout,
+            ]);
+        }
+        kinds.extend(self.load_shed.as_ref().map(|_| RejectionKind::Shed));
+        if self.idempotency.is_some() {
+            kinds.extend([
+                RejectionKind::InProgress,
+                RejectionKind::OutcomeUnknown,
+                RejectionKind::KeyReused,
+            ]);
+        }
+        kinds.extend(self.circuit_breaker.as_ref().map(|_| RejectionKind::CircuitOpen));
+        kinds.extend(self.rate_limit.as_ref().map(|_| RejectionKind::RateLimited));
+        kinds.extend(self.bulkhead.as_ref().map(|_| RejectionKind::BulkheadFull));
+        kinds
+    }
+
+    fn explain_rejection(&self, kind: RejectionKind) -> OutcomeExplanation {
+        let class = Rejection::new(kind, "").classify();
+        let when = self.predicates.retry_when && self.retry.is_some();
+        let (repeated, counted) = match kind {
+            RejectionKind::AttemptTimeout => (self.repeated(class), self.counted(class)),
+            RejectionKind::TotalTimeout => {
+                (self.once("not repeated: the time of the call is over"), self.counted(class))
+            }
+            RejectionKind::CircuitOpen if when => {
+                (self.once("`retry(when = ..)` says whether to wait until a probe is let through"), None)
+            }
+            RejectionKind::RateLimited | RejectionKind::BulkheadFull if when => {
+                (self.once("`retry(when = ..)` says whether it is repeated"), self.counted(class))
+            }
+            RejectionKind::RateLimited | RejectionKind::BulkheadFull => {
+                (self.once("repeated only after its hint, where it has one"), self.counted(class))
+            }
+            _ => (self.once("not repeated"), None),
+        };
+        Self::outcome(kind.as_str(), &[repeated, counted])
+    }
+
+    /// Where there is a retry.
+    fn once(&self, text: &str) -> Option<String> {
+        self.retry.as_ref().map(|_| text.to_owned())
+    }
+
+    fn with_key(&self, text: &str) -> Option<String> {
+        self.idempotency.as_ref().map(|_| text.to_owned())
+    }
+
+    fn repeated(&self, class: Class) -> Option<String> {
+        self.retry.as_ref()?;
+        if self.predicates.retry_when {
+            return Some("`retry(when = ..)` says whether it is repeated".to_owned());
+        }
+        let has_key = self.idempotency.is_some();
+        let may_run_twice =
+            self.idempotent || self.idempotency.as_deref().is_some_and(Idempotency::reexecutes);
+        let text = match class {
+            Class::Transient { .. } => "repeated",
+            Class::Unknown { .. } if may_run_twice || !has_key => "repeated",
+            Class::Uncertain { .. } if may_run_twice => "repeated",
+            Class::Uncertain { .. } | Class::Unknown { .. } if has_key => MAY_HAVE_RUN_WITH_KEY,
+            Class::Uncertain { .. } | Class::Unknown { .. } => MAY_HAVE_RUN,
+            Class::Overload { .. } => "repeated, after its hint where it has one",
+            Class::NotExecuted { .. } => "repeated only after its hint, where it has one",
+            Class::Permanent | Class::Ignored => "not repeated",
+        };
+        Some(text.to_owned())
+    }
+
+    fn counted(&self, class: Class) -> Option<String> {
+        let breaker = self.circuit_breaker.as_ref()?.name();
+        let is_refusal = matches!(class, Class::NotExecuted { .. });
+        Some(match class {
+            _ if self.predicates.breaker_when && !is_refusal => {
+                format!(
+                    "`circuit_breaker(when = ..)` says whether it is a failure for circuit breaker `{breaker}`"
+                )
+            }
+            Class::Ignored | Class::NotExecuted { .. } => format!("nothing for circuit breaker `{breaker}`"),
+            _ => format!("a failure for circuit breaker `{breaker}`"),
+        })
+    }
+}

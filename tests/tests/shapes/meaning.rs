@@ -1,0 +1,464 @@
+//! What an error, a timeout and a refusal mean: for the retry, the circuit breaker and the idempotency key.
+
+use std::cell::Cell;
+use std::io;
+use std::time::Duration;
+
+use resilient::{
+    Class, Classify, Component, Happening, Registry, Rejection, RejectionKind, clock::ManualClock, resilient,
+};
+
+/// As the README's first example: nobody says what it means.
+#[derive(Debug, thiserror::Error)]
+enum PayError {
+    #[error("the gateway: {0}")]
+    Io(#[from] io::Error),
+    #[error("declined")]
+    Declined,
+    #[error(transparent)]
+    Rejected(#[from] Rejection),
+}
+
+fn reset() -> PayError {
+    io::Error::from(io::ErrorKind::ConnectionReset).into()
+}
+
+fn refused(error: &PayError) -> Option<RejectionKind> {
+    match error {
+        PayError::Rejected(rejection) => Some(rejection.kind()),
+        PayError::Io(_) | PayError::Declined => None,
+    }
+}
+
+/// Its sleeps take no time.
+fn registry() -> Registry {
+    Registry::with_clock(ManualClock::new().clock())
+}
+
+struct Shop {
+    registry: Registry,
+    calls: Cell<u32>,
+}
+
+impl Shop {
+    fn new() -> Self {
+        Self { registry: registry(), calls: Cell::new(0) }
+    }
+
+    fn fail(&self, error: PayError) -> Result<u32, PayError> {
+        self.calls.set(self.calls.get() + 1);
+        Err(error)
+    }
+
+    #[resilient(registry = self.registry, retry(max = 1, base = "0ms"), idempotent(key = order, fingerprint = none))]
+    fn charge(&self, order: u64, error: fn() -> PayError) -> Result<u32, PayError> {
+        self.fail(error())
+    }
+
+    #[resilient(
+        registry = self.registry,
+        retry(max = 1, base = "0ms"),
+        idempotent(key = order, fingerprint = none, on_unknown = reexecute),
+    )]
+    fn charge_at_least_once(&self, order: u64, error: fn() -> PayError) -> Result<u32, PayError> {
+        self.fail(error())
+    }
+
+    #[resilient(registry = self.registry, retry(max = 2, base = "0ms"))]
+    fn ask(&self, error: fn() -> PayError) -> Result<u32, PayError> {
+        self.fail(error())
+    }
+
+    #[resilient(registry = self.registry, retry(max = 2, base = "0ms"), idempotent)]
+    fn ask_again(&self, error: fn() -> PayError) -> Result<u32, PayError> {
+        self.fail(error())
+    }
+
+    #[resilient(registry = self.registry, failure = |_| true, retry(max = 1, base = "0ms"), idempotent(key = order))]
+    fn unacceptable(&self, order: u64) -> Result<u32, PayError> {
+        self.calls.set(self.calls.get() + 1);
+        Ok(1)
+    }
+}
+
+#[test]
+fn an_error_of_unknown_effect_keeps_the_idempotency_key() {
+    // B1: measured before: charged twice by the first call, and a third time by the next
+    for error in [reset, || PayError::Declined] {
+        let shop = Shop::new();
+        assert_eq!(refused(&shop.charge(7, error).unwrap_err()), None, "the error itself");
+        assert_eq!(shop.calls.get(), 1);
+        let next = shop.charge(7, error).unwrap_err();
+        assert_eq!((refused(&next), shop.calls.get()), (Some(RejectionKind::OutcomeUnknown), 1));
+    }
+}
+
+#[test]
+fn an_error_of_unknown_effect_is_repeated_with_a_key_where_that_was_allowed() {
+    // B1
+    for error in [reset, || PayError::Declined] {
+        let shop = Shop::new();
+        assert!(shop.charge_at_least_once(7, error).is_err());
+        assert_eq!(shop.calls.get(), 2);
+        assert!(shop.charge_at_least_once(7, error).is_err());
+        assert_eq!(shop.calls.get(), 4);
+    }
+}
+
+#[test]
+fn an_error_that_surely_had_no_effect_frees_the_idempotency_key() {
+    // B1
+    let shop = Shop::new();
+    let refused = || PayError::from(io::Error::from(io::ErrorKind::ConnectionRefused));
+    assert!(shop.charge(7, refused).is_err());
+    assert!(shop.charge(7, refused).is_err());
+    assert_eq!(shop.calls.get(), 4, "both attempts of both calls");
+}
+
+#[test]
+fn an_answer_that_counts_as_failed_keeps_the_idempotency_key() {
+    // B1
+    let shop = Shop::new();
+    assert_eq!(shop.unacceptable(7).ok(), Some(1));
+    assert_eq!(refused(&shop.unacceptable(7).unwrap_err()), Some(RejectionKind::OutcomeUnknown));
+    assert_eq!(shop.calls.get(), 1);
+}
+
+#[test]
+fn a_connection_that_broke_is_found_inside_an_error_and_not_repeated_unless_that_is_safe() {
+    // B1, T33
+    let shop = Shop::new();
+    assert!(shop.ask(reset).is_err());
+    assert_eq!(shop.calls.get(), 1);
+    assert!(shop.ask_again(reset).is_err());
+    assert_eq!(shop.calls.get(), 4);
+    assert!(shop.ask(|| PayError::Declined).is_err());
+    assert_eq!(shop.calls.get(), 7, "nothing is known of it: repeated, as asked for");
+}
+
+#[test]
+fn a_retry_that_does_not_happen_is_told() {
+    // A5
+    let shop = Shop::new();
+    let mut events = shop.registry.subscribe();
+    assert!(shop.ask(reset).is_err());
+    assert!(std::iter::from_fn(|| events.try_recv()).any(|event| event.what == Happening::NotRepeated));
+    let stats = &shop.registry.stats().retry["shapes::meaning::ask"];
+    assert_eq!((stats.may_have_run, stats.not_retryable), (1, 0));
+    let explained = shop.registry.explain("shapes::meaning::ask").unwrap();
+    let uncertain = explained.outcomes.iter().find(|outcome| outcome.outcome == "uncertain").unwrap();
+    assert!(uncertain.treatment.contains("may have had an effect; declare the function `idempotent`"));
+    assert!(explained.to_string().contains(&uncertain.treatment));
+}
+
+#[test]
+fn an_error_with_context_means_what_it_means_without() {
+    // B2
+    type Boxed = Box<dyn std::error::Error + Send + Sync>;
+    type Local = Box<dyn std::error::Error>;
+    fn missing() -> io::Result<u32> {
+        Err(io::ErrorKind::NotFound.into())
+    }
+    macro_rules! alike {
+        ($calls:ident, $registry:ident; $($name:ident: $output:ty = $body:expr;)*) => {$({
+            #[resilient(registry = $registry, circuit_breaker("x", failure_threshold = 2), retry(max = 2, base = "0ms"))]
+            fn $name($registry: &Registry, $calls: &Cell<u32>) -> $output {
+                $calls.set($calls.get() + 1);
+                $body
+            }
+            let ($registry, $calls) = (registry(), Cell::new(0));
+            assert!($name(&$registry, &$calls).is_err());
+            assert_eq!(($calls.get(), $registry.circuit_breaker("x").stats().failed), (1, 1), stringify!($name));
+        })*};
+    }
+    alike! { calls, registry;
+        bare: io::Result<u32> = missing();
+        any: anyhow::Result<u32> = Ok(missing()?);
+        any_in_context: anyhow::Result<u32> = anyhow::Context::context(anyhow::Context::context(missing(), "reading"), "starting");
+        report: eyre::Result<u32> = Ok(missing()?);
+        report_in_context: eyre::Result<u32> = eyre::WrapErr::wrap_err(missing(), "reading");
+        boxed: Result<u32, Boxed> = Ok(missing()?);
+        boxed_enum: Result<u32, Boxed> = Ok(missing().map_err(PayError::from)?);
+        local: Result<u32, Local> = Ok(missing()?);
+        in_an_enum: Result<u32, PayError> = Ok(missing()?);
+    }
+}
+
+#[test]
+fn the_breaker_counts_what_its_own_predicate_says() {
+    // B2
+    fn is_outage(error: &PayError) -> bool {
+        !matches!(error, PayError::Declined)
+    }
+    #[resilient(registry = registry, circuit_breaker("x", failure_threshold = 9, when = is_outage), retry(max = 1, base = "0ms"))]
+    fn call(registry: &Registry, error: fn() -> PayError) -> Result<u32, PayError> {
+        Err(error())
+    }
+    let registry = registry();
+    let breaker = registry.circuit_breaker("x");
+    assert!(call(&registry, || PayError::Declined).is_err());
+    assert_eq!((breaker.stats().failed, breaker.stats().ignored), (0, 2), "it is repeated all the same");
+    assert!(call(&registry, reset).is_err());
+    assert_eq!((breaker.stats().failed, breaker.stats().ignored), (1, 2));
+}
+
+/// An error whose type says what it means.
+#[derive(Debug)]
+struct Said(Class);
+
+impl From<Rejection> for Said {
+    fn from(_: Rejection) -> Self {
+        Self(Class::Ignored)
+    }
+}
+
+impl Classify for Said {
+    fn classify(&self) -> Class {
+        self.0
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_error_says_of_a_timeout_is_heard_by_the_breaker() {
+    // B4
+    #[resilient(registry = registry, circuit_breaker("x", failure_threshold = 1), timeout(attempt = "10ms"))]
+    async fn once(registry: &Registry) -> Result<u32, Said> {
+        std::future::pending().await
+    }
+    #[resilient(registry = registry, circuit_breaker("x", failure_threshold = 1), timeout(attempt = "10ms"), retry(max = 2), idempotent)]
+    async fn repeated(registry: &Registry) -> Result<u32, Said> {
+        std::future::pending().await
+    }
+    #[resilient(registry = registry, circuit_breaker("x", failure_threshold = 1), timeout(attempt = "10ms"), hedge(after = "1ms"), idempotent)]
+    async fn hedged(registry: &Registry) -> Result<u32, Said> {
+        std::future::pending().await
+    }
+    #[resilient(registry = registry, circuit_breaker("x", failure_threshold = 1), timeout(attempt = "10ms"), fallback = Ok(7))]
+    async fn answered(registry: &Registry) -> Result<u32, Said> {
+        std::future::pending().await
+    }
+    let registry = Registry::with_clock(resilient::clock::Clock::tokio());
+    assert!(once(&registry).await.is_err());
+    assert!(repeated(&registry).await.is_err());
+    assert!(hedged(&registry).await.is_err());
+    assert_eq!(answered(&registry).await.ok(), Some(7));
+    let stats = registry.circuit_breaker("x").stats();
+    assert_eq!((stats.failed, stats.state.as_str()), (0, "closed"));
+    assert_eq!(registry.stats().retry["shapes::meaning::repeated"].retries, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_timeout_may_have_had_an_effect_whatever_the_error_says_else() {
+    // B4, T33
+    #[derive(Debug)]
+    struct Lax;
+    impl From<Rejection> for Lax {
+        fn from(_: Rejection) -> Self {
+            Self
+        }
+    }
+    impl Classify for Lax {
+        fn classify(&self) -> Class {
+            Class::TRANSIENT
+        }
+    }
+    #[resilient(registry = registry, timeout(attempt = "10ms"), retry(max = 2, base = "0ms"))]
+    async fn call(registry: &Registry, calls: &Cell<u32>) -> Result<u32, Lax> {
+        calls.set(calls.get() + 1);
+        std::future::pending().await
+    }
+    let (registry, calls) = (Registry::with_clock(resilient::clock::Clock::tokio()), Cell::new(0));
+    assert!(call(&registry, &calls).await.is_err());
+    assert_eq!(calls.get(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_predicate_of_the_retry_has_the_last_word_on_timeouts() {
+    // B3
+    fn always(_: &PayError) -> bool {
+        true
+    }
+    fn never(_: &PayError) -> bool {
+        false
+    }
+    #[resilient(registry = registry, timeout(attempt = "10ms"), retry(max = 2, base = "0ms", when = always))]
+    async fn insists(registry: &Registry, calls: &Cell<u32>) -> Result<u32, PayError> {
+        calls.set(calls.get() + 1);
+        std::future::pending().await
+    }
+    #[resilient(registry = registry, timeout(attempt = "10ms"), retry(max = 2, base = "0ms", when = never), idempotent)]
+    async fn declines(registry: &Registry, calls: &Cell<u32>) -> Result<u32, PayError> {
+        calls.set(calls.get() + 1);
+        std::future::pending().await
+    }
+    let (registry, calls) = (Registry::with_clock(resilient::clock::Clock::tokio()), Cell::new(0));
+    assert!(insists(&registry, &calls).await.is_err());
+    assert_eq!(calls.replace(0), 3);
+    assert!(declines(&registry, &calls).await.is_err());
+    assert_eq!(calls.get(), 1);
+}
+
+#[test]
+fn the_predicate_of_the_retry_has_the_last_word_on_refusals() {
+    // B3
+    fn never(_: &PayError) -> bool {
+        false
+    }
+    fn always(_: &PayError) -> bool {
+        true
+    }
+    #[resilient(registry = registry, bulkhead("full", max_concurrent = 1), retry(max = 3, base = "100ms", jitter = 0, when = never))]
+    fn declines(registry: &Registry) -> Result<u32, PayError> {
+        Ok(1)
+    }
+    #[resilient(registry = registry, bulkhead("full", max_concurrent = 1), retry(max = 3, base = "100ms", jitter = 0))]
+    fn says_nothing(registry: &Registry) -> Result<u32, PayError> {
+        Ok(1)
+    }
+    #[resilient(registry = registry, bulkhead("full", max_concurrent = 1), retry(max = 3, base = "100ms", jitter = 0, when = always))]
+    fn insists(registry: &Registry) -> Result<u32, PayError> {
+        Ok(1)
+    }
+    #[resilient(registry = registry, bulkhead("full", max_concurrent = 1), fallback = 7, retry(max = 3, base = "100ms", jitter = 0))]
+    fn answered(registry: &Registry) -> u32 {
+        1
+    }
+    let time = ManualClock::new();
+    let registry = Registry::with_clock(time.clock());
+    assert_eq!(declines(&registry).ok(), Some(1));
+    let bulkhead = registry.bulkhead("full");
+    let _held = bulkhead.try_acquire().unwrap();
+    let start = time.clock().now();
+    assert_eq!(refused(&declines(&registry).unwrap_err()), Some(RejectionKind::BulkheadFull));
+    assert_eq!(refused(&says_nothing(&registry).unwrap_err()), Some(RejectionKind::BulkheadFull));
+    assert_eq!(answered(&registry), 7);
+    assert_eq!(time.clock().now().since(start), Duration::ZERO, "refused at once");
+    assert_eq!(refused(&insists(&registry).unwrap_err()), Some(RejectionKind::BulkheadFull));
+    assert_eq!(time.clock().now().since(start), Duration::from_millis(700));
+}
+
+#[test]
+fn a_thread_does_not_sleep_for_a_refusal_longer_than_its_own_bounds() {
+    // B3
+    #[resilient(registry = registry, rate_limit("slow", rate = "1/h"), retry(max = 3, max_delay = "5s"))]
+    fn beyond(registry: &Registry) -> Result<u32, PayError> {
+        Ok(1)
+    }
+    #[resilient(registry = registry, rate_limit("quick", rate = "1/s"), retry(max = 3, max_delay = "5s"))]
+    fn within(registry: &Registry) -> Result<u32, PayError> {
+        Ok(1)
+    }
+    let time = ManualClock::new();
+    let registry = Registry::with_clock(time.clock());
+    let start = time.clock().now();
+    assert!(beyond(&registry).is_ok());
+    assert_eq!(refused(&beyond(&registry).unwrap_err()), Some(RejectionKind::RateLimited));
+    assert_eq!(time.clock().now().since(start), Duration::ZERO);
+    assert!(within(&registry).is_ok());
+    assert!(within(&registry).is_ok(), "it says when to come again");
+    assert!(time.clock().now().since(start) >= Duration::from_secs(1));
+}
+
+#[test]
+fn an_open_circuit_is_waited_for_only_where_the_predicate_insists() {
+    // B3, T34
+    fn always(_: &PayError) -> bool {
+        true
+    }
+    #[resilient(registry = registry, circuit_breaker("x", open_for = "1s"), retry("again", max = 3, base = "10ms", when = always))]
+    fn insists(registry: &Registry) -> Result<u32, PayError> {
+        Ok(1)
+    }
+    #[resilient(registry = registry, circuit_breaker = "x", retry(max = 3, base = "10ms"))]
+    fn says_nothing(registry: &Registry) -> Result<u32, PayError> {
+        Ok(1)
+    }
+    let time = ManualClock::new();
+    let registry = Registry::with_clock(time.clock());
+    assert!(insists(&registry).is_ok());
+    let breaker = registry.circuit_breaker("x");
+    breaker.force_open();
+    let start = time.clock().now();
+    assert_eq!(refused(&insists(&registry).unwrap_err()), Some(RejectionKind::CircuitOpen));
+    assert_eq!(time.clock().now().since(start), Duration::ZERO, "nobody knows when it closes");
+    breaker.reset();
+    while breaker.try_acquire().map(|permit| permit.settle(Class::TRANSIENT)).is_ok() {}
+    assert_eq!(refused(&says_nothing(&registry).unwrap_err()), Some(RejectionKind::CircuitOpen));
+    assert_eq!(time.clock().now().since(start), Duration::ZERO);
+    assert_eq!(insists(&registry).ok(), Some(1), "after the circuit let a probe pass");
+    assert_eq!(registry.retry("again").stats().retries, 1);
+}
+
+#[test]
+fn by_hand_a_refusal_further_in_is_no_failure_and_not_asked_for_again() {
+    // B5, T21
+    use resilient::bulkhead;
+    let registry = registry();
+    let (breaker, bulkhead) = (registry.circuit_breaker("outer"), registry.bulkhead("full"));
+    bulkhead.reconfigure(bulkhead::Config::default().max_concurrent(1u32)).unwrap();
+    let held = bulkhead.try_acquire().unwrap();
+    for _ in 0..30 {
+        assert!(breaker.call(|| bulkhead.call(|| Ok::<u32, Rejection>(1))).is_err());
+        assert!(breaker.call(|| bulkhead.call(|| anyhow::Ok(1))).is_err());
+        assert!(
+            breaker.call_judged(|| bulkhead.call(|| Ok::<u32, PayError>(1)), resilient::judge!()).is_err()
+        );
+    }
+    assert_eq!((breaker.stats().failed, breaker.stats().state.as_str()), (0, "closed"));
+    drop(held);
+    breaker.force_open();
+    let (retry, asked) = (registry.retry("again"), Cell::new(0));
+    let ask = || {
+        asked.set(asked.get() + 1);
+        breaker.call(|| Ok::<u32, Rejection>(1))
+    };
+    assert!(retry.call(ask).is_err());
+    assert_eq!(asked.get(), 1);
+}
+
+#[test]
+fn by_hand_a_permanent_failure_is_not_repeated() {
+    // B5
+    let registry = registry();
+    let pipeline = registry.pipeline("read").retry("again").build();
+    let calls = Cell::new(0);
+    let missing = || {
+        calls.set(calls.get() + 1);
+        io::Result::<u32>::Err(io::ErrorKind::NotFound.into())
+    };
+    assert!(pipeline.call(missing).is_err());
+    assert_eq!(calls.replace(0), 1);
+    let said = || {
+        calls.set(calls.get() + 1);
+        Err::<u32, _>(Said(Class::Permanent))
+    };
+    assert!(pipeline.call_judged(resilient::Priority::Normal, said, resilient::judge!()).is_err());
+    assert_eq!(calls.get(), 1);
+}
+
+#[test]
+fn a_used_key_is_refused_for_good() {
+    // H7
+    #[resilient(registry = registry, idempotent(key = id))]
+    fn book(registry: &Registry, id: u64, cents: u32) -> Result<u32, Rejection> {
+        Ok(cents)
+    }
+    let registry = registry();
+    assert_eq!(book(&registry, 7, 1), Ok(1));
+    let reused = book(&registry, 7, 2).unwrap_err();
+    assert_eq!((reused.kind(), reused.classify()), (RejectionKind::KeyReused, Class::Permanent));
+}
+
+#[test]
+fn explain_says_what_becomes_of_each_failure() {
+    // B1, B3, A5
+    let shop = Shop::new();
+    assert!(shop.charge(7, reset).is_err());
+    let explained = shop.registry.explain("shapes::meaning::charge").unwrap();
+    let of = |name| &explained.outcomes.iter().find(|outcome| outcome.outcome == name).unwrap().treatment;
+    assert!(of("unknown").contains("`on_unknown = reexecute` repeats it"));
+    assert!(of("unknown").contains("the idempotency key stays taken"));
+    assert!(of("transient").contains("the idempotency key is free again"));
+    assert_eq!(of("key_reused"), "not repeated");
+    assert!(of("error").contains("first known cause in its `source()` chain"));
+}
