@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::correlation::CorrelationId;
+use crate::pipeline::Misuse;
 use crate::ratio::Ratio;
 
 /// Why a protected call was refused or cut off: what, which component, why, and when to try again.
@@ -40,6 +41,7 @@ enum Detail {
     Open(OpenReason),
     Elapsed(Duration),
     Full,
+    Misuse(Misuse),
 }
 
 /// The part of a rejection that shows in the `source()` chain of the errors around it.
@@ -47,11 +49,20 @@ enum Detail {
 pub(crate) struct Mark {
     pub(crate) kind: RejectionKind,
     pub(crate) retry_after: Option<Duration>,
+    /// It is the refusal of a retry, and an attempt made before it may have had its effect.
+    pub(crate) is_of_retry: bool,
+}
+
+impl Mark {
+    const fn new(kind: RejectionKind, retry_after: Option<Duration>) -> Self {
+        Self { kind, retry_after, is_of_retry: false }
+    }
 }
 
 impl fmt::Display for Mark {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.kind {
+            _ if self.is_of_retry => "the call may have been carried out",
             // That no timer can be had shows only once the call has begun and has to wait.
             RejectionKind::TotalTimeout
             | RejectionKind::AttemptTimeout
@@ -70,6 +81,7 @@ impl fmt::Display for Mark {
             | RejectionKind::InvalidKey
             | RejectionKind::StoredValueMismatch
             | RejectionKind::NoStore
+            | RejectionKind::Unsupported
             | RejectionKind::StoreUnavailable => "the call was not carried out",
         })
     }
@@ -124,6 +136,8 @@ pub enum RejectionKind {
     FallbackFailed,
     /// The store that the settings name was never told to the registry.
     NoStore,
+    /// The pipeline has a stage that this way to call it does not honour.
+    Unsupported,
     /// A timer was needed and there is no tokio runtime with `enable_time` here.
     NoTimer,
 }
@@ -155,6 +169,7 @@ impl RejectionKind {
             Self::StoreUnavailable => "store_unavailable",
             Self::FallbackFailed => "fallback_failed",
             Self::NoStore => "no_store",
+            Self::Unsupported => "unsupported",
             Self::NoTimer => "no_timer",
         }
     }
@@ -234,23 +249,35 @@ impl fmt::Display for OpenReason {
 
 impl Rejection {
     pub(crate) fn new(kind: RejectionKind, component: &'static str) -> Self {
-        Self { component, mark: Mark { kind, retry_after: None }, detail: Detail::None }
+        Self { component, mark: Mark::new(kind, None), detail: Detail::None }
     }
 
     /// With a time at which another call has a chance.
     #[inline]
     pub(crate) fn after(kind: RejectionKind, component: &'static str, retry_after: Option<Duration>) -> Self {
-        Self { component, mark: Mark { kind, retry_after }, detail: Detail::None }
+        Self { component, mark: Mark::new(kind, retry_after), detail: Detail::None }
     }
 
     /// Out of its time, after so much of it.
     pub(crate) fn timed_out(kind: RejectionKind, component: &'static str, elapsed: Duration) -> Self {
-        Self { component, mark: Mark { kind, retry_after: None }, detail: Detail::Elapsed(elapsed) }
+        Self { component, mark: Mark::new(kind, None), detail: Detail::Elapsed(elapsed) }
+    }
+
+    /// The same as the refusal of a retry, where an attempt made before may have had its effect.
+    #[cold]
+    pub(crate) fn of_a_retry(self) -> Self {
+        Self { mark: Mark { is_of_retry: true, ..self.mark }, ..self }
     }
 
     /// The store answers, and has no room.
     pub(crate) fn of_full_store(self) -> Self {
         Self { detail: Detail::Full, ..self }
+    }
+
+    /// The pipeline has a stage that this way to call it would pass over.
+    pub(crate) fn unsupported(component: &'static str, misuse: Misuse) -> Self {
+        let mark = Mark::new(RejectionKind::Unsupported, None);
+        Self { component, mark, detail: Detail::Misuse(misuse) }
     }
 
     /// Made in one piece: an open circuit does hardly anything else.
@@ -260,7 +287,7 @@ impl Rejection {
         retry_after: Option<Duration>,
         reason: Option<OpenReason>,
     ) -> Self {
-        let mark = Mark { kind: RejectionKind::CircuitOpen, retry_after };
+        let mark = Mark::new(RejectionKind::CircuitOpen, retry_after);
         let detail = match reason {
             Some(reason) => Detail::Open(reason),
             None => Detail::None,
@@ -414,12 +441,14 @@ impl fmt::Display for Rejection {
             RejectionKind::NoStore => {
                 write!(f, "the store that the settings of `{name}` name was never told to its registry")?;
             }
+            RejectionKind::Unsupported => write!(f, "this call of pipeline `{name}` is not possible")?,
             RejectionKind::NoTimer => {
                 write!(f, "`{name}` needs a timer, and there is no tokio runtime with `enable_time` here")?;
             }
         }
         match self.detail {
             Detail::None | Detail::Full => {}
+            Detail::Misuse(misuse) => write!(f, ": {misuse}")?,
             Detail::Open(reason) => write!(f, " ({reason})")?,
             Detail::Elapsed(Duration::ZERO) => f.write_str(": nothing was left of it")?,
             Detail::Elapsed(span) => write!(f, " after {span:.1?}")?,

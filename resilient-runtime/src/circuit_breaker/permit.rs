@@ -8,6 +8,7 @@ use crate::classify::Class;
 use crate::clock::Instant;
 use crate::outcome::{Reject, Verdict};
 use crate::rejection::Rejection;
+use crate::scope;
 
 impl CircuitBreaker {
     /// Calls `work` if the circuit lets it pass, and learns from what it returns: a failure is a failure,
@@ -157,7 +158,21 @@ impl Permit<'_> {
     /// ```
     #[inline]
     pub fn settle(self, verdict: Verdict) {
-        ManuallyDrop::new(self).end(Some(verdict));
+        let permit = ManuallyDrop::new(self);
+        if verdict == Verdict::Success {
+            permit.end(Some(verdict));
+        } else {
+            permit.settle_failure(verdict);
+        }
+    }
+
+    /// What ended only because the deadline of the calls around is over is no evidence, unless it was slow by then.
+    #[cold]
+    fn settle_failure(&self, verdict: Verdict) {
+        let clock = self.breaker.core.clock();
+        let is_evidence = !scope::is_cut_short(verdict, clock)
+            || self.started != Instant::NEVER && self.breaker.is_slow(self.started, clock.now());
+        self.end(is_evidence.then_some(verdict));
     }
 
     #[inline]

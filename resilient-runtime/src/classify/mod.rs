@@ -98,6 +98,18 @@ impl Class {
         matches!(self, Self::Transient { retry_after: None } | Self::Uncertain { retry_after: None })
     }
 
+    /// Whether what failed so may have failed because the time of the calls around it was over, and for nothing else.
+    pub(crate) const fn may_be_cut_short(self) -> bool {
+        !matches!(
+            self,
+            Self::Transient { .. }
+                | Self::Overload { .. }
+                | Self::Permanent
+                | Self::Ignored
+                | Self::NotExecuted { .. }
+        )
+    }
+
     /// The other side's wish, where it gave one.
     ///
     /// ```
@@ -175,6 +187,9 @@ impl Classify for Rejection {
 
 impl Classify for Mark {
     fn classify(&self) -> Class {
+        if self.is_of_retry {
+            return Class::Uncertain { retry_after: self.retry_after };
+        }
         match self.kind {
             RejectionKind::TotalTimeout | RejectionKind::AttemptTimeout | RejectionKind::ReadTimeout => {
                 Class::UNCERTAIN
@@ -182,6 +197,7 @@ impl Classify for Mark {
             // Nothing was sent yet.
             // Or the call ran, and what it returned counts as failed.
             RejectionKind::ConnectTimeout | RejectionKind::FallbackFailed => Class::TRANSIENT,
+            RejectionKind::Unsupported => Class::Permanent,
             // A retry would not wait for the circuit, nor add to an overload: whoever holds it knows better.
             // And another attempt would meet the same record of an idempotency key.
             RejectionKind::CircuitOpen

@@ -1,6 +1,7 @@
 //! The loop around the attempts, for pipelines that are called by hand. The attribute writes the same loop
 //! around the body in place.
 
+use super::methods::Method;
 use super::{Call, Next, Options, Pipeline};
 use crate::fallback::{AllFailed, AsyncChain, Chain, into_failure};
 use crate::outcome::{Failure, Outcome, Reject, Verdict};
@@ -33,7 +34,9 @@ impl<R: Outcome> Missed<R> {
 impl Pipeline {
     /// Runs `work` through the stages; every failure is transient. Blocks in queues and between attempts.
     ///
-    /// A synchronous body cannot be cut off: a timeout ends the waiting and the retries, not the body.
+    /// A synchronous body cannot be cut off: the total of a timeout ends the waiting and the retries, not the body. A
+    /// pipeline that limits the time of an attempt, or has a hedge, is refused, as is one with a fallback, coalescing or
+    /// idempotency, which have methods of their own.
     ///
     /// ```
     /// use resilient::{Registry, clock::ManualClock};
@@ -68,7 +71,7 @@ impl Pipeline {
         judge: impl Fn(&R) -> Verdict,
     ) -> R {
         let mut call = self.begin(options.into());
-        drive(&mut call, &mut work, &judge).unwrap_or_else(Missed::surface)
+        drive(&mut call, Method::Call, &mut work, &judge).unwrap_or_else(Missed::surface)
     }
 
     /// Runs `work` through the stages, and the levels of `chain` if it failed. The chain is built only then.
@@ -89,7 +92,7 @@ impl Pipeline {
         chain: impl FnOnce() -> Chain<'a, R>,
     ) -> R {
         let mut call = self.begin(Options::default());
-        match drive(&mut call, &mut work, &Verdict::of) {
+        match drive(&mut call, Method::CallOr, &mut work, &Verdict::of) {
             Ok(outcome) => outcome,
             Err(missed) => chain().answer(&mut call, missed.into_failure()),
         }
@@ -149,7 +152,7 @@ impl Pipeline {
         judge: impl Fn(&R) -> Verdict,
     ) -> R {
         let mut call = self.begin(options.into());
-        drive_async(&mut call, &mut work, &judge).await.unwrap_or_else(Missed::surface)
+        drive_async(&mut call, Method::CallAsync, &mut work, &judge).await.unwrap_or_else(Missed::surface)
     }
 
     /// Runs `work` through the stages, and the levels of `chain` if it failed. The chain is built only then.
@@ -174,7 +177,7 @@ impl Pipeline {
         chain: impl FnOnce() -> AsyncChain<'a, R>,
     ) -> R {
         let mut call = self.begin(Options::default());
-        match drive_async(&mut call, &mut work, &Verdict::of).await {
+        match drive_async(&mut call, Method::CallOrAsync, &mut work, &Verdict::of).await {
             Ok(outcome) => outcome,
             Err(missed) => chain().answer(&mut call, missed.into_failure()).await,
         }
@@ -191,12 +194,11 @@ impl Pipeline {
 #[inline]
 pub(super) fn drive<R>(
     call: &mut Call<'_>,
+    method: Method,
     work: &mut impl FnMut() -> R,
     judge: &impl Fn(&R) -> Verdict,
 ) -> Result<R, Missed<R>> {
-    if call.pipeline().idempotency.is_some() {
-        return Err(Missed::Rejected(call.keyless()));
-    }
+    call.honoured_by(method).map_err(Missed::Rejected)?;
     attempts(call, work, judge)
 }
 
@@ -222,11 +224,12 @@ pub(super) fn attempts<R>(
 
 pub(super) async fn drive_async<R, F: Future<Output = R>>(
     call: &mut Call<'_>,
+    method: Method,
     work: &mut impl FnMut() -> F,
     judge: &impl Fn(&R) -> Verdict,
 ) -> Result<R, Missed<R>> {
-    if call.pipeline().idempotency.is_some() {
-        return Err(Missed::Rejected(call.keyless()));
+    if let Err(rejection) = call.honoured_by(method) {
+        return Err(Missed::Rejected(rejection));
     }
     attempts_async(call, work, judge).await
 }

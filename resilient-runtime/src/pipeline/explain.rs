@@ -25,6 +25,9 @@ pub struct Explanation {
     pub idempotent: bool,
     /// The stages, outer to inner.
     pub stages: Vec<StageExplanation>,
+    /// The methods that honour all of them, of a pipeline that is called by its methods; none of an annotated function.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub called_by: Option<Vec<&'static str>>,
 }
 
 /// One stage of a pipeline.
@@ -102,6 +105,7 @@ impl Pipeline {
             operation: self.name().to_owned(),
             idempotent: self.idempotent,
             stages: stages.into_iter().flatten().collect(),
+            called_by: self.called_by(),
         }
     }
 }
@@ -147,6 +151,11 @@ impl fmt::Display for Explanation {
                 writeln!(f)?;
             }
         }
-        write!(f, "  the body")
+        write!(f, "  the body")?;
+        match self.called_by.as_deref() {
+            None => Ok(()),
+            Some([]) => write!(f, "\n  no method honours all of these stages: nest two pipelines"),
+            Some(methods) => write!(f, "\n  called by: {}", methods.join(", ")),
+        }
     }
 }

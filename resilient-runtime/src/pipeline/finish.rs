@@ -10,7 +10,7 @@ use crate::observe::Ending;
 use crate::outcome::Verdict;
 use crate::rejection::{Rejection, RejectionKind};
 use crate::retry::Situation;
-use crate::scope::Scope;
+use crate::scope::{self, Scope};
 
 impl Call<'_> {
     /// Takes note of how an attempt ended: the second reading of the clock, if it matters.
@@ -28,32 +28,44 @@ impl Call<'_> {
     #[inline]
     pub fn finish(&mut self, verdict: Verdict) -> Next {
         // Once read, before a retry or behind the queue, the time of before the body must not be that of its end.
+        let token = self.now;
         if self.now != Instant::NEVER || verdict != Verdict::Success {
             self.now = self.pipeline.clock.now();
         }
-        if self.is_watched && verdict == Verdict::Success {
+        if verdict != Verdict::Success {
+            return self.finish_failed(verdict, token);
+        }
+        if self.is_watched {
             self.completed();
         }
         self.settle(Some(verdict));
-        match verdict {
-            Verdict::Success if self.progress.retries == 0 => {
-                self.ending = Ending::Succeeded;
-                Next::Return
-            }
-            verdict => self.finish_slowly(verdict),
+        self.ending = Ending::Succeeded;
+        if self.progress.retries > 0 {
+            self.recovered();
+        }
+        Next::Return
+    }
+
+    #[cold]
+    fn recovered(&self) {
+        if let (Some(retry), false) = (&self.pipeline.retry, self.is_flight()) {
+            retry.recovered();
         }
     }
 
     #[cold]
-    fn finish_slowly(&mut self, verdict: Verdict) -> Next {
+    fn finish_failed(&mut self, verdict: Verdict, token: Instant) -> Next {
+        if let (Verdict::Failure(Class::NotExecuted { .. }), Some(limiter)) =
+            (verdict, &self.pipeline.rate_limit)
+            && self.is_attempt()
+        {
+            // Refused further in: what was paid for the attempt goes back.
+            limiter.give_back(self.request(), token);
+        }
+        let evidence = self.evidence(verdict);
+        self.settle(evidence);
         match verdict {
-            Verdict::Success => {
-                self.ending = Ending::Succeeded;
-                if let (Some(retry), false) = (&self.pipeline.retry, self.is_flight()) {
-                    retry.recovered();
-                }
-                Next::Return
-            }
+            Verdict::Success => Next::Return,
             Verdict::Failure(Class::Ignored) => {
                 self.ending = Ending::Ignored;
                 Next::Return
@@ -63,11 +75,47 @@ impl Call<'_> {
                 self.note(Effect::of(verdict));
                 let next = self.repeat(class);
                 if next == Next::Fail {
-                    self.leave_shedder(End::Judged(verdict));
+                    self.leave_shedder(evidence.map_or(End::Unknown, End::Judged));
                 }
                 next
             }
         }
+    }
+
+    /// What the end of an attempt says about the dependency: nothing where it ended only because the time of the calls
+    /// around it was over. Those of a caller with little patience must not open the circuit of all others.
+    ///
+    /// It does say something where the call's own limits were reached as well, or the attempt was slow by then. And an error
+    /// that cannot come from a deadline (refused, overloaded, permanent) is the dependency's own, however late.
+    #[cold]
+    pub(super) fn evidence(&self, verdict: Verdict) -> Option<Verdict> {
+        match verdict {
+            Verdict::Failure(class) if class.may_be_cut_short() && self.is_cut_short() => None,
+            verdict => Some(verdict),
+        }
+    }
+
+    /// The same of an attempt that is being cut off now.
+    #[cold]
+    pub(super) fn evidence_of_time(&mut self) -> Option<Verdict> {
+        self.now = self.pipeline.clock.now();
+        self.evidence(Verdict::Failure(Class::UNCERTAIN))
+    }
+
+    /// Whether the time of the calls around is over, and none of the own limits is reached.
+    #[cold]
+    fn is_cut_short(&self) -> bool {
+        if !self.is_late() {
+            return false;
+        }
+        let started = self.attempt_started;
+        let own = self.pipeline.timeout.as_ref().map(|timeout| {
+            let total = timeout.deadline(self.started, Instant::NEVER);
+            timeout.limit(started, total).at
+        });
+        let breaker = self.pipeline.circuit_breaker.as_ref().filter(|_| self.is_attempt());
+        let is_slow = breaker.is_some_and(|breaker| breaker.is_slow(started, self.now));
+        own.is_none_or(|own| self.now < own) && !is_slow
     }
 
     /// Takes note of an attempt that was cut off. It may have had its effect (T33).
@@ -92,7 +140,8 @@ impl Call<'_> {
         // Its body was pending, but the call is polled.
         self.suspended = false;
         let class = Class::Uncertain { retry_after: None };
-        if rejection.is_timeout() {
+        let evidence = self.evidence(Verdict::Failure(class));
+        if rejection.is_timeout() && evidence.is_some() {
             self.ended_early();
         }
         let may_have_run = matches!(rejection.classify(), Class::Uncertain { .. })
@@ -107,7 +156,7 @@ impl Call<'_> {
                 self.repeat(class)
             }
             RejectionKind::TotalTimeout => {
-                self.settle(Some(Verdict::Failure(class)));
+                self.settle(evidence);
                 self.ending = Ending::TimedOut;
                 Next::Fail
             }
@@ -117,7 +166,8 @@ impl Call<'_> {
             }
         };
         if next == Next::Fail {
-            self.leave_shedder(if rejection.is_timeout() { End::CutOff } else { End::Unknown });
+            let is_cut_off = rejection.is_timeout() && evidence.is_some();
+            self.leave_shedder(if is_cut_off { End::CutOff } else { End::Unknown });
         }
         next
     }
@@ -166,6 +216,9 @@ impl Call<'_> {
     /// Apart from the way of all the calls that nobody watches.
     #[inline(never)]
     fn completed(&self) {
+        if let (Some(retry), false) = (&self.pipeline.retry, Scope::current().standing_back().is_empty()) {
+            scope::stand_back_no_longer(retry.bit());
+        }
         if let (Some(timeout), true) = (&self.pipeline.timeout, self.is_attempt()) {
             timeout.completed(self.attempt_started, self.now);
         }
@@ -191,7 +244,7 @@ impl Call<'_> {
         match self.repeats {
             Repeats::AsPipeline => self.pipeline.idempotent || once.is_some_and(Idempotency::reexecutes),
             Repeats::Safe => true,
-            Repeats::Unsafe | Repeats::Flight => false,
+            Repeats::Unsafe | Repeats::Flight | Repeats::Hedge => false,
         }
     }
 
@@ -206,18 +259,24 @@ impl Call<'_> {
             deadline: self.deadline,
             idempotent: self.may_run_twice(),
             // The scope around the call: that of its body has been left.
-            inside_retry: Scope::current().inside_retry(),
+            standing_back: Scope::current().standing_back(),
+            inside: self.standing_back(),
             // With the circuit open, the error in hand says more than the refusal that would follow it.
             refused: &|at| breaker.is_some_and(|breaker| breaker.would_refuse(at)),
         };
         let pause = if self.asynchronous { Delay::timer_in } else { Delay::blocking_in };
         let clock = &self.pipeline.clock;
-        let Ok(delay) = retry.next(&mut self.progress, class, &situation, |span| pause(clock, span)) else {
+        let Ok((delay, standing_back)) =
+            retry.next(&mut self.progress, class, &situation, |span| pause(clock, span))
+        else {
             return Next::Fail;
         };
         // Not ended after all: dropped from here on, it is cancelled.
         self.ending = Ending::Cancelled;
         self.set_pause(delay);
+        if !standing_back.is_empty() {
+            self.rare.get_or_insert_default().standing_back = standing_back;
+        }
         Next::Retry
     }
 
@@ -255,7 +314,9 @@ impl Call<'_> {
             self.ending = Ending::Panicked;
             self.settle(Some(Verdict::Failure(Class::TRANSIENT)));
         } else {
-            self.ended_early();
+            if !self.is_cut_short() {
+                self.ended_early();
+            }
             self.settle(None);
         }
     }
