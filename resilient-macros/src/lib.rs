@@ -89,7 +89,9 @@ use proc_macro::TokenStream;
 /// # `timeout`
 /// `= "2s"` for the whole call, or `(["name",] total = .., attempt = .., connect = .., read = ..)`. With `adaptive`, or
 /// `adaptive(percentile = 95, factor = 1.5, min = "50ms", max = "30s", window = .., min_samples = ..)`, the time of an
-/// attempt follows how long attempts take, and begins with `attempt`; `attempt = adaptive(..)` means the same. Asynchronous
+/// attempt follows how long attempts take, and begins with `attempt`; `attempt = adaptive(..)` means the same. The whole call
+/// has 60 s, connecting 3 s and reading 30 s of them, where nothing is said; `total = none`, `connect = none` and
+/// `read = none` take a limit away. Asynchronous
 /// functions, and those on `threads`.
 ///
 /// # `fallback`

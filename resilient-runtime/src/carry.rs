@@ -42,6 +42,49 @@ mod tests {
     use crate::{Component, Registry, attempt, retry};
 
     #[tokio::test]
+    async fn it_does_not_extend_the_time_of_what_it_is_polled_in() {
+        // D4
+        let long = Deadline::after(Duration::from_mins(10));
+        let carried = long.sync_scope(|| carry(async { deadline::remaining().unwrap() }));
+        let left = Deadline::after(Duration::from_secs(1)).scope(carried).await;
+        assert!(left <= Duration::from_secs(1), "{left:?}");
+        let short = Deadline::after(Duration::from_secs(1));
+        let carried = short.sync_scope(|| carry(async { deadline::remaining().unwrap() }));
+        let left = Deadline::after(Duration::from_mins(10)).scope(carried).await;
+        assert!(left <= Duration::from_secs(1), "{left:?}");
+    }
+
+    #[tokio::test]
+    async fn neither_do_calls_that_began_with_more_time() {
+        // D4: they begin in one scope, and are polled in another.
+        use std::future::poll_fn;
+        use std::pin::pin;
+        let registry = Registry::new();
+        let seen = async || -> Option<Duration> {
+            tokio::task::yield_now().await;
+            deadline::remaining()
+        };
+        let timeout = registry.timeout("t");
+        let retry = registry.retry("r");
+        let pipeline = registry.pipeline("p").timeout("t").build();
+        let mut by_hand = pin!(timeout.call_async(seen));
+        let mut repeated = pin!(retry.call_async(seen));
+        let mut built = pin!(pipeline.call_async(seen));
+        poll_fn(|cx| {
+            assert!(by_hand.as_mut().poll(cx).is_pending());
+            assert!(repeated.as_mut().poll(cx).is_pending());
+            assert!(built.as_mut().poll(cx).is_pending());
+            std::task::Poll::Ready(())
+        })
+        .await;
+        let rest = async { (by_hand.await, repeated.await, built.await) };
+        let (by_hand, repeated, built) = Deadline::after(Duration::from_secs(1)).scope(rest).await;
+        for left in [by_hand, repeated, built] {
+            assert!(left.unwrap() <= Duration::from_secs(1), "{left:?}");
+        }
+    }
+
+    #[tokio::test]
     async fn a_task_has_what_the_call_has_that_spawned_it() {
         // T135
         let registry = Registry::new();

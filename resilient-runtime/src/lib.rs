@@ -109,7 +109,7 @@ pub use ratio::Ratio;
 pub use registry::{Registry, registry};
 pub use rejection::{OpenReason, Rejection, RejectionKind};
 pub use retry::Retry;
-pub use scope::attempt;
+pub use scope::{attempt, is_hedge};
 pub use settings::ConfigError;
 pub use timeout::Timeout;
 

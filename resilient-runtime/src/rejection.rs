@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use crate::correlation::CorrelationId;
 use crate::outage::{Met, Outage};
+use crate::pipeline::Misuse;
 use crate::ratio::Ratio;
 
 /// Why a protected call was refused or cut off: what, which component, why, and when to try again.
@@ -50,6 +51,7 @@ enum Detail {
         weight: u32,
         limit: u32,
     },
+    Misuse(Misuse),
 }
 
 /// The part of a rejection that shows in the `source()` chain of the errors around it.
@@ -57,11 +59,20 @@ enum Detail {
 pub(crate) struct Mark {
     pub(crate) kind: RejectionKind,
     pub(crate) retry_after: Option<Duration>,
+    /// It is the refusal of a retry, and an attempt made before it may have had its effect.
+    pub(crate) is_of_retry: bool,
+}
+
+impl Mark {
+    const fn new(kind: RejectionKind, retry_after: Option<Duration>) -> Self {
+        Self { kind, retry_after, is_of_retry: false }
+    }
 }
 
 impl fmt::Display for Mark {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.kind {
+            _ if self.is_of_retry => "the call may have been carried out",
             // That no timer can be had shows only once the call has begun and has to wait.
             RejectionKind::TotalTimeout
             | RejectionKind::AttemptTimeout
@@ -81,6 +92,7 @@ impl fmt::Display for Mark {
             | RejectionKind::InvalidKey
             | RejectionKind::StoredValueMismatch
             | RejectionKind::NoStore
+            | RejectionKind::Unsupported
             | RejectionKind::StoreUnavailable => "the call was not carried out",
         })
     }
@@ -137,6 +149,8 @@ pub enum RejectionKind {
     FallbackFailed,
     /// The store that the settings name was never told to the registry.
     NoStore,
+    /// The pipeline has a stage that this way to call it does not honour.
+    Unsupported,
     /// A timer was needed and there is no tokio runtime with `enable_time` here.
     NoTimer,
 }
@@ -169,6 +183,7 @@ impl RejectionKind {
             Self::StoreUnavailable => "store_unavailable",
             Self::FallbackFailed => "fallback_failed",
             Self::NoStore => "no_store",
+            Self::Unsupported => "unsupported",
             Self::NoTimer => "no_timer",
         }
     }
@@ -248,18 +263,24 @@ impl fmt::Display for OpenReason {
 
 impl Rejection {
     pub(crate) fn new(kind: RejectionKind, component: &'static str) -> Self {
-        Self { component, mark: Mark { kind, retry_after: None }, detail: Detail::None }
+        Self { component, mark: Mark::new(kind, None), detail: Detail::None }
     }
 
     /// With a time at which another call has a chance.
     #[inline]
     pub(crate) fn after(kind: RejectionKind, component: &'static str, retry_after: Option<Duration>) -> Self {
-        Self { component, mark: Mark { kind, retry_after }, detail: Detail::None }
+        Self { component, mark: Mark::new(kind, retry_after), detail: Detail::None }
     }
 
     /// Out of its time, after so much of it.
     pub(crate) fn timed_out(kind: RejectionKind, component: &'static str, elapsed: Duration) -> Self {
-        Self { component, mark: Mark { kind, retry_after: None }, detail: Detail::Elapsed(elapsed, None) }
+        Self { component, mark: Mark::new(kind, None), detail: Detail::Elapsed(elapsed, None) }
+    }
+
+    /// The same as the refusal of a retry, where an attempt made before may have had its effect.
+    #[cold]
+    pub(crate) fn of_a_retry(self) -> Self {
+        Self { mark: Mark { is_of_retry: true, ..self.mark }, ..self }
     }
 
     /// The store answers, and has no room.
@@ -272,6 +293,12 @@ impl Rejection {
         Self { detail: Detail::Weight { weight, limit }, ..self }
     }
 
+    /// The pipeline has a stage that this way to call it would pass over.
+    pub(crate) fn unsupported(component: &'static str, misuse: Misuse) -> Self {
+        let mark = Mark::new(RejectionKind::Unsupported, None);
+        Self { component, mark, detail: Detail::Misuse(misuse) }
+    }
+
     /// Made in one piece: an open circuit does hardly anything else.
     #[inline]
     pub(crate) fn circuit_open(
@@ -280,7 +307,7 @@ impl Rejection {
         reason: Option<OpenReason>,
         outage: Option<Met>,
     ) -> Self {
-        let mark = Mark { kind: RejectionKind::CircuitOpen, retry_after };
+        let mark = Mark::new(RejectionKind::CircuitOpen, retry_after);
         let detail = match reason {
             Some(reason) => Detail::Open(reason, outage),
             None => Detail::None,
@@ -298,7 +325,8 @@ impl Rejection {
             | Detail::Elapsed(..)
             | Detail::Retried(_)
             | Detail::Full
-            | Detail::Weight { .. } => {}
+            | Detail::Weight { .. }
+            | Detail::Misuse(_) => {}
         }
         self
     }
@@ -536,6 +564,7 @@ impl Rejection {
             RejectionKind::NoStore => {
                 write!(f, "the store that the settings of `{name}` name was never told to its registry")?;
             }
+            RejectionKind::Unsupported => write!(f, "this call of pipeline `{name}` is not possible")?,
             RejectionKind::NoTimer => {
                 write!(f, "`{name}` needs a timer, and there is no tokio runtime with `enable_time` here")?;
             }
@@ -548,6 +577,7 @@ impl Rejection {
                     ": its weight is {weight}, the limit {limit}; split it, or raise `burst` or `rate`"
                 )?;
             }
+            Detail::Misuse(misuse) => write!(f, ": {misuse}")?,
             Detail::Open(reason, _) => match self.outage() {
                 Some(outage) if with_errors => write!(f, " ({outage})")?,
                 Some(outage) => write!(f, " ({})", outage.without_errors())?,

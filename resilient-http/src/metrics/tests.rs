@@ -11,9 +11,11 @@ fn full() -> Registry {
     registry.load_shedder("api");
     registry.idempotency("orders");
     let all = registry.pipeline("charge").circuit_breaker("payment").retry("payment").bulkhead("gateway");
-    let pipeline =
-        all.timeout("payment").fallback("payment").rate_limit("api").hedge("h").coalesce("c").build();
+    let pipeline = all.timeout("payment").rate_limit("api").build();
     assert!(pipeline.call(|| Some(1)).is_some());
+    registry.fallback("payment");
+    registry.hedge("h");
+    registry.coalesce("c");
     registry.health("db");
     registry.alert("errors");
     registry

@@ -83,10 +83,10 @@ const RESERVE: &[Opt] = &[
 ];
 
 const TIMEOUT: &[Opt] = &[
-    ("total", "total", POSITIVE),
+    ("total", "total", Takes::Limit),
     ("attempt", "attempt", POSITIVE),
-    ("connect", "connect", POSITIVE),
-    ("read", "read", POSITIVE),
+    ("connect", "connect", Takes::Limit),
+    ("read", "read", Takes::Limit),
 ];
 
 const ADAPTIVE: &[Opt] = &[

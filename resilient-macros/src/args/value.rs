@@ -13,6 +13,8 @@ use crate::text::{Quantity, closest, duration, percentage, quantity, rate};
 pub(super) enum Takes {
     /// A duration; zero only where it makes sense.
     Duration { zero: bool },
+    /// A duration of more than zero, or `none`.
+    Limit,
     /// A whole number in a range.
     Count { min: u64, max: u64 },
     /// A share; zero only where it makes sense.
@@ -40,6 +42,8 @@ pub(crate) enum Value {
     Number(f64),
     Text(String),
     Flag(bool),
+    /// There is none, though there would be one where nothing is said.
+    Unset,
 }
 
 /// One setting for a component.
@@ -78,7 +82,7 @@ pub(super) fn parse(key: &Ident, takes: Takes, input: ParseStream<'_>) -> Result
 
 fn example(takes: Takes) -> &'static str {
     match takes {
-        Takes::Duration { .. } => "\"250ms\"",
+        Takes::Duration { .. } | Takes::Limit => "\"250ms\"",
         Takes::Count { .. } => "3",
         Takes::Ratio { .. } => "0.5",
         Takes::Number { .. } => "2.0",
@@ -103,6 +107,14 @@ fn read(key: &Ident, takes: Takes, expr: &Expr) -> Result<Value> {
         },
         (Takes::Duration { .. }, _) => {
             fail(format!("`{key}` must be a string with a unit, as in `\"100ms\"`"))
+        }
+        (Takes::Limit, lit) => {
+            let is_none = match (lit, expr) {
+                (Some(Lit::Str(text)), _) => text.value() == "none",
+                (None, Expr::Path(path)) => path.path.is_ident("none"),
+                _ => false,
+            };
+            if is_none { Ok(Value::Unset) } else { read(key, Takes::Duration { zero: false }, expr) }
         }
         (Takes::Window, Some(Lit::Str(text))) => match duration(text)? {
             nanos @ 10_000_000..=3_600_000_000_000 => Ok(Value::Duration(nanos)),

@@ -93,6 +93,7 @@ impl Writer<'_> {
                 let number = Literal::f64_suffixed(*number);
                 quote_spanned!(mixed=> #krate::__rt::Value::Number(#number))
             }
+            Value::Unset => quote_spanned!(mixed=> #krate::__rt::Value::Unset),
             Value::Flag(flag) => quote_spanned!(mixed=> #krate::__rt::Value::Flag(#flag)),
             // Constructors alone: what a function gives, rustc takes to need a destructor, which a static cannot run.
             Value::Text(text) => quote_spanned! {mixed=>

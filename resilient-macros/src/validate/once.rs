@@ -4,7 +4,7 @@ use quote::ToTokens;
 use syn::{Expr, ExprLit, Lit};
 
 use super::has_hole;
-use super::settings::{TOTAL, duration, find};
+use super::settings::{duration, find, total};
 use crate::args::Value;
 use crate::args::{Args, Once};
 use crate::diag::Errors;
@@ -74,11 +74,12 @@ fn lease_is_long_enough(args: &Args, once: &Once, errors: &mut Errors) {
     }
     let Some(timeout) = &args.timeout else { return };
     // A named timeout that says nothing has its limit elsewhere.
-    let total = duration(timeout, "total");
-    if timeout.name.is_some() && total.is_none() {
+    if timeout.name.is_some() && find(timeout, "total").is_none() {
         return;
     }
-    let (total, lease) = (total.map_or(TOTAL, |(total, _)| total), given.map_or(LEASE, |(lease, _)| lease));
+    // Without a total the heartbeat of the lease is all there is.
+    let Some(total) = total(timeout) else { return };
+    let lease = given.map_or(LEASE, |(lease, _)| lease);
     if lease >= total {
         return;
     }

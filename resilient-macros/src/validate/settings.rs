@@ -159,7 +159,15 @@ const MAX_CONCURRENT: u64 = 64;
 /// The least and the most that an adaptive bulkhead finds where nothing is said.
 const ADAPTIVE_MIN: u64 = 1;
 const ADAPTIVE_MAX: u64 = 200;
-pub(super) const TOTAL: u64 = 60_000_000_000;
+const TOTAL: u64 = 60_000_000_000;
+
+/// The total of a timeout: as given, or what the runtime takes where the attribute is silent; none for `total = none`.
+pub(super) fn total(timeout: &Policy) -> Option<u64> {
+    match find(timeout, "total") {
+        Some((Value::Unset, _)) => None,
+        _ => Some(duration(timeout, "total").map_or(TOTAL, |(total, _)| total)),
+    }
+}
 
 fn open_period(breaker: &Policy, errors: &mut Errors) {
     match (duration(breaker, "open_for"), duration(breaker, "open_max")) {
@@ -271,15 +279,17 @@ fn rate_limit_contradictions(limit: &Policy, errors: &mut Errors) {
     }
 }
 
+/// A function with a timeout in whatever form has a total.
 fn timeout_contradictions(timeout: &Policy, errors: &mut Errors) {
-    let total = duration(timeout, "total").map(|(total, _)| total);
+    let given = duration(timeout, "total").map(|(total, _)| total);
+    let ceiling = total(timeout).unwrap_or(u64::MAX);
     for part in ["attempt", "connect", "read"] {
         let Some((limit, span)) = duration(timeout, part) else { continue };
-        match total {
+        match given {
             Some(total) if limit > total => {
                 errors.span(span, format!("the {part} timeout can never fire: the total is shorter"));
             }
-            None if limit > TOTAL => errors.span(
+            None if limit > ceiling => errors.span(
                 span,
                 format!("the {part} timeout can never fire: the total is 60 s unless you give it, as in `total = \"2m\"`"),
             ),
@@ -327,8 +337,7 @@ fn adaptive_contradictions(timeout: &Policy, errors: &mut Errors) {
         Some((window, span)) if window < SECOND => errors.span(span, "a window of time is 1 s at least"),
         _ => {}
     }
-    let total = given("total").map_or(TOTAL, |(total, _)| total);
-    if total < least {
+    if total(timeout).is_some_and(|total| total < least) {
         let span = min.or(given("total")).map_or(timeout.key.span(), |(_, span)| span);
         errors.span(span, "the adaptive timeout can never fire: the total is shorter than its `min`, which is 50 ms unless you give it");
     }

@@ -230,7 +230,12 @@ impl Bulkhead {
     /// # Errors
     /// As of [`acquire`](Self::acquire).
     pub fn acquire_blocking(&self, priority: Priority) -> Result<Permit<'_>, Rejection> {
-        self.queue(priority, self.inherited()).block().map(|()| Permit::new(self))
+        let mut queue = self.queue(priority, self.inherited());
+        let admitted = queue.block();
+        if queue.has_waited() {
+            self.core.clock().warn_of_blocking(self.core.name);
+        }
+        admitted.map(|()| Permit::new(self))
     }
 
     /// Runs `work` with a permit; blocks in the queue if there is one. Judged by [`Verdict::of`](crate::Verdict::of).

@@ -3,6 +3,7 @@
 use super::Bulkhead;
 use crate::clock::Instant;
 use crate::outcome::Verdict;
+use crate::scope;
 
 /// A permit of a [`Bulkhead`]; dropped, it goes back, also in a panic.
 ///
@@ -54,9 +55,14 @@ impl<'a> Permit<'a> {
     /// ```
     #[inline]
     pub fn settle(self, verdict: Verdict) {
-        if self.started != Instant::NEVER {
+        if self.started != Instant::NEVER && !self.is_cut_short(verdict) {
             self.bulkhead.learn(verdict, self.started, || self.bulkhead.core.clock().now());
         }
+    }
+
+    /// Whether it ended only because the deadline of the calls around is over.
+    fn is_cut_short(&self, verdict: Verdict) -> bool {
+        verdict != Verdict::Success && scope::is_cut_short(verdict, self.bulkhead.core.clock())
     }
 }
 

@@ -304,6 +304,11 @@ impl CircuitBreaker {
         }
     }
 
+    /// Whether a call is slow that began at `started` and ends now.
+    pub(crate) fn is_slow(&self, started: Instant, now: Instant) -> bool {
+        self.rules.is_slow(now.nanos_since(started))
+    }
+
     fn settle_neutral(&self, ticket: Ticket, now: Instant) {
         if ticket.state() == State::HalfOpen {
             self.return_probe(ticket, now);

@@ -9,6 +9,7 @@ use crate::clock::Instant;
 use crate::observe::Cause;
 use crate::outcome::{Judgement, Reject, Verdict};
 use crate::rejection::Rejection;
+use crate::scope;
 
 impl CircuitBreaker {
     /// Calls `work` if the circuit lets it pass, and learns from what it returns, judged by
@@ -165,7 +166,11 @@ impl Permit<'_> {
     /// ```
     #[inline]
     pub fn settle(self, judgement: impl Into<Judgement>) {
-        ManuallyDrop::new(self).end(Some(judgement.into().for_breaker()));
+        let permit = ManuallyDrop::new(self);
+        match judgement.into().for_breaker() {
+            Verdict::Success => permit.end(Some(Verdict::Success)),
+            failure => permit.end(permit.evidence(failure)),
+        }
     }
 
     /// How the call ended, with the error that it failed with, for the statistics and the reason of refusals. What is kept of
@@ -181,17 +186,27 @@ impl Permit<'_> {
     /// let refused = breaker.try_acquire().unwrap_err();
     /// assert!(refused.to_string().contains("last error: the stream broke off"));
     /// ```
-    pub fn settle_with(self, verdict: Verdict, error: &(dyn std::error::Error + 'static)) {
+    pub fn settle_with(self, judgement: impl Into<Judgement>, error: &(dyn std::error::Error + 'static)) {
         let this = ManuallyDrop::new(self);
-        let breaker = this.breaker;
+        let (breaker, verdict) = (this.breaker, judgement.into().for_breaker());
+        let evidence = if verdict == Verdict::Success { Some(verdict) } else { this.evidence(verdict) };
         breaker.core.environment.texts().capture(
             |words| words.error(error),
             |text| {
                 let now = || breaker.core.clock().now();
                 let text = text.map(|text| Cause { text, attempt: crate::scope::attempt() });
-                breaker.settle_with(this.ticket, Some(verdict), text, this.started, now);
+                breaker.settle_with(this.ticket, evidence, text, this.started, now);
             },
         );
+    }
+
+    /// What ended only because the deadline of the calls around is over is no evidence, unless it was slow by then.
+    #[cold]
+    fn evidence(&self, verdict: Verdict) -> Option<Verdict> {
+        let clock = self.breaker.core.clock();
+        let is_evidence = !scope::is_cut_short(verdict, clock)
+            || self.started != Instant::NEVER && self.breaker.is_slow(self.started, clock.now());
+        is_evidence.then_some(verdict)
     }
 
     #[inline]

@@ -135,6 +135,18 @@ impl Class {
         )
     }
 
+    /// Whether what failed so may have failed because the time of the calls around it was over, and for nothing else.
+    pub(crate) const fn may_be_cut_short(self) -> bool {
+        !matches!(
+            self,
+            Self::Transient { .. }
+                | Self::Overload { .. }
+                | Self::Permanent
+                | Self::Ignored
+                | Self::NotExecuted { .. }
+        )
+    }
+
     /// The other side's wish, where it gave one.
     ///
     /// ```
@@ -258,6 +270,9 @@ impl Classify for Rejection {
 
 impl Classify for Mark {
     fn classify(&self) -> Class {
+        if self.is_of_retry {
+            return Class::Uncertain { retry_after: self.retry_after };
+        }
         match self.kind {
             // A body that needed a timer has begun. And an earlier call with the same key may have had its effect.
             RejectionKind::TotalTimeout
@@ -269,11 +284,12 @@ impl Classify for Mark {
             RejectionKind::ConnectTimeout => Class::TRANSIENT,
             // The call ran, and what it returned counts as failed.
             RejectionKind::FallbackFailed => Class::UNKNOWN,
-            // It would be refused again and again: for its weight, or for the caller's key.
+            // It would be refused again and again: for its weight, for the caller's key, or for the way it is called.
             RejectionKind::WeightExceedsLimit
             | RejectionKind::KeyReused
             | RejectionKind::InvalidKey
-            | RejectionKind::StoredValueMismatch => Class::Permanent,
+            | RejectionKind::StoredValueMismatch
+            | RejectionKind::Unsupported => Class::Permanent,
             // A retry would not wait for the circuit, nor add to an overload: whoever holds it knows better.
             // And another attempt would meet the same record of an idempotency key.
             RejectionKind::CircuitOpen

@@ -7,6 +7,16 @@
 //! - [`Clock::tokio`]: tokio's clock, which follows `tokio::time::pause` and `advance`;
 //! - [`ManualClock`]: stands still until a test moves it.
 //!
+//! Timers of the first two are tokio's. In a test under `tokio::time::pause` a registry with the system clock thus waits in
+//! virtual time and reads real time: half of the program is on one clock and half on the other. A debug build says so once,
+//! on standard error and as a warning; the remedy is `Registry::install(Clock::tokio())` at the start of the
+//! test, or a registry of its own: `Registry::with_clock(Clock::tokio())`.
+//!
+//! A synchronous call blocks its thread for pauses and in queues. Where asynchronous code runs on that thread, a
+//! warning says so once for each operation: make the function an `async fn`, or call it in
+//! `tokio::task::spawn_blocking`. (Work in `tokio::task::unconstrained` is not noticed: it cannot be told from that of
+//! `spawn_blocking`.)
+//!
 //! ```
 //! use std::time::Duration;
 //! use resilient::{Registry, clock::ManualClock};
@@ -18,7 +28,9 @@
 //! assert_eq!(registry.clock().now().since(before), Duration::from_hours(1));
 //! ```
 
+mod blocking;
 mod delay;
+mod drift;
 mod manual;
 mod timer;
 
@@ -227,11 +239,24 @@ impl Clock {
     /// A timer that fires at `at`, made in its place: it is large.
     pub(crate) fn arm(&self, mut place: Pin<&mut Option<Timer>>, at: Instant) -> Result<(), NoTimer> {
         match &self.0 {
-            Source::System(_) | Source::Tokio => Timer::arm_tokio(place, at.since(self.now())),
+            Source::System(_) => {
+                drift::look();
+                Timer::arm_tokio(place, at.since(self.now()))
+            }
+            Source::Tokio => Timer::arm_tokio(place, at.since(self.now())),
             Source::Manual(manual) => {
                 place.set(Some(Timer::manual(manual, at)));
                 Ok(())
             }
+        }
+    }
+
+    /// Says once for each `name` that its calls block a thread on which asynchronous code runs, if this one is such a thread.
+    /// A [`ManualClock`] blocks none.
+    #[cold]
+    pub(crate) fn warn_of_blocking(&self, name: &'static str) {
+        if !matches!(self.0, Source::Manual(_)) {
+            blocking::warn(name);
         }
     }
 

@@ -9,12 +9,19 @@
 //! | reading | 30 s | `timeout(read = "30s")`, for what is given to [`read`] | `ReadTimeout` |
 //! | the whole call | 60 s | `timeout = "60s"` | `TotalTimeout`, or `QueueTimeout` before it began |
 //!
-//! None of them is longer than what is left of those around it. The time of an attempt (`timeout(attempt = "5s")`) is no
+//! A call has a total where it has a timeout in any form, and none without; `total = none` takes it away. `connect` and `read`
+//! bound what is given to those functions, wherever that is. None of the limits is longer than what is left of those
+//! around it. The time of an attempt (`timeout(attempt = "5s")`) is no
 //! deadline of what it awaits, which is dropped when it is over.
 //!
 //! - [`remaining`] says inside of a call how long it has left, for a client that takes a timeout of its own.
 //! - A server opens a [`Deadline`] from what its caller has sent in a [`Header`]; a client sends what remains. It is a
 //!   span and not a point of time: clocks of two machines differ.
+//! - [`read`] and [`connect`] return the `Result` of the work, with the error of the timeout in it; [`read_timeout`] and
+//!   [`connect_timeout`] put a `Result` around work that has none, such as the next item of a stream.
+//! - A call that ended only because the deadline of the calls around was over is no evidence about what it calls: the circuit
+//!   breaker takes it neither for a success nor for a failure. It is one where the limits of the call itself were reached
+//!   as well, or the call was slow by then.
 //! - A deadline does not follow `tokio::spawn`, because a spawned task outlives the call that made it. What belongs to
 //!   the call takes it along: [`Deadline::current`] outside of the task, [`Deadline::scope`] in it.
 //!
@@ -49,7 +56,7 @@ use std::time::Duration;
 use pin_project_lite::pin_project;
 
 pub use header::{Header, NoTimeout};
-pub use phase::{Bounded, connect, read};
+pub use phase::{Bounded, ReportsTimeout, connect, connect_timeout, read, read_timeout};
 
 use crate::clock::{Clock, Instant};
 use crate::scope::Scope;

@@ -10,7 +10,7 @@ use pin_project_lite::pin_project;
 
 use super::Deadline;
 use crate::clock::{Clock, Instant, Timer};
-use crate::outcome::Reject;
+use crate::outcome::{FromRejection, Reject};
 use crate::rejection::{Rejection, RejectionKind};
 use crate::scope::Scope;
 use crate::timeout::{Phase, Phases};
@@ -40,12 +40,37 @@ const NAMELESS: &str = "deadline";
 ///
 /// # Cancel safety
 /// Dropping the future drops the work.
-pub fn connect<F: Future<Output: Reject>>(work: F) -> Bounded<F> {
+pub fn connect<F: Future<Output: ReportsTimeout>>(work: F) -> Bounded<F> {
     Bounded::new(Phase::Connect, work)
+}
+
+/// [`connect`] for work of any kind: as `tokio::time::timeout` does, it puts a `Result` around what the work gives.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), resilient::Rejection> {
+/// use resilient::deadline;
+///
+/// let pooled: Option<u32> = deadline::connect_timeout(async { Some(7) }).await?;
+/// assert_eq!(pooled, Some(7));
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+/// A `ConnectTimeout`, or a `TotalTimeout` where the deadline was over first.
+///
+/// # Cancel safety
+/// Dropping the future drops the work.
+pub fn connect_timeout<F: Future>(work: F) -> impl Future<Output = Result<F::Output, Rejection>> {
+    Bounded::new(Phase::Connect, async move { Ok(work.await) })
 }
 
 /// Waiting for an answer, or a part of it: bounded by the `read` limit of the timeout nearest around (30 s where there
 /// is none), and by what is left of the deadline. Cut off, it is a `ReadTimeout`: the request may have had its effect.
+///
+/// The work gives a `Result`, which can hold the error. For what gives something else, such as `stream.next()`, use
+/// [`read_timeout`]: were silence a `None`, it would be the end of the stream.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
@@ -63,9 +88,56 @@ pub fn connect<F: Future<Output: Reject>>(work: F) -> Bounded<F> {
 ///
 /// # Cancel safety
 /// Dropping the future drops the work.
-pub fn read<F: Future<Output: Reject>>(work: F) -> Bounded<F> {
+pub fn read<F: Future<Output: ReportsTimeout>>(work: F) -> Bounded<F> {
     Bounded::new(Phase::Read, work)
 }
+
+/// [`read`] for work of any kind: as `tokio::time::timeout` does, it puts a `Result` around what the work gives. Silence
+/// is an error then, and `None` is the end.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), resilient::Rejection> {
+/// use resilient::deadline;
+///
+/// let (send, mut lines) = tokio::sync::mpsc::channel(1);
+/// send.send("a line").await.unwrap();
+/// assert_eq!(deadline::read_timeout(lines.recv()).await?, Some("a line"));
+/// drop(send);
+/// assert_eq!(deadline::read_timeout(lines.recv()).await?, None, "the end, and not a timeout");
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+/// A `ReadTimeout`, or a `TotalTimeout` where the deadline was over first.
+///
+/// # Cancel safety
+/// Dropping the future drops the work.
+pub fn read_timeout<F: Future>(work: F) -> impl Future<Output = Result<F::Output, Rejection>> {
+    Bounded::new(Phase::Read, async move { Ok(work.await) })
+}
+
+/// An outcome whose error can say that the time was over: a `Result` whose error can be made from a [`Rejection`]. An
+/// `Option` cannot: its `None` has a meaning of its own.
+///
+/// ```compile_fail
+/// # async fn f() {
+/// // Silence would be taken for the end of what is read.
+/// let (_send, mut lines) = tokio::sync::mpsc::channel::<u32>(1);
+/// resilient::deadline::read(lines.recv()).await;
+/// # }
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot say that the time to connect or to read was over",
+    label = "this future gives `{Self}`, which has no error for a timeout",
+    note = "`read` and `connect` bound a future that gives a `Result<_, E>` with `E: From<resilient::Rejection>`",
+    note = "for every other future use `deadline::read_timeout(..)` or `deadline::connect_timeout(..)`, which give \
+            `Result<{Self}, Rejection>`, as in `deadline::read_timeout(stream.next()).await?`"
+)]
+pub trait ReportsTimeout: Reject {}
+
+impl<T, E: FromRejection> ReportsTimeout for Result<T, E> {}
 
 pin_project! {
     /// The future of [`connect`] and [`read`].
@@ -75,8 +147,10 @@ pin_project! {
     /// # async fn main() {
     /// use resilient::deadline::{self, Bounded};
     ///
-    /// let reading: Bounded<_> = deadline::read(async { Some("ready at once") });
-    /// assert_eq!(reading.await, Some("ready at once"));
+    /// use resilient::Rejection;
+    ///
+    /// let reading: Bounded<_> = deadline::read(async { Ok::<_, Rejection>("ready at once") });
+    /// assert_eq!(reading.await, Ok("ready at once"));
     /// # }
     /// ```
     #[derive(Debug)]

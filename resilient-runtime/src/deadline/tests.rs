@@ -139,6 +139,32 @@ fn each_phase_says_that_it_was_the_one() {
     assert_eq!(time.timers(), 0);
 }
 
+#[tokio::test(start_paused = true)]
+async fn silence_is_not_the_end_of_a_stream() {
+    // H2
+    let registry = Registry::with_clock(Clock::tokio());
+    let gateway = registry.timeout("gateway");
+    gateway.reconfigure(Config::default().read(MS(200))).unwrap();
+    let (send, lines) = tokio::sync::mpsc::channel(4);
+    send.send("half an answer").await.unwrap();
+    let lines = tokio::sync::Mutex::new(lines);
+    let read_all = async || -> Result<Vec<&str>, Rejection> {
+        let (mut lines, mut all) = (lines.lock().await, Vec::new());
+        while let Some(line) = read_timeout(lines.recv()).await? {
+            all.push(line);
+        }
+        Ok(all)
+    };
+    let silent = gateway.call_async(read_all).await.unwrap_err();
+    assert_eq!(silent.kind(), RejectionKind::ReadTimeout);
+    assert_eq!(gateway.stats().read_timeouts, 1);
+    send.send("the rest").await.unwrap();
+    drop(send);
+    assert_eq!(gateway.call_async(read_all).await, Ok(vec!["the rest"]));
+    let pool = connect_timeout(std::future::pending::<u32>()).await;
+    assert_eq!(pool.unwrap_err().kind(), RejectionKind::ConnectTimeout);
+}
+
 #[test]
 fn a_phase_that_is_ready_with_its_timer_has_made_it() {
     // T65

@@ -24,7 +24,8 @@ settings! {
         pub percentile: f64 = 95.0,
         /// The least delay by percentile; more than 0, at most 24 h.
         pub min_delay: Duration = Duration::from_millis(1),
-        /// Attempts sent besides the first; 1 to 10.
+        /// Attempts sent besides the first; 1 to 10. In a pipeline with a retry: beside the slow attempts of one call, in all
+        /// its rounds together.
         pub max: u32 = 1,
         /// The share of a token that each call deposits in the hedge's own budget, used where the pipeline has no
         /// retry; 0 to 1.

@@ -7,6 +7,10 @@
 //!   were seen there is none.
 //! - An attempt that fails brings the next at once (T77), and does not end the call as long as another runs (T76).
 //!   What will fail again, or is the caller's own mistake, ends it.
+//! - In a pipeline with a retry a call is carried out at most `1 + max` of the retry `+ max` of the hedge times: an attempt
+//!   that is sent because another failed is one of the retry's `max`, and in all rounds of the retry together no
+//!   more than `max` of the hedge are sent beside slow attempts. The body finds out by [`is_hedge`](crate::is_hedge) and
+//!   [`attempt`](crate::attempt) which of them it is.
 //! - The losers are dropped, and not waited for (T78). To a circuit breaker they are neither success nor failure.
 //! - The attempts are paid from a budget, in a pipeline from that of its retry: in an outage everything is slow, and
 //!   everything would be sent twice (T81).
@@ -43,17 +47,23 @@ mod race;
 mod stats;
 
 use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use pin_project_lite::pin_project;
 
 pub use config::Config;
-pub(crate) use race::{Race, Worth};
+pub(crate) use race::{Left, Race, Sent, Worth};
 pub use stats::Stats;
 
+use crate::classify::Class;
 use crate::clock::{Clock, Instant};
 use crate::component::{Component, Core, Create, Kind};
 use crate::observe::Happening;
 use crate::outcome::{Judgement, Outcome};
 use crate::retry::{BudgetConfig, RetryBudget};
+use crate::scope::Scope;
 use crate::settings::{ConfigError, Effective};
 use crate::sync::{AtomicU32, Ordering};
 use delay::Estimate;
@@ -122,13 +132,16 @@ impl Hedge {
     /// As of [`call_async`](Self::call_async).
     pub async fn call_judged_async<R, F: Future<Output = R>, J: Into<Judgement>>(
         &self,
-        work: impl FnMut() -> F,
+        mut work: impl FnMut() -> F,
         judge: impl Fn(&R) -> J,
     ) -> R {
         self.budget.deposit();
         let clock = self.core.clock();
         let judge = |outcome: &mut R| Worth::of(judge(outcome).into());
-        Race::new(self, &self.budget, clock, clock.now(), work, judge).await
+        let send = |sent| Attempt { body: work(), is_hedge: sent != Sent::First };
+        let (outcome, _) =
+            Race::new(self, &self.budget, clock, clock.now(), Left::UNBOUNDED, send, judge).await;
+        outcome
     }
 
     /// The budget it draws on where there is no retry.
@@ -174,10 +187,35 @@ impl Hedge {
     }
 }
 
+pin_project! {
+    /// An attempt of a call by hand, whose body can tell that it is a hedge.
+    struct Attempt<F> {
+        #[pin]
+        body: F,
+        is_hedge: bool,
+    }
+}
+
+impl<F: Future> Future for Attempt<F> {
+    type Output = F::Output;
+
+    #[inline]
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let this = self.project();
+        let _entered = this.is_hedge.then(|| Scope::current().hedged(true).enter());
+        this.body.poll(cx)
+    }
+}
+
 impl Worth {
     /// What will not get better by another attempt decides.
     pub(crate) fn of(judgement: Judgement) -> Self {
-        if judgement.is_worth_another() { Self::Failed } else { Self::Decides }
+        match judgement.class() {
+            _ if judgement.is_worth_another() => Self::Failed,
+            // Refused further in, in no time.
+            Some(Class::NotExecuted { .. }) => Self::Refused,
+            _ => Self::Decides,
+        }
     }
 }
 

@@ -19,8 +19,47 @@ pub(crate) enum Worth {
     Failed,
     /// It ran out of the call's own time: there is none for another.
     TooLate,
-    /// It was not made; another would not be, either.
+    /// It was not made, and another would not be, either; or it says nothing for another reason.
     Refused,
+}
+
+/// Which attempt is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sent {
+    First,
+    /// One beside a slow one, or after one that failed, which makes it one of so many repetitions.
+    Hedge {
+        repeated: u32,
+    },
+}
+
+/// How many attempts may be sent besides the first, as far as the call around bounds that, too.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Left {
+    /// Beside slow ones.
+    pub(crate) beside: u32,
+    /// After one that failed.
+    pub(crate) repeated: u32,
+    /// None is sent after this.
+    pub(crate) until: Instant,
+}
+
+impl Left {
+    pub(crate) const UNBOUNDED: Self = Self { beside: u32::MAX, repeated: u32::MAX, until: Instant::NEVER };
+}
+
+/// How many were sent besides the first.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Spent {
+    pub(crate) beside: u32,
+    pub(crate) repeated: u32,
+}
+
+/// Why another attempt is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Because {
+    Slow,
+    Failed,
 }
 
 pin_project! {
@@ -42,6 +81,8 @@ pin_project! {
         // What failed while others run, for when they are refused.
         failed: Option<F::Output>,
         sent: u32,
+        left: Left,
+        spent: Spent,
         #[pin]
         timer: Option<Timer>,
         // The timer was armed, or there is none to be had.
@@ -78,7 +119,7 @@ struct Other<F> {
 impl<'h, F, S, J> Race<'h, F, S, J>
 where
     F: Future,
-    S: FnMut() -> F,
+    S: FnMut(Sent) -> F,
     J: FnMut(&mut F::Output) -> Worth,
 {
     /// The first attempt has started at `now`, and is sent with the first poll; `judge` is shown each that ends.
@@ -88,6 +129,7 @@ where
         budget: &'h RetryBudget,
         clock: &'h Clock,
         now: Instant,
+        left: Left,
         send: S,
         judge: J,
     ) -> Self {
@@ -102,6 +144,8 @@ where
             others: Vec::new(),
             failed: None,
             sent: 0,
+            left,
+            spent: Spent::default(),
             timer: None,
             is_waiting: false,
             is_begun: false,
@@ -141,11 +185,18 @@ where
     }
 
     /// Sends another attempt if there may be one.
-    fn hedge(self: Pin<&mut Self>) -> bool {
+    fn hedge(self: Pin<&mut Self>, because: Because) -> bool {
         let mut this = self.project();
         this.timer.set(None);
         *this.is_waiting = false;
-        if *this.sent >= this.hedge.max() {
+        let (spent, left) = match because {
+            Because::Slow => (&mut this.spent.beside, this.left.beside),
+            Because::Failed => (&mut this.spent.repeated, this.left.repeated),
+        };
+        if *this.sent >= this.hedge.max() || *spent >= left {
+            return false;
+        }
+        if this.left.until != Instant::NEVER && this.clock.now() > this.left.until {
             return false;
         }
         if !this.budget.try_withdraw() {
@@ -154,8 +205,9 @@ where
             return false;
         }
         *this.sent += 1;
+        *spent += 1;
         this.hedge.sent(*this.sent);
-        let attempt = Box::pin((this.send)());
+        let attempt = Box::pin((this.send)(Sent::Hedge { repeated: this.spent.repeated }));
         this.others.push(Other { attempt, started: this.clock.now() });
         true
     }
@@ -163,7 +215,8 @@ where
     /// Whether it is time for another attempt; arms the timer where there is none yet.
     fn poll_delay(self: Pin<&mut Self>, cx: &mut Context<'_>) -> bool {
         let mut this = self.project();
-        if !*this.is_waiting && *this.sent < this.hedge.max() {
+        let may_be_sent = *this.sent < this.hedge.max() && this.spent.beside < this.left.beside;
+        if !*this.is_waiting && may_be_sent {
             *this.is_waiting = true;
             let now = this.clock.now();
             // Without a delay, or a timer, there is no hedging; a failure can still bring another attempt.
@@ -180,40 +233,41 @@ where
 impl<F, S, J> Future for Race<'_, F, S, J>
 where
     F: Future,
-    S: FnMut() -> F,
+    S: FnMut(Sent) -> F,
     J: FnMut(&mut F::Output) -> Worth,
 {
-    type Output = F::Output;
+    type Output = (F::Output, Spent);
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         if !self.is_begun {
             let mut this = self.as_mut().project();
             *this.is_begun = true;
-            this.first.set(Some((this.send)()));
+            this.first.set(Some((this.send)(Sent::First)));
         }
         loop {
             let ended = self.as_mut().poll_attempts(cx);
             let is_alone = self.first.is_none() && self.others.is_empty();
             match ended {
                 Some((output, Worth::Decides)) => {
+                    let spent = self.spent;
                     self.lose();
-                    return Poll::Ready(output);
+                    return Poll::Ready((output, spent));
                 }
                 // At once: there is nothing to wait for (T77).
                 Some((output, Worth::Failed)) => {
-                    if !self.as_mut().hedge() && is_alone {
-                        return Poll::Ready(output);
+                    if !self.as_mut().hedge(Because::Failed) && is_alone {
+                        return Poll::Ready((output, self.spent));
                     }
                     *self.as_mut().project().failed = Some(output);
                 }
                 Some((output, Worth::Refused | Worth::TooLate)) => {
                     if is_alone {
                         let failed = self.as_mut().project().failed.take();
-                        return Poll::Ready(failed.unwrap_or(output));
+                        return Poll::Ready((failed.unwrap_or(output), self.spent));
                     }
                 }
                 None => {
-                    if !self.as_mut().poll_delay(cx) || !self.as_mut().hedge() {
+                    if !self.as_mut().poll_delay(cx) || !self.as_mut().hedge(Because::Slow) {
                         return Poll::Pending;
                     }
                 }

@@ -6,6 +6,7 @@ use super::{Admitted, End, LoadShedder};
 use crate::classify::Class;
 use crate::outcome::{Judgement, Reject, Verdict};
 use crate::priority::Priority;
+use crate::scope;
 
 /// One admitted call, in flight as long as it is held.
 ///
@@ -46,7 +47,10 @@ impl<'a> Permit<'a> {
     /// ```
     #[inline]
     pub fn settle(self, verdict: Verdict) {
-        ManuallyDrop::new(self).end(End::Judged(verdict));
+        let permit = ManuallyDrop::new(self);
+        let is_cut_short =
+            verdict != Verdict::Success && scope::is_cut_short(verdict, permit.shedder.core.clock());
+        permit.end(if is_cut_short { End::Unknown } else { End::Judged(verdict) });
     }
 
     #[inline]

@@ -168,6 +168,9 @@ impl<F: Future> Future for Polled<'_, '_, F> {
 fn poll_body<F: Future>(call: &mut Call<'_>, body: Pin<&mut F>, cx: &mut Context<'_>) -> Poll<F::Output> {
     let entered = call.enter_body();
     let poll = body.poll(cx);
+    if poll.is_pending() {
+        call.note_progress();
+    }
     drop(entered);
     call.left_body(poll.is_pending());
     poll

@@ -41,7 +41,8 @@ pub struct Call<'p> {
     pub(super) started: Instant,
     /// The earlier one of the own total and the deadline around it.
     pub(super) deadline: Instant,
-    /// The time as last read; [`Instant::NEVER`] if it was not.
+    /// The time as last read; [`Instant::NEVER`] if it was not. While the body of an attempt runs that has paid a rate limit:
+    /// the mark by which the limit finds what was paid, as nobody asks for the time until the attempt has ended.
     pub(super) now: Instant,
     /// When the body of this attempt began, after all queueing; [`Instant::NEVER`] before and after it, but for the mark of
     /// the token, while it holds one.
@@ -63,7 +64,7 @@ pub struct Call<'p> {
     /// Nobody polls it: who drops it now, though it be in a panic of something else, cancels it.
     pub(super) suspended: bool,
     pub(super) asynchronous: bool,
-    /// Its timeout wants to know how long each attempt takes.
+    /// Its timeout wants to know how long each attempt takes, or retries stand back that need not once it has succeeded.
     pub(super) is_watched: bool,
     pub(super) repeats: Repeats,
     pub(super) priority: Priority,
@@ -85,6 +86,8 @@ pub(super) enum Repeats {
     Unsafe,
     /// It is one of several attempts at the same time: it has no record of its own, and is not repeated.
     Flight,
+    /// Likewise, and it was sent beside another one or after it.
+    Hedge,
     /// Its outcome was handed out, and is the only one.
     HandedOut,
 }
@@ -156,7 +159,8 @@ impl<'p> Call<'p> {
             in_body: false,
             suspended: false,
             asynchronous: false,
-            is_watched: pipeline.timeout.as_ref().is_some_and(|timeout| timeout.is_adaptive()),
+            is_watched: pipeline.timeout.as_ref().is_some_and(|timeout| timeout.is_adaptive())
+                || !around.standing_back().is_empty(),
             repeats: Repeats::AsPipeline,
             priority: Priority::Normal,
             // What a call is until it has ended in another way.
@@ -286,25 +290,28 @@ impl<'p> Call<'p> {
     /// Dropping the future leaves the queue; the call then gives back what it holds.
     pub async fn enter_later(&mut self) -> Result<(), Rejection> {
         self.pass_shedder()?;
+        let (until, mut was_late) = (self.latest_start(), false);
         self.pause().await;
         self.pass_breaker()?;
         if let Some(limiter) = self.unpaid() {
-            let mut turn = limiter.turn(self.request(), self.deadline);
+            let mut turn = limiter.turn(self.request(), until);
             let admitted = self.suspended(&mut turn).await;
             let has_waited = turn.has_waited();
+            was_late |= has_waited;
             let mark = self.passed(admitted, has_waited)?;
             self.hold_token(mark);
         }
         if let Some(bulkhead) = &self.pipeline.bulkhead {
-            let mut queue = bulkhead.queue(self.priority, self.deadline);
+            let mut queue = bulkhead.queue(self.priority, until);
             let since = self.now;
             let admitted = self.suspended(&mut queue).await;
             let has_waited = queue.has_waited();
+            was_late |= has_waited;
             self.was_queued(has_waited, admitted.is_ok(), since);
             self.passed(admitted, has_waited)?;
             self.holds_slot = true;
         }
-        self.entered_in_time()
+        self.entered_in_time(was_late)
     }
 
     /// Enters an attempt of a synchronous call: blocks for the pause before a retry and in the bulkhead's queue.
@@ -326,24 +333,59 @@ impl<'p> Call<'p> {
     #[cold]
     fn enter_later_blocking(&mut self) -> Result<(), Rejection> {
         self.pass_shedder()?;
+        let (until, mut was_late) = (self.latest_start(), false);
         self.pause_blocking();
         self.pass_breaker()?;
         if let Some(limiter) = self.unpaid() {
-            let mut turn = limiter.turn(self.request(), self.deadline);
+            let mut turn = limiter.turn(self.request(), until);
             let admitted = turn.block();
+            was_late |= self.has_blocked(turn.has_waited());
             let mark = self.passed(admitted, turn.has_waited())?;
             self.hold_token(mark);
         }
         if let Some(bulkhead) = &self.pipeline.bulkhead {
-            let mut queue = bulkhead.queue(self.priority, self.deadline);
+            let mut queue = bulkhead.queue(self.priority, until);
             let since = self.now;
             let admitted = queue.block();
             let has_waited = queue.has_waited();
+            was_late |= self.has_blocked(has_waited);
             self.was_queued(has_waited, admitted.is_ok(), since);
             self.passed(admitted, has_waited)?;
             self.holds_slot = true;
         }
-        self.entered_in_time()
+        self.entered_in_time(was_late)
+    }
+
+    /// Whether it was in a queue, with the thread blocked.
+    fn has_blocked(&self, has_waited: bool) -> bool {
+        if has_waited {
+            self.warn_of_blocking();
+        }
+        has_waited
+    }
+
+    /// Until when it waits for admission: no attempt begins after the deadline, nor after `max_elapsed`.
+    fn latest_start(&self) -> Instant {
+        match &self.pipeline.retry {
+            Some(retry) => self.deadline.min(retry.latest(self.started)),
+            None => self.deadline,
+        }
+    }
+
+    /// Whether `max_elapsed` is over, so that no attempt begins any more.
+    pub(super) fn has_elapsed(&self) -> bool {
+        let retry = self.pipeline.retry.as_ref().filter(|_| self.now != Instant::NEVER);
+        retry.is_some_and(|retry| self.now > retry.latest(self.started))
+    }
+
+    /// Whether the first attempt of a call that has waited for another one may still begin.
+    pub(super) fn begins_in_time(&mut self) -> Result<(), Rejection> {
+        if !self.has_elapsed() {
+            return Ok(());
+        }
+        let rejection = self.late(RejectionKind::QueueTimeout);
+        self.end_shared(Ending::of(&rejection));
+        Err(rejection)
     }
 
     /// The rate limit, where it has not been paid yet.
@@ -361,13 +403,18 @@ impl<'p> Call<'p> {
     /// Nothing refuses the attempt any more: its place in the rate is spent.
     #[inline]
     fn entered(&mut self) {
-        self.holds_token = false;
-        self.attempt_started = self.now;
+        if self.holds_token {
+            self.holds_token = false;
+            std::mem::swap(&mut self.attempt_started, &mut self.now);
+        } else {
+            self.attempt_started = self.now;
+        }
     }
 
-    /// A permit that comes with the end of the call's time comes too late: the body has not begun, and does not.
-    fn entered_in_time(&mut self) -> Result<(), Rejection> {
-        if self.is_late() {
+    /// A permit that comes with the end of the call's time comes too late: the body has not begun, and does not. The pause
+    /// before a retry was chosen to end in time; what comes after it, in a queue, was not.
+    fn entered_in_time(&mut self, was_queued: bool) -> Result<(), Rejection> {
+        if self.is_late() || was_queued && self.has_elapsed() {
             let rejection = self.out_of_time();
             self.settle(None);
             self.ending = Ending::of(&rejection);
@@ -444,6 +491,7 @@ impl<'p> Call<'p> {
     #[inline]
     pub fn pause_blocking(&mut self) {
         if self.must_pause() {
+            self.warn_of_blocking();
             self.take_pause().block(&self.pipeline.clock);
         }
     }
@@ -491,7 +539,7 @@ impl<'p> Call<'p> {
             // At once: only to find out has taken time.
             self.now = self.started;
         }
-        Err(rejection)
+        Err(self.after_attempts(rejection))
     }
 
     /// The time of a first attempt was read when the call began; a pause has made it old.
@@ -515,10 +563,22 @@ impl<'p> Call<'p> {
             Err(rejection) => {
                 self.settle(None);
                 self.ending = Ending::of(&rejection);
-                return Err(self.with_errors(rejection));
+                return Err(self.after_attempts(self.with_errors(rejection)));
             }
         }
         Ok(())
+    }
+
+    /// The refusal of a retry: an attempt that was made before may have had its effect, and whoever gets the refusal must
+    /// not take the call for one that was not made.
+    fn after_attempts(&self, rejection: Rejection) -> Rejection {
+        if self.effect == Effect::Unknown { rejection.of_a_retry() } else { rejection }
+    }
+
+    /// Says once that the call blocks a thread on which asynchronous code runs, if it does.
+    #[cold]
+    pub(super) fn warn_of_blocking(&self) {
+        self.pipeline.clock.warn_of_blocking(self.pipeline.operation.name());
     }
 
     /// Where there is a deadline, the time is always taken.
@@ -652,6 +712,9 @@ impl<'p> Call<'p> {
         self.in_body = true;
         let timeout = self.pipeline.timeout.as_deref();
         let has_deadline = self.deadline != Instant::NEVER || timeout.is_some();
+        if self.is_flight() {
+            return self.flight_scope().enter();
+        }
         if !has_deadline && self.pipeline.retry.is_none() {
             return Entered::none();
         }
@@ -668,9 +731,36 @@ impl<'p> Call<'p> {
             scope = scope.in_timeout(timeout.number());
         }
         if self.pipeline.retry.is_some() {
-            scope = scope.with_attempt(attempt);
+            scope = scope.with_attempt(attempt, self.standing_back());
         }
         scope.enter()
+    }
+
+    /// That of the body of one of several attempts at the same time.
+    fn flight_scope(&self) -> Scope {
+        self.body_scope().hedged(self.repeats == Repeats::Hedge)
+    }
+
+    /// What the body sees: the scope around the call, the call's deadline and timeout, and the number of the attempt.
+    pub(super) fn body_scope(&self) -> Scope {
+        let mut scope = Scope::current().with_deadline(self.deadline, &self.pipeline.clock);
+        if let Some(timeout) = &self.pipeline.timeout {
+            scope = scope.in_timeout(timeout.number());
+        }
+        if self.pipeline.retry.is_some() {
+            scope = scope.with_attempt(self.progress.retries + 1, self.standing_back());
+        }
+        scope
+    }
+
+    /// The body is pending: what has succeeded in it need not stand back when it is polled again.
+    #[inline]
+    pub(super) fn note_progress(&mut self) {
+        if self.progress.retries > 0
+            && let Some(rare) = &mut self.rare
+        {
+            rare.standing_back = rare.standing_back.still_in(Scope::current().standing_back());
+        }
     }
 
     #[inline]

@@ -1,6 +1,7 @@
 //! The loop around the attempts, for pipelines that are called by hand. The attribute writes the same loop
 //! around the body in place.
 
+use super::methods::Method;
 use super::{Call, Next, Options, Pipeline};
 use crate::fallback::{AllFailed, AsyncChain, Chain, into_failure};
 use crate::observe::Words;
@@ -75,7 +76,9 @@ impl<R: Outcome> Missed<R> {
 impl Pipeline {
     /// Runs `work` through the stages, judged by [`Verdict::of`](crate::Verdict::of). Blocks in queues and between attempts.
     ///
-    /// A synchronous body cannot be cut off: a timeout ends the waiting and the retries, not the body.
+    /// A synchronous body cannot be cut off: the total of a timeout ends the waiting and the retries, not the body. A
+    /// pipeline that limits the time of an attempt, or has a hedge, is refused, as is one with a fallback, coalescing or
+    /// idempotency, which have methods of their own.
     ///
     /// ```
     /// use resilient::{Registry, clock::ManualClock};
@@ -112,7 +115,7 @@ impl Pipeline {
         judge: impl Fn(&R) -> J,
     ) -> R {
         let mut call = self.begin(options.into());
-        drive(&mut call, &mut work, &Surfaced(judge)).unwrap_or_else(Missed::surface)
+        drive(&mut call, Method::Call, &mut work, &Surfaced(judge)).unwrap_or_else(Missed::surface)
     }
 
     /// Like [`call`](Self::call), with a judge of your own, and with words for an error: by hand nothing is known of its type,
@@ -136,7 +139,8 @@ impl Pipeline {
         describe: impl Fn(&R::Error, &mut Words),
     ) -> R {
         let mut call = self.begin(Options::default());
-        drive(&mut call, &mut work, &Described { judge, describe }).unwrap_or_else(Missed::surface)
+        drive(&mut call, Method::Call, &mut work, &Described { judge, describe })
+            .unwrap_or_else(Missed::surface)
     }
 
     /// Like [`call_described`](Self::call_described), for a future.
@@ -163,7 +167,7 @@ impl Pipeline {
     ) -> R {
         let mut call = self.begin(Options::default());
         let judge = Described { judge, describe };
-        drive_async(&mut call, &mut work, &judge).await.unwrap_or_else(Missed::surface)
+        drive_async(&mut call, Method::CallAsync, &mut work, &judge).await.unwrap_or_else(Missed::surface)
     }
 
     /// Runs `work` through the stages, and the levels of `chain` if it failed. The chain is built only then.
@@ -184,7 +188,7 @@ impl Pipeline {
         chain: impl FnOnce() -> Chain<'a, R>,
     ) -> R {
         let mut call = self.begin(Options::default());
-        match drive(&mut call, &mut work, &Surfaceless(Judgement::of)) {
+        match drive(&mut call, Method::CallOr, &mut work, &Surfaceless(Judgement::of)) {
             Ok(outcome) => outcome,
             Err(missed) => chain().answer(&mut call, missed.into_failure()),
         }
@@ -244,7 +248,9 @@ impl Pipeline {
         judge: impl Fn(&R) -> J,
     ) -> R {
         let mut call = self.begin(options.into());
-        drive_async(&mut call, &mut work, &Surfaced(judge)).await.unwrap_or_else(Missed::surface)
+        drive_async(&mut call, Method::CallAsync, &mut work, &Surfaced(judge))
+            .await
+            .unwrap_or_else(Missed::surface)
     }
 
     /// Runs `work` through the stages, and the levels of `chain` if it failed. The chain is built only then.
@@ -269,7 +275,7 @@ impl Pipeline {
         chain: impl FnOnce() -> AsyncChain<'a, R>,
     ) -> R {
         let mut call = self.begin(Options::default());
-        match drive_async(&mut call, &mut work, &Surfaceless(Judgement::of)).await {
+        match drive_async(&mut call, Method::CallOrAsync, &mut work, &Surfaceless(Judgement::of)).await {
             Ok(outcome) => outcome,
             Err(missed) => chain().answer(&mut call, missed.into_failure()).await,
         }
@@ -317,12 +323,11 @@ where
 #[inline]
 pub(super) fn drive<R>(
     call: &mut Call<'_>,
+    method: Method,
     work: &mut impl FnMut() -> R,
     judge: &impl Judges<R>,
 ) -> Result<R, Missed<R>> {
-    if call.pipeline().idempotency.is_some() {
-        return Err(Missed::Rejected(call.keyless()));
-    }
+    call.honoured_by(method).map_err(Missed::Rejected)?;
     attempts(call, work, judge)
 }
 
@@ -351,11 +356,12 @@ pub(super) fn attempts<R>(
 
 pub(super) async fn drive_async<R, F: Future<Output = R>>(
     call: &mut Call<'_>,
+    method: Method,
     work: &mut impl FnMut() -> F,
     judge: &impl Judges<R>,
 ) -> Result<R, Missed<R>> {
-    if call.pipeline().idempotency.is_some() {
-        return Err(Missed::Rejected(call.keyless()));
+    if let Err(rejection) = call.honoured_by(method) {
+        return Err(Missed::Rejected(rejection));
     }
     attempts_async(call, work, judge).await
 }

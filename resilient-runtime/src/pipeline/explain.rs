@@ -28,6 +28,9 @@ pub struct Explanation {
     pub stages: Vec<StageExplanation>,
     /// What becomes of each kind of failure.
     pub outcomes: Vec<OutcomeExplanation>,
+    /// The methods that honour all of them, of a pipeline that is called by its methods; none of an annotated function.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub called_by: Option<Vec<&'static str>>,
 }
 
 /// One stage of a pipeline.
@@ -109,6 +112,7 @@ impl Pipeline {
             idempotent: self.idempotent,
             stages: stages.into_iter().flatten().collect(),
             outcomes: self.explain_outcomes(),
+            called_by: self.called_by(),
         }
     }
 }
@@ -162,6 +166,10 @@ impl fmt::Display for Explanation {
             let end = if index + 1 < self.outcomes.len() { "\n" } else { "" };
             write!(f, "  {outcome}: {treatment}{end}")?;
         }
-        Ok(())
+        match self.called_by.as_deref() {
+            None => Ok(()),
+            Some([]) => write!(f, "\nno method honours all of these stages: nest two pipelines"),
+            Some(methods) => write!(f, "\ncalled by: {}", methods.join(", ")),
+        }
     }
 }

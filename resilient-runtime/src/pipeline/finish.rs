@@ -10,7 +10,7 @@ use crate::observe::{Cause, Ending, Words};
 use crate::outcome::{Judgement, Verdict};
 use crate::rejection::{Rejection, RejectionKind};
 use crate::retry::{Situation, Stop};
-use crate::scope::Scope;
+use crate::scope::{self, Scope};
 
 impl Call<'_> {
     /// Takes note of how an attempt ended: the second reading of the clock, if it matters.
@@ -30,20 +30,22 @@ impl Call<'_> {
         let judgement = judgement.into();
         let verdict = judgement.verdict();
         // Once read, before a retry or behind the queue, the time of before the body must not be that of its end.
+        let token = self.now;
         if self.now != Instant::NEVER || verdict != Verdict::Success {
             self.now = self.pipeline.clock.now();
         }
-        if self.is_watched && verdict == Verdict::Success {
+        if verdict != Verdict::Success {
+            return self.finish_failed(judgement, token, None);
+        }
+        if self.is_watched {
             self.completed();
         }
-        if verdict == Verdict::Success {
-            self.settle(Some(Judgement::SUCCESS));
-            if self.progress.retries == 0 {
-                self.ending = Ending::Succeeded;
-                return Next::Return;
-            }
+        self.settle(Some(Judgement::SUCCESS));
+        self.ending = Ending::Succeeded;
+        if self.progress.retries > 0 {
+            self.recovered();
         }
-        self.finish_slowly(judgement, None)
+        Next::Return
     }
 
     /// The same, with the words of `describe` for the error, which is asked only about a failure: for the statistics, events,
@@ -73,15 +75,23 @@ impl Call<'_> {
     }
 
     #[cold]
+    fn recovered(&self) {
+        if let (Some(retry), false) = (&self.pipeline.retry, self.is_flight()) {
+            retry.recovered();
+        }
+    }
+
+    #[cold]
     #[inline(never)]
     fn failed(&mut self, judgement: Judgement, describe: impl FnOnce(&mut Words)) -> Next {
         self.pipeline.texts.capture(describe, |text| self.finish_failure(judgement, text))
     }
 
     fn finish_failure(&mut self, judgement: Judgement, text: Option<&str>) -> Next {
+        let token = self.now;
         self.now = self.pipeline.clock.now();
         let cause = self.note_error(text);
-        let next = self.finish_slowly(judgement, cause);
+        let next = self.finish_failed(judgement, token, cause);
         self.keep_error(next, cause);
         next
     }
@@ -104,19 +114,19 @@ impl Call<'_> {
 
     #[cold]
     #[inline(never)]
-    fn finish_slowly(&mut self, judgement: Judgement, cause: Option<Cause<'_>>) -> Next {
+    fn finish_failed(&mut self, judgement: Judgement, token: Instant, cause: Option<Cause<'_>>) -> Next {
         let verdict = judgement.verdict();
-        if verdict != Verdict::Success {
-            self.settle_with(Some(judgement), cause);
+        if let (Verdict::Failure(Class::NotExecuted { .. }), Some(limiter)) =
+            (verdict, &self.pipeline.rate_limit)
+            && self.is_attempt()
+        {
+            // Refused further in: what was paid for the attempt goes back.
+            limiter.give_back(self.request(), token);
         }
+        let evidence = self.evidence(verdict);
+        self.settle_with(evidence.map(|_| judgement), cause);
         match verdict {
-            Verdict::Success => {
-                self.ending = Ending::Succeeded;
-                if let (Some(retry), false) = (&self.pipeline.retry, self.is_flight()) {
-                    retry.recovered();
-                }
-                Next::Return
-            }
+            Verdict::Success => Next::Return,
             Verdict::Failure(Class::Ignored) => {
                 self.ending = Ending::Ignored;
                 // An answer like any other, unless somebody insists.
@@ -130,11 +140,47 @@ impl Call<'_> {
                 self.note(Effect::of(verdict));
                 let next = self.repeat(judgement, cause);
                 if next == Next::Fail {
-                    self.leave_shedder(End::Judged(verdict));
+                    self.leave_shedder(evidence.map_or(End::Unknown, End::Judged));
                 }
                 next
             }
         }
+    }
+
+    /// What the end of an attempt says about the dependency: nothing where it ended only because the time of the calls
+    /// around it was over. Those of a caller with little patience must not open the circuit of all others.
+    ///
+    /// It does say something where the call's own limits were reached as well, or the attempt was slow by then. And an error
+    /// that cannot come from a deadline (refused, overloaded, permanent) is the dependency's own, however late.
+    #[cold]
+    pub(super) fn evidence(&self, verdict: Verdict) -> Option<Verdict> {
+        match verdict {
+            Verdict::Failure(class) if class.may_be_cut_short() && self.is_cut_short() => None,
+            verdict => Some(verdict),
+        }
+    }
+
+    /// The same of an attempt that is being cut off now.
+    #[cold]
+    pub(super) fn evidence_of_time(&mut self) -> Option<Verdict> {
+        self.now = self.pipeline.clock.now();
+        self.evidence(Verdict::Failure(Class::UNCERTAIN))
+    }
+
+    /// Whether the time of the calls around is over, and none of the own limits is reached.
+    #[cold]
+    fn is_cut_short(&self) -> bool {
+        if !self.is_late() {
+            return false;
+        }
+        let started = self.attempt_started;
+        let own = self.pipeline.timeout.as_ref().map(|timeout| {
+            let total = timeout.deadline(self.started, Instant::NEVER);
+            timeout.limit(started, total).at
+        });
+        let breaker = self.pipeline.circuit_breaker.as_ref().filter(|_| self.is_attempt());
+        let is_slow = breaker.is_some_and(|breaker| breaker.is_slow(started, self.now));
+        own.is_none_or(|own| self.now < own) && !is_slow
     }
 
     /// Takes note of an attempt that was cut off. It may have had its effect (T33).
@@ -182,7 +228,8 @@ impl Call<'_> {
         self.now = self.pipeline.clock.now();
         // Its body was pending, but the call is polled.
         self.suspended = false;
-        if rejection.is_timeout() {
+        let evidence = self.evidence(Verdict::Failure(Class::UNCERTAIN));
+        if rejection.is_timeout() && evidence.is_some() {
             self.ended_early();
         }
         if matches!(rejection.classify(), Class::Uncertain { .. }) {
@@ -209,7 +256,7 @@ impl Call<'_> {
                     |text| text.display(&words),
                     |text| {
                         let cause = self.note_error(text);
-                        self.settle_with(Some(judgement), cause);
+                        self.settle_with(evidence.map(|_| judgement), cause);
                     },
                 );
                 self.ending = Ending::TimedOut;
@@ -221,7 +268,8 @@ impl Call<'_> {
             }
         };
         if next == Next::Fail {
-            self.leave_shedder(if rejection.is_timeout() { End::CutOff } else { End::Unknown });
+            let is_cut_off = rejection.is_timeout() && evidence.is_some();
+            self.leave_shedder(if is_cut_off { End::CutOff } else { End::Unknown });
         }
         next
     }
@@ -326,6 +374,9 @@ impl Call<'_> {
     /// Apart from the way of all the calls that nobody watches.
     #[inline(never)]
     fn completed(&self) {
+        if let (Some(retry), false) = (&self.pipeline.retry, Scope::current().standing_back().is_empty()) {
+            scope::stand_back_no_longer(retry.bit());
+        }
         if let (Some(timeout), true) = (&self.pipeline.timeout, self.is_attempt()) {
             timeout.completed(self.attempt_started, self.now);
         }
@@ -351,12 +402,12 @@ impl Call<'_> {
         match self.repeats {
             Repeats::AsPipeline => self.pipeline.idempotent || once.is_some_and(Idempotency::reexecutes),
             Repeats::Safe => true,
-            Repeats::Unsafe | Repeats::Flight | Repeats::HandedOut => false,
+            Repeats::Unsafe | Repeats::Flight | Repeats::Hedge | Repeats::HandedOut => false,
         }
     }
 
     pub(super) fn repeat(&mut self, judgement: Judgement, cause: Option<Cause<'_>>) -> Next {
-        let is_over = matches!(self.repeats, Repeats::Flight | Repeats::HandedOut);
+        let is_over = self.is_flight() || self.repeats == Repeats::HandedOut;
         let Some(retry) = self.pipeline.retry.as_ref().filter(|_| !is_over) else {
             return Next::Fail;
         };
@@ -370,7 +421,8 @@ impl Call<'_> {
             is_keyed: self.pipeline.idempotency.is_some() || self.repeats == Repeats::Unsafe,
             asynchronous: self.asynchronous,
             // The scope around the call: that of its body has been left.
-            inside_retry: Scope::current().inside_retry(),
+            standing_back: Scope::current().standing_back(),
+            inside: self.standing_back(),
             // With the circuit open, the error in hand says more than the refusal that would follow it.
             refused: &|at| breaker.is_some_and(|breaker| breaker.would_refuse(at)),
             cause,
@@ -378,8 +430,8 @@ impl Call<'_> {
         let pause = if self.asynchronous { Delay::timer_in } else { Delay::blocking_in };
         let clock = &self.pipeline.clock;
         let next = retry.next(&mut self.progress, judgement, &situation, |span| pause(clock, span));
-        let delay = match next {
-            Ok(delay) => delay,
+        let (delay, standing_back) = match next {
+            Ok(next) => next,
             Err(stop) => {
                 self.stopped(stop);
                 return Next::Fail;
@@ -388,6 +440,9 @@ impl Call<'_> {
         // Not ended after all: dropped from here on, it is cancelled.
         self.ending = Ending::Cancelled;
         self.set_pause(delay);
+        if !standing_back.is_empty() {
+            self.rare.get_or_insert_default().standing_back = standing_back;
+        }
         Next::Retry
     }
 
@@ -435,7 +490,9 @@ impl Call<'_> {
             let cause = self.note_error(Some("it panicked"));
             self.settle_with(Some(Judgement::UNKNOWN), cause);
         } else {
-            self.ended_early();
+            if !self.is_cut_short() {
+                self.ended_early();
+            }
             self.settle(None);
         }
     }

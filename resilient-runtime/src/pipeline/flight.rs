@@ -7,7 +7,7 @@ use super::attempt::Polled;
 use super::call::{Next, Repeats};
 use super::{Call, open};
 use crate::clock::Instant;
-use crate::hedge::{Race, Worth};
+use crate::hedge::{Hedge, Left, Race, Sent, Worth};
 use crate::observe::Words;
 use crate::outcome::Judgement;
 use crate::rejection::{Rejection, RejectionKind};
@@ -31,7 +31,7 @@ struct By<'a, J, D, H> {
 impl<'p> Call<'p> {
     #[inline]
     pub(super) fn is_flight(&self) -> bool {
-        self.repeats == Repeats::Flight
+        matches!(self.repeats, Repeats::Flight | Repeats::Hedge)
     }
 
     /// Whether a slow attempt gets another beside it: where the call must not be carried out twice, it does not.
@@ -142,23 +142,44 @@ impl<'p> Call<'p> {
                 hedge.budget()
             }
         };
-        let started = self.time();
+        let (started, left) = (self.time(), self.left_to_send(hedge));
         let template = self.flight();
-        let mut is_first = true;
-        let send = || {
+        let send = |sent: Sent| {
             let mut call = template.flight();
-            if !std::mem::take(&mut is_first) && call.now != Instant::NEVER {
-                call.now = pipeline.clock.now();
+            if let Sent::Hedge { repeated } = sent {
+                call.repeats = Repeats::Hedge;
+                call.progress.retries += repeated;
+                if call.now != Instant::NEVER {
+                    call.now = pipeline.clock.now();
+                }
             }
             fly(call, work(), by, stays_open)
         };
         let worth = |flown: &mut Flown<'_, R>| flown.worth;
-        let race = pin!(Race::new(hedge, budget, &pipeline.clock, started, send, worth));
-        let Flown { end, judgement, open, .. } = Polled::new(self, race).await;
+        let race = pin!(Race::new(hedge, budget, &pipeline.clock, started, left, send, worth));
+        let (Flown { end, judgement, open, .. }, spent) = Polled::new(self, race).await;
         if let Some(open) = open {
             self.adopt(*open);
         }
+        if spent.beside > 0 {
+            self.rare.get_or_insert_default().hedges += spent.beside;
+        }
+        self.progress.retries += spent.repeated;
         end.map(|outcome| (outcome, judgement))
+    }
+
+    /// How many attempts the hedge may still send. In one call no more than `max` of the hedge are sent beside slow ones. An
+    /// attempt that is sent because another failed repeats it, and is one of the `max` of the retry where there is one. So
+    /// a call is never carried out more often than once, and `max` of the retry, and `max` of the hedge.
+    fn left_to_send(&self, hedge: &Hedge) -> Left {
+        match &self.pipeline.retry {
+            Some(retry) => Left {
+                beside: hedge.max().saturating_sub(self.rare.as_ref().map_or(0, |rare| rare.hedges)),
+                repeated: retry.left(self.progress),
+                until: if self.is_timed() { retry.latest(self.started) } else { Instant::NEVER },
+            },
+            None => Left::UNBOUNDED,
+        }
     }
 
     /// All attempts of [`hedged`](Self::hedged) were refused or cut off: what comes after that.
@@ -200,7 +221,7 @@ impl<'p> Call<'p> {
             now: self.now,
             attempt_started: Instant::NEVER,
             progress: self.progress,
-            rare: self.rare.as_ref().and_then(|rare| rare.spans_alone()),
+            rare: self.rare.as_ref().and_then(|rare| rare.for_flight()),
             ticket: None,
             rate_key: self.rate_key,
             weight: self.weight,
@@ -257,10 +278,16 @@ where
             (judgement, Worth::of(judgement))
         }
         Err(rejection) => {
+            let is_evidence = call.evidence_of_time().is_some();
             call.timed_out_as(rejection, (by.hear)(rejection));
-            // Out of its own time another may be faster; out of the call's, there is none for another.
-            let may_be_faster = rejection.kind() == RejectionKind::AttemptTimeout;
-            (Judgement::SUCCESS, if may_be_faster { Worth::Failed } else { Worth::TooLate })
+            // Out of its own time another may be faster; out of the call's, there is none for another. What the time of the
+            // calls around cut off says nothing about how long attempts take.
+            let worth = match rejection.kind() {
+                RejectionKind::AttemptTimeout => Worth::Failed,
+                _ if is_evidence => Worth::TooLate,
+                _ => Worth::Refused,
+            };
+            (Judgement::SUCCESS, worth)
         }
     };
     Flown { end, judgement, worth, open: None }

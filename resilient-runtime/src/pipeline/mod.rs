@@ -19,6 +19,12 @@
 //! Only the stages that were asked for exist. Another order is had by nesting pipelines, components or
 //! annotated functions.
 //!
+//! Not every way to call a pipeline has what each stage needs: coalescing needs a key, a fallback its levels, a hedge work
+//! that is asynchronous. A call that would pass over a stage is refused ([`RejectionKind::Unsupported`]) with the name of the
+//! method to use; [`Pipeline::explain`] lists those that honour all stages.
+//!
+//! [`RejectionKind::Unsupported`]: crate::RejectionKind::Unsupported
+//!
 //! The attribute expands to the same [`Call`] that [`Pipeline::call`] drives, so both do the same thing.
 
 mod attempt;
@@ -28,6 +34,7 @@ mod explain;
 mod finish;
 mod flight;
 mod levels;
+mod methods;
 mod once;
 mod open;
 mod options;
@@ -44,6 +51,8 @@ use std::sync::Arc;
 
 pub use attempt::{Attempt, UntimedAttempt};
 pub use call::{Call, Next};
+pub(crate) use methods::{Misuse, Stages};
+
 pub use explain::{Explanation, LevelExplanation, StageExplanation};
 pub use open::OpenCall;
 pub use options::Options;
@@ -65,6 +74,7 @@ use crate::load_shed::LoadShedder;
 use crate::observe::{Operation, OperationStats, Texts};
 use crate::rate_limit::RateLimiter;
 use crate::retry::Retry;
+use crate::sync::AtomicBool;
 use crate::timeout::Timeout;
 
 /// The stages around one operation, each a component that other pipelines may share.
@@ -78,6 +88,7 @@ use crate::timeout::Timeout;
 /// assert_eq!(pipeline.stats().succeeded, 1);
 /// ```
 #[derive(Debug)]
+#[allow(clippy::struct_excessive_bools)] // each a question of its own
 pub struct Pipeline {
     pub(crate) operation: Arc<Operation>,
     pub(crate) clock: Clock,
@@ -101,6 +112,12 @@ pub struct Pipeline {
     pub(crate) asynchronous: bool,
     pub(crate) idempotent: bool,
     pub(crate) predicates: Predicates,
+    /// Whether it is called by its own methods, and not by an annotated function.
+    pub(crate) is_by_hand: bool,
+    /// Those of its stages that not every method honours.
+    pub(crate) needs: Stages,
+    /// Relaxed: of two calls at once both may say it.
+    pub(crate) is_misuse_told: AtomicBool,
 }
 
 impl Pipeline {

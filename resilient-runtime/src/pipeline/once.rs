@@ -4,6 +4,7 @@ use std::fmt::Display;
 use std::future::Future;
 
 use super::drive::{Missed, Surfaced, attempts, attempts_async};
+use super::methods::Method;
 use super::{Call, Options, Pipeline};
 use crate::idempotency::{Codec, Effect, Fingerprint, Held, Idempotency, Lease, Replay, Stored};
 use crate::observe::Ending;
@@ -77,7 +78,9 @@ impl<'p> Call<'p> {
                 if self.is_timed() {
                     self.now = self.pipeline.clock.now();
                 }
-                Ok(Held::Run(lease.map(Lease::freed_unbegun)))
+                let lease = lease.map(Lease::freed_unbegun);
+                self.begins_in_time()?;
+                Ok(Held::Run(lease))
             }
             Ok(replay) => Ok(replay),
             Err(rejection) => {
@@ -227,6 +230,9 @@ impl Pipeline {
         judge: impl Fn(&R) -> J,
     ) -> R {
         let mut call = self.begin(options.into());
+        if let Err(rejection) = call.honoured_by(Method::CallOnce) {
+            return R::from_rejection(rejection);
+        }
         let lease = match call.claim_blocking(key, fingerprint) {
             Ok(Held::Run(lease)) => lease,
             Ok(Held::Replay(stored)) => return call.replay(&stored, codec).unwrap_or_else(R::from_rejection),
@@ -311,6 +317,9 @@ impl Pipeline {
         let key = key.to_string();
         async move {
             let mut call = self.begin(options);
+            if let Err(rejection) = call.honoured_by(Method::CallOnceAsync) {
+                return R::from_rejection(rejection);
+            }
             let lease = match call.claim(&key, fingerprint).await {
                 Ok(Held::Run(lease)) => lease,
                 Ok(Held::Replay(stored)) => {

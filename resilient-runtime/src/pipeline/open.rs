@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::call::Repeats;
 use super::drive::{Judges, Missed, Surfaced};
+use super::methods::Method;
 use super::spans::Rare;
 use super::{Call, Next, Options, Pipeline};
 use crate::circuit_breaker::Ticket;
@@ -476,8 +477,8 @@ async fn drive_open<R, F: Future<Output = R>>(
     judge: &impl Judges<R>,
 ) -> Result<(R, Verdict), (Missed<R>, Verdict)> {
     let refused = |rejection| Err((Missed::Rejected(rejection), Verdict::Success));
-    if call.pipeline().idempotency.is_some() {
-        return refused(call.keyless());
+    if let Err(rejection) = call.honoured_by(Method::CallOpenAsync) {
+        return refused(rejection);
     }
     let is_hedged = call.is_hedged();
     loop {

@@ -4,6 +4,7 @@ use std::future::Future;
 use std::sync::Arc;
 
 use super::drive::Missed;
+use super::methods::Method;
 use super::{Call, Next, Options, Pipeline};
 use crate::bulkhead::Bulkhead;
 use crate::clock::Instant;
@@ -49,10 +50,14 @@ impl Call<'_> {
     /// Takes its places out of the call, whose attempt has ended in this way. Before [`finish`](Self::finish).
     fn places(&mut self, verdict: Verdict) -> Places {
         let mut places = Places::default();
+        let now = self.pipeline.clock.now();
+        let before = std::mem::replace(&mut self.now, now);
+        let evidence = self.evidence(verdict);
+        self.now = before;
         if let (true, Some(bulkhead)) = (self.holds_slot, &self.pipeline.bulkhead) {
             self.holds_slot = false;
-            if self.attempt_started != Instant::NEVER {
-                bulkhead.learn(verdict, self.attempt_started, || self.time());
+            if let (Some(verdict), true) = (evidence, self.attempt_started != Instant::NEVER) {
+                bulkhead.learn(verdict, self.attempt_started, || now);
             }
             places.bulkhead = Some(Arc::clone(bulkhead));
         }
@@ -60,7 +65,7 @@ impl Call<'_> {
             self.holds_load = false;
             let call = Admitted { priority: self.priority, since: self.started };
             places.load_shed =
-                Some((Arc::clone(shedder), call, End::Judged(verdict), self.pipeline.clock.now()));
+                Some((Arc::clone(shedder), call, evidence.map_or(End::Unknown, End::Judged), now));
         }
         places
     }
@@ -68,8 +73,8 @@ impl Call<'_> {
 
 impl Pipeline {
     /// As [`call_judged_async`](Self::call_judged_async), in a single attempt; the call's places come with its outcome, and are
-    /// held as long as they live. Nothing is repeated, whatever the pipeline has; one with idempotency needs a key, and is
-    /// refused.
+    /// held as long as they live. It is for pipelines that neither repeat nor need a key or levels: one with a retry, a hedge,
+    /// coalescing, idempotency or a fallback is refused.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -94,8 +99,8 @@ impl Pipeline {
         judge: impl Fn(&R) -> J,
     ) -> (R, Places) {
         let mut call = self.begin(options.into());
-        if self.idempotency.is_some() {
-            return (R::from_rejection(call.keyless()), Places::default());
+        if let Err(rejection) = call.honoured_by(Method::CallHeldAsync) {
+            return (R::from_rejection(rejection), Places::default());
         }
         let entered = if call.enter() { Ok(()) } else { call.enter_later().await };
         if let Err(rejection) = entered {

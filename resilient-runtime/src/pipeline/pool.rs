@@ -13,7 +13,6 @@ use crate::clock::{Instant, NoTimer};
 use crate::fallback::{self, Carried, Seen};
 use crate::idempotency::{self, Around};
 use crate::rejection::{Rejection, RejectionKind};
-use crate::scope::Scope;
 use crate::timeout::Limit;
 
 /// What a body has returned, and what levels have answered in it.
@@ -50,6 +49,7 @@ impl<'p> Call<'p> {
         &mut self,
         body: impl FnOnce() -> R + Send + 'static,
     ) -> Result<R, Rejection> {
+        self.warn_of_blocking();
         let clock = &self.pipeline.clock;
         let (mut running, mut seen) = (self.start_in_pool(body), Looked::NOTHING);
         match running.wait_blocking(clock, |began| self.look(&mut seen, began)) {
@@ -93,13 +93,7 @@ impl<'p> Call<'p> {
     ) -> Running<Done<R>> {
         let pipeline = self.pipeline;
         // The scope around the call is that of who starts it.
-        let mut scope = Scope::current().with_deadline(self.deadline, &pipeline.clock);
-        if let Some(timeout) = &pipeline.timeout {
-            scope = scope.in_timeout(timeout.number());
-        }
-        if pipeline.retry.is_some() {
-            scope = scope.with_attempt(self.progress.retries + 1);
-        }
+        let scope = self.body_scope();
         // Work on a thread is in the span that is current here.
         let _span = self.enter_span();
         let around = Carried::here();

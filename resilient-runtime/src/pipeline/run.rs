@@ -1,6 +1,7 @@
 //! The loop around attempts that run on threads of the bulkhead, for pipelines that are called by hand.
 
 use super::drive::{Judges, Missed, Surfaced, Surfaceless};
+use super::methods::Method;
 use super::{Call, Next, Options, Pipeline};
 use crate::fallback::{AllFailed, Chain};
 use crate::outcome::{Judgement, Reject};
@@ -9,7 +10,8 @@ impl Pipeline {
     /// Runs `work` on a thread of the bulkhead's own, through the stages; blocks this thread, no longer than the timeout.
     /// Each attempt runs a clone. Without a bulkhead that has `threads` the work is done in place, and cannot be left.
     ///
-    /// Work on threads is never hedged: the attempt that loses could not be stopped.
+    /// A pipeline with a hedge is refused: an attempt that loses could not be stopped. So is one that limits the time of an
+    /// attempt, where the bulkhead has no threads.
     ///
     /// ```
     /// use std::time::Duration;
@@ -55,7 +57,7 @@ impl Pipeline {
         judge: impl Fn(&R) -> J,
     ) -> R {
         let mut call = self.begin(options.into());
-        drive_in_pool(&mut call, &work, &Surfaced(judge)).unwrap_or_else(Missed::surface)
+        drive_in_pool(&mut call, Method::Run, &work, &Surfaced(judge)).unwrap_or_else(Missed::surface)
     }
 
     /// As [`run`](Self::run), and through the levels of `chain` if it failed, on this thread. The chain is built only then.
@@ -76,7 +78,7 @@ impl Pipeline {
         chain: impl FnOnce() -> Chain<'a, R>,
     ) -> R {
         let mut call = self.begin(Options::default());
-        match drive_in_pool(&mut call, &work, &Surfaceless(Judgement::of)) {
+        match drive_in_pool(&mut call, Method::RunOr, &work, &Surfaceless(Judgement::of)) {
             Ok(outcome) => outcome,
             Err(missed) => chain().answer(&mut call, missed.into_failure()),
         }
@@ -130,7 +132,9 @@ impl Pipeline {
         judge: impl Fn(&R) -> J,
     ) -> R {
         let mut call = self.begin(options.into());
-        drive_in_pool_async(&mut call, work, &Surfaced(judge)).await.unwrap_or_else(Missed::surface)
+        drive_in_pool_async(&mut call, Method::RunAsync, work, &Surfaced(judge))
+            .await
+            .unwrap_or_else(Missed::surface)
     }
 
     /// As [`run_or`](Self::run_or), without blocking this thread in the work.
@@ -156,7 +160,7 @@ impl Pipeline {
         chain: impl FnOnce() -> Chain<'a, R>,
     ) -> R {
         let mut call = self.begin(Options::default());
-        match drive_in_pool_async(&mut call, work, &Surfaceless(Judgement::of)).await {
+        match drive_in_pool_async(&mut call, Method::RunOrAsync, work, &Surfaceless(Judgement::of)).await {
             Ok(outcome) => outcome,
             Err(missed) => chain().answer(&mut call, missed.into_failure()),
         }
@@ -165,11 +169,12 @@ impl Pipeline {
 
 fn drive_in_pool<R: Send + 'static>(
     call: &mut Call<'_>,
+    method: Method,
     work: &(impl FnOnce() -> R + Clone + Send + 'static),
     judge: &impl Judges<R>,
 ) -> Result<R, Missed<R>> {
-    if call.pipeline().idempotency.is_some() {
-        return Err(Missed::Rejected(call.keyless()));
+    if let Err(rejection) = call.honoured_by(method) {
+        return Err(Missed::Rejected(rejection));
     }
     loop {
         if let Err(rejection) = call.enter_blocking() {
@@ -198,11 +203,12 @@ fn drive_in_pool<R: Send + 'static>(
 /// `work` by value: a reference to it could be sent only if it were `Sync`.
 async fn drive_in_pool_async<R: Send + 'static>(
     call: &mut Call<'_>,
+    method: Method,
     work: impl FnOnce() -> R + Clone + Send + 'static,
     judge: &impl Judges<R>,
 ) -> Result<R, Missed<R>> {
-    if call.pipeline().idempotency.is_some() {
-        return Err(Missed::Rejected(call.keyless()));
+    if let Err(rejection) = call.honoured_by(method) {
+        return Err(Missed::Rejected(rejection));
     }
     loop {
         if !call.enter()

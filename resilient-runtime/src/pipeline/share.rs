@@ -4,7 +4,8 @@ use std::any::Any;
 use std::future::Future;
 use std::hash::Hash;
 
-use super::drive::{Missed, Surfaced, drive, drive_async};
+use super::drive::{Missed, Surfaced, attempts, attempts_async};
+use super::methods::Method;
 use super::{Call, Options, Pipeline};
 use crate::coalesce::{Join, Joined, Lead, Led};
 use crate::fallback::{self, Seen, Watch, Watched};
@@ -78,6 +79,9 @@ impl<'p> Call<'p> {
             return Ok(Shared::Lead(None));
         };
         let joined = join.block();
+        if !matches!(joined, Ok(Joined::Lead(_))) {
+            self.warn_of_blocking();
+        }
         self.joined(joined)
     }
 
@@ -96,6 +100,7 @@ impl<'p> Call<'p> {
                 if self.is_timed() {
                     self.now = self.pipeline.clock.now();
                 }
+                self.begins_in_time()?;
                 Ok(Shared::Lead(Some(lead)))
             }
             Ok(Joined::Shared(answer)) => {
@@ -206,12 +211,15 @@ impl Pipeline {
         R: Reject<Error: 'static> + Any + Clone + Send + Sync,
     {
         let mut call = self.begin(Options::default());
+        if let Err(rejection) = call.honoured_by(Method::CallShared) {
+            return R::from_rejection(rejection);
+        }
         let lead = match call.share_blocking::<R, K>(key) {
             Ok(Shared::Lead(lead)) => lead,
             Ok(Shared::Answer(answer)) => return answer,
             Err(rejection) => return R::from_rejection(rejection),
         };
-        let run = || drive(&mut call, &mut work, &Surfaced(Judgement::of)).unwrap_or_else(Missed::surface);
+        let run = || attempts(&mut call, &mut work, &Surfaced(Judgement::of)).unwrap_or_else(Missed::surface);
         let (outcome, seen) = led(lead.as_ref(), run);
         call.publish(lead, &outcome, seen);
         outcome
@@ -246,12 +254,16 @@ impl Pipeline {
         F: Future<Output = R>,
     {
         let mut call = self.begin(Options::default());
+        if let Err(rejection) = call.honoured_by(Method::CallSharedAsync) {
+            return R::from_rejection(rejection);
+        }
         let lead = match call.share::<R, K>(key).await {
             Ok(Shared::Lead(lead)) => lead,
             Ok(Shared::Answer(answer)) => return answer,
             Err(rejection) => return R::from_rejection(rejection),
         };
-        let run = drive_async(&mut call, &mut work, &Surfaced(Judgement::of));
+        let by = Surfaced(Judgement::of);
+        let run = attempts_async(&mut call, &mut work, &by);
         let (outcome, seen) = led_async(lead.as_ref(), run).await;
         let outcome = outcome.unwrap_or_else(Missed::surface);
         call.publish(lead, &outcome, seen);

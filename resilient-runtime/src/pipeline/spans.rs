@@ -18,13 +18,17 @@ use crate::clock::Delay;
 use crate::correlation::CorrelationId;
 use crate::observe::{Cause, ERROR_TEXT_BYTES};
 use crate::retry::Stop;
-use crate::scope::Entered;
+use crate::scope::{Entered, Retries};
 
 /// What few calls have: one that waits before a retry, one that is traced.
 #[derive(Debug, Default)]
 pub(super) struct Rare {
     /// What comes before the next attempt.
     pub(super) pause: Delay,
+    /// The retries inside of the next attempt that stand back.
+    pub(super) standing_back: Retries,
+    /// Attempts sent beside a slow one.
+    pub(super) hedges: u32,
     spans: Option<Spans>,
     /// What the attempts before this one failed with.
     errors: Option<Arc<str>>,
@@ -101,9 +105,11 @@ impl Rare {
     }
 
     /// For an attempt at the same time.
-    pub(super) fn spans_alone(&self) -> Option<Box<Self>> {
-        let spans = self.spans.clone()?;
-        Some(Box::new(Self { spans: Some(Spans { number: 0, ..spans }), ..Self::default() }))
+    pub(super) fn for_flight(&self) -> Option<Box<Self>> {
+        let spans = self.spans.clone().map(|spans| Spans { number: 0, ..spans });
+        let standing_back = self.standing_back;
+        let is_needed = spans.is_some() || !standing_back.is_empty();
+        is_needed.then(|| Box::new(Self { standing_back, spans, ..Self::default() }))
     }
 }
 
@@ -164,6 +170,15 @@ impl Call<'_> {
     pub(super) fn record_stop(&self, stop: Stop) {
         if let Some(spans) = self.rare.as_ref().and_then(|rare| rare.spans.as_ref()) {
             spans.call.record("stopped", stop.as_str());
+        }
+    }
+
+    /// The retries inside of this attempt that stand back, besides those around the call.
+    #[inline]
+    pub(super) fn standing_back(&self) -> Retries {
+        match &self.rare {
+            Some(rare) if self.progress.retries > 0 => rare.standing_back,
+            _ => Retries::NONE,
         }
     }
 

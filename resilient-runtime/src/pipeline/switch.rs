@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 
-use super::Pipeline;
+use super::{Pipeline, Stages};
 use crate::sync::{AtomicBool, Ordering};
 
 /// Shared by a registry and its pipelines.
@@ -41,7 +41,10 @@ impl Pipeline {
     #[cold]
     pub(super) fn bypass(&self) -> &Pipeline {
         self.bypass.0.get_or_init(|| {
-            Box::new(Self {
+            let mut pipeline = Box::new(Self {
+                is_by_hand: self.is_by_hand,
+                needs: Stages::default(),
+                is_misuse_told: AtomicBool::new(false),
                 operation: Arc::clone(&self.operation),
                 clock: self.clock.clone(),
                 texts: self.texts.clone(),
@@ -63,7 +66,9 @@ impl Pipeline {
                 load_shed: None,
                 // Not for the dependency but for the user: without it a call would be carried out twice.
                 idempotency: self.idempotency.clone(),
-            })
+            });
+            pipeline.needs = pipeline.stages_of();
+            pipeline
         })
     }
 }

@@ -5,8 +5,10 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::{RateLimiter, Request};
+use crate::classify::Class;
 use crate::clock::Instant;
 use crate::observe::{optional_seconds, seconds};
+use crate::outcome::Verdict;
 
 /// How a call stands to a rate; times are in seconds when serialised.
 ///
@@ -70,5 +72,12 @@ impl<'a> Token<'a> {
     /// ```
     pub fn give_back(self) {
         self.limiter.give_back(self.request, self.mark);
+    }
+
+    /// The call has ended in this way: what was refused further in was not made.
+    pub(super) fn end(self, verdict: Verdict) {
+        if matches!(verdict, Verdict::Failure(Class::NotExecuted { .. })) {
+            self.give_back();
+        }
     }
 }

@@ -73,7 +73,7 @@ pub use turn::Turn;
 use crate::clock::Instant;
 use crate::component::{Component, Core, Create, Kind};
 use crate::observe::Happening;
-use crate::outcome::Reject;
+use crate::outcome::{Reject, Verdict};
 use crate::rejection::{Rejection, RejectionKind};
 use crate::scope::Scope;
 use crate::settings::{ConfigError, Effective};
@@ -413,6 +413,65 @@ impl RateLimiter {
         work().await
     }
 
+    /// Like [`call`](Self::call), with a judge of your own, such as [`Verdict::by_class`]. A call that was refused further in
+    /// was not made, and costs no token.
+    ///
+    /// ```
+    /// use resilient::{Component, Registry, Rejection, Verdict, rate_limit::{Config, Rate}};
+    ///
+    /// let registry = Registry::new();
+    /// let (day, hour) = (registry.rate_limiter("a day"), registry.rate_limiter("an hour"));
+    /// day.reconfigure(Config::default().rate("5/d".parse::<Rate>().unwrap())).unwrap();
+    /// hour.reconfigure(Config::default().rate("1/h".parse::<Rate>().unwrap())).unwrap();
+    /// let send = || hour.call(|| Ok::<_, Rejection>("sent"));
+    /// assert!(day.call_judged(send, Verdict::by_class).is_ok());
+    /// assert!(day.call_judged(send, Verdict::by_class).is_err());
+    /// assert_eq!(day.stats().remaining, 4);
+    /// ```
+    pub fn call_judged<R: Reject>(&self, work: impl FnOnce() -> R, judge: impl FnOnce(&R) -> Verdict) -> R {
+        match self.acquire_blocking() {
+            Ok(token) => {
+                let outcome = work();
+                token.end(judge(&outcome));
+                outcome
+            }
+            Err(rejection) => R::from_rejection(rejection),
+        }
+    }
+
+    /// Like [`call_async`](Self::call_async), with a judge of your own. A call that was refused further in costs no token.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// use resilient::{Component, Registry, Rejection, Verdict, rate_limit::{Config, Rate}};
+    ///
+    /// let registry = Registry::new();
+    /// let (limiter, breaker) = (registry.rate_limiter("api"), registry.circuit_breaker("api"));
+    /// limiter.reconfigure(Config::default().rate("5/d".parse::<Rate>().unwrap())).unwrap();
+    /// breaker.force_open();
+    /// let get = async || breaker.call_async(async || Ok::<_, Rejection>(200)).await;
+    /// assert!(limiter.call_judged_async(get, Verdict::by_class).await.is_err());
+    /// assert_eq!(limiter.stats().remaining, 5);
+    /// # }
+    /// ```
+    ///
+    /// # Cancel safety
+    /// As of [`call_async`](Self::call_async).
+    pub async fn call_judged_async<R: Reject>(
+        &self,
+        work: impl AsyncFnOnce() -> R,
+        judge: impl FnOnce(&R) -> Verdict,
+    ) -> R {
+        let token = match self.token(Request::ONE).await {
+            Ok(token) => token,
+            Err(rejection) => return R::from_rejection(rejection),
+        };
+        let outcome = work().await;
+        token.end(judge(&outcome));
+        outcome
+    }
+
     fn inherited(&self) -> Instant {
         Scope::current().deadline_on(self.core.clock())
     }
@@ -437,7 +496,14 @@ impl RateLimiter {
         let mark = match self.try_take(request, self.core.clock().now()) {
             Ok(mark) => mark,
             Err(wait) if self.never_waits() => return Err(self.refuse(request, wait)),
-            Err(_) => self.turn(request, self.inherited()).block()?,
+            Err(_) => {
+                let mut turn = self.turn(request, self.inherited());
+                let taken = turn.block();
+                if turn.has_waited() {
+                    self.core.clock().warn_of_blocking(self.core.name);
+                }
+                taken?
+            }
         };
         Ok(Token::new(self, request, mark))
     }

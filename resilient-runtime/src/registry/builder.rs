@@ -12,9 +12,10 @@ use crate::fallback::Fallback;
 use crate::hedge::Hedge;
 use crate::idempotency::Idempotency;
 use crate::load_shed::LoadShedder;
-use crate::pipeline::{Bypass, Pipeline, Predicates};
+use crate::pipeline::{Bypass, Pipeline, Predicates, Stages};
 use crate::rate_limit::RateLimiter;
 use crate::retry::Retry;
+use crate::sync::AtomicBool;
 use crate::timeout::Timeout;
 
 /// Something that names or is a component.
@@ -217,7 +218,8 @@ impl PipelineBuilder {
         self
     }
 
-    /// The pipeline. Its numbers are those of the operation of this name in the registry.
+    /// The pipeline. Some stages need more than the work, such as a key: a call by a method that would pass one over is
+    /// refused (see [`pipeline`](crate::pipeline)). Its numbers are those of the operation of this name in the registry.
     ///
     /// ```
     /// let registry = resilient::Registry::new();
@@ -226,7 +228,7 @@ impl PipelineBuilder {
     /// assert_eq!(other.stats().calls, 1, "one name, one operation");
     /// ```
     pub fn build(self) -> Pipeline {
-        let pipeline = Pipeline {
+        let mut pipeline = Pipeline {
             operation: self.registry.operation(&self.name),
             clock: self.clock(),
             texts: self.registry.0.environment.texts().clone(),
@@ -247,7 +249,11 @@ impl PipelineBuilder {
             asynchronous: false,
             idempotent: self.idempotent,
             predicates: Predicates::default(),
+            is_by_hand: true,
+            needs: Stages::default(),
+            is_misuse_told: AtomicBool::new(false),
         };
+        pipeline.needs = pipeline.stages_of();
         self.registry.explain_as(pipeline.name(), pipeline.explain());
         pipeline
     }

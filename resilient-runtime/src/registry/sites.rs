@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use super::{By, Registry, registry};
 use crate::component::Kind;
-use crate::pipeline::{Bypass, Pipeline, Predicates};
+use crate::pipeline::{Bypass, Pipeline, Predicates, Stages};
 use crate::site::Site;
+use crate::sync::AtomicBool;
 
 impl Site {
     /// The stages of a function that names no registry: one load, after the first call.
@@ -39,6 +40,9 @@ impl Registry {
             stage(kind).map(|stage| (stage.name.unwrap_or(&name), By { settings: stage.settings, site }))
         };
         Pipeline {
+            is_by_hand: false,
+            needs: Stages::default(),
+            is_misuse_told: AtomicBool::new(false),
             operation: self.operation(&name),
             texts: self.0.environment.texts().clone(),
             clock: self.clock().clone(),

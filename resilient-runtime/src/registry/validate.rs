@@ -79,6 +79,7 @@ impl Registry {
         problems.extend(self.unknown_stores());
         problems.extend(self.short_leases());
         problems.extend(self.alerts_on_nothing());
+        problems.extend(self.uncallable());
         if problems.is_empty() { Ok(()) } else { Err(ValidationError { problems }) }
     }
 
@@ -97,6 +98,19 @@ impl Registry {
             component.store_problem().map(|problem| format!("idempotency: `{name}`: {problem}"))
         };
         all.filter_map(problem).collect()
+    }
+
+    /// Pipelines with stages that no method honours together: each call would be refused.
+    fn uncallable(&self) -> Vec<String> {
+        let problem = |explanation: Explanation| {
+            let Explanation { operation, stages, called_by, .. } = explanation;
+            let kinds: Vec<_> = stages.iter().map(|stage| stage.kind.as_str()).collect();
+            called_by.is_some_and(|methods| methods.is_empty()).then(|| {
+                let kinds = kinds.join(", ");
+                format!("pipeline `{operation}`: no method honours all of its stages ({kinds}): nest two pipelines")
+            })
+        };
+        self.explanations().into_iter().filter_map(problem).collect()
     }
 
     /// T127: a call that may still run must not be taken for lost.

@@ -32,7 +32,8 @@ settings! {
         pub max_delay: Option<Duration> = None,
         /// How far a delay is spread to both sides, as a share of it; 0 to 1.
         pub jitter: Ratio = Ratio::HALF,
-        /// No retry begins later than this after the call began.
+        /// No attempt begins later than this after the call began, however long the call waits in the queue of a bulkhead or
+        /// rate limit.
         pub max_elapsed: Option<Duration> = None,
         /// A server's wish to wait longer than this ends the call instead; 0 to 24 h.
         pub max_retry_after: Duration = Duration::from_mins(1),

@@ -6,8 +6,9 @@
 //!   idempotent, `NotExecuted` only where it says when to come again, `Permanent` and `Ignored` never; or a predicate
 //!   ([`Judgement::retry_when`], `retry(when = ..)`) says so;
 //! - fewer than `max` retries were made;
-//! - the call is not itself part of another call's retry: three nested retries of three would make 64 calls
-//!   of one, so the inner ones stand back while an outer one repeats;
+//! - it would not multiply: where a call around this one repeats because this retry gave up, the retry stands back
+//!   until one of its calls has succeeded in the new attempt. Three nested retries of three thus make 10 calls of the
+//!   innermost and not 64, while a session that was restarted once still repeats what fails in it later;
 //! - the delay, or the server's longer wish, ends before the deadline and `max_elapsed`: else the last error
 //!   is returned at once, not after a sleep that nobody can use;
 //! - the server does not ask for a longer wait (`Retry-After`, `grpc-retry-pushback-ms`) than `max_retry_after`, 60 s by
@@ -57,13 +58,13 @@ pub use stats::Stats;
 pub use stop::{Stop, Stopped, stopped};
 
 use crate::classify::Class;
-use crate::clock::{Clock, Delay, Instant, NoTimer};
+use crate::clock::{Clock, Delay, Instant, NoTimer, nanos};
 use crate::component::{Component, Core, Create, Kind};
 use crate::observe::{Cause, ErrorSlot, Happening, LogLimit, log_limited};
 use crate::outcome::{Judgement, Outcome, Verdict};
-use crate::scope::{Entered, Scope};
+use crate::scope::{self, Entered, Retries, Scope};
 use crate::settings::{ConfigError, Effective};
-use crate::sync::{AtomicBool, Mutex, Ordering};
+use crate::sync::{AtomicBool, AtomicU64, Mutex, Ordering};
 use stats::Counters;
 
 /// Repeats failed calls. See the [module](self).
@@ -84,11 +85,13 @@ pub struct Retry {
     counters: Mutex<Counters>,
     last_error: ErrorSlot,
     log_limit: LogLimit,
-    /// Whether it matters when a call began. Relaxed: a call may see the setting before the change.
-    needs_time: AtomicBool,
+    /// In nanoseconds, `u64::MAX` for none. Relaxed: a call may see the setting before the change.
+    max_elapsed: AtomicU64,
     /// Relaxed: a setting.
     unbudgeted: AtomicBool,
     is_shared: bool,
+    /// Itself, among those that stand back.
+    bit: Retries,
 }
 
 /// How far one call has come.
@@ -114,8 +117,10 @@ pub(crate) struct Situation<'a> {
     /// It has an idempotency key: what is unknown must not be done twice.
     pub(crate) is_keyed: bool,
     pub(crate) asynchronous: bool,
-    /// A call around this one is at its second attempt or later.
-    pub(crate) inside_retry: bool,
+    /// The retries that stand back here.
+    pub(crate) standing_back: Retries,
+    /// The retries that stood back in the attempt that has ended.
+    pub(crate) inside: Retries,
     /// Whether an attempt that begins then would be refused anyway.
     pub(crate) refused: &'a dyn Fn(Instant) -> bool,
     /// What the attempt failed with, where that is known.
@@ -126,15 +131,23 @@ impl Retry {
     pub(crate) fn with_budget(core: Core<Config>, shared: Option<Arc<RetryBudget>>) -> Self {
         let is_shared = shared.is_some();
         let budget = shared.unwrap_or_else(|| Arc::new(RetryBudget::private(&core)));
-        let (needs_time, unbudgeted) = (AtomicBool::new(false), AtomicBool::new(false));
-        let (counters, last_error, log_limit) = (Mutex::default(), ErrorSlot::default(), LogLimit::new());
-        let retry = Self { core, budget, counters, last_error, log_limit, needs_time, unbudgeted, is_shared };
+        let retry = Self {
+            core,
+            budget,
+            counters: Mutex::default(),
+            last_error: ErrorSlot::default(),
+            log_limit: LogLimit::new(),
+            max_elapsed: AtomicU64::new(u64::MAX),
+            unbudgeted: AtomicBool::new(false),
+            is_shared,
+            bit: Retries::next(),
+        };
         retry.apply(&retry.core.config());
         retry
     }
 
     fn apply(&self, config: &Config) {
-        self.needs_time.store(config.max_elapsed.is_some(), Ordering::Relaxed);
+        self.max_elapsed.store(config.max_elapsed.map_or(u64::MAX, nanos), Ordering::Relaxed);
         self.unbudgeted.store(config.is_unbudgeted(), Ordering::Relaxed);
     }
 
@@ -145,7 +158,23 @@ impl Retry {
 
     #[inline]
     pub(crate) fn needs_time(&self) -> bool {
-        self.needs_time.load(Ordering::Relaxed)
+        self.max_elapsed.load(Ordering::Relaxed) != u64::MAX
+    }
+
+    /// After this no attempt of a call begins that began at `started`.
+    pub(crate) fn latest(&self, started: Instant) -> Instant {
+        started.after(Duration::from_nanos(self.max_elapsed.load(Ordering::Relaxed)))
+    }
+
+    /// How many retries a call may still make.
+    pub(crate) fn left(&self, progress: Progress) -> u32 {
+        self.core.config().max.saturating_sub(progress.retries)
+    }
+
+    /// Itself, among the retries that stand back.
+    #[inline]
+    pub(crate) fn bit(&self) -> Retries {
+        self.bit
     }
 
     /// The budget it draws on.
@@ -204,7 +233,11 @@ impl Retry {
                 work()
             };
             match run.after(judge(&outcome).into(), Delay::blocking_in) {
-                Some(delay) => delay.block(self.core.clock()),
+                Some(delay) => {
+                    let clock = self.core.clock();
+                    clock.warn_of_blocking(self.core.name);
+                    delay.block(clock);
+                }
                 None => return outcome,
             }
         }
@@ -287,17 +320,25 @@ impl Retry {
     fn begin(&self, asynchronous: bool) -> Run<'_> {
         let started = if self.needs_time() { self.core.clock().now() } else { Instant::NEVER };
         self.budget.deposit();
-        Run { retry: self, progress: Progress::default(), started, asynchronous }
+        Run {
+            retry: self,
+            progress: Progress::default(),
+            started,
+            asynchronous,
+            inside: Retries::NONE,
+            is_marked: false,
+        }
     }
 
-    /// The `pause` before the next attempt, or why there is none.
+    /// The `pause` before the next attempt and the retries that stand back in it, or why there is none.
     pub(crate) fn next(
         &self,
         progress: &mut Progress,
         judgement: Judgement,
         situation: &Situation<'_>,
         pause: impl FnOnce(Duration) -> Result<Delay, NoTimer>,
-    ) -> Result<Delay, Stop> {
+    ) -> Result<(Delay, Retries), Stop> {
+        let given_up = scope::take_given_up().and(situation.inside);
         let next = self.decide(*progress, judgement, situation).and_then(|span| {
             let delay = pause(span).map_err(|_| Stop::NoTimer)?;
             // Last, so that a token is taken only for a retry that will be made.
@@ -311,9 +352,11 @@ impl Retry {
         match next {
             Ok((delay, span)) => {
                 self.retrying(progress, span, situation.cause);
-                Ok(delay)
+                Ok((delay, given_up))
             }
             Err(stop) => {
+                let is_final = matches!(stop, Stop::NotRetryable | Stop::MayHaveRun);
+                scope::gave_up(given_up.and(if is_final { Retries::NONE } else { self.bit }));
                 self.stopped(stop, situation);
                 Err(stop)
             }
@@ -332,7 +375,7 @@ impl Retry {
         if progress.retries >= config.max || !config.enabled {
             return Err(Stop::Exhausted);
         }
-        if situation.inside_retry {
+        if situation.standing_back.contains(self.bit) {
             return Err(Stop::Nested);
         }
         let hint = class.retry_after().unwrap_or_default();
@@ -344,7 +387,7 @@ impl Retry {
         let previous = Duration::try_from_secs_f32(progress.previous).unwrap_or_default();
         let delay = backoff::delay(&config, progress.retries + 1, previous, random).max(hint);
         let begins = situation.now.after(delay);
-        let latest = config.max_elapsed.map_or(Instant::NEVER, |span| situation.started.after(span));
+        let latest = self.latest(situation.started);
         // A thread does not sleep longer for a refusal than for a failure.
         let is_refusal = matches!(class, Class::NotExecuted { .. });
         let is_too_long = is_refusal && !situation.asynchronous && hint > config.longest_delay();
@@ -446,17 +489,24 @@ struct Run<'a> {
     progress: Progress,
     started: Instant,
     asynchronous: bool,
+    /// The retries that stand back in the next attempt.
+    inside: Retries,
+    /// Retries stand back around it.
+    is_marked: bool,
 }
 
 impl Run<'_> {
     #[inline]
-    fn scope(&self) -> Scope {
-        Scope::current().with_attempt(self.progress.retries + 1)
+    fn scope(&mut self) -> Scope {
+        let around = Scope::current();
+        self.is_marked = !around.standing_back().is_empty();
+        around.with_attempt(self.progress.retries + 1, self.inside)
     }
 
     #[inline]
-    fn enter(&self) -> Entered {
-        let is_same = Scope::current().is_as_in_attempt(self.progress.retries + 1);
+    fn enter(&mut self) -> Entered {
+        let around = Scope::current();
+        let is_same = around.is_as_in_attempt(self.progress.retries + 1) && around.standing_back().is_empty();
         if is_same { Entered::none() } else { self.scope().enter() }
     }
 
@@ -464,12 +514,22 @@ impl Run<'_> {
     #[inline]
     fn after(&mut self, judgement: Judgement, pause: Pause) -> Option<Delay> {
         match judgement.verdict() {
-            Verdict::Success if self.progress.retries == 0 => None,
+            Verdict::Success if self.progress.retries == 0 && !self.is_marked => None,
             Verdict::Success => {
-                self.retry.recovered();
+                self.succeeded();
                 None
             }
             Verdict::Failure(_) => self.after_failure(judgement, pause),
+        }
+    }
+
+    #[cold]
+    fn succeeded(&self) {
+        if self.progress.retries > 0 {
+            self.retry.recovered();
+        }
+        if self.is_marked {
+            scope::stand_back_no_longer(self.retry.bit);
         }
     }
 
@@ -485,11 +545,15 @@ impl Run<'_> {
             idempotent: false,
             is_keyed: false,
             asynchronous: self.asynchronous,
-            inside_retry: around.inside_retry(),
+            standing_back: around.standing_back(),
+            inside: self.inside,
             refused: &|_| false,
             cause: None,
         };
-        self.retry.next(&mut self.progress, judgement, &situation, |span| pause(clock, span)).ok()
+        let next = self.retry.next(&mut self.progress, judgement, &situation, |span| pause(clock, span));
+        let (delay, inside) = next.ok()?;
+        self.inside = inside;
+        Some(delay)
     }
 }
 

@@ -80,7 +80,8 @@ fn run_with(config: Config, waves: impl IntoIterator<Item = Wave>) -> (Result, A
             now: clock.now(),
             deadline: Instant::NEVER,
             idempotent: true,
-            inside_retry: false,
+            standing_back: crate::scope::Retries::NONE,
+            inside: crate::scope::Retries::NONE,
             refused: &|_| false,
         };
         let mut pause = Duration::ZERO;

@@ -149,6 +149,102 @@ fn inner_retries_stand_back_while_an_outer_one_repeats() {
 }
 
 #[test]
+fn a_session_that_was_restarted_repeats_what_fails_in_it_again() {
+    // H6
+    let registry = Registry::with_seed(ManualClock::new().clock(), 7);
+    let [session, request] = ["session", "request"].map(|name| {
+        let retry = registry.retry(name);
+        retry.reconfigure(plain().max(3u32).budget_reserve(1000.0)).unwrap();
+        retry
+    });
+    let mut sessions = 0;
+    let outcome = session.call(|| {
+        sessions += 1;
+        if sessions == 1 {
+            return Err("lost");
+        }
+        for _ in 0..1000 {
+            let mut calls = 0;
+            request.call(|| {
+                calls += 1;
+                if calls == 3 { Ok(()) } else { Err("again") }
+            })?;
+        }
+        Ok(())
+    });
+    assert_eq!((outcome, sessions), (Ok(()), 2));
+    assert_eq!((request.stats().retries, request.stats().nested), (2000, 0));
+}
+
+#[test]
+fn a_retry_that_gave_up_stands_back_until_it_has_succeeded_again() {
+    // H6: the session ends because the request could not be repeated any more.
+    let registry = Registry::with_seed(ManualClock::new().clock(), 7);
+    let [session, request, other] = ["session", "request", "other"].map(|name| {
+        let retry = registry.retry(name);
+        retry.reconfigure(plain().max(3u32).budget_reserve(1000.0)).unwrap();
+        retry
+    });
+    let (mut sessions, mut requests) = (0, 0);
+    let outcome: Result<(), &str> = session.call(|| {
+        sessions += 1;
+        let mut calls = 0;
+        other.call(|| {
+            calls += 1;
+            if calls == 2 { Ok(()) } else { Err("another matter, repeated as ever") }
+        })?;
+        if sessions == 3 {
+            request.call(|| Ok::<_, &str>(()))?;
+            let mut calls = 0;
+            request.call(|| {
+                calls += 1;
+                if calls == 4 { Ok(()) } else { Err("later") }
+            })?;
+        }
+        request.call(|| {
+            requests += 1;
+            Err("down")
+        })
+    });
+    assert!(outcome.is_err());
+    // Four; one while it stands back; four after it has succeeded in between; one.
+    assert_eq!((sessions, requests), (4, 4 + 1 + 4 + 1));
+    assert_eq!(other.stats().retries, 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_of_many_polls_does_as_well() {
+    // H6
+    let registry = Registry::with_seed(Clock::tokio(), 7);
+    let retry = |name: &str| {
+        let retry = registry.retry(name);
+        retry.reconfigure(plain().max(3u32).base(Duration::from_millis(1)).budget_reserve(1000.0)).unwrap();
+        retry
+    };
+    let (session, request, sessions) = (retry("session"), retry("request"), std::cell::Cell::new(0));
+    let stages = registry.pipeline("session").retry(&session).timeout("t").build();
+    let fetch = registry.pipeline("request").retry(&request).timeout("t").build();
+    let outcome = stages.call_async(async || {
+        sessions.set(sessions.get() + 1);
+        let mut good = sessions.get() != 1;
+        for number in 0..20 {
+            // The first of a session succeeds at once, the others at the third attempt.
+            let calls = std::cell::Cell::new(if number == 0 { 2 } else { 0 });
+            let done = fetch.call_async(async || {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+                calls.set(calls.get() + 1);
+                (good && calls.get() == 3).then_some(())
+            });
+            done.await?;
+            good = true;
+        }
+        Some(())
+    });
+    assert_eq!((outcome.await, sessions.get()), (Some(()), 2));
+    assert_eq!(request.stats().nested, 0);
+}
+
+#[test]
 fn a_panic_restores_the_scope() {
     let (_, retry) = fixture(plain());
     let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {

@@ -77,7 +77,7 @@ names! {
     }
     /// The options of `timeout`.
     timeout {
-        total: "`total = \"2s\"`: the time of a whole call.",
+        total: "`total = \"2s\"`: the time of a whole call; 60 s where nothing is said, no limit with `total = none`.",
         attempt: "`attempt = \"500ms\"`: the time of one attempt.",
         connect: "`connect = \"3s\"`: the time of what is given to `deadline::connect`.",
         read: "`read = \"30s\"`: the time of what is given to `deadline::read`.",

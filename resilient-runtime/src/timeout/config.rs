@@ -9,6 +9,10 @@ settings! {
     /// The settings of a [`Timeout`](crate::Timeout). The defaults are a hierarchy: 3 s to connect, 30 s to read, 60 s
     /// for the whole call.
     ///
+    /// A call has a total where it has a timeout, whatever that sets: `timeout(attempt = "5s")` alone bounds the call with all its
+    /// attempts and waiting by 60 s. `total = none`, in the attribute and in a file (`total = "none"`), or `None` here takes
+    /// the total away. A call without a timeout has no limit but the deadline of the calls around it.
+    ///
     /// ```
     /// use std::time::Duration;
     /// use resilient::{settings::Settings, timeout::Config};

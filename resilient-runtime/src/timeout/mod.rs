@@ -11,7 +11,12 @@
 //!
 //! The limit of an attempt can follow how long attempts take ([`Config::adaptive`]): a percentile of them times a factor,
 //! from a rolling window, never beyond `min` and `max`. The total stays a ceiling above it. Attempts that were cut off
-//! count as longer than that, so that an outage makes the limit neither fall nor run away.
+//! count as longer than that, so that an outage makes the limit neither fall nor run away. An attempt that ended only because
+//! the deadline of the calls around was over counts for nothing, here and in the circuit breaker, bulkhead and load shedder of
+//! its pipeline: a caller with little patience is no evidence about the dependency.
+//!
+//! A timeout always has a total, 60 s unless it sets another one; `total = none` takes it away. Without a timeout there
+//! is no limit but the deadline of the calls around.
 //!
 //! A synchronous call cannot be cut off. There the total still ends the retries and the waiting in queues.
 //!
@@ -126,7 +131,8 @@ impl Timeout {
         let deadline = self.deadline(started, around.deadline_on(clock));
         let limit = if started < deadline { self.limit(started, deadline) } else { Limit::REACHED };
         let scope = around.with_deadline(deadline, clock).in_timeout(self.number());
-        match Timed::new(crate::scope::scoped(scope, work()), self, started, &limit).await {
+        let own = self.limit(started, self.deadline(started, Instant::NEVER)).at;
+        match Timed::new(crate::scope::scoped(scope, work()), self, started, own, &limit).await {
             Ok(outcome) => outcome,
             Err(TimedOut::Fired) => R::from_rejection(self.fired(limit.kind, clock.now().since(started))),
             Err(TimedOut::NoTimer) => R::from_rejection(self.no_timer()),
@@ -149,6 +155,11 @@ impl Timeout {
         } else {
             Limit { at: deadline, kind: RejectionKind::TotalTimeout }
         }
+    }
+
+    /// Whether attempts have a limit of their own.
+    pub(crate) fn limits_attempts(&self) -> bool {
+        self.attempt.load(Ordering::Relaxed) != u64::MAX
     }
 
     /// One of the limits was met, after so long.

@@ -19,6 +19,8 @@ pin_project! {
         timer: Option<Timer>,
         timeout: &'t Timeout,
         at: Instant,
+        // What its own settings say, whatever the deadline of the calls around.
+        own: Instant,
         // When it began, as long as somebody wants to know how long it takes; else `Instant::NEVER`.
         watched: Instant,
     }
@@ -27,7 +29,7 @@ pin_project! {
         #[inline]
         fn drop(this: Pin<&mut Self>) {
             if this.watched != Instant::NEVER {
-                this.timeout.ended_early_now(this.watched);
+                this.timeout.ended_early_now(this.watched, this.at, this.own);
             }
         }
     }
@@ -42,10 +44,10 @@ pub(super) enum TimedOut {
 
 impl<'t, F> Timed<'t, F> {
     #[inline]
-    pub(super) fn new(body: F, timeout: &'t Timeout, started: Instant, limit: &Limit) -> Self {
+    pub(super) fn new(body: F, timeout: &'t Timeout, started: Instant, own: Instant, limit: &Limit) -> Self {
         let is_watched = timeout.is_adaptive() && limit.at > started;
         let watched = if is_watched { started } else { Instant::NEVER };
-        Self { body, timer: None, timeout, at: limit.at, watched }
+        Self { body, timer: None, timeout, at: limit.at, own, watched }
     }
 }
 
@@ -102,10 +104,12 @@ impl Timeout {
 
     /// It has not.
     #[cold]
-    fn ended_early_now(&self, started: Instant) {
-        // A panic is a failure.
-        if !std::thread::panicking() {
-            self.ended_early(started, self.core.clock().now());
+    fn ended_early_now(&self, started: Instant, at: Instant, own: Instant) {
+        let now = self.core.clock().now();
+        // Only because the deadline of the calls around is over: that says nothing. And a panic is a failure.
+        let is_cut_short = now >= at && now < own;
+        if !is_cut_short && !std::thread::panicking() {
+            self.ended_early(started, now);
         }
     }
 }

@@ -144,3 +144,50 @@ async fn a_limit_that_adapts_can_stand_where_a_fixed_one_does() {
     let explained = registry.explain(registry.stats().operations.keys().next().unwrap()).unwrap().to_string();
     assert!(explained.contains("percentile") && explained.contains('7'), "{explained}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_timeout_has_a_total_unless_it_says_none() {
+    // H4
+    #[resilient(registry = registry, timeout(attempt = "5s"), retry("often", max = 99, base = "1s"), idempotent)]
+    async fn usual(registry: &Registry) -> Result<(), Rejection> {
+        std::future::pending().await
+    }
+    #[resilient(registry = registry, timeout("endless", total = none, attempt = "90s", read = "2m"))]
+    async fn endless(registry: &Registry) -> Result<Option<Duration>, Rejection> {
+        tokio::time::sleep(Duration::from_secs(80)).await;
+        Ok(deadline::remaining())
+    }
+    #[resilient(registry = registry, timeout("quiet", total = "none", connect = none, read = none))]
+    async fn quiet(registry: &Registry) -> Result<(), Rejection> {
+        deadline::read_timeout(tokio::time::sleep(Duration::from_mins(120))).await
+    }
+    let (registry, start) = (Registry::with_clock(Clock::tokio()), tokio::time::Instant::now());
+    assert!(usual(&registry).await.unwrap_err().is_timeout());
+    assert!((55..=60).contains(&start.elapsed().as_secs()), "{:?}", start.elapsed());
+    assert_eq!(endless(&registry).await, Ok(None));
+    assert_eq!(registry.timeout("endless").config().total, None);
+    assert_eq!(quiet(&registry).await, Ok(()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_next_item_of_a_stream_is_late_with_an_error() {
+    // H2
+    #[resilient(registry = registry, timeout("stream", read = "1s"))]
+    async fn all(
+        registry: &Registry,
+        lines: &mut tokio::sync::mpsc::Receiver<u32>,
+    ) -> Result<Vec<u32>, Rejection> {
+        let mut all = Vec::new();
+        while let Some(line) = deadline::read_timeout(lines.recv()).await? {
+            all.push(line);
+        }
+        Ok(all)
+    }
+    let registry = Registry::with_clock(Clock::tokio());
+    let (send, mut lines) = tokio::sync::mpsc::channel(4);
+    send.send(1).await.unwrap();
+    assert_eq!(all(&registry, &mut lines).await.unwrap_err().kind(), RejectionKind::ReadTimeout);
+    send.send(2).await.unwrap();
+    drop(send);
+    assert_eq!(all(&registry, &mut lines).await, Ok(vec![2]));
+}

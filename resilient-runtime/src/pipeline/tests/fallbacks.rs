@@ -5,7 +5,7 @@ use super::*;
 #[test]
 fn a_fallback_answers_and_the_call_has_one_outcome() {
     let fixture = Fixture::new();
-    let pipeline = fixture.all();
+    let pipeline = fixture.all_or();
     let chain = || Chain::of(Level::Replica, |_| Err(Error::Down)).or(Level::Default, |_| Outcome::Ok(9));
     assert_eq!(pipeline.call_or(|| Outcome::Err(Error::Down), chain).unwrap(), 9);
     let stats = pipeline.stats();
@@ -17,7 +17,7 @@ fn a_fallback_answers_and_the_call_has_one_outcome() {
 #[test]
 fn a_fallback_that_panics_leaves_no_call_without_an_outcome() {
     let fixture = Fixture::new();
-    let pipeline = fixture.all();
+    let pipeline = fixture.all_or();
     let chain = || Chain::of(Level::Default, |_| -> Outcome { panic!("fallback") });
     let panicked = catch_unwind(AssertUnwindSafe(|| pipeline.call_or(|| Outcome::Err(Error::Down), chain)));
     assert!(panicked.is_err());
@@ -29,7 +29,7 @@ fn a_fallback_that_panics_leaves_no_call_without_an_outcome() {
 #[test]
 fn a_call_whose_fallback_fails_ends_as_it_failed_and_has_taken_the_time_of_both() {
     let fixture = Fixture::new();
-    let pipeline = fixture.all();
+    let pipeline = fixture.all_or();
     let late = |_: &_| {
         fixture.time.advance(MS(1000));
         Outcome::Err(Error::Down)
@@ -49,7 +49,7 @@ fn a_call_whose_fallback_fails_ends_as_it_failed_and_has_taken_the_time_of_both(
 fn a_panic_in_the_fallback_of_a_call_that_was_cut_off_is_one() {
     // T130
     let fixture = Fixture::new();
-    let pipeline = fixture.all();
+    let pipeline = fixture.all_or();
     let panicking = || {
         AsyncChain::of(Level::Default, |_: &_| async {
             if true { panic!("fallback") } else { Outcome::Ok(0) }
@@ -71,7 +71,7 @@ fn who_panics_while_a_fallback_is_asked_is_told_apart() {
         call.ask_default(asking, level).await;
     }
     let fixture = Fixture::new();
-    let pipeline = fixture.all();
+    let pipeline = fixture.all_or();
     let own = asked(&pipeline, async {
         pending(1).await;
         panic!("in the level");

@@ -1,13 +1,16 @@
 //! What the stages do to each other.
 
 mod adaptive;
+mod bounds;
 mod cancel;
 mod causes;
 mod fallbacks;
 mod hedge;
 mod limits;
+mod methods;
 mod once;
 mod open;
+mod patience;
 mod share;
 mod shed;
 mod spans;
@@ -72,16 +75,21 @@ impl Fixture {
         let retry = retry::Config::default().base(MS(10)).jitter(Ratio::ZERO).max(3u32);
         self.registry.retry("x").reconfigure(retry).unwrap();
         self.registry.bulkhead("x").reconfigure(bulkhead::Config::default().max_concurrent(1u32)).unwrap();
+        self.registry.timeout("x").reconfigure(timeout::Config::default().total(MS(500))).unwrap();
+        self.registry.pipeline("op").circuit_breaker("x").retry("x").bulkhead("x").timeout("x").build()
+    }
+
+    /// From here on the attempts of the timeout `x` have 100 ms each.
+    fn limit_attempts(&self) {
         let timeout = timeout::Config::default().total(MS(500)).attempt(MS(100));
         self.registry.timeout("x").reconfigure(timeout).unwrap();
-        self.registry
-            .pipeline("op")
-            .circuit_breaker("x")
-            .retry("x")
-            .bulkhead("x")
-            .timeout("x")
-            .fallback("x")
-            .build()
+    }
+
+    /// The same with a fallback.
+    fn all_or(&self) -> Pipeline {
+        self.all();
+        let stages = self.registry.pipeline("op").circuit_breaker("x").retry("x").bulkhead("x");
+        stages.timeout("x").fallback("x").build()
     }
 
     fn nothing_is_held(&self) {
@@ -232,13 +240,14 @@ fn a_judge_that_panics_loses_nothing() {
 #[tokio::test]
 async fn a_call_that_leaves_its_places_behind_is_made_once_and_needs_its_key() {
     let fixture = Fixture::new();
-    let pipeline = fixture.all();
+    fixture.all();
+    let pipeline = fixture.registry.pipeline("op").bulkhead("x").timeout("x").build();
     let held = async |outcome: Outcome| {
         pipeline.call_held_async(Priority::Normal, async { outcome }, Verdict::of).await
     };
     let (outcome, places) = held(Err(Error::Down)).await;
     assert!(outcome.is_err());
-    assert_eq!((pipeline.stats().failed, fixture.registry.bulkhead("x").stats().in_use), (1, 1), "no retry");
+    assert_eq!((pipeline.stats().failed, fixture.registry.bulkhead("x").stats().in_use), (1, 1));
     drop(places);
     fixture.nothing_is_held();
     let keyed = fixture.registry.pipeline("keyed").idempotency("x").build();
@@ -351,7 +360,7 @@ fn calls_are_the_sum_of_their_endings_whatever_happens() {
 #[test]
 fn the_order_is_fixed_and_can_be_read() {
     let fixture = Fixture::new();
-    let explanation = fixture.all().explain();
+    let explanation = fixture.all_or().explain();
     let kinds: Vec<_> = explanation.stages.iter().map(|stage| stage.kind.as_str()).collect();
     assert_eq!(kinds, ["fallback", "timeout", "retry", "circuit_breaker", "bulkhead"]);
     let text = explanation.to_string();

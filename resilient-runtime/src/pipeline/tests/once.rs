@@ -174,6 +174,7 @@ fn time_that_ran_out_leaves_the_key_claimed_and_is_not_retried() {
     // T105, T33
     let fixture = Fixture::new();
     let (pipeline, _, _) = pipeline(&fixture);
+    fixture.limit_attempts();
     let began = Cell::new(0);
     let mut call = Box::pin(pipeline.call_once_async(&1, A, || {
         began.set(began.get() + 1);
@@ -184,6 +185,7 @@ fn time_that_ran_out_leaves_the_key_claimed_and_is_not_retried() {
     let Poll::Ready(Err(rejection)) = poll(call.as_mut()) else { panic!("the attempt's time is over") };
     assert_eq!((rejection.kind(), began.get()), (RejectionKind::AttemptTimeout, 1));
     drop(call);
+    fixture.all();
     let kind = |answer: Answer| answer.unwrap_err().kind();
     assert_eq!(kind(pipeline.call_once(&1, A, || Ok(1))), RejectionKind::InProgress);
     fixture.time.advance(Duration::from_mins(1));
@@ -195,6 +197,7 @@ fn time_that_ran_out_leaves_the_key_claimed_and_is_not_retried() {
 fn where_it_may_be_carried_out_again_it_is_retried_on_the_same_lease() {
     let fixture = Fixture::new();
     let (pipeline, once, _) = pipeline(&fixture);
+    fixture.limit_attempts();
     once.reconfigure(idempotency::Config::default().on_unknown(OnUnknown::Reexecute)).unwrap();
     let began = Cell::new(0);
     let mut call = pin!(pipeline.call_once_async(&1, A, || {
@@ -213,6 +216,7 @@ fn where_it_may_be_carried_out_again_it_is_retried_on_the_same_lease() {
     fixture.time.advance(MS(10));
     assert_eq!(poll(call.as_mut()), Poll::Ready(Ok(5)));
     assert_eq!((began.get(), once.stats().executed), (2, 1));
+    fixture.all();
     assert_eq!(pipeline.call_once(&1, A, || Answer::Ok(6)), Ok(5));
 }
 

@@ -15,7 +15,7 @@ fn shedding(fixture: &Fixture, config: load_shed::Config) -> (Pipeline, Arc<Load
     let shedder = fixture.registry.load_shedder("x");
     shedder.reconfigure(config).unwrap();
     let stages = fixture.registry.pipeline("op").load_shed("x").circuit_breaker("x").retry("x");
-    (stages.bulkhead("x").timeout("x").fallback("x").build(), shedder)
+    (stages.bulkhead("x").timeout("x").build(), shedder)
 }
 
 fn kind(outcome: &Outcome) -> RejectionKind {
@@ -276,6 +276,6 @@ fn it_stands_between_the_total_timeout_and_the_retry() {
     let fixture = Fixture::new();
     let (pipeline, _) = shedding(&fixture, fixed(3));
     let kinds: Vec<_> = pipeline.explain().stages.iter().map(|stage| stage.kind.as_str()).collect();
-    assert_eq!(kinds, ["fallback", "timeout", "load_shed", "retry", "circuit_breaker", "bulkhead"]);
+    assert_eq!(kinds, ["timeout", "load_shed", "retry", "circuit_breaker", "bulkhead"]);
     assert!(pipeline.explain().to_string().contains("max_in_flight = 3  (run-time)"));
 }

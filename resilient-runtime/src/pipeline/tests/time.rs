@@ -8,6 +8,7 @@ fn an_attempt_that_timed_out_is_repeated_only_where_that_is_harmless() {
     for (idempotent, attempts) in [(false, 1), (true, 2)] {
         let fixture = Fixture::new();
         fixture.all();
+        fixture.limit_attempts();
         let builder = fixture.registry.pipeline("op").retry("x").timeout("x");
         let pipeline = if idempotent { builder.idempotent() } else { builder }.build();
         let calls = Cell::new(0);

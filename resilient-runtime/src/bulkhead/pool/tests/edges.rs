@@ -269,6 +269,7 @@ fn options_and_a_chain_of_fallbacks_work_as_without_threads() {
     let chain = || crate::fallback::Chain::of(crate::fallback::Level::Default, |_| Some(7));
     assert_eq!(pipeline.run_or(failing, chain), Some(7));
     let ignored = |_: &Outcome| Verdict::Failure(crate::Class::Ignored);
+    let pipeline = fixture.registry.pipeline("op").bulkhead("b").build();
     assert_eq!(pipeline.run_judged(Priority::High, || Outcome::Ok(1), ignored), Ok(1));
     let stats = pipeline.stats();
     assert_eq!((stats.calls, stats.fell_back, stats.ignored), (2, 1, 1));

@@ -1,0 +1,144 @@
+//! Blocking a thread that polls asynchronous code.
+
+use std::collections::HashSet;
+use std::future::Future;
+use std::pin::pin;
+use std::sync::{Mutex, PoisonError};
+use std::task::{Context, Waker};
+
+/// Who has been told. There is an end to it, as names can be made at run time.
+static TOLD: Mutex<Option<HashSet<&'static str>>> = Mutex::new(None);
+const MOST: usize = 1024;
+
+/// Warns, once for each `name`, if this thread polls asynchronous code: nothing else on it goes on while it is blocked.
+#[cold]
+pub(super) fn warn(name: &'static str) {
+    if tokio::runtime::Handle::try_current().is_err() || !is_new(name) || !polls_a_task() {
+        return;
+    }
+    tell(name);
+    tracing::warn!(
+        target: "resilient::blocking",
+        operation = name,
+        "`{name}` is synchronous and blocks a thread of the async runtime while it waits for a retry or in a queue: make it an \
+         `async fn` (or use `call_async`), or call it in `tokio::task::spawn_blocking`"
+    );
+}
+
+fn is_new(name: &'static str) -> bool {
+    let told = TOLD.lock().unwrap_or_else(PoisonError::into_inner);
+    told.as_ref().is_none_or(|told| told.len() < MOST && !told.contains(name))
+}
+
+fn tell(name: &'static str) {
+    TOLD.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_default().insert(name);
+}
+
+/// Whether this thread is in the middle of polling a task. Those have a budget of steps in tokio; what runs in
+/// `spawn_blocking` and `block_in_place`, where blocking does no harm, has none. To tell them apart is to use the budget
+/// up: the task then yields once when it next waits for something, which hardly matters after a pause.
+fn polls_a_task() -> bool {
+    /// More than any budget of tokio, which is 128.
+    const STEPS: u32 = 256;
+    let mut cx = Context::from_waker(Waker::noop());
+    (0..STEPS).any(|_| pin!(tokio::task::consume_budget()).poll(&mut cx).is_pending())
+}
+
+#[cfg(all(test, not(resilient_loom)))]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::time::Duration;
+
+    use tracing::span::{Attributes, Id, Record};
+    use tracing::{Event, Metadata, Subscriber};
+
+    use super::*;
+    use crate::clock::Clock;
+    use crate::{Component, Registry, bulkhead, retry};
+
+    /// Counts what is said of blocking.
+    #[derive(Clone, Default)]
+    struct Said(Arc<AtomicU32>);
+
+    impl Subscriber for Said {
+        fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+            metadata.target() == "resilient::blocking"
+        }
+
+        fn new_span(&self, _: &Attributes<'_>) -> Id {
+            Id::from_u64(1)
+        }
+
+        fn event(&self, _: &Event<'_>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+
+        fn record(&self, _: &Id, _: &Record<'_>) {}
+        fn record_follows_from(&self, _: &Id, _: &Id) {}
+        fn enter(&self, _: &Id) {}
+        fn exit(&self, _: &Id) {}
+    }
+
+    fn registry() -> Registry {
+        let registry = Registry::with_clock(Clock::system());
+        let pause = retry::Config::default().base(Duration::from_micros(10)).max(1u32);
+        registry.retry("r").reconfigure(pause).unwrap();
+        registry
+    }
+
+    #[tokio::test]
+    async fn a_synchronous_call_in_asynchronous_code_is_told_of_once_for_each_operation() {
+        // E7
+        let said = Said::default();
+        let _here = tracing::subscriber::set_default(said.clone());
+        let registry = registry();
+        let one = registry.pipeline("blocks one").retry("r").build();
+        let other = registry.pipeline("blocks another").retry("r").build();
+        for _ in 0..3 {
+            assert!(one.call(|| None::<u32>).is_none());
+        }
+        assert_eq!(said.0.load(Ordering::Relaxed), 1);
+        assert!(other.call(|| None::<u32>).is_none());
+        assert_eq!(said.0.load(Ordering::Relaxed), 2);
+        assert!(
+            registry
+                .pipeline("asynchronous")
+                .retry("r")
+                .build()
+                .call_async(async || None::<u32>)
+                .await
+                .is_none()
+        );
+        assert_eq!(said.0.load(Ordering::Relaxed), 2, "that blocks nothing");
+        assert!(registry.retry("r").call(|| None::<u32>).is_none());
+        let short = bulkhead::Config::default()
+            .max_concurrent(1u32)
+            .max_queue(1u32)
+            .max_wait(Duration::from_micros(10));
+        let queue = registry.bulkhead("blocking queue");
+        queue.reconfigure(short).unwrap();
+        let _held = queue.try_acquire().unwrap();
+        assert!(queue.call(|| Some(1)).is_none());
+        assert_eq!(said.0.load(Ordering::Relaxed), 4, "by hand as well");
+    }
+
+    #[test]
+    fn outside_of_a_runtime_nothing_is_said() {
+        // E7
+        let said = Said::default();
+        let _here = tracing::subscriber::set_default(said.clone());
+        assert!(registry().pipeline("blocks a thread").retry("r").build().call(|| None::<u32>).is_none());
+        assert_eq!(said.0.load(Ordering::Relaxed), 0);
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn a_task_is_told_from_blocking_code() {
+        // E7
+        assert!(tokio::spawn(async { polls_a_task() }).await.unwrap());
+        assert!(polls_a_task(), "the future of `block_on` is polled as well");
+        assert!(!tokio::task::spawn_blocking(polls_a_task).await.unwrap());
+        let moved = tokio::spawn(async { tokio::task::block_in_place(polls_a_task) });
+        assert!(!moved.await.unwrap());
+    }
+}

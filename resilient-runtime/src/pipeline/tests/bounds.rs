@@ -1,0 +1,223 @@
+//! How often a call is carried out, when its last attempt begins, and what a refusal further in costs.
+
+use super::*;
+use crate::clock::Clock;
+use crate::rate_limit::{self, Rate};
+use crate::{hedge, is_hedge};
+
+fn registry() -> Registry {
+    let registry = Registry::with_seed(Clock::tokio(), 7);
+    let retry = retry::Config::default().max(2u32).base(MS(10)).jitter(Ratio::ZERO).max_elapsed(MS(1000));
+    registry.retry("x").reconfigure(retry).unwrap();
+    let queue = bulkhead::Config::default().max_concurrent(1u32).max_queue(9u32).max_wait(MS(60_000));
+    registry.bulkhead("x").reconfigure(queue).unwrap();
+    registry
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_retry_begins_after_max_elapsed_behind_a_queue() {
+    // B6
+    let registry = registry();
+    let pipeline = registry.pipeline("op").retry("x").bulkhead("x").build();
+    let (attempts, start) = (Cell::new(0), tokio::time::Instant::now());
+    let bulkhead = registry.bulkhead("x");
+    let held = Cell::new(None);
+    let outcome = pipeline
+        .call_async(async || -> Outcome {
+            attempts.set(attempts.get() + 1);
+            // As it leaves, another takes its place.
+            let bulkhead = Arc::clone(&bulkhead);
+            held.set(Some(tokio::spawn(async move {
+                let _permit = bulkhead.acquire().await.unwrap();
+                tokio::time::sleep(MS(30_000)).await;
+            })));
+            tokio::task::yield_now().await;
+            Err(Error::Down)
+        })
+        .await;
+    assert!(outcome.is_err());
+    assert_eq!(attempts.get(), 1);
+    assert!((MS(1000)..MS(1010)).contains(&start.elapsed()), "{:?}", start.elapsed());
+    held.take().unwrap().abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_first_attempt_begins_after_it_either() {
+    // B6
+    let registry = registry();
+    let pipeline = registry.pipeline("op").retry("x").bulkhead("x").build();
+    let bulkhead = registry.bulkhead("x");
+    let permit = bulkhead.acquire().await.unwrap();
+    let start = tokio::time::Instant::now();
+    let outcome = pipeline.call_async(async || -> Outcome { unreachable!("too late") }).await;
+    let Err(Error::Rejected(rejection)) = outcome else { panic!("{outcome:?}") };
+    assert_eq!(rejection.kind(), RejectionKind::BulkheadFull);
+    assert!((MS(1000)..MS(1010)).contains(&start.elapsed()), "{:?}", start.elapsed());
+    drop(permit);
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_attempt_begins_after_it_behind_a_rate_limit() {
+    // B6
+    let registry = registry();
+    let limit = rate_limit::Config::default().rate("1/min".parse::<Rate>().unwrap()).max_wait(MS(600_000));
+    registry.rate_limiter("x").reconfigure(limit).unwrap();
+    let pipeline = registry.pipeline("op").retry("x").rate_limit("x").build();
+    let (attempts, start) = (Cell::new(0), tokio::time::Instant::now());
+    let work = async || -> Outcome {
+        attempts.set(attempts.get() + 1);
+        Err(Error::Down)
+    };
+    assert!(pipeline.call_async(work).await.is_err());
+    assert_eq!(attempts.get(), 1);
+    assert!(start.elapsed() <= MS(1010), "{:?}", start.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_hedge_begins_after_it() {
+    // B6
+    let registry = registry();
+    registry.hedge("x").reconfigure(hedge::Config::default().after(MS(1500))).unwrap();
+    let pipeline = registry.pipeline("op").retry("x").hedge("x").idempotent().build();
+    let work = async || -> Outcome {
+        assert!(!is_hedge());
+        tokio::time::sleep(MS(3000)).await;
+        Ok(1)
+    };
+    assert_eq!(pipeline.call_async(work).await.unwrap(), 1);
+    assert_eq!(registry.hedge("x").stats().sent, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_takes_a_lead_over_after_it_makes_no_attempt() {
+    // B6
+    let registry = registry();
+    let pipeline = registry.pipeline("op").retry("x").coalesce("x").build();
+    let leader = pipeline.call_shared_async("key", async || -> Option<u32> {
+        tokio::time::sleep(MS(30_000)).await;
+        None
+    });
+    let leader = tokio::time::timeout(MS(20_000), leader);
+    let follower = pipeline.call_shared_async("key", async || -> Option<u32> { unreachable!("too late") });
+    let (cut, answer) = tokio::join!(leader, follower);
+    assert!(cut.is_err() && answer.is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn retries_and_hedges_share_a_bound() {
+    // B9: an error that comes at once
+    let registry = registry();
+    registry.hedge("x").reconfigure(hedge::Config::default().after(MS(50))).unwrap();
+    let pipeline = registry.pipeline("op").retry("x").hedge("x").idempotent().build();
+    let seen = std::cell::RefCell::new(Vec::new());
+    let down = async || -> Outcome {
+        seen.borrow_mut().push((crate::attempt(), is_hedge()));
+        Err(Error::Down)
+    };
+    assert!(pipeline.call_async(down).await.is_err());
+    assert_eq!(*seen.borrow(), [(1, false), (2, true), (3, false)], "once, and two retries");
+
+    // Slow, and then an error: a hedge besides.
+    seen.borrow_mut().clear();
+    let slow = async || -> Outcome {
+        seen.borrow_mut().push((crate::attempt(), is_hedge()));
+        tokio::time::sleep(MS(100)).await;
+        Err(Error::Down)
+    };
+    assert!(pipeline.call_async(slow).await.is_err());
+    assert_eq!(*seen.borrow(), [(1, false), (1, true), (2, false), (3, true)]);
+    assert_eq!(registry.hedge("x").stats().sent, 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hedge_knows_that_it_is_one_and_what_it_calls_does_not() {
+    // B9
+    let registry = registry();
+    registry.hedge("x").reconfigure(hedge::Config::default().after(MS(50))).unwrap();
+    let inner = registry.pipeline("inner").hedge("x").idempotent().build();
+    let outer = registry.pipeline("outer").hedge("x").idempotent().build();
+    let seen = outer.call_async(async || {
+        if !is_hedge() {
+            std::future::pending::<()>().await;
+        }
+        let inside = inner.call_async(async || Some(is_hedge())).await.unwrap();
+        Some((is_hedge(), inside))
+    });
+    assert_eq!(seen.await, Some((true, false)));
+    assert!(!is_hedge());
+}
+
+fn limited(registry: &Registry, name: &str, rate: &str) -> Arc<crate::RateLimiter> {
+    let limiter = registry.rate_limiter(name);
+    limiter.reconfigure(rate_limit::Config::default().rate(rate.parse::<Rate>().unwrap())).unwrap();
+    limiter
+}
+
+#[test]
+fn a_refusal_further_in_costs_no_token() {
+    // B7
+    for algorithm in [rate_limit::Algorithm::TokenBucket, rate_limit::Algorithm::SlidingWindow] {
+        let registry = Registry::with_clock(ManualClock::new().clock());
+        let outer = registry.rate_limiter("outer");
+        let config = rate_limit::Config::default().rate("5/h".parse::<Rate>().unwrap()).algorithm(algorithm);
+        outer.reconfigure(config).unwrap();
+        limited(&registry, "inner", "1/h");
+        let inside = registry.pipeline("inner").rate_limit("inner").build();
+        let pipeline = registry.pipeline("outer").rate_limit("outer").circuit_breaker("b").build();
+        let call =
+            || pipeline.call_judged(Priority::Normal, || inside.call(|| Outcome::Ok(1)), Verdict::by_class);
+        assert_eq!(call().unwrap(), 1);
+        for _ in 0..20 {
+            let Err(Error::Rejected(rejection)) = call() else { panic!("the inner limit is reached") };
+            assert_eq!(rejection.component(), "inner");
+        }
+        assert_eq!(outer.stats().remaining, 4);
+        let breaker = registry.circuit_breaker("b").stats();
+        assert_eq!((breaker.window.calls, breaker.window.failed), (1, 0));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn nor_does_one_of_an_asynchronous_attempt_or_on_a_thread() {
+    // B7
+    let registry = registry();
+    let outer = limited(&registry, "outer", "5/h");
+    let pipeline = registry.pipeline("outer").rate_limit("outer").bulkhead("x").timeout("t").build();
+    let full = Arc::new(registry.bulkhead("full"));
+    full.reconfigure(bulkhead::Config::default().max_concurrent(1u32)).unwrap();
+    let _held = full.try_acquire().unwrap();
+    for _ in 0..9 {
+        let refused = async || -> Outcome { full.try_acquire().map(|_| 1).map_err(Error::from) };
+        let call = pipeline.call_judged_async(pipeline.keyed("ada"), refused, Verdict::by_class).await;
+        let Err(Error::Rejected(rejection)) = call else { panic!("{call:?}") };
+        assert_eq!(rejection.component(), "full");
+    }
+    assert_eq!(outer.check_key_weighted("ada", 0).remaining, 5);
+
+    let threads = bulkhead::Config::default().threads(1u32);
+    registry.bulkhead("threads").reconfigure(threads).unwrap();
+    let pool = registry.pipeline("pool").rate_limit("outer").bulkhead("threads").build();
+    for _ in 0..9 {
+        let full = Arc::clone(&full);
+        let refused = move || -> Outcome { full.try_acquire().map(|_| 1).map_err(Error::from) };
+        let call = pool.run_judged_async(Priority::Normal, refused, Verdict::by_class).await;
+        let Err(Error::Rejected(rejection)) = call else { panic!("{call:?}") };
+        assert_eq!(rejection.component(), "full");
+    }
+    assert_eq!(outer.stats().remaining, 5);
+}
+
+#[test]
+fn a_refused_retry_after_an_uncertain_attempt_is_not_said_to_be_no_call() {
+    // B7, T33: an outer key must not be freed by it.
+    let fixture = Fixture::new();
+    let retry = retry::Config::default().base(MS(10)).max(1u32);
+    fixture.registry.retry("x").reconfigure(retry).unwrap();
+    limited(&fixture.registry, "x", "1/h");
+    let pipeline = fixture.registry.pipeline("op").retry("x").rate_limit("x").idempotent().build();
+    let reset = || std::io::Result::<u32>::Err(std::io::ErrorKind::ConnectionReset.into());
+    let refused = pipeline.call_judged(Priority::Normal, reset, Verdict::by_class).unwrap_err();
+    let (kind, _) = RejectionKind::found_in(&refused).unwrap();
+    assert_eq!(kind, RejectionKind::RateLimited);
+    assert!(matches!(refused.classify(), Class::Uncertain { .. }), "{refused:?}");
+}
