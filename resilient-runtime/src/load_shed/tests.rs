@@ -256,9 +256,10 @@ fn a_queue_that_comes_and_goes_sheds_nothing() {
 fn while_the_delay_falls_no_more_is_shed() {
     let fixture = fixture(Config::default().adaptive(false));
     let mut delay = 4000;
-    fixture.intervals(2, delay);
+    fixture.intervals(1, delay);
     for step in 0..10 {
-        assert_eq!(fixture.shedder.stats().shedding, Some(Priority::Low), "in step {step}");
+        let shedding = fixture.shedder.stats().shedding;
+        assert!(shedding == Some(Priority::Low) || step == 0 && shedding.is_none(), "{shedding:?} in step {step}");
         delay = delay * 4 / 5;
         fixture.intervals(1, delay);
     }

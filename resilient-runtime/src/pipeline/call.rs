@@ -572,7 +572,7 @@ impl<'p> Call<'p> {
     /// The refusal of a retry: an attempt that was made before may have had its effect, and whoever gets the refusal must
     /// not take the call for one that was not made.
     fn after_attempts(&self, rejection: Rejection) -> Rejection {
-        if self.effect == Effect::Unknown { rejection.of_a_retry() } else { rejection }
+        if self.effect.may_be() { rejection.of_a_retry() } else { rejection }
     }
 
     /// Says once that the call blocks a thread on which asynchronous code runs, if it does.

@@ -170,7 +170,7 @@ fn one_rule_says_for_all_places_what_is_kept_of_a_text() {
         let breaker = registry.circuit_breaker("db");
         breaker.reconfigure(circuit_breaker::Config::default().failure_threshold(2)).unwrap();
         let mut events = registry.subscribe();
-        let pipeline = registry.pipeline("login").circuit_breaker("db").retry("db").fallback("db").build();
+        let pipeline = registry.pipeline("login").circuit_breaker("db").retry("db").build();
         let mut work = failing(&["password hunter2", "password hunter2"]);
         assert!(pipeline.call_described(&mut work, Verdict::of, words).is_err());
         let mut told: Vec<String> =
@@ -236,5 +236,5 @@ fn an_exhausted_budget_is_logged_once_in_a_second() {
     let pipeline = registry.pipeline("load").retry("r").build();
     (0..1000).for_each(|_| assert_eq!(pipeline.call(|| None::<u32>), None));
     assert!(registry.retry("r").stats().denied_by_budget > 500);
-    assert_eq!(log.with("retry budget exhausted").len(), 1);
+    assert_eq!(log.with("the retry budget is used up").len(), 1);
 }
