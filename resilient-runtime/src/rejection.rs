@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -34,12 +35,14 @@ pub struct Rejection {
 }
 
 /// What is known of a rejection besides.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 enum Detail {
     None,
     Open(OpenReason),
     Elapsed(Duration),
     Full,
+    /// Made where that costs nothing that matters, never on a hot path.
+    Why(Arc<str>),
 }
 
 /// The part of a rejection that shows in the `source()` chain of the errors around it.
@@ -253,6 +256,12 @@ impl Rejection {
         Self { detail: Detail::Full, ..self }
     }
 
+    /// With what is wrong in so many words.
+    #[cold]
+    pub(crate) fn explained(self, why: impl Into<Arc<str>>) -> Self {
+        Self { detail: Detail::Why(why.into()), ..self }
+    }
+
     /// Made in one piece: an open circuit does hardly anything else.
     #[inline]
     pub(crate) fn circuit_open(
@@ -388,6 +397,9 @@ impl fmt::Display for Rejection {
             RejectionKind::InProgress => {
                 write!(f, "a call of `{name}` with the same idempotency key is in progress")?;
             }
+            RejectionKind::KeyReused if matches!(self.detail, Detail::Why(_)) => {
+                write!(f, "the idempotency key of `{name}` was used before")?;
+            }
             RejectionKind::KeyReused => {
                 write!(f, "the idempotency key of `{name}` was used before with another payload")?;
             }
@@ -418,10 +430,11 @@ impl fmt::Display for Rejection {
                 write!(f, "`{name}` needs a timer, and there is no tokio runtime with `enable_time` here")?;
             }
         }
-        match self.detail {
+        match &self.detail {
             Detail::None | Detail::Full => {}
+            Detail::Why(why) => write!(f, ": {why}")?,
             Detail::Open(reason) => write!(f, " ({reason})")?,
-            Detail::Elapsed(Duration::ZERO) => f.write_str(": nothing was left of it")?,
+            Detail::Elapsed(span) if span.is_zero() => f.write_str(": nothing was left of it")?,
             Detail::Elapsed(span) => write!(f, " after {span:.1?}")?,
         }
         if let Some(span) = self.mark.retry_after {

@@ -51,7 +51,8 @@ impl Writer<'_> {
         quote_spanned! {mixed=> {
             let __codec = {
                 use #krate::__rt::keeping::*;
-                (&&&#krate::__rt::Codecs::<#output>::new()).#codec()
+                let __codec = (&&&#krate::__rt::Codecs::<#output>::new()).#codec();
+                (&&&#krate::__rt::Codecs::<#output>::new()).compared(__codec)
             };
             #claim
             match #claimed {

@@ -38,7 +38,10 @@ impl<'p> Call<'p> {
             self.pass_shedder()?;
             let deadline = self.deadline;
             let claimed = match key {
-                Ok(key) => self.suspended(idempotency.claim_until(key, fingerprint, deadline)).await,
+                Ok(key) => {
+                    let operation = self.pipeline.operation.name();
+                    self.suspended(idempotency.claim_until(key, (fingerprint, operation), deadline)).await
+                }
                 Err(rejection) => Err(rejection),
             };
             self.claimed(claimed)
@@ -61,7 +64,8 @@ impl<'p> Call<'p> {
     ) -> Result<Held<'p>, Rejection> {
         let Some((idempotency, key)) = self.keyed(key) else { return Ok(Held::Run(None)) };
         self.pass_shedder()?;
-        let claimed = key.and_then(|key| idempotency.claim_until_blocking(key, fingerprint, self.deadline));
+        let asked = (fingerprint, self.pipeline.operation.name());
+        let claimed = key.and_then(|key| idempotency.claim_until_blocking(key, asked, self.deadline));
         self.claimed(claimed)
     }
 
