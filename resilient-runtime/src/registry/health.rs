@@ -32,6 +32,7 @@ impl Registry {
         let mut report = Report::of(startup, checks, &ask).await;
         if ask.includes_breakers() && !report.starting {
             self.open_circuits().into_iter().for_each(|check| report.add(check));
+            self.full_stores().into_iter().for_each(|check| report.add(check));
         }
         report
     }
@@ -50,5 +51,20 @@ impl Registry {
             output: Some(format!("the circuit is {state}")),
         };
         worse.map(report).collect()
+    }
+
+    /// Idempotency stores that refuse new keys because they are full: degraded, as what is recorded is still answered.
+    fn full_stores(&self) -> Vec<CheckReport> {
+        let full = self.0.idempotencies.all().into_iter().filter_map(|(name, once)| {
+            let output = Some(once.full_store()?);
+            Some(CheckReport {
+                name: name.to_owned(),
+                kind: "idempotency",
+                status: Status::Warn,
+                took: None,
+                output,
+            })
+        });
+        full.collect()
     }
 }
