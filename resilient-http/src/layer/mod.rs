@@ -37,6 +37,7 @@
 //! ```
 
 mod body;
+mod body_budget;
 mod client;
 mod client_ip;
 mod correlation;
@@ -53,6 +54,7 @@ mod tests;
 
 pub use body::Held;
 pub(crate) use body::Unread;
+pub use body_budget::BodyBudget;
 pub use client::{Client, ClientLayer, propagate};
 pub(crate) use client_ip::client_of;
 pub use client_ip::{BadNetwork, ClientIp};
