@@ -6,6 +6,7 @@
 use std::fmt;
 use std::hint::black_box;
 use std::sync::Barrier;
+use std::sync::atomic::{Ordering, fence};
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
@@ -27,7 +28,16 @@ impl Effort {
 }
 
 /// Does the work so many times.
-type Work = Box<dyn FnMut(u64)>;
+type Work = Box<dyn FnMut(u64, Spacing)>;
+
+/// Whether calls may overlap in the processor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Spacing {
+    /// One begins while the one before it is still under way: how many calls a thread can make.
+    Stream,
+    /// A fence keeps them apart: how long a call takes that nothing else hides.
+    Alone,
+}
 
 /// One way to do the work of a group.
 pub struct Job {
@@ -51,9 +61,17 @@ impl Job {
     ) -> Self {
         let make = move || {
             let mut work = make();
-            Box::new(move |times: u64| {
-                for _ in 0..times {
-                    black_box(work());
+            Box::new(move |times: u64, spacing: Spacing| {
+                if spacing == Spacing::Stream {
+                    for _ in 0..times {
+                        black_box(work());
+                    }
+                } else {
+                    for _ in 0..times {
+                        // The loads of the next call wait for the stores of this one.
+                        fence(Ordering::SeqCst);
+                        black_box(work());
+                    }
                 }
             }) as Work
         };
@@ -62,19 +80,29 @@ impl Job {
 
     /// Does the work so many times, in this thread.
     pub fn run(&self, times: u64) {
-        (self.make)()(times);
+        (self.make)()(times, Spacing::Stream);
     }
 
     /// How often the work is done in one sample; also the warm-up.
     fn calibrate(&self, effort: Effort) -> u64 {
         let mut work = (self.make)();
         // The first calls make what the later ones find.
-        work(64);
+        work(64, Spacing::Stream);
         let mut times = 1;
         while time(&mut work, times) < effort.sample {
             times *= 2;
         }
         times
+    }
+
+    /// Nanoseconds for each call that overlaps with no other, less those of a fence around nothing.
+    fn alone(&self, times: u64) -> f64 {
+        // A fence takes longer than some of the work.
+        let times = (times / 8).max(1);
+        let with = time_spaced(&mut (self.make)(), times, Spacing::Alone);
+        let mut nothing = (Job::new("", || || black_box(7_u64)).make)();
+        let without = time_spaced(&mut nothing, times, Spacing::Alone);
+        (with.as_secs_f64() - without.as_secs_f64()) * 1e9 / times as f64
     }
 
     /// Nanoseconds for each call while `threads` of them do the work at once; of all calls together, so that two
@@ -90,7 +118,7 @@ impl Job {
                         scope.spawn(|| {
                             let _runtime = handle.enter();
                             let mut work = (self.make)();
-                            work(times / 8);
+                            work(times / 8, Spacing::Stream);
                             barrier.wait();
                             time(&mut work, times)
                         })
@@ -106,8 +134,12 @@ impl Job {
 }
 
 fn time(work: &mut Work, times: u64) -> Duration {
+    time_spaced(work, times, Spacing::Stream)
+}
+
+fn time_spaced(work: &mut Work, times: u64, spacing: Spacing) -> Duration {
     let start = Instant::now();
-    work(times);
+    work(times, spacing);
     start.elapsed()
 }
 
@@ -177,7 +209,7 @@ impl Group {
         self
     }
 
-    /// Measures all jobs in turn.
+    /// Measures all jobs in turn, and those that are shown first also alone.
     pub fn measure(&self, effort: Effort) -> Vec<Row> {
         let counts: Vec<u64> = self.jobs.iter().map(|job| job.calibrate(effort)).collect();
         let threads: &[usize] = if self.shared { &[1, 2] } else { &[1] };
@@ -186,6 +218,9 @@ impl Group {
             for ((job, times), row) in self.jobs.iter().zip(&counts).zip(&mut rows) {
                 for (&threads, samples) in threads.iter().zip([&mut row.one, &mut row.two]) {
                     samples.0.push(job.sample(threads, *times));
+                }
+                if self.is_headline {
+                    row.alone.0.push(job.alone(*times));
                 }
             }
         }
@@ -202,11 +237,13 @@ pub struct Row {
     pub one: Samples,
     /// With two threads on one component, if that was asked for.
     pub two: Samples,
+    /// With a fence between two calls, less what the fence takes, if that was asked for.
+    pub alone: Samples,
 }
 
 impl Row {
     fn new(who: &'static str) -> Self {
-        Self { who, one: Samples::default(), two: Samples::default() }
+        Self { who, one: Samples::default(), two: Samples::default(), alone: Samples::default() }
     }
 
     /// How many times the work of one thread two of them do.
@@ -220,6 +257,11 @@ impl Row {
 pub struct Samples(Vec<f64>);
 
 impl Samples {
+    /// Whether nothing was measured.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     fn sorted(&self) -> Vec<f64> {
         let mut sorted = self.0.clone();
         sorted.sort_by(f64::total_cmp);

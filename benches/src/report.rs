@@ -85,8 +85,9 @@ impl<'a> Section<'a> {
         }
         let two = if self.group.shared { " two threads | gain |" } else { "" };
         let line = if self.group.shared { "--:|--:|" } else { "" };
-        let _ = writeln!(text, "| | median | min | max | to ours | allocations | bytes |{two}");
-        let _ = writeln!(text, "|---|--:|--:|--:|--:|--:|--:|{line}");
+        let (alone, rule) = if self.group.is_headline { (" alone |", "--:|") } else { ("", "") };
+        let _ = writeln!(text, "| | median | min | max | to ours | allocations | bytes |{alone}{two}");
+        let _ = writeln!(text, "|---|--:|--:|--:|--:|--:|--:|{rule}{line}");
         for row in self.rows {
             text.push_str(&self.line(row));
         }
@@ -105,6 +106,9 @@ impl<'a> Section<'a> {
             nanos(min),
             nanos(max),
         );
+        if !row.alone.is_empty() {
+            let _ = write!(line, " {} |", nanos(row.alone.median()));
+        }
         if let Some(gain) = row.gain() {
             let _ = write!(line, " {} | {gain:.2} x |", nanos(row.two.median()));
         }
@@ -124,9 +128,10 @@ impl<'a> Section<'a> {
         });
         let (count, _) = self.allocated(ours.who)?;
         Some(format!(
-            "| {} | {}, {count:.0} allocations | {} |",
+            "| {} | {}, {count:.0} allocations | {} | {} |",
             self.group.title,
             nanos(ours.one.median()),
+            nanos(ours.alone.median()),
             others.collect::<Vec<_>>().join("<br>")
         ))
     }
@@ -149,7 +154,9 @@ pub fn head(checked: &[Row], body: &str) -> String {
         "# What it costs\n\nWritten by `cargo xtask bench`; nothing here is edited by hand.\n\n{}\n\
          Goals met: {met} of {all}, each under its table.\n\n\
          Jobs of one table run in turn (A B C A B C ..) in one process. Shown are the median, the fastest and the slowest\n\
-         sample for each call; `to ours` is the median of the ratios of neighbouring samples. Allocations are counted in a\n\
+         sample for each call; `to ours` is the median of the ratios of neighbouring samples. Calls follow each other without a\n\
+         pause, so that the processor works on several at a time; `alone` is the time of a call that overlaps with no other: with\n\
+         a memory fence in front of each, less the time of the fence. Allocations are counted in a\n\
          process of its own. With two threads the time is that of both together for each call, so that threads which do not\n\
          disturb each other take half; the gain is the ratio. The body multiplies a number.\n\n\
          The harness checks itself first:",
@@ -237,7 +244,9 @@ const END: &str = "<!-- until here -->";
 pub fn with_table(readme: &str, sections: &[Section<'_>], machine: &str) -> Result<String, String> {
     let parts = readme.split_once(BEGIN).and_then(|(before, rest)| Some((before, rest.split_once(END)?.1)));
     let (before, after) = parts.ok_or_else(|| format!("README.md has no `{BEGIN}` .. `{END}`"))?;
-    let mut table = String::from("| one call | resilient | the others, in times of ours |\n|---|--:|---|\n");
+    let mut table = String::from(
+        "| one call | resilient, calls in a stream | a call alone | the others in a stream, in times of ours |\n|---|--:|--:|---|\n",
+    );
     for line in sections.iter().filter(|section| section.group.is_headline).filter_map(Section::summary) {
         table.push_str(&line);
         table.push('\n');

@@ -2,6 +2,7 @@
 //!
 //! - [`Admin`]: what is going on, as JSON, as metrics and as a live dashboard; and the levers, for those who have the token.
 //! - [`layer`]: tower layers for servers and clients.
+//! - [`PerHost`]: a pipeline for each host that a client talks to.
 //! - [`LoginGuard`]: makes guessing passwords slow.
 //! - [`HttpServer`]: serves a router, and slow, idle and hostile clients do it no harm.
 //! - [`Problem`]: a [`Rejection`](resilient::Rejection) as the answer of a server.
@@ -21,6 +22,7 @@ mod login;
 pub mod metrics;
 #[cfg(feature = "reqwest")]
 mod middleware;
+mod per_host;
 mod problem;
 mod serve;
 
@@ -28,6 +30,7 @@ pub use admin::Admin;
 pub use login::{Attempt, Locked, LoginGuard};
 #[cfg(feature = "reqwest")]
 pub use middleware::ReqwestMiddleware;
+pub use per_host::PerHost;
 pub use problem::{Problem, status_of};
 pub use serve::HttpServer;
 

@@ -1,12 +1,14 @@
 //! Guessing passwords is made slow.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use resilient::clock::{Clock, Instant};
+use unicode_normalization::UnicodeNormalization;
 
 use crate::layer::client_of;
 
@@ -31,6 +33,8 @@ const KNOWN: Duration = Duration::from_hours(30 * 24);
 /// so that nobody elsewhere can lock a user out from where that user got in lately. What is known is kept in memory; after
 /// a restart, or from a new place, many who guess at once do lock the user out, for as long as they go on.
 ///
+/// All spellings of an identity, such as `ada`, `Ada ` and `ADA`, share their guesses: see [`normalize`](Self::normalize).
+///
 /// An identity that does not exist is treated as one that does: ask before it is looked up, and give the same answer to all
 /// failures. [`Attempt::failed`] waits until as much time has passed as [`answers_after`](Self::answers_after) says, so that
 /// it cannot be measured either whether there was a password to compare.
@@ -48,12 +52,26 @@ const KNOWN: Duration = Duration::from_hours(30 * 24);
 /// assert!(locked.retry_after.as_secs() > 50);
 /// # });
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct LoginGuard {
     shared: Arc<Shared>,
     failures: u32,
     first_lock: Duration,
     answers_after: Duration,
+    normalize: Normalize,
+}
+
+/// Makes one of all spellings of an identity.
+type Normalize = Arc<dyn Fn(&str) -> String + Send + Sync>;
+
+impl fmt::Debug for LoginGuard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LoginGuard")
+            .field("failures", &self.failures)
+            .field("first_lock", &self.first_lock)
+            .field("answers_after", &self.answers_after)
+            .finish_non_exhaustive()
+    }
 }
 
 #[derive(Debug)]
@@ -139,6 +157,7 @@ impl LoginGuard {
             failures: 5,
             first_lock: Duration::from_mins(1),
             answers_after: Duration::ZERO,
+            normalize: Arc::new(spelled_in_one_way),
         }
     }
 
@@ -194,6 +213,29 @@ impl LoginGuard {
         Self { answers_after: span, ..self }
     }
 
+    /// Sets how an identity is normalized before its failures are counted: identities for which `normalize` gives the same
+    /// share their guesses. It must map to one all spellings with which one account can be logged into.
+    ///
+    /// The default is nearly the `NFKC_Casefold` of Unicode, without white space around it: upper and lower case, full-width
+    /// letters, composed and decomposed accents, and invisible characters make no difference. Where names differ by case,
+    /// or several addresses (`ada+shop@..`) lead to one account, set your own.
+    ///
+    /// ```
+    /// use resilient::clock::ManualClock;
+    /// use resilient_http::LoginGuard;
+    ///
+    /// let guard = LoginGuard::new(&ManualClock::new().clock()).failures(1);
+    /// let attempt = |guard: &LoginGuard, name: &str| guard.attempt(name, [192, 0, 2, 7].into()).map(drop);
+    /// assert!(attempt(&guard, "ada").is_ok());
+    /// assert!(attempt(&guard, " ADA").is_err(), "the same account");
+    /// let case_sensitive = guard.normalize(|name| name.trim().to_owned());
+    /// assert!(attempt(&case_sensitive, "Ada").is_ok(), "another account");
+    /// ```
+    #[must_use]
+    pub fn normalize(self, normalize: impl Fn(&str) -> String + Send + Sync + 'static) -> Self {
+        Self { normalize: Arc::new(normalize), ..self }
+    }
+
     /// Before anything is looked up.
     ///
     /// ```
@@ -232,11 +274,12 @@ impl LoginGuard {
 
     /// Both, the address, the identity.
     fn keys(&self, identity: &str, address: IpAddr) -> [u64; 3] {
+        let identity = (self.normalize)(identity);
         let (client, hasher) = (client_of(address), &self.shared.hasher);
         [
-            hasher.hash_one((identity, client)),
+            hasher.hash_one((&identity, client)),
             hasher.hash_one(("address", client)),
-            hasher.hash_one(("identity", identity)),
+            hasher.hash_one(("identity", &identity)),
         ]
     }
 
@@ -281,6 +324,33 @@ impl LoginGuard {
         }
         known.insert(both, now);
     }
+}
+
+/// The characters of an identity that are looked at; names are shorter.
+const LONGEST_IDENTITY: usize = 1024;
+
+/// As `NFKC_Casefold` (Unicode, 3.13) does it; case is folded by way of upper case, which also unites what has several lower
+/// cases. That differs for a few letters of no living name, and always in one way.
+fn spelled_in_one_way(identity: &str) -> String {
+    let named = identity.trim_matches(|c: char| c.is_whitespace() || is_ignorable(c));
+    let visible = named.chars().filter(|c| !is_ignorable(*c)).take(LONGEST_IDENTITY);
+    let visible: String = visible.collect();
+    if visible.is_ascii() {
+        // Which comes to the same.
+        return visible.to_ascii_uppercase();
+    }
+    let visible: String = visible.nfkc().collect();
+    visible.trim().to_lowercase().to_uppercase().nfkc().collect()
+}
+
+/// What has no form of its own: `Default_Ignorable_Code_Point` of Unicode, and control characters.
+fn is_ignorable(c: char) -> bool {
+    matches!(c,
+        '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}' | '\u{180b}'..='\u{180f}'
+        | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}'
+        | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fff8}' | '\u{1bca0}'..='\u{1bca3}'
+        | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
+        || c.is_control()
 }
 
 fn forget_the_older_half(known: &mut HashMap<u64, Instant>) {
@@ -401,6 +471,50 @@ mod tests {
         let botnet = (100..200).take_while(|n| guard.attempt("ada", address(*n)).map(drop).is_ok());
         assert_eq!(botnet.count(), 20);
         assert!(guard.attempt("nobody", address(300)).is_ok());
+    }
+
+    // G10
+    #[test]
+    fn all_spellings_of_a_name_share_its_guesses() {
+        let spellings = [
+            &[
+                "ada",
+                "Ada",
+                "ADA",
+                " ada",
+                "ada\t",
+                "\u{ff41}\u{ff44}\u{ff41}",
+                "a\u{200b}da",
+                "ada\u{feff}",
+                "a\u{ad}da",
+                "ada\0",
+                "\u{a0}ada",
+            ][..],
+            &["r\u{e9}ne", "re\u{301}ne", "R\u{c9}NE", "RE\u{301}NE\r\n"],
+            &["stra\u{df}e", "STRASSE", "STRA\u{1e9e}E", "Strasse"],
+            &[
+                "\u{3c3}\u{3af}\u{3c3}\u{3c5}\u{3c6}\u{3bf}\u{3c2}",
+                "\u{3a3}\u{38a}\u{3a3}\u{3a5}\u{3a6}\u{39f}\u{3a3}",
+                "\u{3c3}\u{3af}\u{3c3}\u{3c5}\u{3c6}\u{3bf}\u{3c3}",
+            ],
+            &["\u{fb01}n@example.org", "FIN@EXAMPLE.ORG", "fin\u{ff20}example\u{ff0e}org"],
+            &["\u{212b}ngstr\u{f6}m", "\u{c5}NGSTR\u{d6}M", "a\u{30a}ngstro\u{308}m"],
+        ];
+        for spellings in spellings {
+            let guard = LoginGuard::new(&ManualClock::new().clock());
+            let guesses = (0..100).filter(|n| {
+                let name = spellings[n % spellings.len()];
+                guard.attempt(name, address(1)).map(drop).is_ok()
+            });
+            assert_eq!(guesses.count(), 5, "{spellings:?}");
+        }
+        let names = ["ada", "adam", "bda", "a da", "ad\u{e0}", "1da"];
+        let distinct: std::collections::HashSet<_> = names.map(spelled_in_one_way).into();
+        assert_eq!(distinct.len(), names.len());
+        assert!(
+            spelled_in_one_way(&"a\u{301}".repeat(1 << 20)).len() < 8 * LONGEST_IDENTITY,
+            "it is bounded"
+        );
     }
 
     #[test]

@@ -1,10 +1,16 @@
 //! Errors as HTTP answers: `application/problem+json` ([RFC 9457](https://www.rfc-editor.org/rfc/rfc9457)).
 
+use std::fmt::Write as _;
+
 use axum::response::{IntoResponse, Response};
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use resilient::correlation::CorrelationId;
 use resilient::{Rejection, RejectionKind};
 use serde_json::{Map, Value, json};
+
+use crate::layer::semantics::{
+    GRPC_MESSAGE, GRPC_PUSHBACK, GRPC_STATUS, Protocol, code_of_refusal, code_of_status,
+};
 
 /// An answer that says what went wrong, in a form that programs can read, too.
 ///
@@ -19,8 +25,8 @@ use serde_json::{Map, Value, json};
 pub struct Problem {
     status: StatusCode,
     detail: String,
-    /// The last part of the `type`; the status says it all where there is none.
-    kind: Option<&'static str>,
+    /// Its name is the last part of the `type`; the status says it all where there is none.
+    kind: Option<RejectionKind>,
     more: Map<String, Value>,
     retry_after: Option<std::time::Duration>,
 }
@@ -90,8 +96,16 @@ impl Problem {
     }
 }
 
-/// What a caller is told of a refusal: 429 for its own rate, 409 and 422 for its idempotency key, 504 where time ran
-/// out, 503 for all that is ours.
+/// The status for a refusal: 429 for the caller's own rate, 504 where time ran out, 503 for most of the rest. For an
+/// idempotency key:
+///
+/// | status | refusal | what the client can do |
+/// |---|---|---|
+/// | 400 | the key is malformed | correct it |
+/// | 409 | [`InProgress`](RejectionKind::InProgress) | send the same request again |
+/// | 409 | [`OutcomeUnknown`](RejectionKind::OutcomeUnknown) | find out what became of the first request |
+/// | 409 | [`StoredValueMismatch`](RejectionKind::StoredValueMismatch): the first request was carried out, and its answer cannot be read any more | keep the key, and look up the result in another way |
+/// | 422 | [`KeyReused`](RejectionKind::KeyReused): the key belongs to another request | take a new key |
 ///
 /// ```
 /// use resilient::RejectionKind;
@@ -104,12 +118,17 @@ impl Problem {
 pub fn status_of(kind: RejectionKind) -> StatusCode {
     match kind {
         RejectionKind::RateLimited => StatusCode::TOO_MANY_REQUESTS,
+        RejectionKind::WeightExceedsLimit => StatusCode::PAYLOAD_TOO_LARGE,
         RejectionKind::TotalTimeout
         | RejectionKind::AttemptTimeout
         | RejectionKind::ConnectTimeout
         | RejectionKind::ReadTimeout
         | RejectionKind::QueueTimeout => StatusCode::GATEWAY_TIMEOUT,
-        RejectionKind::InProgress | RejectionKind::OutcomeUnknown => StatusCode::CONFLICT,
+        // 409 for a stored value that cannot be read, and not 422: a client that is told that its key belongs to another
+        // request takes a new key, and the call, which was carried out, is carried out again.
+        RejectionKind::InProgress | RejectionKind::OutcomeUnknown | RejectionKind::StoredValueMismatch => {
+            StatusCode::CONFLICT
+        }
         RejectionKind::KeyReused => StatusCode::UNPROCESSABLE_ENTITY,
         RejectionKind::InvalidKey => StatusCode::BAD_REQUEST,
         _ => StatusCode::SERVICE_UNAVAILABLE,
@@ -127,10 +146,13 @@ impl Problem {
     /// assert_eq!(Problem::of(&error, StatusCode::BAD_GATEWAY).status(), 502);
     /// ```
     pub fn of(error: &(dyn std::error::Error + 'static), otherwise: StatusCode) -> Self {
+        if let Some(rejection) = error.downcast_ref::<Rejection>() {
+            return rejection.into();
+        }
         match RejectionKind::found_in(error) {
             Some((kind, retry_after)) => {
                 let problem = Self::new(status_of(kind), error.to_string()).after(retry_after);
-                Self { kind: Some(kind.as_str()), ..problem }
+                Self { kind: Some(kind), ..problem }
             }
             None => Self::new(otherwise, error.to_string()),
         }
@@ -140,8 +162,9 @@ impl Problem {
 impl From<&Rejection> for Problem {
     fn from(rejection: &Rejection) -> Self {
         let kind = rejection.kind();
-        let mut problem = Self::new(status_of(kind), rejection.to_string());
-        problem.kind = Some(kind.as_str());
+        // Without the texts of errors: whoever is refused need not know what the dependency has said.
+        let mut problem = Self::new(status_of(kind), rejection.without_errors().to_string());
+        problem.kind = Some(kind);
         problem.with("component", rejection.component()).after(rejection.retry_after())
     }
 }
@@ -152,9 +175,71 @@ impl From<Rejection> for Problem {
     }
 }
 
+impl Problem {
+    /// The answer to a request with these headers: `application/problem+json`, or for a request of gRPC, known by its
+    /// `Content-Type`, a status of gRPC in the head of an answer without a body (`Trailers-Only`).
+    ///
+    /// | | `grpc-status` |
+    /// |---|---|
+    /// | a rate limit, a full bulkhead, shed load | `RESOURCE_EXHAUSTED` |
+    /// | an open circuit, a store that does not answer | `UNAVAILABLE` |
+    /// | out of time | `DEADLINE_EXCEEDED` |
+    /// | an idempotency key: unusable, used with another payload, in progress | `INVALID_ARGUMENT`, `FAILED_PRECONDITION`, `ABORTED` |
+    /// | a stored answer that cannot be read | `FAILED_PRECONDITION` |
+    ///
+    /// `grpc-message` is the text, and `grpc-retry-pushback-ms` says when to try again.
+    ///
+    /// ```
+    /// use http::{HeaderMap, StatusCode};
+    /// use resilient_http::Problem;
+    ///
+    /// let mut request = HeaderMap::new();
+    /// request.insert("content-type", "application/grpc+proto".parse().unwrap());
+    /// let answer = Problem::new(StatusCode::TOO_MANY_REQUESTS, "too many requests").response_to(&request);
+    /// assert_eq!((answer.status().as_u16(), &answer.headers()["grpc-status"]), (200, &http::HeaderValue::from(8)));
+    /// ```
+    pub fn response_to(self, request: &HeaderMap) -> Response {
+        self.response_in(Protocol::of(request))
+    }
+
+    pub(crate) fn response_in(self, protocol: Protocol) -> Response {
+        let Some(content_type) = protocol.grpc_content_type() else {
+            return self.into_response();
+        };
+        let code = self.kind.map_or_else(|| code_of_status(self.status), code_of_refusal);
+        let mut response = Response::new(axum::body::Body::empty());
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+        headers.insert(GRPC_STATUS, HeaderValue::from(code));
+        if let Ok(message) = HeaderValue::try_from(percent_encoded(&self.detail)) {
+            headers.insert(GRPC_MESSAGE, message);
+        }
+        if let Some(span) = self.retry_after {
+            // Rounded up, and a number that every implementation can read.
+            let millis = span.as_nanos().div_ceil(1_000_000).min(i32::MAX.unsigned_abs().into());
+            headers.insert(GRPC_PUSHBACK, HeaderValue::from(u64::try_from(millis).unwrap_or(u64::MAX)));
+        }
+        response
+    }
+}
+
+/// As a `grpc-message`: printable ASCII but for the percent sign.
+fn percent_encoded(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if matches!(byte, b' '..=b'~') && byte != b'%' {
+            encoded.push(byte.into());
+        } else {
+            let _ = write!(encoded, "%{byte:02X}");
+        }
+    }
+    encoded
+}
+
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let kind = self.kind.map_or_else(|| "about:blank".to_owned(), |kind| format!("urn:resilient:{kind}"));
+        let name = |kind: RejectionKind| format!("urn:resilient:{}", kind.as_str());
+        let kind = self.kind.map_or_else(|| "about:blank".to_owned(), name);
         let mut body = json!({
             "type": kind,
             "title": self.status.canonical_reason().unwrap_or("error"),
@@ -205,11 +290,40 @@ mod tests {
     }
 
     #[test]
+    fn a_refusal_of_grpc_is_a_status_of_grpc() {
+        // E6
+        let mut request = HeaderMap::new();
+        request.insert("content-type", "application/grpc".parse().unwrap());
+        let registry = Registry::new();
+        registry.circuit_breaker("100 % of a\u{f6}").force_open();
+        let open = registry.circuit_breaker("100 % of a\u{f6}").try_acquire().unwrap_err();
+        let answer = Problem::from(&open).after(Duration::from_micros(1500)).response_to(&request);
+        let header = |name: &str| answer.headers()[name].to_str().unwrap();
+        assert_eq!((answer.status().as_u16(), header("content-type")), (200, "application/grpc"));
+        assert_eq!((header("grpc-status"), header("grpc-retry-pushback-ms")), ("14", "2"));
+        assert!(header("grpc-message").contains("`100 %25 of a%C3%B6` is open"), "{answer:?}");
+        let code = |status: u16| {
+            let status = StatusCode::from_u16(status).unwrap();
+            let answer = Problem::new(status, "").after(Duration::MAX).response_to(&request);
+            assert_eq!(answer.headers()["grpc-retry-pushback-ms"], "2147483647");
+            answer.headers()["grpc-status"].to_str().unwrap().to_owned()
+        };
+        assert_eq!([400, 429, 503, 504, 409, 418].map(code), ["3", "8", "14", "4", "10", "2"]);
+        request.insert("content-type", "application/grpc-web-text+proto".parse().unwrap());
+        let web = Problem::new(StatusCode::GATEWAY_TIMEOUT, "late").response_to(&request);
+        assert_eq!(web.headers()["content-type"], "application/grpc-web-text");
+        let plain = Problem::new(StatusCode::GATEWAY_TIMEOUT, "late").response_to(&HeaderMap::new());
+        assert_eq!(plain.status(), 504);
+    }
+
+    #[test]
     fn every_kind_has_a_status_that_fits() {
         assert_eq!(status_of(RejectionKind::RateLimited), 429);
         assert_eq!(status_of(RejectionKind::QueueTimeout), 504);
         assert_eq!(status_of(RejectionKind::InProgress), 409);
         assert_eq!(status_of(RejectionKind::KeyReused), 422);
+        assert_eq!(status_of(RejectionKind::StoredValueMismatch), 409);
+        assert_eq!(code_of_refusal(RejectionKind::StoredValueMismatch), 9, "FAILED_PRECONDITION");
         assert_eq!(status_of(RejectionKind::Shed), 503);
     }
 }

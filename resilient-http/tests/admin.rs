@@ -52,8 +52,11 @@ impl Served {
 
     fn ask_with(&self, line: &str, headers: &[&str], body: &str) -> Answer {
         let headers = headers.iter().fold(String::new(), |all, header| all + header + "\r\n");
-        let host =
-            if headers.contains("host:") { String::new() } else { format!("host: {}\r\n", self.address) };
+        let host = if headers.starts_with("host:") || headers.contains("\r\nhost:") {
+            String::new()
+        } else {
+            format!("host: {}\r\n", self.address)
+        };
         let request = format!("{line} HTTP/1.1\r\n{host}{headers}connection: close\r\n\r\n{body}");
         let text = self.raw(&request);
         let (head, body) = text.split_once("\r\n\r\n").unwrap();
@@ -105,6 +108,45 @@ fn all_others_need_the_token_also_to_read() {
         &["host: evil.example"],
         &["host: localhost.evil.example"],
         &["host: 127.0.0.1.evil.example"],
+        // G9
+        &["host: [::1].evil.com"],
+        &["host: [::1]evil.com"],
+        &["host: [::1"],
+        &["host: ::1"],
+        &["host: [127.0.0.1]"],
+        &["host: localhost:80@evil.com"],
+        &["host: localhost@evil.com"],
+        &["host: user@localhost"],
+        &["host: localhost:80:80"],
+        &["host: localhost:http"],
+        &["host: localhost:+80"],
+        &["host: localhost:65536"],
+        &["host: localhost/"],
+        &["host: localhost#.evil.com"],
+        &["host: localhost, evil.com"],
+        &["host: localhost.."],
+        &["host: .localhost"],
+        &["host: 127.1"],
+        &["host: 0x7f.0.0.1"],
+        &["host: 0177.0.0.1"],
+        &["host: 127.0.0.1."],
+        &["host: 0.0.0.0"],
+        &["host: 128.0.0.1"],
+        &["host: [::ffff:128.0.0.1]"],
+        &["host: "],
+        &["host: :80"],
+        &["cf-connecting-ip: 203.0.113.7"],
+        &["true-client-ip: 203.0.113.7"],
+        &["x-envoy-external-address: 203.0.113.7"],
+        &["sec-fetch-site: cross-site"],
+        &["sec-fetch-site: same-site"],
+        &["sec-fetch-site: "],
+        &["sec-fetch-site: same-origin", "sec-fetch-site: same-origin"],
+        &["sec-fetch-site: none, cross-site"],
+        &["origin: https://evil.example"],
+        &["origin: null"],
+        &["origin: http://localhost.evil.example"],
+        &["host: localhost:3000", "origin: http://localhost:3001"],
     ] {
         let refused = served.ask("GET /api/resilience/stats", headers);
         assert_eq!(refused.status, 401, "{headers:?}");
@@ -119,13 +161,97 @@ fn all_others_need_the_token_also_to_read() {
         let answer = served.raw(&format!("{line}\r\nhost: 127.0.0.1\r\nconnection: close\r\n\r\n"));
         assert!(answer.starts_with("HTTP/1.1 401") || answer.starts_with("HTTP/1.0 401"), "{line}: {answer}");
     }
-    for host in ["localhost", "LOCALHOST:80", "[::1]:80", "127.0.0.9"] {
+    for host in [
+        "localhost",
+        "LOCALHOST:80",
+        "[::1]:80",
+        "127.0.0.9",
+        "localhost.",
+        "LocalHost.:3000",
+        "localhost:",
+        "[::1]",
+        "[0:0:0:0:0:0:0:1]:1",
+        "[::ffff:127.0.0.1]",
+    ] {
         assert_eq!(
             served.ask("GET /api/resilience/stats", &[&format!("host: {host}")]).status,
             200,
             "{host}"
         );
     }
+    for headers in [
+        &["host: localhost", "sec-fetch-site: same-origin"][..],
+        &["host: localhost", "sec-fetch-site: none"],
+        &["host: localhost:3000", "origin: http://localhost:3000"],
+        &["host: localhost", "origin: http://LOCALHOST:80"],
+        // What the browser says itself goes before what a proxy made of `Host`.
+        &["host: localhost", "origin: https://ops.example", "sec-fetch-site: same-origin"],
+    ] {
+        assert_eq!(served.ask("GET /api/resilience/stats", headers).status, 200, "{headers:?}");
+    }
+}
+
+// G9
+#[tokio::test]
+async fn a_request_to_two_places_is_not_local_and_pages_of_other_sites_do_not_write() {
+    use axum::http::{Request, Version};
+    use tower::ServiceExt;
+    let app = Admin::new(&Registry::new()).token(TOKEN).unwrap().router();
+    let status = async |uri: &str, hosts: &[&str], more: &[(&str, &str)], method: &str| {
+        let mut request = Request::builder().method(method).uri(uri).version(Version::HTTP_11);
+        for host in hosts {
+            request = request.header("host", *host);
+        }
+        for (name, value) in more {
+            request = request.header(*name, *value);
+        }
+        let peer = axum::extract::ConnectInfo(SocketAddr::from(([127, 0, 0, 1], 9)));
+        let request = request.extension(peer).body(axum::body::Body::empty()).unwrap();
+        app.clone().oneshot(request).await.unwrap().status().as_u16()
+    };
+    let path = "/api/resilience/stats";
+    let at = |place: &str| format!("http://{place}{path}");
+    for (uri, hosts, expected) in [
+        (path, &["localhost"][..], 200),
+        (path, &["localhost", "localhost"], 401),
+        (path, &["localhost", "evil.example"], 401),
+        (path, &[], 401),
+        (&at("localhost"), &["localhost"], 200),
+        (&at("LOCALHOST:80"), &["localhost"], 200),
+        (&at("localhost:3000"), &["localhost:3000"], 200),
+        (&at("localhost"), &[], 200),
+        (&at("localhost"), &["evil.example"], 401),
+        (&at("evil.example"), &["localhost"], 401),
+        (&at("localhost"), &["127.0.0.1"], 401),
+        (&at("localhost:3000"), &["localhost:3001"], 401),
+        (&at("user@localhost"), &["localhost"], 401),
+        (&at("localhost"), &[""], 401),
+    ] {
+        assert_eq!(status(uri, hosts, &[], "GET").await, expected, "{uri} {hosts:?}");
+    }
+    let token = ("authorization", &*format!("Bearer {TOKEN}"));
+    let reset = "/api/resilience/reset";
+    for (more, expected) in [
+        (&[][..], 404),
+        (&[("sec-fetch-site", "same-origin"), ("origin", "http://behind.a.proxy")], 404),
+        (&[("sec-fetch-site", "none")], 404),
+        (&[("origin", "http://ops.example:8080")], 404),
+        (&[("origin", "https://shop.example"), ("x-forwarded-host", "shop.example")], 404),
+        (&[("sec-fetch-site", "cross-site")], 403),
+        (&[("sec-fetch-site", "same-site")], 403),
+        (&[("sec-fetch-site", "SAME-ORIGIN")], 403),
+        (&[("origin", "http://ops.example")], 403),
+        (&[("origin", "null")], 403),
+        (&[("origin", "ops.example:8080")], 403),
+        (&[("origin", "http://ops.example:8080@evil")], 403),
+    ] {
+        let more = [&[token], more].concat();
+        let found = status(&format!("{reset}/bulkhead/nobody"), &["ops.example:8080"], &more, "POST").await;
+        assert_eq!(found, expected, "{more:?}");
+    }
+    // Which token is meant is not known.
+    let twice = [token, ("authorization", "Bearer of somebody else")];
+    assert_eq!(status(path, &["ops.example"], &twice, "GET").await, 401);
 }
 
 #[test]

@@ -21,6 +21,9 @@ use resilient_http::metrics::{Format, observe, publish, render};
 
 const SUCCESSES: &str = "resilient_calls_total{operation=\"charge\",outcome=\"success\"}";
 
+const FAST: &str =
+    "resilient_call_duration_seconds_bucket{operation=\"charge\",outcome=\"success\",le=\"0.0005\"}";
+
 fn registry() -> Registry {
     // A budget of retries would grow with the time.
     let registry = Registry::with_clock(ManualClock::new().clock());
@@ -98,6 +101,8 @@ fn by_otlp_a_collector_gets_every_series_and_each_round_is_new() {
                 Some(metric::Data::Sum(sum)) if sum.is_monotonic => {
                     (sum.data_points, format!("{}_total", metric.name))
                 }
+                // The series of histograms.
+                Some(metric::Data::Sum(sum)) => (sum.data_points, metric.name),
                 Some(metric::Data::Gauge(gauge)) => (gauge.data_points, metric.name),
                 other => panic!("{other:?}"),
             };
@@ -114,6 +119,8 @@ fn by_otlp_a_collector_gets_every_series_and_each_round_is_new() {
             export().into_iter().map(|(series, value)| (in_order(&series), value)).collect();
         assert_eq!(arrived, sorted(&render(&registry, Format::Text)));
         assert_eq!(arrived.get(SUCCESSES), Some(&f64::from(calls)));
+        // E9
+        assert_eq!(arrived.get(&in_order(FAST)), Some(&f64::from(calls)));
         registry.pipeline("charge").build().call(|| Some(())).unwrap();
     }
 }
@@ -137,6 +144,8 @@ fn the_recorder_of_metrics_gets_every_series_and_they_follow() {
         let arrived = series(&handle.render());
         assert_eq!(arrived, series(&render(&registry, Format::Text)));
         assert_eq!(arrived.get(SUCCESSES), Some(&f64::from(calls)));
+        // E9
+        assert_eq!(arrived.get(FAST), Some(&f64::from(calls)));
         registry.pipeline("charge").build().call(|| Some(())).unwrap();
     }
     assert!(handle.render().contains("# TYPE resilient_calls_total counter"));

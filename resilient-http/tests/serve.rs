@@ -139,7 +139,7 @@ fn a_slow_client_is_not_waited_for() {
 
 #[test]
 fn ten_thousand_idle_connections_are_in_nobodys_way() {
-    let served = serve(|server| server.connections(50));
+    let served = serve(|server| server.connections(50).per_address(50));
     let mut kept = served.connect();
     ask(&mut kept);
     let mut idle = Vec::new();

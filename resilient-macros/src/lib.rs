@@ -42,19 +42,29 @@ use proc_macro::TokenStream;
 /// Goes on functions and methods, synchronous and asynchronous, above other attributes. The function returns
 /// `Result`, `Option`, or with a fallback any value. Inline settings are defaults for the named component.
 ///
+/// # Functions that return a future
+/// What the future gives is judged, not the future: with `async fn`, `-> impl Future<Output = R>`, and functions that end in
+/// `Box::pin(async move { .. })`, as `#[async_trait]` writes them, also behind a type alias. Any other function that returns a
+/// future is a compile error. A future inside `Ok` or `Some` is handed on: the `Result` says how it went to get one. So is a
+/// stream, whose items are not looked at. (The type parameter `T` of a generic function is not known to be a future unless its
+/// bounds say so.)
+///
+/// `#[track_caller]` has no effect on the body, which runs in a closure, and is a compile error.
+///
 /// # `circuit_breaker`
 /// `= "name"`, or `("name", ..)` with `failure_rate` (0.5 or "50%"), `window` ("30s", or a number of calls),
 /// `min_calls`, `failure_threshold`, `success_threshold`, `open_for`, `open_max`, `half_open_calls`,
-/// `slow_call`, `slow_rate`.
+/// `slow_call`, `slow_rate`, `slow_in_flight`, `low_volume_failures`, `open_jitter`, `probe_lease`.
 ///
 /// # `retry`
 /// `= "name"`, or `(["name",] max = retries | attempts = all, ..)` with `backoff` (`exponential`, `constant`,
 /// `linear`, `fibonacci`, `decorrelated`), `base`, `factor`, `max_delay`, `jitter`, `when = path`,
-/// `budget = "name"` or `budget(ratio = .., reserve = ..)`, `max_elapsed`.
+/// `budget = "name"`, `budget(ratio = .., reserve = .., free = ..)` or `budget = off`, `max_elapsed`, `max_retry_after`.
 ///
 /// The body borrows its arguments, so that each attempt finds them as they were. A `mut` argument is copied
-/// for each attempt. An argument that the body moves must be named in `clone(..)`; else rustc says "value
-/// moved here, in previous iteration of loop" and underlines the word `retry`.
+/// for each attempt. An argument that the body moves must be named in `clone(..)`. The attribute reports such an argument
+/// where the body passes, returns or stores it; other moves, such as `argument.consume()`, are reported by rustc as "value
+/// moved here, in previous iteration of loop", with the word `retry` underlined.
 ///
 /// # `bulkhead`
 /// `= "name"`, or `("name", ..)` with `max_concurrent`, `max_queue`, `max_wait`,
@@ -67,8 +77,8 @@ use proc_macro::TokenStream;
 /// # `timeout`
 /// `= "2s"` for the whole call, or `(["name",] total = .., attempt = .., connect = .., read = ..)`. With `adaptive`, or
 /// `adaptive(percentile = 95, factor = 1.5, min = "50ms", max = "30s", window = .., min_samples = ..)`, the time of an
-/// attempt follows how long attempts take, and begins with `attempt`. Asynchronous functions, and
-/// those on `threads`.
+/// attempt follows how long attempts take, and begins with `attempt`; `attempt = adaptive(..)` means the same. Asynchronous
+/// functions, and those on `threads`.
 ///
 /// # `fallback`
 /// `= function` or `= |failure| ..`: called with the `Failure`. In an asynchronous function both may be
@@ -92,12 +102,14 @@ use proc_macro::TokenStream;
 /// refuse; `retry_after`.
 ///
 /// # `hedge`
-/// `(after = "50ms")`, or `(after = "p95")` for as long as 95 % of the attempts take; `max` attempts besides the first.
+/// `(after = "50ms")`, or `(after = "p95")` for as long as 95 % of the attempts take, but at least `min_delay`; `max` attempts
+/// besides the first, `budget(ratio = .., reserve = ..)` where there is no `retry`.
 /// Sends another attempt where one is slow or fails, and takes the first answer. Asynchronous functions that are
 /// `idempotent`, or so by a key with `on_unknown = reexecute`.
 ///
 /// # `coalesce`
-/// `(key = expression)`: calls with equal keys at the same time share one. `share_errors = false`, `max_wait`,
+/// `(key = expression)`: calls with equal keys at the same time share one. A key that is an `Option` may be `None`: that call
+/// shares nothing. `share_errors = false`, `max_wait`,
 /// `max_flights`. What the function returns is `Clone`, and so is what a `fallback` is asked about.
 ///
 /// # `priority`
@@ -109,7 +121,8 @@ use proc_macro::TokenStream;
 /// # `idempotent`
 /// The word alone: twice has the effect of once, so that it is repeated even where the attempt may have been carried out.
 ///
-/// `(["name",] key = expression, ..)`: carried out once for each key, which is anything that is `Display`; a repeated call
+/// `(["name",] key = expression, ..)`: carried out once for each key, which is anything that is `Display`, or an `Option` of
+/// it: with `None` the call has no key, and is carried out without a record. A repeated call
 /// gets the answer of the first, for `ttl` ("1h"). What the function returns in `Ok` is `Serialize` and `DeserializeOwned`.
 /// The same key with other arguments is refused: all but `self` are hashed, or what `fingerprint = expression` gives,
 /// or nothing with `fingerprint = none`. `lease` bounds how long a call that does not show holds its key, and

@@ -1,6 +1,6 @@
 //! What kind of function is this?
 
-use proc_macro2::TokenStream;
+use proc_macro2::{TokenStream, TokenTree};
 use quote::quote;
 use syn::token::Brace;
 use syn::visit_mut::{self, VisitMut};
@@ -58,11 +58,17 @@ impl Shape {
                 _ => Self::ReturnsFuture(Box::new(output)),
             };
         }
-        let Some(output) = boxed_output(ty) else {
-            return Self::Sync;
-        };
-        if let Some(block) = async_block(function, &output).filter(|block| block.pin.is_some()) {
+        let written = boxed_output(ty);
+        // Behind an alias: what the future gives, rustc knows.
+        let output = written.clone().unwrap_or_else(|| parse_quote!(<#ty as ::core::future::Future>::Output));
+        let may_be_boxed = written.is_some() || may_be_alias(function, ty);
+        if may_be_boxed
+            && let Some(block) = async_block(function, &output).filter(|block| block.pin.is_some())
+        {
             return Self::AsyncBlock(Box::new(block));
+        }
+        if written.is_none() {
+            return Self::Sync;
         }
         errors.at(
             ty,
@@ -151,10 +157,41 @@ fn future_output<'a>(bounds: impl Iterator<Item = &'a TypeParamBound>) -> Option
     None
 }
 
+/// Whether a function ends in `Box::pin(async ..)`, so that its type, which does not look so, is a boxed future. Only
+/// then the body is parsed.
+fn may_be_alias(function: &FnItem, ty: &Type) -> bool {
+    let is_path = matches!(plain(ty), Type::Path(_)) && !has_impl_trait(ty);
+    is_path
+        && function
+            .body
+            .clone()
+            .into_iter()
+            .any(|token| matches!(token, TokenTree::Ident(ident) if ident == "Box"))
+}
+
+fn has_impl_trait(ty: &Type) -> bool {
+    struct Find(bool);
+    impl VisitMut for Find {
+        fn visit_type_mut(&mut self, ty: &mut Type) {
+            self.0 |= matches!(ty, Type::ImplTrait(_) | Type::Infer(_));
+            visit_mut::visit_type_mut(self, ty);
+        }
+    }
+    let mut find = Find(false);
+    find.visit_type_mut(&mut ty.clone());
+    find.0
+}
+
 /// `R` of `Pin<Box<dyn Future<Output = R>>>`, `BoxFuture<'_, R>` or `LocalBoxFuture<'_, R>`.
 fn boxed_output(ty: &Type) -> Option<Type> {
     if let Some(inner) = last_type(ty, &["BoxFuture", "LocalBoxFuture"]) {
-        return Some(inner.clone());
+        // An alias of the program's own may hold the error in itself.
+        let is_outcome = last_type(inner, &["Result", "Option"]).is_some();
+        return Some(if is_outcome {
+            inner.clone()
+        } else {
+            parse_quote!(<#ty as ::core::future::Future>::Output)
+        });
     }
     match plain(last_type(last_type(ty, &["Pin"])?, &["Box"])?) {
         Type::TraitObject(object) => future_output(object.bounds.iter()),

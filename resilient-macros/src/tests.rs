@@ -120,3 +120,56 @@ fn the_expansion_of_typical_functions_is_known() {
         "fn rate(&self) -> u32 { self.fetch() }",
     );
 }
+
+/// What the attribute says about an item.
+fn errors(args: &str) -> String {
+    crate::entry::entry(
+        args.parse().unwrap(),
+        "async fn f() -> Result<u32, E> { work().await }".parse().unwrap(),
+    )
+    .to_string()
+}
+
+#[test]
+fn what_can_never_happen_is_an_error() {
+    // A4, H5
+    let cases = [
+        ("retry(max = 3, base = \"2s\", jitter = 0, max_elapsed = \"1s\")", "would begin 2s after the call"),
+        ("retry(max = 3, base = \"2s\", max_elapsed = \"1s\")", "would begin 1s after the call"),
+        ("retry(max = 3, max_elapsed = \"20ms\")", "would begin 50ms after the call"),
+        ("retry(max = 3, base = \"30s\", max_delay = \"5s\")", "`max_delay` is shorter than `base`"),
+        ("retry(max = 3, base = \"4s\"), timeout = \"2s\"", "the total ends the call before the first one"),
+        ("retry(max = 3, base = \"3m\"), timeout(attempt = \"1s\")", "the total is 60 s unless you give it"),
+        ("bulkhead(\"b\", max_queue = 1, max_wait = \"3s\"), timeout = \"2s\"", "no call waits that long"),
+        ("rate_limit(\"b\", rate = \"1/s\", max_wait = \"3s\"), timeout = \"2s\"", "no call waits that long"),
+        ("coalesce(key = 1, max_wait = \"3s\"), timeout = \"2s\"", "no call waits that long"),
+        ("circuit_breaker(\"b\", slow_call = \"3s\"), timeout = \"2s\"", "no call is ever that slow"),
+        ("circuit_breaker(\"b\", slow_in_flight = true)", "`slow_in_flight` needs `slow_call`"),
+    ];
+    for (args, message) in cases {
+        let errors = errors(args);
+        assert!(errors.contains("compile_error") && errors.contains(message), "{args}\n{errors}");
+    }
+}
+
+#[test]
+fn what_can_happen_is_none() {
+    // A4, H5, F6, H1
+    let cases = [
+        "retry(max = 3, base = \"2s\", max_elapsed = \"1001ms\")",
+        "retry(max = 3, base = \"30s\")",
+        "retry(max = 3, max_delay = \"50ms\")",
+        "retry(max = 3, base = \"2m\"), timeout(\"elsewhere\", attempt = \"1s\")",
+        "retry(max = 3, base = \"0ms\"), timeout = \"1ms\"",
+        "retry(max = 3, budget = off)",
+        "retry(max = 3, budget(ratio = 0.2, reserve = 1, free = 0), max_retry_after = \"5m\")",
+        "hedge(after = \"p95\", min_delay = \"5ms\", budget(ratio = 0.2, reserve = 0)), idempotent",
+        "circuit_breaker(\"b\", low_volume_failures = 0, slow_call = \"1s\", slow_in_flight = true, open_jitter = 0, probe_lease = \"5s\")",
+        "circuit_breaker(\"b\", slow_call = \"2s\"), timeout = \"2s\"",
+    ];
+    for args in cases {
+        let errors = errors(args);
+        assert!(!errors.contains("compile_error"), "{args}\n{errors}");
+    }
+    assert!(expand("retry(max = 3, budget = off)", "fn f() -> Option<u32> { None }").contains("\"off\""));
+}

@@ -99,6 +99,92 @@ pub(crate) fn rate(lit: &LitStr) -> Result<String> {
     Ok(format!("{number}/{per}"))
 }
 
+/// What a text is that holds an amount of something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Quantity {
+    /// `"100/s"`
+    Rate,
+    /// `"3"`
+    Count,
+    /// `"50%"`
+    Share,
+    /// `"250ms"`
+    Time,
+    /// `"p95"`
+    Percentile,
+}
+
+const TIMES: [&str; 26] = [
+    "ns",
+    "us",
+    "µs",
+    "ms",
+    "s",
+    "m",
+    "h",
+    "sec",
+    "secs",
+    "second",
+    "seconds",
+    "min",
+    "mins",
+    "minute",
+    "minutes",
+    "hr",
+    "hrs",
+    "hour",
+    "hours",
+    "milli",
+    "millis",
+    "millisecond",
+    "milliseconds",
+    "micros",
+    "nanos",
+    "msec",
+];
+const DAYS: [&str; 3] = ["d", "day", "days"];
+const COUNTS: [&str; 11] = [
+    "x", "times", "retries", "attempts", "tries", "calls", "requests", "permits", "threads", "failures",
+    "errors",
+];
+
+/// Whether a text that stands for a name is an amount: it begins with a number, and the rest is a unit.
+pub(crate) fn quantity(text: &str) -> Option<Quantity> {
+    let text = text.trim().to_lowercase();
+    if text.strip_prefix('p').and_then(|rank| rank.parse::<f64>().ok()).is_some_and(|rank| rank <= 100.0) {
+        return Some(Quantity::Percentile);
+    }
+    let text = text.trim_start_matches(['+', '-', '<', '>', '=', '~', ' ']);
+    let is_digit = |c: char| c.is_ascii_digit() || matches!(c, '_' | ',' | '.');
+    let digits = text.find(|c: char| !is_digit(c)).unwrap_or(text.len());
+    let (number, unit) = (&text[..digits], text[digits..].trim());
+    if !number.starts_with(|c: char| c.is_ascii_digit() || c == '.')
+        || !number.contains(|c: char| c.is_ascii_digit())
+    {
+        return None;
+    }
+    let is_time = |unit: &str| TIMES.contains(&unit) || DAYS.contains(&unit);
+    let per = unit.split_once('/').or_else(|| unit.split_once("per "));
+    if let Some((what, per)) = per {
+        let per = per.trim().trim_start_matches(is_digit).trim();
+        let is_rate = what.trim().chars().all(char::is_alphabetic) && is_time(per);
+        return is_rate.then_some(Quantity::Rate);
+    }
+    if unit.is_empty() || COUNTS.contains(&unit) {
+        return Some(Quantity::Count);
+    }
+    if matches!(unit, "%" | "percent") {
+        return Some(Quantity::Share);
+    }
+    if matches!(unit, "rps" | "qps" | "tps" | "rpm" | "hz") {
+        return Some(Quantity::Rate);
+    }
+    // `1m30s` has several.
+    let mut units =
+        unit.split(|c: char| c.is_ascii_digit() || c == '.' || c == ' ').filter(|unit| !unit.is_empty());
+    units.all(|unit| TIMES.contains(&unit)).then_some(Quantity::Time)
+}
+
 /// `"50%"` to 0.5.
 pub(crate) fn percentage(lit: &LitStr) -> Result<f64> {
     let text = lit.value();
@@ -151,6 +237,62 @@ mod tests {
         ] {
             let message = read(text).unwrap_err().to_string();
             assert!(message.contains(part), "{text}: {message}");
+        }
+    }
+
+    #[test]
+    fn an_amount_is_no_name_and_a_name_no_amount() {
+        // A2
+        for (text, what) in [
+            ("100/s", Quantity::Rate),
+            ("100 / 5 s", Quantity::Rate),
+            ("100 per second", Quantity::Rate),
+            ("100req/min", Quantity::Rate),
+            ("1_000/day", Quantity::Rate),
+            ("50rps", Quantity::Rate),
+            ("3", Quantity::Count),
+            ("-3", Quantity::Count),
+            ("1,000", Quantity::Count),
+            ("0.5", Quantity::Count),
+            ("3x", Quantity::Count),
+            ("3 retries", Quantity::Count),
+            ("50%", Quantity::Share),
+            ("50 %", Quantity::Share),
+            ("250ms", Quantity::Time),
+            ("1m30s", Quantity::Time),
+            ("2 seconds", Quantity::Time),
+            ("1.5s", Quantity::Time),
+            ("p95", Quantity::Percentile),
+            ("p99.9", Quantity::Percentile),
+        ] {
+            assert_eq!(quantity(text), Some(what), "{text}");
+        }
+        for name in [
+            "payment",
+            "s3",
+            "3ds",
+            "2fa",
+            "24/7",
+            "1password",
+            "db-1",
+            "eu/s",
+            "p",
+            "pg",
+            "v2",
+            "http/2",
+            "a/s",
+            "10.0.0.1:80",
+            "100/eu",
+            "4chan",
+            "_",
+            ".",
+            "%",
+            "inf",
+            "nan",
+            "5xx",
+            "3d",
+        ] {
+            assert_eq!(quantity(name), None, "{name}");
         }
     }
 

@@ -6,6 +6,7 @@ mod settings;
 mod shed;
 mod threads;
 
+use proc_macro2::{TokenStream, TokenTree};
 use quote::ToTokens;
 use syn::{Expr, ExprLit, FnArg, Lit, ReceiverKind, ReturnType, Safety, Type};
 
@@ -23,6 +24,10 @@ const CLASSES: [&str; 4] = ["critical", "high", "normal", "low"];
 
 pub(crate) fn check(args: &Args, function: &FnItem, shape: &Shape, errors: &mut Errors) {
     signature(function, errors);
+    if runtime_above(args, function, errors) {
+        return;
+    }
+    caller_is_lost(function, shape, errors);
     output(args, function, errors);
     option_has_no_error(args, function, shape, errors);
     needs_a_stage(args, errors);
@@ -66,6 +71,65 @@ fn signature(function: &FnItem, errors: &mut Errors) {
         if attr.path().segments.last().is_some_and(|segment| segment.ident == "resilient") {
             errors.at(attr, "a second `#[resilient]` on one function; put all policies into one attribute");
         }
+    }
+}
+
+/// `#[tokio::main]` and its kind, when they stand above, come first, and make a synchronous function of an `async fn`. That
+/// can be retried as a whole; what needs the `async fn` is told to stand above.
+fn runtime_above(args: &Args, function: &FnItem, errors: &mut Errors) -> bool {
+    let awaits = |fallback: &Fallback| {
+        timeouts(fallback).next().is_some()
+            || fallback.code().any(|answer| is_async(answer) || names(&answer.to_token_stream(), "await"))
+    };
+    let needs_async = args.timeout.is_some() && args.threads().is_none()
+        || args.hedge.is_some()
+        || args.fallback.as_ref().is_some_and(awaits);
+    if function.sig.asyncness.is_some() || !needs_async || !names(&function.body, "block_on") {
+        return false;
+    }
+    let body: Vec<String> =
+        function.body.clone().into_iter().take(4).map(|token| token.to_string()).collect();
+    let is_test = function
+        .attrs
+        .iter()
+        .any(|attr| attr.path().segments.last().is_some_and(|last| last.ident == "test"));
+    let above = if body != ["let", "body", "=", "async"] {
+        "an attribute that starts a runtime stands"
+    } else if is_test {
+        "`#[tokio::test]` stands"
+    } else {
+        "`#[tokio::main]` stands"
+    };
+    errors.at(
+        &function.sig.ident,
+        format!(
+            "{above} above `#[resilient]`, and has already made this `async fn` a synchronous function; swap the two, so that \
+             `#[resilient(..)]` comes first"
+        ),
+    );
+    true
+}
+
+/// Whether a word stands anywhere in the tokens.
+fn names(tokens: &TokenStream, word: &str) -> bool {
+    tokens.clone().into_iter().any(|token| match token {
+        TokenTree::Ident(ident) => ident == word,
+        TokenTree::Group(group) => names(&group.stream(), word),
+        TokenTree::Punct(_) | TokenTree::Literal(_) => false,
+    })
+}
+
+/// The body runs in a closure, or in a future, which have no caller of their own. Of an `async fn` rustc says so itself.
+fn caller_is_lost(function: &FnItem, shape: &Shape, errors: &mut Errors) {
+    if !matches!(shape, Shape::Sync | Shape::ReturnsFuture(_)) {
+        return;
+    }
+    for attr in function.attrs.iter().filter(|attr| attr.path().is_ident("track_caller")) {
+        errors.at(
+            attr,
+            "`#[track_caller]` has no effect here: `#[resilient]` runs the body in a closure, whose caller is this function; \
+             keep `#[track_caller]` on a function that calls this one, and give it `Location::caller()` as an argument",
+        );
     }
 }
 
@@ -210,6 +274,20 @@ fn fallback_fits(args: &Args, shape: &Shape, errors: &mut Errors) {
         errors.span(span, "a synchronous level cannot be stopped, so its time cannot be limited; make the function an `async fn`");
     }
     for answer in fallback.code() {
+        if let Expr::Closure(closure) = answer
+            && closure.inputs.len() != 1
+        {
+            let (given, of) = if fallback.is_single { ("", "") } else { ("&", "each level of ") };
+            let given = format!("the failure of the call, a `{given}Failure<E>`");
+            let message = format!(
+                "{of}`fallback` is called with one argument, {given}: write `|failure| ..`, or `|_| ..` where it is not needed"
+            );
+            if closure.inputs.is_empty() {
+                errors.at(answer, message);
+            } else {
+                errors.at(&closure.inputs, message);
+            }
+        }
         if let Expr::Closure(closure) = answer
             && is_async(answer)
             && !shape.is_async()

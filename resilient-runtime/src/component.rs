@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::clock::Clock;
 use crate::nearest::nearest;
-use crate::observe::{Event, Events, Happening};
+use crate::observe::{Event, Events, Happening, Texts};
 use crate::random::Random;
 use crate::settings::{ConfigError, Effective, Layered, Settings};
 
@@ -247,6 +247,10 @@ pub trait Component: Send + Sync + 'static {
 pub(crate) trait Create: Component + Sized {
     fn create(core: Core<Self::Config>) -> Self;
     fn core(&self) -> &Core<Self::Config>;
+    /// What else there is to say about it in an explanation; one line each.
+    fn notes(&self) -> Vec<String> {
+        Vec::new()
+    }
 }
 
 /// What a registry gives to each of its components.
@@ -255,6 +259,13 @@ pub(crate) struct Environment {
     pub(crate) clock: Clock,
     pub(crate) events: Events,
     pub(crate) random: Arc<Random>,
+}
+
+impl Environment {
+    /// The rule for the texts of errors goes where the events go.
+    pub(crate) fn texts(&self) -> &Texts {
+        self.events.texts()
+    }
 }
 
 /// The name of a component, kept for the life of the process, once for all registries: so a rejection can say whose it
@@ -318,6 +329,12 @@ impl<C: Settings> Core<C> {
 
     pub(crate) fn publish(&self, kind: Kind, what: Happening) {
         self.events().publish(|| Event::now(kind, self.name, what));
+    }
+
+    /// Gives an event its place under a lock of the component, before others see what it tells of; to be delivered by
+    /// [`Events::deliver`] after the lock.
+    pub(crate) fn put(&self, kind: Kind, what: impl FnOnce() -> Happening) {
+        self.events().put(|| Event::now(kind, self.name, what()));
     }
 
     /// A core outside of any registry, for unit tests.

@@ -28,7 +28,8 @@
 //! # Features
 //! - `inventory` (default): annotated functions are listed before their first call;
 //! - `config-file`: settings from a TOML file and the environment ([`config`]);
-//! - `http`, `reqwest`, `tonic`: [`Classify`] for `http::StatusCode`, `reqwest::Error`, `tonic::Status`;
+//! - `http`, `reqwest`, `tonic`: [`Classify`] for `http::StatusCode`, `reqwest::Error`, `tonic::Status`; with `http` also
+//!   `checked` and `Class::of_response`, which keep the `Retry-After` of a response;
 //! - `durable`: idempotency records in a file.
 
 #![deny(missing_docs)]
@@ -67,6 +68,7 @@ mod component;
 mod key;
 mod nearest;
 mod numbered;
+mod outage;
 mod outcome;
 mod priority;
 mod random;
@@ -87,6 +89,8 @@ pub use bulkhead::Bulkhead;
 pub use carry::carry;
 pub use circuit_breaker::CircuitBreaker;
 pub use classify::{Class, Classify};
+#[cfg(feature = "http")]
+pub use classify::{HttpResponse, StatusError, checked};
 pub use coalesce::Coalesce;
 pub use component::{Component, Kind, UnknownKind};
 pub use fallback::{Degradation, Degraded, Fallback, FallbackFailed, Level, degraded};

@@ -25,7 +25,8 @@ use crate::rejection::{Mark, Rejection};
 #[diagnostic::on_unimplemented(
     message = "`#[resilient]` cannot tell success from failure in `{Self}`",
     label = "expected `Result<_, _>` or `Option<_>`, found `{Self}`",
-    note = "return a `Result` or an `Option`, add `fallback = ...`, or implement `resilient::Outcome` for `{Self}`"
+    note = "return a `Result` or an `Option`, add `fallback = ...`, or implement `resilient::Outcome` for `{Self}`",
+    note = "if it is a future: write `async fn`, or end the function with `Box::pin(async move {{ .. }})`"
 )]
 pub trait Outcome: Sized {
     /// What it holds when it failed.
@@ -111,7 +112,8 @@ impl<T> Outcome for Option<T> {
     message = "a function that returns `{Self}` has no way to report a rejected call",
     label = "this return type cannot hold a `resilient::Rejection`",
     note = "return `Result<_, E>` with `E: From<resilient::Rejection>`, return `Option<_>`, \
-            or add `fallback = ...` to `#[resilient(...)]`"
+            or add `fallback = ...` to `#[resilient(...)]`",
+    note = "if it is a future: write `async fn`, or end the function with `Box::pin(async move {{ .. }})`"
 )]
 pub trait Reject: Outcome {
     /// The value that reports `rejection`.

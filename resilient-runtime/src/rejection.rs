@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::correlation::CorrelationId;
+use crate::outage::{Met, Outage};
 use crate::ratio::Ratio;
 
 /// Why a protected call was refused or cut off: what, which component, why, and when to try again.
@@ -38,11 +39,19 @@ pub struct Rejection {
 #[derive(Clone, Debug, PartialEq)]
 enum Detail {
     None,
-    Open(OpenReason),
-    Elapsed(Duration),
+    Open(OpenReason, Option<Met>),
+    /// With the texts of what attempts before failed with.
+    Elapsed(Duration, Option<Arc<str>>),
+    /// With the texts of what attempts before failed with.
+    Retried(Arc<str>),
     Full,
     /// Made where that costs nothing that matters, never on a hot path.
     Why(Arc<str>),
+    /// A call that can never be admitted.
+    Weight {
+        weight: u32,
+        limit: u32,
+    },
 }
 
 /// The part of a rejection that shows in the `source()` chain of the errors around it.
@@ -67,6 +76,7 @@ impl fmt::Display for Mark {
             | RejectionKind::QueueTimeout
             | RejectionKind::ConnectTimeout
             | RejectionKind::RateLimited
+            | RejectionKind::WeightExceedsLimit
             | RejectionKind::Shed
             | RejectionKind::InProgress
             | RejectionKind::KeyReused
@@ -109,11 +119,13 @@ pub enum RejectionKind {
     QueueTimeout,
     /// A rate limiter has no token left.
     RateLimited,
+    /// The call weighs more than a rate limiter ever admits at once: it can never succeed as it is.
+    WeightExceedsLimit,
     /// The process has more to do than it can, and this call matters less than others.
     Shed,
     /// A call with the same idempotency key runs at this moment.
     InProgress,
-    /// The idempotency key was used before, with another payload.
+    /// The idempotency key was used before, with another payload or by another operation.
     KeyReused,
     /// A call with the same idempotency key was lost while it ran; whether it had its effect is not known.
     OutcomeUnknown,
@@ -149,6 +161,7 @@ impl RejectionKind {
             Self::ReadTimeout => "read_timeout",
             Self::QueueTimeout => "queue_timeout",
             Self::RateLimited => "rate_limited",
+            Self::WeightExceedsLimit => "weight_exceeds_limit",
             Self::Shed => "shed",
             Self::InProgress => "in_progress",
             Self::KeyReused => "key_reused",
@@ -248,7 +261,7 @@ impl Rejection {
 
     /// Out of its time, after so much of it.
     pub(crate) fn timed_out(kind: RejectionKind, component: &'static str, elapsed: Duration) -> Self {
-        Self { component, mark: Mark { kind, retry_after: None }, detail: Detail::Elapsed(elapsed) }
+        Self { component, mark: Mark { kind, retry_after: None }, detail: Detail::Elapsed(elapsed, None) }
     }
 
     /// The store answers, and has no room.
@@ -262,19 +275,41 @@ impl Rejection {
         Self { detail: Detail::Why(why.into()), ..self }
     }
 
+    /// The weight of the call, and the most that is admitted.
+    pub(crate) fn weighing(self, weight: u32, limit: u32) -> Self {
+        Self { detail: Detail::Weight { weight, limit }, ..self }
+    }
+
     /// Made in one piece: an open circuit does hardly anything else.
     #[inline]
     pub(crate) fn circuit_open(
         component: &'static str,
         retry_after: Option<Duration>,
         reason: Option<OpenReason>,
+        outage: Option<Met>,
     ) -> Self {
         let mark = Mark { kind: RejectionKind::CircuitOpen, retry_after };
         let detail = match reason {
-            Some(reason) => Detail::Open(reason),
+            Some(reason) => Detail::Open(reason, outage),
             None => Detail::None,
         };
         Self { component, mark, detail }
+    }
+
+    /// Of a call whose attempts before have failed with these errors.
+    pub(crate) fn after_errors(mut self, errors: &Arc<str>) -> Self {
+        match &mut self.detail {
+            Detail::Elapsed(_, none @ None) => *none = Some(Arc::clone(errors)),
+            detail @ Detail::None => *detail = Detail::Retried(Arc::clone(errors)),
+            // An open circuit tells its own; what has errors already was refused further in.
+            Detail::Open(..)
+            | Detail::Elapsed(..)
+            | Detail::Retried(_)
+            | Detail::Full
+            | Detail::Why(_)
+            | Detail::Weight { .. } => {}
+        }
+        self
     }
 
     /// What refused the call.
@@ -320,7 +355,7 @@ impl Rejection {
         self.mark.retry_after
     }
 
-    /// Why the circuit is open, for [`RejectionKind::CircuitOpen`].
+    /// Why the circuit opened at first, for [`RejectionKind::CircuitOpen`]. [`outage`](Self::outage) says more.
     ///
     /// ```
     /// use resilient::{OpenReason, Registry};
@@ -331,7 +366,57 @@ impl Rejection {
     /// ```
     pub fn reason(&self) -> Option<OpenReason> {
         match self.detail {
-            Detail::Open(reason) => Some(reason),
+            Detail::Open(reason, _) => Some(reason),
+            _ => None,
+        }
+    }
+
+    /// Since when the circuit is open, what it opened for, and what its last probe said, as far as that is still known: a
+    /// circuit breaker keeps its last few outages.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use resilient::{Component, Registry, circuit_breaker::Config, clock::ManualClock};
+    ///
+    /// let time = ManualClock::new();
+    /// let breaker = Registry::with_clock(time.clock()).circuit_breaker("payment");
+    /// breaker.reconfigure(Config::default().failure_threshold(1)).unwrap();
+    /// breaker.call(|| None::<u32>);
+    /// time.advance(Duration::from_secs(1));
+    /// let refused = breaker.try_acquire().unwrap_err();
+    /// assert_eq!(refused.outage().unwrap().age, Duration::from_secs(1));
+    /// ```
+    pub fn outage(&self) -> Option<Outage> {
+        match self.detail {
+            Detail::Open(_, met) => met.and_then(Met::outage),
+            _ => None,
+        }
+    }
+
+    /// What the attempts before failed with, in words, where the call was refused or cut off after them.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() {
+    /// use std::cell::Cell;
+    /// use std::io::Error;
+    /// use resilient::{Registry, Verdict, clock::Clock};
+    ///
+    /// let registry = Registry::with_clock(Clock::tokio());
+    /// let pipeline = registry.pipeline("load").retry("disk").timeout("disk").build();
+    /// let calls = Cell::new(0);
+    /// let load = async || {
+    ///     calls.set(calls.get() + 1);
+    ///     if calls.get() == 1 { Err::<u32, _>(Error::other("it is busy")) } else { std::future::pending().await }
+    /// };
+    /// let late = pipeline.call_described_async(load, Verdict::of, |error, words| words.error(error)).await;
+    /// assert!(late.unwrap_err().to_string().contains("out of its total time after 60.0s; attempt 1 failed: it is busy"));
+    /// # }
+    /// ```
+    pub fn earlier_errors(&self) -> Option<&str> {
+        match &self.detail {
+            Detail::Elapsed(_, errors) => errors.as_deref(),
+            Detail::Retried(errors) => Some(errors),
             _ => None,
         }
     }
@@ -353,7 +438,7 @@ impl Rejection {
     /// ```
     pub fn elapsed(&self) -> Option<Duration> {
         match self.detail {
-            Detail::Elapsed(span) => Some(span),
+            Detail::Elapsed(span, _) => Some(span),
             _ => None,
         }
     }
@@ -381,6 +466,40 @@ impl Rejection {
 
 impl fmt::Display for Rejection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.words())?;
+        if let Some(id) = CorrelationId::current() {
+            write!(f, " [correlation id {id}]")?;
+        }
+        Ok(())
+    }
+}
+
+impl Rejection {
+    /// Without the correlation id, for what has it already.
+    pub(crate) fn words(&self) -> impl fmt::Display {
+        fmt::from_fn(|f| self.say(f, true))
+    }
+
+    /// The rejection in words, without the texts of errors that led to it: for those who are not to learn what a dependency
+    /// has said, such as the clients of a server.
+    ///
+    /// ```
+    /// use resilient::{Registry, Verdict, circuit_breaker::Config, Component};
+    ///
+    /// let registry = Registry::new();
+    /// registry.circuit_breaker("db").reconfigure(Config::default().failure_threshold(1)).unwrap();
+    /// let pipeline = registry.pipeline("load").circuit_breaker("db").build();
+    /// let load = || Err::<u32, _>(std::io::Error::other("no such user: root"));
+    /// pipeline.call_described(load, Verdict::of, |error, words| words.error(error)).unwrap_err();
+    /// let refused = registry.circuit_breaker("db").try_acquire().unwrap_err();
+    /// assert!(refused.to_string().contains("1 failures in a row, last error: no such user: root"));
+    /// assert!(!refused.without_errors().to_string().contains("root"));
+    /// ```
+    pub fn without_errors(&self) -> impl fmt::Display {
+        fmt::from_fn(|f| self.say(f, false))
+    }
+
+    fn say(&self, f: &mut fmt::Formatter<'_>, with_errors: bool) -> fmt::Result {
         let name = self.component;
         match self.mark.kind {
             RejectionKind::CircuitOpen => write!(f, "circuit breaker `{name}` is open")?,
@@ -393,12 +512,15 @@ impl fmt::Display for Rejection {
                 write!(f, "a call of `{name}` ran out of its time in the queue")?;
             }
             RejectionKind::RateLimited => write!(f, "rate limit `{name}` is reached")?,
+            RejectionKind::WeightExceedsLimit => {
+                write!(f, "a call weighs more than rate limit `{name}` ever admits, and can never succeed")?;
+            }
             RejectionKind::Shed => write!(f, "`{name}` sheds load")?,
             RejectionKind::InProgress => {
                 write!(f, "a call of `{name}` with the same idempotency key is in progress")?;
             }
             RejectionKind::KeyReused if matches!(self.detail, Detail::Why(_)) => {
-                write!(f, "the idempotency key of `{name}` was used before")?;
+                write!(f, "the idempotency key of `{name}` was used before by another operation")?;
             }
             RejectionKind::KeyReused => {
                 write!(f, "the idempotency key of `{name}` was used before with another payload")?;
@@ -431,17 +553,27 @@ impl fmt::Display for Rejection {
             }
         }
         match &self.detail {
-            Detail::None | Detail::Full => {}
-            Detail::Why(why) => write!(f, ": {why}")?,
-            Detail::Open(reason) => write!(f, " ({reason})")?,
-            Detail::Elapsed(span) if span.is_zero() => f.write_str(": nothing was left of it")?,
-            Detail::Elapsed(span) => write!(f, " after {span:.1?}")?,
+            Detail::Why(why) if with_errors => write!(f, ": {why}")?,
+            Detail::None | Detail::Full | Detail::Retried(_) | Detail::Why(_) => {}
+            Detail::Weight { weight, limit } => {
+                write!(
+                    f,
+                    ": its weight is {weight}, the limit {limit}; split it, or raise `burst` or `rate`"
+                )?;
+            }
+            Detail::Open(reason, _) => match self.outage() {
+                Some(outage) if with_errors => write!(f, " ({outage})")?,
+                Some(outage) => write!(f, " ({})", outage.without_errors())?,
+                None => write!(f, " ({reason})")?,
+            },
+            Detail::Elapsed(Duration::ZERO, _) => f.write_str(": nothing was left of it")?,
+            Detail::Elapsed(span, _) => write!(f, " after {span:.1?}")?,
+        }
+        if let Some(errors) = self.earlier_errors().filter(|_| with_errors) {
+            write!(f, "; {errors}")?;
         }
         if let Some(span) = self.mark.retry_after {
             write!(f, "; try again in {span:.1?}")?;
-        }
-        if let Some(id) = CorrelationId::current() {
-            write!(f, " [correlation id {id}]")?;
         }
         Ok(())
     }

@@ -155,6 +155,22 @@ pub(crate) fn all() -> Vec<&'static Site> {
     sites
 }
 
+/// What any site says about a component, by the name of the component as `matches` reads it: the settings, where it gives
+/// any.
+pub(crate) fn candidates(kind: Kind, matches: impl Fn(&str) -> bool) -> Vec<&'static [Setting]> {
+    named(kind).into_iter().filter(|(name, _)| matches(name)).map(|(_, settings)| settings).collect()
+}
+
+/// The names that sites give to components of a kind.
+pub(crate) fn named(kind: Kind) -> Vec<(String, &'static [Setting])> {
+    let stages = all().into_iter().flat_map(|site| site.meta.stages.iter().map(move |stage| (site, stage)));
+    let named = stages.filter(|(_, stage)| stage.kind == kind).map(|(site, stage)| {
+        let name = stage.name.map_or_else(|| site.operation_name(), str::to_owned);
+        (name, stage.settings)
+    });
+    named.collect()
+}
+
 /// Where sites of the process's registry give settings for a component by its name.
 pub(crate) fn definitions(kind: Kind, name: &str) -> Vec<(&'static [Setting], Place)> {
     let stages = all()

@@ -19,6 +19,8 @@
 
 #[path = "shapes/adaptive.rs"]
 mod adaptive;
+#[path = "shapes/aliases.rs"]
+mod aliases;
 #[path = "shapes/answers.rs"]
 mod answers;
 #[path = "shapes/arguments.rs"]
@@ -27,6 +29,8 @@ mod arguments;
 mod async_fns;
 #[path = "shapes/attempts.rs"]
 mod attempts;
+#[path = "shapes/causes.rs"]
+mod causes;
 #[path = "shapes/errors.rs"]
 mod errors;
 #[path = "shapes/fallbacks.rs"]
@@ -47,6 +51,8 @@ mod limits;
 mod methods;
 #[path = "shapes/once.rs"]
 mod once;
+#[path = "shapes/repeated.rs"]
+mod repeated;
 #[path = "shapes/shed.rs"]
 mod shed;
 #[path = "shapes/sites.rs"]

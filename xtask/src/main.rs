@@ -3,6 +3,7 @@
 mod api;
 mod browser;
 mod instructions;
+mod load;
 mod run;
 
 use std::process::ExitCode;
@@ -13,7 +14,12 @@ use run::{Step, steps};
 type Task = (&'static str, &'static str, fn() -> Vec<Step>);
 
 const TASKS: &[Task] = &[
-    ("test", "format, lints, every test, models, documentation: what CI runs", test),
+    (
+        "test",
+        "format, lints, every test, models, documentation: what CI runs; `--under-load` keeps all cores busy meanwhile",
+        test,
+    ),
+    ("tests", "the tests alone; `--under-load` keeps all cores busy meanwhile", tests),
     ("models", "the lock-free parts under the loom model checker", models),
     (
         "instructions",
@@ -28,6 +34,9 @@ const TASKS: &[Task] = &[
 
 fn main() -> ExitCode {
     let asked = std::env::args().nth(1);
+    if asked.as_deref() == Some(load::BUSY) {
+        load::keep_busy();
+    }
     let task = TASKS.iter().find(|(name, ..)| Some(*name) == asked.as_deref());
     let Some((_, _, plan)) = task else {
         if let Some(unknown) = &asked {
@@ -39,7 +48,14 @@ fn main() -> ExitCode {
         }
         return if asked.is_some() { ExitCode::FAILURE } else { ExitCode::SUCCESS };
     };
-    steps(&plan())
+    let load = std::env::args().any(|arg| arg == "--under-load").then(load::Load::start).transpose();
+    match load {
+        Ok(_load) => steps(&plan()),
+        Err(error) => {
+            eprintln!("the cores cannot be kept busy: {error}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 fn test() -> Vec<Step> {
@@ -50,14 +66,7 @@ fn test() -> Vec<Step> {
         Step::cargo("no default features", &["check", "-p", "resilient-runtime", "--no-default-features"]),
     ];
     steps.extend(features_alone());
-    steps.push(Step::cargo("the main example", &["build", "--example", "payments"]));
-    if run::has("cargo-nextest") {
-        steps.push(Step::cargo("tests", &["nextest", "run", "--workspace", "--all-features"]));
-    } else {
-        // All targets but the documentation's, and not the benchmarks, which would run.
-        let test = ["test", "--workspace", "--all-features", "--lib", "--bins", "--tests", "--examples"];
-        steps.push(Step::cargo("tests", &test));
-    }
+    steps.extend(tests());
     steps.push(Step::cargo("documentation's examples", &["test", "--workspace", "--all-features", "--doc"]));
     let doc = ["doc", "--workspace", "--no-deps", "--all-features"];
     steps.push(Step::cargo("documentation", &doc).env("RUSTDOCFLAGS", "-D warnings"));
@@ -65,6 +74,18 @@ fn test() -> Vec<Step> {
     steps.extend(models());
     steps.extend(count_instructions());
     steps
+}
+
+fn tests() -> Vec<Step> {
+    let example = Step::cargo("the main example", &["build", "--example", "payments"]);
+    let tests = if run::has("cargo-nextest") {
+        Step::cargo("tests", &["nextest", "run", "--workspace", "--all-features"])
+    } else {
+        // All targets but the documentation's, and not the benchmarks, which would run.
+        let test = ["test", "--workspace", "--all-features", "--lib", "--bins", "--tests", "--examples"];
+        Step::cargo("tests", &test)
+    };
+    vec![example, tests]
 }
 
 /// Each feature without the others: what one needs must not come with another.

@@ -1,23 +1,26 @@
 //! Who may read, and who may write.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use axum::extract::{ConnectInfo, Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header};
 
 use super::App;
-use super::token::Shown;
+use super::token::{self, Shown};
 use crate::Problem;
-use crate::layer::Unread;
+use crate::layer::{Unread, is_port};
+
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
 /// Lets in who belongs.
 pub(super) async fn guard(State(app): State<App>, request: Request, next: Next) -> Response {
     let unread = Unread::of(&request);
     let (mut parts, body) = request.into_parts();
-    match admit(&app, &parts) {
+    match admit(&app, &parts).await {
         Ok(shown) => {
             if let Some(shown) = shown {
                 parts.extensions.insert(shown);
@@ -32,27 +35,36 @@ pub(super) async fn guard(State(app): State<App>, request: Request, next: Next) 
 #[derive(Clone, Copy, Debug)]
 pub(super) struct WithToken;
 
-fn admit(app: &App, parts: &Parts) -> Result<Option<WithToken>, Problem> {
+async fn admit(app: &App, parts: &Parts) -> Result<Option<WithToken>, Problem> {
     let reads = matches!(parts.method, Method::GET | Method::HEAD);
+    let is_foreign = is_of_another_site(parts);
+    if is_foreign && !reads {
+        return Err(Problem::new(StatusCode::FORBIDDEN, "the request comes from a page of another site"));
+    }
     match bearer(&parts.headers) {
         Some(shown) => {
             let token = app.token.as_ref().ok_or_else(no_token)?;
             let client = app.clients.of(parts);
-            match token.show(shown, client) {
+            let (found, pause) = token.show(shown, client);
+            if !pause.is_zero() {
+                tokio::time::sleep(pause).await;
+            }
+            match found {
                 Shown::Right => Ok(Some(WithToken)),
-                Shown::Wrong => {
-                    // Of one address five in a minute at most.
-                    tracing::warn!(target: "resilient::audit", ?client, "a wrong admin token was shown");
+                Shown::Wrong { is_told } => {
+                    if is_told {
+                        tracing::warn!(target: "resilient::audit", ?client, "a wrong admin token was shown");
+                    }
                     Err(Problem::new(StatusCode::UNAUTHORIZED, "that is not the admin token"))
                 }
                 Shown::Locked => Err(Problem::new(
                     StatusCode::TOO_MANY_REQUESTS,
                     "too many wrong admin tokens came from there",
                 )
-                .after(std::time::Duration::from_secs(12))),
+                .after(token::PER_GUESS)),
             }
         }
-        None if reads && app.is_open && is_local(parts) => Ok(None),
+        None if reads && app.is_open && !is_foreign && is_local(parts) => Ok(None),
         None if app.token.is_none() => Err(no_token()),
         None => Err(Problem::new(
             StatusCode::UNAUTHORIZED,
@@ -76,10 +88,32 @@ fn refused(problem: Problem, unread: Unread) -> Response {
 }
 
 fn bearer(headers: &HeaderMap) -> Option<&str> {
-    let value = headers.get(header::AUTHORIZATION)?.to_str().unwrap_or_default();
+    let value = match one(headers, &header::AUTHORIZATION) {
+        Values::None => return None,
+        Values::One(value) => value,
+        // What is behind this may look at another one.
+        Values::Many => "",
+    };
     let (scheme, token) = value.split_once(' ').unwrap_or((value, ""));
-    // Of another scheme: shown, and wrong.
+    // Another scheme: a token was shown, and is wrong.
     Some(if scheme.eq_ignore_ascii_case("bearer") { token.trim() } else { "" })
+}
+
+/// A header that may be there once.
+enum Values<'h> {
+    None,
+    /// Empty where it is no text.
+    One(&'h str),
+    Many,
+}
+
+fn one<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Values<'h> {
+    let mut values = headers.get_all(name).iter();
+    match (values.next(), values.next()) {
+        (None, _) => Values::None,
+        (Some(value), None) => Values::One(value.to_str().unwrap_or_default()),
+        (Some(_), Some(_)) => Values::Many,
+    }
 }
 
 fn peer(parts: &Parts) -> Option<SocketAddr> {
@@ -89,30 +123,99 @@ fn peer(parts: &Parts) -> Option<SocketAddr> {
 /// Asked from this machine, by a program or a person on it: not through a proxy on it, and not by a page of another
 /// site whose name was made to point here (DNS rebinding).
 fn is_local(parts: &Parts) -> bool {
-    const PROXIED: [&str; 3] = ["forwarded", "x-real-ip", "via"];
     let is_near = peer(parts).is_some_and(|peer| peer.ip().to_canonical().is_loopback());
-    let of_proxy = |name: &str| name.starts_with("x-forwarded") || PROXIED.contains(&name);
     // Some proxies say nothing of themselves, but speak the HTTP of 1996.
     let is_direct =
-        parts.version > Version::HTTP_10 && !parts.headers.keys().any(|name| of_proxy(name.as_str()));
+        parts.version > Version::HTTP_10 && !parts.headers.keys().any(|name| is_of_proxy(name.as_str()));
     is_near && is_direct && names_this_machine(parts)
 }
 
+/// Whether a proxy, or a network that delivers for others, adds this header.
+fn is_of_proxy(name: &str) -> bool {
+    const NAMES: [&str; 6] = ["forwarded", "x-real-ip", "via", "cdn-loop", "x-proxyuser-ip", "x-host"];
+    const BEGIN: [&str; 4] = ["x-forwarded", "x-original-", "x-envoy-", "x-amzn-"];
+    const END: [&str; 3] = ["client-ip", "connecting-ip", "client-addr"];
+    NAMES.contains(&name)
+        || BEGIN.iter().any(|begin| name.starts_with(begin))
+        || END.iter().any(|end| name.ends_with(end))
+}
+
+/// Whether `Host`, and the authority of the target where that has one, are this machine, and agree.
 fn names_this_machine(parts: &Parts) -> bool {
-    let host = parts.headers.get(header::HOST).map(|host| host.to_str().unwrap_or_default());
     let target = parts.uri.authority().map(http::uri::Authority::as_str);
-    // Where both are there, both must.
-    let mut names = host.into_iter().chain(target).peekable();
-    names.peek().is_some() && names.all(is_this_machine)
+    let host = match one(&parts.headers, &header::HOST) {
+        Values::None => None,
+        Values::One(host) => Some(host),
+        Values::Many => return false,
+    };
+    match (host, target) {
+        (Some(host), Some(target)) => is_this_machine(host) && is_same(host, target, "80"),
+        (Some(only), None) | (None, Some(only)) => is_this_machine(only),
+        (None, None) => false,
+    }
+}
+
+/// The name and the port of an authority without user information (RFC 3986, 3.2).
+fn name_and_port(authority: &str) -> Option<(&str, &str)> {
+    let end = match authority.strip_prefix('[') {
+        Some(rest) => rest.find(']')? + 2,
+        None => authority.find(':').unwrap_or(authority.len()),
+    };
+    let (name, port) = authority.split_at(end);
+    is_port(port).then(|| (name, port.strip_prefix(':').unwrap_or(port)))
+}
+
+/// Whether two authorities are one, where the port is this if they have none.
+fn is_same(one: &str, other: &str, default: &str) -> bool {
+    let parsed = |authority| {
+        let (name, port) = name_and_port(authority)?;
+        (!name.is_empty()).then_some((name, if port.is_empty() { default } else { port }))
+    };
+    match (parsed(one), parsed(other)) {
+        (Some((name, port)), Some((other, its))) => name.eq_ignore_ascii_case(other) && port == its,
+        _ => false,
+    }
 }
 
 fn is_this_machine(host: &str) -> bool {
-    let name = match host.strip_prefix('[') {
-        Some(v6) => v6.split(']').next().unwrap_or_default(),
-        None => host.split(':').next().unwrap_or_default(),
+    let Some((name, _port)) = name_and_port(host) else { return false };
+    let address: Option<IpAddr> = match name.strip_prefix('[').and_then(|name| name.strip_suffix(']')) {
+        Some(v6) => v6.parse().ok().map(IpAddr::V6),
+        None => name.parse().ok().map(IpAddr::V4),
     };
-    name.eq_ignore_ascii_case("localhost")
-        || name.parse::<std::net::IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())
+    address.is_some_and(|address| address.to_canonical().is_loopback())
+        // With a dot at its end it is the same name (RFC 6761, 6.3).
+        || name.strip_suffix('.').unwrap_or(name).eq_ignore_ascii_case("localhost")
+}
+
+/// Whether a browser says that a page of another site asks: by `Sec-Fetch-Site`, which pages cannot set, and where that is
+/// missing (older browsers, and sites without TLS) by an `Origin` that is not where the request went.
+fn is_of_another_site(parts: &Parts) -> bool {
+    match one(&parts.headers, &SEC_FETCH_SITE) {
+        // `none`: the user typed it in.
+        Values::One(site) => !["same-origin", "none"].contains(&site),
+        Values::Many => true,
+        Values::None => match one(&parts.headers, &header::ORIGIN) {
+            Values::None => false,
+            Values::One(origin) => !is_own(origin, parts),
+            Values::Many => true,
+        },
+    }
+}
+
+/// Whether an origin is where the request went: to `Host`, or to what a proxy says that it was before.
+fn is_own(origin: &str, parts: &Parts) -> bool {
+    let Some((scheme, authority)) = origin.split_once("://") else { return false };
+    let default = match scheme {
+        "http" => "80",
+        "https" => "443",
+        _ => return false,
+    };
+    let is_it = |host: &str| is_same(authority, host.trim(), default);
+    [&header::HOST, &FORWARDED_HOST].into_iter().any(|name| match one(&parts.headers, name) {
+        Values::One(host) => is_it(host),
+        _ => false,
+    }) || parts.uri.authority().is_some_and(|target| is_it(target.as_str()))
 }
 
 /// Says to browsers what they may do with an answer.

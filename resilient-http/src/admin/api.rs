@@ -24,7 +24,7 @@ const BODY: usize = 64 * 1024;
 
 pub(super) fn routes(app: App) -> Router {
     let prefix = app.prefix.clone();
-    app.viewers.watch_alerts(&app.registry);
+    app.viewers.watch(&app.registry);
     let api = Router::new()
         .route("/health", get(|app| health(app, Ask::All)))
         .route("/health/live", get(|app| health(app, Ask::Liveness)))

@@ -19,12 +19,18 @@
 //! Alerts are looked at once a second as long as the router lives, whether anybody asks or not.
 //!
 //! # Who gets in
-//! - Who asks from the same machine, and not through a proxy, may read. All others need the bearer token for it. A proxy on
-//!   the machine that shows itself by no header, and not by HTTP/1.0, is not told apart: then [`Admin::token_to_read`].
-//! - Whoever writes needs the token. Where none is given, [`Admin::serve`] makes one and prints it.
+//! - A client on the same machine may read, unless it comes through a proxy. All others need the bearer token for it. A
+//!   proxy on the machine that adds no header of its own, and speaks HTTP/1.1, is not recognized: then set
+//!   [`Admin::token_to_read`].
+//! - To look local, a request must be addressed to the machine: `Host` is `localhost` or a loopback address, with or without
+//!   a port and without anything else, there is one, and the target of the request agrees with it.
+//! - A browser that says that a page of another site asks (`Sec-Fetch-Site`, else `Origin`) may not read without the token,
+//!   and may not write at all.
+//! - To write, each client needs the token. If you set none, [`Admin::serve`] makes one and prints it.
 //! - [`Admin::serve`] refuses to listen anywhere but on the machine itself without a token of yours.
-//! - Five wrong tokens from an address lock it out for a while. Each write is an event
-//!   ([`Steered`](resilient::Happening::Steered)), and told in the log (`resilient::audit`).
+//! - Five wrong tokens from an address (IPv6: a network of 64 bits; the machine itself is one address) lock it out for a
+//!   while, and no other. While very many addresses show wrong tokens, each token takes a second to be checked, the right one
+//!   too. Each write is an event ([`Steered`](resilient::Happening::Steered)), and logged (`resilient::audit`).
 
 mod access;
 mod api;
@@ -220,8 +226,8 @@ impl Admin {
         Self { is_open: false, ..self }
     }
 
-    /// By what address who guesses the token is told from others; where nothing is said, by that of the peer, which behind a
-    /// proxy is the same for all.
+    /// Sets how the address of a client that shows a wrong token is found. The default is the peer, which behind a proxy is the
+    /// same for all: then one client that guesses locks out all.
     ///
     /// ```
     /// use resilient_http::{Admin, layer::ClientIp};

@@ -41,8 +41,8 @@ pub(super) struct Viewers {
     with_token: Arc<Semaphore>,
     /// The ticks, as long as somebody looks at them.
     ticks: Mutex<Weak<watch::Sender<Tick>>>,
-    /// The task that looks at the alerts ends with this.
-    alerts: Mutex<Option<oneshot::Sender<Infallible>>>,
+    /// The task that evaluates the alerts and probes the health checks ends with this.
+    watch: Mutex<Option<oneshot::Sender<Infallible>>>,
 }
 
 /// One second, in both forms.
@@ -61,7 +61,7 @@ impl Default for Viewers {
             places: places(VIEWERS),
             with_token: places(WITH_TOKEN),
             ticks: Mutex::new(Weak::new()),
-            alerts: Mutex::default(),
+            watch: Mutex::default(),
         }
     }
 }
@@ -77,18 +77,19 @@ impl Viewers {
         })
     }
 
-    /// Has the alerts looked at from now on, if that is not so already. Outside of a runtime that comes with the first
-    /// request.
-    pub(super) fn watch_alerts(&self, registry: &Registry) {
-        let mut watched = self.alerts.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Starts the task that evaluates the alerts and probes the health checks, unless it runs already. Outside of a runtime
+    /// it starts with the first request.
+    pub(super) fn watch(&self, registry: &Registry) {
+        let mut watched = self.watch.lock().unwrap_or_else(PoisonError::into_inner);
         // Closed where the task is gone: with its runtime, or by a panic.
         if watched.as_ref().is_some_and(|task| !task.is_closed()) {
             return;
         }
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             let (alive, gone) = oneshot::channel::<Infallible>();
-            let looks = registry.watch_alerts();
-            runtime.spawn(async move { drop(select(std::pin::pin!(looks), gone).await) });
+            let (alerts, health) = (registry.watch_alerts(), registry.watch_health());
+            let both = select(Box::pin(alerts), Box::pin(health));
+            runtime.spawn(async move { drop(select(both, gone).await) });
             *watched = Some(alive);
         }
     }
@@ -177,7 +178,7 @@ impl Ticks {
 
 /// Whoever asks finds the alerts watched.
 pub(super) async fn watched(State(app): State<App>, request: Request, next: Next) -> Response {
-    app.viewers.watch_alerts(&app.registry);
+    app.viewers.watch(&app.registry);
     next.run(request).await
 }
 

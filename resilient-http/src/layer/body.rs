@@ -3,27 +3,38 @@
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use axum::response::IntoResponse;
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response, Version, header};
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
+use super::semantics::Protocol;
 use crate::Problem;
 
 /// A refusal of a request whose body nobody reads. Over HTTP/1 the connection cannot be used any more, and who sent it must
 /// be told, or the next request on it would be lost.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Unread(bool);
+pub(crate) struct Unread {
+    closes: bool,
+    protocol: Protocol,
+}
 
 impl Unread {
     pub(crate) fn of<B: Body>(request: &Request<B>) -> Self {
-        Self(request.version() <= Version::HTTP_11 && !request.body().is_end_stream())
+        Self {
+            closes: request.version() <= Version::HTTP_11 && !request.body().is_end_stream(),
+            protocol: Protocol::of(request.headers()),
+        }
+    }
+
+    /// Its body was read.
+    pub(crate) fn read(self) -> Self {
+        Self { closes: false, ..self }
     }
 
     pub(crate) fn refused(self, problem: Problem) -> Response<axum::body::Body> {
-        let mut response = problem.into_response();
-        if self.0 {
+        let mut response = problem.response_in(self.protocol);
+        if self.closes {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         response

@@ -19,11 +19,16 @@ use crate::Problem;
 const BYTES: usize = 64 << 20;
 /// A body begins with so much room, or with less where it may not have that.
 const FIRST: usize = 4096;
+/// Bodies up to this size can use the whole budget, larger ones three quarters of it.
+const SMALL: usize = 16 << 10;
 /// When there may be room again.
 const LATER: Duration = Duration::from_secs(1);
 
 /// How many bytes of request bodies are held in memory at a time, over all requests of all layers that share it. A
 /// request for whose body there is no room is answered with 503 and `Retry-After` at once.
+///
+/// Bodies of more than 16 KiB can use three quarters of it; the rest is reserved for small ones, so that large uploads
+/// do not keep out ordinary requests.
 ///
 /// What counts is the memory that a body takes, not what its `Content-Length` says: until the handler has taken it over.
 ///
@@ -90,8 +95,10 @@ impl BodyBudget {
         self.0.refused.load(Ordering::Relaxed)
     }
 
-    fn take(&self, bytes: usize) -> bool {
-        let more = |held: usize| held.checked_add(bytes).filter(|held| *held <= self.0.most);
+    /// For a body that then takes `total` bytes.
+    fn take(&self, bytes: usize, total: usize) -> bool {
+        let most = if total <= SMALL { self.0.most } else { self.0.most - self.0.most / 4 };
+        let more = |held: usize| held.checked_add(bytes).filter(|held| *held <= most);
         self.0.held.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
     }
 
@@ -189,7 +196,7 @@ impl Room {
     /// To so many bytes, if there is room for them.
     fn grow(&mut self, bytes: usize) -> bool {
         let more = bytes.saturating_sub(self.bytes);
-        let has_room = self.budget.take(more);
+        let has_room = self.budget.take(more, bytes);
         if has_room {
             self.bytes += more;
         }

@@ -13,7 +13,7 @@ use resilient::pipeline::Options;
 use resilient::{Class, Classify, Pipeline, Rejection, Verdict};
 use tower::{BoxError, Layer, Service};
 
-use super::semantics::{is_idempotent, of_answer};
+use super::HttpClientLayer;
 
 /// What an answer or an error of a service means.
 type Judge<R> = dyn Fn(&Result<R, BoxError>) -> Verdict + Send + Sync;
@@ -21,11 +21,8 @@ type Judge<R> = dyn Fn(&Result<R, BoxError>) -> Verdict + Send + Sync;
 /// What one request says about itself.
 type About<Q> = dyn Fn(&Q) -> Options + Send + Sync;
 
-/// What each attempt writes into its copy of the request.
-type Prepare<Q> = dyn Fn(&mut Q) + Send + Sync;
-
 /// A [`Pipeline`] around a client, or any service whose requests can be cloned: each attempt sends a clone, once the service
-/// is ready for it. Refusals come as errors, which a [`Rejection`] can be found in.
+/// is ready for it. Refusals come as errors, which a [`Rejection`] can be found in. For HTTP see [`HttpClientLayer`].
 ///
 /// ```
 /// use std::convert::Infallible;
@@ -44,7 +41,6 @@ pub struct ClientLayer<Q, R> {
     pipeline: Arc<Pipeline>,
     judge: Arc<Judge<R>>,
     about: Arc<About<Q>>,
-    prepare: Option<Arc<Prepare<Q>>>,
 }
 
 impl<Q, R> ClientLayer<Q, R> {
@@ -99,7 +95,7 @@ impl<Q, R> ClientLayer<Q, R> {
         judge: impl Fn(&Result<R, BoxError>) -> Verdict + Send + Sync + 'static,
     ) -> Self {
         let about = Arc::new(|_: &Q| Options::default());
-        Self { pipeline: pipeline.into(), judge: Arc::new(judge), about, prepare: None }
+        Self { pipeline: pipeline.into(), judge: Arc::new(judge), about }
     }
 
     /// With what each request says about itself: its priority, the key of its rate limit, whether it may run twice.
@@ -127,51 +123,33 @@ impl<Q, R> ClientLayer<Q, R> {
     }
 }
 
-impl<A, B> ClientLayer<http::Request<A>, http::Response<B>> {
-    /// As HTTP says: 5xx, 408, 425 and 429 are failures that are worth a retry, other 4xx are the caller's own;
-    /// `Retry-After` is honoured. A request that may have been carried out is repeated only if its method is idempotent
-    /// ([RFC 9110](https://www.rfc-editor.org/rfc/rfc9110#section-9.2.2)), or it has an `Idempotency-Key`. Each attempt
-    /// carries the correlation id and the time that is left ([`propagate`]).
+impl ClientLayer<(), ()> {
+    /// For HTTP and gRPC, which are judged by status and `Retry-After`, and whose calls end with the body of the response:
+    /// [`HttpClientLayer::new`]. Prefer [`HttpClientLayer::per_host`] for a client that talks to several hosts.
     ///
     /// ```
     /// use http::{Request, Response};
+    /// use http_body_util::Empty;
     /// use resilient::Registry;
-    /// use resilient::correlation::CorrelationId;
     /// use resilient_http::layer::ClientLayer;
     /// use tower::{ServiceBuilder, ServiceExt, service_fn};
     ///
     /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
     /// let pipeline = Registry::new().pipeline("stock").retry("stock").build();
-    /// let stock = service_fn(async |request: Request<()>| {
-    ///     assert_eq!(request.headers()["x-correlation-id"], "order-7");
-    ///     Ok::<_, std::io::Error>(Response::new(()))
-    /// });
+    /// let stock = service_fn(async |_: Request<()>| Ok::<_, std::io::Error>(Response::new(Empty::<&[u8]>::new())));
     /// let stock = ServiceBuilder::new().layer(ClientLayer::http(pipeline)).service(stock);
-    /// let id = CorrelationId::parse("order-7").unwrap();
-    /// assert_eq!(id.scope(stock.oneshot(Request::new(()))).await.unwrap().status(), 200);
+    /// assert_eq!(stock.oneshot(Request::new(())).await.unwrap().status(), 200);
     /// # });
     /// ```
-    pub fn http(pipeline: impl Into<Arc<Pipeline>>) -> Self {
-        let layer = Self::judged(pipeline, |answer| match answer {
-            Ok(response) => of_answer(response.status(), response.headers()),
-            Err(error) => Verdict::Failure(Class::found_in(&**error).unwrap_or(Class::UNCERTAIN)),
-        });
-        let layer = layer.about(|request| {
-            Options::default().idempotent(is_idempotent(request.method(), request.headers()))
-        });
-        // Where no time is left, the pipeline ends it.
-        let prepare = |request: &mut http::Request<A>| {
-            let _ = propagate(request.headers_mut());
-        };
-        Self { prepare: Some(Arc::new(prepare)), ..layer }
+    pub fn http<A>(pipeline: impl Into<Arc<Pipeline>>) -> HttpClientLayer<A> {
+        HttpClientLayer::new(pipeline)
     }
 }
 
 impl<Q, R> Clone for ClientLayer<Q, R> {
     fn clone(&self) -> Self {
-        let Self { pipeline, judge, about, prepare } = self;
-        let (pipeline, judge, about) = (Arc::clone(pipeline), Arc::clone(judge), Arc::clone(about));
-        Self { pipeline, judge, about, prepare: prepare.clone() }
+        let Self { pipeline, judge, about } = self;
+        Self { pipeline: Arc::clone(pipeline), judge: Arc::clone(judge), about: Arc::clone(about) }
     }
 }
 
@@ -231,15 +209,12 @@ where
     }
 
     fn call(&mut self, request: Q) -> Self::Future {
-        let ClientLayer { pipeline, judge, about, prepare } = self.layer.clone();
+        let ClientLayer { pipeline, judge, about } = self.layer.clone();
         let service = self.inner.clone();
         Box::pin(async move {
             let attempt = || {
-                let (mut service, mut request, prepare) = (service.clone(), request.clone(), prepare.clone());
+                let (mut service, request) = (service.clone(), request.clone());
                 async move {
-                    if let Some(prepare) = prepare {
-                        prepare(&mut request);
-                    }
                     Ok::<_, Rejection>(match std::future::poll_fn(|cx| service.poll_ready(cx)).await {
                         Ok(()) => service.call(request).await.map_err(Into::into),
                         Err(error) => Err(error.into()),

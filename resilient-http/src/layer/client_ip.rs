@@ -1,6 +1,6 @@
 //! Whose request it is.
 
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use axum::extract::ConnectInfo;
 use http::{HeaderMap, request::Parts};
@@ -71,8 +71,8 @@ impl ClientIp {
     pub fn behind<N: AsRef<str>>(proxies: impl IntoIterator<Item = N>) -> Result<Self, BadNetwork> {
         let parse = |proxy: N| {
             let text = proxy.as_ref();
-            let network = text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
-            network.map_err(|_| BadNetwork(text.chars().take(64).collect()))
+            let network = text.trim().parse().or_else(|_| text.trim().parse::<IpAddr>().map(IpNet::from));
+            network.map(canonical).map_err(|_| BadNetwork(text.chars().take(64).collect()))
         };
         Ok(Self { trusted: proxies.into_iter().map(parse).collect::<Result<_, _>>()? })
     }
@@ -109,19 +109,57 @@ impl ClientIp {
         client
     }
 
-    fn trusts(&self, address: IpAddr) -> bool {
+    /// Whether the address, in its canonical form, is one of a proxy.
+    pub(crate) fn trusts(&self, address: IpAddr) -> bool {
         self.trusted.iter().any(|network| network.contains(&address))
     }
 }
 
-/// An address, with or without its port.
-fn address(text: &str) -> Option<IpAddr> {
-    let bare = text.strip_prefix('[').and_then(|text| text.split(']').next()).unwrap_or(text);
-    bare.parse().ok().or_else(|| text.parse::<SocketAddr>().ok().map(|address| address.ip()))
+/// An IPv4 network that was written as one of IPv6 (`::ffff:10.0.0.0/104`) is one of IPv4: clients are compared so.
+fn canonical(network: IpNet) -> IpNet {
+    let mapped = match network {
+        IpNet::V6(v6) => v6.prefix_len().checked_sub(96).zip(v6.addr().to_ipv4_mapped()),
+        IpNet::V4(_) => None,
+    };
+    let v4 = mapped.and_then(|(bits, address)| ipnet::Ipv4Net::new(address, bits).ok());
+    v4.map_or(network, IpNet::V4)
 }
 
-/// What clients are told apart by: the address, of IPv6 the network of 64 bits, all of which one client can have.
+/// An address, with or without its port; one of IPv6 with or without brackets and a zone, which only its own machine knows.
+fn address(text: &str) -> Option<IpAddr> {
+    if let Some(rest) = text.strip_prefix('[') {
+        let (bare, port) = rest.split_once(']')?;
+        return is_port(port).then(|| v6(bare)).flatten().map(IpAddr::V6);
+    }
+    if let Some(address) = v6(text) {
+        return Some(address.into());
+    }
+    let (bare, port) = text.split_at(text.find(':').unwrap_or(text.len()));
+    is_port(port).then(|| bare.parse().ok()).flatten().map(IpAddr::V4)
+}
+
+fn v6(text: &str) -> Option<Ipv6Addr> {
+    let bare = text.split_once('%').map_or(text, |(bare, _zone)| bare);
+    bare.parse().ok()
+}
+
+/// Whether it is nothing, or a colon and a port (RFC 3986, 3.2.3).
+pub(crate) fn is_port(text: &str) -> bool {
+    let digits = text.strip_prefix(':').unwrap_or(text);
+    let is_number = digits.bytes().all(|byte| byte.is_ascii_digit());
+    text.is_empty()
+        || (text.starts_with(':') && is_number && (digits.is_empty() || digits.parse::<u16>().is_ok()))
+}
+
+/// What clients are told apart by: the address, of IPv6 the network of 64 bits, all of which one client can have. All
+/// addresses of the machine itself are one, `127.0.0.0/8` and `::1`: any program on it can use each of them.
 pub(crate) fn client_of(address: IpAddr) -> IpAddr {
+    let address = address.to_canonical();
+    if address.is_loopback() { Ipv4Addr::LOCALHOST.into() } else { network_of(address) }
+}
+
+/// The address, of IPv6 the network of 64 bits.
+pub(crate) fn network_of(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => {
             let network = address.to_bits() & !u128::from(u64::MAX);
@@ -161,7 +199,27 @@ mod tests {
         assert_eq!(of(&["10.0.0.1"], "10.0.0.1", &["1.1.1.1:4711"]), "1.1.1.1");
         assert_eq!(of(&["10.0.0.1"], "::ffff:10.0.0.1", &["[2001:db8::1]:4711"]), "2001:db8::1");
         assert_eq!(of(&["::1"], "::1", &["2001:db8::1"]), "2001:db8::1");
-        for nonsense in ["unknown", "", "1.1.1", "1.1.1.1 evil", "[", "[]:1", "\u{fc}"] {
+        assert_eq!(of(&["fe80::/10"], "fe80::7", &["[fe80::9%eth0]:4711, fe80::8%eth0"]), "fe80::9");
+        assert_eq!(of(&["::ffff:10.0.0.0/104"], "::ffff:10.0.0.1", &["1.1.1.1, 10.0.0.2"]), "1.1.1.1");
+        for nonsense in [
+            "unknown",
+            "",
+            "1.1.1",
+            "1.1.1.1 evil",
+            "[",
+            "[]:1",
+            "\u{fc}",
+            "[::1",
+            "[::2].evil.example",
+            "[::2]x",
+            "[::2]:x",
+            "[1.1.1.1]",
+            "1.1.1.1:+5",
+            "1.1.1.1:65536",
+            "1.1.1.1@2",
+            "2001:db8::1]",
+            "::2]:7",
+        ] {
             assert_eq!(of(&["10.0.0.1"], "10.0.0.1", &[nonsense]), "10.0.0.1", "{nonsense:?}");
         }
         let long = vec!["10.0.0.1"; 100_000].join(",");
@@ -174,6 +232,10 @@ mod tests {
         assert_eq!(of("2001:db8:1:2:3:4:5:6"), of("2001:db8:1:2::"));
         assert_ne!(of("2001:db8:1:3::"), of("2001:db8:1:2::"));
         assert_eq!(of("::ffff:1.2.3.4"), "1.2.3.4");
+        // G8: each program on this machine can use all of these.
+        for own in ["127.0.0.1", "127.9.8.7", "::1", "::ffff:127.0.0.2", "127.255.255.255"] {
+            assert_eq!(of(own), "127.0.0.1", "{own}");
+        }
         let bad = ClientIp::behind(["10.0.0.0/33"]).unwrap_err();
         assert_eq!(
             bad.to_string(),

@@ -21,6 +21,7 @@ use tower::{BoxError, Layer, Service};
 
 use super::body::{self, Unread};
 use super::body_budget::BodyBudget;
+use super::semantics::status_of_answer;
 use crate::Problem;
 
 const KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -37,8 +38,8 @@ const WRONG_FOR: Duration = Duration::from_mins(1);
 
 /// Carries a `POST` or `PATCH` with an `Idempotency-Key` out once, and gives a repeated one the answer of the first, with
 /// `Idempotency-Replayed: true`. After the IETF draft `httpapi-idempotency-key-header`: 400 for a key that is missing where
-/// it is required, or malformed; 409 while the first is under way, or when nobody knows what became of it, both at once;
-/// 422 for a key that was used with another request.
+/// it is required, or malformed; 409 while the first is under way, when nobody knows what became of it, or when its answer
+/// cannot be read any more, at once; 422 for a key that was used with another request.
 ///
 /// The key is a string of a structured field (RFC 9651), `"8e03978e"`: 1 to 255 printable ASCII characters in quotes, in
 /// which `\"` and `\\` are the only escapes, without parameters. A bare text, as most clients send it, stands for the
@@ -72,7 +73,7 @@ const WRONG_FOR: Duration = Duration::from_mins(1);
 /// ([`Unsaved`](resilient::idempotency::Unsaved), or `streamed`): a repeat will not get it.
 ///
 /// The body of a request is read before anything else, within 20 s ([`body_time`](Self::body_time)); all of them together
-/// take 64 MiB at most ([`BodyBudget`]).
+/// take 64 MiB at most, large ones 48 MiB ([`BodyBudget`]).
 ///
 /// A store in memory gives each client a share of its room ([`MemoryStore`](resilient::idempotency::MemoryStore)), so that
 /// none can take all of it; who can be many clients, as anybody can who is not asked for a password, is held off by a
@@ -121,12 +122,7 @@ impl IdempotencyLayer {
     /// # }
     /// ```
     pub fn new(once: Arc<resilient::Idempotency>) -> Self {
-        // All of them, where there are several: each part of the program may go by another one.
-        let whose = |parts: &Parts| {
-            let all = parts.headers.get_all(header::AUTHORIZATION).iter();
-            all.flat_map(|one| one.as_bytes().iter().copied().chain([0])).collect()
-        };
-        let (whose, bodies) = (Arc::new(whose), BodyBudget::of_process());
+        let (whose, bodies) = (Arc::new(credentials), BodyBudget::of_process());
         let (is_required, waits) = (false, false);
         Self { once, whose, is_required, waits, most_body: MOST_BODY, body_time: BODY_TIME, bodies }
     }
@@ -283,6 +279,23 @@ impl IdempotencyLayer {
     }
 }
 
+/// What the `Authorization` headers say, all of them where there are several: each part of the program may go by another one.
+fn credentials(parts: &Parts) -> Vec<u8> {
+    let all = parts.headers.get_all(header::AUTHORIZATION).iter().map(one_credential);
+    // No value of a header contains a zero.
+    all.collect::<Vec<_>>().join(&0)
+}
+
+/// With the scheme spelled in one way, as most clients do: case makes no difference (RFC 9110, 11.1).
+fn one_credential(value: &HeaderValue) -> Vec<u8> {
+    const SCHEMES: [&[u8]; 6] = [b"Bearer", b"Basic", b"Digest", b"Negotiate", b"DPoP", b"Token"];
+    let value = value.as_bytes();
+    let (scheme, rest) = value.split_at(value.iter().position(|byte| *byte == b' ').unwrap_or(value.len()));
+    let scheme = SCHEMES.into_iter().find(|known| known.eq_ignore_ascii_case(scheme)).unwrap_or(scheme);
+    let space: &[u8] = if rest.is_empty() { b"" } else { b" " };
+    [scheme, space, rest.trim_ascii_start()].concat()
+}
+
 /// A string of a structured field (RFC 9651, 4.2.5), or the bare text that most clients send.
 fn parse(value: &str) -> Option<String> {
     let value = value.trim_matches(' ');
@@ -417,10 +430,10 @@ where
                 Ok(Held::Replay(stored)) => {
                     return Ok(match stored.read::<Kept>() {
                         Ok(kept) => kept.again(),
-                        Err(rejection) => Problem::from(rejection).into_response(),
+                        Err(rejection) => unread.read().refused(rejection.into()),
                     });
                 }
-                Err(rejection) => return Ok(Problem::from(rejection).into_response()),
+                Err(rejection) => return Ok(unread.read().refused(rejection.into())),
             };
             // It is counted until the service has taken it over.
             let body = Body::new(body::Held::new(Body::from(body), Some(room)));
@@ -449,7 +462,7 @@ where
     R: http_body::Body<Data = Bytes> + Send + 'static,
     R::Error: Into<BoxError>,
 {
-    let status = response.status();
+    let status = status_of_answer(response.status(), response.headers());
     if status == StatusCode::GATEWAY_TIMEOUT {
         // It was cut off, and nobody knows how far it had come.
         lease.lose().await;
@@ -471,7 +484,7 @@ where
     match lease.keep(to_bytes(Body::new(body), usize::MAX)).await {
         Ok(body) => {
             let most = if status.is_client_error() { WRONG_FOR } else { Duration::MAX };
-            lease.complete_for(&Kept::of(status, &parts.headers, &body), most).await;
+            lease.complete_for(&Kept::of(parts.status, &parts.headers, &body), most).await;
             let why = resilient::unsaved();
             let response = Response::from_parts(parts, Body::from(body));
             match why {
@@ -584,6 +597,20 @@ impl Kept {
 mod tests {
     use super::*;
 
+    // G10: one client, however it spells the scheme.
+    #[test]
+    fn credentials_do_not_depend_on_the_spelling_of_their_scheme() {
+        let of = |value: &str| {
+            let request = Request::get("/").header("authorization", value).body(()).unwrap();
+            String::from_utf8(credentials(&request.into_parts().0)).unwrap()
+        };
+        for value in ["Bearer aB", "bearer aB", "BEARER  aB"] {
+            assert_eq!(of(value), "Bearer aB");
+        }
+        assert_eq!((&*of("Custom  x"), &*of("bearer"), &*of("")), ("Custom x", "Bearer", ""));
+        assert_ne!(of("Bearer ab"), of("Bearer aB"));
+    }
+
     #[test]
     fn a_key_is_a_string_of_a_structured_field_or_a_bare_text_and_else_none() {
         // G10
@@ -629,6 +656,46 @@ mod tests {
         ] {
             assert_eq!(parse(bad), None, "{bad:?}");
         }
+    }
+
+    #[test]
+    fn each_of_several_credentials_counts() {
+        let of = |values: &[&str]| {
+            let mut request = Request::get("/");
+            for value in values {
+                request = request.header("authorization", *value);
+            }
+            credentials(&request.body(()).unwrap().into_parts().0)
+        };
+        assert_eq!(of(&["bearer a", "BASIC b"]), of(&["Bearer a", "Basic b"]));
+        let all = [of(&[]), of(&["a"]), of(&["a", "b"]), of(&["b", "a"]), of(&["ab"])];
+        for (i, one) in all.iter().enumerate() {
+            assert!(!all[..i].contains(one), "{one:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_stored_value_that_is_no_answer_is_a_conflict_and_is_not_shown() {
+        // C2
+        use tower::ServiceExt;
+        let once = resilient::Registry::new().idempotency("orders");
+        let layer = IdempotencyLayer::new(Arc::clone(&once));
+        let request = || Request::post("/").header(KEY, "k");
+        let parts = request().body(()).unwrap().into_parts().0;
+        let (client, key) = layer.key(&parts).unwrap().unwrap();
+        let held = once.claim_of(client, &key, fingerprint(&parts, b""), Duration::ZERO).await.unwrap();
+        let Held::Run(Some(lease)) = held else { panic!("{held:?}") };
+        assert!(lease.complete("a secret").await);
+        let app = axum::Router::new().route("/", axum::routing::post(async || "carried out")).layer(layer);
+        let answer = app.oneshot(request().body(Body::empty()).unwrap()).await.unwrap();
+        assert_eq!((answer.status().as_u16(), answer.headers().get("retry-after")), (409, None));
+        let body = to_bytes(answer.into_body(), 10_000).await.unwrap();
+        let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!(body["type"], "urn:resilient:stored_value_mismatch");
+        assert_eq!(
+            body["detail"],
+            "what `orders` has stored under the idempotency key is no answer of this call"
+        );
     }
 
     #[test]

@@ -11,8 +11,8 @@
 //! | [`ServerLayer`] | a [`Pipeline`](resilient::Pipeline): shedding, bulkhead, breaker, timeout; a place is held to the end of the body |
 //! | [`DegradedLayer`] | tells the caller when a fallback has answered |
 //!
-//! Of a client [`ClientLayer`]: a pipeline around any service, with retries, and deadline and correlation id as headers
-//! with [`propagate`].
+//! Of a client [`HttpClientLayer`]: a pipeline for each host around a client of HTTP or gRPC, with retries, with deadline and
+//! correlation id as headers, and bodies that are bounded in time. [`ClientLayer`] is the same around any other service.
 //!
 //! Of one component alone: `ServerLayer::bulkhead(&component)`, `ClientLayer::retry(&component)` and so on.
 //!
@@ -38,13 +38,16 @@
 
 mod body;
 mod body_budget;
+mod call_body;
 mod client;
 mod client_ip;
 mod correlation;
 mod deadline;
 mod degraded;
+mod http_client;
 mod idempotency;
 mod rate_limit;
+mod replay_body;
 pub(crate) mod semantics;
 mod server;
 mod single;
@@ -55,12 +58,15 @@ mod tests;
 pub use body::Held;
 pub(crate) use body::Unread;
 pub use body_budget::BodyBudget;
+pub use call_body::CallBody;
 pub use client::{Client, ClientLayer, propagate};
-pub(crate) use client_ip::client_of;
 pub use client_ip::{BadNetwork, ClientIp};
+pub(crate) use client_ip::{client_of, is_port, network_of};
 pub use correlation::{Correlate, CorrelateFuture, CorrelationLayer};
 pub use deadline::{DeadlineFuture, DeadlineLayer, WithDeadline};
 pub use degraded::{DegradedFuture, DegradedLayer, MarkDegraded};
+pub use http_client::{HttpClient, HttpClientLayer};
 pub use idempotency::{IdempotencyLayer, Idempotent};
 pub use rate_limit::{RateLimitFuture, RateLimitLayer, RateLimited};
+pub use replay_body::ReplayBody;
 pub use server::{Repeats, Server, ServerLayer};

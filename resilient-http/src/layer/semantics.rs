@@ -1,59 +1,190 @@
-//! What a request and an answer of HTTP mean ([RFC 9110](https://www.rfc-editor.org/rfc/rfc9110)).
+//! What a request and an answer of HTTP ([RFC 9110](https://www.rfc-editor.org/rfc/rfc9110)) and of gRPC mean.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use http::{HeaderMap, Method, StatusCode, header};
-use resilient::{Class, Classify, Verdict};
+use http::{HeaderMap, HeaderName, Method, StatusCode, header};
+use resilient::{Class, RejectionKind, Verdict};
+
+pub(crate) const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
+pub(crate) const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
+pub(crate) const GRPC_PUSHBACK: HeaderName = HeaderName::from_static("grpc-retry-pushback-ms");
 
 /// Whether carrying the request out twice has the effect of once: by its method, or because the server knows it by its key.
 pub(crate) fn is_idempotent(method: &Method, headers: &HeaderMap) -> bool {
     method.is_idempotent() || headers.contains_key("idempotency-key")
 }
 
-/// What an answer is worth.
+/// What an answer is worth, as far as its head says. That something may have been done before it failed is for
+/// [`Options::idempotent`](resilient::pipeline::Options::idempotent) to weigh.
 pub(crate) fn of_answer(status: StatusCode, headers: &HeaderMap) -> Verdict {
-    if !status.is_client_error() && !status.is_server_error() {
-        return Verdict::Success;
+    if let Some(verdict) = of_grpc(headers) {
+        return verdict;
     }
-    let retry_after = wish(headers, SystemTime::now);
-    Verdict::Failure(match status.classify() {
-        // Something may have been done before it failed.
-        Class::Transient { .. } if status.is_server_error() => Class::Uncertain { retry_after },
-        Class::Transient { .. } => Class::Transient { retry_after },
-        Class::Overload { .. } => Class::Overload { retry_after },
-        other => other,
-    })
+    match Class::of_response(status, headers) {
+        None => Verdict::Success,
+        Some(Class::Transient { retry_after }) if status.is_server_error() => {
+            Verdict::Failure(Class::Uncertain { retry_after })
+        }
+        Some(class) => Verdict::Failure(class),
+    }
 }
 
-/// When the server wants to be asked again: `Retry-After`, in seconds or as a date.
-fn wish(headers: &HeaderMap, now: impl FnOnce() -> SystemTime) -> Option<Duration> {
-    let wish = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
-    if let Ok(seconds) = wish.parse() {
-        return Some(Duration::from_secs(seconds));
+/// What the head of a request or of an answer speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Protocol {
+    Http,
+    Grpc,
+    GrpcWeb,
+    GrpcWebText,
+}
+
+impl Protocol {
+    pub(crate) fn of(headers: &HeaderMap) -> Self {
+        let value = headers.get(header::CONTENT_TYPE).map_or(&[][..], http::HeaderValue::as_bytes);
+        let is = |name: &str| {
+            let (start, rest) = value.split_at(value.len().min(name.len()));
+            start.eq_ignore_ascii_case(name.as_bytes())
+                && matches!(rest.first(), None | Some(b'+' | b';' | b' '))
+        };
+        [Self::Grpc, Self::GrpcWeb, Self::GrpcWebText]
+            .into_iter()
+            .find(|protocol| protocol.grpc_content_type().is_some_and(is))
+            .unwrap_or(Self::Http)
     }
-    let date = httpdate::parse_http_date(wish).ok()?;
-    Some(date.duration_since(now()).unwrap_or_default())
+
+    pub(crate) const fn grpc_content_type(self) -> Option<&'static str> {
+        match self {
+            Self::Http => None,
+            Self::Grpc => Some("application/grpc"),
+            Self::GrpcWeb => Some("application/grpc-web"),
+            Self::GrpcWebText => Some("application/grpc-web-text"),
+        }
+    }
+}
+
+/// What `grpc-status` says, in the head or in the trailers; `None` where it is in neither.
+pub(crate) fn of_grpc(headers: &HeaderMap) -> Option<Verdict> {
+    let code = headers.get(GRPC_STATUS)?.to_str().ok().and_then(|code| code.trim().parse().ok());
+    // What is no number is, as gRPC says, `UNKNOWN`.
+    let code = code.unwrap_or(code::UNKNOWN);
+    if code == code::OK {
+        return Some(Verdict::Success);
+    }
+    let pushback = headers.get(GRPC_PUSHBACK).map(|wish| wish.to_str().ok()?.trim().parse().ok());
+    Some(Verdict::Failure(match pushback {
+        // It is not to be repeated.
+        Some(None) => Class::Permanent,
+        Some(Some(millis)) => of_code(code, Some(Duration::from_millis(millis))),
+        None => of_code(code, None),
+    }))
+}
+
+/// The same table as in the `Classify` of `tonic::Status`.
+fn of_code(code: u32, retry_after: Option<Duration>) -> Class {
+    match code {
+        code::ABORTED => Class::Transient { retry_after },
+        code::UNAVAILABLE | code::DEADLINE_EXCEEDED => Class::Uncertain { retry_after },
+        code::RESOURCE_EXHAUSTED => Class::Overload { retry_after },
+        code::CANCELLED
+        | code::INVALID_ARGUMENT
+        | code::NOT_FOUND
+        | code::ALREADY_EXISTS
+        | code::PERMISSION_DENIED
+        | code::FAILED_PRECONDITION
+        | code::OUT_OF_RANGE
+        | code::UNAUTHENTICATED => Class::Ignored,
+        _ => Class::Permanent,
+    }
+}
+
+/// Whether an answer of a server says that the server itself has failed, as 5xx does.
+pub(crate) fn is_failed_server(status: StatusCode, headers: &HeaderMap) -> bool {
+    let status = status_of_answer(status, headers);
+    // A method that does not exist is the caller's mistake.
+    status.is_server_error() && !(status == StatusCode::NOT_IMPLEMENTED && headers.contains_key(GRPC_STATUS))
+}
+
+/// The status of an answer; of one of gRPC, which is always 200, the one that its code stands for.
+pub(crate) fn status_of_answer(status: StatusCode, headers: &HeaderMap) -> StatusCode {
+    let Some(code) = headers.get(GRPC_STATUS).filter(|_| status == StatusCode::OK) else { return status };
+    match code.to_str().ok().and_then(|code| code.trim().parse().ok()).unwrap_or(code::UNKNOWN) {
+        code::OK => status,
+        code::CANCELLED => StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST),
+        code::INVALID_ARGUMENT | code::OUT_OF_RANGE | code::FAILED_PRECONDITION => StatusCode::BAD_REQUEST,
+        code::DEADLINE_EXCEEDED => StatusCode::GATEWAY_TIMEOUT,
+        code::NOT_FOUND => StatusCode::NOT_FOUND,
+        code::ALREADY_EXISTS | code::ABORTED => StatusCode::CONFLICT,
+        code::PERMISSION_DENIED => StatusCode::FORBIDDEN,
+        code::UNAUTHENTICATED => StatusCode::UNAUTHORIZED,
+        code::RESOURCE_EXHAUSTED => StatusCode::TOO_MANY_REQUESTS,
+        code::UNIMPLEMENTED => StatusCode::NOT_IMPLEMENTED,
+        code::UNAVAILABLE => StatusCode::SERVICE_UNAVAILABLE,
+        _ => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+/// The [codes](https://grpc.io/docs/guides/status-codes/) of gRPC.
+pub(crate) mod code {
+    pub(crate) const OK: u32 = 0;
+    pub(crate) const CANCELLED: u32 = 1;
+    pub(crate) const UNKNOWN: u32 = 2;
+    pub(crate) const INVALID_ARGUMENT: u32 = 3;
+    pub(crate) const DEADLINE_EXCEEDED: u32 = 4;
+    pub(crate) const NOT_FOUND: u32 = 5;
+    pub(crate) const ALREADY_EXISTS: u32 = 6;
+    pub(crate) const PERMISSION_DENIED: u32 = 7;
+    pub(crate) const RESOURCE_EXHAUSTED: u32 = 8;
+    pub(crate) const FAILED_PRECONDITION: u32 = 9;
+    pub(crate) const ABORTED: u32 = 10;
+    pub(crate) const OUT_OF_RANGE: u32 = 11;
+    pub(crate) const UNIMPLEMENTED: u32 = 12;
+    pub(crate) const INTERNAL: u32 = 13;
+    pub(crate) const UNAVAILABLE: u32 = 14;
+    pub(crate) const UNAUTHENTICATED: u32 = 16;
+}
+
+/// The code of a refusal.
+pub(crate) fn code_of_refusal(kind: RejectionKind) -> u32 {
+    match kind {
+        RejectionKind::RateLimited | RejectionKind::Shed | RejectionKind::BulkheadFull => {
+            code::RESOURCE_EXHAUSTED
+        }
+        RejectionKind::TotalTimeout
+        | RejectionKind::AttemptTimeout
+        | RejectionKind::ConnectTimeout
+        | RejectionKind::ReadTimeout
+        | RejectionKind::QueueTimeout => code::DEADLINE_EXCEEDED,
+        RejectionKind::InvalidKey => code::INVALID_ARGUMENT,
+        RejectionKind::KeyReused | RejectionKind::StoredValueMismatch => code::FAILED_PRECONDITION,
+        RejectionKind::InProgress => code::ABORTED,
+        RejectionKind::OutcomeUnknown => code::UNKNOWN,
+        RejectionKind::NoTimer => code::INTERNAL,
+        _ => code::UNAVAILABLE,
+    }
+}
+
+/// The code for a status of HTTP that a layer answers with.
+pub(crate) fn code_of_status(status: StatusCode) -> u32 {
+    match status.as_u16() {
+        400 => code::INVALID_ARGUMENT,
+        401 => code::UNAUTHENTICATED,
+        403 => code::PERMISSION_DENIED,
+        404 => code::NOT_FOUND,
+        409 => code::ABORTED,
+        412 | 422 => code::FAILED_PRECONDITION,
+        413 | 429 => code::RESOURCE_EXHAUSTED,
+        408 | 504 => code::DEADLINE_EXCEEDED,
+        499 => code::CANCELLED,
+        500 => code::INTERNAL,
+        501 => code::UNIMPLEMENTED,
+        502 | 503 => code::UNAVAILABLE,
+        _ => code::UNKNOWN,
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_server_says_when_in_seconds_or_as_a_date() {
-        let now = httpdate::parse_http_date("Wed, 25 Nov 2026 13:00:00 GMT").unwrap();
-        let wish = |text: &str| {
-            let mut headers = HeaderMap::new();
-            headers.insert(header::RETRY_AFTER, text.parse().unwrap());
-            wish(&headers, || now)
-        };
-        assert_eq!(wish("120"), Some(Duration::from_mins(2)));
-        assert_eq!(wish("Wed, 25 Nov 2026 13:00:30 GMT"), Some(Duration::from_secs(30)));
-        assert_eq!(wish("Wed, 25 Nov 2026 12:00:00 GMT"), Some(Duration::ZERO));
-        for nonsense in ["", "-1", "soon", "1e3", "99999999999999999999", "Wed, 99 Nov 2026 25:00:00 GMT"] {
-            assert_eq!(wish(nonsense), None, "{nonsense}");
-        }
-    }
 
     #[test]
     fn a_failure_of_the_server_may_have_had_its_effect_and_a_refusal_has_not() {
@@ -75,5 +206,51 @@ mod tests {
         let mut keyed = HeaderMap::new();
         keyed.insert("idempotency-key", "7".parse().unwrap());
         assert!(is_idempotent(&Method::POST, &keyed));
+    }
+
+    #[test]
+    fn grpc_is_known_by_its_content_type() {
+        // E6
+        let is = |value: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::CONTENT_TYPE, value.parse().unwrap());
+            Protocol::of(&headers)
+        };
+        for kind in ["application/grpc", "application/grpc+proto", "Application/gRPC;x=1"] {
+            assert_eq!(is(kind), Protocol::Grpc, "{kind}");
+        }
+        assert_eq!(is("application/grpc-web+proto"), Protocol::GrpcWeb);
+        assert_eq!(is("application/grpc-web-text"), Protocol::GrpcWebText);
+        for other in ["application/json", "application/grpcish", "application/grp", ""] {
+            assert_eq!(is(other), Protocol::Http, "{other}");
+        }
+        assert_eq!(Protocol::of(&HeaderMap::new()), Protocol::Http);
+    }
+
+    #[test]
+    fn an_answer_of_grpc_is_judged_by_its_code_and_its_pushback() {
+        // E6
+        let of = |code: &str, pushback: Option<&str>| {
+            let mut headers = HeaderMap::new();
+            headers.insert(GRPC_STATUS, code.parse().unwrap());
+            if let Some(pushback) = pushback {
+                headers.insert(GRPC_PUSHBACK, pushback.parse().unwrap());
+            }
+            of_answer(StatusCode::OK, &headers)
+        };
+        let retry_after = Some(Duration::from_millis(1500));
+        assert_eq!(of("0", None), Verdict::Success);
+        assert_eq!(of("5", None), Verdict::Failure(Class::Ignored));
+        assert_eq!(of("8", Some("1500")), Verdict::Failure(Class::Overload { retry_after }));
+        assert_eq!(of("14", None), Verdict::Failure(Class::UNCERTAIN));
+        assert_eq!(of("14", Some("-1")), Verdict::Failure(Class::Permanent));
+        assert_eq!(of("soon", None), Verdict::Failure(Class::Permanent));
+        let server = |code: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(GRPC_STATUS, code.parse().unwrap());
+            is_failed_server(StatusCode::OK, &headers)
+        };
+        assert!(server("13") && server("14") && server("2"));
+        assert!(!server("0") && !server("3") && !server("5") && !server("12") && !server("8"));
     }
 }

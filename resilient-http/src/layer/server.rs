@@ -15,6 +15,7 @@ use resilient::{Class, Classify, Pipeline, Priority, Rejection, Verdict};
 use tower::{BoxError, Layer, Service};
 
 use super::body::{Held, Unread};
+use super::semantics::{is_failed_server, of_grpc};
 
 /// The pipeline has a stage that repeats, and a request to a server cannot be repeated: its body is gone.
 ///
@@ -34,6 +35,10 @@ pub struct Repeats(String);
 
 /// A [`Pipeline`] around a server: refusals become `application/problem+json` with a fitting status, 5xx counts as a failure,
 /// and a permit of the bulkhead is held until the body of the answer has been sent.
+///
+/// A request of gRPC is refused with a `grpc-status` ([`Problem::response_to`](crate::Problem::response_to)). An answer of gRPC
+/// counts as a failure if the `grpc-status` in its head is `UNKNOWN`, `DEADLINE_EXCEEDED`, `INTERNAL`, `UNAVAILABLE` or
+/// `DATA_LOSS`; one that comes in the trailers, after a part of the answer was sent, is not looked at.
 ///
 /// Time limits bound the way to the head of the answer: a body that the caller has begun to read is not cut off.
 ///
@@ -187,8 +192,12 @@ type Outcome<R, E> = Result<Result<Response<R>, E>, Rejection>;
 fn judge<R, E>(outcome: &Outcome<R, E>) -> Verdict {
     match outcome {
         Ok(Ok(response)) => {
-            let status = response.status();
-            if status.is_server_error() { Verdict::Failure(status.classify()) } else { Verdict::Success }
+            let (status, headers) = (response.status(), response.headers());
+            if !is_failed_server(status, headers) {
+                return Verdict::Success;
+            }
+            let grpc = of_grpc(headers).filter(|verdict| *verdict != Verdict::Success);
+            grpc.unwrap_or_else(|| Verdict::Failure(status.classify()))
         }
         Ok(Err(_)) => Verdict::Failure(Class::TRANSIENT),
         Err(rejection) => Verdict::Failure(rejection.classify()),

@@ -4,12 +4,14 @@ use std::time::Duration;
 
 use metrics::{Key, KeyName, Label, Level, Metadata, Recorder, Unit, with_recorder};
 use resilient::Registry;
+use resilient::observe::DurationHistogram;
 
 use super::families;
-use super::sink::{Sink, Type, Value};
+use super::sink::{BUCKET, COUNT, SUM, Sink, Type, Value, series};
 
 /// Writes all metrics of a registry to the recorder of the crate [`metrics`], under the names of
-/// [`render`](super::render()).
+/// [`render`](super::render()). A histogram comes as its series `.._bucket` with the label `le`, `.._count` and `.._sum`, which
+/// Prometheus reads as one.
 ///
 /// ```
 /// # let recorder = metrics::NoopRecorder;
@@ -54,6 +56,20 @@ struct Facade<'r> {
 
 static METADATA: Metadata<'static> = Metadata::new("resilient", Level::INFO, Some("resilient"));
 
+fn owned<'l>(labels: &'l [(&'static str, &str)]) -> impl Iterator<Item = Label> + use<'l> {
+    labels.iter().map(|&(name, value)| Label::new(name, value.to_owned()))
+}
+
+impl Facade<'_> {
+    fn tell(&self, key: &Key, is_counter: bool, value: Value) {
+        if is_counter {
+            self.recorder.register_counter(key, &METADATA).absolute(value.count());
+        } else {
+            self.recorder.register_gauge(key, &METADATA).set(value.amount());
+        }
+    }
+}
+
 impl Sink for Facade<'_> {
     fn family(&mut self, name: &'static str, kind: Type, help: &'static str) {
         self.family = (name, kind);
@@ -62,17 +78,29 @@ impl Sink for Facade<'_> {
         match kind {
             Type::Counter => self.recorder.describe_counter(key, unit, help.into()),
             Type::Gauge => self.recorder.describe_gauge(key, unit, help.into()),
+            Type::Histogram => {
+                // The recorder's own histograms take one value after the other; these are counted already.
+                let describe = |suffix| KeyName::from(format!("{name}{suffix}"));
+                self.recorder.describe_counter(describe(BUCKET), None, help.into());
+                self.recorder.describe_counter(describe(COUNT), None, help.into());
+                self.recorder.describe_gauge(describe(SUM), unit, help.into());
+            }
         }
     }
 
     fn sample(&mut self, labels: &[(&'static str, &str)], value: Value) {
         let (name, kind) = self.family;
-        let labels: Vec<Label> =
-            labels.iter().map(|&(name, value)| Label::new(name, value.to_owned())).collect();
-        let key = Key::from_parts(name, labels);
-        match kind {
-            Type::Counter => self.recorder.register_counter(&key, &METADATA).absolute(value.count()),
-            Type::Gauge => self.recorder.register_gauge(&key, &METADATA).set(value.amount()),
-        }
+        let labels = owned(labels).collect::<Vec<_>>();
+        self.tell(&Key::from_parts(name, labels), kind == Type::Counter, value);
+    }
+
+    fn histogram(&mut self, labels: &[(&'static str, &str)], durations: &DurationHistogram) {
+        let (name, _) = self.family;
+        series(durations, |suffix, bound, value| {
+            let bound = bound.map(|bound| Label::new("le", bound.to_owned()));
+            let labels: Vec<_> = owned(labels).chain(bound).collect();
+            // A sum of seconds is no whole number, which a counter must be.
+            self.tell(&Key::from_parts(format!("{name}{suffix}"), labels), suffix != SUM, value);
+        });
     }
 }

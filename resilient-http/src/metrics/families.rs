@@ -8,7 +8,7 @@ use resilient::health::Status;
 use resilient::registry::Stats;
 
 use super::sink::Sink;
-use super::sink::Type::{Counter, Gauge};
+use super::sink::Type::{Counter, Gauge, Histogram};
 
 /// Names of one kind that are told.
 const NAMES: usize = 1024;
@@ -58,16 +58,12 @@ fn operations(stats: &Stats, sink: &mut dyn Sink) {
         "resilient_saturation" Gauge "How much of the scarcest thing that the operation needs is in use, from 0 to 1.": |op| [
             => op.saturation.get();
         ]
-        "resilient_call_duration_seconds" Gauge "The time that this share of the calls of about a minute did not exceed.": |op| [
-            "outcome" = "success", "percentile" = "50" => op.latency.p50;
-            "outcome" = "success", "percentile" = "95" => op.latency.p95;
-            "outcome" = "success", "percentile" = "99" => op.latency.p99;
-            "outcome" = "success", "percentile" = "99.9" => op.latency.p999;
-            "outcome" = "error", "percentile" = "50" => op.error_latency.p50;
-            "outcome" = "error", "percentile" = "95" => op.error_latency.p95;
-            "outcome" = "error", "percentile" = "99" => op.error_latency.p99;
-            "outcome" = "error", "percentile" = "99.9" => op.error_latency.p999;
-        ]
+    }
+    let help = "How long calls took, of those whose time was taken: all, or the first thousand and then one in eight.";
+    sink.family("resilient_call_duration_seconds", Histogram, help);
+    for (name, op) in told(&stats.operations) {
+        sink.histogram(&[("operation", name), ("outcome", "success")], &op.durations);
+        sink.histogram(&[("operation", name), ("outcome", "error")], &op.error_durations);
     }
 }
 
@@ -117,6 +113,7 @@ fn retries(stats: &Stats, sink: &mut dyn Sink) {
             "kind" = "not_retryable" => retry.not_retryable;
             "kind" = "nested" => retry.nested;
             "kind" = "out_of_time" => retry.out_of_time;
+            "kind" = "hint_too_long" => retry.hint_too_long;
             "kind" = "circuit_open" => retry.circuit_open;
             "kind" = "budget" => retry.denied_by_budget;
         ]
@@ -232,6 +229,7 @@ fn others(stats: &Stats, sink: &mut dyn Sink) {
             "kind" = check.kind.as_str(), "status" = "pass" => check.status == Status::Pass;
             "kind" = check.kind.as_str(), "status" = "warn" => check.status == Status::Warn;
             "kind" = check.kind.as_str(), "status" = "fail" => check.status == Status::Fail;
+            "kind" = check.kind.as_str(), "status" = "unknown" => check.status == Status::Unknown;
         ]
     }
     families! { sink, &stats.alert, "alert",

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use resilient::observe::DurationHistogram;
+
 /// What a family's numbers mean.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Type {
@@ -9,6 +11,8 @@ pub(super) enum Type {
     Counter,
     /// Goes up and down.
     Gauge,
+    /// How often something took how long.
+    Histogram,
 }
 
 /// One number.
@@ -76,4 +80,23 @@ pub(super) trait Sink {
 
     /// A sample of the family that was begun last. The names of labels are constants.
     fn sample(&mut self, labels: &[(&'static str, &str)], value: Value);
+
+    /// The times of the family that was begun last, a histogram.
+    fn histogram(&mut self, labels: &[(&'static str, &str)], durations: &DurationHistogram);
 }
+
+/// The series of a histogram, as Prometheus names them: what comes behind the name of the family, `le` where it has one, and the
+/// value.
+pub(super) fn series(durations: &DurationHistogram, mut each: impl FnMut(&'static str, Option<&str>, Value)) {
+    for (bound, calls) in durations.cumulative() {
+        // With a decimal point, as the canonical numbers of OpenMetrics have it.
+        each(BUCKET, Some(&format!("{bound:?}")), calls.into());
+    }
+    each(BUCKET, Some("+Inf"), durations.count().into());
+    each(SUM, None, durations.sum().into());
+    each(COUNT, None, durations.count().into());
+}
+
+pub(super) const BUCKET: &str = "_bucket";
+pub(super) const SUM: &str = "_sum";
+pub(super) const COUNT: &str = "_count";

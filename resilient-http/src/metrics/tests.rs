@@ -40,7 +40,11 @@ fn parse(text: &str) -> Vec<Family> {
             let family = families.last_mut().unwrap();
             let name = series.split('{').next().unwrap();
             let is_total = family.kind == "counter" && name.strip_suffix("_total") == Some(&family.name);
-            assert!(name == family.name || is_total, "{name} in {}", family.name);
+            let suffix = name.strip_prefix(&family.name);
+            let is_series = matches!(suffix, Some("_bucket" | "_sum" | "_count"));
+            let is_histogram = family.kind == "histogram" && is_series;
+            let is_named = name == family.name && family.kind != "histogram";
+            assert!(is_named || is_total || is_histogram, "{name} in {}", family.name);
             assert!(seen.insert(series.to_owned()), "{series} stands there twice");
             family.samples += 1;
         }
@@ -62,11 +66,37 @@ fn every_series_is_there_from_the_start() {
         "resilient_circuit_breaker_state{name=\"payment\",state=\"closed\"} 1",
         "resilient_circuit_breaker_state{name=\"payment\",state=\"open\"} 0",
         "resilient_fallback_total{name=\"payment\",level=\"default\"} 0",
-        "resilient_health_status{check=\"db\",kind=\"readiness\",status=\"fail\"} 1",
+        "resilient_health_status{check=\"db\",kind=\"readiness\",status=\"unknown\"} 1",
         "resilient_alert_state{alert=\"errors\",severity=\"critical\"} 0",
     ] {
         assert!(text.contains(series), "{series} is not in\n{text}");
     }
+}
+
+#[test]
+fn durations_are_a_histogram_that_can_be_added_up() {
+    // E9
+    let time = resilient::clock::ManualClock::new();
+    let registry = Registry::with_clock(time.clock());
+    let pipeline = registry.pipeline("report").timeout("report").build();
+    for millis in [3, 40, 40, 90_000] {
+        pipeline.call(|| {
+            time.advance(std::time::Duration::from_millis(millis));
+            Some(())
+        });
+    }
+    pipeline.call(|| None::<()>);
+    let text = render(&registry, Format::Text);
+    let labels = "operation=\"report\",outcome=\"success\"";
+    for (bound, calls) in [("0.0025", 0), ("0.005", 1), ("0.05", 3), ("1.0", 3), ("60.0", 3), ("+Inf", 4)] {
+        let bucket = format!("resilient_call_duration_seconds_bucket{{{labels},le=\"{bound}\"}} {calls}\n");
+        assert!(text.contains(&bucket), "{bucket} is not in\n{text}");
+    }
+    assert!(text.contains(&format!("resilient_call_duration_seconds_count{{{labels}}} 4\n")), "{text}");
+    assert!(
+        text.contains("resilient_call_duration_seconds_count{operation=\"report\",outcome=\"error\"} 1\n")
+    );
+    assert!(text.contains("# TYPE resilient_call_duration_seconds histogram\n"));
 }
 
 #[test]
@@ -147,7 +177,11 @@ fn the_rules_have_the_three_burn_rates_of_the_program() {
 #[test]
 fn the_dashboard_and_the_rules_use_names_that_are_exported() {
     let text = render(&full(), Format::Text);
-    let exported: BTreeSet<String> = parse(&text).into_iter().map(|family| family.name).collect();
+    let names = |Family { name, kind, .. }| match &*kind {
+        "histogram" => ["_bucket", "_sum", "_count"].map(|suffix| format!("{name}{suffix}")).to_vec(),
+        _ => vec![name],
+    };
+    let exported: BTreeSet<String> = parse(&text).into_iter().flat_map(names).collect();
     let files = [
         include_str!("../../monitoring/grafana.json"),
         include_str!("../../monitoring/prometheus-rules.yml"),

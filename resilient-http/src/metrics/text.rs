@@ -2,8 +2,10 @@
 
 use std::fmt::Write as _;
 
+use resilient::observe::DurationHistogram;
+
 use super::Format;
-use super::sink::{Sink, Type, Value};
+use super::sink::{Sink, Type, Value, series};
 
 pub(super) struct Writer {
     format: Format,
@@ -31,7 +33,11 @@ impl Sink for Writer {
             (Format::OpenMetrics, Type::Counter) => name.strip_suffix("_total").unwrap_or(name),
             _ => name,
         };
-        let kind = if kind == Type::Counter { "counter" } else { "gauge" };
+        let kind = match kind {
+            Type::Counter => "counter",
+            Type::Gauge => "gauge",
+            Type::Histogram => "histogram",
+        };
         // Writing to a string cannot fail.
         let _ = writeln!(self.text, "# HELP {family} {help}\n# TYPE {family} {kind}");
         if self.format == Format::OpenMetrics && family.ends_with("_seconds") {
@@ -40,15 +46,27 @@ impl Sink for Writer {
     }
 
     fn sample(&mut self, labels: &[(&'static str, &str)], value: Value) {
+        self.line("", labels, None, value);
+    }
+
+    fn histogram(&mut self, labels: &[(&'static str, &str)], durations: &DurationHistogram) {
+        series(durations, |suffix, bound, value| self.line(suffix, labels, bound, value));
+    }
+}
+
+impl Writer {
+    fn line(&mut self, suffix: &str, labels: &[(&'static str, &str)], bound: Option<&str>, value: Value) {
         let text = &mut self.text;
         text.push_str(self.family);
-        for (index, (name, value)) in labels.iter().enumerate() {
+        text.push_str(suffix);
+        let bound = bound.map(|bound| ("le", bound));
+        for (index, (name, value)) in labels.iter().copied().chain(bound).enumerate() {
             let separator = if index == 0 { '{' } else { ',' };
             let _ = write!(text, "{separator}{name}=\"");
             escape(value, text);
             text.push('"');
         }
-        if !labels.is_empty() {
+        if !labels.is_empty() || bound.is_some() {
             text.push('}');
         }
         let _ = match value {

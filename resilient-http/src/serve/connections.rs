@@ -1,67 +1,144 @@
-//! Who is connected, and which connection gives way when another wants its place.
+//! Who is connected, and which connection is closed when another one needs its place.
+//!
+//! A place is taken when a connection is accepted and is free again when its socket is closed, not when it is asked to
+//! close: the number of places bounds the number of descriptors.
+//!
+//! Whether a client is slow is measured by its [`Lag`]: the time for which the server waited for this client, less a second
+//! for each [`RATE`] bytes that moved. A fast start earns no credit for later, and time in which the application keeps the
+//! client waiting does not count. A response without anything to send (a long poll, server-sent events) has no lag.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::future::Future;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
-/// A request is being answered.
-const ANSWERS: u8 = 1;
-/// Bytes of an answer wait for the client to take them.
-const WRITES: u8 = 2;
-
-/// A request whose body has come for so long may be given up for another connection, if it is slow.
-const PATIENCE: Duration = Duration::from_secs(1);
-/// Bytes a second; below it is slow.
-const SLOW: u64 = 1024;
+/// Bytes a second. A client that sends or takes less is slow.
+const RATE: u32 = 1024;
+/// With this lag a client is slow.
+const SLOW: Duration = Duration::from_secs(1);
+/// How often somebody who waits for a place looks again: lag grows without an event.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
+/// A part of the places, one in so many, is kept free by closing early: closing takes a moment.
+const SLACK: usize = 16;
+/// Connections, one in so many of all: by which an address may be above its share while its own are closing, and that may
+/// wait without a place.
+pub(super) const BESIDE: usize = 8;
+/// Slow requests of one address, one in so many of its places.
+const SLOW_REQUESTS: usize = 32;
 
 /// All connections of a server.
 #[derive(Debug)]
 pub(super) struct Connections {
     most: usize,
-    open: Mutex<HashMap<u64, Arc<Connection>>>,
-    shared: Arc<Shared>,
+    per_address: usize,
+    open: Mutex<Open>,
+    /// A connection was closed, became idle, or went on after it was asked to close.
+    changed: Notify,
+    /// New connections of addresses that have their share, and wait for one of their own to be slow or closed.
+    waiting: Arc<Semaphore>,
+    /// One of them at a time looks.
+    turn: tokio::sync::Mutex<()>,
 }
 
-#[derive(Debug)]
-struct Shared {
-    /// Somebody went, or became idle.
-    changed: Notify,
-    /// Counts what happens to connections: the time by which the idlest is found.
-    ticks: AtomicU64,
-    began: Instant,
+#[derive(Debug, Default)]
+struct Open {
+    all: HashMap<u64, Arc<Connection>>,
+    addresses: HashMap<IpAddr, Count>,
+    ending: usize,
+    next: u64,
+}
+
+/// Connections of one address, and those of them that are asked to close.
+#[derive(Clone, Copy, Debug, Default)]
+struct Count {
+    all: usize,
+    ending: usize,
 }
 
 /// One of them.
 #[derive(Debug)]
 pub(super) struct Connection {
-    /// Why it is in use: [`ANSWERS`], [`WRITES`].
-    uses: AtomicU8,
-    /// The tick since which it is not.
-    idle_since: AtomicU64,
-    body: Incoming,
+    /// Whose share it is a part of; none for a proxy.
+    address: Option<IpAddr>,
+    state: Mutex<State>,
     end: Notify,
-    shared: Arc<Shared>,
+    body_cut: Notify,
+    all: Arc<Connections>,
 }
 
-/// The body of a request that is on its way.
+#[derive(Debug)]
+#[allow(clippy::struct_excessive_bools)] // Each is a fact of its own.
+struct State {
+    /// It has sent the head of a request.
+    has_spoken: bool,
+    /// A request is being answered.
+    answers: bool,
+    /// Bytes of an answer wait for the client to take them.
+    writes: bool,
+    /// Part of a request's head has come.
+    has_part: bool,
+    idle_since: Instant,
+    reading: Lag,
+    writing: Lag,
+    /// It was asked to close.
+    is_ending: bool,
+    /// The server stops.
+    is_last: bool,
+}
+
+/// How far a client is behind.
 #[derive(Debug, Default)]
-struct Incoming {
-    /// When it began, in milliseconds since the server did, and one; 0 where there is none.
-    since: AtomicU64,
-    bytes: AtomicU64,
-    cut: Notify,
+struct Lag {
+    before: Duration,
+    /// Since when the client is waited for.
+    since: Option<Instant>,
 }
 
-/// The place of a connection; free again when it is dropped.
+/// How a connection that was asked to close closes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ending {
+    /// Now.
+    Now,
+    /// The client does not take its answer: what the kernel holds of it is discarded.
+    Reset,
+    /// The request's body was cut, so that the client can be told why.
+    Cut,
+    /// After the answer under way.
+    AfterAnswer,
+    /// Not: something came from the client meanwhile.
+    Not,
+}
+
+/// No place, and why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Full {
+    /// All places are in use.
+    All,
+    /// The address has its share. One of its connections is closing, or may be closed in a moment.
+    SoonOfShare,
+    /// The address has its share, and all of its requests are being answered.
+    Share,
+}
+
+/// What becomes of a new connection.
+#[derive(Debug)]
+pub(super) enum Entry {
+    Place(Place),
+    /// It may [wait](Connections::wait) beside the others, as long as it holds this.
+    Waits(OwnedSemaphorePermit),
+    /// The address has its share of the places.
+    Refused,
+}
+
+/// The place of a connection; free again when it is dropped, which must be after the socket.
 #[derive(Debug)]
 pub(super) struct Place {
     id: u64,
     connection: Arc<Connection>,
-    all: Arc<Connections>,
 }
 
 /// While it lives, a request is being answered.
@@ -72,156 +149,422 @@ pub(super) struct Busy(Arc<Connection>);
 #[derive(Debug)]
 pub(super) struct Reading(Arc<Connection>);
 
-impl Connections {
-    pub(super) fn new(most: usize) -> Self {
-        let shared = Shared { changed: Notify::new(), ticks: AtomicU64::new(0), began: Instant::now() };
-        Self { most, open: Mutex::default(), shared: Arc::new(shared) }
+impl Lag {
+    fn wait(&mut self, now: Instant) {
+        self.since.get_or_insert(now);
     }
 
-    /// A place: a free one, or that of the connection that is idle for longest, or that of the slowest of those whose
-    /// request is slow to come; waits while there is none of these.
-    ///
-    /// # Cancel safety
-    /// Dropping the future takes nothing.
-    pub(super) async fn place(self: &Arc<Self>) -> Place {
-        loop {
-            let mut changed = std::pin::pin!(self.shared.changed.notified());
-            // Before looking: who goes after that is not missed.
-            changed.as_mut().enable();
-            if let Some(place) = self.try_place() {
-                return place;
-            }
-            if self.end_idlest()
-                && let Some(place) = self.try_place()
-            {
-                return place;
-            }
-            // Who is not slow yet may be so in a moment.
-            let _ = tokio::time::timeout(PATIENCE, changed).await;
+    fn moved(&mut self, bytes: usize, now: Instant) {
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        self.before = self.at(now).saturating_sub(Duration::from_secs(1) * bytes / RATE);
+        self.since = None;
+    }
+
+    fn at(&self, now: Instant) -> Duration {
+        self.before + self.since.map_or(Duration::ZERO, |since| now - since)
+    }
+
+    /// While the client is waited for.
+    fn now(&self, now: Instant) -> Option<Duration> {
+        self.since.map(|_| self.at(now))
+    }
+}
+
+type IsIdle = bool;
+
+/// From which lag on a connection may be closed for another one.
+#[derive(Clone, Copy, Debug)]
+struct Patience {
+    /// Of one that has sent nothing yet.
+    silent: Duration,
+    /// Of one with a request.
+    slow: Duration,
+}
+
+impl Patience {
+    const WITH_ALL: Self = Self { silent: Duration::from_millis(10), slow: SLOW };
+    /// Where an address uses all its places: the one of them that lags most is closed early.
+    const AT_SHARE: Self = Self { silent: Duration::ZERO, slow: Duration::from_millis(20) };
+}
+
+/// The order in which connections are closed: those later in it first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Claim {
+    /// By a tenth of how long it is idle, or by its lag: a client that was answered before is believed longer.
+    Waits(Duration, IsIdle),
+    /// It has never sent a request.
+    Silent(Duration),
+    Slow(Duration),
+}
+
+impl State {
+    fn is_idle(&self) -> bool {
+        !(self.answers || self.writes || self.has_part)
+    }
+
+    fn lag(&self, now: Instant) -> Option<Duration> {
+        self.reading.now(now).max(self.writing.now(now))
+    }
+
+    fn claim(&self, now: Instant, patience: Patience) -> Option<Claim> {
+        if self.is_ending {
+            return None;
+        }
+        if self.has_spoken && self.is_idle() {
+            return Some(Claim::Waits((now - self.idle_since) / 10, true));
+        }
+        // Otherwise it waits for the application, or was not looked at yet.
+        let lag = self.lag(now)?;
+        match lag {
+            lag if lag >= SLOW => Some(Claim::Slow(lag)),
+            lag if self.has_spoken => (lag >= patience.slow).then_some(Claim::Waits(lag, false)),
+            lag => (lag >= patience.silent).then_some(Claim::Silent(lag)),
+        }
+    }
+}
+
+impl Connections {
+    pub(super) fn new(most: usize, per_address: usize) -> Self {
+        Self {
+            most,
+            per_address,
+            open: Mutex::default(),
+            changed: Notify::new(),
+            waiting: Arc::new(Semaphore::new((most / BESIDE).max(16))),
+            turn: tokio::sync::Mutex::default(),
         }
     }
 
-    fn try_place(self: &Arc<Self>) -> Option<Place> {
-        let mut open = self.open();
-        (open.len() < self.most).then(|| {
-            let id = self.shared.ticks.fetch_add(1, Ordering::Relaxed);
-            let connection = Arc::new(Connection {
-                uses: AtomicU8::new(0),
-                idle_since: AtomicU64::new(id),
-                body: Incoming::default(),
-                end: Notify::new(),
-                shared: Arc::clone(&self.shared),
-            });
-            open.insert(id, Arc::clone(&connection));
-            Place { id, connection, all: Arc::clone(self) }
-        })
-    }
-
-    /// Ends the connection that is idle for longest, or else the slowest of the slow; whether there is one.
-    pub(super) fn end_idlest(&self) -> bool {
-        let mut open = self.open();
-        let idle = open.iter().filter(|(_, connection)| !connection.is_busy());
-        let idlest = idle.min_by_key(|(_, connection)| connection.idle_since.load(Ordering::Relaxed));
-        let slowest = || {
-            let slow = open.iter().filter_map(|(id, connection)| Some((id, connection.slowness()?)));
-            slow.min_by_key(|&(_, rate)| rate).map(|(id, _)| *id)
-        };
-        let found = idlest.map(|(id, _)| *id).or_else(slowest);
-        // It counts no longer, though it may take a moment to end; one that became busy meanwhile ends after its answer.
-        let ended = found.and_then(|id| open.remove(&id));
-        ended.inspect(|connection| connection.ask_to_end()).is_some()
-    }
-
-    /// Ends all: idle ones now, the others after their answer.
-    pub(super) fn close(&self) {
-        self.open().values().for_each(|connection| connection.end.notify_one());
-    }
-
-    /// Waits until all have ended.
-    pub(super) async fn ended(&self) {
+    /// A place, if need be that of another connection: of one that is slow, else of one that has never sent a request, else
+    /// of the one that is idle for longest. Waits while all places are in use, and there is none of these; then nobody else
+    /// would get one either. Where the address has its share, and uses all of it, others do not wait for it.
+    ///
+    /// # Cancel safety
+    /// Dropping the future takes nothing.
+    pub(super) async fn enter(self: &Arc<Self>, address: Option<IpAddr>) -> Entry {
+        let mut has_yielded = false;
         loop {
-            let mut changed = std::pin::pin!(self.shared.changed.notified());
+            let mut changed = std::pin::pin!(self.changed.notified());
+            // Before looking, so that a connection that closes meanwhile is not missed.
             changed.as_mut().enable();
-            if self.open().is_empty() {
+            match self.try_place(address) {
+                Ok(place) => return Entry::Place(place),
+                Err(Full::Share) => return Entry::Refused,
+                Err(Full::SoonOfShare) if !has_yielded => {
+                    // Those accepted just before have not been looked at yet.
+                    has_yielded = true;
+                    tokio::task::yield_now().await;
+                    continue;
+                }
+                Err(Full::SoonOfShare) => {
+                    let waiting = Arc::clone(&self.waiting).try_acquire_owned();
+                    return waiting.map_or(Entry::Refused, Entry::Waits);
+                }
+                Err(Full::All) => {}
+            }
+            let _ = tokio::time::timeout(LOOK_AGAIN, changed).await;
+        }
+    }
+
+    /// A place of the address's own share, which others do not wait for; `None` where there is none in a second.
+    ///
+    /// # Cancel safety
+    /// Dropping the future takes nothing.
+    pub(super) async fn wait(self: &Arc<Self>, address: Option<IpAddr>) -> Option<Place> {
+        let look = async {
+            let _turn = self.turn.lock().await;
+            loop {
+                match self.try_place(address) {
+                    Ok(place) => return Some(place),
+                    Err(Full::Share) => return None,
+                    Err(Full::SoonOfShare | Full::All) => tokio::time::sleep(LOOK_AGAIN).await,
+                }
+            }
+        };
+        tokio::time::timeout(SLOW, look).await.ok().flatten()
+    }
+
+    fn try_place(self: &Arc<Self>, address: Option<IpAddr>) -> Result<Place, Full> {
+        let mut open = self.open();
+        if let Some(address) = address.filter(|_| self.per_address < self.most) {
+            let is_closing = open.active(address) >= self.per_address
+                && open.make_room(Some(address), 1 + self.per_address / SLACK);
+            // Those that are closing are not waited for, as long as they are few: others would wait, too.
+            let most = self.per_address + self.most / BESIDE;
+            if open.active(address) >= self.per_address || open.all_of(address) >= most {
+                return Err(if is_closing { Full::SoonOfShare } else { Full::Share });
+            }
+        }
+        let used = open.all.len();
+        let missing = (used + 1 + self.most / SLACK).saturating_sub(self.most + open.ending);
+        if missing > 0 {
+            open.make_room(None, missing);
+        }
+        if used >= self.most {
+            return Err(Full::All);
+        }
+        let id = open.next;
+        open.next += 1;
+        let connection = Arc::new(Connection::new(address, Arc::clone(self)));
+        open.all.insert(id, Arc::clone(&connection));
+        if let Some(address) = address {
+            open.addresses.entry(address).or_default().all += 1;
+        }
+        Ok(Place { id, connection })
+    }
+
+    /// Asks a few connections to close, because there are no descriptors left.
+    pub(super) fn make_room(&self) {
+        let mut open = self.open();
+        let few = open.all.len() / SLACK;
+        open.make_room(None, few.max(1));
+    }
+
+    /// Gives up requests that are slow, where one address has many of them.
+    pub(super) fn give_up_slow(&self) {
+        let now = Instant::now();
+        let mut slow: HashMap<IpAddr, Vec<(Duration, Arc<Connection>)>> = HashMap::new();
+        for connection in self.open().all.values() {
+            let state = connection.state();
+            if let Some(address) = connection.address
+                && state.has_spoken
+                && let Some(Claim::Slow(lag)) = state.claim(now, Patience::WITH_ALL)
+            {
+                slow.entry(address).or_default().push((lag, Arc::clone(connection)));
+            }
+        }
+        let few = (self.per_address / SLOW_REQUESTS).max(4);
+        slow.retain(|_, of_one| of_one.len() > few);
+        for mut of_one in slow.into_values() {
+            of_one.sort_unstable_by_key(|(lag, _)| *lag);
+            let mut open = self.open();
+            of_one.iter().skip(few).for_each(|(_, connection)| open.ask_to_end(connection));
+        }
+    }
+
+    /// Asks all to close: idle ones now, the others after their answer.
+    pub(super) fn close(&self) {
+        let mut open = self.open();
+        let all: Vec<_> = open.all.values().map(Arc::clone).collect();
+        for connection in all {
+            connection.state().is_last = true;
+            open.ask_to_end(&connection);
+        }
+    }
+
+    /// Waits until all are closed.
+    pub(super) async fn closed(&self) {
+        loop {
+            let mut changed = std::pin::pin!(self.changed.notified());
+            changed.as_mut().enable();
+            if self.open().all.is_empty() {
                 return;
             }
             changed.await;
         }
     }
 
-    fn open(&self) -> MutexGuard<'_, HashMap<u64, Arc<Connection>>> {
+    fn open(&self) -> MutexGuard<'_, Open> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
+impl Open {
+    fn all_of(&self, address: IpAddr) -> usize {
+        self.addresses.get(&address).map_or(0, |count| count.all)
+    }
+
+    /// Those that are not closing.
+    fn active(&self, address: IpAddr) -> usize {
+        self.addresses.get(&address).map_or(0, |count| count.all - count.ending)
+    }
+
+    /// Asks so many connections to close, of one address or of all; whether any is closing, or will be in a moment.
+    fn make_room(&mut self, address: Option<IpAddr>, missing: usize) -> bool {
+        let now = Instant::now();
+        let patience = if address.is_some() { Patience::AT_SHARE } else { Patience::WITH_ALL };
+        let (mut is_silent, mut is_waited_for) = (false, false);
+        let mut claims = Vec::new();
+        for connection in self.all.values() {
+            if address.is_some() && connection.address != address {
+                continue;
+            }
+            let state = connection.state();
+            is_waited_for |= !state.is_ending && state.lag(now).is_some();
+            is_silent |= !(state.is_ending || state.has_spoken || state.has_part);
+            claims.extend(state.claim(now, patience).map(|claim| (claim, Arc::clone(connection))));
+        }
+        // A silent one may be closed in a moment; those that have had an answer stay.
+        claims.retain(|(claim, _)| !is_silent || !matches!(claim, Claim::Waits(_, true)));
+        let more = missing.min(claims.len());
+        if more > 0 {
+            claims.select_nth_unstable_by(more - 1, |(one, _), (other, _)| other.cmp(one));
+            claims[..more].iter().for_each(|(_, connection)| self.ask_to_end(connection));
+        }
+        is_silent || is_waited_for || more > 0
+    }
+
+    fn ask_to_end(&mut self, connection: &Connection) {
+        let was_asked = std::mem::replace(&mut connection.state().is_ending, true);
+        if !was_asked {
+            self.count_ending(connection.address, |count| count + 1);
+        }
+        connection.end.notify_one();
+    }
+
+    fn count_ending(&mut self, address: Option<IpAddr>, change: impl Fn(usize) -> usize) {
+        self.ending = change(self.ending);
+        if let Some(count) = address.and_then(|address| self.addresses.get_mut(&address)) {
+            count.ending = change(count.ending);
+        }
+    }
+
+    fn remove(&mut self, id: u64, connection: &Connection) {
+        if connection.is_ending() {
+            self.count_ending(connection.address, |count| count - 1);
+        }
+        self.all.remove(&id);
+        if let Some(address) = connection.address
+            && let Some(count) = self.addresses.get_mut(&address)
+        {
+            count.all -= 1;
+            if count.all == 0 {
+                self.addresses.remove(&address);
+            }
+        }
+    }
+}
+
 impl Connection {
+    fn new(address: Option<IpAddr>, all: Arc<Connections>) -> Self {
+        let state = State {
+            has_spoken: false,
+            answers: false,
+            writes: false,
+            has_part: false,
+            idle_since: Instant::now(),
+            reading: Lag::default(),
+            writing: Lag::default(),
+            is_ending: false,
+            is_last: false,
+        };
+        Self { address, state: Mutex::new(state), end: Notify::new(), body_cut: Notify::new(), all }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The head of a request has come.
     pub(super) fn begin(self: &Arc<Self>) -> Busy {
-        self.uses.fetch_or(ANSWERS, Ordering::Relaxed);
+        let mut state = self.state();
+        (state.has_spoken, state.answers, state.has_part) = (true, true, false);
+        state.reading = Lag::default();
         Busy(Arc::clone(self))
     }
 
-    /// Whether bytes wait for the client to take them.
-    pub(super) fn set_writing(&self, is_so: bool) {
-        if is_so {
-            self.uses.fetch_or(WRITES, Ordering::Relaxed);
-        } else {
-            self.end_use(WRITES);
-        }
-    }
-
-    fn end_use(&self, of: u8) {
-        if self.uses.fetch_and(!of, Ordering::Relaxed) == of {
-            let now = self.shared.ticks.fetch_add(1, Ordering::Relaxed);
-            self.idle_since.store(now, Ordering::Relaxed);
-            self.shared.changed.notify_waiters();
-        }
-    }
-
-    pub(super) fn is_busy(&self) -> bool {
-        self.uses.load(Ordering::Relaxed) != 0
-    }
-
     pub(super) fn begin_body(self: &Arc<Self>) -> Reading {
-        self.body.bytes.store(0, Ordering::Relaxed);
-        self.body.since.store(self.millis() + 1, Ordering::Relaxed);
         Reading(Arc::clone(self))
     }
 
-    fn millis(&self) -> u64 {
-        u64::try_from(self.shared.began.elapsed().as_millis()).unwrap_or(u64::MAX - 1)
-    }
-
-    /// Bytes a second of a body that is slow to come.
-    fn slowness(&self) -> Option<u64> {
-        let since = self.body.since.load(Ordering::Relaxed).checked_sub(1)?;
-        let took = self.millis().saturating_sub(since);
-        let rate = self.body.bytes.load(Ordering::Relaxed).saturating_mul(1000) / took.max(1);
-        (u128::from(took) >= PATIENCE.as_millis() && rate < SLOW).then_some(rate)
-    }
-
-    fn ask_to_end(&self) {
-        self.end.notify_one();
-        if self.body.since.load(Ordering::Relaxed) != 0 {
-            self.body.cut.notify_one();
+    /// Nothing is there to be read.
+    pub(super) fn nothing_came(&self) {
+        let mut state = self.state();
+        if !state.answers && (state.has_part || !state.has_spoken) {
+            state.reading.wait(Instant::now());
         }
     }
 
-    /// Waits until its place is wanted.
+    /// So many bytes were read, or are there to be read.
+    pub(super) fn came(&self, bytes: usize) {
+        let mut state = self.state();
+        if !state.answers && bytes > 0 {
+            state.has_part = true;
+            state.reading.moved(bytes, Instant::now());
+        }
+    }
+
+    /// The client has taken some bytes, and whether that was all.
+    pub(super) fn taken(&self, bytes: usize, is_all: bool) {
+        let mut state = self.state();
+        state.writing.moved(bytes, Instant::now());
+        state.writes = !is_all;
+        self.note_idle(state);
+    }
+
+    /// The client takes nothing.
+    pub(super) fn nothing_taken(&self) {
+        let mut state = self.state();
+        state.writes = true;
+        state.writing.wait(Instant::now());
+    }
+
+    fn note_idle(&self, mut state: MutexGuard<'_, State>) {
+        if state.is_idle() {
+            state.idle_since = Instant::now();
+            state.writing = Lag::default();
+            drop(state);
+            self.all.changed.notify_waiters();
+        }
+    }
+
+    /// Waits until it must close.
     pub(super) async fn asked_to_end(&self) {
         self.end.notified().await;
+    }
+
+    pub(super) fn is_ending(&self) -> bool {
+        self.state().is_ending
+    }
+
+    /// Whether what the client has not taken is to be discarded.
+    pub(super) fn is_reset(&self) -> bool {
+        self.state().writing.since.is_some()
+    }
+
+    /// How it closes, after it was asked to and has looked for what came meanwhile.
+    pub(super) fn ending(&self) -> Ending {
+        let state = self.state();
+        let is_in_use = state.answers || state.writes || (state.has_part && state.reading.since.is_none());
+        let ending = match (state.is_last, is_in_use) {
+            (_, false) => Ending::Now,
+            (true, true) => Ending::AfterAnswer,
+            (false, true) if state.writing.since.is_some() => Ending::Reset,
+            (false, true) if state.reading.since.is_some() => Ending::Cut,
+            (false, true) => Ending::Not,
+        };
+        if ending == Ending::Not {
+            // The counts are locked before a connection.
+            drop(state);
+            let mut open = self.all.open();
+            let was_asked = std::mem::replace(&mut self.state().is_ending, false);
+            if was_asked {
+                open.count_ending(self.address, |count| count - 1);
+            }
+            drop(open);
+            self.all.changed.notify_waiters();
+        } else if ending == Ending::Cut {
+            self.body_cut.notify_one();
+        }
+        ending
     }
 }
 
 impl Reading {
-    /// More of it has come.
-    pub(super) fn add(&self, bytes: usize) {
-        self.0.body.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+    /// The application waits for more of it.
+    pub(super) fn wait(&self) {
+        self.0.state().reading.wait(Instant::now());
     }
 
-    /// Waits until somebody else needs the connection.
+    /// More of it has come.
+    pub(super) fn add(&self, bytes: usize) {
+        self.0.state().reading.moved(bytes, Instant::now());
+    }
+
+    /// Waits until the connection must close.
     pub(super) fn cut(&self) -> impl Future<Output = ()> + Send + use<> {
         let connection = Arc::clone(&self.0);
-        async move { connection.body.cut.notified().await }
+        async move { connection.body_cut.notified().await }
     }
 }
 
@@ -233,20 +576,25 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.all.open().remove(&self.id);
-        self.all.shared.changed.notify_waiters();
+        let all = &self.connection.all;
+        all.open().remove(self.id, &self.connection);
+        all.changed.notify_waiters();
     }
 }
 
 impl Drop for Busy {
     fn drop(&mut self) {
-        self.0.end_use(ANSWERS);
+        let mut state = self.0.state();
+        state.answers = false;
+        state.reading = Lag::default();
+        self.0.note_idle(state);
     }
 }
 
 impl Drop for Reading {
     fn drop(&mut self) {
-        self.0.body.since.store(0, Ordering::Relaxed);
+        let mut state = self.0.state();
+        state.reading = Lag::default();
     }
 }
 
@@ -254,63 +602,252 @@ impl Drop for Reading {
 mod tests {
     use super::*;
 
+    const A: Option<IpAddr> = Some(IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1)));
+    const B: Option<IpAddr> = Some(IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 2)));
+
+    fn all(most: usize, per_address: usize) -> Arc<Connections> {
+        Arc::new(Connections::new(most, per_address))
+    }
+
+    impl Connections {
+        async fn place(self: &Arc<Self>, address: Option<IpAddr>) -> Option<Place> {
+            match self.enter(address).await {
+                Entry::Place(place) => Some(place),
+                Entry::Waits(_) | Entry::Refused => None,
+            }
+        }
+
+        async fn take(self: &Arc<Self>, address: Option<IpAddr>) -> Place {
+            self.place(address).await.expect("there is a place")
+        }
+
+        /// That of a client that has had an answer.
+        async fn take_idle(self: &Arc<Self>, address: Option<IpAddr>) -> Place {
+            let place = self.take(address).await;
+            drop(place.connection().begin());
+            place
+        }
+
+        /// That of a client that sends nothing.
+        async fn take_silent(self: &Arc<Self>, address: Option<IpAddr>) -> Place {
+            let place = self.take(address).await;
+            place.connection().nothing_came();
+            place
+        }
+
+        /// Whether somebody gets a place, without anybody closing.
+        async fn has_place(self: &Arc<Self>, address: Option<IpAddr>) -> bool {
+            tokio::time::timeout(SLOW * 3, self.place(address)).await.is_ok_and(|place| place.is_some())
+        }
+    }
+
+    fn must_end(place: &Place) -> bool {
+        place.connection().is_ending()
+    }
+
+    async fn sleep(millis: u64) {
+        tokio::time::sleep(Duration::from_millis(millis)).await;
+    }
+
+    // G6
     #[tokio::test(start_paused = true)]
-    async fn the_idlest_gives_way_and_who_answers_does_not() {
-        let all = Arc::new(Connections::new(2));
-        let (first, second) = (all.place().await, all.place().await);
-        // The first has just answered, so that the second is idle for longer.
+    async fn silent_connections_go_before_idle_ones_and_idle_ones_by_how_long_they_are_idle() {
+        let all = all(4, 4);
+        let (first, second) = (all.take_idle(A).await, all.take_idle(A).await);
+        let silent = all.take_silent(A).await;
+        let busy = all.take(A).await;
+        let _busy = busy.connection().begin();
+        sleep(5000).await;
         drop(first.connection().begin());
-        let third = all.place().await;
-        second.connection().asked_to_end().await;
-        let (_busy, _also) = (first.connection().begin(), third.connection().begin());
-        let mut waiting = std::pin::pin!(all.place());
+        sleep(100).await;
+        let later = || async { all.take_silent(B).await };
+        let mut waiting = std::pin::pin!(later());
         assert!(futures_util::poll!(waiting.as_mut()).is_pending());
-        // Its place was given away long ago.
+        assert!(must_end(&silent) && !must_end(&first) && !must_end(&second));
+        assert_eq!(silent.connection().ending(), Ending::Now);
+        drop(silent);
+        // The new one has sent something, and is being answered.
+        let new = waiting.await;
+        let _also = new.connection().begin();
+        assert!(!all.has_place(B).await);
+        assert!(must_end(&second) && !must_end(&first), "the second is idle for longer");
         drop(second);
-        assert!(futures_util::poll!(waiting.as_mut()).is_pending());
-        drop(third);
-        assert!(futures_util::poll!(waiting.as_mut()).is_ready());
+        let newer = all.take(B).await;
+        let _too = newer.connection().begin();
+        assert!(!all.has_place(B).await);
+        assert!(must_end(&first) && !must_end(&busy) && !must_end(&new), "never one that is being answered");
     }
 
+    // G5
     #[tokio::test(start_paused = true)]
-    async fn who_becomes_idle_gives_its_place_to_who_waits_but_not_before_all_is_sent() {
-        let all = Arc::new(Connections::new(1));
-        let only = all.place().await;
-        let busy = only.connection().begin();
-        let mut waiting = std::pin::pin!(all.place());
+    async fn a_place_is_free_when_its_connection_is_closed_and_not_before() {
+        let all = all(1, 1);
+        let only = all.take_idle(A).await;
+        let mut waiting = std::pin::pin!(all.place(A));
         assert!(futures_util::poll!(waiting.as_mut()).is_pending());
-        only.connection().set_writing(true);
-        drop(busy);
-        assert!(futures_util::poll!(waiting.as_mut()).is_pending());
-        only.connection().set_writing(false);
-        assert!(futures_util::poll!(waiting.as_mut()).is_ready());
         only.connection().asked_to_end().await;
+        sleep(60_000).await;
+        assert!(futures_util::poll!(waiting.as_mut()).is_pending(), "it is still open");
+        drop(only);
+        assert!(waiting.await.is_some());
+        assert!(all.open().all.is_empty() && all.open().addresses.is_empty());
     }
 
+    // G6
     #[tokio::test(start_paused = true)]
-    async fn of_those_whose_request_is_slow_to_come_the_slowest_gives_way() {
-        let all = Arc::new(Connections::new(2));
-        let (slow, fast) = (all.place().await, all.place().await);
-        let uses = [&slow, &fast].map(|place| (place.connection().begin(), place.connection().begin_body()));
-        uses[1].1.add(1 << 20);
+    async fn a_request_that_comes_while_its_connection_is_asked_to_close_is_answered() {
+        let all = all(1, 1);
+        let only = all.take_idle(A).await;
+        assert!(!all.has_place(A).await);
+        assert!(must_end(&only));
+        only.connection().came(1);
+        assert_eq!(only.connection().ending(), Ending::Not);
+        let busy = only.connection().begin();
+        assert!(!all.has_place(A).await);
+        assert!(!must_end(&only));
+        // Not before all is sent.
+        only.connection().nothing_taken();
+        drop(busy);
+        let mut waiting = std::pin::pin!(all.place(A));
+        assert!(futures_util::poll!(waiting.as_mut()).is_pending());
+        assert!(!must_end(&only));
+        only.connection().taken(9, true);
+        sleep(LOOK_AGAIN.as_millis().try_into().unwrap()).await;
+        assert!(futures_util::poll!(waiting.as_mut()).is_pending());
+        assert_eq!(only.connection().ending(), Ending::Now);
+    }
+
+    // G1
+    #[tokio::test(start_paused = true)]
+    async fn a_fast_start_is_no_credit_for_later() {
+        let all = all(3, 3);
+        let place = all.take(A).await;
+        let (_busy, body) = (place.connection().begin(), place.connection().begin_body());
+        body.wait();
+        body.add(33_000);
+        let fast = all.take(A).await;
+        let (_answers, steady) = (fast.connection().begin(), fast.connection().begin_body());
+        let app = all.take(A).await;
+        let (_too, unread) = (app.connection().begin(), app.connection().begin_body());
+        unread.wait();
+        unread.add(1);
+        body.wait();
+        for _ in 0..30 {
+            steady.wait();
+            sleep(100).await;
+            steady.add(110);
+        }
+        let mut waiting = std::pin::pin!(all.place(A));
+        assert!(futures_util::poll!(waiting.as_mut()).is_pending());
+        assert!(must_end(&place), "it sent 33 KB, and nothing for 3 s");
+        assert!(!must_end(&fast), "1 KiB in each second");
+        assert!(!must_end(&app), "the application does not ask for more");
+        assert_eq!(place.connection().ending(), Ending::Cut);
+        body.cut().await;
+    }
+
+    // G1
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_takes_nothing_of_its_answer_is_slow_and_a_silent_answer_is_not() {
+        let all = all(2, 2);
+        let (takes_nothing, long_poll) = (all.take(A).await, all.take(B).await);
+        let busy = [&takes_nothing, &long_poll].map(|place| place.connection().begin());
+        takes_nothing.connection().taken(1 << 20, false);
+        takes_nothing.connection().nothing_taken();
+        long_poll.connection().taken(100, true);
+        sleep(900).await;
+        let mut waiting = std::pin::pin!(all.place(B));
+        assert!(futures_util::poll!(waiting.as_mut()).is_pending());
+        assert!(!must_end(&takes_nothing));
+        sleep(200).await;
+        assert!(futures_util::poll!(waiting.as_mut()).is_pending());
+        assert!(must_end(&takes_nothing) && !must_end(&long_poll));
+        assert_eq!(takes_nothing.connection().ending(), Ending::Reset);
+        drop((busy, takes_nothing));
+        assert!(waiting.await.is_some());
+    }
+
+    // G1
+    #[tokio::test(start_paused = true)]
+    async fn an_address_has_its_share_and_others_have_the_rest() {
+        let all = all(16, 4);
+        let places = [all.take(A).await, all.take(A).await, all.take(A).await, all.take(A).await];
+        let _busy = places.each_ref().map(|place| place.connection().begin());
+        assert!(all.place(A).await.is_none(), "refused at once: all of its own are being answered");
+        let other = all.take(B).await;
+        // A proxy has no share.
+        let proxied =
+            [all.take(None).await, all.take(None).await, all.take(None).await, all.take(None).await];
+        assert!(!must_end(&other) && !proxied.iter().any(must_end));
+        // Only its own make room for its own.
+        let body = places[2].connection().begin_body();
+        body.wait();
+        sleep(30).await;
+        let first = all.place(A).await.expect("the other one is closing");
+        assert_eq!(places.each_ref().map(must_end), [false, false, true, false]);
+        let answers = first.connection().begin();
+        assert!(matches!(all.enter(A).await, Entry::Refused));
+        // Its client is waited for, but not long enough yet: only its own wait for that.
+        let body = first.connection().begin_body();
+        body.wait();
+        assert!(matches!(all.enter(A).await, Entry::Waits(_)));
         let began = Instant::now();
-        let third = all.place().await;
-        assert!(began.elapsed() >= PATIENCE);
-        slow.connection().asked_to_end().await;
-        uses[0].1.cut().await;
-        let _third = third.connection().begin();
-        assert!(tokio::time::timeout(PATIENCE * 3, all.place()).await.is_err(), "the fast one is not cut");
+        assert!(all.wait(A).await.is_some() && must_end(&first));
+        assert!(began.elapsed() >= Patience::AT_SHARE.slow);
+        drop(answers);
+    }
+
+    // G1
+    #[tokio::test(start_paused = true)]
+    async fn a_new_connection_is_no_reason_to_wait_longer_for_a_request_that_lags() {
+        let all = all(100, 2);
+        let (lags, _new) = (all.take(A).await, all.take(A).await);
+        let (_busy, body) = (lags.connection().begin(), lags.connection().begin_body());
+        body.wait();
+        sleep(30).await;
+        assert!(all.try_place(A).is_ok());
+        assert!(must_end(&lags));
+    }
+
+    // G1
+    #[tokio::test(start_paused = true)]
+    async fn many_slow_requests_of_an_address_are_given_up_while_there_is_room() {
+        let all = all(1000, 500);
+        let mut slow = Vec::new();
+        for address in [A; 40].into_iter().chain([B; 3]) {
+            let place = all.take(address).await;
+            let (busy, body) = (place.connection().begin(), place.connection().begin_body());
+            body.wait();
+            slow.push((body, busy, place));
+            sleep(1).await;
+        }
+        let idle = [all.take_idle(A).await, all.take_silent(A).await];
+        let given_up = || slow.iter().map(|(_, _, place)| must_end(place)).collect::<Vec<_>>();
+        all.give_up_slow();
+        assert!(!given_up().contains(&true));
+        sleep(1000).await;
+        all.give_up_slow();
+        let few = 500 / SLOW_REQUESTS;
+        let expected: Vec<_> = (0..43).map(|n| n < 40 - few).collect();
+        assert_eq!(given_up(), expected, "those that wait for longest, and none of another address");
+        assert!(!idle.iter().any(must_end));
     }
 
     #[tokio::test]
-    async fn the_end_is_when_all_have_gone() {
-        let all = Arc::new(Connections::new(9));
-        let place = all.place().await;
+    async fn the_end_is_when_all_are_closed() {
+        let all = all(9, 9);
+        let (idle, busy) = (all.take_idle(A).await, all.take(A).await);
+        let _busy = busy.connection().begin();
         all.close();
-        place.connection().asked_to_end().await;
-        let mut ended = std::pin::pin!(all.ended());
-        assert!(futures_util::poll!(ended.as_mut()).is_pending());
-        drop(place);
-        assert!(futures_util::poll!(ended.as_mut()).is_ready());
+        idle.connection().asked_to_end().await;
+        busy.connection().asked_to_end().await;
+        assert_eq!(
+            [&idle, &busy].map(|place| place.connection().ending()),
+            [Ending::Now, Ending::AfterAnswer]
+        );
+        let mut closed = std::pin::pin!(all.closed());
+        assert!(futures_util::poll!(closed.as_mut()).is_pending());
+        drop((idle, busy));
+        assert!(futures_util::poll!(closed.as_mut()).is_ready());
     }
 }

@@ -6,36 +6,48 @@ mod socket;
 
 use std::convert::Infallible;
 use std::future::Future;
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use axum::Router;
 use axum::extract::connect_info::ConnectInfo;
 use axum::response::IntoResponse;
 use futures_util::FutureExt;
-use http::{HeaderValue, Request, Response, StatusCode, header};
+use http::{HeaderValue, Request, Response, StatusCode, Version, header};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use resilient::clock::Clock;
+use resilient::observe::LogLimit;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::time::MissedTickBehavior;
 use tower::ServiceExt;
 
 use crate::Problem;
-use crate::layer::Held;
-use connections::{Busy, Connection, Connections};
+use crate::layer::{ClientIp, Held, network_of};
+use connections::{BESIDE, Busy, Connection, Connections, Ending, Entry};
 use slow_body::{OutOfTime, SlowBody};
 use socket::Socket;
 
-/// Serves a router over HTTP/1.1, with limits that slow, idle and hostile clients meet.
+/// Serves a router over HTTP/1.1, with limits for slow, idle and hostile clients.
 ///
-/// - A client has 10 s for the head of a request, and so between two; 64 headers and about 32 KiB. It has 30 s for the body,
-///   and is told 408 then. It has to take something of an answer each 30 s.
-/// - There are 1 000 connections at once. A further one takes the place of the one that is idle for longest, or else of the
-///   slowest whose request comes with less than 1 KiB in a second; while there is neither, it waits to be accepted.
+/// - A client has 10 s for the head of a request, and between two requests; 64 headers and about 32 KiB. It has 30 s for the
+///   body; then the answer is 408. It has to take some bytes of an answer each 30 s.
+/// - There are 1 000 connections at once, or half as many as the process may have descriptors (`ulimit -n`). An address (IPv6:
+///   a network of 64 bits) has half of the connections, if those are more than 16. A connection counts until its socket is
+///   closed.
+/// - When all connections are in use, a new one replaces one that is slow, else one that has never sent a request, else the
+///   one that is idle for longest; never one whose request is being answered. While there is none to replace, the new one
+///   waits. The same holds for an address that uses its share, but there a new one waits for a second at most and then gets
+///   503, and nobody else waits for it.
+/// - A request is slow when the server waits a second longer for its body, or for the client to take its answer, than 1 KiB
+///   in a second takes. It is the last second or two that counts. When an address has many slow requests, they are given up
+///   also when there are free connections. A response that has nothing to send for a while is not slow.
 /// - A handler that panics is answered for with 500.
 /// - There is no TLS, no HTTP/2 and no upgrade (web sockets): that is for what stands before it, or for `axum::serve`.
 /// - Who asks is in the request, as [`ConnectInfo<SocketAddr>`](ConnectInfo).
@@ -55,6 +67,8 @@ use socket::Socket;
 pub struct HttpServer {
     router: Router,
     connections: usize,
+    per_address: Option<usize>,
+    proxies: ClientIp,
     header_time: Duration,
     body_time: Duration,
     write_time: Duration,
@@ -62,12 +76,25 @@ pub struct HttpServer {
 }
 
 const CONNECTIONS: usize = 1000;
+/// Descriptors that are not for connections, where their limit is large enough.
+const SPARE: usize = 64;
+/// Connections that each address may have at least, if the server can have as many.
+const SMALL_SHARE: usize = 16;
 const HEADER_TIME: Duration = Duration::from_secs(10);
 const BODY_TIME: Duration = Duration::from_secs(30);
 const WRITE_TIME: Duration = Duration::from_secs(30);
 const GRACE: Duration = Duration::from_secs(5);
 const HEADERS: usize = 64;
 const BUFFER: usize = 32 * 1024;
+/// How long the answer may take that tells a client that its request was slow.
+const CUT_TIME: Duration = Duration::from_millis(50);
+/// How often slow requests are looked for.
+const WATCH: Duration = Duration::from_millis(500);
+/// The pauses after a connection could not be accepted, from the first to the longest.
+const FIRST_PAUSE: Duration = Duration::from_millis(5);
+const LAST_PAUSE: Duration = Duration::from_millis(500);
+const REFUSED: &[u8] =
+    b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
 
 impl HttpServer {
     /// Of this router.
@@ -77,12 +104,14 @@ impl HttpServer {
     /// use resilient_http::HttpServer;
     ///
     /// let server = HttpServer::new(Router::new());
-    /// assert!(format!("{server:?}").contains("connections: 1000"));
+    /// assert!(format!("{server:?}").contains("connections: "));
     /// ```
     pub fn new(router: Router) -> Self {
         Self {
             router,
-            connections: CONNECTIONS,
+            connections: CONNECTIONS.min(descriptors() / 2).max(1),
+            per_address: None,
+            proxies: ClientIp::direct(),
             header_time: HEADER_TIME,
             body_time: BODY_TIME,
             write_time: WRITE_TIME,
@@ -90,7 +119,7 @@ impl HttpServer {
         }
     }
 
-    /// With so many connections at once, at least 1.
+    /// Sets the maximum number of connections at once, at least 1. It is lowered to what the limit of descriptors allows.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -116,6 +145,47 @@ impl HttpServer {
     #[must_use]
     pub fn connections(self, most: usize) -> Self {
         Self { connections: most.max(1), ..self }
+    }
+
+    /// Sets the maximum number of connections of one address (IPv6: of a network of 64 bits); at least 1. The default is half
+    /// of all connections, or 16 if that is more.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// # use axum::Router;
+    /// # use tokio::{io::AsyncReadExt, net::{TcpListener, TcpStream}};
+    /// # use resilient_http::HttpServer;
+    /// let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    /// let address = listener.local_addr().unwrap();
+    /// let until_refused = async {
+    ///     let mut first = TcpStream::connect(address).await.unwrap();
+    ///     let second = TcpStream::connect(address).await.unwrap();
+    ///     assert_eq!(first.read(&mut [0; 9]).await.unwrap(), 0, "it was replaced by the second");
+    ///     # drop(second);
+    /// };
+    /// HttpServer::new(Router::new()).connections(10).per_address(1).run(listener, until_refused).await;
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn per_address(self, most: usize) -> Self {
+        Self { per_address: Some(most.max(1)), ..self }
+    }
+
+    /// Lets the proxies that `clients` trusts use all connections: many clients come by the address of a proxy.
+    ///
+    /// ```
+    /// use axum::Router;
+    /// use resilient_http::{HttpServer, layer::ClientIp};
+    ///
+    /// let behind = ClientIp::behind(["10.0.0.0/8", "127.0.0.1"])?;
+    /// let server = HttpServer::new(Router::new()).proxies(behind);
+    /// # let _ = server;
+    /// # Ok::<_, resilient_http::layer::BadNetwork>(())
+    /// ```
+    #[must_use]
+    pub fn proxies(self, clients: ClientIp) -> Self {
+        Self { proxies: clients, ..self }
     }
 
     /// With so long for the head of a request, and for a connection to be idle.
@@ -252,21 +322,37 @@ impl HttpServer {
     /// # Cancel safety
     /// Dropping the future stops accepting; connections end with the runtime.
     pub async fn run(self, listener: TcpListener, stop: impl Future<Output = ()>) {
-        let connections = Arc::new(Connections::new(self.connections));
+        let most = self.most_connections();
+        let per_address = self.per_address.unwrap_or((most / 2).max(SMALL_SHARE)).min(most);
+        let connections = Arc::new(Connections::new(most, per_address));
         let server = Arc::new(self);
-        {
-            let mut accepting = pin!(accept(&listener, &server, &connections));
-            let mut stop = pin!(stop);
-            std::future::poll_fn(|cx| {
-                let _never_ready = accepting.as_mut().poll(cx);
-                stop.as_mut().poll(cx)
-            })
-            .await;
+        tokio::select! {
+            biased;
+            () = stop => {}
+            () = accept(&listener, &server, &connections) => {}
+            () = watch(&connections) => {}
         }
         drop(listener);
         connections.close();
         // Those that have not ended by then end with the runtime.
-        let _ = tokio::time::timeout(server.grace, connections.ended()).await;
+        let _ = tokio::time::timeout(server.grace, connections.closed()).await;
+    }
+
+    /// The bound, lowered where there are not as many descriptors.
+    fn most_connections(&self) -> usize {
+        let limit = descriptors();
+        // The application needs some of them, as for what it calls.
+        let free = limit.saturating_sub((limit / 4).min(SPARE));
+        // Some more wait without a place.
+        let most = (free - free / (BESIDE + 1)).max(1);
+        if self.connections > most {
+            tracing::warn!(
+                target: "resilient::http",
+                "{} connections are more than a limit of {limit} descriptors allows: at most {most} (`ulimit -n`)",
+                self.connections
+            );
+        }
+        self.connections.min(most)
     }
 
     async fn converse(&self, stream: TcpStream, peer: SocketAddr, connection: &Arc<Connection>) {
@@ -280,16 +366,21 @@ impl HttpServer {
             .half_close(true)
             .serve_connection(TokioIo::new(socket), service);
         let mut conversation = pin!(conversation);
-        let ended = tokio::select! {
-            // First, so that what can be sent has been, and the socket knows whether more is to be.
-            biased;
-            ended = conversation.as_mut() => ended,
-            () = connection.asked_to_end() => {
-                if !connection.is_busy() {
-                    return;
-                }
-                conversation.as_mut().graceful_shutdown();
-                conversation.await
+        let ended = loop {
+            tokio::select! {
+                // First, so that a request that has come meanwhile is seen, and what can be sent has been sent.
+                biased;
+                ended = conversation.as_mut() => break ended,
+                () = connection.asked_to_end() => {}
+            }
+            match connection.ending() {
+                Ending::Not => {}
+                Ending::Now | Ending::Reset => return,
+                Ending::Cut => match tokio::time::timeout(CUT_TIME, conversation.as_mut()).await {
+                    Ok(ended) => break ended,
+                    Err(_elapsed) => return,
+                },
+                Ending::AfterAnswer => conversation.as_mut().graceful_shutdown(),
             }
         };
         if let Err(error) = ended {
@@ -309,9 +400,9 @@ impl HttpServer {
         let mut request =
             request.map(|body| SlowBody::wrap(body, self.body_time, &late, || connection.begin_body()));
         request.extensions_mut().insert(ConnectInfo(peer));
-        if hosts > 1 {
+        if hosts > 1 || (hosts == 0 && request.version() == Version::HTTP_11) {
             // One could be that of a rule, and the other that of a handler (RFC 9112, 3.2).
-            let response = ended_by(StatusCode::BAD_REQUEST, "there is more than one `host` header");
+            let response = ended_by(StatusCode::BAD_REQUEST, "a request has one `host` header");
             return Ok(response.map(|body| Held::new(body, Some(busy))));
         }
         let answered = AssertUnwindSafe(self.router.clone().oneshot(request)).catch_unwind();
@@ -322,7 +413,10 @@ impl HttpServer {
             }
             Ok(Ok(response)) => response,
             Err(_panic) => {
-                tracing::error!(target: "resilient::http", %peer, "a handler panicked");
+                if let Some(left_out) = PANICS.pass(&Clock::system()) {
+                    let suppressed = (left_out > 0).then_some(left_out);
+                    tracing::error!(target: "resilient::http", %peer, suppressed, "a handler panicked");
+                }
                 ended_by(StatusCode::INTERNAL_SERVER_ERROR, "something went wrong here")
             }
         };
@@ -337,22 +431,80 @@ fn ended_by(status: StatusCode, what: &str) -> Response<axum::body::Body> {
     response
 }
 
+/// What whoever connects can bring about is logged once in a second.
+static PANICS: LazyLock<LogLimit> = LazyLock::new(LogLimit::new);
+static NOT_ACCEPTED: LazyLock<LogLimit> = LazyLock::new(LogLimit::new);
+
 /// Never ends.
 async fn accept(listener: &TcpListener, server: &Arc<HttpServer>, connections: &Arc<Connections>) {
+    let mut pause = FIRST_PAUSE;
     loop {
-        match listener.accept().await {
+        let error = match listener.accept().await {
             Ok((stream, peer)) => {
-                // Not before somebody wants it: it may be had from another.
-                let place = connections.place().await;
-                let server = Arc::clone(server);
-                tokio::spawn(async move { server.converse(stream, peer, place.connection()).await });
+                pause = FIRST_PAUSE;
+                admit(stream, peer, server, connections).await;
+                continue;
             }
-            Err(error) => {
-                tracing::warn!(target: "resilient::http", %error, "a connection was not accepted");
-                // Out of file descriptors, most likely: who does not use its own has one. At once it would fail again.
-                connections.end_idlest();
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
+            Err(error) => error,
+        };
+        // That one connection is gone already (Linux reports errors of it here) concerns no other.
+        let of_one = [ErrorKind::ConnectionAborted, ErrorKind::ConnectionReset, ErrorKind::ConnectionRefused];
+        if of_one.contains(&error.kind()) {
+            continue;
         }
+        if let Some(left_out) = NOT_ACCEPTED.pass(&Clock::system()) {
+            let suppressed = (left_out > 0).then_some(left_out);
+            tracing::warn!(target: "resilient::http", %error, suppressed, "connections cannot be accepted; closing idle ones");
+        }
+        // Out of file descriptors, most likely. At once it would fail again.
+        connections.make_room();
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(LAST_PAUSE);
     }
+}
+
+async fn admit(stream: TcpStream, peer: SocketAddr, server: &Arc<HttpServer>, all: &Arc<Connections>) {
+    let address = peer.ip().to_canonical();
+    let address = (!server.proxies.trusts(address)).then(|| network_of(address));
+    let (server, entry) = (Arc::clone(server), all.enter(address).await);
+    let all = Arc::clone(all);
+    match entry {
+        // The place is dropped after the socket, which is part of the conversation.
+        Entry::Place(place) => {
+            tokio::spawn(async move { server.converse(stream, peer, place.connection()).await });
+        }
+        Entry::Waits(permit) => {
+            tokio::spawn(async move {
+                let Some(place) = all.wait(address).await else { return refuse(&stream, peer) };
+                drop(permit);
+                server.converse(stream, peer, place.connection()).await;
+            });
+        }
+        Entry::Refused => refuse(&stream, peer),
+    }
+}
+
+fn refuse(stream: &TcpStream, peer: SocketAddr) {
+    tracing::debug!(target: "resilient::http", %peer, "refused: its address has its share of the connections");
+    // If the kernel does not take so little, the client learns it by the end of the connection.
+    let _ = stream.try_write(REFUSED);
+}
+
+/// Gives up slow requests, for ever.
+async fn watch(connections: &Connections) {
+    let mut clock = tokio::time::interval(WATCH);
+    clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        clock.tick().await;
+        connections.give_up_slow();
+    }
+}
+
+/// How many files the process may have open.
+fn descriptors() -> usize {
+    #[cfg(unix)]
+    let limit = rlimit::Resource::NOFILE.get().map_or(u64::MAX, |(soft, _hard)| soft);
+    #[cfg(not(unix))]
+    let limit = u64::MAX;
+    usize::try_from(limit).unwrap_or(usize::MAX)
 }

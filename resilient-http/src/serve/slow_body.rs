@@ -1,4 +1,4 @@
-//! A body that must have come by a time.
+//! A request body that must come by a time, and steadily.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -36,7 +36,7 @@ pub(super) struct SlowBody {
 struct TooSlow;
 
 impl SlowBody {
-    /// The body, which fails when its time is over, or when it is slow and another needs the connection.
+    /// Wraps the body. It fails when its time is over, or when it is slow and its connection must close.
     pub(super) fn wrap(
         body: Incoming,
         span: Duration,
@@ -65,6 +65,7 @@ impl http_body::Body for SlowBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::BoxError>>> {
         let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) else {
+            self.reading.wait();
             ready!(self.limit.as_mut().poll(cx));
             self.late.0.store(true, Ordering::Relaxed);
             return Poll::Ready(Some(Err(TooSlow.into())));

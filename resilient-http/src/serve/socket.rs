@@ -1,19 +1,26 @@
-//! A connection whose other side must take what it is sent.
+//! A socket that tells its [`Connection`] what moves, and fails when the client takes nothing for a time.
 
 use std::future::Future;
 use std::io::{Error, ErrorKind, IoSlice, Result};
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::Sleep;
 
 use super::connections::Connection;
 
-/// Fails when nothing has been taken for a time; tells the [`Connection`] whether anything is yet to be taken.
+/// Bytes that wait in the kernel to be sent, at most. It is then the client's pace that is seen, not that at which a large
+/// buffer is filled; and a client that takes nothing holds little memory.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const UNSENT: u32 = 16 * 1024;
+
+/// Fails when nothing has been taken for a time.
 #[derive(Debug)]
 pub(super) struct Socket {
     stream: TcpStream,
@@ -25,6 +32,9 @@ pub(super) struct Socket {
 
 impl Socket {
     pub(super) fn new(stream: TcpStream, connection: Arc<Connection>, write_time: Duration) -> Self {
+        // Where it cannot be set, a slow client is noticed later.
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        let _ = SockRef::from(&stream).set_tcp_notsent_lowat(UNSENT);
         Self { stream, connection, write_time, limit: None }
     }
 
@@ -37,12 +47,12 @@ impl Socket {
         match poll {
             Poll::Ready(Ok(count)) => {
                 self.limit = None;
-                self.connection.set_writing(count < all);
+                self.connection.taken(count, count == all);
                 poll
             }
             Poll::Ready(Err(_)) => poll,
             Poll::Pending => {
-                self.connection.set_writing(true);
+                self.connection.nothing_taken();
                 let span = self.write_time;
                 let limit = self.limit.get_or_insert_with(|| Box::pin(tokio::time::sleep(span)));
                 limit.as_mut().poll(cx).map(|()| {
@@ -59,7 +69,27 @@ impl AsyncRead for Socket {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buffer)
+        let before = buffer.filled().len();
+        let poll = Pin::new(&mut self.stream).poll_read(cx, buffer);
+        match &poll {
+            // The kernel may know of bytes of which the runtime does not know yet; then it is not closed.
+            Poll::Pending if self.connection.is_ending() => {
+                let there = SockRef::from(&self.stream).peek(&mut [MaybeUninit::uninit()]);
+                self.connection.came(there.unwrap_or(0));
+            }
+            Poll::Pending => self.connection.nothing_came(),
+            Poll::Ready(_) => self.connection.came(buffer.filled().len() - before),
+        }
+        poll
+    }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        if self.connection.is_reset() {
+            // Otherwise the kernel would keep what is unsent for minutes.
+            let _ = self.stream.set_zero_linger();
+        }
     }
 }
 

@@ -76,14 +76,6 @@ const CACHE: &[Opt] = &[
     ("max_entries", "cache_max_entries", Takes::Count { min: 16, max: 1_000_000 }),
 ];
 
-const ALIASES: &[(&str, &str)] = &[
-    ("cache", "local_cache"),
-    ("else", "default"),
-    ("secondary", "backup"),
-    ("timeout", "level_timeout"),
-    ("concurrency", "max_concurrent"),
-];
-
 pub(super) fn parse(name: Ident, input: ParseStream<'_>, errors: &mut Errors) -> Result<Fallback> {
     if !input.peek(token::Paren) {
         let answer = Answer::Code(expression(name, input, "|failure| ..")?.value);
@@ -131,7 +123,7 @@ fn no_level(word: &Ident, input: ParseStream<'_>) -> Error {
     }
     let known: Vec<&str> =
         LEVELS.iter().map(|(name, ..)| *name).chain(OPTIONS.iter().map(|(name, ..)| *name)).collect();
-    unknown(word, "fallback level", "", &known, ALIASES)
+    unknown(word, "fallback level", "fallback", &known)
 }
 
 /// `= expression`, `= "10m"` of a local cache, or either in parentheses with options.

@@ -4,7 +4,7 @@ use proc_macro2::Span;
 use syn::parse::ParseStream;
 use syn::{Error, Expr, ExprLit, Ident, Lit, Result, Token, token};
 
-use super::policies::{Opt, POSITIVE, Policy, listed, named};
+use super::policies::{Opt, POSITIVE, Policy, group, listed, named};
 use super::value::{self, Setting, Takes, Value};
 use super::{Keyed, expression};
 use crate::diag::Errors;
@@ -41,6 +41,12 @@ const HEDGE: &[Opt] = &[
     ("after", "after", Takes::Duration { zero: true }),
     ("percentile", "percentile", Takes::Number { min: 50.0, max: 99.9 }),
     ("max", "max", Takes::Count { min: 1, max: 10 }),
+    ("min_delay", "min_delay", POSITIVE),
+];
+
+const HEDGE_BUDGET: &[Opt] = &[
+    ("ratio", "budget_ratio", Takes::Ratio { zero: true }),
+    ("reserve", "budget_reserve", Takes::Number { min: 0.0, max: 1e6 }),
 ];
 
 const COALESCE: &[Opt] = &[
@@ -73,7 +79,11 @@ pub(super) fn rate_limit(key: Ident, input: ParseStream<'_>, errors: &mut Errors
 
 pub(super) fn hedge(key: Ident, input: ParseStream<'_>, errors: &mut Errors) -> Result<Policy> {
     const EXAMPLE: &str = "hedge(after = \"50ms\")";
-    let special = |option: &Ident, input: ParseStream<'_>, _: &mut Errors, into: &mut Vec<Setting>| {
+    let special = |option: &Ident, input: ParseStream<'_>, errors: &mut Errors, into: &mut Vec<Setting>| {
+        if option == "budget" {
+            group(option, HEDGE_BUDGET, "budget(ratio = 0.1, reserve = 3)", input, errors, into)?;
+            return Ok(true);
+        }
         if option != "after" {
             return Ok(false);
         }
@@ -87,7 +97,7 @@ pub(super) fn hedge(key: Ident, input: ParseStream<'_>, errors: &mut Errors) -> 
         let name = Some(value::component_name(&key, input)?);
         return Ok(Policy { key, name, settings: Vec::new() });
     }
-    listed(key, HEDGE, &[], EXAMPLE, input, errors, special)
+    listed(key, HEDGE, &["budget"], EXAMPLE, input, errors, special)
 }
 
 /// `= "p95"`, if that is what is there.

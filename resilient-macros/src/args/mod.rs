@@ -1,5 +1,6 @@
 //! The grammar of `#[resilient(...)]`.
 
+mod aliases;
 mod fallback;
 mod limits;
 mod once;
@@ -21,6 +22,7 @@ pub(crate) use value::{Setting, Value};
 
 use crate::diag::Errors;
 use crate::text::closest;
+use aliases::Meant;
 
 /// An argument that is one expression.
 pub(crate) struct Keyed<T> {
@@ -74,33 +76,6 @@ const ARGUMENTS: &[&str] = &[
     "registry",
     "retry",
     "timeout",
-];
-
-/// Words that people write for something else.
-const ALIASES: &[(&str, &str)] = &[
-    ("breaker", "circuit_breaker"),
-    ("circuit", "circuit_breaker"),
-    ("cb", "circuit_breaker"),
-    ("retries", "retry"),
-    ("deadline", "timeout"),
-    ("semaphore", "bulkhead"),
-    ("concurrency", "bulkhead"),
-    ("default", "fallback"),
-    ("throttle", "rate_limit"),
-    ("limit", "rate_limit"),
-    ("ratelimit", "rate_limit"),
-    ("dedupe", "coalesce"),
-    ("singleflight", "coalesce"),
-    ("single_flight", "coalesce"),
-    ("speculative", "hedge"),
-    ("shed", "load_shed"),
-    ("load_shedder", "load_shed"),
-    ("shedding", "load_shed"),
-    ("admission", "load_shed"),
-    ("overload", "load_shed"),
-    ("idempotency", "idempotent"),
-    ("idempotency_key", "idempotent"),
-    ("once", "idempotent"),
 ];
 
 impl Args {
@@ -175,7 +150,7 @@ impl Args {
             "crate" => self.krate = crate_path(&key, input)?,
             _ => {
                 self.has_unknown = true;
-                return Err(unknown(&key, "argument", "", ARGUMENTS, ALIASES));
+                return Err(unknown(&key, "argument", aliases::ARGUMENT, ARGUMENTS));
             }
         }
         Ok(())
@@ -254,14 +229,24 @@ fn key(input: ParseStream<'_>, expected: &str) -> Result<Ident> {
     input.call(Ident::parse_any)
 }
 
-/// `what` it should have been, and `of` what.
-fn unknown(key: &Ident, what: &str, of: &str, known: &[&str], aliases: &[(&str, &'static str)]) -> Error {
+/// `what` it should have been, and the option of which policy.
+fn unknown(key: &Ident, what: &str, place: &str, known: &[&str]) -> Error {
     let word = key.to_string();
     let list = known.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
-    let alias = aliases.iter().find(|(alias, _)| *alias == word).map(|(_, name)| *name);
-    let message = match alias.or_else(|| closest(&word, known.iter().copied())) {
-        Some(name) => format!("unknown {what} `{word}`{of}; did you mean `{name}`?\nknown: {list}"),
-        None => format!("unknown {what} `{word}`{of}\nknown: {list}"),
+    let of = if what == "option" { format!(" of `{place}`") } else { String::new() };
+    let near = || {
+        let same = known.iter().copied().find(|name| aliases::folded(name) == aliases::folded(&word));
+        same.or_else(|| closest(&word, known.iter().copied()))
+    };
+    let message = match aliases::meant(place, &word, known) {
+        Some(Meant::Word(name)) => {
+            format!("unknown {what} `{word}`{of}; did you mean `{name}`?\nknown: {list}")
+        }
+        Some(Meant::Remedy(remedy)) => format!("unknown {what} `{word}`{of}: {remedy}\nknown: {list}"),
+        None => match near() {
+            Some(name) => format!("unknown {what} `{word}`{of}; did you mean `{name}`?\nknown: {list}"),
+            None => format!("unknown {what} `{word}`{of}\nknown: {list}"),
+        },
     };
     Error::new(key.span(), message)
 }

@@ -1,5 +1,6 @@
 //! The policies that are components: each a table of its options.
 
+use proc_macro2::Span;
 use syn::ext::IdentExt;
 use syn::parse::ParseStream;
 use syn::{Error, Expr, Ident, LitInt, LitStr, Result, Token, token};
@@ -38,6 +39,10 @@ const CIRCUIT_BREAKER: &[Opt] = &[
     ("half_open_calls", "half_open_calls", Takes::Count { min: 1, max: 1000 }),
     ("slow_call", "slow_call", POSITIVE),
     ("slow_rate", "slow_rate", Takes::Ratio { zero: false }),
+    ("low_volume_failures", "low_volume_failures", Takes::Count { min: 0, max: MILLION }),
+    ("slow_in_flight", "slow_in_flight", Takes::Flag),
+    ("open_jitter", "open_jitter", Takes::Ratio { zero: true }),
+    ("probe_lease", "probe_lease", POSITIVE),
 ];
 
 const RETRY: &[Opt] = &[
@@ -49,11 +54,13 @@ const RETRY: &[Opt] = &[
     ("max_delay", "max_delay", Takes::Duration { zero: true }),
     ("jitter", "jitter", Takes::Ratio { zero: true }),
     ("max_elapsed", "max_elapsed", POSITIVE),
+    ("max_retry_after", "max_retry_after", Takes::Duration { zero: true }),
 ];
 
 const BUDGET: &[Opt] = &[
     ("ratio", "budget_ratio", Takes::Ratio { zero: true }),
     ("reserve", "budget_reserve", Takes::Number { min: 0.0, max: 1e6 }),
+    ("free", "budget_free", Takes::Count { min: 0, max: MILLION }),
 ];
 
 const BULKHEAD: &[Opt] = &[
@@ -91,66 +98,14 @@ const ADAPTIVE: &[Opt] = &[
     ("min_samples", "min_samples", Takes::Count { min: 10, max: MILLION }),
 ];
 
-/// Words that people write for something else.
-const ALIASES: &[(&str, &str)] = &[
-    ("maximum", "max"),
-    ("max_retries", "max"),
-    ("max_attempts", "attempts"),
-    ("times", "max"),
-    ("count", "max"),
-    ("retries", "max"),
-    ("delay", "base"),
-    ("initial", "base"),
-    ("if", "when"),
-    ("retry_if", "when"),
-    ("cap", "max_delay"),
-    ("threshold", "failure_threshold"),
-    ("timeout", "open_for"),
-    ("reset_timeout", "open_for"),
-    ("permits", "max_concurrent"),
-    ("workers", "threads"),
-    ("thread_pool", "threads"),
-    ("max_concurrency", "max_concurrent"),
-    ("queue", "max_queue"),
-    ("wait", "max_wait"),
-    ("per_attempt", "attempt"),
-    ("limit", "rate"),
-    ("per_second", "rate"),
-    ("by", "key"),
-    ("delay", "after"),
-    ("cost", "weight"),
-    ("limit", "max_in_flight"),
-    ("max_concurrent", "max_in_flight"),
-    ("latency", "target_latency"),
-    ("delay", "target_delay"),
-    ("target", "target_delay"),
-    ("arrived", "arrived_at"),
-    ("accept_factor", "throttle"),
-    ("k", "factor"),
-    ("shares", "share"),
-    ("quantile", "percentile"),
-    ("multiplier", "factor"),
-    ("floor", "min"),
-    ("ceiling", "max"),
-    ("min_calls", "min_samples"),
-    ("initial", "attempt"),
-    ("id", "key"),
-    ("expires", "ttl"),
-    ("expiry", "ttl"),
-    ("expire_after", "ttl"),
-    ("payload", "fingerprint"),
-    ("hash", "fingerprint"),
-];
-
 pub(super) fn circuit_breaker(key: Ident, input: ParseStream<'_>, errors: &mut Errors) -> Result<Policy> {
     named(key, CIRCUIT_BREAKER, &[], input, errors, |_, _, _, _| Ok(false))
 }
 
 pub(super) fn bulkhead(key: Ident, input: ParseStream<'_>, errors: &mut Errors) -> Result<Policy> {
     let special = |option: &Ident, input: ParseStream<'_>, errors: &mut Errors, into: &mut Vec<Setting>| {
-        if option == "adaptive" {
-            return adaptive(option, FOUND, "adaptive(min = 1, max = 200)", input, errors, into)
-                .map(|()| true);
+        if adapts(option, "max_concurrent", FOUND, "adaptive(min = 1, max = 200)", input, errors, into)? {
+            return Ok(true);
         }
         if option != "reserve" {
             return Ok(false);
@@ -162,16 +117,16 @@ pub(super) fn bulkhead(key: Ident, input: ParseStream<'_>, errors: &mut Errors) 
 
 pub(super) fn timeout(key: Ident, input: ParseStream<'_>, errors: &mut Errors) -> Result<Policy> {
     if input.peek(Token![=]) {
+        if let Some(error) = value::no_time(input) {
+            return Err(error);
+        }
         let (value, span) = value::parse(&key, POSITIVE, input)?;
         return Ok(Policy { key, name: None, settings: vec![Setting { field: "total", value, span }] });
     }
     let before = errors.count();
     let special = |option: &Ident, input: ParseStream<'_>, errors: &mut Errors, into: &mut Vec<Setting>| {
-        if option != "adaptive" {
-            return Ok(false);
-        }
         let example = "adaptive(percentile = 95, max = \"10s\")";
-        adaptive(option, ADAPTIVE, example, input, errors, into).map(|()| true)
+        adapts(option, "attempt", ADAPTIVE, example, input, errors, into)
     };
     let policy = listed(key, TIMEOUT, &["adaptive"], "timeout = \"2s\"", input, errors, special)?;
     if policy.settings.is_empty() && policy.name.is_none() && errors.count() == before {
@@ -179,6 +134,36 @@ pub(super) fn timeout(key: Ident, input: ParseStream<'_>, errors: &mut Errors) -
         return Err(Error::new(policy.key.span(), message));
     }
     Ok(policy)
+}
+
+/// `adaptive`, or what it finds: `attempt = adaptive(..)`.
+fn adapts(
+    option: &Ident,
+    found: &str,
+    table: &'static [Opt],
+    example: &str,
+    input: ParseStream<'_>,
+    errors: &mut Errors,
+    into: &mut Vec<Setting>,
+) -> Result<bool> {
+    let word = if option == "adaptive" {
+        option.clone()
+    } else if option == found && is_adaptive(input) {
+        input.parse::<Token![=]>()?;
+        input.parse()?
+    } else {
+        return Ok(false);
+    };
+    if into.iter().any(|setting| setting.field == "adaptive") {
+        return Err(Error::new(word.span(), "`adaptive` is given twice"));
+    }
+    adaptive(&word, table, example, input, errors, into).map(|()| true)
+}
+
+/// `= adaptive`
+fn is_adaptive(input: ParseStream<'_>) -> bool {
+    let ahead = input.fork();
+    ahead.parse::<Token![=]>().is_ok() && ahead.parse::<Ident>().is_ok_and(|word| word == "adaptive")
 }
 
 /// `adaptive`, `adaptive = true`, or `adaptive(percentile = 95, ..)`
@@ -233,6 +218,10 @@ pub(super) fn retry(key: Ident, input: ParseStream<'_>, errors: &mut Errors) -> 
             return group(option, BUDGET, "budget(ratio = 0.1, reserve = 3)", input, errors, into)
                 .map(|()| true);
         }
+        if let Some(span) = off(input)? {
+            into.push(Setting { field: "budget", value: Value::Text("off".to_owned()), span });
+            return Ok(true);
+        }
         let (value, span) = value::parse(option, Takes::Name, input)?;
         into.push(Setting { field: "budget", value, span });
         Ok(true)
@@ -244,6 +233,17 @@ pub(super) fn retry(key: Ident, input: ParseStream<'_>, errors: &mut Errors) -> 
         limit(&mut policy, errors)?;
     }
     Ok(Retry { policy, when })
+}
+
+/// `= off`, if that is what is there.
+fn off(input: ParseStream<'_>) -> Result<Option<Span>> {
+    let ahead = input.fork();
+    let is_off = ahead.parse::<Token![=]>().is_ok() && ahead.parse::<Ident>().is_ok_and(|word| word == "off");
+    if !is_off {
+        return Ok(None);
+    }
+    input.parse::<Token![=]>()?;
+    input.parse::<Ident>().map(|word| Some(word.span()))
 }
 
 /// `attempts` counts the first one too; one of the two words is enough, and needed.
@@ -382,8 +382,7 @@ pub(super) fn options(
         }
         let Some((name, field, takes)) = table.iter().find(|(name, ..)| option == name) else {
             let known: Vec<&str> = table.iter().map(|(name, ..)| *name).chain(also.iter().copied()).collect();
-            let aliases: Vec<_> = ALIASES.iter().copied().filter(|(_, name)| known.contains(name)).collect();
-            return Err(unknown(&option, "option", &format!(" of `{of}`"), &known, &aliases));
+            return Err(unknown(&option, "option", &of.to_string(), &known));
         };
         let (mut value, span) = value::parse(&option, *takes, input)?;
         if let ("attempts", Value::Count(all)) = (*name, &value) {

@@ -1,11 +1,12 @@
 //! Values of settings: what each option takes, as a table entry.
 
 use proc_macro2::Span;
+use quote::ToTokens;
 use syn::parse::ParseStream;
 use syn::spanned::Spanned;
 use syn::{Error, Expr, ExprLit, Ident, Lit, LitStr, Result, Token};
 
-use crate::text::{closest, duration, percentage, rate};
+use crate::text::{Quantity, closest, duration, percentage, quantity, rate};
 
 /// What an option takes.
 #[derive(Clone, Copy)]
@@ -200,10 +201,45 @@ pub(super) fn component_name(key: &Ident, input: ParseStream<'_>) -> Result<LitS
 pub(super) fn literal_name(key: &Ident, input: ParseStream<'_>) -> Result<LitStr> {
     let expr = expr(input)?;
     let Expr::Lit(ExprLit { lit: Lit::Str(name), .. }) = expr else {
+        if let Expr::Lit(ExprLit { lit: lit @ (Lit::Int(_) | Lit::Float(_)), .. }) = &expr
+            && let Some(message) = not_a_name(key, &lit.to_token_stream().to_string())
+        {
+            return Err(Error::new_spanned(expr, message));
+        }
         return Err(Error::new_spanned(expr, name_must_be_literal(key)));
     };
     check_name(key, &name)?;
     Ok(name)
+}
+
+/// What is wrong with `= value` of a timeout that is no time at all.
+pub(super) fn no_time(input: ParseStream<'_>) -> Option<Error> {
+    let ahead = input.fork();
+    ahead.parse::<Token![=]>().ok()?;
+    match expr(&ahead).ok()? {
+        Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) => {
+            let value = text.value();
+            let is_name = value.contains(|letter: char| letter.is_ascii_lowercase())
+                && value
+                    .chars()
+                    .all(|letter| letter.is_alphabetic() || matches!(letter, '_' | '-' | '.' | ':'));
+            let message = format!(
+                "`{value}` is not a duration; write a whole number and a unit, as in `timeout = \"250ms\"`, or with a name \
+                 `timeout(\"{value}\", total = \"2s\")`"
+            );
+            is_name.then(|| Error::new(text.span(), message))
+        }
+        found => {
+            let is_adaptive = match &found {
+                Expr::Path(path) => path.path.is_ident("adaptive"),
+                Expr::Call(call) => matches!(&*call.func, Expr::Path(path) if path.path.is_ident("adaptive")),
+                _ => false,
+            };
+            let message = "`timeout = ..` limits the whole call; the time of an attempt adapts, as in \
+                           `timeout(adaptive(percentile = 95, factor = 1.5))`";
+            is_adaptive.then(|| Error::new_spanned(found, message))
+        }
+    }
 }
 
 fn name_must_be_literal(key: &Ident) -> String {
@@ -220,7 +256,77 @@ fn check_name(key: &Ident, name: &LitStr) -> Result<()> {
     } else if text.contains(char::is_control) {
         "must not contain control characters"
     } else {
-        return Ok(());
+        return match not_a_name(key, &text) {
+            Some(message) => Err(Error::new(name.span(), message)),
+            None => Ok(()),
+        };
     };
     Err(Error::new(name.span(), format!("the name of `{key}` {problem}")))
+}
+
+/// A component with this name would exist, and nothing would have the quantity that was meant.
+fn not_a_name(key: &Ident, text: &str) -> Option<String> {
+    let key = key.to_string();
+    let quantity = match quantity(text)? {
+        // The operation's name is no component.
+        _ if key == "name" => return None,
+        // A word, where nothing takes one.
+        Quantity::Percentile if key != "hedge" => return None,
+        quantity => quantity,
+    };
+    let what = match quantity {
+        Quantity::Rate => "a rate",
+        Quantity::Count => "a number",
+        Quantity::Share => "a share",
+        Quantity::Time => "a time",
+        Quantity::Percentile => "a percentile",
+    };
+    let number: String = text.chars().filter(char::is_ascii_digit).collect();
+    let is_rate = rate(&LitStr::new(text, Span::call_site())).is_ok();
+    let form = match (key.as_str(), quantity) {
+        ("rate_limit", Quantity::Rate) if is_rate => format!("rate_limit(\"name\", rate = \"{text}\")"),
+        ("rate_limit", Quantity::Count) => format!("rate_limit(\"name\", rate = \"{number}/s\")"),
+        ("rate_limit", Quantity::Time) => {
+            format!("rate_limit(\"name\", rate = \"100/s\", max_wait = \"{text}\")")
+        }
+        ("rate_limit", _) => "rate_limit(\"name\", rate = \"100/s\")".to_owned(),
+        ("circuit_breaker", Quantity::Share) => {
+            format!("circuit_breaker(\"name\", failure_rate = \"{text}\")")
+        }
+        ("circuit_breaker", Quantity::Count) if text.contains('.') => {
+            format!("circuit_breaker(\"name\", failure_rate = {text})")
+        }
+        ("circuit_breaker", Quantity::Count) => {
+            format!("circuit_breaker(\"name\", failure_threshold = {number})")
+        }
+        ("circuit_breaker", _) => format!("circuit_breaker(\"name\", open_for = \"{text}\")"),
+        ("bulkhead", Quantity::Count) => format!("bulkhead(\"name\", max_concurrent = {number})"),
+        ("bulkhead", Quantity::Time) => format!("bulkhead(\"name\", max_queue = 100, max_wait = \"{text}\")"),
+        ("bulkhead", _) => "bulkhead(\"name\", max_concurrent = 64)".to_owned(),
+        ("retry", Quantity::Count) => format!("retry(max = {number})"),
+        ("retry", Quantity::Time) => format!("retry(max = 3, base = \"{text}\")"),
+        ("retry", Quantity::Share) => format!("retry(max = 3, budget(ratio = \"{text}\"))"),
+        ("retry", _) => "retry(max = 3)".to_owned(),
+        ("timeout", Quantity::Time) => format!("timeout = \"{text}\"` or `timeout(total = \"{text}\")"),
+        ("timeout", _) => "timeout = \"2s\"".to_owned(),
+        ("hedge", Quantity::Time | Quantity::Percentile) => format!("hedge(after = \"{text}\")"),
+        ("hedge", Quantity::Count) => format!("hedge(after = \"50ms\", max = {number})"),
+        ("hedge", _) => "hedge(after = \"50ms\")".to_owned(),
+        ("load_shed", Quantity::Count) => format!("load_shed(\"name\", max_in_flight = {number})"),
+        ("load_shed", Quantity::Time) => format!("load_shed(\"name\", target_delay = \"{text}\")"),
+        ("load_shed", _) => "load_shed(\"name\", max_in_flight = 100)".to_owned(),
+        ("coalesce", Quantity::Time) => format!("coalesce(key = id, max_wait = \"{text}\")"),
+        ("coalesce", _) => "coalesce(key = id)".to_owned(),
+        ("idempotent", Quantity::Time) => format!("idempotent(key = order.id, ttl = \"{text}\")"),
+        ("idempotent", _) => "idempotent(key = order.id)".to_owned(),
+        ("budget", Quantity::Share) => format!("budget(ratio = \"{text}\")"),
+        ("budget", Quantity::Count) if text.contains('.') => format!("budget(ratio = {text})"),
+        ("budget", Quantity::Count | Quantity::Rate) => {
+            let reserve: String = text.chars().take_while(char::is_ascii_digit).collect();
+            format!("budget(reserve = {reserve})")
+        }
+        ("store", Quantity::Time) => format!("store_timeout = \"{text}\""),
+        _ => format!("{key} = \"name\""),
+    };
+    Some(format!("`{key}` takes a name here, and `{text}` is {what}: write `{form}`"))
 }

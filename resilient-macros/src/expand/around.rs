@@ -7,7 +7,7 @@
 //!         break reject(rejection);
 //!     }
 //!     let out = BODY;                             // in place, once
-//!     match call.finish(judge!(&out)) {
+//!     match call.finish_with(judge!(&out), |words| describe!(&out, words)) {
 //!         Return => break out, Fail => break out, Retry => {}
 //!     }
 //! }
@@ -16,7 +16,7 @@
 //! Each point at which a future can be suspended costs time to compile, and size: there are two, admission and the
 //! body.
 
-use proc_macro2::{Span, TokenStream};
+use proc_macro2::{Ident, Span, TokenStream};
 use quote::{quote, quote_spanned};
 use syn::{Expr, Token};
 
@@ -26,13 +26,16 @@ use crate::spans::{ends, located, runtime_at};
 impl Writer<'_> {
     /// The whole new body behind the site: `attempt` is the old body as a closure or an `async` block.
     pub(super) fn call(&self, attempt: &TokenStream) -> TokenStream {
-        let begin = self.begin();
+        let (moved, begin) = (self.moved(), self.begin());
+        let begin = quote!(#moved #begin);
         let attempts = self.shared(&self.once(&self.attempts(attempt)));
+        // With `return`, which clippy misses where everybody has to write it, and does not mind in a macro.
+        let keyword = Token![return](Span::mixed_site());
         match &self.args.fallback {
-            None => quote!(#begin #attempts),
+            None => quote!(#begin #keyword #attempts;),
             Some(fallback) => {
                 let call = self.with_fallback(fallback, &attempts);
-                quote!(#begin #call)
+                quote!(#begin #keyword #call;)
             }
         }
     }
@@ -68,7 +71,7 @@ impl Writer<'_> {
         };
         let priority = match class {
             Some(class) => {
-                let class = proc_macro2::Ident::new(class, mixed);
+                let class = Ident::new(class, mixed);
                 quote_spanned!(mixed=> #krate::__rt::Priority::#class)
             }
             None => quote!(#expr),
@@ -217,17 +220,21 @@ impl Writer<'_> {
     pub(super) fn finish_with(&self, leave: &Leave, verdict: &TokenStream) -> TokenStream {
         let (krate, mixed) = (self.krate(), Span::mixed_site());
         let (returned, failed) = (self.returned(), self.failed());
+        // The words are asked for only where it failed.
+        let end = quote_spanned! {mixed=>
+            __call.finish_with(__verdict, |__words| #krate::__rt::describe!(&__out, __words))
+        };
         match leave {
             Leave::Loop if self.args.fallback.is_none() => quote_spanned! {mixed=>
                 #verdict
-                match __call.finish(__verdict) {
+                match #end {
                     #krate::__rt::Next::Retry => {}
                     _ => break #returned,
                 }
             },
             Leave::Loop => quote_spanned! {mixed=>
                 #verdict
-                match __call.finish(__verdict) {
+                match #end {
                     #krate::__rt::Next::Return => break #returned,
                     #krate::__rt::Next::Fail => break #failed,
                     #krate::__rt::Next::Retry => {}
@@ -235,14 +242,14 @@ impl Writer<'_> {
             },
             Leave::Block if self.args.fallback.is_some() => quote_spanned! {mixed=>
                 #verdict
-                match __call.finish(__verdict) {
+                match #end {
                     #krate::__rt::Next::Fail => #failed,
                     _ => #returned,
                 }
             },
             Leave::Block => quote_spanned! {mixed=>
                 #verdict
-                let _ = __call.finish(__verdict);
+                let _ = #end;
                 #returned
             },
         }
@@ -259,7 +266,8 @@ impl Writer<'_> {
         } else {
             TokenStream::new()
         };
-        let mut verdict = quote_spanned!(mixed=> #bound let __verdict = #krate::__rt::judge!(#out););
+        let settled = self.settled(out);
+        let mut verdict = quote_spanned!(mixed=> #bound #settled let __verdict = #krate::__rt::judge!(#out););
         if let Some(failure) = &self.args.failure {
             verdict.extend(self.ruled("failure", &failure.value, out));
         }
@@ -267,6 +275,21 @@ impl Writer<'_> {
             verdict.extend(self.ruled("when", &when.value, out));
         }
         verdict
+    }
+
+    /// A value of any type is a success where there is a fallback; but a future says nothing yet, whatever it is called.
+    fn settled(&self, out: &TokenStream) -> TokenStream {
+        if self.args.fallback.is_none() {
+            return TokenStream::new();
+        }
+        let (krate, mixed) = (self.krate(), Span::mixed_site());
+        // rustc blames the argument, so that stands at the return type.
+        let place = self.output_ends().0;
+        let state = quote_spanned!(place=> (&&#krate::__rt::Settled::of(#out)).state());
+        quote_spanned! {mixed=> {
+            use #krate::__rt::settling::*;
+            #krate::__rt::settled(#state, #out);
+        }}
     }
 
     /// The verdict after a predicate of the user. All of the call stands where that does: rustc blames what is

@@ -64,7 +64,7 @@ impl Writer<'_> {
                 (__out, __watch.end())
             }}
         };
-        quote_spanned! {mixed=>
+        quote_spanned! {mixed=> {
             let __key = {
                 use #krate::__rt::leveling::*;
                 #leveled.#make_key(&__call, &__RESILIENT_SITE, #key)
@@ -79,7 +79,7 @@ impl Writer<'_> {
                 }
                 (::core::result::Result::Err(__failure), _) => { #answer }
             }
-        }
+        }}
     }
 
     /// The answer to `__failure`.
@@ -108,7 +108,7 @@ impl Writer<'_> {
         };
         quote_spanned! {mixed=>
             let __why = if __call.is_watched() || #marks {
-                ::core::option::Option::Some(#krate::__rt::why!(&__failure))
+                ::core::option::Option::Some(__call.may_tell(&#krate::__rt::why!(&__failure)))
             } else {
                 ::core::option::Option::None
             };

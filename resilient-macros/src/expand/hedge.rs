@@ -34,7 +34,11 @@ impl Writer<'_> {
             },
         };
         let run = quote_spanned! {mixed=>
-            match __call.hedged(|| #attempt, |__out: &#output| { #judge __verdict }).await {
+            match __call.hedged_with(
+                || #attempt,
+                |__out: &#output| { #judge __verdict },
+                |__out: &#output, __words| #krate::__rt::describe!(__out, __words),
+            ).await {
                 ::core::result::Result::Ok((__out, __verdict)) => { #finish }
                 ::core::result::Result::Err(__rejection) => #refused,
             }

@@ -3,18 +3,21 @@
 mod around;
 mod fallback;
 mod hedge;
+mod moved;
 mod once;
 mod params;
 mod share;
 mod site;
 mod threads;
 
-use proc_macro2::{Span, TokenStream};
+use proc_macro2::{Span, TokenStream, TokenTree};
 use quote::{quote, quote_spanned};
+use syn::parse::{ParseStream, Parser};
 use syn::token::Brace;
-use syn::{GenericArgument, Path, PathArguments, ReturnType, Token, Type};
+use syn::{GenericArgument, Item, Path, PathArguments, ReturnType, Token, Type};
 
 pub(crate) use fallback::has_hole;
+use params::Binding;
 pub(crate) use params::bindings;
 
 use crate::args::Args;
@@ -30,13 +33,14 @@ pub(crate) fn expand(
 ) -> TokenStream {
     let output = shape.attempt_type(&function);
     let mut once = shape.once();
+    let bound = bindings(&function.sig, shape);
     let copies = params::copies(args, &mut function.sig, shape, &mut once);
     if !copies.is_empty() || matches!(shape, Shape::Sync) {
         // Where each attempt gets a copy, the function does not use the argument up, and its caller need not care.
         // And clippy does not see that a closure does.
         function.attrs.push(syn::parse_quote!(#[allow(clippy::needless_pass_by_value)]));
     }
-    let writer = Writer { args, function: &function, shape, output: &output, copies: &copies };
+    let writer = Writer { args, function: &function, shape, output: &output, copies: &copies, bound: &bound };
     let mixed = Span::mixed_site();
     let site = writer.site();
     let body = match shape {
@@ -74,6 +78,54 @@ pub(crate) fn expand(
     function.with_body(&body)
 }
 
+/// The items that a body begins with, and the rest. A body that does not begin with one is not looked at.
+fn leading_items(body: TokenStream) -> (TokenStream, TokenStream) {
+    const WORDS: [&str; 16] = [
+        "fn",
+        "struct",
+        "enum",
+        "union",
+        "const",
+        "static",
+        "use",
+        "mod",
+        "type",
+        "trait",
+        "impl",
+        "unsafe",
+        "async",
+        "extern",
+        "pub",
+        "macro_rules",
+    ];
+    let may_be = match body.clone().into_iter().next() {
+        Some(TokenTree::Ident(ident)) => WORDS.iter().any(|word| ident == word),
+        Some(TokenTree::Punct(punct)) => punct.as_char() == '#',
+        _ => false,
+    };
+    if !may_be {
+        return (TokenStream::new(), body);
+    }
+    let split = |input: ParseStream<'_>| {
+        let mut items = TokenStream::new();
+        loop {
+            let ahead = input.fork();
+            match ahead.parse::<Item>() {
+                Ok(Item::Macro(it)) if it.ident.is_none() => break,
+                Ok(Item::Verbatim(_)) | Err(_) => break,
+                Ok(_) => {
+                    // The tokens as they were written.
+                    while input.cursor() != ahead.cursor() {
+                        items.extend([input.parse::<TokenTree>()?]);
+                    }
+                }
+            }
+        }
+        Ok((items, input.parse()?))
+    };
+    split.parse2(body.clone()).unwrap_or((TokenStream::new(), body))
+}
+
 /// Writes the pieces of the new body.
 struct Writer<'a> {
     args: &'a Args,
@@ -83,6 +135,8 @@ struct Writer<'a> {
     output: &'a Type,
     /// What is made anew for each attempt.
     copies: &'a TokenStream,
+    /// The arguments as they were written.
+    bound: &'a [Binding],
 }
 
 impl Writer<'_> {
@@ -131,7 +185,9 @@ impl Writer<'_> {
         let edge = self.edge();
         // Of attempts at the same time each has its own.
         let copies = self.args.hedge.as_ref().map(|_| self.copies);
-        let block = braced(brace, quote!(#copies #edge #body));
+        // Items see no variables; behind statements clippy does not like them.
+        let (items, body) = leading_items(body.clone());
+        let block = braced(brace, quote!(#items #copies #edge #body));
         let keyword = Token![async](self.body_start());
         let capture = self.owns_arguments().then(|| Token![move](self.body_start()));
         quote!(#keyword #capture #block)

@@ -37,13 +37,20 @@ impl Writer<'_> {
         let claim = self.claim(once);
         let (claimed, ran, conclude) = if self.shape.is_async() {
             (
-                quote_spanned!(mixed=> __claim.await),
+                quote_spanned!(mixed=> match __claim {
+                    ::core::option::Option::Some(__claim) => __claim.await,
+                    ::core::option::Option::None => {
+                        ::core::result::Result::Ok(#krate::__rt::Held::Run(::core::option::Option::None))
+                    }
+                }),
                 quote_spanned!(mixed=> #krate::__rt::held_async(__lease.as_ref(), async { #attempts }).await),
                 quote_spanned!(mixed=> __call.conclude(__lease, __codec, #outcome).await),
             )
         } else {
             (
-                quote_spanned!(mixed=> __claim),
+                quote_spanned! {mixed=>
+                    __claim.unwrap_or(::core::result::Result::Ok(#krate::__rt::Held::Run(::core::option::Option::None)))
+                },
                 quote_spanned!(mixed=> #krate::__rt::held(__lease.as_ref(), || #attempts)),
                 quote_spanned!(mixed=> __call.conclude_blocking(__lease, __codec, #outcome)),
             )
@@ -54,8 +61,13 @@ impl Writer<'_> {
                 let __codec = (&&&#krate::__rt::Codecs::<#output>::new()).#codec();
                 (&&&#krate::__rt::Codecs::<#output>::new()).compared(__codec)
             };
-            #claim
-            match #claimed {
+            let __has_key;
+            let __claimed = {
+                #claim
+                __has_key = __claim.is_some();
+                #claimed
+            };
+            match __claimed {
                 ::core::result::Result::Ok(#krate::__rt::Held::Replay(__stored)) => {
                     match __call.replay(&__stored, __codec) {
                         ::core::result::Result::Ok(__out) => #returned,
@@ -64,7 +76,11 @@ impl Writer<'_> {
                 }
                 ::core::result::Result::Ok(#krate::__rt::Held::Run(__lease)) => {
                     let __ran = #ran;
-                    #conclude;
+                    if __has_key {
+                        #conclude;
+                    } else {
+                        __call.without_key();
+                    }
                     __ran
                 }
                 ::core::result::Result::Err(__rejection) => #rejected,
@@ -72,12 +88,16 @@ impl Writer<'_> {
         }}
     }
 
-    /// Binds `__claim`. The key is written down before anything is awaited: a future need not hold it.
+    /// Binds `__claim`, which is `None` without a key. The key is written down before anything is awaited: a future need
+    /// not hold it.
     fn claim(&self, once: &Once) -> TokenStream {
         let (krate, mixed) = (self.krate(), Span::mixed_site());
         let key = &once.by.value;
         let borrow = quote_spanned!(ends(key).0=> &(#key));
         let print = self.print(once);
+        let shown = runtime_at(krate, "shown", ends(key));
+        let given = quote_spanned!(ends(key).1=> __key);
+        let display = quote_spanned!(ends(key).1=> #shown(#given));
         let method = if self.shape.is_async() {
             quote_spanned!(mixed=> claim)
         } else {
@@ -85,9 +105,17 @@ impl Writer<'_> {
         };
         quote_spanned! {mixed=>
             let __claim = {
-                let __print = #print;
-                let __key: &dyn ::core::fmt::Display = #borrow;
-                __call.#method(__key, #krate::__rt::Fingerprint::from(__print))
+                use #krate::__rt::keying::*;
+                match (&&#krate::__rt::KeyOf(#borrow)).key() {
+                    ::core::option::Option::Some(__key) => {
+                        let __print = #print;
+                        let __key: &dyn ::core::fmt::Display = #display;
+                        ::core::option::Option::Some(
+                            __call.#method(__key, #krate::__rt::Fingerprint::from(__print)),
+                        )
+                    }
+                    ::core::option::Option::None => ::core::option::Option::None,
+                }
             };
         }
     }

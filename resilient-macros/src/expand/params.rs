@@ -16,10 +16,12 @@ use crate::spans::{ends, located, runtime_at};
 /// A name that an argument's pattern binds.
 pub(crate) struct Binding {
     pub(crate) ident: Ident,
-    mutability: Option<Token![mut]>,
-    by_ref: bool,
+    pub(super) mutability: Option<Token![mut]>,
+    pub(super) by_ref: bool,
     /// `#[cfg(..)]` of the argument, which may not be there at all.
     pub(super) cfgs: Vec<Attribute>,
+    /// `#[allow(..)]` of the argument, and its kind.
+    lints: Vec<Attribute>,
 }
 
 struct Collect {
@@ -27,12 +29,14 @@ struct Collect {
     /// Take the `mut` away.
     unmut: bool,
     cfgs: Vec<Attribute>,
+    lints: Vec<Attribute>,
 }
 
 impl VisitMut for Collect {
     fn visit_pat_ident_mut(&mut self, pat: &mut PatIdent) {
         let (by_ref, mutability) = (pat.by_ref.is_some(), pat.mutability);
-        self.found.push(Binding { ident: pat.ident.clone(), mutability, by_ref, cfgs: self.cfgs.clone() });
+        let (cfgs, lints) = (self.cfgs.clone(), self.lints.clone());
+        self.found.push(Binding { ident: pat.ident.clone(), mutability, by_ref, cfgs, lints });
         if self.unmut && !by_ref {
             pat.mutability = None;
         }
@@ -43,16 +47,27 @@ impl VisitMut for Collect {
 impl Collect {
     fn pattern(&mut self, attrs: &[Attribute], pat: &mut Pat) {
         self.cfgs = attrs.iter().filter(|attr| attr.path().is_ident("cfg")).cloned().collect();
+        self.lints = attrs.iter().filter(|attr| is_lint(attr)).cloned().collect();
         self.visit_pat_mut(pat);
     }
 }
 
+fn is_lint(attr: &Attribute) -> bool {
+    ["allow", "expect", "warn", "deny", "forbid"].iter().any(|level| attr.path().is_ident(level))
+}
+
 /// `once` is where `#[async_trait]` binds the arguments: what it takes from the signature is found there.
 fn collect(sig: &mut Signature, once: &mut [Stmt], unmut: bool) -> Vec<Binding> {
-    let mut collect = Collect { found: Vec::new(), unmut, cfgs: Vec::new() };
+    let mut collect = Collect { found: Vec::new(), unmut, cfgs: Vec::new(), lints: Vec::new() };
     for arg in &mut sig.inputs {
         if let FnArg::Typed(arg) = arg {
+            let found = collect.found.len();
             collect.pattern(&arg.attrs, &mut arg.pat);
+            // What is expected of a `mut` is expected where that goes.
+            let is_moved = |it: &Binding| it.mutability.is_some() && !it.by_ref;
+            if unmut && collect.found[found..].iter().any(is_moved) {
+                arg.attrs.retain(|attr| !attr.path().is_ident("expect"));
+            }
         }
     }
     collect.found.retain(|binding| !once.iter().any(|stmt| rebound(stmt) == Some(&binding.ident)));
@@ -87,7 +102,7 @@ pub(super) fn copies(args: &Args, sig: &mut Signature, shape: &Shape, once: &mut
     }
     let is_named = |ident: &Ident| args.clone.as_ref().is_some_and(|clone| clone.value.contains(ident));
     let mut copies = self_copy(args, sig, once).unwrap_or_default();
-    for Binding { ident, mutability, by_ref, cfgs } in
+    for Binding { ident, mutability, by_ref, cfgs, lints } in
         collect(sig, once, args.repeats() && !shape.has_before())
     {
         // A body that runs once may change what it was given.
@@ -100,8 +115,11 @@ pub(super) fn copies(args: &Args, sig: &mut Signature, shape: &Shape, once: &mut
         let copy = quote_spanned!(located(ident.span())=> #clone(&#ident));
         // What needs the `mut` may be only what stands before.
         let unmut = shape.has_before().then(|| quote!(#[allow(unused_mut)]));
+        // The `mut` that a lint of the argument is about is here now.
+        let lints = lints.iter().filter(|_| is_changed);
         copies.extend(quote! {
             #(#cfgs)*
+            #(#lints)*
             #unmut
             #[allow(clippy::shadow_reuse, clippy::shadow_same, clippy::shadow_unrelated, clippy::collection_is_never_read)]
             let #mutability #ident = #copy;

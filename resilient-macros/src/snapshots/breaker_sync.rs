@@ -31,13 +31,17 @@ fn f(x: &str) -> Result<u32, E> {
     });
     ::resilient::__rt::submit_site!(__RESILIENT_SITE);
     let mut __call = ::resilient::__rt::Call::begin(__RESILIENT_SITE.pipeline());
-    '__attempt: {
+    return '__attempt: {
         if let ::core::result::Result::Err(__rejection) = __call.enter_blocking() {
             break '__attempt ::resilient::__rt::reject::<Result<u32, E>>(__rejection);
         }
         let __out = __call.attempt_sync(|| -> Result<u32, E> { Ok(x.parse()?) });
         let __verdict = ::resilient::__rt::judge!(& __out);
-        let _ = __call.finish(__verdict);
+        let _ = __call
+            .finish_with(
+                __verdict,
+                |__words| ::resilient::__rt::describe!(& __out, __words),
+            );
         __out
-    }
+    };
 }

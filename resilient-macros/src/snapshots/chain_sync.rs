@@ -40,7 +40,7 @@ fn rate(&self) -> u32 {
     });
     ::resilient::__rt::submit_site!(__RESILIENT_SITE);
     let mut __call = ::resilient::__rt::Call::begin(__RESILIENT_SITE.pipeline());
-    match {
+    return match {
         '__attempt: {
             if let ::core::result::Result::Err(__rejection) = __call.enter_blocking() {
                 break '__attempt ::core::result::Result::Err(
@@ -48,8 +48,20 @@ fn rate(&self) -> u32 {
                 );
             }
             let __out = __call.attempt_sync(|| -> u32 { self.fetch() });
+            {
+                use ::resilient::__rt::settling::*;
+                ::resilient::__rt::settled(
+                    (&&::resilient::__rt::Settled::of(&__out)).state(),
+                    &__out,
+                );
+            }
             let __verdict = ::resilient::__rt::judge!(& __out);
-            match __call.finish(__verdict) {
+            match __call
+                .finish_with(
+                    __verdict,
+                    |__words| ::resilient::__rt::describe!(& __out, __words),
+                )
+            {
                 ::resilient::__rt::Next::Fail => {
                     ::core::result::Result::Err(::resilient::__rt::into_failure!(__out))
                 }
@@ -61,7 +73,9 @@ fn rate(&self) -> u32 {
         ::core::result::Result::Err(__failure) => {
             let __why = if __call.is_watched() || ::resilient::__rt::can_be_marked!(u32)
             {
-                ::core::option::Option::Some(::resilient::__rt::why!(& __failure))
+                ::core::option::Option::Some(
+                    __call.may_tell(&::resilient::__rt::why!(& __failure)),
+                )
             } else {
                 ::core::option::Option::None
             };
@@ -142,5 +156,5 @@ fn rate(&self) -> u32 {
                 )
             }
         }
-    }
+    };
 }

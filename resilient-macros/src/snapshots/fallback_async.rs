@@ -35,7 +35,7 @@ async fn charge(order: &Order) -> Result<Receipt, PayError> {
     });
     ::resilient::__rt::submit_site!(__RESILIENT_SITE);
     let mut __call = ::resilient::__rt::Call::begin(__RESILIENT_SITE.pipeline());
-    match {
+    return match {
         '__attempt: {
             if let ::core::result::Result::Err(__rejection) = __call.enter_blocking() {
                 break '__attempt ::core::result::Result::Err(
@@ -57,8 +57,20 @@ async fn charge(order: &Order) -> Result<Receipt, PayError> {
                     gateway.charge(order).await
                 })
                 .await;
+            {
+                use ::resilient::__rt::settling::*;
+                ::resilient::__rt::settled(
+                    (&&::resilient::__rt::Settled::of(&__out)).state(),
+                    &__out,
+                );
+            }
             let __verdict = ::resilient::__rt::judge!(& __out);
-            match __call.finish(__verdict) {
+            match __call
+                .finish_with(
+                    __verdict,
+                    |__words| ::resilient::__rt::describe!(& __out, __words),
+                )
+            {
                 ::resilient::__rt::Next::Fail => {
                     ::core::result::Result::Err(::resilient::__rt::into_failure!(__out))
                 }
@@ -71,7 +83,9 @@ async fn charge(order: &Order) -> Result<Receipt, PayError> {
             let __why = if __call.is_watched()
                 || ::resilient::__rt::can_be_marked!(Result < Receipt, PayError >)
             {
-                ::core::option::Option::Some(::resilient::__rt::why!(& __failure))
+                ::core::option::Option::Some(
+                    __call.may_tell(&::resilient::__rt::why!(& __failure)),
+                )
             } else {
                 ::core::option::Option::None
             };
@@ -116,5 +130,5 @@ async fn charge(order: &Order) -> Result<Receipt, PayError> {
                 __out
             }
         }
-    }
+    };
 }

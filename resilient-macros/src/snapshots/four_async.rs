@@ -63,7 +63,7 @@ async fn charge(order: &Order) -> Result<Receipt, PayError> {
     });
     ::resilient::__rt::submit_site!(__RESILIENT_SITE);
     let mut __call = ::resilient::__rt::Call::begin(__RESILIENT_SITE.pipeline());
-    loop {
+    return loop {
         if !__call.enter() {
             if let ::core::result::Result::Err(__rejection) = __call.enter_later().await
             {
@@ -90,7 +90,12 @@ async fn charge(order: &Order) -> Result<Receipt, PayError> {
         {
             ::core::result::Result::Ok(__out) => {
                 let __verdict = ::resilient::__rt::judge!(& __out);
-                match __call.finish(__verdict) {
+                match __call
+                    .finish_with(
+                        __verdict,
+                        |__words| ::resilient::__rt::describe!(& __out, __words),
+                    )
+                {
                     ::resilient::__rt::Next::Retry => {}
                     _ => break __out,
                 }
@@ -103,5 +108,5 @@ async fn charge(order: &Order) -> Result<Receipt, PayError> {
                 }
             }
         }
-    }
+    };
 }

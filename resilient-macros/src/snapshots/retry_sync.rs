@@ -40,7 +40,7 @@ fn f(x: Vec<u8>) -> Option<u32> {
     });
     ::resilient::__rt::submit_site!(__RESILIENT_SITE);
     let mut __call = ::resilient::__rt::Call::begin(__RESILIENT_SITE.pipeline());
-    loop {
+    return loop {
         __call.pause_blocking();
         __call.begin_attempt();
         #[allow(
@@ -53,9 +53,14 @@ fn f(x: Vec<u8>) -> Option<u32> {
         let __out = __call.attempt_sync(|| -> Option<u32> { x.pop().map(u32::from) });
         ::resilient::__rt::assert_outcome(&__out);
         let __verdict = ::resilient::__rt::judge!(& __out);
-        match __call.finish(__verdict) {
+        match __call
+            .finish_with(
+                __verdict,
+                |__words| ::resilient::__rt::describe!(& __out, __words),
+            )
+        {
             ::resilient::__rt::Next::Retry => {}
             _ => break __out,
         }
-    }
+    };
 }

@@ -37,6 +37,11 @@ pub(super) fn contradictions(args: &Args, errors: &mut Errors) {
         if let (Some((_, span)), None) = (find(breaker, "slow_rate"), find(breaker, "slow_call")) {
             errors.span(span, "`slow_rate` needs `slow_call`: how long a call takes that is slow, as in `slow_call = \"2s\"`");
         }
+        if let (Some((Value::Flag(true), span)), None) =
+            (find(breaker, "slow_in_flight"), find(breaker, "slow_call"))
+        {
+            errors.span(span, "`slow_in_flight` needs `slow_call`: how long a call takes that is slow, as in `slow_call = \"2s\"`");
+        }
     }
     if let Some(bulkhead) = &args.bulkhead {
         bulkhead_contradictions(bulkhead, errors);
@@ -50,6 +55,101 @@ pub(super) fn contradictions(args: &Args, errors: &mut Errors) {
     }
     if let Some(timeout) = &args.timeout {
         timeout_contradictions(timeout, errors);
+    }
+    if let Some(retry) = &args.retry {
+        retry_contradictions(&retry.policy, errors);
+    }
+    time_runs_out(args, errors);
+}
+
+/// What the runtime takes where the attribute is silent.
+const BASE: u64 = 100_000_000;
+const MAX_DELAY: u64 = 5_000_000_000;
+const JITTER: f64 = 0.5;
+
+/// The shortest delay before the first retry, in nanoseconds: what jitter leaves of it.
+fn first_delay(retry: &Policy) -> u64 {
+    let base = duration(retry, "base").map_or(BASE, |(base, _)| base);
+    let longest = duration(retry, "max_delay").map_or(base.max(MAX_DELAY), |(longest, _)| longest);
+    let is_decorrelated =
+        matches!(find(retry, "backoff"), Some((Value::Text(word), _)) if word == "decorrelated");
+    let jitter = match find(retry, "jitter") {
+        _ if is_decorrelated => 0.0,
+        Some((Value::Ratio(jitter), _)) => *jitter,
+        _ => JITTER,
+    };
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss)]
+    // A share of it, to the nanosecond.
+    let shortest = (base.min(longest) as f64 * (1.0 - jitter)) as u64;
+    shortest
+}
+
+fn retry_contradictions(retry: &Policy, errors: &mut Errors) {
+    if let (Some((base, _)), Some((longest, span))) = (duration(retry, "base"), duration(retry, "max_delay"))
+        && base > longest
+    {
+        errors.span(
+            span,
+            "`max_delay` is shorter than `base`, the first delay; leave it away, and it follows `base`",
+        );
+    }
+    if let Some((elapsed, span)) = duration(retry, "max_elapsed") {
+        let first = first_delay(retry);
+        if elapsed <= first {
+            errors.span(
+                span,
+                format!(
+                    "no retry is ever made: the first would begin {} after the call at the earliest, later than \
+                     `max_elapsed`; shorten `base`",
+                    words(first)
+                ),
+            );
+        }
+    }
+}
+
+fn words(nanos: u64) -> String {
+    format!("{:?}", std::time::Duration::from_nanos(nanos))
+}
+
+/// What is over before it begins, because the time of the call or the attempt is over.
+fn time_runs_out(args: &Args, errors: &mut Errors) {
+    let Some(timeout) = &args.timeout else { return };
+    let given = duration(timeout, "total").map(|(total, _)| total);
+    // A named timeout that says nothing has its limit elsewhere.
+    let is_elsewhere = timeout.name.is_some() && given.is_none();
+    let total = given.unwrap_or(TOTAL);
+    let which = if given.is_some() { "the total" } else { "the total is 60 s unless you give it, and that" };
+    if !is_elsewhere {
+        if let Some(retry) = &args.retry
+            && first_delay(&retry.policy) >= total
+        {
+            let span = duration(&retry.policy, "base").map_or(retry.policy.key.span(), |(_, span)| span);
+            errors.span(span, format!("no retry is ever made: {which} ends the call before the first one; shorten `base`, as in `base = \"10ms\"`"));
+        }
+        let waits = [
+            args.bulkhead.as_ref(),
+            args.rate_limit.as_ref().map(|limit| &limit.policy),
+            args.coalesce.as_ref().map(|coalesce| &coalesce.policy),
+        ];
+        for policy in waits.into_iter().flatten() {
+            if let Some((wait, span)) = duration(policy, "max_wait")
+                && wait > total
+            {
+                errors.span(span, format!("no call waits that long: {which} is shorter"));
+            }
+        }
+    }
+    let attempt = duration(timeout, "attempt").map(|(attempt, _)| ("the attempt timeout", attempt));
+    // A hedge that is slower than the timeout is none of these: it still follows a failure at once.
+    for (which, limit) in attempt.into_iter().chain((!is_elsewhere).then_some((which, total))) {
+        if let Some((slow, span)) =
+            args.circuit_breaker.as_ref().and_then(|breaker| duration(breaker, "slow_call"))
+            && slow > limit
+        {
+            errors.span(span, format!("no call is ever that slow: {which} ends it before"));
+            break;
+        }
     }
 }
 

@@ -8,6 +8,9 @@ use crate::clock::Instant;
 
 /// The shortest window.
 const WINDOW: Duration = Duration::from_millis(250);
+
+/// No window is longer, however slow the calls are.
+pub(super) const LONGEST: Duration = Duration::from_hours(1);
 /// And in latencies.
 const LATENCIES: f64 = 5.0;
 /// Calls a window needs to be judged by.
@@ -141,6 +144,10 @@ impl Control {
         let Some(before) = self.sums else {
             return self.open(now, sums);
         };
+        if now < self.since {
+            // The clock went back: what was counted belongs to a time that comes again.
+            return self.open(now, sums);
+        }
         let age = now.since(self.since);
         if age < self.span {
             return self.since.after(self.span);
@@ -177,7 +184,7 @@ impl Control {
         };
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // saturates
         let span = Duration::from_nanos((latency * latencies) as u64);
-        self.span = span.max(least);
+        self.span = span.max(least).min(LONGEST);
         self.since = now;
         self.sums = Some(sums);
         now.after(self.span)

@@ -61,6 +61,8 @@ use crate::sync::{AtomicU32, AtomicU64, Mutex, Ordering};
 use control::Control;
 use window::Totals;
 
+const LONGEST_NANOS: u64 = crate::clock::nanos(control::LONGEST);
+
 /// How a call ended, for the limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Sample {
@@ -137,7 +139,9 @@ impl AdaptiveLimit {
             Sample::CutOff if took >= usual => self.totals.overloaded(in_flight),
             _ => return false,
         }
-        now.as_nanos() >= self.until.load(Ordering::Relaxed) && self.evaluate(now)
+        // Over, or further away than any window reaches: then the clock went back.
+        let left = self.until.load(Ordering::Relaxed).wrapping_sub(now.as_nanos());
+        left.wrapping_sub(1) >= LONGEST_NANOS && self.evaluate(now)
     }
 
     /// The window may be over. Whoever comes while another is at it goes on.

@@ -86,6 +86,8 @@ settings! {
         pub hysteresis: Ratio = Ratio::new(0.9).unwrap_or(Ratio::ONE),
         /// For a burn rate: the share of calls that are to end well; more than 0, below 1.
         pub objective: Option<Ratio> = None,
+        /// Whether it looks at all. Switched off, it stays as it stands.
+        pub enabled: bool = true,
     }
 }
 

@@ -131,6 +131,11 @@ impl Alert {
             }
             let after = judge.severity();
             *fired += u64::from(after > before);
+            if before != after {
+                let (severity, value) = (after.map(Severity::as_str), *value);
+                // Under the lock: looks at the same time are told of in their order (D2).
+                self.core.put(Self::KIND, || Happening::AlertChanged { severity, value });
+            }
             (before, after, *value)
         };
         (before != after).then_some(Change { severity: after, value })
@@ -138,9 +143,9 @@ impl Alert {
 
     #[cold]
     pub(crate) fn tell(&self, change: &Change) {
+        self.core.events().deliver();
         let (name, severity, value) = (self.core.name, change.severity.map(Severity::as_str), change.value);
         tracing::warn!(target: "resilient::alert", alert = %name, severity, value, "alert changed");
-        self.core.publish(Self::KIND, Happening::AlertChanged { severity, value });
     }
 }
 
@@ -177,8 +182,12 @@ impl Component for Alert {
 
     /// Forgets what it saw.
     fn reset(&self) {
-        *self.state.lock() = State::default();
-        self.core.publish(Self::KIND, Happening::Reset);
+        {
+            let mut state = self.state.lock();
+            *state = State::default();
+            self.core.put(Self::KIND, || Happening::Reset);
+        }
+        self.core.events().deliver();
     }
 
     fn config(&self) -> Arc<Config> {

@@ -1,5 +1,6 @@
 //! The settings of a bulkhead and their defaults.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::priority::Priority;
@@ -40,6 +41,8 @@ settings! {
         pub adaptive_max: u32 = 200,
         /// What it begins with; `None` is 20, or what of `adaptive_min` and `adaptive_max` is nearest to that.
         pub adaptive_initial: Option<u32> = None,
+        /// Whether calls are bounded at all. A bulkhead with `threads` cannot be switched off: calls run there.
+        pub enabled: bool = true,
     }
 }
 
@@ -77,6 +80,8 @@ impl Config {
         );
         let useful = self.max_wait.is_none() || self.max_queue > 0;
         error.require(useful, "max_wait", self.max_wait, "waiting needs a queue: set max_queue");
+        let allowed = "a bulkhead with threads cannot be switched off: calls run on them";
+        error.require(self.enabled || !pooled, "enabled", self.enabled, allowed);
         self.check_reserves(error);
         if self.adaptive {
             let allowed = "a bulkhead has threads, or finds its limit, not both";
@@ -99,6 +104,15 @@ impl Config {
         let field = if self.reserve_high > 0 { "reserve_high" } else { "reserve_critical" };
         let value = if self.reserve_high > 0 { self.reserve_high } else { self.reserve_critical };
         error.require(some_left, field, value, allowed);
+    }
+
+    /// What the gate goes by: with no bound where the bulkhead is switched off.
+    pub(super) fn in_force(self: Arc<Self>) -> Arc<Self> {
+        if self.enabled {
+            return self;
+        }
+        let off = Self::clone(&self).max_concurrent(MOST).adaptive(false);
+        Arc::new(off.reserve_critical(0).reserve_high(0))
     }
 
     /// The calls that may be in at once, where the limit is not found.

@@ -389,11 +389,11 @@ impl Bulkhead {
     #[cold]
     fn resize(&self) {
         loop {
-            let config = self.core.config();
+            let config = self.core.config().in_force();
             let permits = self.adaptive.permits(&config);
             self.gate.resize(&config, permits);
             // Of two who do this at once, the one who has the older limit may be the later to set it.
-            if permits == self.adaptive.permits(&self.core.config()) {
+            if permits == self.adaptive.permits(&self.core.config().in_force()) {
                 break;
             }
         }
@@ -427,7 +427,7 @@ impl Bulkhead {
 
 impl Create for Bulkhead {
     fn create(core: Core<Config>) -> Self {
-        let config = core.config();
+        let config = core.config().in_force();
         let adaptive = Adaptive::new(&config);
         let gate = Gate::new(&config, adaptive.permits(&config));
         let bulkhead = Self { core, gate, counters: Counters::default(), adaptive, pool: OnceCell::new() };
@@ -450,7 +450,7 @@ impl Component for Bulkhead {
     }
 
     fn stats(&self) -> Stats {
-        let config = self.core.config();
+        let config = self.core.config().in_force();
         let permits = self.adaptive.permits(&config);
         let pool = self.pool.get().map(Pool::stats).filter(|pool| pool.threads > 0 || pool.alive > 0);
         Stats {
@@ -462,7 +462,7 @@ impl Component for Bulkhead {
     /// Zeroes the counts, and lets an adaptive limit begin anew; permits in use and waiters stay.
     fn reset(&self) {
         self.counters.reset();
-        self.adaptive.reset(&self.core.config());
+        self.adaptive.reset(&self.core.config().in_force());
         self.resize();
         self.core.publish(Self::KIND, Happening::Reset);
     }
@@ -475,7 +475,7 @@ impl Component for Bulkhead {
         self.core.reconfigure(Self::KIND, config, |config| {
             // Threads first: who is admitted finds them, and no other way to run.
             self.apply_threads(config);
-            self.adaptive.apply(config);
+            self.adaptive.apply(&Arc::new(config.clone()).in_force());
             self.resize();
         })
     }

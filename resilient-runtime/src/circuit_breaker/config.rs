@@ -54,6 +54,9 @@ settings! {
         pub success_threshold: Option<u32> = None,
         /// A probe that has not ended by then is given up, and another may run; more than 0, up to 24 h.
         pub probe_lease: Duration = Duration::from_mins(1),
+        /// Whether the circuit acts at all. Switched off, it is as after
+        /// [`disable`](crate::CircuitBreaker::disable): every call passes, and none is counted.
+        pub enabled: bool = true,
     }
 }
 

@@ -16,7 +16,7 @@ use crate::component::{Component, Core, Create, Kind};
 use crate::observe::{Happening, Striped};
 use crate::rejection::OpenReason;
 use crate::settings::{ConfigError, Effective};
-use crate::sync::{AtomicU32, AtomicU64, Mutex, Ordering};
+use crate::sync::{AtomicBool, AtomicU32, AtomicU64, Mutex, Ordering};
 
 impl CircuitBreaker {
     /// Refuses every call until [`resume`](Self::resume), [`reset`](Component::reset) or another order.
@@ -79,8 +79,9 @@ impl CircuitBreaker {
         let now = self.core.clock().now();
         let change = {
             let mut inner = self.inner.lock();
-            let forced = self.word().state().is_forced();
-            forced.then(|| self.change(&mut inner, State::Closed, None, now))
+            // By its settings it is off: only they switch it on again.
+            let forced = self.word().state().is_forced() && self.core.config().enabled;
+            forced.then(|| self.change(&mut inner, State::Closed, None, None, now))
         };
         self.tell(change.as_ref());
     }
@@ -91,7 +92,7 @@ impl CircuitBreaker {
         let change = {
             let mut inner = self.inner.lock();
             let other = self.word().state() != to;
-            other.then(|| self.change(&mut inner, to, reason, now))
+            other.then(|| self.change(&mut inner, to, reason, None, now))
         };
         self.tell(change.as_ref());
     }
@@ -99,13 +100,22 @@ impl CircuitBreaker {
     /// A circuit that is closed already gets a new epoch all the same: what is in flight is of the past.
     fn change_to_new(&self, inner: &mut Inner) -> Option<Change> {
         let was_closed = self.word().state() == State::Closed;
+        let now = self.core.clock().now();
         self.about_to_change();
         self.opening.forget();
         self.opening.open_gate();
-        let change = self.change(inner, State::Closed, None, self.core.clock().now());
-        inner.forget_transitions();
-        inner.baseline = Some(Box::new(self.lifetime()));
-        (!was_closed).then_some(change)
+        let change = if was_closed {
+            self.enter(inner, State::Closed, now);
+            None
+        } else {
+            Some(self.change(inner, State::Closed, None, None, now))
+        };
+        self.core.put(Self::KIND, || Happening::Reset);
+        if let Some(outages) = self.opening.known_outages() {
+            outages.forget();
+        }
+        inner.count_from(self.lifetime());
+        change
     }
 
     /// Puts the settings in force that the config has now, whoever put them there.
@@ -117,9 +127,20 @@ impl CircuitBreaker {
             self.rules.apply_limits(&config);
             self.apply_window(config.window, now);
             self.apply_watch(&mut inner, config.slow_in_flight);
-            let half_open = self.word().state() == State::HalfOpen;
-            // The new settings may have decided already, and then no probe would come to find out.
-            if half_open { self.decide(&mut inner, None, now) } else { None }
+            let state = self.word().state();
+            let was_off = self.is_off.swap(!config.enabled, Ordering::Relaxed);
+            match state {
+                State::Disabled if was_off && config.enabled => {
+                    Some(self.change(&mut inner, State::Closed, None, None, now))
+                }
+                State::Disabled => None,
+                _ if !config.enabled && !was_off => {
+                    Some(self.change(&mut inner, State::Disabled, None, None, now))
+                }
+                // The new settings may have decided already, and then no probe would come to find out.
+                State::HalfOpen => self.decide(&mut inner, None, None, now),
+                _ => None,
+            }
         };
         self.tell(change.as_ref());
     }
@@ -164,9 +185,11 @@ impl Create for CircuitBreaker {
             // Set when it comes into use.
             Window::Count(_) => Duration::from_secs(30),
         };
+        let word = if config.enabled { Word::NEW } else { Word::NEW.next(State::Disabled) };
         let breaker = Self {
             core,
-            word: AtomicU64::new(Word::NEW.bits()),
+            word: AtomicU64::new(word.bits()),
+            is_off: AtomicBool::new(!config.enabled),
             row: AtomicU32::new(0),
             rules: Rules::new(&config),
             opening: Opening::default(),
@@ -202,7 +225,9 @@ impl Component for CircuitBreaker {
     fn reset(&self) {
         let change = self.change_to_new(&mut self.inner.lock());
         self.tell(change.as_ref());
-        self.core.publish(Self::KIND, Happening::Reset);
+        if !self.core.config().enabled {
+            self.force(State::Disabled);
+        }
     }
 
     fn config(&self) -> Arc<Config> {

@@ -71,6 +71,7 @@ mod window;
 use std::sync::OnceLock;
 use std::time::Duration;
 
+pub use crate::outage::{LastProbe, Outage};
 pub use config::Config;
 pub use permit::Permit;
 pub use state::State;
@@ -81,10 +82,10 @@ pub use window::Window;
 use crate::classify::Class;
 use crate::clock::Instant;
 use crate::component::Core;
-use crate::observe::Striped;
+use crate::observe::{Cause, Striped};
 use crate::outcome::Verdict;
 use crate::rejection::Rejection;
-use crate::sync::{AtomicU32, AtomicU64, Mutex, Ordering, fence};
+use crate::sync::{AtomicBool, AtomicU32, AtomicU64, Mutex, Ordering, fence};
 use opening::Opening;
 use rules::Rules;
 use state::{NO_LEASE, Word};
@@ -104,6 +105,8 @@ use window::{Content, CountWindow, Grade, TimeWindow};
 #[derive(Debug)]
 pub struct CircuitBreaker {
     core: Core<Config>,
+    /// Switched off by its settings.
+    is_off: AtomicBool,
     /// The bits of a [`Word`]; written under the lock.
     word: AtomicU64,
     /// Bad calls in a row.
@@ -159,9 +162,10 @@ impl CircuitBreaker {
         let state = word.state();
         match state {
             State::ForcedClosed | State::Disabled => Ok(word.ticket(NO_LEASE)),
-            State::ForcedOpen => Err(self.refuse_forced()),
             State::Closed => self.admit_locked(now()),
-            _ if word.is_changing() => self.admit_locked(now()),
+            // Who is told of refusals is told in the order of the changes of state, which the lock has.
+            _ if word.is_changing() || self.core.events().are_wanted() => self.admit_locked(now()),
+            State::ForcedOpen => Err(self.refuse_forced()),
             State::Open | State::HalfOpen => {
                 let now = now();
                 match self.refused_for(now) {
@@ -184,12 +188,12 @@ impl CircuitBreaker {
     /// the reason may belong to two of them.
     #[inline]
     fn refuse_as(&self, word: Word, left: u64, now: Instant) -> Result<Ticket, Rejection> {
-        let reason = self.opening.reason();
+        let (reason, outage) = (self.opening.reason(), self.opening.met(now));
         if self.word() != word {
             return self.admit_locked(now);
         }
         let retry_after = (word.state() == State::Open).then_some(Duration::from_nanos(left));
-        Err(self.refuse(retry_after, reason))
+        Err(self.refuse(retry_after, reason, outage))
     }
 
     /// The end of an admitted call. `None` is no evidence at all: cancelled, refused further in, or never
@@ -202,12 +206,25 @@ impl CircuitBreaker {
         started: Instant,
         ended: impl FnOnce() -> Instant,
     ) {
+        self.settle_with(ticket, verdict, None, started, ended);
+    }
+
+    /// The same, with the text of its error.
+    #[inline]
+    pub(crate) fn settle_with(
+        &self,
+        ticket: Ticket,
+        verdict: Option<Verdict>,
+        error: Option<Cause<'_>>,
+        started: Instant,
+        ended: impl FnOnce() -> Instant,
+    ) {
         // Neither watched nor a probe, and still in its epoch.
         let usual = ticket.word.is_plainly_closed() && ticket.word == self.word();
         if usual && matches!(verdict, Some(Verdict::Success)) {
             self.succeeded(ticket, started, ended);
         } else {
-            self.settle_otherwise(ticket, verdict, started, ended());
+            self.settle_otherwise(ticket, verdict, error, started, ended());
         }
     }
 
@@ -218,7 +235,7 @@ impl CircuitBreaker {
             window => {
                 let ended = ended();
                 if self.rules.is_slow(ended.nanos_since(started)) {
-                    return self.record(ticket, Grade::Slow, None, ended);
+                    return self.record(ticket, Grade::Slow, None, None, ended);
                 }
                 self.count(window, Grade::Good, ended);
             }
@@ -254,7 +271,14 @@ impl CircuitBreaker {
     }
 
     #[cold]
-    fn settle_otherwise(&self, ticket: Ticket, verdict: Option<Verdict>, started: Instant, ended: Instant) {
+    fn settle_otherwise(
+        &self,
+        ticket: Ticket,
+        verdict: Option<Verdict>,
+        error: Option<Cause<'_>>,
+        started: Instant,
+        ended: Instant,
+    ) {
         if ticket.state() == State::Disabled {
             return;
         }
@@ -266,12 +290,15 @@ impl CircuitBreaker {
             Some(Verdict::Failure(class)) => (true, class.retry_after()),
         };
         let grade = Grade::of(failed, self.rules.is_slow(ended.nanos_since(started)));
+        if let Some(error) = error {
+            self.opening.outages().last_error.set(error, ended);
+        }
         if ticket.state() == State::HalfOpen {
-            return self.settle_probe(ticket, grade, hint, ended);
+            return self.settle_probe(ticket, grade, hint, error, ended);
         }
         self.stop_watching(ticket);
         if ticket.is_of(self.word().epoch()) {
-            self.record(ticket, grade, hint, ended);
+            self.record(ticket, grade, hint, error, ended);
         } else {
             self.counters.add(LATE);
         }
@@ -287,6 +314,14 @@ impl CircuitBreaker {
         }
     }
 
+    /// The call has its answer, and goes on: it does not hang. A probe keeps its place.
+    pub(crate) fn answered(&self, ticket: &mut Ticket) {
+        if ticket.state() != State::HalfOpen {
+            self.stop_watching(*ticket);
+            ticket.lease = NO_LEASE;
+        }
+    }
+
     fn stop_watching(&self, ticket: Ticket) {
         if ticket.lease != NO_LEASE {
             self.inner.lock().in_flight.end(ticket.lease);
@@ -294,7 +329,14 @@ impl CircuitBreaker {
     }
 
     /// Counts a call of the present epoch, and opens the circuit if it was the one too many.
-    fn record(&self, ticket: Ticket, grade: Grade, hint: Option<Duration>, now: Instant) {
+    fn record(
+        &self,
+        ticket: Ticket,
+        grade: Grade,
+        hint: Option<Duration>,
+        error: Option<Cause<'_>>,
+        now: Instant,
+    ) {
         self.count(self.calls_window(), grade, now);
         if ticket.state() != State::Closed {
             return;
@@ -312,7 +354,7 @@ impl CircuitBreaker {
         // it looks. Without this each could look before its own count is seen.
         fence(Ordering::SeqCst);
         if let Some(reason) = self.rules.judge(row, || self.content(now)) {
-            self.open(ticket, reason, hint, now);
+            self.open(ticket, reason, hint, error, now);
         }
     }
 

@@ -2,10 +2,15 @@
 
 use std::time::Duration;
 
+use once_cell::race::OnceRef;
+
 use crate::clock::{Instant, nanos};
+use crate::outage::{Met, Outages};
 use crate::ratio::Ratio;
 use crate::rejection::OpenReason;
 use crate::sync::{AtomicU64, Ordering};
+
+const RULE_BITS: u32 = 8;
 
 /// Until when nobody needs to ask under the lock, and why the circuit opened last.
 ///
@@ -17,8 +22,11 @@ pub(super) struct Opening {
     gate: AtomicU64,
     /// How long the gate is closed at most. Further away it can only be because the clock went back (T10).
     span: AtomicU64,
+    /// The rule, and above it the number of the outage.
     rule: AtomicU64,
     numbers: [AtomicU64; 3],
+    /// Where the outages are kept, from the first failure on.
+    outages: OnceRef<'static, Outages>,
 }
 
 impl Opening {
@@ -45,25 +53,61 @@ impl Opening {
         self.span.load(Ordering::Acquire)
     }
 
-    pub(super) fn remember(&self, reason: OpenReason) {
+    pub(super) fn remember(&self, reason: OpenReason, outage: u64) {
         let (rule, numbers) = encode(reason);
         // Release, for the Acquire in `reason`.
-        self.rule.store(rule, Ordering::Release);
+        self.rule.store(outage << RULE_BITS | rule, Ordering::Release);
         for (place, number) in self.numbers.iter().zip(numbers) {
             place.store(number, Ordering::Release);
         }
+    }
+
+    /// What is known of its outages.
+    pub(super) fn outages(&self) -> &'static Outages {
+        if let Some(known) = self.known_outages() {
+            return known;
+        }
+        let place = Outages::place();
+        match self.outages.set(place) {
+            Ok(()) => place,
+            // Another thread was faster.
+            Err(()) => {
+                place.give_back();
+                self.known_outages().unwrap_or(place)
+            }
+        }
+    }
+
+    /// The same, if there was one.
+    pub(super) fn known_outages(&self) -> Option<&'static Outages> {
+        self.outages.get()
+    }
+
+    /// The outage that goes with [`reason`](Self::reason), for a refusal.
+    #[inline]
+    pub(super) fn met(&self, at: Instant) -> Option<Met> {
+        let number = self.rule.load(Ordering::Acquire) >> RULE_BITS;
+        self.known_outages().map(|place| Met { place, number, at })
     }
 
     pub(super) fn forget(&self) {
         self.rule.store(0, Ordering::Release);
     }
 
-    /// Why the circuit opened the last time by itself.
+    /// Why the last outage began.
     #[inline]
     pub(super) fn reason(&self) -> Option<OpenReason> {
         // Acquire: having read a newer word, the second look at the state finds that changed.
-        let rule = self.rule.load(Ordering::Acquire);
+        let rule = self.rule.load(Ordering::Acquire) & ((1 << RULE_BITS) - 1);
         decode(rule, std::array::from_fn(|index| self.numbers[index].load(Ordering::Acquire)))
+    }
+}
+
+impl Drop for Opening {
+    fn drop(&mut self) {
+        if let Some(place) = self.known_outages() {
+            place.give_back();
+        }
     }
 }
 
@@ -111,7 +155,7 @@ mod tests {
             OpenReason::ProbesFailed { failed: 2, ended: 3 },
             OpenReason::Forced,
         ] {
-            opening.remember(reason);
+            opening.remember(reason, 1);
             assert_eq!(opening.reason(), Some(reason));
         }
         opening.forget();

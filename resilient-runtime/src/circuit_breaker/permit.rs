@@ -6,6 +6,7 @@ use super::CircuitBreaker;
 use super::state::Ticket;
 use crate::classify::Class;
 use crate::clock::Instant;
+use crate::observe::Cause;
 use crate::outcome::{Reject, Verdict};
 use crate::rejection::Rejection;
 
@@ -158,6 +159,32 @@ impl Permit<'_> {
     #[inline]
     pub fn settle(self, verdict: Verdict) {
         ManuallyDrop::new(self).end(Some(verdict));
+    }
+
+    /// How the call ended, with the error that it failed with, for the statistics and the reason of refusals. What is kept of
+    /// its text says [`Registry::set_error_text`](crate::Registry::set_error_text).
+    ///
+    /// ```
+    /// use resilient::{Class, Component, Registry, Verdict, circuit_breaker::Config};
+    ///
+    /// let breaker = Registry::new().circuit_breaker("stream");
+    /// breaker.reconfigure(Config::default().failure_threshold(1)).unwrap();
+    /// let lost = std::io::Error::other("the stream broke off");
+    /// breaker.try_acquire().unwrap().settle_with(Verdict::Failure(Class::TRANSIENT), &lost);
+    /// let refused = breaker.try_acquire().unwrap_err();
+    /// assert!(refused.to_string().contains("last error: the stream broke off"));
+    /// ```
+    pub fn settle_with(self, verdict: Verdict, error: &(dyn std::error::Error + 'static)) {
+        let this = ManuallyDrop::new(self);
+        let breaker = this.breaker;
+        breaker.core.environment.texts().capture(
+            |words| words.error(error),
+            |text| {
+                let now = || breaker.core.clock().now();
+                let text = text.map(|text| Cause { text, attempt: crate::scope::attempt() });
+                breaker.settle_with(this.ticket, Some(verdict), text, this.started, now);
+            },
+        );
     }
 
     #[inline]

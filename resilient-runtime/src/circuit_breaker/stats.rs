@@ -9,7 +9,8 @@ use super::state::State;
 use super::transition::Inner;
 use super::window::{Grade, Window};
 use super::{CircuitBreaker, IGNORED, LATE, PROBED, REJECTED};
-use crate::observe::{optional_seconds, seconds};
+use crate::observe::{LastError, optional_seconds, seconds};
+use crate::outage::Outage;
 use crate::ratio::Ratio;
 use crate::rejection::OpenReason;
 
@@ -31,8 +32,14 @@ pub struct Stats {
     /// For how long it has been in the state that it changed to last.
     #[serde(serialize_with = "seconds")]
     pub unchanged_for: Duration,
-    /// Why it is open, or, since it is not, why it was open last.
+    /// Why it opened at first, while it is open, half-open or forced open.
     pub reason: Option<OpenReason>,
+    /// The outage that lasts.
+    pub outage: Option<Outage>,
+    /// The last outage that has ended.
+    pub last_outage: Option<Outage>,
+    /// The last error that was counted, where its text is known: that of an annotated function or of a pipeline.
+    pub last_error: Option<LastError>,
     /// What is left of the open period.
     #[serde(serialize_with = "optional_seconds")]
     pub retry_after: Option<Duration>,
@@ -126,10 +133,15 @@ impl CircuitBreaker {
         let waits = state == State::Open && left > 0;
         let content = self.content(now);
         let totals = self.totals(&inner);
+        let outages = self.opening.known_outages();
+        let (outage, last_outage) = outages.map(|outages| outages.seen(now)).unwrap_or_default();
         Stats {
             state: if state == State::Open && !waits { State::HalfOpen } else { state },
             unchanged_for: now.since(inner.since),
-            reason: if state == State::ForcedOpen { Some(OpenReason::Forced) } else { self.opening.reason() },
+            reason: outage.as_ref().map(|outage| outage.reason),
+            outage,
+            last_outage,
+            last_error: outages.and_then(|outages| outages.last_error.get(now)),
             retry_after: waits.then_some(Duration::from_nanos(left)),
             window: WindowStats {
                 size: config.window,
@@ -160,12 +172,8 @@ impl CircuitBreaker {
     /// Since the last reset.
     fn totals(&self, inner: &Inner) -> Totals {
         let mut totals = self.lifetime();
-        if let Some(baseline) = &inner.baseline {
-            totals
-                .iter_mut()
-                .zip(**baseline)
-                .for_each(|(total, before)| *total = total.saturating_sub(before));
-        }
+        let since = totals.iter_mut().zip(inner.baseline());
+        since.for_each(|(total, before)| *total = total.saturating_sub(before));
         totals
     }
 

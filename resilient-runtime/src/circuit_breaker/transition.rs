@@ -1,5 +1,9 @@
-//! Every change of state, one at a time, under one lock; told about after the lock.
+//! Every change of state, one at a time, under one lock.
+//!
+//! Its event gets its place in the order of events under the lock, before anybody can see the new state; it is delivered, and
+//! logged, after the lock.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::half_open::{Decision, Probes};
@@ -10,7 +14,8 @@ use super::window::Grade;
 use super::{CircuitBreaker, IGNORED, LATE, PROBED, REJECTED};
 use crate::clock::Instant;
 use crate::component::Component;
-use crate::observe::Happening;
+use crate::observe::{Cause, Happening};
+use crate::outage::Met;
 use crate::rejection::{OpenReason, Rejection, RejectionKind};
 use crate::sync::Ordering;
 
@@ -22,15 +27,22 @@ pub(super) type Entered = [u64; State::ALL.len()];
 pub(super) struct Inner {
     /// When the state last changed.
     pub(super) since: Instant,
-    /// By the state entered; none before the first.
-    transitions: Option<Box<Entered>>,
+    /// What is only counted.
+    counted: Option<Box<Counted>>,
     /// How often the probes failed since the circuit was last closed.
     pub(super) reopened: u32,
     pub(super) probes: Probes,
     pub(super) in_flight: InFlight,
     last_lease: Lease,
+}
+
+/// None before the first change of state.
+#[derive(Debug, Default)]
+struct Counted {
+    /// By the state entered.
+    transitions: Entered,
     /// What the totals were at the last reset.
-    pub(super) baseline: Option<Box<Totals>>,
+    baseline: Totals,
 }
 
 /// A change of state that is yet to be told.
@@ -40,6 +52,9 @@ pub(super) struct Change {
     from: State,
     to: State,
     reason: Option<OpenReason>,
+    error: Option<Arc<str>>,
+    /// Lines of the log may come in another order than the changes; this is theirs.
+    epoch: u32,
 }
 
 /// Of what is logged.
@@ -52,22 +67,27 @@ impl Inner {
     pub(super) fn new(now: Instant) -> Self {
         Self {
             since: now,
-            transitions: None,
+            counted: None,
             reopened: 0,
             probes: Probes::default(),
             in_flight: InFlight::default(),
             last_lease: NO_LEASE,
-            baseline: None,
         }
     }
 
     /// How often each state was entered since the last reset.
     pub(super) fn entered(&self) -> Entered {
-        self.transitions.as_deref().copied().unwrap_or_default()
+        self.counted.as_ref().map(|counted| counted.transitions).unwrap_or_default()
     }
 
-    pub(super) fn forget_transitions(&mut self) {
-        self.transitions = None;
+    /// Counts anew from these totals on.
+    pub(super) fn count_from(&mut self, baseline: Totals) {
+        self.counted = Some(Box::new(Counted { transitions: Entered::default(), baseline }));
+    }
+
+    /// What the totals were at the last reset.
+    pub(super) fn baseline(&self) -> Totals {
+        self.counted.as_ref().map(|counted| counted.baseline).unwrap_or_default()
     }
 
     fn next_lease(&mut self) -> Lease {
@@ -77,17 +97,57 @@ impl Inner {
 }
 
 impl CircuitBreaker {
-    /// The one place where the state changes. The caller holds the lock, and tells about the change after it.
+    /// Changes the state, and gives the event its place. The caller holds the lock, and [tells](Self::tell) of the change after
+    /// it.
     pub(super) fn change(
         &self,
         inner: &mut Inner,
         to: State,
         reason: Option<OpenReason>,
+        error: Option<Arc<str>>,
         now: Instant,
     ) -> Change {
+        let from = self.word().state();
+        self.note_outage(from, to, reason, error.as_ref(), now);
+        // Before the state can be seen: a refusal that follows from it is told of later (D2).
+        self.core.put(Self::KIND, || {
+            let (from, to, error) = (from.as_str(), to.as_str(), error.clone());
+            Happening::Transition { from, to, reason, error }
+        });
+        self.enter(inner, to, now);
+        Change { from, to, reason, error, epoch: self.word().epoch() }
+    }
+
+    /// An outage begins when the circuit opens, not when probes open it again, and ends when it lets all calls pass.
+    fn note_outage(
+        &self,
+        from: State,
+        to: State,
+        reason: Option<OpenReason>,
+        error: Option<&Arc<str>>,
+        now: Instant,
+    ) {
+        match (from, to, reason) {
+            (State::HalfOpen, State::Open, _) => self.opening.outages().reopened(),
+            (_, State::Open | State::ForcedOpen, Some(reason)) => {
+                self.about_to_change();
+                let number = self.opening.outages().begin(reason, error.cloned(), now);
+                self.opening.remember(reason, number);
+            }
+            (_, State::HalfOpen, _) => {}
+            _ => {
+                if let Some(outages) = self.opening.known_outages() {
+                    outages.end(now);
+                }
+            }
+        }
+    }
+
+    /// The one place where the state changes.
+    pub(super) fn enter(&self, inner: &mut Inner, to: State, now: Instant) {
         let word = self.word();
         inner.since = now;
-        inner.transitions.get_or_insert_default()[to as usize] += 1;
+        inner.counted.get_or_insert_default().transitions[to as usize] += 1;
         inner.probes.restart();
         inner.in_flight.clear();
         if matches!(to, State::Closed | State::ForcedClosed) {
@@ -97,7 +157,6 @@ impl CircuitBreaker {
         let watched = to == State::Closed && self.core.config().slow_in_flight;
         // Release: with the new state one sees what belongs to it.
         self.word.store(word.next(to).watched(watched).bits(), Ordering::Release);
-        Change { from: word.state(), to, reason }
     }
 
     fn clear_window(&self, now: Instant) {
@@ -110,12 +169,21 @@ impl CircuitBreaker {
 
     /// Opens the circuit that admitted the call, if it is still closed (T15).
     #[cold]
-    pub(super) fn open(&self, ticket: Ticket, reason: OpenReason, hint: Option<Duration>, now: Instant) {
+    pub(super) fn open(
+        &self,
+        ticket: Ticket,
+        reason: OpenReason,
+        hint: Option<Duration>,
+        error: Option<Cause<'_>>,
+        now: Instant,
+    ) {
         let change = {
             let mut inner = self.inner.lock();
             let word = self.word();
             let same = ticket.is_of(word.epoch()) && word.state() == State::Closed;
-            same.then(|| self.change_to_open(&mut inner, reason, hint, now))
+            same.then(|| {
+                self.change_to_open(&mut inner, reason, hint, error.map(|cause| cause.text.into()), now)
+            })
         };
         self.tell(change.as_ref());
     }
@@ -125,13 +193,13 @@ impl CircuitBreaker {
         inner: &mut Inner,
         reason: OpenReason,
         hint: Option<Duration>,
+        error: Option<Arc<str>>,
         now: Instant,
     ) -> Change {
         let period = self.open_period(inner.reopened, hint);
         self.about_to_change();
-        self.opening.remember(reason);
         self.opening.close_gate(now, period);
-        self.change(inner, State::Open, Some(reason), now)
+        self.change(inner, State::Open, Some(reason), error, now)
     }
 
     /// To be called before the reason is replaced. Relaxed, because the Release stores of the new reason carry
@@ -151,19 +219,25 @@ impl CircuitBreaker {
         hint.map_or(period, |hint| period.max(hint.min(LONGEST_HINT).saturating_add(chance)))
     }
 
-    /// Admission as seen under the lock: the only way to become a probe or a watched call.
+    /// Admission as seen under the lock: the only way to become a probe or a watched call, and to be refused where somebody
+    /// is told of it, in the order of the changes of state.
     #[cold]
     pub(super) fn admit_locked(&self, now: Instant) -> Result<Ticket, Rejection> {
         let mut change = None;
         let admitted = {
             let mut inner = self.inner.lock();
-            self.admit_under(&mut inner, now, &mut change)
+            let admitted = self.admit_under(&mut inner, now, &mut change);
+            admitted.map_err(|retry_after| {
+                let rejection = RejectionKind::CircuitOpen;
+                self.core.put(Self::KIND, || Happening::Rejected { rejection, retry_after });
+                match self.word().state() {
+                    State::ForcedOpen => self.refuse_forced(),
+                    _ => self.refuse(retry_after, self.opening.reason(), self.opening.met(now)),
+                }
+            })
         };
         self.tell(change.as_ref());
-        admitted.map_err(|left| match self.word().state() {
-            State::ForcedOpen => self.refuse_forced(),
-            _ => self.refuse(left, self.opening.reason()),
-        })
+        admitted
     }
 
     /// The ticket, or when to come again.
@@ -184,7 +258,7 @@ impl CircuitBreaker {
                 if left > 0 {
                     return Err(Some(Duration::from_nanos(left)));
                 }
-                *change = Some(self.change(inner, State::HalfOpen, None, now));
+                *change = Some(self.change(inner, State::HalfOpen, None, None, now));
                 self.admit_probe(inner, now)
             }
             State::HalfOpen => self.admit_probe(inner, now),
@@ -226,7 +300,7 @@ impl CircuitBreaker {
         let row = self.row.load(Ordering::Relaxed);
         // T22
         if let Some(reason) = self.rules.judge_hanging(hanging, row, || self.content(now)) {
-            *change = Some(self.change_to_open(inner, reason, None, now));
+            *change = Some(self.change_to_open(inner, reason, None, None, now));
             return Err(Some(Duration::from_nanos(self.opening.left(now))));
         }
         let lease = inner.next_lease();
@@ -235,7 +309,14 @@ impl CircuitBreaker {
     }
 
     /// The result of a probe, if it is still one.
-    pub(super) fn settle_probe(&self, ticket: Ticket, grade: Grade, hint: Option<Duration>, now: Instant) {
+    pub(super) fn settle_probe(
+        &self,
+        ticket: Ticket,
+        grade: Grade,
+        hint: Option<Duration>,
+        error: Option<Cause<'_>>,
+        now: Instant,
+    ) {
         let change = {
             let mut inner = self.inner.lock();
             if !self.take_back(&mut inner, ticket) {
@@ -244,7 +325,10 @@ impl CircuitBreaker {
             }
             self.counters.add(PROBED + grade as usize);
             inner.probes.record(grade != Grade::Good);
-            self.decide(&mut inner, hint, now)
+            let slow = (grade == Grade::Slow).then_some("it was slow");
+            let error = error.map(|cause| cause.text).or(slow).map(Arc::from);
+            self.opening.outages().probed(now, grade != Grade::Good, error.clone());
+            self.decide(&mut inner, hint, error, now)
         };
         self.tell(change.as_ref());
     }
@@ -266,12 +350,18 @@ impl CircuitBreaker {
     }
 
     /// Ends the half-open state as soon as its probes leave no doubt.
-    pub(super) fn decide(&self, inner: &mut Inner, hint: Option<Duration>, now: Instant) -> Option<Change> {
+    pub(super) fn decide(
+        &self,
+        inner: &mut Inner,
+        hint: Option<Duration>,
+        error: Option<Arc<str>>,
+        now: Instant,
+    ) -> Option<Change> {
         match inner.probes.decide(&self.core.config()) {
-            Some(Decision::Close) => Some(self.change(inner, State::Closed, None, now)),
+            Some(Decision::Close) => Some(self.change(inner, State::Closed, None, None, now)),
             Some(Decision::Reopen(reason)) => {
                 inner.reopened = inner.reopened.saturating_add(1);
-                Some(self.change_to_open(inner, reason, hint, now))
+                Some(self.change_to_open(inner, reason, hint, error, now))
             }
             None => {
                 self.set_gate(inner, now);
@@ -281,29 +371,33 @@ impl CircuitBreaker {
     }
 
     pub(super) fn refuse_forced(&self) -> Rejection {
-        self.refuse(None, Some(OpenReason::Forced))
+        self.refuse(None, Some(OpenReason::Forced), None)
     }
 
     #[inline]
-    pub(super) fn refuse(&self, retry_after: Option<Duration>, reason: Option<OpenReason>) -> Rejection {
-        const KIND: RejectionKind = RejectionKind::CircuitOpen;
+    pub(super) fn refuse(
+        &self,
+        retry_after: Option<Duration>,
+        reason: Option<OpenReason>,
+        outage: Option<Met>,
+    ) -> Rejection {
         self.counters.add(REJECTED);
         tracing::debug!(target: TARGET, circuit_breaker = %self.core.name, ?retry_after, "call refused");
-        self.core.publish(Self::KIND, Happening::Rejected { rejection: KIND, retry_after });
-        Rejection::circuit_open(self.core.name, retry_after, reason)
+        Rejection::circuit_open(self.core.name, retry_after, reason, outage)
     }
 
     /// Tells about a change, with no lock held: a listener may call back, or take its time (T23).
     pub(super) fn tell(&self, change: Option<&Change>) {
-        let Some(&Change { from, to, reason }) = change else {
+        self.core.events().deliver();
+        let Some(Change { from, to, reason, error, epoch }) = change else {
             return;
         };
         let (name, from, to) = (self.core.name, from.as_str(), to.as_str());
-        self.core.publish(Self::KIND, Happening::Transition { from, to, reason });
         if let Some(reason) = reason {
-            tracing::warn!(target: TARGET, circuit_breaker = name, from, to, %reason, "circuit opened");
+            let error = error.as_deref();
+            tracing::warn!(target: TARGET, circuit_breaker = name, from, to, %reason, error, epoch, "circuit opened");
         } else {
-            tracing::info!(target: TARGET, circuit_breaker = name, from, to, "circuit changed");
+            tracing::info!(target: TARGET, circuit_breaker = name, from, to, epoch, "circuit changed");
         }
     }
 }

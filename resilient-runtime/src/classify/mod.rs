@@ -2,8 +2,13 @@
 
 #[cfg(feature = "reqwest")]
 mod reqwest;
+#[cfg(feature = "http")]
+mod response;
 #[cfg(feature = "tonic")]
 mod tonic;
+
+#[cfg(feature = "http")]
+pub use response::{HttpResponse, StatusError, checked};
 
 use std::error::Error;
 use std::io;
@@ -85,6 +90,10 @@ impl Class {
         chain.find_map(|error| match error.downcast_ref::<Rejection>() {
             Some(rejection) => Some(rejection.classify()),
             None => {
+                #[cfg(feature = "http")]
+                if let Some(answer) = error.downcast_ref::<response::Answer>() {
+                    return Some(answer.class);
+                }
                 let error = error.downcast_ref::<io::Error>()?;
                 let class = error.classify();
                 // One of no kind says nothing, but may hold one that does.
@@ -182,6 +191,8 @@ impl Classify for Mark {
             // Nothing was sent yet.
             // Or the call ran, and what it returned counts as failed.
             RejectionKind::ConnectTimeout | RejectionKind::FallbackFailed => Class::TRANSIENT,
+            // It would be refused again and again.
+            RejectionKind::WeightExceedsLimit => Class::Permanent,
             // A retry would not wait for the circuit, nor add to an overload: whoever holds it knows better.
             // And another attempt would meet the same record of an idempotency key.
             RejectionKind::CircuitOpen

@@ -8,6 +8,9 @@ impl Classify for reqwest::Error {
     /// A status as its [`StatusCode`](http::StatusCode), whatever the method. Not connected: transient. Cut off, or broken on the way:
     /// uncertain. A request that could not be made: ignored, the dependency was not asked. A [`Rejection`](crate::Rejection)
     /// inside: as it says. Else: permanent.
+    ///
+    /// An error made by `error_for_status` has lost the headers of the response, and with them `Retry-After`. Use
+    /// [`checked`](crate::checked) in its place: `checked(client.get(url).send().await?)?`.
     fn classify(&self) -> Class {
         if let Some(status) = self.status() {
             return status.classify();

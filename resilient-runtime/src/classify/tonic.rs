@@ -19,12 +19,24 @@ impl Classify for tonic::Status {
     /// | `Unknown`, `Internal`, `Unimplemented`, `DataLoss` | permanent |
     /// | others | ignored: the caller's own |
     ///
-    /// `grpc-retry-pushback-ms` is the server's wish; where it is negative or no number, the class is permanent. A
-    /// connection that was refused is transient, and a [`Rejection`](crate::Rejection) inside as it says.
+    /// `grpc-retry-pushback-ms` is the server's wish; where it is negative or no number, the class is permanent.
+    ///
+    /// A status with a `source()` was not sent by the server: the transport made it of an error of its own. A connection that
+    /// was refused is transient, and a [`Rejection`](crate::Rejection) inside as it says. Any other is uncertain, whatever its
+    /// code: a connection that broke (`Unknown`, `Internal`), a timeout of the channel (`Cancelled`).
     fn classify(&self) -> Class {
-        let known = self.source().and_then(Class::found_in);
-        if let Some(known @ (Class::NotExecuted { .. } | Class::TRANSIENT)) = known {
-            return known;
+        if let Some(source) = self.source() {
+            let known = Class::found_in(source);
+            if let Some(known @ (Class::NotExecuted { .. } | Class::TRANSIENT)) = known {
+                return known;
+            }
+            let is_of_transport = matches!(
+                self.code(),
+                Code::Unknown | Code::Internal | Code::Cancelled | Code::Unavailable | Code::DeadlineExceeded
+            );
+            if is_of_transport {
+                return Class::UNCERTAIN;
+            }
         }
         let pushback = self.metadata().get("grpc-retry-pushback-ms");
         let wish = pushback.map(|wish| wish.to_str().ok()?.trim().parse().ok().map(Duration::from_millis));
@@ -90,5 +102,10 @@ mod tests {
         let mut refused = Status::unavailable("nobody there");
         refused.set_source(std::sync::Arc::new(Error::from(ErrorKind::ConnectionRefused)));
         assert_eq!(refused.classify(), Class::TRANSIENT);
+        // E6: the transport's own, and no word of the server's.
+        assert_eq!(of("h2 protocol error".into()), Class::UNCERTAIN);
+        let mut timed_out = Status::cancelled("Timeout expired");
+        timed_out.set_source(std::sync::Arc::new(Error::other("Timeout expired")));
+        assert_eq!(timed_out.classify(), Class::UNCERTAIN);
     }
 }

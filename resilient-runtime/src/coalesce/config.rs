@@ -17,10 +17,13 @@ settings! {
     pub struct Config {
         /// Whether those who wait get the leader's failure. Else the next of them makes a call of its own.
         pub share_errors: bool = true,
-        /// How long a call waits for another's answer; more than 0, at most 24 h. None: until its own deadline.
+        /// How long a call waits for another's answer; more than 0, at most 24 h. None: until its own deadline, or 60 s
+        /// where it has none.
         pub max_wait: Option<Duration> = None,
         /// Keys in flight at once; calls with further keys are made without looking for others; 1 to 1 000 000.
         pub max_flights: u32 = 10_000,
+        /// Whether calls share at all.
+        pub enabled: bool = true,
     }
 }
 

@@ -5,11 +5,12 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use pin_project_lite::pin_project;
 
 use super::Coalesce;
-use super::flight::{Answer, Flight, Turn};
+use super::flight::{Answer, Beat, Flight, Term, Turn};
 use super::table::{self, Place};
 use crate::clock::{BoxedTimer, Instant, unparker};
 use crate::rejection::{Rejection, RejectionKind};
@@ -53,6 +54,7 @@ pub struct Lead<'a> {
     key: u128,
     /// None where it is made for nobody else.
     flight: Option<Arc<Flight>>,
+    term: Term,
 }
 
 impl<'a> Lead<'a> {
@@ -61,13 +63,19 @@ impl<'a> Lead<'a> {
         self.share_made(|| answer.clone());
     }
 
-    /// Shares what `make` makes, which it does only if somebody waits for it.
+    /// Shares what `make` makes, which it does only if somebody waits for it. If that panics, the next one who waits makes
+    /// the call.
     pub(crate) fn share_made<S: Any + Send + Sync>(mut self, make: impl FnOnce() -> S) {
-        if let Some(flight) = self.flight.take()
-            // Out of the table first: who comes later is not given an answer that may be old by then (T101).
-            && let Some(flight) = self.coalesce.table.remove(self.key, flight)
-        {
-            flight.land(Arc::new(make()));
+        let Some(flight) = self.flight.take() else { return };
+        flight.forget_leader();
+        // Out of the table first: who comes later is not given an answer that may be old by then (T101).
+        self.flight = self.coalesce.table.remove(self.key, flight);
+        if self.flight.is_some() {
+            // While `make` runs this is still a leader, that hands over when it is dropped.
+            let answer = Arc::new(make());
+            if let Some(flight) = self.flight.take() {
+                flight.land(answer);
+            }
         }
     }
 
@@ -83,7 +91,7 @@ impl<'a> Lead<'a> {
     /// assert_eq!(inner, Some(1.1), "it does not wait for itself");
     /// ```
     pub fn lead<R>(&self, work: impl FnOnce() -> R) -> R {
-        let _inside = table::enter(self.key);
+        let _inside = table::enter(self.key, self.flight.as_deref());
         work()
     }
 
@@ -104,21 +112,22 @@ impl<'a> Lead<'a> {
     ///
     /// # Cancel safety
     /// As of `work`.
-    pub fn lead_async<F: Future>(&self, work: F) -> Led<F> {
+    pub fn lead_async<F: Future>(&self, work: F) -> Led<'_, F> {
         Led::of(Some(self), work)
     }
 
-    fn of(coalesce: &'a Coalesce, key: u128, flight: Option<Arc<Flight>>) -> Self {
-        Self { coalesce, key, flight }
+    fn of(coalesce: &'a Coalesce, key: u128, flight: Option<Arc<Flight>>, term: Term) -> Self {
+        Self { coalesce, key, flight, term }
     }
 }
 
 impl Drop for Lead<'_> {
     fn drop(&mut self) {
-        if let Some(flight) = self.flight.take()
-            && !flight.vacate()
-        {
-            self.coalesce.table.remove_abandoned(self.key, &flight);
+        if let Some(flight) = self.flight.take() {
+            flight.forget_leader();
+            if !flight.vacate(self.term) {
+                self.coalesce.table.remove_abandoned(self.key, &flight);
+            }
         }
     }
 }
@@ -134,32 +143,39 @@ pin_project! {
     /// let pipeline = Registry::new().pipeline("rate").coalesce("rates").build();
     /// let mut call = Call::begin(&pipeline);
     /// let Shared::Lead(Some(lead)) = call.share::<Option<f64>, _>("NOK").await.unwrap() else { panic!() };
-    /// let work: Led<_> = lead.lead_async(async { Some(0.1) });
+    /// let work: Led<'_, _> = lead.lead_async(async { Some(0.1) });
     /// assert_eq!(work.await, Some(0.1));
     /// # }
     /// ```
     #[derive(Debug)]
-    pub struct Led<F> {
+    pub struct Led<'l, F> {
         #[pin]
         work: F,
-        key: Option<u128>,
+        lead: Option<&'l Lead<'l>>,
     }
 }
 
-impl<F> Led<F> {
-    /// Of this leader, if it is one.
-    pub(crate) fn of(lead: Option<&Lead<'_>>, work: F) -> Self {
-        Self { work, key: lead.map(|lead| lead.key) }
+impl<'l, F> Led<'l, F> {
+    /// `work` under `lead`; without a lead, nothing but `work`.
+    pub(crate) fn of(lead: Option<&'l Lead<'_>>, work: F) -> Self {
+        Self { work, lead }
     }
 }
 
-impl<F: Future> Future for Led<F> {
+impl<F: Future> Future for Led<'_, F> {
     type Output = F::Output;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let this = self.project();
-        let _inside = this.key.map(table::enter);
-        this.work.poll(cx)
+        let Some(lead) = *this.lead else { return this.work.poll(cx) };
+        let flight = lead.flight.as_deref();
+        let inside = table::enter(lead.key, flight);
+        let poll = this.work.poll(cx);
+        drop(inside);
+        if let (Some(flight), true) = (flight, poll.is_pending()) {
+            flight.suspended(lead.term, cx.waker());
+        }
+        poll
     }
 }
 
@@ -171,6 +187,8 @@ struct Waiter<'a> {
     flight: Arc<Flight>,
     number: u64,
     open: bool,
+    /// The work of the leader when its task was last woken to find out whether somebody still polls it.
+    asked: Option<Beat>,
 }
 
 impl<'a> Waiter<'a> {
@@ -186,13 +204,33 @@ impl<'a> Waiter<'a> {
                 coalesce.counters.shared();
                 Joined::Shared(SharedAnswer(answer))
             }
-            Turn::Lead => {
+            Turn::Lead(term) => {
                 coalesce.counters.handed_over();
-                Joined::Lead(Lead::of(coalesce, self.key, Some(Arc::clone(&self.flight))))
+                Joined::Lead(Lead::of(coalesce, self.key, Some(Arc::clone(&self.flight)), term))
             }
         };
         self.open = false;
         Some(joined)
+    }
+
+    /// Finds out whether somebody still polls the leader: wakes its task, and takes the lead if its work was not polled
+    /// until the next time.
+    fn check_leader(&mut self) -> Option<Joined<'a>> {
+        let beat = self.flight.beat();
+        if beat.is_running() {
+            self.asked = None;
+            return None;
+        }
+        if self.asked.replace(beat) == Some(beat) {
+            let turn = self.flight.take_over(self.number, beat);
+            if matches!(turn, Turn::Lead(_)) {
+                let name = self.coalesce.core.name;
+                tracing::debug!(target: "resilient::coalesce", coalesce = %name, "nobody polls the leading call: a waiting one makes it");
+            }
+            return self.taken(turn);
+        }
+        self.flight.wake_leader();
+        None
     }
 }
 
@@ -222,9 +260,13 @@ pub struct Join<'a> {
 #[derive(Debug)]
 struct Waiting<'a> {
     waiter: Waiter<'a>,
-    /// None where it may wait for ever.
+    until: Instant,
+    /// For the next look at the leader. None without a runtime that has timers.
     timer: Option<BoxedTimer>,
 }
+
+/// How long a leader may leave its work unpolled after it was woken. A task that is alive needs some microseconds.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 impl<'a> Join<'a> {
     pub(super) fn new(coalesce: &'a Coalesce, key: u128, deadline: Instant) -> Self {
@@ -235,13 +277,16 @@ impl<'a> Join<'a> {
     fn look(&self) -> Result<Joined<'a>, Waiter<'a>> {
         let (coalesce, key) = (self.coalesce, self.key);
         match coalesce.table.find(key) {
-            Place::First(flight) => Ok(Joined::Lead(Lead::of(coalesce, key, Some(flight)))),
+            Place::First(flight) => {
+                let term = flight.term();
+                Ok(Joined::Lead(Lead::of(coalesce, key, Some(flight), term)))
+            }
             Place::None => {
                 coalesce.counters.alone();
-                Ok(Joined::Lead(Lead::of(coalesce, key, None)))
+                Ok(Joined::Lead(Lead::of(coalesce, key, None, 0)))
             }
             Place::Found(flight, turn, number) => {
-                let mut waiter = Waiter { coalesce, key, flight, number, open: true };
+                let mut waiter = Waiter { coalesce, key, flight, number, open: true, asked: None };
                 waiter.taken(turn).ok_or(waiter)
             }
         }
@@ -256,6 +301,7 @@ impl<'a> Join<'a> {
             Err(waiter) => waiter,
         };
         let (clock, waker) = (coalesce.core.clock(), unparker());
+        let mut look_at = clock.now().after(LOOK_AGAIN).min(until);
         let mut over = clock.now() >= until;
         loop {
             if let Some(joined) = waiter.try_take(&waker) {
@@ -265,12 +311,13 @@ impl<'a> Join<'a> {
                 drop(waiter);
                 return Err(coalesce.give_up());
             }
-            over = if until == Instant::NEVER {
-                std::thread::park();
-                false
-            } else {
-                clock.park(until)
-            };
+            if clock.park(look_at) {
+                over = look_at >= until;
+                if let Some(joined) = waiter.check_leader() {
+                    return Ok(joined);
+                }
+                look_at = look_at.after(LOOK_AGAIN).min(until);
+            }
         }
     }
 }
@@ -285,27 +332,34 @@ impl<'a> Future for Join<'a> {
                 Ok(joined) => return Poll::Ready(Ok(joined)),
                 Err(waiter) => waiter,
             };
-            let until = this.coalesce.patience(this.deadline);
-            let timer = match until {
-                Instant::NEVER => None,
-                until => match BoxedTimer::armed(this.coalesce.core.clock(), until) {
-                    Ok(timer) => Some(timer),
-                    Err(_) => return Poll::Ready(Err(this.coalesce.refuse(RejectionKind::NoTimer))),
-                },
-            };
-            this.waiting = Some(Box::new(Waiting { waiter, timer }));
+            let (clock, until) = (this.coalesce.core.clock(), this.coalesce.patience(this.deadline));
+            let timer = BoxedTimer::armed(clock, clock.now().after(LOOK_AGAIN).min(until)).ok();
+            if timer.is_none() && this.coalesce.is_bounded(this.deadline) {
+                return Poll::Ready(Err(this.coalesce.refuse(RejectionKind::NoTimer)));
+            }
+            this.waiting = Some(Box::new(Waiting { waiter, until, timer }));
         }
         let Some(waiting) = &mut this.waiting else {
             return Poll::Pending;
         };
-        if let Some(joined) = waiting.waiter.try_take(cx.waker()) {
-            return Poll::Ready(Ok(joined));
-        }
-        let Some(timer) = &mut waiting.timer else {
-            return Poll::Pending;
-        };
-        if Pin::new(timer).poll(cx).is_pending() {
-            return Poll::Pending;
+        loop {
+            if let Some(joined) = waiting.waiter.try_take(cx.waker()) {
+                return Poll::Ready(Ok(joined));
+            }
+            let Some(timer) = &mut waiting.timer else {
+                return Poll::Pending;
+            };
+            if Pin::new(timer).poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+            let (clock, now) = (this.coalesce.core.clock(), this.coalesce.core.clock().now());
+            if now >= waiting.until {
+                break;
+            }
+            if let Some(joined) = waiting.waiter.check_leader() {
+                return Poll::Ready(Ok(joined));
+            }
+            waiting.timer = BoxedTimer::armed(clock, now.after(LOOK_AGAIN).min(waiting.until)).ok();
         }
         this.waiting = None;
         Poll::Ready(Err(this.coalesce.give_up()))

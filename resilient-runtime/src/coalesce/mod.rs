@@ -1,11 +1,15 @@
 //! Lets equal calls at the same time share one: the first makes it, the others wait for its answer.
 //!
 //! - Calls are equal that have the same key. Nothing is kept: a call that begins after the answer is made anew (T101).
-//! - Each who waits has its own deadline, and `max_wait`.
-//! - A leader that is dropped or panics hands over to the next who waits: not all fail, and not all begin (T99).
+//! - Each waiting call keeps its own deadline and `max_wait`; with neither, it waits for at most 60 s.
+//! - A leader that is dropped or panics hands over to the next waiting call: not all fail, and not all begin. So does one
+//!   whose answer panics when it is cloned.
+//! - A leader whose task is alive but does not poll it, for example `select!` over `&mut future`, holds up nobody for long:
+//!   after a second a waiting call wakes that task, and after another second without a poll it takes the lead. Without a
+//!   runtime that has timers this check is not made. A synchronous leader is never replaced.
 //! - Its failure is shared, or with `share_errors = false` not: then the next makes a call of its own.
-//! - A call of the same key inside of the leader's work is made, and does not wait for itself. (Not so behind a
-//!   `spawn`: there it would.)
+//! - A call of the same key inside of the leader's work is made, and does not wait for itself. Behind a
+//!   `spawn` it does wait for itself, until its deadline.
 //!
 //! Known as *single flight* since Go's `golang.org/x/sync/singleflight`, which has no hand-over.
 //!
@@ -36,6 +40,7 @@ mod table;
 use std::any::{Any, TypeId};
 use std::hash::Hash;
 use std::sync::Arc;
+use std::time::Duration;
 
 pub use config::Config;
 pub use join::{Join, Joined, Lead, Led, SharedAnswer};
@@ -52,6 +57,9 @@ use crate::settings::{ConfigError, Effective};
 use crate::sync::{AtomicBool, AtomicU64, Ordering};
 use stats::Counters;
 use table::Table;
+
+/// How long a call waits that has neither a deadline nor a `max_wait`.
+const LONGEST_WAIT: Duration = Duration::from_mins(1);
 
 /// Lets equal calls share one. See the [module](self).
 ///
@@ -170,10 +178,17 @@ impl Coalesce {
 
     /// Until when a call that arrives now may wait.
     fn patience(&self, deadline: Instant) -> Instant {
+        let now = self.core.clock().now();
         match self.max_wait.load(Ordering::Relaxed) {
+            u64::MAX if deadline == Instant::NEVER => now.after(LONGEST_WAIT),
             u64::MAX => deadline,
-            nanos => self.core.clock().now().after(std::time::Duration::from_nanos(nanos)).min(deadline),
+            nanos => now.after(Duration::from_nanos(nanos)).min(deadline),
         }
+    }
+
+    /// Whether the call itself says how long it may wait.
+    fn is_bounded(&self, deadline: Instant) -> bool {
+        deadline != Instant::NEVER || self.max_wait.load(Ordering::Relaxed) != u64::MAX
     }
 
     #[cold]
@@ -193,7 +208,7 @@ impl Coalesce {
         self.shares_errors.store(config.share_errors, Ordering::Relaxed);
         let nanos = config.max_wait.map_or(u64::MAX, crate::clock::nanos);
         self.max_wait.store(nanos, Ordering::Relaxed);
-        self.table.resize(config.max_flights);
+        self.table.resize(if config.enabled { config.max_flights } else { 0 });
     }
 }
 

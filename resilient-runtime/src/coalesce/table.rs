@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 
@@ -102,7 +103,11 @@ impl Table {
     /// for its answer.
     pub(super) fn remove(&self, key: u128, flight: Arc<Flight>) -> Option<Arc<Flight>> {
         let mut shard = self.shard(key).0.lock();
-        let Some(kept) = shard.by_key.remove(&key) else { return Some(flight) };
+        let kept = match shard.by_key.entry(key) {
+            Entry::Occupied(kept) if Arc::ptr_eq(kept.get(), &flight) => kept.remove(),
+            // Its answer comes late: the key belongs to another flight, or to none.
+            _ => return Some(flight),
+        };
         // The table's and the leader's: nobody else has it, and nobody can come by it any more.
         if Arc::strong_count(&flight) > 2 {
             return Some(flight);
@@ -144,17 +149,23 @@ fn is_inside(key: u128) -> bool {
     INSIDE.with_borrow(|inside| inside.contains(&key))
 }
 
-/// Marks this thread as inside of the flight of a key.
+/// Marks this thread as inside of the flight of a key, and the work of its leader as being polled.
 #[derive(Debug)]
-pub(super) struct Inside(());
+pub(super) struct Inside<'a>(Option<&'a Flight>);
 
-pub(super) fn enter(key: u128) -> Inside {
+pub(super) fn enter(key: u128, flight: Option<&Flight>) -> Inside<'_> {
     INSIDE.with_borrow_mut(|inside| inside.push(key));
-    Inside(())
+    if let Some(flight) = flight {
+        flight.polling();
+    }
+    Inside(flight)
 }
 
-impl Drop for Inside {
+impl Drop for Inside<'_> {
     fn drop(&mut self) {
+        if let Some(flight) = self.0 {
+            flight.polled();
+        }
         INSIDE.with_borrow_mut(Vec::pop);
     }
 }

@@ -17,6 +17,13 @@ pub(super) fn read(prefix: &str, variables: impl Iterator<Item = (OsString, OsSt
             continue;
         };
         let outcome = match value.to_str() {
+            Some(value) if path == "ENABLED" => match switch(value) {
+                Ok(enabled) => {
+                    parsed.tables.set_enabled_by_environment(enabled);
+                    continue;
+                }
+                Err(what) => Err(what),
+            },
             Some(value) => one(path, value, &mut parsed.tables),
             None => Err("its value is not UTF-8".to_owned()),
         };
@@ -43,6 +50,11 @@ fn one(path: &str, value: &str, tables: &mut Tables) -> Result<Setting, String> 
     Ok((*kind, name.map(str::to_owned), Some(field)))
 }
 
+/// E8: `RESILIENT__ENABLED=false`
+fn switch(value: &str) -> Result<bool, String> {
+    value.trim().parse().map_err(|_| "it switches all protection on or off: `true` or `false`".to_owned())
+}
+
 fn form() -> String {
-    "it has to say kind, name and setting, as in `RESILIENT__CIRCUIT_BREAKER__PAYMENT__OPEN_FOR`".to_owned()
+    "it has to say kind, name and setting, as in `RESILIENT__CIRCUIT_BREAKER__PAYMENT__OPEN_FOR`, or `RESILIENT__ENABLED`".to_owned()
 }

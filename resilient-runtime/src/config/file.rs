@@ -10,6 +10,7 @@ use super::fault::{Fault, Place, position};
 use super::tables::{Tables, variable_name};
 use crate::component::Kind;
 use crate::registry::Contradiction;
+use crate::registry::kinds::ENABLED;
 use crate::settings::Raw;
 
 /// By kind, name (`None`: the default) and field; without a field the table itself.
@@ -35,6 +36,10 @@ impl Parsed {
         }
         let malformed: BTreeSet<_> = parsed.faults.iter().filter_map(|fault| fault.place.line()).collect();
         for (key, value) in document.get_ref() {
+            if key.get_ref() == ENABLED {
+                parsed.switch(text, value);
+                continue;
+            }
             match key.get_ref().parse::<Kind>() {
                 Ok(kind) => parsed.kind(text, kind, value),
                 Err(error) => parsed.fault(text, &key.span(), error.to_string()),
@@ -51,6 +56,18 @@ impl Parsed {
 
     fn fault(&mut self, text: &str, span: &Range<usize>, what: impl Into<String>) {
         self.faults.push(Fault { place: position(text, span.start), what: what.into() });
+    }
+
+    /// E8: `enabled = false` at the top.
+    fn switch(&mut self, text: &str, value: &Spanned<DeValue<'_>>) {
+        match value.get_ref() {
+            DeValue::Boolean(enabled) => self.tables.set_enabled(*enabled),
+            _ => self.fault(
+                text,
+                &value.span(),
+                "`enabled` switches all protection on or off: `true` or `false`",
+            ),
+        }
     }
 
     fn kind(&mut self, text: &str, kind: Kind, value: &Spanned<DeValue<'_>>) {

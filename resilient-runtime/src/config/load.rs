@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use super::environment;
 use super::fault::{Fault, LoadError, Place, position};
 use super::file::{Parsed, Setting};
+use crate::component::Component;
 use crate::registry::name::fnv1a;
 use crate::registry::{Contradiction, Registry};
 
@@ -157,7 +158,10 @@ impl ConfigFile {
         let digest = text.as_ref().ok().map(|text| format!("{:016x}", fnv1a(text)));
         let outcome = text.and_then(|text| self.put(registry, &text));
         match &outcome {
-            Ok(changed) => source.applied(*changed, digest),
+            Ok(changed) => {
+                source.applied(*changed, digest);
+                registry.tell_unused(source.name());
+            }
             Err(error) => source.refused(&error.to_string()),
         }
         outcome

@@ -28,6 +28,13 @@
 //! - What a kind's `default` says must be possible alone, for components that say nothing else.
 //! - Everything that is wrong is told at once, with its place, and then nothing is changed: of a file that is followed
 //!   by `ConfigFile::watch` the last good content stays in force.
+//! - `enabled = false` at the top of the file, or `RESILIENT__ENABLED=false`, switches all protection off, as
+//!   [`Registry::set_enabled`](crate::Registry::set_enabled) does; `enabled = false` in a table, such as
+//!   `[circuit_breaker.payment]`, that component alone. Fallbacks, idempotency and health checks cannot be switched off.
+//! - Settings for a name that no component has are told at load, where it looks like a slip or all annotated functions are
+//!   known, and by [`Registry::validate`](crate::Registry::validate) as long as it is so: make components that are made
+//!   by hand before you call it.
+//! - What is possible only together with what an annotated function says is checked together with that.
 //! - State, permits and windows survive, and a change at run time stays above, until
 //!   [`unchange`](crate::Registry::unchange).
 

@@ -15,7 +15,7 @@ use crate::registry::kinds;
 /// ```
 pub fn schema() -> Schema {
     let kinds = Kind::ALL.into_iter().map(|kind| (kind, kinds::fields(kind)));
-    let tables: Map<String, Value> = kinds
+    let mut tables: Map<String, Value> = kinds
         .filter(|(_, fields)| !fields.is_empty())
         .map(|(kind, fields)| {
             let fields: Map<String, Value> =
@@ -28,6 +28,11 @@ pub fn schema() -> Schema {
             (kind.as_str().to_owned(), table.to_value())
         })
         .collect();
+    let switch = json_schema!({
+        "type": "boolean",
+        "description": "Whether protection is on at all. `false`: calls pass all stages by, but for fallbacks and idempotency keys.",
+    });
+    tables.insert(kinds::ENABLED.to_owned(), switch.to_value());
     json_schema!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Settings of Resilient",

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use crate::component::{Component, Core, Create, Kind};
-use crate::observe::Happening;
+use crate::observe::{Happening, LogLimit, log_limited};
 use crate::settings::{ConfigError, Effective, settings};
 use crate::sync::Mutex;
 
@@ -60,6 +60,7 @@ pub struct Stats {
 pub struct Source {
     core: Core<Config>,
     stats: Mutex<Stats>,
+    log_limit: LogLimit,
 }
 
 impl Source {
@@ -70,10 +71,16 @@ impl Source {
             stats.applied += 1;
             stats.problem = None;
             stats.digest = digest;
+            self.core.put(Self::KIND, || Happening::SettingsApplied { changed });
         }
+        self.core.events().deliver();
         let name = self.core.name;
         tracing::info!(target: "resilient::config", source = %name, changed, "settings applied");
-        self.core.publish(Self::KIND, Happening::SettingsApplied { changed });
+    }
+
+    /// They are, and some of them are for nobody.
+    pub(crate) fn unused(&self, settings: Vec<String>) {
+        self.core.publish(Self::KIND, Happening::SettingsUnused { settings });
     }
 
     /// They are not, and those before still are.
@@ -82,16 +89,19 @@ impl Source {
             let mut stats = self.stats.lock();
             stats.refused += 1;
             stats.problem = Some(problem.to_owned());
+            self.core.put(Self::KIND, || Happening::SettingsRefused { problem: problem.to_owned() });
         }
-        let name = self.core.name;
-        tracing::error!(target: "resilient::config", source = %name, problem, "settings refused, those before stay in force");
-        self.core.publish(Self::KIND, Happening::SettingsRefused { problem: problem.to_owned() });
+        self.core.events().deliver();
+        log_limited!(
+            self.log_limit, self.core.clock(), ERROR, target: "resilient::config",
+            source = %self.core.name, problem, "settings refused, those before stay in force"
+        );
     }
 }
 
 impl Create for Source {
     fn create(core: Core<Config>) -> Self {
-        Self { core, stats: Mutex::default() }
+        Self { core, stats: Mutex::default(), log_limit: LogLimit::new() }
     }
 
     fn core(&self) -> &Core<Config> {
@@ -117,8 +127,9 @@ impl Component for Source {
         {
             let mut stats = self.stats.lock();
             *stats = Stats { digest: stats.digest.take(), ..Stats::default() };
+            self.core.put(Self::KIND, || Happening::Reset);
         }
-        self.core.publish(Self::KIND, Happening::Reset);
+        self.core.events().deliver();
     }
 
     fn config(&self) -> Arc<Config> {

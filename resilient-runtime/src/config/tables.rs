@@ -25,6 +25,8 @@ type Fields = BTreeMap<&'static str, Value>;
 pub struct Tables {
     file: BTreeMap<Kind, Table>,
     environment: BTreeMap<Kind, Table>,
+    /// Whether protection is on at all: the file's word, and that of the environment.
+    enabled: [Option<bool>; 2],
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -55,6 +57,33 @@ impl Tables {
         let (field, value) = kinds::read(kind, field, raw)?;
         self.file.entry(kind).or_default().fields(name).insert(field, value);
         Ok(())
+    }
+
+    /// Says whether the protection of the registry is on at all, as [`Registry::set_enabled`](crate::Registry::set_enabled)
+    /// does.
+    ///
+    /// ```
+    /// use resilient::{Registry, config::Tables};
+    ///
+    /// let (registry, mut tables) = (Registry::new(), Tables::default());
+    /// tables.set_enabled(false);
+    /// registry.configure("mine", &tables).unwrap();
+    /// assert!(!registry.is_enabled());
+    /// registry.configure("mine", &Tables::default()).unwrap();
+    /// assert!(registry.is_enabled(), "nobody says so any more");
+    /// ```
+    pub fn set_enabled(&mut self, enabled: bool) {
+        self.enabled[0] = Some(enabled);
+    }
+
+    /// As [`set_enabled`](Self::set_enabled), above the file.
+    #[cfg(feature = "config-file")]
+    pub(super) fn set_enabled_by_environment(&mut self, enabled: bool) {
+        self.enabled[1] = Some(enabled);
+    }
+
+    pub(crate) fn enabled(&self) -> Option<bool> {
+        self.enabled[1].or(self.enabled[0])
     }
 
     /// As [`set`](Self::set), above the file; the name as [`variable_name`] writes it.

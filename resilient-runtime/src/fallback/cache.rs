@@ -98,8 +98,10 @@ impl Cache {
         self.stored.fetch_add(1, Ordering::Relaxed);
         let limit = self.limit.load(Ordering::Relaxed) as usize;
         let mut shard = self.shard(key).lock();
+        // Room first: a new entry is the only one that nobody has used yet, and must not be the one to go.
+        let is_full = shard.entries.len() >= limit && !shard.entries.contains_key(&key);
+        let gone = if is_full { shard.shrink(limit.saturating_sub(1)) } else { Vec::new() };
         let replaced = shard.store(key, value, now);
-        let gone = if shard.entries.len() > limit { shard.shrink(limit) } else { Vec::new() };
         drop(shard);
         self.evicted.fetch_add(gone.len() as u64, Ordering::Relaxed);
         drop(replaced);

@@ -89,6 +89,8 @@ pub(crate) trait Levels<'f> {
     /// The local cache is about to be looked at, which takes no time and no place.
     fn look(&mut self, level: Level);
     fn served(&mut self, level: Level, age: Option<Duration>, why: Option<&Why>);
+    /// Why the levels are asked, as it may be told.
+    fn may_tell(&self, why: &Why) -> Why;
     fn all_failed(&mut self);
     /// Whether nobody polls what is waited for: who drops it then cancels it.
     fn suspend(&mut self, is_suspended: bool);
@@ -231,7 +233,7 @@ impl<'a, R: Outcome> Chain<'a, R> {
     where
         R: AllFailed,
     {
-        let why = degradation::is_watched().then(|| R::why(&failure));
+        let why = degradation::is_watched().then(|| levels.may_tell(&R::why(&failure)));
         let mut next = Some(self.0.first);
         let mut rest = self.0.rest.into_iter();
         let mut last = (Level::Default, Err(NoAnswer::Empty));
@@ -334,7 +336,7 @@ impl<'a, R: Outcome> AsyncChain<'a, R> {
     where
         R: AllFailed,
     {
-        let why = degradation::is_watched().then(|| R::why(&failure));
+        let why = degradation::is_watched().then(|| levels.may_tell(&R::why(&failure)));
         let mut next = Some(self.0.first);
         let mut rest = self.0.rest.into_iter();
         let mut last = (Level::Default, Err(NoAnswer::Empty));

@@ -15,7 +15,7 @@ use pin_project_lite::pin_project;
 use serde::Serialize;
 
 use super::Level;
-use crate::observe::optional_seconds;
+use crate::observe::{Texts, optional_seconds};
 use crate::rejection::RejectionKind;
 use crate::sync::Mutex;
 
@@ -32,8 +32,8 @@ use crate::sync::Mutex;
 /// ```
 pub const MAX_REASONS: usize = 16;
 
-/// Bytes of a reason's text.
-const MAX_TEXT: usize = 256;
+/// Bytes of a reason's text that are looked at; fewer are kept.
+const MAX_TEXT: usize = 4096;
 
 /// How far the answers in a scope are from the real ones. See [`Degradation::scope`].
 ///
@@ -105,6 +105,13 @@ impl Why {
     pub fn new(rejection: Option<RejectionKind>, text: &str) -> Self {
         let end = (0..=MAX_TEXT.min(text.len())).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
         Self { rejection, text: text[..end].into() }
+    }
+
+    /// As a registry lets it be told.
+    pub(crate) fn as_told(&self, texts: &Texts) -> Self {
+        let text =
+            texts.capture(|words| words.display(&self.text), |text| text.unwrap_or("it failed").into());
+        Self { rejection: self.rejection, text }
     }
 
     /// The text.

@@ -79,7 +79,7 @@ pub use stats::{CacheStats, LevelStats, Stats};
 
 use crate::clock::{Clock, Instant, nanos};
 use crate::component::{Component, Core, Create, Kind};
-use crate::observe::Happening;
+use crate::observe::{Happening, LogLimit, log_limited};
 use crate::scope::Scope;
 use crate::settings::{ConfigError, Effective};
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
@@ -108,6 +108,9 @@ pub struct Fallback {
     /// Made when something is stored first.
     cache: OnceLock<Box<Cache>>,
     limits: Limits,
+    /// By [`Level`].
+    served_log: [LogLimit; Level::ALL.len()],
+    failed_log: LogLimit,
 }
 
 /// What a call needs of the settings; spans in nanoseconds. Relaxed: each may be seen old or new.
@@ -289,14 +292,21 @@ impl Fallback {
 
     pub(crate) fn served(&self, level: Level) {
         self.count(level, Count::Served);
+        let log_limit = &self.served_log[level as usize];
         let level = level.as_str();
-        tracing::warn!(target: "resilient::fallback", fallback = %self.core.name, level, "degraded answer");
+        log_limited!(
+            log_limit, self.clock(), WARN, target: "resilient::fallback",
+            fallback = %self.core.name, level, "degraded answer"
+        );
         self.core.publish(Self::KIND, Happening::FallbackServed { level });
     }
 
     pub(crate) fn all_failed(&self) {
         self.all_failed.fetch_add(1, Ordering::Relaxed);
-        tracing::warn!(target: "resilient::fallback", fallback = %self.core.name, "every level failed");
+        log_limited!(
+            self.failed_log, self.clock(), WARN, target: "resilient::fallback",
+            fallback = %self.core.name, "every level failed"
+        );
         self.core.publish(Self::KIND, Happening::FallbackFailed);
     }
 
@@ -323,6 +333,10 @@ impl Fallback {
 }
 
 impl<'f> Levels<'f> for &'f Fallback {
+    fn may_tell(&self, why: &Why) -> Why {
+        why.as_told(self.core.environment.texts())
+    }
+
     fn enter(&mut self, level: Level) -> Result<Asking<'f>, NoAnswer> {
         Fallback::enter(self, level, Scope::current().deadline_on(self.clock()))
     }
@@ -360,6 +374,8 @@ impl Create for Fallback {
             in_flight: AtomicU32::new(0),
             cache: OnceLock::new(),
             limits,
+            served_log: std::array::from_fn(|_| LogLimit::new()),
+            failed_log: LogLimit::new(),
         };
         fallback.apply(&config);
         fallback

@@ -75,6 +75,9 @@ settings! {
         pub timeout: Duration = Duration::from_millis(800),
         /// How long an answer is good for, so that many who ask cost one probe; 0 to 1 h.
         pub cache: Duration = Duration::from_secs(1),
+        /// How often [`Registry::watch_health`](crate::Registry::watch_health) probes it; 1 s to 1 h. An answer older than
+        /// three times this is [`Unknown`](crate::health::Status::Unknown).
+        pub interval: Duration = Duration::from_secs(10),
         /// Failures in a row before the check counts as failed; 1 to 1000.
         pub failures: u32 = 3,
         /// Successes in a row before it counts as passed again; 1 to 1000.
@@ -89,12 +92,20 @@ settings! {
 }
 
 impl Config {
+    /// The age from which on an answer says nothing: a few answers late, or cached for longer than that.
+    pub(super) fn oldest(&self) -> Duration {
+        self.interval.saturating_mul(3).saturating_add(self.timeout).max(self.cache)
+    }
+
     pub(super) fn check(&self, error: &mut ConfigError) {
         const HOUR: Duration = Duration::from_hours(1);
+        const SHORTEST: Duration = Duration::from_secs(1);
         const RANGE: &str = "1 to 1000 in a row";
         let timeout = !self.timeout.is_zero() && self.timeout <= HOUR;
         error.require(timeout, "timeout", self.timeout, "more than 0, at most 1 h");
         error.require(self.cache <= HOUR, "cache", self.cache, "0 to 1 h");
+        let interval = (SHORTEST..=HOUR).contains(&self.interval);
+        error.require(interval, "interval", self.interval, "1 s to 1 h");
         error.require((1..=1000).contains(&self.failures), "failures", self.failures, RANGE);
         error.require((1..=1000).contains(&self.successes), "successes", self.successes, RANGE);
         let response = self.max_response.is_none_or(|span| !span.is_zero() && span <= self.timeout);

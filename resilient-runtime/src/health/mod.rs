@@ -1,10 +1,14 @@
 //! Whether the process works, for those who route calls to it and those who restart it.
 //!
-//! - A check has a probe, asynchronous or blocking, that is bounded in time. Its answer is cached, and all who ask at the
-//!   same time share one probe; one that hangs delays no other. In a tokio runtime it goes on to its end, or its timeout,
-//!   also when nobody waits for it any more: what it says counts, however impatient those are who ask.
-//! - It takes three failures in a row for a check to fail, and one success to pass again: what flaps does not. One that
-//!   has never passed has failed, but for liveness.
+//! - A check has a probe, asynchronous or blocking, that is bounded in time. Its answer is cached, and reports made at the
+//!   same time share one probe. A probe that hangs delays no other check. In a tokio runtime it runs to its end, or its
+//!   timeout, also when nobody waits for it any more. A probe whose task is never polled again is given up after its
+//!   timeout, and the next report starts another one.
+//! - It takes three failures in a row for a check to fail, and one success to pass again: flapping changes nothing. A check
+//!   that has been probed and has never passed has failed, except for liveness.
+//! - A check is [`Unknown`](Status::Unknown) until its first answer, and again when its last answer is older than three times
+//!   `interval`. [`Registry::watch_health`](crate::Registry::watch_health) probes all checks but the deep ones each
+//!   `interval`; the admin API of `resilient-http` runs it.
 //! - Four [kinds](CheckKind): *startup*, *liveness*, *readiness*, *deep*. Until all startup checks have passed once the
 //!   process is not ready, and nothing else is asked. Who asks for liveness does not wait for them, either.
 //! - Circuit breakers that are not closed make readiness `warn`, which is still an answer of 200, and never touch
@@ -30,6 +34,7 @@ mod probe;
 mod report;
 mod standing;
 mod stats;
+mod turn;
 
 use std::future::Future;
 use std::pin::{Pin, pin};
@@ -37,8 +42,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use tokio::runtime::Handle;
-use tokio::sync::Semaphore;
+use tokio::sync::Notify;
 
 pub use config::{CheckKind, Config};
 pub use report::{Ask, CheckReport, Report};
@@ -51,6 +55,7 @@ use crate::settings::{ConfigError, Effective};
 use crate::sync::Mutex;
 use probe::Probe;
 use standing::Standing;
+use turn::{Step, Turn};
 
 /// Finds out whether something works. See the [module](self).
 ///
@@ -72,8 +77,8 @@ pub struct HealthCheck(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     core: Core<Config>,
-    /// A probe has it while it is asked; the others wait for it, and find the answer there.
-    turn: Arc<Semaphore>,
+    /// Notified when a probe ends, with an answer or without one.
+    ended: Notify,
     state: Mutex<State>,
 }
 
@@ -84,6 +89,28 @@ struct State {
     last: Option<Last>,
     probes: u64,
     failed: u64,
+    turn: Turn,
+}
+
+impl State {
+    fn new(kind: CheckKind, probe: Option<Probe>) -> Self {
+        let standing = Standing::new(kind);
+        Self { probe, standing, last: None, probes: 0, failed: 0, turn: Turn::default() }
+    }
+
+    /// How it stands; unknown without an answer, or with one that is too old.
+    fn status(&self, config: &Config, now: Instant) -> Status {
+        // A startup check is not probed again once it has passed.
+        let is_final = config.kind == CheckKind::Startup && self.standing.passes;
+        let is_old = |last: &Last| !is_final && now > last.at.after(config.oldest());
+        match &self.last {
+            None => Status::Unknown,
+            Some(last) if is_old(last) => Status::Unknown,
+            Some(_) if self.standing.passes => Status::Pass,
+            Some(_) if config.degrades_only => Status::Warn,
+            Some(_) => Status::Fail,
+        }
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -150,74 +177,69 @@ impl HealthCheck {
     /// ```
     ///
     /// # Cancel safety
-    /// If the future is dropped while it asks, the probe goes on in the tokio runtime that this happens in, and its answer
-    /// counts. Outside of one another who waits asks.
+    /// Dropped while the probe runs in a tokio runtime, the probe goes on, and its answer counts. Outside of a runtime the
+    /// probe is dropped, and the next waiting call starts another one.
     pub async fn check(&self) -> Stats {
-        if !self.0.is_fresh()
-            && let Ok(turn) = Arc::clone(&self.0.turn).acquire_owned().await
-            && !self.0.is_fresh()
-        {
-            let inner = Arc::clone(&self.0);
-            let asked = async move {
-                inner.ask().await;
-                drop(turn);
-            };
-            Asked(Some(Box::pin(asked))).await;
+        let seen = self.0.state.lock().probes;
+        loop {
+            let mut ended = pin!(self.0.ended.notified());
+            // From here on the end of a probe is not missed.
+            ended.as_mut().enable();
+            match self.0.next_step(seen) {
+                Step::Answered => return self.stats(),
+                Step::Probe(number) => turn::run(&self.0, number).await,
+                Step::Wait(until) => {
+                    if within(ended, self.0.core.clock(), until).await == Err(NoTimer) {
+                        return self.stats();
+                    }
+                }
+            }
         }
-        self.stats()
     }
 
-    /// Asks the probe, if need be, without waiting for its answer.
-    fn nudge(&self) {
-        let mut cx = Context::from_waker(Waker::noop());
-        let _ = pin!(self.check()).poll(&mut cx);
-    }
-}
-
-/// A probe that is asked.
-struct Asked(Option<Pin<Box<dyn Future<Output = ()> + Send>>>);
-
-impl Future for Asked {
-    type Output = ();
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let poll = self.0.as_mut().map_or(Poll::Ready(()), |asked| asked.as_mut().poll(cx));
-        if poll.is_ready() {
-            self.0 = None;
-        }
-        poll
-    }
-}
-
-impl Drop for Asked {
-    /// Who asked has given up. The answer is not theirs alone: a probe that hangs for longer than anybody waits would never
-    /// fail. It ends with its timeout.
-    fn drop(&mut self) {
-        if let (Some(asked), Ok(runtime)) = (self.0.take(), Handle::try_current()) {
-            runtime.spawn(asked);
+    /// Starts the probe without waiting for its answer, unless the last answer is younger than `age`.
+    pub(crate) fn refresh(&self, age: Duration) {
+        if !self.0.is_younger(age) {
+            let mut cx = Context::from_waker(Waker::noop());
+            let _ = pin!(self.check()).poll(&mut cx);
         }
     }
 }
 
 impl Inner {
-    fn is_fresh(&self) -> bool {
+    fn is_younger(&self, age: Duration) -> bool {
         let (config, now) = (self.core.config(), self.core.clock().now());
         let state = self.state.lock();
         if config.kind == CheckKind::Startup && state.standing.passes {
             return true;
         }
-        state.last.as_ref().is_some_and(|last| now < last.at.after(config.cache))
+        state.last.as_ref().is_some_and(|last| now < last.at.after(age))
     }
 
-    async fn ask(&self) {
+    /// What a call does that has seen `seen` probes end.
+    fn next_step(&self, seen: u64) -> Step {
+        let config = self.core.config();
+        if self.is_younger(config.cache) {
+            return Step::Answered;
+        }
+        let now = self.core.clock().now();
+        let mut state = self.state.lock();
+        if state.probes == seen { state.turn.next(now, config.timeout) } else { Step::Answered }
+    }
+
+    /// Makes the probe `number`.
+    async fn ask(&self, number: u64) {
         let (config, clock) = (self.core.config(), self.core.clock());
         let probe = self.state.lock().probe.clone();
         let began = clock.now();
         let answer = match probe {
             None => Err("it has no probe".to_owned()),
             Some(probe) => {
-                let asked = bounded(probe.ask(self.core.name), clock, began.after(config.timeout)).await;
-                asked.unwrap_or_else(|| Err(format!("no answer within {:?}", config.timeout)))
+                match within(probe.ask(self.core.name), clock, began.after(config.timeout)).await {
+                    Ok(Some(answer)) => answer,
+                    Ok(None) => Err(format!("no answer within {:?}", config.timeout)),
+                    Err(NoTimer) => Err("there is no tokio runtime with `enable_time` here".to_owned()),
+                }
             }
         };
         let now = clock.now();
@@ -225,71 +247,85 @@ impl Inner {
         let too_slow = || format!("it took {took:?}; at most {:?}", config.max_response.unwrap_or_default());
         let is_slow = config.max_response.is_some_and(|most| took > most);
         let problem = answer.err().or_else(|| is_slow.then(too_slow));
-        self.observe(&config, Last { at: now, took, problem });
+        let texts = &self.core.environment.texts();
+        let problem = problem.map(|text| texts.clean(&text).unwrap_or_else(|| "it failed".to_owned()));
+        self.observe(&config, number, Last { at: now, took, problem });
     }
 
-    fn observe(&self, config: &Config, last: Last) {
-        let succeeded = last.problem.is_none();
+    fn observe(&self, config: &Config, number: u64, last: Last) {
+        let (succeeded, now) = (last.problem.is_none(), last.at);
         let changed = {
             let mut state = self.state.lock();
+            // Given up long ago, and another probe was started in its place.
+            if !state.turn.is_of(number) {
+                return;
+            }
+            let before = state.status(config, now);
             state.probes += 1;
             state.failed += u64::from(!succeeded);
             state.last = Some(last);
-            state.standing.observe(succeeded, config)
+            state.standing.observe(succeeded, config);
+            (state.status(config, now) != before).then(|| {
+                let Stats { status, output, .. } = state.stats(config, now);
+                let status = status.as_str();
+                // Under the lock, so that the events of checks that end at the same time are in their order.
+                self.core.put(Kind::Health, || Happening::HealthChanged { status });
+                (status, output)
+            })
         };
-        if changed {
-            let Stats { status, output, .. } = self.stats();
-            let (name, status) = (self.core.name, status.as_str());
+        if let Some((status, output)) = changed {
+            self.core.events().deliver();
+            let name = self.core.name;
             tracing::warn!(target: "resilient::health", check = %name, status, ?output, "health changed");
-            self.core.publish(Kind::Health, Happening::HealthChanged { status });
         }
     }
 
     fn stats(&self) -> Stats {
-        let config = self.core.config();
-        let state = self.state.lock();
-        let failing = if config.degrades_only { Status::Warn } else { Status::Fail };
+        let (config, now) = (self.core.config(), self.core.clock().now());
+        self.state.lock().stats(&config, now)
+    }
+}
+
+impl State {
+    fn stats(&self, config: &Config, now: Instant) -> Stats {
         Stats {
             kind: config.kind,
-            status: if state.standing.passes { Status::Pass } else { failing },
-            probes: state.probes,
-            failed: state.failed,
-            took: state.last.as_ref().map(|last| last.took),
-            output: state.last.as_ref().and_then(|last| last.problem.clone()),
+            status: self.status(config, now),
+            probes: self.probes,
+            failed: self.failed,
+            took: self.last.as_ref().map(|last| last.took),
+            age: self.last.as_ref().map(|last| now.since(last.at)),
+            output: self.last.as_ref().and_then(|last| last.problem.clone()),
         }
     }
 }
 
-/// What the probe answers; `None` where that takes too long. The timer is armed once the probe is pending.
-async fn bounded(
-    asked: impl Future<Output = Result<(), String>>,
+/// What `work` gives, or `None` if the time is over first.
+async fn within<T>(
+    work: impl Future<Output = T>,
     clock: &Clock,
     until: Instant,
-) -> Option<Result<(), String>> {
-    let (mut asked, mut timer) = (pin!(asked), None);
+) -> Result<Option<T>, NoTimer> {
+    let (mut work, mut timer) = (pin!(work), None);
     std::future::poll_fn(|cx| {
-        if let Poll::Ready(answer) = asked.as_mut().poll(cx) {
-            return Poll::Ready(Some(answer));
+        if let Poll::Ready(output) = work.as_mut().poll(cx) {
+            return Poll::Ready(Ok(Some(output)));
         }
         if timer.is_none() {
             match BoxedTimer::armed(clock, until) {
                 Ok(armed) => timer = Some(armed),
-                Err(NoTimer) => {
-                    let what = "there is no tokio runtime with `enable_time` here";
-                    return Poll::Ready(Some(Err(what.to_owned())));
-                }
+                Err(NoTimer) => return Poll::Ready(Err(NoTimer)),
             }
         }
-        timer.as_mut().map_or(Poll::Pending, |timer| Pin::new(timer).poll(cx).map(|()| None))
+        timer.as_mut().map_or(Poll::Pending, |timer| Pin::new(timer).poll(cx).map(|()| Ok(None)))
     })
     .await
 }
 
 impl Create for HealthCheck {
     fn create(core: Core<Config>) -> Self {
-        let standing = Standing::new(core.config().kind);
-        let state = State { probe: None, standing, last: None, probes: 0, failed: 0 };
-        Self(Arc::new(Inner { core, turn: Arc::new(Semaphore::new(1)), state: Mutex::new(state) }))
+        let state = Mutex::new(State::new(core.config().kind, None));
+        Self(Arc::new(Inner { core, ended: Notify::new(), state }))
     }
 
     fn core(&self) -> &Core<Config> {
@@ -315,10 +351,11 @@ impl Component for HealthCheck {
         let kind = self.0.core.config().kind;
         {
             let mut state = self.0.state.lock();
-            let probe = state.probe.take();
-            *state = State { probe, standing: Standing::new(kind), last: None, probes: 0, failed: 0 };
+            let (probe, turn) = (state.probe.take(), std::mem::take(&mut state.turn));
+            *state = State { turn, ..State::new(kind, probe) };
+            self.0.core.put(Self::KIND, || Happening::Reset);
         }
-        self.0.core.publish(Self::KIND, Happening::Reset);
+        self.0.core.events().deliver();
     }
 
     fn config(&self) -> Arc<Config> {

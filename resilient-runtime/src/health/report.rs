@@ -153,7 +153,7 @@ async fn all(checks: &[Arc<HealthCheck>]) -> Vec<CheckReport> {
 
 /// As they stand. They are asked, too: else nobody would, where only liveness is asked for.
 fn at_once(checks: &[Arc<HealthCheck>]) -> Vec<CheckReport> {
-    checks.iter().for_each(|check| check.nudge());
+    checks.iter().for_each(|check| check.refresh(check.config().cache));
     checks.iter().map(|check| CheckReport::of(check, check.stats())).collect()
 }
 
@@ -201,9 +201,16 @@ impl CheckReport {
         Self {
             name: check.name().to_owned(),
             kind: stats.kind.as_str(),
-            status: stats.status,
+            // The format of the report has no word for it. A check without an answer has not passed yet.
+            status: match stats.status {
+                Status::Unknown if stats.kind != CheckKind::Liveness => Status::Fail,
+                Status::Unknown => Status::Pass,
+                known => known,
+            },
             took: stats.took,
-            output: stats.output,
+            output: stats
+                .output
+                .or_else(|| (stats.status == Status::Unknown).then(|| "no answer yet".to_owned())),
         }
     }
 

@@ -16,9 +16,12 @@ use crate::observe::optional_seconds;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Status {
     /// It is.
     Pass,
+    /// Nobody has asked yet, or not for a long time.
+    Unknown,
     /// Calls are served, some of them worse than they should be.
     Warn,
     /// It is not.
@@ -34,6 +37,7 @@ impl Status {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Pass => "pass",
+            Self::Unknown => "unknown",
             Self::Warn => "warn",
             Self::Fail => "fail",
         }
@@ -57,7 +61,8 @@ impl Status {
 pub struct Stats {
     /// What it means when it fails.
     pub kind: CheckKind,
-    /// How it stands, after three failures in a row or one success; failed before the first, but for liveness.
+    /// How it stands: fails after three failures in a row, passes after one success. Unknown before the first answer, and
+    /// when the last one is older than three times `interval`.
     pub status: Status,
     /// Probes made.
     pub probes: u64,
@@ -66,6 +71,9 @@ pub struct Stats {
     /// How long the last probe took, in seconds when serialised.
     #[serde(serialize_with = "optional_seconds")]
     pub took: Option<Duration>,
+    /// How old the last answer is, in seconds when serialised.
+    #[serde(serialize_with = "optional_seconds")]
+    pub age: Option<Duration>,
     /// What the last probe said, where it failed.
     pub output: Option<String>,
 }

@@ -140,6 +140,82 @@ fn futures_poll<F: Future + Unpin>(future: &mut F) -> std::task::Poll<F::Output>
 }
 
 #[tokio::test]
+async fn a_report_that_is_polled_once_and_kept_holds_up_no_other() {
+    // Finding D5.
+    let registry = Registry::with_clock(ManualClock::new().clock());
+    let check = registry.health("db");
+    check.probe(|| async {
+        tokio::task::yield_now().await;
+        Ok::<_, String>(())
+    });
+    let mut kept = Box::pin(registry.health_report(Ask::Readiness));
+    assert!(futures_poll(&mut kept).is_pending());
+    assert_eq!(registry.health_report(Ask::Readiness).await.status, Status::Pass);
+    assert_eq!(check.stats().probes, 1, "the same probe");
+    assert_eq!(kept.await.status, Status::Pass);
+}
+
+#[test]
+fn a_probe_whose_task_is_never_polled_again_is_replaced_after_its_timeout() {
+    // Finding D5, where there is no runtime that could go on with it.
+    let time = ManualClock::new();
+    let registry = Registry::with_clock(time.clock());
+    let check = registry.health("db");
+    check.probe(std::future::pending::<Result<(), String>>);
+    let mut kept = Box::pin(check.check());
+    assert!(futures_poll(&mut kept).is_pending());
+    let (_, works) = switched(&registry, "db", CheckKind::Readiness);
+    works.store(false, Ordering::Relaxed);
+    let mut second = Box::pin(check.check());
+    assert!(futures_poll(&mut second).is_pending());
+    time.advance(SECOND * 2);
+    let Poll::Ready(stats) = futures_poll(&mut second) else { panic!("it still waits") };
+    assert_eq!((stats.probes, stats.output.as_deref()), (1, Some("it is down")));
+    assert!(futures_poll(&mut kept).is_ready());
+    assert_eq!(check.stats().probes, 1, "the answer of the replaced probe does not count");
+}
+
+#[tokio::test]
+async fn a_check_is_unknown_until_it_is_asked_and_when_its_answer_is_old() {
+    // Finding D5.
+    let time = ManualClock::new();
+    let registry = Registry::with_clock(time.clock());
+    let mut events = registry.subscribe();
+    let (check, works) = switched(&registry, "db", CheckKind::Readiness);
+    assert_eq!((check.stats().status, check.stats().age), (Status::Unknown, None));
+    works.store(false, Ordering::Relaxed);
+    assert_eq!(check.check().await.status, Status::Fail, "it has never passed");
+    let changes = std::iter::from_fn(|| events.try_recv());
+    let to_fail = |event: &crate::Event| matches!(event.what, Happening::HealthChanged { status: "fail" });
+    assert_eq!(changes.filter(to_fail).count(), 1);
+    time.advance(SECOND * 30);
+    assert_eq!((check.stats().status, check.stats().age), (Status::Fail, Some(SECOND * 30)));
+    time.advance(SECOND);
+    assert_eq!(check.stats().status, Status::Unknown);
+    works.store(true, Ordering::Relaxed);
+    assert_eq!(check.check().await.status, Status::Pass);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_watch_probes_what_is_due_and_leaves_deep_checks_to_those_who_ask() {
+    let registry = Registry::with_clock(Clock::tokio());
+    let (startup, started) = switched(&registry, "migrated", CheckKind::Startup);
+    let (ready, _) = switched(&registry, "db", CheckKind::Readiness);
+    let (deep, _) = switched(&registry, "query", CheckKind::Deep);
+    started.store(false, Ordering::Relaxed);
+    let watch = tokio::spawn(registry.watch_health());
+    tokio::time::sleep(SECOND * 15).await;
+    assert_eq!((startup.stats().probes, startup.stats().status), (2, Status::Fail));
+    assert_eq!(ready.stats().status, Status::Unknown, "the process is starting");
+    started.store(true, Ordering::Relaxed);
+    tokio::time::sleep(SECOND * 60).await;
+    assert_eq!((startup.stats().probes, startup.stats().status), (3, Status::Pass));
+    assert_eq!((ready.stats().probes, ready.stats().status), (6, Status::Pass));
+    assert_eq!((deep.stats().probes, deep.stats().status), (0, Status::Unknown));
+    watch.abort();
+}
+
+#[tokio::test]
 async fn a_blocking_probe_that_hangs_takes_one_thread_and_a_panic_is_an_answer() {
     let time = ManualClock::new();
     let registry = Registry::with_clock(time.clock());
@@ -156,8 +232,8 @@ async fn a_blocking_probe_that_hangs_takes_one_thread_and_a_panic_is_an_answer()
     assert!(futures_poll(&mut first).is_pending());
     drop(first);
     time.advance(SECOND);
-    let second = check.check().await;
-    assert!(second.output.unwrap().contains("has not ended"));
+    assert!(check.check().await.output.unwrap().contains("no answer within 1s"), "the same probe");
+    assert!(check.check().await.output.unwrap().contains("has not ended"));
     let_go.send(()).unwrap();
     check.probe_blocking(|| -> Result<(), String> { panic!("out of disks") });
     assert!(check.check().await.output.unwrap().contains("out of disks"));

@@ -31,6 +31,8 @@ settings! {
         pub budget_ratio: Ratio = BudgetConfig::default().ratio,
         /// The tokens that each second deposits in it; 0 to 1 000 000.
         pub budget_reserve: f64 = BudgetConfig::default().reserve,
+        /// Whether other attempts are sent at all.
+        pub enabled: bool = true,
     }
 }
 

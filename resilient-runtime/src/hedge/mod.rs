@@ -164,7 +164,7 @@ impl Hedge {
     }
 
     fn apply(&self, config: &Config) {
-        self.max.store(config.max, Ordering::Relaxed);
+        self.max.store(if config.enabled { config.max } else { 0 }, Ordering::Relaxed);
         self.estimate.apply(config);
         let own = BudgetConfig::clone(&self.budget.config());
         self.budget.follow(config.budget_config(own));

@@ -9,7 +9,7 @@ use super::store::{Claim, Claimed, Client, Fingerprint, IdempotencyStore, Owner,
 use super::wait::{Mode, guarded};
 use super::{Config, Held, Idempotency, OnStoreFailure, OnUnknown, Stored};
 use crate::clock::Instant;
-use crate::observe::Happening;
+use crate::observe::{Happening, log_limited};
 use crate::rejection::{Rejection, RejectionKind};
 use crate::sync::Ordering;
 
@@ -139,7 +139,10 @@ impl Idempotency {
         self.stores.get(name).ok_or_else(|| {
             self.counters.store_failures.count();
             let problem = super::unknown_store(name, &self.stores.names());
-            tracing::error!(target: "resilient::idempotency", idempotency = %self.core.name, problem, "no store");
+            log_limited!(
+                self.log_limits.no_store, self.core.clock(), ERROR, target: "resilient::idempotency",
+                idempotency = %self.core.name, problem, "no store"
+            );
             self.publish(Happening::StoreFailed { problem });
             self.refuse(RejectionKind::NoStore, None)
         })
@@ -149,17 +152,23 @@ impl Idempotency {
     #[cold]
     pub(super) fn other_operation(&self, by: &str, asks: &str) -> Rejection {
         self.counters.key_reused.count();
-        let name = self.core.name;
-        tracing::warn!(target: "resilient::idempotency", idempotency = %name, by, asks, "operations share a key");
-        self.refuse(RejectionKind::KeyReused, None).explained(format!("by `{by}`, and this is `{asks}`"))
+        log_limited!(
+            self.log_limits.other_operation, self.core.clock(), WARN, target: "resilient::idempotency",
+            idempotency = %self.core.name, by, asks, "operations share a key"
+        );
+        self.refuse(RejectionKind::KeyReused, None).explained(format!("`{by}`, and this is `{asks}`"))
     }
 
     #[cold]
     fn without_store(&self, error: &StoreError, then: OnStoreFailure) -> Result<Held<'_>, Rejection> {
         self.counters.store_failures.count();
-        let name = self.core.name;
-        tracing::error!(target: "resilient::idempotency", idempotency = %name, %error, "the store did not answer");
-        self.publish(Happening::StoreFailed { problem: error.to_string() });
+        let error_text =
+            self.core.environment.texts().clean(&error.to_string()).unwrap_or_else(|| "it failed".to_owned());
+        log_limited!(
+            self.log_limits.no_answer, self.core.clock(), ERROR, target: "resilient::idempotency",
+            idempotency = %self.core.name, error = error_text, "the store did not answer"
+        );
+        self.publish(Happening::StoreFailed { problem: error_text });
         if matches!(error, StoreError::Full { .. }) {
             self.counters.full.count();
             self.full_until.store(self.core.clock().now().after(FULL_FOR).as_nanos(), Ordering::Relaxed);

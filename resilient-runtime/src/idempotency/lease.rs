@@ -16,7 +16,7 @@ use super::stored;
 use super::wait::{Guarded, Mode, blocking, guarded};
 use super::{Idempotency, replay};
 use crate::clock::{Clock, Instant, Timer};
-use crate::observe::Happening;
+use crate::observe::{Happening, log_limited};
 use crate::sync::{AtomicBool, AtomicU64, Ordering};
 
 /// A claim on a key. Dropped without [`complete`](Self::complete) or [`give_up`](Self::give_up), it ends with its time, or
@@ -311,8 +311,11 @@ impl Lease<'_> {
     fn lost(&self) {
         self.shown.until.store(0, Ordering::Relaxed);
         self.idempotency.counters.lost.count();
-        let name = self.idempotency.core.name;
-        tracing::warn!(target: "resilient::idempotency", idempotency = %name, "the lease of a running call was lost");
+        let core = &self.idempotency.core;
+        log_limited!(
+            self.idempotency.log_limits.lost, core.clock(), WARN, target: "resilient::idempotency",
+            idempotency = %core.name, "the lease of a running call was lost"
+        );
         self.idempotency.publish(Happening::LeaseLost);
     }
 }

@@ -84,20 +84,20 @@ pub use store::{Answer, Claim, Claimed, Client, Fingerprint, IdempotencyStore, O
 
 pub(crate) use ending::Effect;
 pub(crate) use lease::{Around, around, has_begun};
+pub(crate) use replay::{Mark, mark};
 pub(crate) use store::Printer;
 pub(crate) use stores::Stores;
 
 use crate::clock::Instant;
 use crate::component::{Component, Core, Create, Kind};
 use crate::nearest::nearest;
-use crate::observe::Happening;
+use crate::observe::{Happening, LogLimit, log_limited};
 use crate::outcome::{Reject, Verdict};
 use crate::rejection::{Rejection, RejectionKind};
 use crate::scope::Scope;
 use crate::settings::{ConfigError, Effective};
 use crate::sync::{AtomicU64, Mutex, Ordering};
 use ending::Ending;
-use replay::Mark;
 use stats::Counters;
 use stored::Unreadable;
 use wait::{Mode, blocking};
@@ -123,6 +123,18 @@ pub struct Idempotency {
     counters: Counters,
     /// Until when it counts that the store was full, in nanoseconds of the clock. Relaxed: for a report.
     full_until: AtomicU64,
+    log_limits: LogLimits,
+}
+
+/// By what is wrong.
+#[derive(Debug, Default)]
+struct LogLimits {
+    no_store: LogLimit,
+    no_answer: LogLimit,
+    unreadable: LogLimit,
+    not_kept: LogLimit,
+    other_operation: LogLimit,
+    lost: LogLimit,
 }
 
 /// Whether a call is to be carried out.
@@ -208,9 +220,18 @@ impl Stored<'_> {
             }
             Err(Unreadable::Operation(by)) => Err(idempotency.other_operation(&by, self.operation)),
             Err(Unreadable::Value(why)) => {
-                let name = idempotency.core.name;
-                tracing::error!(target: "resilient::idempotency", idempotency = %name, why, "a stored answer cannot be read");
-                Err(idempotency.refuse(RejectionKind::StoredValueMismatch, None).explained(why))
+                // It can contain what is stored.
+                let why = idempotency.core.environment.texts().clean(&why);
+                log_limited!(
+                    idempotency.log_limits.unreadable, idempotency.core.clock(), ERROR,
+                    target: "resilient::idempotency",
+                    idempotency = %idempotency.core.name, why, "a stored answer cannot be read"
+                );
+                let refusal = idempotency.refuse(RejectionKind::StoredValueMismatch, None);
+                Err(match why {
+                    Some(why) => refusal.explained(why),
+                    None => refusal,
+                })
             }
         }
     }
@@ -501,9 +522,13 @@ impl Idempotency {
     #[cold]
     fn not_kept(&self, why: Unsaved, problem: &str) {
         self.counters.not_kept.count();
-        let (name, reason) = (self.core.name, why.as_str());
-        tracing::error!(target: "resilient::idempotency", idempotency = %name, reason, problem, "an answer was not saved");
-        self.publish(Happening::Unsaved { reason, problem: problem.to_owned() });
+        let reason = why.as_str();
+        let problem = self.core.environment.texts().clean(problem).unwrap_or_else(|| reason.to_owned());
+        log_limited!(
+            self.log_limits.not_kept, self.core.clock(), ERROR, target: "resilient::idempotency",
+            idempotency = %self.core.name, reason, problem, "an answer was not saved"
+        );
+        self.publish(Happening::Unsaved { reason, problem });
     }
 
     #[cold]
@@ -533,8 +558,14 @@ impl Idempotency {
 
     pub(crate) fn with_stores(core: Core<Config>, stores: Arc<Stores>) -> Self {
         let memory: Arc<dyn IdempotencyStore> = Arc::new(MemoryStore::new(core.clock().clone(), RECORDS));
-        let (store, counters) = (Mutex::new(memory), Counters::default());
-        Self { core, store, stores, counters, full_until: AtomicU64::new(0) }
+        Self {
+            core,
+            store: Mutex::new(memory),
+            stores,
+            counters: Counters::default(),
+            full_until: AtomicU64::new(0),
+            log_limits: LogLimits::default(),
+        }
     }
 }
 

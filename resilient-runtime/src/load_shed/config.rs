@@ -53,6 +53,8 @@ settings! {
         /// What a refused call is told to wait; more than 0, at most 1 h. Each is told up to a half more or less,
         /// so that they do not come back together.
         pub retry_after: Duration = Duration::from_secs(1),
+        /// Whether calls are refused at all.
+        pub enabled: bool = true,
     }
 }
 
@@ -98,6 +100,20 @@ impl Config {
         let interval = (Duration::from_millis(1)..=Duration::from_mins(1)).contains(&self.interval);
         error.require(interval, "interval", self.interval, "1 ms to 1 min");
         error.require(fits(self.retry_after), "retry_after", self.retry_after, ALLOWED);
+    }
+
+    /// What calls go by: no limits where the shedder is switched off.
+    pub(super) fn in_force(&self) -> std::borrow::Cow<'_, Self> {
+        if self.enabled {
+            return std::borrow::Cow::Borrowed(self);
+        }
+        let off = self.clone().max_in_flight(None).adaptive(false).throttle(false).target_latency(None);
+        std::borrow::Cow::Owned(
+            off.share_low(Ratio::ONE)
+                .share_normal(Ratio::ONE)
+                .share_high(Ratio::ONE)
+                .target_delay(Duration::MAX),
+        )
     }
 
     /// The most that may be in flight; `u32::MAX` for no limit.

@@ -280,11 +280,15 @@ impl LoadShedder {
 
     #[cold]
     fn turn(&self, now: Instant) {
-        let Some(change) = self.standing.turn(now) else { return };
+        let put = |change: &standing::Change| {
+            let (from, to) = (change.from, change.to);
+            self.core.put(Self::KIND, || Happening::Shedding { from, to });
+        };
+        let Some(change) = self.standing.turn(now, put) else { return };
+        self.core.events().deliver();
         let (from, to) = (change.from, change.to);
         let (was, is) = (from.map(Priority::as_str), to.map(Priority::as_str));
         tracing::info!(target: "resilient::load_shed", load_shed = %self.core.name, was, is, "shedding");
-        self.core.publish(Self::KIND, Happening::Shedding { from, to });
     }
 
     #[cold]
@@ -302,12 +306,18 @@ impl LoadShedder {
     }
 
     fn apply(&self, config: &Config) {
+        let is_on = config.enabled;
+        let config = &*config.in_force();
         self.gauge.configure(config);
         self.standing.configure(config);
         self.throttle.configure(config.throttle_rule(), config.throttle_window);
         self.throttles.store(config.throttle, Ordering::Relaxed);
         self.watches_latency.store(config.target_latency.is_some(), Ordering::Relaxed);
         self.retry_after.store(nanos(config.retry_after), Ordering::Relaxed);
+        if !is_on {
+            // What was found before does not go on.
+            self.standing.clear(self.core.clock().now());
+        }
     }
 }
 
@@ -369,7 +379,7 @@ impl Component for LoadShedder {
     /// Zeroes the counts, and forgets delays and what was accepted; calls in flight stay.
     fn reset(&self) {
         let now = self.core.clock().now();
-        self.gauge.restart(&self.core.config());
+        self.gauge.restart(&self.core.config().in_force());
         self.standing.clear(now);
         self.throttle.clear(now, &self.counters.calls, stats::REQUESTS);
         self.counters.reset();

@@ -115,9 +115,10 @@ impl Standing {
         ahead >= self.interval.load(Ordering::Relaxed)
     }
 
-    /// Ends the intervals that are over. Of several threads one does, and the others do not wait.
+    /// Ends the intervals that are over. Of several threads one does, and the others do not wait. A change is told to `put`
+    /// under the lock, before anybody can be shed by it.
     #[cold]
-    pub(super) fn turn(&self, now: Instant) -> Option<Change> {
+    pub(super) fn turn(&self, now: Instant, put: impl FnOnce(&Change)) -> Option<Change> {
         let mut past = self.past.try_lock()?;
         if !self.is_due(now) {
             return None;
@@ -133,6 +134,11 @@ impl Standing {
         if idle > 0 {
             past.least = [NONE; 3];
         }
+        let (from, to) = (highest(before), highest(after));
+        let change = (from != to).then_some(Change { from, to });
+        if let Some(change) = &change {
+            put(change);
+        }
         self.level.store(after, Ordering::Relaxed);
         let next = if now.as_nanos() < ends {
             now.as_nanos().saturating_add(interval)
@@ -140,8 +146,7 @@ impl Standing {
             ends.saturating_add((idle + 1).saturating_mul(interval))
         };
         self.ends.store(next, Ordering::Relaxed);
-        let (from, to) = (highest(before), highest(after));
-        (from != to).then_some(Change { from, to })
+        change
     }
 
     /// The chance of a call of this class to be shed: `None` for never, as what a roll of the dice must be below.

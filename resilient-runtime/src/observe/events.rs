@@ -1,13 +1,14 @@
 //! What happened, as a bounded stream that nobody can stall.
 
-use std::sync::Arc;
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use serde::Serialize;
 use tokio::sync::broadcast;
 
+use super::Texts;
 use crate::component::Kind;
 use crate::correlation::CorrelationId;
 use crate::priority::Priority;
@@ -29,7 +30,7 @@ use crate::rejection::{OpenReason, RejectionKind};
 /// ```
 pub const EVENT_CAPACITY: usize = 1024;
 
-/// Something a component did.
+/// Something a component did. A subscriber gets the events of a component in the order in which it did it.
 ///
 /// ```
 /// use resilient::{Component, Registry};
@@ -85,6 +86,9 @@ pub enum Happening {
         to: &'static str,
         /// Why the circuit is open, where it is.
         reason: Option<OpenReason>,
+        /// The text of the failure that opened it.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        error: Option<Arc<str>>,
     },
     /// A call was refused or cut off.
     Rejected {
@@ -106,6 +110,9 @@ pub enum Happening {
         attempt: u32,
         /// How long the call waits first.
         delay: Duration,
+        /// The text of its error.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        error: Option<Arc<str>>,
     },
     /// Another attempt was sent besides a slow or failed one.
     Hedged {
@@ -114,6 +121,13 @@ pub enum Happening {
     },
     /// A failed attempt was not repeated, because the budget had nothing left.
     BudgetExhausted,
+    /// A failed attempt was not repeated, because the server asks for a longer wait than the retry allows.
+    RetryAfterTooLong {
+        /// How long the server asks to wait.
+        retry_after: Duration,
+        /// The setting `max_retry_after`.
+        most: Duration,
+    },
     /// A call got the answer of an earlier one with the same idempotency key.
     Replayed,
     /// A running call has lost the lease on its idempotency key.
@@ -172,6 +186,16 @@ pub enum Happening {
         /// The place that is.
         in_force: String,
     },
+    /// There are more names of a kind than a registry holds: this one and all further ones share one component.
+    TooManyNames {
+        /// The first of them.
+        name: String,
+    },
+    /// Settings from outside are for components that are not there so far.
+    SettingsUnused {
+        /// One line for each component.
+        settings: Vec<String>,
+    },
     /// Settings from outside are in force.
     SettingsApplied {
         /// Components that they changed.
@@ -185,6 +209,10 @@ pub enum Happening {
 }
 
 /// The sending side; cheap to clone.
+///
+/// All events pass one queue, in the order in which they are put there. A component that changes under a lock puts its event
+/// there under the same lock, before anybody sees the change, and lets it be delivered when it has let go of the lock: so
+/// events are in the order of what they tell of, whichever thread is faster afterwards.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Events(Arc<Shared>);
 
@@ -192,30 +220,111 @@ pub(crate) struct Events(Arc<Shared>);
 struct Shared {
     subscribers: AtomicUsize,
     sender: OnceLock<broadcast::Sender<Event>>,
+    outbox: Mutex<Outbox>,
+    texts: Texts,
+    /// Events that the outbox had no room for.
+    lost: AtomicU64,
+}
+
+/// At most [`EVENT_CAPACITY`], should the thread that delivers be held up by who is woken.
+#[derive(Debug, Default)]
+struct Outbox {
+    waiting: VecDeque<Event>,
+    /// A thread delivers; others leave their events to it.
+    is_being_delivered: bool,
+}
+
+impl Shared {
+    fn outbox(&self) -> MutexGuard<'_, Outbox> {
+        self.outbox.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Events {
+    pub(crate) fn texts(&self) -> &Texts {
+        &self.0.texts
+    }
+
+    /// Whether anybody listens.
+    #[inline]
+    pub(crate) fn are_wanted(&self) -> bool {
+        self.0.subscribers.load(Ordering::Relaxed) > 0
+    }
+
     /// Never blocks and never fails; one load where nobody listens.
     #[inline]
     pub(crate) fn publish(&self, event: impl FnOnce() -> Event) {
-        if self.0.subscribers.load(Ordering::Relaxed) > 0 {
+        if self.are_wanted() {
             self.send(event());
         }
     }
 
     #[cold]
     fn send(&self, event: Event) {
-        if let Some(sender) = self.0.sender.get() {
-            // The last subscriber may have just gone.
-            let _ = sender.send(event);
+        self.put(|| event);
+        self.deliver();
+    }
+
+    /// Gives an event its place. Calls nothing foreign, so that it may be done under a lock; to be
+    /// [delivered](Self::deliver) after that.
+    pub(crate) fn put(&self, event: impl FnOnce() -> Event) {
+        if !self.are_wanted() {
+            return;
         }
+        let event = event();
+        let mut outbox = self.0.outbox();
+        if outbox.waiting.len() >= EVENT_CAPACITY {
+            outbox.waiting.pop_front();
+            self.0.lost.fetch_add(1, Ordering::Relaxed);
+        }
+        outbox.waiting.push_back(event);
+    }
+
+    /// Delivers what waits, unless another thread is about to. To be called with no lock held: it wakes whoever waits for
+    /// an event.
+    pub(crate) fn deliver(&self) {
+        if !self.are_wanted() {
+            return;
+        }
+        let mut outbox = self.0.outbox();
+        if outbox.is_being_delivered {
+            return;
+        }
+        outbox.is_being_delivered = true;
+        let turn = Turn(&self.0);
+        while let Some(event) = outbox.waiting.pop_front() {
+            drop(outbox);
+            if let Some(sender) = self.0.sender.get() {
+                // The last subscriber may have just gone.
+                let _ = sender.send(event);
+            }
+            outbox = self.0.outbox();
+        }
+        // Under the lock that found it empty: who puts something there now delivers it.
+        outbox.is_being_delivered = false;
+        std::mem::forget(turn);
     }
 
     pub(crate) fn subscribe(&self) -> Subscription {
         let sender = self.0.sender.get_or_init(|| broadcast::Sender::new(EVENT_CAPACITY));
         let receiver = sender.subscribe();
-        self.0.subscribers.fetch_add(1, Ordering::Relaxed);
-        Subscription { shared: Arc::clone(&self.0), receiver, dropped: 0 }
+        let mut outbox = self.0.outbox();
+        let lost_before = self.0.lost.load(Ordering::Relaxed);
+        if self.0.subscribers.fetch_add(1, Ordering::Relaxed) == 0 && !outbox.is_being_delivered {
+            // What was put there for those who have gone.
+            outbox.waiting.clear();
+        }
+        drop(outbox);
+        Subscription { shared: Arc::clone(&self.0), receiver, dropped: 0, lost_before }
+    }
+}
+
+/// The turn of a thread to deliver; given up also when a waker panics.
+struct Turn<'a>(&'a Shared);
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.0.outbox().is_being_delivered = false;
     }
 }
 
@@ -233,6 +342,8 @@ pub struct Subscription {
     shared: Arc<Shared>,
     receiver: broadcast::Receiver<Event>,
     dropped: u64,
+    /// What the outbox had lost before this began.
+    lost_before: u64,
 }
 
 impl Subscription {
@@ -288,7 +399,7 @@ impl Subscription {
     /// assert_eq!(events.dropped(), 0);
     /// ```
     pub fn dropped(&self) -> u64 {
-        self.dropped
+        self.dropped + self.shared.lost.load(Ordering::Relaxed).saturating_sub(self.lost_before)
     }
 }
 
@@ -315,6 +426,48 @@ mod tests {
         }
         assert_eq!(slow.try_recv().unwrap().component, "10");
         assert_eq!(slow.dropped(), 10);
+    }
+
+    #[test]
+    fn an_event_that_was_put_under_a_lock_comes_before_one_that_is_published_later() {
+        // D2
+        let events = Events::default();
+        let mut subscription = events.subscribe();
+        events.put(|| event("first"));
+        assert_eq!(subscription.try_recv(), None, "it is not delivered under the lock");
+        events.publish(|| event("second"));
+        events.deliver();
+        let order: Vec<_> =
+            std::iter::from_fn(|| subscription.try_recv()).map(|event| event.component).collect();
+        assert_eq!(order, ["first", "second"]);
+    }
+
+    #[test]
+    fn a_waker_that_publishes_or_panics_holds_nobody_up() {
+        // D2, T23
+        struct Calls(Events, AtomicU64);
+        impl std::task::Wake for Calls {
+            fn wake(self: Arc<Self>) {
+                self.0.publish(|| event("of the waker"));
+                self.1.fetch_add(1, Ordering::Relaxed);
+                std::panic::resume_unwind(Box::new("the waker fell"));
+            }
+        }
+        let events = Events::default();
+        let calls = Arc::new(Calls(events.clone(), AtomicU64::new(0)));
+        let mut waiting = events.subscribe();
+        {
+            let waker = std::task::Waker::from(Arc::clone(&calls));
+            let mut next = std::pin::pin!(waiting.recv());
+            assert!(next.as_mut().poll(&mut std::task::Context::from_waker(&waker)).is_pending());
+            let published =
+                std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| events.publish(|| event("first"))));
+            assert!(published.is_err());
+        }
+        assert_eq!(calls.1.load(Ordering::Relaxed), 1);
+        events.publish(|| event("third"));
+        let order: Vec<_> = std::iter::from_fn(|| waiting.try_recv()).map(|event| event.component).collect();
+        assert_eq!(order, ["first", "of the waker", "third"]);
     }
 
     #[test]

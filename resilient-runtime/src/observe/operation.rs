@@ -3,7 +3,7 @@
 use histogram::SparseHistogram;
 use serde::Serialize;
 
-use super::{Latencies, LatencyStats, Striped};
+use super::{Cause, DurationHistogram, ErrorSlot, LastError, Latencies, LatencyStats, Striped};
 use crate::clock::Instant;
 use crate::ratio::Ratio;
 use crate::rejection::Rejection;
@@ -42,21 +42,34 @@ impl Ending {
 }
 
 const STARTED: usize = 8;
+const BUDGET_DENIED: usize = 9;
 
 /// Counts calls by their ending, and how long they took.
 #[derive(Debug)]
 pub(crate) struct Operation {
     name: &'static str,
-    /// By [`Ending`], then the calls started; one stripe is two cache lines.
-    calls: Striped<9>,
+    /// By [`Ending`], then the calls started, then those that a budget did not repeat; one stripe is two cache lines.
+    calls: Striped<10>,
     latencies: Latencies,
     /// Of calls that failed: many of them are fast, and would hide how long it takes to succeed.
     error_latencies: Latencies,
+    last_error: ErrorSlot,
 }
 
 impl Operation {
     pub(crate) fn new(name: &'static str) -> Self {
-        Self { name, calls: Striped::new(), latencies: Latencies::new(), error_latencies: Latencies::new() }
+        Self {
+            name,
+            calls: Striped::new(),
+            latencies: Latencies::new(),
+            error_latencies: Latencies::new(),
+            last_error: ErrorSlot::default(),
+        }
+    }
+
+    /// An attempt has failed.
+    pub(crate) fn failed_with(&self, cause: Cause<'_>, now: Instant) {
+        self.last_error.set(cause, now);
     }
 
     pub(crate) fn name(&self) -> &'static str {
@@ -72,6 +85,12 @@ impl Operation {
     #[inline]
     pub(crate) fn ended(&self, ending: Ending) {
         self.calls.add(ending as usize);
+    }
+
+    /// A failed call was not repeated because the retry budget was used up.
+    #[cold]
+    pub(crate) fn budget_denied(&self) {
+        self.calls.add(BUDGET_DENIED);
     }
 
     #[inline]
@@ -93,8 +112,18 @@ impl Operation {
     /// Its numbers, added to those of all.
     pub(crate) fn stats_into(&self, now: Instant, total: &mut Total) -> OperationStats {
         // Endings first: a call that ends in between is then seen as in flight, never as ended twice.
-        let [succeeded, failed, ignored, rejected, timed_out, fell_back, cancelled, panicked, _] =
-            self.calls.sums();
+        let [
+            succeeded,
+            failed,
+            ignored,
+            rejected,
+            timed_out,
+            fell_back,
+            cancelled,
+            panicked,
+            _,
+            budget_denied,
+        ] = self.calls.sums();
         let calls = self.calls.sum(STARTED);
         let ended = succeeded + failed + ignored + rejected + timed_out + fell_back + cancelled + panicked;
         let times = [self.latencies.minute(now), self.error_latencies.minute(now)];
@@ -111,9 +140,13 @@ impl Operation {
             fell_back,
             cancelled,
             panicked,
+            budget_denied,
             latency,
             error_latency,
             saturation: Ratio::ZERO,
+            last_error: self.last_error.get(now),
+            durations: self.latencies.durations(),
+            error_durations: self.error_latencies.durations(),
         };
         total.add(&stats, times);
         stats
@@ -140,6 +173,13 @@ impl Total {
         all.fell_back += one.fell_back;
         all.cancelled += one.cancelled;
         all.panicked += one.panicked;
+        all.durations += one.durations;
+        all.error_durations += one.error_durations;
+        let newer = |last: &LastError| all.last_error.as_ref().is_none_or(|known| last.age < known.age);
+        if let Some(last) = one.last_error.as_ref().filter(|last| newer(last)) {
+            all.last_error = Some(last.clone());
+        }
+        all.budget_denied += one.budget_denied;
         for (all, one) in self.times.iter_mut().zip(times) {
             let Some(one) = one else { continue };
             // All have the same buckets, so that they can be added.
@@ -197,6 +237,8 @@ pub struct OperationStats {
     pub cancelled: u64,
     /// Calls that panicked.
     pub panicked: u64,
+    /// Calls that failed and were not repeated because the retry budget was used up; they are among the others, too.
+    pub budget_denied: u64,
     /// How long calls took that had an answer.
     pub latency: LatencyStats,
     /// How long calls took that had none: failed, timed out, panicked, or refused after a wait.
@@ -204,6 +246,14 @@ pub struct OperationStats {
     /// How much of the scarcest thing that it needs is in use: of its bulkhead, load shedder or rate limit; 0 where it has
     /// none.
     pub saturation: Ratio,
+    /// The error that an attempt failed with last, also one that was retried.
+    pub last_error: Option<LastError>,
+    /// All the times of `latency` since the beginning. Not serialised.
+    #[serde(skip)]
+    pub durations: DurationHistogram,
+    /// All the times of `error_latency` since the beginning. Not serialised.
+    #[serde(skip)]
+    pub error_durations: DurationHistogram,
 }
 
 #[cfg(all(test, not(resilient_loom)))]

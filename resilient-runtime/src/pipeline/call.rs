@@ -86,6 +86,8 @@ pub(super) enum Repeats {
     Unsafe,
     /// It is one of several attempts at the same time: it has no record of its own, and is not repeated.
     Flight,
+    /// Its outcome was handed out, and is the only one.
+    HandedOut,
 }
 
 /// What comes after an attempt.
@@ -504,6 +506,7 @@ impl<'p> Call<'p> {
             Err(refused) => refused,
         };
         let rejection = self.leave_before_body(refused);
+        let rejection = self.with_errors(rejection);
         if self.refused(&rejection) == Next::Retry {
             return Ok(Passed::Again);
         }
@@ -520,7 +523,7 @@ impl<'p> Call<'p> {
         self.ending = Ending::of(rejection);
         match rejection.kind() {
             RejectionKind::BulkheadFull | RejectionKind::RateLimited => {
-                self.repeat(Class::Transient { retry_after: rejection.retry_after() })
+                self.repeat(Class::Transient { retry_after: rejection.retry_after() }, None)
             }
             _ => Next::Fail,
         }
@@ -547,7 +550,7 @@ impl<'p> Call<'p> {
             Err(rejection) => {
                 self.settle(None);
                 self.ending = Ending::of(&rejection);
-                return Err(rejection);
+                return Err(self.with_errors(rejection));
             }
         }
         Ok(())
@@ -589,9 +592,18 @@ impl<'p> Call<'p> {
     #[cold]
     pub(super) fn late(&self, kind: RejectionKind) -> Rejection {
         let elapsed = self.now.since(self.started);
-        match &self.pipeline.timeout {
+        self.with_errors(match &self.pipeline.timeout {
             Some(timeout) => timeout.fired(kind, elapsed),
             None => Rejection::timed_out(kind, self.pipeline.operation.name(), elapsed),
+        })
+    }
+
+    /// The refusal says what attempts before failed with.
+    #[cold]
+    fn with_errors(&self, rejection: Rejection) -> Rejection {
+        match self.rare.as_ref().and_then(|rare| rare.errors()) {
+            Some(errors) => rejection.after_errors(errors),
+            None => rejection,
         }
     }
 
@@ -599,7 +611,9 @@ impl<'p> Call<'p> {
     #[cold]
     pub(super) fn cut_off(&self, timeout: &Timeout, kind: RejectionKind) -> Rejection {
         let since = if kind == RejectionKind::AttemptTimeout { self.attempt_started } else { self.started };
-        timeout.fired(kind, self.pipeline.clock.now().since(since))
+        let rejection = timeout.fired(kind, self.pipeline.clock.now().since(since));
+        // An attempt that is repeated says so itself.
+        if kind == RejectionKind::AttemptTimeout { rejection } else { self.with_errors(rejection) }
     }
 
     // The attempt ----------------------------------------------------------------------------------------

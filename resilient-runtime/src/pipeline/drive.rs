@@ -3,6 +3,7 @@
 
 use super::{Call, Next, Options, Pipeline};
 use crate::fallback::{AllFailed, AsyncChain, Chain, into_failure};
+use crate::observe::Words;
 use crate::outcome::{Failure, Outcome, Reject, Verdict};
 use crate::rejection::Rejection;
 
@@ -69,6 +70,57 @@ impl Pipeline {
     ) -> R {
         let mut call = self.begin(options.into());
         drive(&mut call, &mut work, &judge).unwrap_or_else(Missed::surface)
+    }
+
+    /// Like [`call`](Self::call), with a judge of your own, and with words for an error: by hand nothing is known of its type,
+    /// and without them the statistics, events and refusals can only name that.
+    ///
+    /// ```
+    /// use resilient::{Component, Registry, Verdict, circuit_breaker::Config};
+    ///
+    /// let registry = Registry::new();
+    /// registry.circuit_breaker("disk").reconfigure(Config::default().failure_threshold(1)).unwrap();
+    /// let pipeline = registry.pipeline("load").circuit_breaker("disk").build();
+    /// let load = || Err::<u32, _>(std::io::Error::other("the disk is gone"));
+    /// let call = || pipeline.call_described(load, Verdict::of, |error, words| words.error(error)).unwrap_err();
+    /// call();
+    /// assert!(call().to_string().contains("1 failures in a row, last error: the disk is gone"));
+    /// ```
+    pub fn call_described<R: Reject>(
+        &self,
+        mut work: impl FnMut() -> R,
+        judge: impl Fn(&R) -> Verdict,
+        describe: impl Fn(&R::Error, &mut Words),
+    ) -> R {
+        let mut call = self.begin(Options::default());
+        drive(&mut call, &mut work, &Described { judge, describe }).unwrap_or_else(Missed::surface)
+    }
+
+    /// Like [`call_described`](Self::call_described), for a future.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// use resilient::{Registry, Verdict};
+    ///
+    /// let pipeline = Registry::new().pipeline("load").build();
+    /// let load = async || Err::<u32, _>(std::io::Error::other("the disk is gone"));
+    /// pipeline.call_described_async(load, Verdict::of, |error, words| words.error(error)).await.unwrap_err();
+    /// assert_eq!(pipeline.stats().last_error.unwrap().text, "the disk is gone");
+    /// # }
+    /// ```
+    ///
+    /// # Cancel safety
+    /// As of [`call_async`](Self::call_async).
+    pub async fn call_described_async<R: Reject, F: Future<Output = R>>(
+        &self,
+        mut work: impl FnMut() -> F,
+        judge: impl Fn(&R) -> Verdict,
+        describe: impl Fn(&R::Error, &mut Words),
+    ) -> R {
+        let mut call = self.begin(Options::default());
+        let judge = Described { judge, describe };
+        drive_async(&mut call, &mut work, &judge).await.unwrap_or_else(Missed::surface)
     }
 
     /// Runs `work` through the stages, and the levels of `chain` if it failed. The chain is built only then.
@@ -188,11 +240,48 @@ impl Pipeline {
     }
 }
 
+/// What is thought of an outcome, and how its failure is put in words.
+pub(super) trait Judging<R> {
+    fn judge(&self, outcome: &R) -> Verdict;
+    fn describe(&self, outcome: &R, words: &mut Words);
+}
+
+impl<R, F: Fn(&R) -> Verdict> Judging<R> for F {
+    #[inline]
+    fn judge(&self, outcome: &R) -> Verdict {
+        self(outcome)
+    }
+
+    fn describe(&self, _: &R, words: &mut Words) {
+        words.type_of::<R>();
+    }
+}
+
+/// A judge that has words.
+struct Described<J, D> {
+    judge: J,
+    describe: D,
+}
+
+impl<R: Outcome, J: Fn(&R) -> Verdict, D: Fn(&R::Error, &mut Words)> Judging<R> for Described<J, D> {
+    #[inline]
+    fn judge(&self, outcome: &R) -> Verdict {
+        (self.judge)(outcome)
+    }
+
+    fn describe(&self, outcome: &R, words: &mut Words) {
+        match outcome.error() {
+            Some(error) => (self.describe)(error, words),
+            None => words.type_of::<R>(),
+        }
+    }
+}
+
 #[inline]
 pub(super) fn drive<R>(
     call: &mut Call<'_>,
     work: &mut impl FnMut() -> R,
-    judge: &impl Fn(&R) -> Verdict,
+    judge: &impl Judging<R>,
 ) -> Result<R, Missed<R>> {
     if call.pipeline().idempotency.is_some() {
         return Err(Missed::Rejected(call.keyless()));
@@ -205,14 +294,14 @@ pub(super) fn drive<R>(
 pub(super) fn attempts<R>(
     call: &mut Call<'_>,
     work: &mut impl FnMut() -> R,
-    judge: &impl Fn(&R) -> Verdict,
+    judge: &impl Judging<R>,
 ) -> Result<R, Missed<R>> {
     loop {
         if let Err(rejection) = call.enter_blocking() {
             return Err(Missed::Rejected(rejection));
         }
         let outcome = call.attempt_sync(&mut *work);
-        match call.finish(judge(&outcome)) {
+        match call.finish_with(judge.judge(&outcome), |words| judge.describe(&outcome, words)) {
             Next::Return => return Ok(outcome),
             Next::Fail => return Err(Missed::Failed(outcome)),
             Next::Retry => {}
@@ -223,7 +312,7 @@ pub(super) fn attempts<R>(
 pub(super) async fn drive_async<R, F: Future<Output = R>>(
     call: &mut Call<'_>,
     work: &mut impl FnMut() -> F,
-    judge: &impl Fn(&R) -> Verdict,
+    judge: &impl Judging<R>,
 ) -> Result<R, Missed<R>> {
     if call.pipeline().idempotency.is_some() {
         return Err(Missed::Rejected(call.keyless()));
@@ -235,7 +324,7 @@ pub(super) async fn drive_async<R, F: Future<Output = R>>(
 pub(super) async fn attempts_async<R, F: Future<Output = R>>(
     call: &mut Call<'_>,
     work: &mut impl FnMut() -> F,
-    judge: &impl Fn(&R) -> Verdict,
+    judge: &impl Judging<R>,
 ) -> Result<R, Missed<R>> {
     if call.is_hedged() {
         // Boxed: who does not hedge does not pay for it with a larger future.
@@ -248,11 +337,13 @@ pub(super) async fn attempts_async<R, F: Future<Output = R>>(
             return Err(Missed::Rejected(rejection));
         }
         match call.attempt(work()).await {
-            Ok(outcome) => match call.finish(judge(&outcome)) {
-                Next::Return => return Ok(outcome),
-                Next::Fail => return Err(Missed::Failed(outcome)),
-                Next::Retry => {}
-            },
+            Ok(outcome) => {
+                match call.finish_with(judge.judge(&outcome), |words| judge.describe(&outcome, words)) {
+                    Next::Return => return Ok(outcome),
+                    Next::Fail => return Err(Missed::Failed(outcome)),
+                    Next::Retry => {}
+                }
+            }
             Err(rejection) => {
                 if call.timed_out(&rejection) == Next::Fail {
                     return Err(Missed::Rejected(rejection));
@@ -265,15 +356,24 @@ pub(super) async fn attempts_async<R, F: Future<Output = R>>(
 async fn drive_hedged<R, F: Future<Output = R>>(
     call: &mut Call<'_>,
     work: &mut impl FnMut() -> F,
-    judge: &impl Fn(&R) -> Verdict,
+    judge: &impl Judging<R>,
 ) -> Result<R, Missed<R>> {
     loop {
-        match call.hedged(&mut *work, judge).await {
-            Ok((outcome, verdict)) => match call.finish(verdict) {
-                Next::Return => return Ok(outcome),
-                Next::Fail => return Err(Missed::Failed(outcome)),
-                Next::Retry => {}
-            },
+        match call
+            .hedged_with(
+                &mut *work,
+                |outcome| judge.judge(outcome),
+                |outcome, words| judge.describe(outcome, words),
+            )
+            .await
+        {
+            Ok((outcome, verdict)) => {
+                match call.finish_with(verdict, |words| judge.describe(&outcome, words)) {
+                    Next::Return => return Ok(outcome),
+                    Next::Fail => return Err(Missed::Failed(outcome)),
+                    Next::Retry => {}
+                }
+            }
             Err(rejection) => {
                 if call.hedges_refused(&rejection) == Next::Fail {
                     return Err(Missed::Rejected(rejection));

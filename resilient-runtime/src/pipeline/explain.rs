@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::Pipeline;
-use crate::component::{Component, Kind};
+use crate::component::{Component, Create, Kind};
 use crate::fallback::Level;
 use crate::observe::optional_seconds;
 use crate::settings::{Effective, Value};
@@ -44,6 +44,9 @@ pub struct StageExplanation {
     pub component: String,
     /// Its settings.
     pub settings: Vec<Effective>,
+    /// What else there is to say about it, such as calls that a retry budget did not repeat; one line each.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
     /// Of a fallback, the levels in their order.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub levels: Vec<LevelExplanation>,
@@ -119,22 +122,25 @@ impl Pipeline {
     }
 }
 
-fn stage<C: Component>(component: Option<&C>) -> Option<StageExplanation> {
+fn stage<C: Create>(component: Option<&C>) -> Option<StageExplanation> {
     let component = component?;
     let settings = component.effective();
-    let levels = Vec::new();
-    Some(StageExplanation { kind: C::KIND, component: component.name().to_owned(), settings, levels })
+    let (notes, levels) = (component.notes(), Vec::new());
+    Some(StageExplanation { kind: C::KIND, component: component.name().to_owned(), settings, notes, levels })
 }
 
 impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let idempotent = if self.idempotent { " (idempotent)" } else { "" };
         writeln!(f, "{}{idempotent}, outer to inner:", self.operation)?;
-        for StageExplanation { kind, component, settings, levels } in &self.stages {
+        for StageExplanation { kind, component, settings, notes, levels } in &self.stages {
             writeln!(f, "  {kind} `{component}`")?;
             for Effective { field, value, origin } in settings.iter().filter(|set| set.value != Value::Unset)
             {
                 writeln!(f, "    {field} = {value}  ({origin})")?;
+            }
+            for note in notes {
+                writeln!(f, "    {note}")?;
             }
             for (index, LevelExplanation { level, timeout, max_age }) in levels.iter().enumerate() {
                 write!(f, "    {}. {level}", index + 1)?;

@@ -6,10 +6,10 @@ use crate::classify::{Class, Classify};
 use crate::clock::{Delay, Instant};
 use crate::idempotency::{self, Effect, Idempotency};
 use crate::load_shed::End;
-use crate::observe::Ending;
+use crate::observe::{Cause, Ending, Words};
 use crate::outcome::Verdict;
 use crate::rejection::{Rejection, RejectionKind};
-use crate::retry::Situation;
+use crate::retry::{Situation, Stop};
 use crate::scope::Scope;
 
 impl Call<'_> {
@@ -40,12 +40,65 @@ impl Call<'_> {
                 self.ending = Ending::Succeeded;
                 Next::Return
             }
-            verdict => self.finish_slowly(verdict),
+            verdict => self.finish_slowly(verdict, None),
+        }
+    }
+
+    /// The same, with the words of `describe` for the error, which is asked only about a failure: for the statistics, events,
+    /// spans, and whoever is refused because of it.
+    ///
+    /// ```
+    /// use resilient::{Class, Registry, Verdict, pipeline::{Call, Next}};
+    ///
+    /// let pipeline = Registry::new().pipeline("user").build();
+    /// let mut call = Call::begin(&pipeline);
+    /// call.enter_blocking().unwrap();
+    /// let failed = Verdict::Failure(Class::Permanent);
+    /// assert_eq!(call.finish_with(failed, |words| words.display(&"no such table")), Next::Fail);
+    /// assert_eq!(pipeline.stats().last_error.unwrap().text, "no such table");
+    /// ```
+    #[inline]
+    pub fn finish_with(&mut self, verdict: Verdict, describe: impl FnOnce(&mut Words)) -> Next {
+        match verdict {
+            Verdict::Success | Verdict::Failure(Class::Ignored) => self.finish(verdict),
+            Verdict::Failure(_) => self.failed(verdict, describe),
         }
     }
 
     #[cold]
-    fn finish_slowly(&mut self, verdict: Verdict) -> Next {
+    #[inline(never)]
+    fn failed(&mut self, verdict: Verdict, describe: impl FnOnce(&mut Words)) -> Next {
+        self.pipeline.texts.capture(describe, |text| self.finish_failure(verdict, text))
+    }
+
+    fn finish_failure(&mut self, verdict: Verdict, text: Option<&str>) -> Next {
+        self.now = self.pipeline.clock.now();
+        let cause = self.note_error(text);
+        self.settle_with(Some(verdict), cause);
+        let next = self.finish_slowly(verdict, cause);
+        self.keep_error(next, cause);
+        next
+    }
+
+    /// What the attempt failed with, where that can be read: the statistics and the spans.
+    fn note_error<'t>(&self, text: Option<&'t str>) -> Option<Cause<'t>> {
+        let cause = Cause { text: text?, attempt: self.progress.retries + 1 };
+        self.pipeline.operation.failed_with(cause, self.now);
+        self.record_error(cause.text);
+        Some(cause)
+    }
+
+    /// The error of an attempt that is repeated is not returned: should the call be refused or cut off later, it is in
+    /// the refusal.
+    fn keep_error(&mut self, next: Next, cause: Option<Cause<'_>>) {
+        if let (Next::Retry, Some(cause)) = (next, cause) {
+            self.rare.get_or_insert_default().add_error(cause);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn finish_slowly(&mut self, verdict: Verdict, cause: Option<Cause<'_>>) -> Next {
         match verdict {
             Verdict::Success => {
                 self.ending = Ending::Succeeded;
@@ -61,7 +114,7 @@ impl Call<'_> {
             Verdict::Failure(class) => {
                 self.ending = Ending::Failed;
                 self.note(Effect::of(verdict));
-                let next = self.repeat(class);
+                let next = self.repeat(class, cause);
                 if next == Next::Fail {
                     self.leave_shedder(End::Judged(verdict));
                 }
@@ -102,12 +155,28 @@ impl Call<'_> {
         }
         let next = match rejection.kind() {
             RejectionKind::AttemptTimeout => {
-                self.settle(Some(Verdict::Failure(class)));
-                self.ending = Ending::TimedOut;
-                self.repeat(class)
+                let words = rejection.words();
+                self.pipeline.texts.capture(
+                    |text| text.display(&words),
+                    |text| {
+                        let cause = self.note_error(text);
+                        self.settle_with(Some(Verdict::Failure(class)), cause);
+                        self.ending = Ending::TimedOut;
+                        let next = self.repeat(class, cause);
+                        self.keep_error(next, cause);
+                        next
+                    },
+                )
             }
             RejectionKind::TotalTimeout => {
-                self.settle(Some(Verdict::Failure(class)));
+                let words = rejection.words();
+                self.pipeline.texts.capture(
+                    |text| text.display(&words),
+                    |text| {
+                        let cause = self.note_error(text);
+                        self.settle_with(Some(Verdict::Failure(class)), cause);
+                    },
+                );
                 self.ending = Ending::TimedOut;
                 Next::Fail
             }
@@ -136,6 +205,12 @@ impl Call<'_> {
     /// Gives back what the attempt held and tells the breaker what it was worth.
     #[inline]
     pub(super) fn settle(&mut self, verdict: Option<Verdict>) {
+        self.settle_with(verdict, None);
+    }
+
+    /// The same, with what it failed with.
+    #[inline]
+    fn settle_with(&mut self, verdict: Option<Verdict>, cause: Option<Cause<'_>>) {
         if self.holds_token {
             self.pay_back();
         }
@@ -150,7 +225,7 @@ impl Call<'_> {
             }
         }
         if let (Some(ticket), Some(breaker)) = (self.ticket.take(), &self.pipeline.circuit_breaker) {
-            breaker.settle(ticket, verdict, self.attempt_started, || self.time());
+            breaker.settle_with(ticket, verdict, cause, self.attempt_started, || self.time());
         }
         self.attempt_started = Instant::NEVER;
     }
@@ -191,16 +266,18 @@ impl Call<'_> {
         match self.repeats {
             Repeats::AsPipeline => self.pipeline.idempotent || once.is_some_and(Idempotency::reexecutes),
             Repeats::Safe => true,
-            Repeats::Unsafe | Repeats::Flight => false,
+            Repeats::Unsafe | Repeats::Flight | Repeats::HandedOut => false,
         }
     }
 
-    pub(super) fn repeat(&mut self, class: Class) -> Next {
-        let Some(retry) = self.pipeline.retry.as_ref().filter(|_| !self.is_flight()) else {
+    pub(super) fn repeat(&mut self, class: Class, cause: Option<Cause<'_>>) -> Next {
+        let is_over = matches!(self.repeats, Repeats::Flight | Repeats::HandedOut);
+        let Some(retry) = self.pipeline.retry.as_ref().filter(|_| !is_over) else {
             return Next::Fail;
         };
         let breaker = self.pipeline.circuit_breaker.as_deref();
         let situation = Situation {
+            operation: Some(self.pipeline.operation.name()),
             started: self.started,
             now: self.now,
             deadline: self.deadline,
@@ -209,16 +286,31 @@ impl Call<'_> {
             inside_retry: Scope::current().inside_retry(),
             // With the circuit open, the error in hand says more than the refusal that would follow it.
             refused: &|at| breaker.is_some_and(|breaker| breaker.would_refuse(at)),
+            cause,
         };
         let pause = if self.asynchronous { Delay::timer_in } else { Delay::blocking_in };
         let clock = &self.pipeline.clock;
-        let Ok(delay) = retry.next(&mut self.progress, class, &situation, |span| pause(clock, span)) else {
-            return Next::Fail;
+        let next = retry.next(&mut self.progress, class, &situation, |span| pause(clock, span));
+        let delay = match next {
+            Ok(delay) => delay,
+            Err(stop) => {
+                self.stopped(stop);
+                return Next::Fail;
+            }
         };
         // Not ended after all: dropped from here on, it is cancelled.
         self.ending = Ending::Cancelled;
         self.set_pause(delay);
         Next::Retry
+    }
+
+    /// The failed call is not repeated.
+    #[cold]
+    fn stopped(&self, stop: Stop) {
+        if stop == Stop::Budget {
+            self.pipeline.operation.budget_denied();
+        }
+        self.record_stop(stop);
     }
 
     /// Time has passed since the attempt: in a pause, a predicate, an expression for the priority, or a fallback.
@@ -253,7 +345,8 @@ impl Call<'_> {
         self.now = self.pipeline.clock.now();
         if self.in_body {
             self.ending = Ending::Panicked;
-            self.settle(Some(Verdict::Failure(Class::TRANSIENT)));
+            let cause = self.note_error(Some("it panicked"));
+            self.settle_with(Some(Verdict::Failure(Class::TRANSIENT)), cause);
         } else {
             self.ended_early();
             self.settle(None);

@@ -3,19 +3,22 @@
 use std::future::Future;
 use std::pin::pin;
 
-use super::Call;
 use super::attempt::Polled;
 use super::call::{Next, Repeats};
+use super::{Call, open};
 use crate::clock::Instant;
 use crate::hedge::{Race, Worth};
+use crate::observe::Words;
 use crate::outcome::Verdict;
 use crate::rejection::{Rejection, RejectionKind};
 
 /// One of the attempts when it has ended, and has settled with the stages.
-struct Flown<R> {
+struct Flown<'p, R> {
     end: Result<R, Rejection>,
     verdict: Verdict,
     worth: Worth,
+    /// It has not settled: the call goes on behind its outcome.
+    open: Option<Box<Call<'p>>>,
 }
 
 impl<'p> Call<'p> {
@@ -51,8 +54,53 @@ impl<'p> Call<'p> {
     /// Dropping the future drops all attempts; they give back what they hold.
     pub async fn hedged<R, F: Future<Output = R>>(
         &mut self,
+        work: impl FnMut() -> F,
+        judge: impl Fn(&R) -> Verdict,
+    ) -> Result<(R, Verdict), Rejection> {
+        self.hedged_with(work, judge, |_, words| words.type_of::<R>()).await
+    }
+
+    /// The same, with the words of `describe` for a failure.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// use resilient::{Registry, Verdict, pipeline::Call};
+    ///
+    /// let pipeline = Registry::new().pipeline("read").hedge("replicas").build();
+    /// let mut call = Call::begin(&pipeline);
+    /// let read = call.hedged_with(async || None::<u32>, Verdict::of, |_, words| words.display(&"no row")).await;
+    /// assert!(read.unwrap().0.is_none());
+    /// assert_eq!(pipeline.stats().last_error.unwrap().text, "no row");
+    /// # }
+    /// ```
+    ///
+    /// # Cancel safety
+    /// As of [`hedged`](Self::hedged).
+    pub async fn hedged_with<R, F: Future<Output = R>>(
+        &mut self,
         mut work: impl FnMut() -> F,
         judge: impl Fn(&R) -> Verdict,
+        describe: impl Fn(&R, &mut Words),
+    ) -> Result<(R, Verdict), Rejection> {
+        self.raced(&mut work, &judge, &describe, false).await
+    }
+
+    /// As [`hedged`](Self::hedged), but the attempt that has won does not end: the call takes over what it holds.
+    pub(super) async fn hedged_open<R, F: Future<Output = R>>(
+        &mut self,
+        mut work: impl FnMut() -> F,
+        judge: &impl Fn(&R) -> Verdict,
+    ) -> Result<(R, Verdict), Rejection> {
+        self.raced(&mut work, judge, &|_: &R, words: &mut Words| words.type_of::<R>(), true).await
+    }
+
+    async fn raced<R, F: Future<Output = R>>(
+        &mut self,
+        work: &mut impl FnMut() -> F,
+        judge: &impl Fn(&R) -> Verdict,
+        describe: &impl Fn(&R, &mut Words),
+        stays_open: bool,
     ) -> Result<(R, Verdict), Rejection> {
         self.pass_shedder()?;
         self.pause().await;
@@ -82,11 +130,14 @@ impl<'p> Call<'p> {
             if !std::mem::take(&mut is_first) && call.now != Instant::NEVER {
                 call.now = pipeline.clock.now();
             }
-            fly(call, work(), &judge)
+            fly(call, work(), judge, describe, stays_open)
         };
-        let worth = |flown: &mut Flown<R>| flown.worth;
+        let worth = |flown: &mut Flown<'_, R>| flown.worth;
         let race = pin!(Race::new(hedge, budget, &pipeline.clock, started, send, worth));
-        let Flown { end, verdict, .. } = Polled::new(self, race).await;
+        let Flown { end, verdict, open, .. } = Polled::new(self, race).await;
+        if let Some(open) = open {
+            self.adopt(*open);
+        }
         end.map(|outcome| (outcome, verdict))
     }
 
@@ -142,22 +193,30 @@ impl<'p> Call<'p> {
     }
 }
 
-async fn fly<R, F: Future<Output = R>>(
-    mut call: Call<'_>,
+async fn fly<'p, R, F: Future<Output = R>>(
+    mut call: Call<'p>,
     body: F,
     judge: &impl Fn(&R) -> Verdict,
-) -> Flown<R> {
+    describe: &impl Fn(&R, &mut Words),
+    stays_open: bool,
+) -> Flown<'p, R> {
     if !call.enter()
         && let Err(rejection) = call.enter_later().await
     {
         // It was not made, and has settled already.
-        return Flown { worth: Worth::Refused, end: Err(rejection), verdict: Verdict::Success };
+        return Flown { worth: Worth::Refused, end: Err(rejection), verdict: Verdict::Success, open: None };
     }
     let end = call.attempt(body).await;
+    if stays_open && let Ok(outcome) = &end {
+        let verdict = judge(outcome);
+        if open::stays_open(verdict) {
+            return Flown { worth: Worth::of(verdict), end, verdict, open: Some(Box::new(call)) };
+        }
+    }
     let (verdict, worth) = match &end {
         Ok(outcome) => {
             let verdict = judge(outcome);
-            call.finish(verdict);
+            call.finish_with(verdict, |words| describe(outcome, words));
             (verdict, Worth::of(verdict))
         }
         Err(rejection) => {
@@ -167,5 +226,5 @@ async fn fly<R, F: Future<Output = R>>(
             (Verdict::Success, if may_be_faster { Worth::Failed } else { Worth::TooLate })
         }
     };
-    Flown { end, verdict, worth }
+    Flown { end, verdict, worth, open: None }
 }

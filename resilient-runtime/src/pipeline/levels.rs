@@ -120,6 +120,21 @@ impl<'p> Call<'p> {
         fallback::is_watched()
     }
 
+    /// Why the levels are asked, as [`Registry::set_error_text`](crate::Registry::set_error_text) lets it be told.
+    ///
+    /// ```
+    /// use resilient::{Registry, fallback::Why, observe::ErrorText, pipeline::Call};
+    ///
+    /// let registry = Registry::new();
+    /// registry.set_error_text(ErrorText::redacted(|text| text.replace("hunter2", "***")));
+    /// let pipeline = registry.pipeline("rate").fallback("rate").build();
+    /// let why = Call::begin(&pipeline).may_tell(&Why::new(None, "wrong password hunter2"));
+    /// assert_eq!(&**why.text(), "wrong password ***");
+    /// ```
+    pub fn may_tell(&self, why: &Why) -> Why {
+        why.as_told(&self.pipeline.texts)
+    }
+
     /// A level has answered, with something of this age, because of `why`.
     ///
     /// ```
@@ -236,6 +251,10 @@ impl<'p> Levels<'p> for Call<'p> {
 
     fn served(&mut self, level: Level, age: Option<Duration>, why: Option<&Why>) {
         self.level_served(level, age, why);
+    }
+
+    fn may_tell(&self, why: &Why) -> Why {
+        Call::may_tell(self, why)
     }
 
     fn all_failed(&mut self) {

@@ -29,6 +29,7 @@ mod finish;
 mod flight;
 mod levels;
 mod once;
+mod open;
 mod options;
 mod places;
 mod pool;
@@ -43,6 +44,7 @@ use std::sync::Arc;
 pub use attempt::{Attempt, UntimedAttempt};
 pub use call::{Call, Next};
 pub use explain::{Explanation, LevelExplanation, StageExplanation};
+pub use open::OpenCall;
 pub use options::Options;
 pub use places::Places;
 pub use pool::PoolAttempt;
@@ -57,7 +59,7 @@ use crate::fallback::{Fallback, Level};
 use crate::hedge::Hedge;
 use crate::idempotency::Idempotency;
 use crate::load_shed::LoadShedder;
-use crate::observe::{Operation, OperationStats};
+use crate::observe::{Operation, OperationStats, Texts};
 use crate::rate_limit::RateLimiter;
 use crate::retry::Retry;
 use crate::timeout::Timeout;
@@ -76,6 +78,7 @@ use crate::timeout::Timeout;
 pub struct Pipeline {
     pub(crate) operation: Arc<Operation>,
     pub(crate) clock: Clock,
+    pub(crate) texts: Texts,
     pub(crate) switch: Switch,
     pub(crate) bypass: Bypass,
     pub(crate) retry: Option<Arc<Retry>>,

@@ -5,7 +5,7 @@ use std::future::Future;
 
 use super::drive::{Missed, attempts, attempts_async};
 use super::{Call, Options, Pipeline};
-use crate::idempotency::{Codec, Effect, Fingerprint, Held, Idempotency, Lease, Replay, Stored};
+use crate::idempotency::{self, Codec, Effect, Fingerprint, Held, Idempotency, Lease, Mark, Replay, Stored};
 use crate::observe::Ending;
 use crate::outcome::{Reject, Verdict};
 use crate::rejection::{Rejection, RejectionKind};
@@ -163,6 +163,20 @@ impl<'p> Call<'p> {
         if let Some((lease, ending)) = Lease::ended(lease, self.effect(), codec, outcome) {
             lease.end_blocking(ending);
         }
+    }
+
+    /// For a call whose key is `None`: there was nothing to save.
+    ///
+    /// ```
+    /// use resilient::{Registry, pipeline::Call};
+    ///
+    /// Call::begin(&Registry::new().pipeline("charge").build()).without_key();
+    /// assert!(!resilient::replayed());
+    /// assert_eq!(resilient::unsaved(), None);
+    /// ```
+    #[doc(hidden)]
+    pub fn without_key(&mut self) {
+        idempotency::mark(Mark::Fresh);
     }
 
     /// What all attempts together did.

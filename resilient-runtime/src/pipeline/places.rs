@@ -8,7 +8,7 @@ use super::{Call, Next, Options, Pipeline};
 use crate::bulkhead::Bulkhead;
 use crate::clock::Instant;
 use crate::load_shed::{Admitted, End, LoadShedder};
-use crate::observe::Ending;
+use crate::observe::{Ending, Words};
 use crate::outcome::{Reject, Verdict};
 
 /// A permit of the bulkhead and a place at the load shedder that a call has left behind; given back when it is dropped.
@@ -105,7 +105,7 @@ impl Pipeline {
             Ok(outcome) => {
                 let verdict = judge(&outcome);
                 let places = call.places(verdict);
-                if call.finish(verdict) == Next::Retry {
+                if call.finish_with(verdict, Words::type_of::<R>) == Next::Retry {
                     call.ending = Ending::Failed;
                 }
                 (outcome, places)

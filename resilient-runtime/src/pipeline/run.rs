@@ -3,6 +3,7 @@
 use super::drive::Missed;
 use super::{Call, Next, Options, Pipeline};
 use crate::fallback::{AllFailed, Chain};
+use crate::observe::Words;
 use crate::outcome::{Reject, Verdict};
 
 impl Pipeline {
@@ -173,7 +174,7 @@ fn drive_in_pool<R: Send + 'static>(
             return Err(Missed::Rejected(rejection));
         }
         match call.attempt_in_pool(work.clone()) {
-            Ok(outcome) => match call.finish(judge(&outcome)) {
+            Ok(outcome) => match call.finish_with(judge(&outcome), Words::type_of::<R>) {
                 Next::Return => return Ok(outcome),
                 Next::Fail => return Err(Missed::Failed(outcome)),
                 Next::Retry => {}
@@ -203,7 +204,7 @@ async fn drive_in_pool_async<R: Send + 'static>(
             return Err(Missed::Rejected(rejection));
         }
         match call.attempt_in_pool_async(work.clone()).await {
-            Ok(outcome) => match call.finish(judge(&outcome)) {
+            Ok(outcome) => match call.finish_with(judge(&outcome), Words::type_of::<R>) {
                 Next::Return => return Ok(outcome),
                 Next::Fail => return Err(Missed::Failed(outcome)),
                 Next::Retry => {}

@@ -184,7 +184,7 @@ pub fn led<R>(lead: Option<&Lead<'_>>, work: impl FnOnce() -> R) -> (R, Option<S
 /// # }
 /// ```
 #[inline]
-pub fn led_async<F: Future>(lead: Option<&Lead<'_>>, work: F) -> Watched<Led<F>> {
+pub fn led_async<'l, F: Future>(lead: Option<&'l Lead<'_>>, work: F) -> Watched<Led<'l, F>> {
     Watched::new(Led::of(lead, work))
 }
 

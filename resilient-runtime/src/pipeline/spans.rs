@@ -1,7 +1,8 @@
 //! What few calls have: a pause before a retry, and spans, for whoever follows `tracing`.
 //!
-//! `resilient.call`, with the operation, the correlation id, the attempts and how it ended; in it, for each attempt,
-//! `resilient.attempt` with its number, in which the body runs; those that are made at the same time have one each. Levels of a
+//! `resilient.call`, with the operation, the correlation id, the attempts, how it ended, the last error and why it was not
+//! repeated (`stopped`, such as `budget`); in it, for each attempt, `resilient.attempt` with its number and its error, in
+//! which the body runs; those that are made at the same time have one each. Levels of a
 //! fallback run in that of the call. At the level `INFO`, target `resilient::call`. Where nobody
 //! wants them a call costs one load more.
 
@@ -15,6 +16,8 @@ use tracing::span::EnteredSpan;
 use super::Call;
 use crate::clock::Delay;
 use crate::correlation::CorrelationId;
+use crate::observe::{Cause, ERROR_TEXT_BYTES};
+use crate::retry::Stop;
 use crate::scope::Entered;
 
 /// What few calls have: one that waits before a retry, one that is traced.
@@ -23,6 +26,8 @@ pub(super) struct Rare {
     /// What comes before the next attempt.
     pub(super) pause: Delay,
     spans: Option<Spans>,
+    /// What the attempts before this one failed with.
+    errors: Option<Arc<str>>,
 }
 
 #[derive(Clone, Debug)]
@@ -34,6 +39,10 @@ struct Spans {
     /// Attempts begun, also at the same time.
     begun: Arc<AtomicU32>,
 }
+
+/// Bytes of earlier errors to which another is added.
+const ERRORS_BYTES: usize = 2 * ERROR_TEXT_BYTES;
+const SEPARATOR: &str = "; ";
 
 /// While a body runs, or is polled.
 pub(super) struct InBody {
@@ -62,13 +71,33 @@ impl Rare {
             operation,
             correlation_id = Empty,
             attempts = Empty,
-            outcome = Empty
+            outcome = Empty,
+            error = Empty,
+            stopped = Empty
         );
         if let Some(id) = CorrelationId::current() {
             call.record("correlation_id", display(id));
         }
         let spans = Spans { call, attempt: Span::none(), number: 0, begun: Arc::default() };
         Box::new(Self { spans: Some(spans), ..Self::default() })
+    }
+
+    pub(super) fn errors(&self) -> Option<&Arc<str>> {
+        self.errors.as_ref()
+    }
+
+    /// The last ones are kept, and each that follows another like it is told once.
+    pub(super) fn add_error(&mut self, Cause { text, attempt }: Cause<'_>) {
+        let mut errors = self.errors.as_deref().unwrap_or_default();
+        let told = format!(" failed: {text}");
+        if errors.ends_with(&told) {
+            return;
+        }
+        while errors.len() > ERRORS_BYTES {
+            errors = errors.split_once(SEPARATOR).map_or("", |(_, rest)| rest);
+        }
+        let separator = if errors.is_empty() { "" } else { SEPARATOR };
+        self.errors = Some(format!("{errors}{separator}attempt {attempt}{told}").into());
     }
 
     /// For an attempt at the same time.
@@ -86,7 +115,7 @@ impl Spans {
         if self.number != number {
             self.number = number;
             let number = self.begun.fetch_add(1, Ordering::Relaxed) + 1;
-            self.attempt = tracing::info_span!(target: "resilient::call", parent: &self.call, "resilient.attempt", number);
+            self.attempt = tracing::info_span!(target: "resilient::call", parent: &self.call, "resilient.attempt", number, error = Empty);
         }
         Box::new(self.attempt.clone().entered())
     }
@@ -112,12 +141,29 @@ impl Call<'_> {
         Some(Box::new(self.rare.as_ref()?.spans.as_ref()?.call.clone()))
     }
 
+    /// Says in the spans of the attempt and of the call what went wrong last.
+    #[cold]
+    pub(super) fn record_error(&self, text: &str) {
+        if let Some(spans) = self.rare.as_ref().and_then(|rare| rare.spans.as_ref()) {
+            spans.attempt.record("error", text);
+            spans.call.record("error", text);
+        }
+    }
+
     /// Says in the span how the call ended.
     #[cold]
     pub(super) fn record_end(&self) {
         if let Some(spans) = self.rare.as_ref().and_then(|rare| rare.spans.as_ref()) {
             spans.call.record("attempts", spans.begun.load(Ordering::Relaxed));
             spans.call.record("outcome", self.ending.as_str());
+        }
+    }
+
+    /// Says in the span why the failed call is not repeated.
+    #[cold]
+    pub(super) fn record_stop(&self, stop: Stop) {
+        if let Some(spans) = self.rare.as_ref().and_then(|rare| rare.spans.as_ref()) {
+            spans.call.record("stopped", stop.as_str());
         }
     }
 

@@ -44,6 +44,7 @@ impl Pipeline {
             Box::new(Self {
                 operation: Arc::clone(&self.operation),
                 clock: self.clock.clone(),
+                texts: self.texts.clone(),
                 switch: self.switch.clone(),
                 bypass: Bypass::default(),
                 fallback: self.fallback.clone(),

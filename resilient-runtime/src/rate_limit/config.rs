@@ -60,6 +60,8 @@ settings! {
         pub max_queue: u32 = 1000,
         /// Keys that are told apart; 16 to 10 000 000. Of more, some share. Chosen before the first key comes.
         pub max_keys: u32 = 100_000,
+        /// Whether anything is limited.
+        pub enabled: bool = true,
     }
 }
 

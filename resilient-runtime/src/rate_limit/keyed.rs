@@ -1,22 +1,27 @@
 //! The meters of many keys, of which there is a bounded number.
 //!
-//! A table of sets: a key's hash says in which set it is, and a set has sixteen places. There is room for twice as
-//! many keys as are told apart, so that hardly a set is full before the table is. A new key takes a free place, or
-//! that of a key which has all its calls left, and so loses nothing by being forgotten. Where there is neither, it
-//! shares a meter with others of its kind: the active are never forgotten, and the new are never all refused (T90).
+//! An open-addressing table of groups: a group is four places, and fills a line of the cache. The hash of a key says at
+//! which group its window of sixteen groups begins. A new key takes the first free place of its window, or that of a key
+//! that has all its calls left, which loses nothing by being forgotten. Where there is neither, the key shares a meter with
+//! others like it: active keys are never forgotten, and new ones are never all refused (T90).
 //!
-//! The hash also says at which group of four places to begin to look, and a key lies beside its meter: the look at a key
-//! is as a rule a look at one line of the cache, besides that of the lock, and one jump that is foreseen.
+//! How much of the table fits into the cache decides what a look costs, so that a large table has room for a third more
+//! keys than are told apart, and no more. Seven of eight keys then lie in the first group of their window, beside their
+//! meter: the look at a key is as a rule a look at one line, besides that of the lock, and one jump that is foreseen.
 
 use super::meter::Meter;
 use crate::sync::Mutex;
 
-const WAYS: usize = 16;
-/// Places that are looked at together: of the smallest meters a line of the cache.
+/// Places that are looked at together: with the smallest meters, a line of the cache.
 const GROUP: usize = 4;
-const GROUPS: usize = WAYS / GROUP;
+/// Groups in which a key may lie.
+const WINDOW: usize = 16;
+/// Groups of a shard, at least where there is more than one: with fewer some shards would be full long before others.
+const LEAST_GROUPS: usize = 2 * WINDOW;
 /// Locks apart from each other.
 const MOST_SHARDS: usize = 64;
+/// Up to so many keys a table has twice the room that it needs: it fits into the cache anyway.
+const FEW_KEYS: usize = 16_384;
 
 /// The hash of a key; never 0, which is a free place.
 pub(super) type Key = u64;
@@ -43,8 +48,6 @@ struct Place<M> {
 #[repr(align(64))]
 struct Group<M>([Place<M>; GROUP]);
 
-type Set<M> = [Group<M>; GROUPS];
-
 impl<M: Default> Default for Group<M> {
     fn default() -> Self {
         Self(std::array::from_fn(|_| Place::default()))
@@ -64,7 +67,7 @@ impl<M> Group<M> {
 
 #[derive(Debug)]
 struct Shard<M> {
-    sets: Box<[Set<M>]>,
+    groups: Box<[Group<M>]>,
     /// Shared by keys that found no place.
     overflow: Box<[M]>,
     overflows: u64,
@@ -73,10 +76,12 @@ struct Shard<M> {
 
 impl<M: Meter> Keyed<M> {
     pub(super) fn new(max_keys: u32) -> Self {
-        let sets = (max_keys as usize * 2).div_ceil(WAYS);
-        let shards = MOST_SHARDS.min(sets).max(1);
-        let sets = sets.div_ceil(shards);
-        Self { shards: (0..shards).map(|_| Padded(Mutex::new(Shard::new(sets)))).collect() }
+        let keys = max_keys as usize;
+        let places = if keys > FEW_KEYS { keys + keys / 3 } else { keys * 2 };
+        let groups = places.div_ceil(GROUP).max(1);
+        let shards = (groups / LEAST_GROUPS).clamp(1, MOST_SHARDS);
+        let groups = groups.div_ceil(shards);
+        Self { shards: (0..shards).map(|_| Padded(Mutex::new(Shard::new(groups)))).collect() }
     }
 
     /// Shows `ask` the meter of a key; `is_idle` says of a meter whether it has all its calls left.
@@ -98,8 +103,8 @@ impl<M: Meter> Keyed<M> {
     pub(super) fn clear(&self) {
         for shard in &self.shards {
             let mut shard = shard.0.lock();
-            let sets = shard.sets.len();
-            *shard = Shard::new(sets);
+            let groups = shard.groups.len();
+            *shard = Shard::new(groups);
         }
     }
 }
@@ -113,10 +118,10 @@ fn split(hash: u64, count: usize) -> (usize, u64) {
 }
 
 impl<M: Meter> Shard<M> {
-    fn new(sets: usize) -> Self {
+    fn new(groups: usize) -> Self {
         Self {
-            sets: (0..sets).map(|_| Set::<M>::default()).collect(),
-            overflow: (0..sets.next_multiple_of(WAYS)).map(|_| M::default()).collect(),
+            groups: (0..groups).map(|_| Group::default()).collect(),
+            overflow: (0..groups.div_ceil(GROUP).next_multiple_of(WINDOW)).map(|_| M::default()).collect(),
             overflows: 0,
             used: 0,
         }
@@ -124,43 +129,51 @@ impl<M: Meter> Shard<M> {
 
     #[inline]
     fn meter(&mut self, key: Key, rest: u64, is_idle: impl Fn(&M) -> bool) -> &mut M {
-        let (number, rest) = split(rest, self.sets.len());
-        let (first, rest) = split(rest, GROUPS);
+        let (first, rest) = split(rest, self.groups.len());
         // As a rule the first that is looked at.
-        if let Some(at) = self.sets[number][first].position(key) {
-            return &mut self.sets[number][first].0[at].meter;
+        if let Some(at) = self.groups[first].position(key) {
+            return &mut self.groups[first].0[at].meter;
         }
-        self.meter_further(key, (number, first, rest), is_idle)
+        self.meter_further(key, (first, rest), is_idle)
+    }
+
+    /// The numbers of the groups of the window that begins at `first`.
+    fn window(&self, first: usize) -> impl Iterator<Item = usize> + use<M> {
+        let count = self.groups.len();
+        (first..first + WINDOW.min(count)).map(move |group| if group < count { group } else { group - count })
     }
 
     #[inline(never)]
     fn meter_further(
         &mut self,
         key: Key,
-        (number, first, rest): (usize, usize, u64),
+        (first, rest): (usize, u64),
         is_idle: impl Fn(&M) -> bool,
     ) -> &mut M {
-        for group in (first..first + GROUPS).map(|group| group % GROUPS) {
-            if let Some(at) = self.sets[number][group].position(key) {
-                return &mut self.sets[number][group].0[at].meter;
+        for group in self.window(first) {
+            if let Some(at) = self.groups[group].position(key) {
+                return &mut self.groups[group].0[at].meter;
             }
             // A place once taken is never free again, so a key lies before the first that is free.
-            if let Some(at) = self.sets[number][group].position(FREE) {
-                let place = &mut self.sets[number][group].0[at];
+            if let Some(at) = self.groups[group].position(FREE) {
+                let place = &mut self.groups[group].0[at];
                 place.key = key;
                 self.used += 1;
                 return &mut place.meter;
             }
         }
-        self.reclaimed(key, number, rest, is_idle)
+        self.reclaimed(key, (first, rest), is_idle)
     }
 
     /// The place of a key that has all its calls left, or a meter to share.
     #[cold]
-    fn reclaimed(&mut self, key: Key, set: usize, rest: u64, is_idle: impl Fn(&M) -> bool) -> &mut M {
-        let at = self.sets[set].iter().flat_map(|group| &group.0).position(|place| is_idle(&place.meter));
-        if let Some(at) = at {
-            let place = &mut self.sets[set][at / GROUP].0[at % GROUP];
+    fn reclaimed(&mut self, key: Key, (first, rest): (usize, u64), is_idle: impl Fn(&M) -> bool) -> &mut M {
+        let idle = |group: usize| {
+            let at = self.groups[group].0.iter().position(|place| is_idle(&place.meter));
+            at.map(|at| (group, at))
+        };
+        if let Some((group, at)) = self.window(first).find_map(idle) {
+            let place = &mut self.groups[group].0[at];
             *place = Place { key, meter: M::default() };
             return &mut place.meter;
         }

@@ -131,6 +131,11 @@ impl Meter for Cell {
     }
 }
 
+/// As far as it is a `u32`.
+fn narrow(count: u64) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
+}
+
 /// Tenths of the window, and the one that is under way.
 const SLOTS: usize = 11;
 
@@ -175,7 +180,7 @@ impl Window {
     fn step_back(&mut self, slot: u64) {
         let sum = self.sum();
         *self = Self { slot, counts: [0; SLOTS] };
-        self.counts[Self::index(slot)] = sum;
+        self.counts[Self::index(slot)] = narrow(sum);
     }
 
     #[allow(clippy::cast_possible_truncation)] // less than SLOTS
@@ -183,18 +188,19 @@ impl Window {
         (slot % SLOTS as u64) as usize
     }
 
-    fn sum(&self) -> u32 {
-        self.counts.iter().fold(0, |sum: u32, count| sum.saturating_add(*count))
+    /// In 64 bits, in which eleven counts have room: D3.
+    fn sum(&self) -> u64 {
+        self.counts.iter().map(|count| u64::from(*count)).sum()
     }
 
     /// Nanoseconds until so many calls have been forgotten.
-    fn until_free(&self, rule: Rule, now: u64, needed: u32) -> Wait {
-        let (tenth, mut freed) = (Self::tenth(rule), 0_u32);
+    fn until_free(&self, rule: Rule, now: u64, needed: u64) -> Wait {
+        let (tenth, mut freed) = (Self::tenth(rule), 0_u64);
         for age in (0..SLOTS as u64).rev() {
             let Some(slot) = self.slot.checked_sub(age) else { continue };
-            freed = freed.saturating_add(self.counts[Self::index(slot)]);
+            freed += u64::from(self.counts[Self::index(slot)]);
             if freed >= needed {
-                return ((slot + SLOTS as u64).saturating_mul(tenth)).saturating_sub(now).max(1);
+                return slot.saturating_add(SLOTS as u64).saturating_mul(tenth).saturating_sub(now).max(1);
             }
         }
         tenth.saturating_mul(SLOTS as u64)
@@ -204,11 +210,13 @@ impl Window {
 impl Meter for Window {
     fn take(&mut self, rule: Rule, now: u64, weight: u32) -> Result<Mark, Wait> {
         self.advance(rule, now);
-        let sum = self.sum().saturating_add(weight);
-        if sum > rule.burst {
-            return Err(self.until_free(rule, now, sum - rule.burst));
+        let (sum, most) = (self.sum() + u64::from(weight), u64::from(rule.burst));
+        if sum > most {
+            return Err(self.until_free(rule, now, sum - most));
         }
-        self.counts[Self::index(self.slot)] += weight;
+        // No more than the burst, which is a `u32`.
+        let count = &mut self.counts[Self::index(self.slot)];
+        *count = count.saturating_add(weight);
         Ok(self.slot.saturating_mul(Self::tenth(rule)))
     }
 
@@ -224,7 +232,7 @@ impl Meter for Window {
     fn remaining(&self, rule: Rule, now: u64) -> u32 {
         let mut copy = *self;
         copy.advance(rule, now);
-        rule.burst.saturating_sub(copy.sum())
+        rule.burst.saturating_sub(narrow(copy.sum()))
     }
 
     fn reset_after(&self, rule: Rule, now: u64) -> u64 {
@@ -243,7 +251,7 @@ pub(super) struct Log {
     /// The time, and how many; in the order of the times.
     calls: VecDeque<(u64, u32)>,
     /// Of all of them.
-    sum: u32,
+    sum: u64,
 }
 
 impl Log {
@@ -260,7 +268,7 @@ impl Log {
         while let Some((at, count)) = self.calls.front()
             && now.saturating_sub(*at) >= rule.window
         {
-            self.sum -= count;
+            self.sum = self.sum.saturating_sub(u64::from(*count));
             self.calls.pop_front();
         }
         now
@@ -270,10 +278,10 @@ impl Log {
         self.calls.back().map_or(0, |(at, _)| *at)
     }
 
-    fn until_free(&self, rule: Rule, now: u64, needed: u32) -> Wait {
-        let mut freed = 0_u32;
+    fn until_free(&self, rule: Rule, now: u64, needed: u64) -> Wait {
+        let mut freed = 0_u64;
         for (at, count) in &self.calls {
-            freed = freed.saturating_add(*count);
+            freed += u64::from(*count);
             if freed >= needed {
                 return at.saturating_add(rule.window).saturating_sub(now).max(1);
             }
@@ -285,13 +293,13 @@ impl Log {
 impl Meter for Log {
     fn take(&mut self, rule: Rule, now: u64, weight: u32) -> Result<Mark, Wait> {
         let at = self.forget(rule, now);
-        let sum = self.sum.saturating_add(weight);
-        if sum > rule.burst {
-            return Err(self.until_free(rule, now, sum - rule.burst));
+        let (sum, most) = (self.sum + u64::from(weight), u64::from(rule.burst));
+        if sum > most {
+            return Err(self.until_free(rule, now, sum - most));
         }
         self.sum = sum;
         match self.calls.back_mut() {
-            Some((last, count)) if *last == at => *count += weight,
+            Some((last, count)) if *last == at => *count = count.saturating_add(weight),
             _ => self.calls.push_back((at, weight)),
         }
         Ok(at)
@@ -303,7 +311,7 @@ impl Meter for Log {
         let Some((_, count)) = self.calls.get_mut(place) else { return };
         let returned = weight.min(*count);
         *count -= returned;
-        self.sum -= returned;
+        self.sum = self.sum.saturating_sub(u64::from(returned));
         if *count == 0 {
             self.calls.remove(place);
         }
@@ -312,8 +320,8 @@ impl Meter for Log {
     fn remaining(&self, rule: Rule, now: u64) -> u32 {
         let now = now.max(self.last());
         let past = self.calls.iter().take_while(|(at, _)| now.saturating_sub(*at) >= rule.window);
-        let past: u32 = past.map(|(_, count)| *count).sum();
-        rule.burst.saturating_sub(self.sum - past)
+        let past: u64 = past.map(|(_, count)| u64::from(*count)).sum();
+        rule.burst.saturating_sub(narrow(self.sum.saturating_sub(past)))
     }
 
     fn reset_after(&self, rule: Rule, now: u64) -> u64 {

@@ -11,12 +11,14 @@
 //!   could not have a turn in time is refused at once.
 //! - A call that is not made after all gives its place back: at once all of it, later what time has not made up for. So
 //!   what is given back never comes on top of what the algorithm admits.
-//! - A call may weigh more than one. One that weighs more than the limit is refused, and never waits (T89).
+//! - A call may weigh more than one. One that weighs more than the limit can never be admitted: it is refused at once, with
+//!   [`RejectionKind::WeightExceedsLimit`], which is [`Permanent`](crate::Class::Permanent), and never waits (T89).
 //! - Each key can have a limit of its own: [`check_key`](RateLimiter::check_key), or `key = ..` in the attribute. The
 //!   number of keys is bounded; beyond `max_keys`, a key that is not in use is forgotten, and if there is none, new
 //!   keys share limits. In the worst case somebody is limited too early, and nobody is unlimited.
 //! - A clock that steps back gives no burst away, and freezes no limit for longer than a minute (T88).
-//! - Without a `rate` nothing is limited.
+//! - Without a `rate` nothing is limited: the first call says so in the log, and
+//!   [`Registry::validate`](crate::Registry::validate) always.
 //!
 //! ```
 //! use resilient::{Component, Registry, rate_limit::{Algorithm, Config, Rate}};
@@ -75,7 +77,7 @@ use crate::outcome::Reject;
 use crate::rejection::{Rejection, RejectionKind};
 use crate::scope::Scope;
 use crate::settings::{ConfigError, Effective};
-use crate::sync::{AtomicU64, Ordering};
+use crate::sync::{AtomicBool, AtomicU64, Ordering};
 use queue::Queue;
 use rule::{Rule, SharedRule};
 use state::State;
@@ -101,6 +103,8 @@ pub struct RateLimiter {
     max_wait: AtomicU64,
     queue: Queue,
     counters: Counters,
+    /// It has no rate, and nobody was told so far. Relaxed: a hint.
+    untold: AtomicBool,
 }
 
 /// The hash of a key; 0 for the limit of all.
@@ -415,14 +419,15 @@ impl RateLimiter {
 
     #[inline]
     fn try_token(&self, request: Request) -> Result<Token<'_>, Rejection> {
-        let mark = self.try_take(request, self.core.clock().now()).map_err(|wait| self.refuse(wait))?;
+        let mark =
+            self.try_take(request, self.core.clock().now()).map_err(|wait| self.refuse(request, wait))?;
         Ok(Token::new(self, request, mark))
     }
 
     async fn token(&self, request: Request) -> Result<Token<'_>, Rejection> {
         let mark = match self.try_take(request, self.core.clock().now()) {
             Ok(mark) => mark,
-            Err(wait) if self.never_waits() => return Err(self.refuse(wait)),
+            Err(wait) if self.never_waits() => return Err(self.refuse(request, wait)),
             Err(_) => self.turn(request, self.inherited()).await?,
         };
         Ok(Token::new(self, request, mark))
@@ -431,7 +436,7 @@ impl RateLimiter {
     fn token_blocking(&self, request: Request) -> Result<Token<'_>, Rejection> {
         let mark = match self.try_take(request, self.core.clock().now()) {
             Ok(mark) => mark,
-            Err(wait) if self.never_waits() => return Err(self.refuse(wait)),
+            Err(wait) if self.never_waits() => return Err(self.refuse(request, wait)),
             Err(_) => self.turn(request, self.inherited()).block()?,
         };
         Ok(Token::new(self, request, mark))
@@ -444,6 +449,7 @@ impl RateLimiter {
     fn decide(&self, request: Request) -> Decision {
         let (rule, now) = (self.rule.get(), self.core.clock().now());
         if rule.is_unlimited() {
+            self.limits_nothing();
             return state::decision(rule, Ok(0), u32::MAX, 0);
         }
         let ahead = self.queue.weight(request.key);
@@ -536,7 +542,11 @@ impl RateLimiter {
     #[inline(never)]
     fn take_by_rule(&self, request: Request, now: Instant) -> Result<Instant, Option<Duration>> {
         let rule = self.rule.get();
-        if rule.is_unlimited() || request.weight == 0 {
+        if rule.is_unlimited() {
+            self.limits_nothing();
+            return Ok(now);
+        }
+        if request.weight == 0 {
             return Ok(now);
         }
         if request.weight > rule.burst {
@@ -556,8 +566,40 @@ impl RateLimiter {
         now.after(Duration::from_nanos(self.max_wait.load(Ordering::Relaxed)))
     }
 
+    fn limits_nothing(&self) {
+        if self.untold.load(Ordering::Relaxed) {
+            self.warn();
+        }
+    }
+
+    /// A2: a limiter without a rate, once.
     #[cold]
-    fn refuse(&self, retry_after: Option<Duration>) -> Rejection {
+    fn warn(&self) {
+        if self.untold.swap(false, Ordering::Relaxed) {
+            let name = self.core.name;
+            tracing::warn!(
+                target: "resilient::rate_limit",
+                rate_limit = %name,
+                "it has no rate and limits nothing; give it one, as in `rate_limit(\"{name}\", rate = \"100/s\")` or in the \
+                 settings file"
+            );
+        }
+    }
+
+    /// Whether it limits nothing because it was never given a rate.
+    pub(crate) fn lacks_rate(&self) -> bool {
+        let config = self.core.config();
+        config.enabled && config.rate.is_none()
+    }
+
+    /// A `retry_after` of more than the limit there ever is says nothing.
+    #[cold]
+    fn refuse(&self, request: Request, retry_after: Option<Duration>) -> Rejection {
+        let rule = self.rule.get();
+        if !rule.is_unlimited() && request.weight > rule.burst {
+            let refused = self.refuse_for(RejectionKind::WeightExceedsLimit, None);
+            return refused.weighing(request.weight, rule.burst);
+        }
         self.refuse_for(RejectionKind::RateLimited, retry_after.filter(|span| *span != Duration::MAX))
     }
 
@@ -576,6 +618,7 @@ impl RateLimiter {
             self.state.rescale(self.core.clock().now(), before, after);
         }
         self.max_wait.store(config.max_wait.map_or(0, crate::clock::nanos), Ordering::Relaxed);
+        self.untold.store(config.enabled && config.rate.is_none(), Ordering::Relaxed);
         self.queue.resize(config.max_queue);
         self.state.tell_apart(config.max_keys);
         self.queue.wake_all();
@@ -593,6 +636,7 @@ impl Create for RateLimiter {
             max_wait: AtomicU64::new(0),
             queue: Queue::new(config.max_queue),
             counters: Counters::default(),
+            untold: AtomicBool::new(false),
         };
         limiter.apply(&config);
         limiter

@@ -24,11 +24,12 @@ pub(super) struct Pace {
 
 impl Rule {
     pub(super) fn of(config: &Config) -> Self {
+        let rate = config.rate.filter(|_| config.enabled);
         Self {
             algorithm: config.algorithm,
-            interval: config.rate.map_or(0, super::Rate::interval),
-            burst: config.limit(),
-            window: config.rate.map_or(0, |rate| crate::clock::nanos(rate.per())),
+            interval: rate.map_or(0, super::Rate::interval),
+            burst: if rate.is_some() { config.limit() } else { u32::MAX },
+            window: rate.map_or(0, |rate| crate::clock::nanos(rate.per())),
         }
     }
 

@@ -88,7 +88,7 @@ impl<'a> Turn<'a> {
             _ => None,
         };
         let Some(place) = place else {
-            return Some(Err(limiter.refuse(wait)));
+            return Some(Err(limiter.refuse(self.request, wait)));
         };
         limiter.counters.waited();
         self.has_waited = true;
@@ -107,7 +107,7 @@ impl<'a> Turn<'a> {
         let clock = self.limiter.core.clock();
         loop {
             let Some(waiting) = &self.waiting else {
-                return Err(self.limiter.refuse(None));
+                return Err(self.limiter.refuse(self.request, None));
             };
             match waiting.step(self.request, &waker) {
                 Step::Done(decided) => {
@@ -138,7 +138,7 @@ impl Waiting<'_> {
         let at = now.after(wait);
         // The first knows when its turn is; who is not, waits to become it.
         if now >= self.until || (is_first && at > self.until) {
-            return Step::Done(Err(limiter.refuse(is_first.then_some(wait))));
+            return Step::Done(Err(limiter.refuse(request, is_first.then_some(wait))));
         }
         Step::WaitUntil(at.min(self.until))
     }

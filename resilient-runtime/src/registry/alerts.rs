@@ -90,6 +90,9 @@ impl Registry {
         let mut changed = Vec::new();
         for (_, alert) in alerts {
             let config = alert.config();
+            if !config.enabled {
+                continue;
+            }
             let only = config.operation.as_deref();
             let mut reading = Reading { is_there: only.is_none(), saturation, ..Reading::default() };
             let wanted = operations.iter().filter(|(name, _)| only.is_none_or(|only| only == *name));
@@ -100,15 +103,22 @@ impl Registry {
         changed.iter().for_each(|(alert, change)| alert.tell(change));
     }
 
-    /// Alerts on operations that are not there by a slip. Where no name is near, a pipeline may yet be built by hand.
+    /// A3: alerts on operations that are not there so far.
     pub(super) fn alerts_on_nothing(&self) -> Vec<String> {
         let operations = self.0.operations.all();
         let known = || operations.iter().map(|(name, _)| *name);
         let problem = |(name, alert): (_, std::sync::Arc<crate::Alert>)| {
             let config = alert.config();
             let operation = config.operation.as_deref()?;
-            let near = nearest(operation, known()).filter(|near| *near != operation)?;
-            Some(format!("alert: `{name}`: there is no operation `{operation}`; did you mean `{near}`?"))
+            if known().any(|known| known == operation) {
+                return None;
+            }
+            Some(match nearest(operation, known()) {
+                Some(near) => {
+                    format!("alert: `{name}`: there is no operation `{operation}`; did you mean `{near}`?")
+                }
+                None => format!("alert: `{name}`: there is no operation `{operation}` so far"),
+            })
         };
         self.0.alerts.all().into_iter().filter_map(problem).collect()
     }

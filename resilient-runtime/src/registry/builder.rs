@@ -229,6 +229,7 @@ impl PipelineBuilder {
         let pipeline = Pipeline {
             operation: self.registry.operation(&self.name),
             clock: self.clock(),
+            texts: self.registry.0.environment.texts().clone(),
             switch: self.registry.0.switch.clone(),
             bypass: Bypass::default(),
             retry: self.retry,

@@ -28,6 +28,11 @@ impl Conflicts {
         self.refused.insert((kind, Arc::from(name)), problem.to_owned());
     }
 
+    /// What was refused before goes together by now.
+    pub(super) fn accepted(&mut self, kind: Kind, name: &str) {
+        self.refused.remove(&(kind, Arc::from(name)));
+    }
+
     /// The settings in force, and the conflicts that were not known before.
     pub(super) fn in_force(&mut self, kind: Kind, name: &str) -> (&'static [Setting], Vec<Happening>) {
         let key = (kind, Arc::from(name));

@@ -21,7 +21,7 @@ impl Registry {
     /// assert!(text.starts_with("[bulkhead.gateway]\nmax_concurrent = 64  # default\n"), "{text}");
     /// ```
     pub fn to_toml(&self) -> String {
-        let mut text = String::new();
+        let mut text = if self.is_enabled() { String::new() } else { "enabled = false\n\n".to_owned() };
         for kind in Kind::ALL.into_iter().filter(|kind| *kind != Kind::ConfigSource) {
             with_shelf!(self, kind, |shelf, _variant| {
                 for (name, component) in shelf.all() {

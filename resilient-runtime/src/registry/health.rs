@@ -1,9 +1,17 @@
-//! The health of a process: its checks, and its circuit breakers.
+//! The health of a process: its checks, who probes them, and its circuit breakers.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::time::Duration;
 
 use super::Registry;
 use crate::circuit_breaker::State;
+use crate::clock::{BoxedTimer, NoTimer};
 use crate::component::Component;
-use crate::health::{Ask, CheckKind, CheckReport, Report, Status};
+use crate::health::{Ask, CheckKind, CheckReport, HealthCheck, Report, Status};
+
+/// Between two looks at which checks are due.
+const PAUSE: Duration = Duration::from_secs(1);
 
 impl Registry {
     /// How the process stands: its [health checks](crate::health), asked at the same time, and for readiness its circuit
@@ -35,6 +43,64 @@ impl Registry {
             self.full_stores().into_iter().for_each(|check| report.add(check));
         }
         report
+    }
+
+    /// Probes each check when its last answer is as old as its `interval`, so that [`stats`](Self::stats), metrics and events
+    /// say how things are although nobody asks for a report. Deep checks are left to those who ask for them. Until the
+    /// startup checks have passed, only they are probed.
+    ///
+    /// The future never ends: spawn it. The admin API of `resilient-http` does so by itself.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() {
+    /// use std::time::Duration;
+    /// use resilient::{Component, Registry, clock::Clock, health::Status};
+    ///
+    /// let registry = Registry::with_clock(Clock::tokio());
+    /// let database = registry.health("database");
+    /// database.probe(|| async { Ok::<_, String>(()) });
+    /// assert_eq!(database.stats().status, Status::Unknown);
+    /// tokio::spawn(registry.watch_health());
+    /// tokio::time::sleep(Duration::from_secs(15)).await;
+    /// assert_eq!((database.stats().status, database.stats().probes), (Status::Pass, 2));
+    /// # }
+    /// ```
+    ///
+    /// # Cancel safety
+    /// Dropping it ends the watch; a probe that runs goes on to its end.
+    pub fn watch_health(&self) -> impl Future<Output = Infallible> + Send + 'static + use<> {
+        let registry = self.clone();
+        async move {
+            loop {
+                registry.probe_what_is_due();
+                match BoxedTimer::armed(registry.clock(), registry.clock().now().after(PAUSE)) {
+                    Ok(timer) => timer.await,
+                    Err(NoTimer) => {
+                        let what =
+                            "there is no tokio runtime with `enable_time`: nobody probes the health checks";
+                        tracing::error!(target: "resilient::health", "{what}");
+                        std::future::pending::<()>().await;
+                    }
+                }
+            }
+        }
+    }
+
+    fn probe_what_is_due(&self) {
+        let (startup, others): (Vec<_>, Vec<_>) = self
+            .0
+            .health_checks
+            .all()
+            .into_iter()
+            .map(|(_, check)| check)
+            .filter(|check| check.config().kind != CheckKind::Deep)
+            .partition(|check| check.config().kind == CheckKind::Startup);
+        let due = |check: &HealthCheck| check.refresh(check.config().interval);
+        startup.iter().for_each(|check| due(check));
+        if startup.iter().all(|check| check.stats().status == Status::Pass) {
+            others.iter().for_each(|check| due(check));
+        }
     }
 
     /// Degraded, and no worse: calls are answered, if by fallbacks.

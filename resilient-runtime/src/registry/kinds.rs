@@ -31,7 +31,30 @@ macro_rules! with_config {
 
 /// The field of this name, and the value that it takes; or what is wrong, in words.
 pub(crate) fn read(kind: Kind, field: &str, raw: &Raw) -> Result<(&'static str, Value), String> {
+    if let (ENABLED, Some(why)) = (field, cannot_be_off(kind)) {
+        return Err(why.to_owned());
+    }
     with_config!(kind, |Config| crate::settings::read::<Config>(field, raw))
+}
+
+/// The field that switches a component on and off.
+pub(crate) const ENABLED: &str = "enabled";
+
+/// Why a kind cannot be switched off.
+fn cannot_be_off(kind: Kind) -> Option<&'static str> {
+    match kind {
+        Kind::Fallback => {
+            Some("a fallback cannot be switched off: without it a failed call may have nothing to return")
+        }
+        Kind::Idempotency => Some(
+            "idempotency cannot be switched off: a repeated call would be carried out twice; `ttl = \"0s\"` keeps no answers",
+        ),
+        Kind::Health => Some(
+            "a health check cannot be switched off: nobody would see the failure; `degrades_only = true` makes it a warning",
+        ),
+        Kind::ConfigSource => Some("a source of settings cannot be switched off: remove the file"),
+        _ => None,
+    }
 }
 
 /// Whether all that is said of a component goes together.

@@ -17,7 +17,7 @@
 //! time a name is never refused, so that nobody loses their protection over it: an empty one becomes
 //! `(empty)`, a longer one is cut and given a checksum. [`Registry::validate`] reports such names, and names
 //! that differ in case only. A registry holds at most 16 384 names of a kind; all further ones share the
-//! component `__overflow__`.
+//! component `__overflow__`: the first is an event and a warning, and [`Registry::validate`] and the statistics say so.
 
 mod alerts;
 mod builder;
@@ -32,6 +32,7 @@ mod shelf;
 mod sites;
 mod stats;
 mod table;
+mod together;
 mod validate;
 
 use std::collections::BTreeMap;
@@ -54,12 +55,12 @@ use crate::health::HealthCheck;
 use crate::hedge::Hedge;
 use crate::idempotency::{Idempotency, IdempotencyStore, Stores};
 use crate::load_shed::LoadShedder;
-use crate::observe::{Event, Events, Happening, Listener, Operation, Subscription};
+use crate::observe::{ErrorText, Event, Events, Happening, Listener, Operation, Subscription};
 use crate::pipeline::{Explanation, Pipeline, Switch};
 use crate::random::Random;
 use crate::rate_limit::RateLimiter;
 use crate::retry::{Retry, RetryBudget};
-use crate::settings::{ConfigError, Layered, Said, Setting, Settings, lay_attribute};
+use crate::settings::{ConfigError, Layered, Said, Setting, Settings, lay_attribute, lay_outside};
 use crate::site::{self, Site};
 use crate::sync::Mutex;
 use crate::timeout::Timeout;
@@ -106,12 +107,20 @@ struct Inner {
     conflicts: Mutex<Conflicts>,
     /// Off, calls pass the stages of its pipelines by.
     switch: Switch,
+    orders: Mutex<Orders>,
     /// What a file and the environment say, for components to come.
     outside: Mutex<Tables>,
     /// Held by who changes that, and then the components.
     configuring: Mutex<()>,
     /// Held by who makes the alerts look.
     evaluating: Mutex<()>,
+}
+
+/// Who wants protection on or off.
+#[derive(Debug, Default)]
+struct Orders {
+    outside: Option<bool>,
+    runtime: Option<bool>,
 }
 
 static GLOBAL: OnceLock<Registry> = OnceLock::new();
@@ -220,6 +229,7 @@ impl Registry {
             pipelines: Mutex::default(),
             conflicts: Mutex::default(),
             switch: Switch::default(),
+            orders: Mutex::default(),
             outside: Mutex::default(),
             configuring: Mutex::default(),
             evaluating: Mutex::default(),
@@ -246,6 +256,9 @@ impl Registry {
     /// was in force when it began, and gives back what it holds. What uses a component by hand is not affected, nor are
     /// idempotency keys, which protect the user from being charged twice and not the program from a bad day.
     ///
+    /// From outside of the program `enabled = false` at the top of a settings file does the same, and so does
+    /// `RESILIENT__ENABLED=false`. What is said here counts more, until both say the same again.
+    ///
     /// ```
     /// use resilient::{Registry, Rejection};
     /// let registry = Registry::new();
@@ -257,7 +270,24 @@ impl Registry {
     /// assert!(pipeline.call(|| Ok::<_, Rejection>(1)).is_err());
     /// ```
     pub fn set_enabled(&self, enabled: bool) {
-        if self.0.switch.set(enabled) != enabled {
+        self.order(|orders| orders.runtime = Some(enabled));
+    }
+
+    /// What a file or the environment say about the switch.
+    fn set_enabled_from_outside(&self, enabled: Option<bool>) {
+        self.order(|orders| orders.outside = enabled);
+    }
+
+    fn order(&self, change: impl FnOnce(&mut Orders)) {
+        let mut orders = self.0.orders.lock();
+        change(&mut orders);
+        let from_outside = orders.outside.unwrap_or(true);
+        // Of one opinion: from here on the outside is heard again.
+        orders.runtime = orders.runtime.filter(|runtime| *runtime != from_outside);
+        let enabled = orders.runtime.unwrap_or(from_outside);
+        let before = self.0.switch.set(enabled);
+        drop(orders);
+        if before != enabled {
             tracing::warn!(target: "resilient::registry", enabled, "protection switched");
         }
     }
@@ -272,6 +302,34 @@ impl Registry {
     /// ```
     pub fn is_enabled(&self) -> bool {
         self.0.switch.is_on()
+    }
+
+    /// Says what is kept of the texts of errors: in statistics, events, logs, spans and the reasons of refusals, in what
+    /// health checks say, and in the reasons of degraded answers. By default all of it, cut to
+    /// [`ERROR_TEXT_BYTES`](crate::observe::ERROR_TEXT_BYTES). What was kept before stays.
+    ///
+    /// ```
+    /// use resilient::{Registry, Verdict, observe::ErrorText};
+    ///
+    /// let registry = Registry::new();
+    /// registry.set_error_text(ErrorText::Off);
+    /// let pipeline = registry.pipeline("disk").build();
+    /// let read = || std::fs::read("/no/such/file");
+    /// pipeline.call_described(read, Verdict::of, |error, words| words.error(error)).unwrap_err();
+    /// assert_eq!(pipeline.stats().last_error, None);
+    /// ```
+    pub fn set_error_text(&self, rule: ErrorText) {
+        self.0.environment.texts().set(rule);
+    }
+
+    /// How often an error's own `Display`, or the redactor of [`set_error_text`](Self::set_error_text), has panicked. The
+    /// text is then missing.
+    ///
+    /// ```
+    /// assert_eq!(resilient::Registry::new().error_text_panics(), 0);
+    /// ```
+    pub fn error_text_panics(&self) -> u64 {
+        self.0.environment.texts().panics()
     }
 
     /// What happens from now on. See [`Subscription`] for its bound.
@@ -490,8 +548,12 @@ impl Registry {
     }
 
     pub(crate) fn operation(&self, name: &str) -> Arc<Operation> {
-        let name = name::normal(name);
-        self.0.operations.get_or_make(&name, Operation::new)
+        let normal = name::normal(name);
+        let (operation, overflows) = self.0.operations.get_or_make(&normal, Operation::new);
+        if overflows {
+            Self::warn_of_names("operation", name);
+        }
+        operation
     }
 
     pub(crate) fn explain_as(&self, name: &str, explanation: Explanation) {
@@ -507,7 +569,7 @@ impl Registry {
 
     fn retry_with(&self, name: &str, by: Option<By>) -> Arc<Retry> {
         self.component_from(&self.0.retries, name, by, |core| {
-            let shared = core.config().budget.clone();
+            let shared = core.config().shared_budget().cloned();
             Retry::with_budget(core, shared.map(|name| self.retry_budget(&name)))
         })
     }
@@ -532,11 +594,14 @@ impl Registry {
         let name = name::normal(name);
         let settings = self.settings_for(C::KIND, &name, by);
         let mut made = None;
-        let component = kept.get_or_make(&name, |name| {
+        let (component, overflows) = kept.get_or_make(&name, |name| {
             let (layered, refused) = Layered::new(settings, self.0.outside.lock().of(C::KIND, name));
             made = Some(refused);
             create(Core { name, environment: self.0.environment.clone(), settings: layered })
         });
+        if overflows {
+            self.too_many_names(C::KIND, &name);
+        }
         match made {
             // Not while it is made, under the lock: who listens may read the registry (T23).
             Some(refused) => {
@@ -550,15 +615,43 @@ impl Registry {
         component
     }
 
+    /// H10: loudly, once for each kind.
+    #[cold]
+    fn too_many_names(&self, kind: Kind, name: &str) {
+        Self::warn_of_names(kind.as_str(), name);
+        let what = Happening::TooManyNames { name: name.to_owned() };
+        self.0.environment.events.publish(|| Event::now(kind, shelf::OVERFLOW, what));
+    }
+
+    fn warn_of_names(kind: &str, name: &str) {
+        tracing::warn!(
+            target: "resilient::registry",
+            kind,
+            name,
+            "there are {} names of this kind already: this one and all further ones share `{}`, and what one of them does \
+             acts on all; use fewer names",
+            shelf::MOST_NAMES,
+            shelf::OVERFLOW,
+        );
+    }
+
     /// For a component that was made before the function that configures it was known.
     fn lay_beneath<C: Create>(&self, component: &C, settings: &'static [Setting]) {
         let core = component.core();
         let lay = |refused: &ConfigError| {
             let _turn = self.0.configuring.lock();
-            let change = |said: &mut Said| lay_attribute::<C::Config>(said, settings, refused);
+            // A8: what came from outside may have been impossible without the attribute.
+            let outside = self.0.outside.lock().of(C::KIND, core.name);
+            let change = |said: &mut Said| {
+                lay_attribute::<C::Config>(said, settings, refused);
+                lay_outside(said, &outside);
+            };
             core.settings.relay(change, |config| component.reconfigure(config))
         };
-        let Err(refused) = lay(&ConfigError::default()) else { return };
+        let Err(refused) = lay(&ConfigError::default()) else {
+            self.0.conflicts.lock().accepted(C::KIND, core.name);
+            return;
+        };
         self.report_refused(core, C::KIND, &refused.to_string());
         // What is refused does not take the rest with it.
         if let Err(rest) = lay(&refused) {
@@ -566,7 +659,7 @@ impl Registry {
         }
     }
 
-    fn report_refused<C: Settings>(&self, core: &Core<C>, kind: Kind, problem: &str) {
+    pub(super) fn report_refused<C: Settings>(&self, core: &Core<C>, kind: Kind, problem: &str) {
         let name = core.name;
         tracing::warn!(target: "resilient::settings", %kind, %name, problem, "inline settings refused");
         core.publish(kind, Happening::SettingsRefused { problem: problem.to_owned() });
@@ -630,5 +723,9 @@ impl By {
 #[error("the process's registry is in use already; install the clock at the start of `main`")]
 pub struct AlreadyInstalled;
 
+#[cfg(all(test, not(resilient_loom)))]
+mod extremes;
+#[cfg(all(test, not(resilient_loom)))]
+mod outside_tests;
 #[cfg(all(test, not(resilient_loom)))]
 mod tests;

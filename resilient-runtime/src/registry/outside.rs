@@ -7,7 +7,11 @@ use super::stats::with_shelf;
 use super::{Registry, UnknownComponent, kinds, name};
 use crate::component::{Component, Create, Kind};
 use crate::config::{Source, Tables, variable_name};
-use crate::settings::{ConfigError, Raw, Said, forget_runtime, lay_outside};
+use crate::nearest::nearest;
+use crate::settings::{
+    ConfigError, Origin, Raw, Said, Setting, Settings, forget_runtime, lay_attribute, lay_outside,
+};
+use crate::site;
 
 /// What goes with the settings of a component, and does not go together.
 ///
@@ -77,7 +81,10 @@ impl Registry {
     pub fn configure(&self, source: &str, tables: &Tables) -> Result<usize, Vec<Contradiction>> {
         let outcome = self.configure_quietly(tables);
         match &outcome {
-            Ok(changed) => self.config_source(source).applied(*changed, None),
+            Ok(changed) => {
+                self.config_source(source).applied(*changed, None);
+                self.tell_unused(source);
+            }
             Err(problems) => {
                 let problems: Vec<_> = problems.iter().map(ToString::to_string).collect();
                 self.config_source(source).refused(&problems.join("\n"));
@@ -97,6 +104,7 @@ impl Registry {
         }
         // First for those to come, so that none slips through between.
         *self.0.outside.lock() = tables.clone();
+        self.set_enabled_from_outside(tables.enabled());
         // No code asks for an alert by its name: without this, one in a file would look at nothing, and say nothing.
         tables.named().filter(|(kind, _)| *kind == Kind::Alert).for_each(|(_, name)| drop(self.alert(name)));
         let mut changed = 0;
@@ -107,7 +115,11 @@ impl Registry {
                     let change = |said: &mut Said| lay_outside(said, &outside);
                     // Validated before; a change at run time that came in between may contradict, and then stays.
                     let put = |config| component.reconfigure(config);
-                    changed += usize::from(component.core().settings.relay(change, put).unwrap_or(false));
+                    match component.core().settings.relay(change, put) {
+                        Ok(is_other) => changed += usize::from(is_other),
+                        // Possible only together with an annotated function that has not been called yet.
+                        Err(refused) => self.0.conflicts.lock().refused(kind, name, &refused.to_string()),
+                    }
                 }
             });
         }
@@ -134,15 +146,113 @@ impl Registry {
             with_shelf!(self, kind, |shelf, _variant| {
                 for (name, component) in shelf.all() {
                     let outside = tables.of(kind, name);
-                    let config = component.core().settings.preview(|said| lay_outside(said, &outside));
-                    add(kind, name, crate::settings::Settings::validate(&config));
+                    let settings = &component.core().settings;
+                    let alone = validate(&settings.preview(|said| lay_outside(said, &outside)));
+                    add(
+                        kind,
+                        name,
+                        alone.or_else(|refused| {
+                            let with = |attribute: &'static [Setting]| {
+                                validate(&of(component.as_ref(), |said| {
+                                    lay_beneath_of(component.as_ref(), said, attribute);
+                                    lay_outside(said, &outside);
+                                }))
+                            };
+                            let known = self.may_come(kind, |site| site == name);
+                            if known.into_iter().any(|attribute| with(attribute).is_ok()) {
+                                Ok(())
+                            } else {
+                                Err(refused)
+                            }
+                        }),
+                    );
                 }
             });
         }
         for (kind, name) in self.still_to_come(tables) {
-            add(kind, &name, kinds::check(kind, &self.said_of(kind, &name, tables)));
+            let said = self.said_of(kind, &name, tables);
+            let alone = kinds::check(kind, &said);
+            add(
+                kind,
+                &name,
+                alone.or_else(|refused| {
+                    let known = self.may_come(kind, |site| site == name || variable_name(site) == name);
+                    let with = |attribute| kinds::check(kind, &beneath(attribute, &said));
+                    if known.into_iter().any(|attribute| with(attribute).is_ok()) {
+                        Ok(())
+                    } else {
+                        Err(refused)
+                    }
+                }),
+            );
         }
         problems
+    }
+
+    /// A8: what annotated functions say of such a component that have not been called with this registry yet. In the
+    /// process's registry all are known by now.
+    fn may_come(&self, kind: Kind, matches: impl Fn(&str) -> bool) -> Vec<&'static [Setting]> {
+        if self.is_global() { Vec::new() } else { site::candidates(kind, matches) }
+    }
+
+    /// A3: settings from outside for components that are not there so far.
+    pub(super) fn unused_settings(&self) -> Vec<Unused> {
+        let tables = self.0.outside.lock().clone();
+        let known = |kind| {
+            let mut names: BTreeSet<String> = self.names_of(kind).into_iter().collect();
+            if !self.is_global() {
+                names.extend(site::named(kind).into_iter().map(|(name, _)| name));
+            }
+            names
+        };
+        let mut unused = Vec::new();
+        for (kind, name) in tables.named() {
+            let known = known(kind);
+            if !known.contains(&*name::normal(name)) {
+                let near = nearest(name, known.iter().map(String::as_str)).map(str::to_owned);
+                unused.push(Unused {
+                    kind,
+                    name: name.to_owned(),
+                    near,
+                    elsewhere: self.elsewhere(kind, name),
+                });
+            }
+        }
+        for (kind, name) in tables.variables() {
+            let known: BTreeSet<_> = known(kind).iter().map(|name| variable_name(name)).collect();
+            let in_file = tables.named().any(|(of, named)| of == kind && variable_name(named) == name);
+            if !known.contains(name) && !in_file {
+                let near = nearest(name, known.iter().map(String::as_str)).map(str::to_owned);
+                unused.push(Unused { kind, name: name.to_owned(), near, elsewhere: None });
+            }
+        }
+        unused
+    }
+
+    /// Another kind that has a component of this name.
+    fn elsewhere(&self, kind: Kind, name: &str) -> Option<Kind> {
+        let others = Kind::ALL.into_iter().filter(|other| *other != kind && *other != Kind::ConfigSource);
+        others.into_iter().find(|other| self.names_of(*other).iter().any(|known| known == name))
+    }
+
+    /// Says at load that settings are for nobody. Where not all who may ask are known, only what looks like a slip.
+    pub(crate) fn tell_unused(&self, source: &str) {
+        const MOST: usize = 20;
+        let knows_all = self.is_global() && cfg!(feature = "inventory");
+        let mut unused = self.unused_settings();
+        unused.retain(|unused| knows_all || unused.near.is_some());
+        if unused.is_empty() {
+            return;
+        }
+        let (all, settings) =
+            (unused.len(), unused.iter().take(MOST).map(ToString::to_string).collect::<Vec<_>>());
+        for what in &settings {
+            tracing::warn!(target: "resilient::config", source, "{what}");
+        }
+        if all > MOST {
+            tracing::warn!(target: "resilient::config", source, "and {} more settings for nobody", all - MOST);
+        }
+        self.config_source(source).unused(settings);
     }
 
     /// Names of which no component is there yet; those of the environment, which may be of any, as it writes them.
@@ -243,6 +353,48 @@ impl Registry {
     pub fn config_source(&self, name: &str) -> std::sync::Arc<Source> {
         self.component(&self.0.config_sources, name, None)
     }
+}
+
+/// Settings for a component that is not there so far.
+#[derive(Debug)]
+pub(super) struct Unused {
+    kind: Kind,
+    name: String,
+    /// A name that may have been meant.
+    near: Option<String>,
+    /// Another kind with a component of this name.
+    elsewhere: Option<Kind>,
+}
+
+impl fmt::Display for Unused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { kind, name, near, elsewhere } = self;
+        write!(f, "{kind} `{name}`: these settings are for no component: there is none of this name so far")?;
+        match (near, elsewhere) {
+            (Some(near), _) => write!(f, "; did you mean `{near}`?"),
+            (None, Some(other)) => write!(f, "; there is a {other} of this name"),
+            (None, None) => Ok(()),
+        }
+    }
+}
+
+fn validate<C: Settings>(config: &C) -> Result<(), ConfigError> {
+    config.validate()
+}
+
+/// The config that a change of the layers of a component would give.
+fn of<C: Create>(component: &C, change: impl FnOnce(&mut Said)) -> C::Config {
+    component.core().settings.preview(change)
+}
+
+fn lay_beneath_of<C: Create>(_: &C, said: &mut Said, attribute: &[Setting]) {
+    lay_attribute::<C::Config>(said, attribute, &ConfigError::default());
+}
+
+/// What an attribute says, below what was said.
+fn beneath(attribute: &[Setting], said: &Said) -> Said {
+    let own = attribute.iter().map(|setting| ((setting.field, Origin::Attribute), setting.value.clone()));
+    own.chain(said.clone()).collect()
 }
 
 fn contradictory_defaults(tables: &Tables) -> Vec<Contradiction> {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::component::lasting;
+use crate::sync::{AtomicU64, Ordering};
 
 /// The most names of one kind; further ones share [`OVERFLOW`].
 pub(super) const MOST_NAMES: usize = 16_384;
@@ -11,39 +12,47 @@ pub(super) const MOST_NAMES: usize = 16_384;
 pub(super) const OVERFLOW: &str = "__overflow__";
 
 #[derive(Debug)]
-pub(super) struct Shelf<T>(RwLock<BTreeMap<&'static str, Arc<T>>>);
+pub(super) struct Shelf<T> {
+    items: RwLock<BTreeMap<&'static str, Arc<T>>>,
+    /// How often a name got the shared item, because there were too many.
+    overflows: AtomicU64,
+}
 
 impl<T> Default for Shelf<T> {
     fn default() -> Self {
-        Self(RwLock::default())
+        Self { items: RwLock::default(), overflows: AtomicU64::new(0) }
     }
 }
 
 impl<T> Shelf<T> {
     pub(super) fn get(&self, name: &str) -> Option<Arc<T>> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+        self.items.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
     }
 
     /// The one of this name, made by `make` if it is new. Never two of one name, whoever races (T120).
-    pub(super) fn get_or_make(&self, name: &str, make: impl FnOnce(&'static str) -> T) -> Arc<T> {
+    ///
+    /// True with the first that has to share, because there are too many: to be told outside of the lock (H10, T23).
+    pub(super) fn get_or_make(&self, name: &str, make: impl FnOnce(&'static str) -> T) -> (Arc<T>, bool) {
         if let Some(found) = self.get(name) {
-            return found;
+            return (found, false);
         }
-        let mut map = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut map = self.items.write().unwrap_or_else(PoisonError::into_inner);
         let full = map.len() >= MOST_NAMES && !map.contains_key(name);
         let name = if full { OVERFLOW } else { lasting(name) };
-        let overflows = full && !map.contains_key(name);
+        let is_first = full && !map.contains_key(name);
         let item = Arc::clone(map.entry(name).or_insert_with(|| Arc::new(make(name))));
         drop(map);
-        // Outside the lock: who listens may read the registry (T23).
-        if overflows {
-            tracing::warn!(target: "resilient::registry", "more than {MOST_NAMES} names of one kind");
-        }
-        item
+        self.overflows.fetch_add(u64::from(full), Ordering::Relaxed);
+        (item, is_first)
+    }
+
+    /// How often a name got the shared item.
+    pub(super) fn overflows(&self) -> u64 {
+        self.overflows.load(Ordering::Relaxed)
     }
 
     pub(super) fn all(&self) -> Vec<(&'static str, Arc<T>)> {
-        let map = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let map = self.items.read().unwrap_or_else(PoisonError::into_inner);
         map.iter().map(|(name, item)| (*name, Arc::clone(item))).collect()
     }
 }

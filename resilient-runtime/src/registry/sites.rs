@@ -40,6 +40,7 @@ impl Registry {
         };
         Pipeline {
             operation: self.operation(&name),
+            texts: self.0.environment.texts().clone(),
             clock: self.clock().clone(),
             switch: self.0.switch.clone(),
             bypass: Bypass::default(),

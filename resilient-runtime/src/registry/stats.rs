@@ -66,6 +66,10 @@ pub struct Stats {
     pub config_source: BTreeMap<String, config::Stats>,
     /// Inline settings that contradict each other or cannot be.
     pub conflicts: Vec<String>,
+    /// Settings from outside for components that are not there so far: one line for each.
+    pub unused_settings: Vec<String>,
+    /// By kind, how often a name got the component `__overflow__`, because there were too many names.
+    pub overflowed_names: BTreeMap<Kind, u64>,
 }
 
 /// A snapshot of one component.
@@ -81,6 +85,7 @@ pub struct Stats {
 #[derive(Clone, Debug, Serialize)]
 #[serde(untagged)]
 #[non_exhaustive]
+#[allow(clippy::large_enum_variant)] // made for one look
 pub enum ComponentStats {
     /// Of a circuit breaker.
     CircuitBreaker(circuit_breaker::Stats),
@@ -256,6 +261,8 @@ impl Registry {
             alert: snapshots(&self.0.alerts),
             config_source: snapshots(&self.0.config_sources),
             conflicts: self.0.conflicts.lock().problems(),
+            unused_settings: self.unused_settings().into_iter().map(|unused| unused.to_string()).collect(),
+            overflowed_names: self.overflowed_names(),
         }
     }
 
@@ -365,6 +372,11 @@ impl Registry {
         Kind::ALL.into_iter().map(|kind| (kind, self.names_of(kind))).collect()
     }
 
+    fn overflowed_names(&self) -> BTreeMap<Kind, u64> {
+        let of = |kind| with_shelf!(self, kind, |shelf, _variant| (kind, shelf.overflows()));
+        Kind::ALL.into_iter().map(of).filter(|(_, count)| *count > 0).collect()
+    }
+
     pub(super) fn names_of(&self, kind: Kind) -> Vec<String> {
         with_shelf!(self, kind, |shelf, _variant| {
             shelf.all().into_iter().map(|(name, _)| name.to_string()).collect()
@@ -454,11 +466,11 @@ impl Registry {
     /// The settings have changed since a pipeline was built by hand.
     fn as_it_is_now(&self, mut explanation: Explanation) -> Explanation {
         for stage in &mut explanation.stages {
-            let settings = with_shelf!(self, stage.kind, |shelf, _variant| {
-                shelf.get(&stage.component).map(|component| component.effective())
+            let now = with_shelf!(self, stage.kind, |shelf, _variant| {
+                shelf.get(&stage.component).map(|component| (component.effective(), component.notes()))
             });
-            if let Some(settings) = settings {
-                stage.settings = settings;
+            if let Some((settings, notes)) = now {
+                (stage.settings, stage.notes) = (settings, notes);
             }
         }
         explanation

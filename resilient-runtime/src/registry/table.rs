@@ -5,6 +5,7 @@ use std::fmt::{self, Display, Formatter};
 use super::Stats;
 use crate::adaptive::AdaptiveStats;
 use crate::fallback::Level;
+use crate::observe::LastError;
 
 impl Display for Stats {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
@@ -54,8 +55,10 @@ impl Stats {
             if let Some(span) = breaker.retry_after {
                 write!(f, ", again in {span:.1?}")?;
             }
-            if let Some(reason) = breaker.reason {
-                write!(f, " (opened by: {reason})")?;
+            if let Some(outage) = &breaker.outage {
+                write!(f, " (opened by: {outage})")?;
+            } else if let Some(outage) = &breaker.last_outage {
+                write!(f, " (last outage: {outage})")?;
             }
             writeln!(f, ", {} rejected", breaker.rejected)?;
         }
@@ -104,6 +107,9 @@ impl Stats {
             if op.calls > 0 {
                 let (p50, p95, p99, p999) = (latency.p50, latency.p95, latency.p99, latency.p999);
                 writeln!(f, "    latency    p50 {p50:.1?}  p95 {p95:.1?}  p99 {p99:.1?}  p99.9 {p999:.1?}")?;
+            }
+            if let Some(LastError { text, age, attempt, .. }) = &op.last_error {
+                writeln!(f, "    last error {text} (attempt {attempt}, {age:.1?} ago)")?;
             }
         }
         Ok(())

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use super::shelf::OVERFLOW;
+use super::together::quantity;
 use super::{Registry, name};
 use crate::component::{Component, Kind};
 use crate::pipeline::Explanation;
@@ -58,16 +59,23 @@ impl Registry {
     ///
     /// # Errors
     /// With all that is wrong: one name with different inline settings, settings that cannot be, names that
-    /// differ in case only, names that had to be changed, too many names, idempotency stores that nobody told, leases
-    /// that are shorter than the total timeout of the same call, alerts on operations whose names are nearly those of others.
+    /// differ in case only, names that had to be changed or look like a quantity, too many names, idempotency stores that
+    /// nobody told, leases that are shorter than the total timeout of the same call, alerts on operations that are not
+    /// there, settings from outside for components that are not there, rate limiters without a rate, budgets that are
+    /// named by a slip, and what can never act because a timeout of the same call ends it before.
     pub fn validate(&self) -> Result<(), ValidationError> {
         self.know_sites();
         let mut problems = self.0.conflicts.lock().problems();
         let refused = self.stats().config_source.into_values().filter_map(|source| source.problem);
         problems.extend(refused.flat_map(|problem| problem.lines().map(str::to_owned).collect::<Vec<_>>()));
+        let overflowed = self.stats().overflowed_names;
         for (kind, names) in self.names() {
-            problems.extend(odd_names(kind, &names));
+            problems.extend(odd_names(kind, &names, overflowed.get(&kind).copied().unwrap_or(0)));
         }
+        problems.extend(self.unused_settings().into_iter().map(|unused| unused.to_string()));
+        problems.extend(self.limiters_without_rate());
+        problems.extend(self.budgets_by_a_slip());
+        problems.extend(self.never_together());
         problems.extend(self.unknown_stores());
         problems.extend(self.short_leases());
         problems.extend(self.alerts_on_nothing());
@@ -107,7 +115,7 @@ impl Registry {
     }
 }
 
-fn odd_names(kind: Kind, names: &[String]) -> Vec<String> {
+fn odd_names(kind: Kind, names: &[String], overflowed: u64) -> Vec<String> {
     let mut problems = Vec::new();
     let mut by_lower_case = BTreeMap::<String, &str>::new();
     for name in names {
@@ -115,10 +123,16 @@ fn odd_names(kind: Kind, names: &[String]) -> Vec<String> {
             problems.push(format!("{kind}: `{other}` and `{name}` differ in case only, and are two"));
         }
         if name == OVERFLOW {
-            problems.push(format!("{kind}: too many names; the later ones share `{OVERFLOW}`"));
+            problems.push(format!(
+                "{kind}: too many names; the later ones share `{OVERFLOW}`, as one did {overflowed} times so far"
+            ));
         } else if name::is_changed(name) {
             problems
                 .push(format!("{kind}: `{name}` stands for a name that is empty, too long or unprintable"));
+        } else if let Some(what) = quantity(name).filter(|_| kind != Kind::RateLimit) {
+            problems.push(format!(
+                "{kind}: `{name}` is the name of a component, and looks like {what}: say what it is of"
+            ));
         }
     }
     problems

@@ -56,7 +56,7 @@ words! {
 /// the interval from which the jitter is drawn ends at the cap, so that no delay is longer than it.
 pub(super) fn delay(config: &Config, number: u32, previous: Duration, random: f64) -> Duration {
     let base = config.base.as_secs_f64();
-    let cap = config.max_delay.as_secs_f64();
+    let cap = config.longest_delay().as_secs_f64();
     let exponent = number.saturating_sub(1).min(i32::MAX as u32).cast_signed();
     let grown = match config.backoff {
         // Finite, because no base may grow: zero times infinity is no number.
@@ -180,7 +180,7 @@ mod tests {
                 .factor(factor);
             let delay = delay(&config, number, Duration::from_nanos(base), random);
             // One part in 10^15 is lost in the floating point.
-            prop_assert!(delay.as_secs_f64() <= config.max_delay.as_secs_f64() * (1.0 + 1e-12));
+            prop_assert!(delay.as_secs_f64() <= config.longest_delay().as_secs_f64() * (1.0 + 1e-12));
         }
     }
 }

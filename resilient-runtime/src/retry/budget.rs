@@ -1,15 +1,34 @@
-//! Why a limit of retries per call is not enough: when a dependency is down, `max = 3` makes four calls of
-//! every one, and the load that brought it down grows fourfold. A budget bounds the retries of *all* calls
-//! together: a share of the calls, plus a small reserve so that a quiet service can retry at all.
+//! Bounds the retries of many calls together: when a dependency is down, `max = 3` alone would make four calls of
+//! every one, and the load that brought it down would grow fourfold.
 //!
-//! A token bucket, as in Finagle's `RetryBudget`: each call deposits `ratio` of a token, each second
-//! `reserve` tokens; a retry withdraws one. The bucket holds at most ten seconds of reserve and `burst`.
+//! The rule: each call deposits `ratio` of a token and each second `reserve` tokens; a retry takes one, and without a
+//! token it is not made. While calls are few, a retry without a token is made all the same: the n-th retry of a call, as
+//! long as n times the calls of the last ten seconds is at most `free`. What is made so is a debt that later deposits
+//! pay first, so that the load of a lasting storm stays within `1 + ratio` times the calls, plus the reserve.
+//!
+//! So a lone caller and a small batch have their own `max`, and more calls share about `free / 10` retries a second
+//! evenly; a debt of calls that stay few is forgiven after ten seconds. With the defaults (`ratio` 10 %, `reserve` 3, `free` 1000), in virtual time:
+//!
+//! | | retries made | given up for the budget |
+//! |---|---|---|
+//! | one transaction, fails 99 times, then succeeds; `max = 100` | 99 | 0 |
+//! | 100 downloads at once, each fails twice; `max = 9` | 200 | 0 |
+//! | 100 downloads at once, each fails 9 times; `max = 9` | 900 | 0 |
+//! | 300 downloads at once, each fails 3 times; `max = 3` | 900 | 0 |
+//! | 1000 calls/s for 60 s, all fail; `max = 3` | at most 1.1 times the calls, and 210 of reserve | nearly all calls |
+//!
+//! The token bucket is that of Finagle's `RetryBudget`; gRPC (A6), the AWS SDKs and Linkerd have similar ones, Envoy
+//! bounds the retries in flight instead (`min_retry_concurrency` is its reserve). None of these lets a batch of 100 calls
+//! that all fail twice come through with its defaults.
+//!
 //! Deposits are a striped count on the success path; they are turned into tokens when one is withdrawn.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::Serialize;
 
+use super::recent::Recent;
 use crate::clock::Instant;
 use crate::component::{Component, Core, Create, Environment, Kind};
 use crate::observe::{Happening, Striped};
@@ -30,10 +49,15 @@ settings! {
     pub struct BudgetConfig {
         /// Tokens that each call deposits, as a share of one; 0 to 1.
         pub ratio: Ratio = Ratio::percent(10.0).unwrap_or(Ratio::ZERO),
-        /// Tokens that each second deposits; 0 to 1 000 000.
+        /// Tokens that each second deposits; 0 to 1 000 000. 0: no retry is made without a token, `free` has no effect.
         pub reserve: f64 = 3.0,
         /// Tokens that can be saved up beyond ten seconds of reserve; 0 to 1 000 000.
         pub burst: u32 = 100,
+        /// How many retries in ten seconds few calls may make without a token: the n-th retry of a call needs none as long
+        /// as n times the calls of the last ten seconds is at most this; 0 to 1 000 000. 0: each retry needs a token.
+        pub free: u32 = 1000,
+        /// Whether retries need a token at all.
+        pub enabled: bool = true,
     }
 }
 
@@ -42,6 +66,7 @@ impl BudgetConfig {
         let reserve = (0.0..=1e6).contains(&self.reserve);
         error.require(reserve, "reserve", self.reserve, "tokens per second, from 0 to 1000000");
         error.require(self.burst <= 1_000_000, "burst", self.burst, "0 to 1000000 tokens");
+        error.require(self.free <= MOST_FREE, "free", self.free, "0 to 1000000 retries");
     }
 
     fn capacity(&self) -> f64 {
@@ -49,8 +74,14 @@ impl BudgetConfig {
     }
 }
 
+pub(super) const MOST_FREE: u32 = 1_000_000;
+
 /// How many seconds of reserve can be saved up; a new budget starts with as many.
 const SAVED_SECONDS: f64 = 10.0;
+
+/// Calls are few where ten retries of each are free.
+const FEW: u64 = 10;
+const FORGIVEN_AFTER: Duration = Duration::from_secs(10);
 
 /// Ten tenths are a token, though their sum in floating point is a little less.
 const WHOLE: f64 = 1.0 - 1e-9;
@@ -72,11 +103,13 @@ pub struct RetryBudget {
     deposits: Striped<1>,
     bucket: Mutex<Bucket>,
     withdrawn: AtomicU64,
+    free: AtomicU64,
     denied: AtomicU64,
 }
 
 #[derive(Debug)]
 struct Bucket {
+    /// Below 0: a debt, of retries that were made without a token.
     tokens: f64,
     /// How many deposits are in `tokens` already.
     counted: u64,
@@ -84,11 +117,40 @@ struct Bucket {
     first: u64,
     /// Up to when the reserve is in `tokens` already.
     filled: Instant,
+    recent: Recent,
+    /// When calls were last many, or a debt was last forgiven.
+    unforgiven: Instant,
 }
 
 impl Bucket {
     fn new(config: &BudgetConfig, now: Instant, counted: u64) -> Self {
-        Self { tokens: config.reserve * SAVED_SECONDS, counted, first: counted, filled: now }
+        let recent = Recent::new(now, counted);
+        Self {
+            tokens: config.reserve * SAVED_SECONDS,
+            counted,
+            first: counted,
+            filled: now,
+            recent,
+            unforgiven: now,
+        }
+    }
+
+    /// Makes debts for this retry of a call, if calls are few.
+    #[cold]
+    fn borrow(&mut self, config: &BudgetConfig, now: Instant, deposits: u64, retry: u32) -> bool {
+        let calls = self.recent.calls(now, deposits).max(1);
+        let free = u64::from(config.free);
+        if config.reserve <= 0.0 || calls.saturating_mul(u64::from(retry)) > free {
+            return false;
+        }
+        // A debt is there so that a storm pays for how it began. Calls that stay few are none.
+        let are_many = calls.saturating_mul(FEW) > free;
+        if are_many || now.since(self.unforgiven) >= FORGIVEN_AFTER {
+            self.tokens = if are_many { self.tokens } else { self.tokens.max(0.0) };
+            self.unforgiven = now;
+        }
+        self.tokens = (self.tokens - 1.0).max(-2.0 * f64::from(config.free));
+        true
     }
 
     fn fill(&mut self, config: &BudgetConfig, now: Instant, deposits: u64) {
@@ -128,22 +190,46 @@ impl RetryBudget {
     /// assert_eq!(backend.stats().denied, 1);
     /// ```
     pub fn try_withdraw(&self) -> bool {
+        self.withdraw(0)
+    }
+
+    /// As [`try_withdraw`](Self::try_withdraw), for the `number`-th retry of a call, from 1: one that needs no token while calls
+    /// are few. See [`BudgetConfig::free`].
+    ///
+    /// ```
+    /// use resilient::{Component, Registry, clock::ManualClock};
+    ///
+    /// let backend = Registry::with_clock(ManualClock::new().clock()).retry_budget("backend");
+    /// backend.deposit();
+    /// assert!((1..=1000).all(|number| backend.try_withdraw_retry(number)), "a lone call");
+    /// assert!(!backend.try_withdraw_retry(1001));
+    /// ```
+    pub fn try_withdraw_retry(&self, number: u32) -> bool {
+        self.withdraw(number)
+    }
+
+    /// For this retry of a call; 0 for what always needs a token.
+    fn withdraw(&self, retry: u32) -> bool {
         let config = self.core.config();
         let granted = {
             let mut bucket = self.bucket.lock();
-            bucket.fill(&config, self.core.clock().now(), self.deposits.sum(0));
-            let granted = bucket.tokens >= WHOLE;
-            if granted {
+            let (now, deposits) = (self.core.clock().now(), self.deposits.sum(0));
+            bucket.fill(&config, now, deposits);
+            if bucket.tokens >= WHOLE {
                 bucket.tokens = (bucket.tokens - 1.0).max(0.0);
+                true
+            } else {
+                let is_free = !config.enabled || retry > 0 && bucket.borrow(&config, now, deposits, retry);
+                self.free.fetch_add(u64::from(is_free), Ordering::Relaxed);
+                is_free
             }
-            granted
         };
         let counter = if granted { &self.withdrawn } else { &self.denied };
         counter.fetch_add(1, Ordering::Relaxed);
         granted
     }
 
-    /// The tokens in the bucket now.
+    /// The tokens in the bucket now; 0 while there is a debt.
     ///
     /// ```
     /// use resilient::{Registry, clock::ManualClock};
@@ -157,7 +243,7 @@ impl RetryBudget {
         let config = self.core.config();
         let mut bucket = self.bucket.lock();
         bucket.fill(&config, self.core.clock().now(), self.deposits.sum(0));
-        bucket.tokens
+        bucket.tokens.max(0.0)
     }
 
     /// A budget of one retry component alone.
@@ -178,6 +264,7 @@ impl RetryBudget {
         let config = self.core.config();
         *self.bucket.lock() = Bucket::new(&config, self.core.clock().now(), self.deposits.sum(0));
         self.withdrawn.store(0, Ordering::Relaxed);
+        self.free.store(0, Ordering::Relaxed);
         self.denied.store(0, Ordering::Relaxed);
     }
 
@@ -197,6 +284,7 @@ impl Create for RetryBudget {
             deposits: Striped::new(),
             bucket,
             withdrawn: AtomicU64::new(0),
+            free: AtomicU64::new(0),
             denied: AtomicU64::new(0),
         }
     }
@@ -221,6 +309,7 @@ impl Component for RetryBudget {
             capacity: self.core.config().capacity(),
             calls: self.deposits.sum(0).saturating_sub(self.bucket.lock().first),
             withdrawn: self.withdrawn.load(Ordering::Relaxed),
+            free: self.free.load(Ordering::Relaxed),
             denied: self.denied.load(Ordering::Relaxed),
         }
     }
@@ -258,14 +347,16 @@ impl Component for RetryBudget {
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct BudgetStats {
-    /// Tokens in the bucket.
+    /// Tokens in the bucket; 0 while there is a debt.
     pub tokens: f64,
     /// Tokens it can hold.
     pub capacity: f64,
     /// Calls that have deposited.
     pub calls: u64,
-    /// Retries paid for.
+    /// Retries granted.
     pub withdrawn: u64,
+    /// Of them, those made without a token because calls were few, or the budget is switched off.
+    pub free: u64,
     /// Retries refused.
     pub denied: u64,
 }

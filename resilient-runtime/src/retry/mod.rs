@@ -9,10 +9,21 @@
 //!   of one, so the inner ones stand back while an outer one repeats;
 //! - the delay, or the server's longer wish, ends before the deadline and `max_elapsed`: else the last error
 //!   is returned at once, not after a sleep that nobody can use;
+//! - the server does not ask for a longer wait (`Retry-After`, `grpc-retry-pushback-ms`) than `max_retry_after`, 60 s by
+//!   default: else the last error is returned at once, counted as `hint_too_long`, with an event
+//!   [`RetryAfterTooLong`](crate::Happening::RetryAfterTooLong);
 //! - the circuit breaker of the pipeline, where there is one, would admit the next attempt;
-//! - the [`RetryBudget`] has a token left.
+//! - the [`RetryBudget`] has a token left, or calls are few; `budget = "off"` leaves it out.
 //!
-//! Whatever stops it, the last real outcome is returned with its type unchanged.
+//! Whatever stops it, the last real outcome is returned with its type unchanged. [`stopped`] says afterwards why the call was
+//! not repeated; so do the span of the call (`stopped`), the statistics, an event and, for the budget, a warning.
+//!
+//! # The budget
+//! Each call adds a tenth of a token and each second three; a retry costs one, and a retry that finds none is not made.
+//! While calls are few they need none: the n-th retry of a call is made without a token as long as n times the calls
+//! of the last ten seconds is at most 1000. What is made so is a debt that later tokens pay first, so that
+//! the load of a lasting storm stays within 1.1 times the calls, plus three a second. [`BudgetConfig`] has the settings,
+//! and its module shows what comes of them.
 //!
 //! ```
 //! use std::time::Duration;
@@ -31,7 +42,9 @@
 mod backoff;
 mod budget;
 mod config;
+mod recent;
 mod stats;
+mod stop;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,11 +53,12 @@ pub use backoff::Backoff;
 pub use budget::{BudgetConfig, BudgetStats, RetryBudget};
 pub use config::Config;
 pub use stats::Stats;
+pub use stop::{Stop, Stopped, stopped};
 
 use crate::classify::Class;
 use crate::clock::{Clock, Delay, Instant, NoTimer};
 use crate::component::{Component, Core, Create, Kind};
-use crate::observe::Happening;
+use crate::observe::{Cause, ErrorSlot, Happening, LogLimit, log_limited};
 use crate::outcome::{Outcome, Verdict};
 use crate::scope::{Entered, Scope};
 use crate::settings::{ConfigError, Effective};
@@ -67,8 +81,13 @@ pub struct Retry {
     /// Shared where the config names one.
     budget: Arc<RetryBudget>,
     counters: Mutex<Counters>,
+    last_error: ErrorSlot,
+    log_limit: LogLimit,
     /// Whether it matters when a call began. Relaxed: a call may see the setting before the change.
     needs_time: AtomicBool,
+    /// Relaxed: a setting.
+    unbudgeted: AtomicBool,
+    is_shared: bool,
 }
 
 /// How far one call has come.
@@ -83,6 +102,8 @@ pub(crate) struct Progress {
 
 /// What one call knows that the retry does not.
 pub(crate) struct Situation<'a> {
+    /// Of whom the call is, where that is known.
+    pub(crate) operation: Option<&'static str>,
     /// [`Instant::NEVER`] if nobody wanted to know.
     pub(crate) started: Instant,
     pub(crate) now: Instant,
@@ -92,30 +113,29 @@ pub(crate) struct Situation<'a> {
     pub(crate) inside_retry: bool,
     /// Whether an attempt that begins then would be refused anyway.
     pub(crate) refused: &'a dyn Fn(Instant) -> bool,
-}
-
-/// Why a failed call was not repeated.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Stop {
-    NotRetryable,
-    Exhausted,
-    Nested,
-    OutOfTime,
-    CircuitOpen,
-    Budget,
-    NoTimer,
+    /// What the attempt failed with, where that is known.
+    pub(crate) cause: Option<Cause<'a>>,
 }
 
 impl Retry {
     pub(crate) fn with_budget(core: Core<Config>, shared: Option<Arc<RetryBudget>>) -> Self {
+        let is_shared = shared.is_some();
         let budget = shared.unwrap_or_else(|| Arc::new(RetryBudget::private(&core)));
-        let retry = Self { core, budget, counters: Mutex::default(), needs_time: AtomicBool::new(false) };
+        let (needs_time, unbudgeted) = (AtomicBool::new(false), AtomicBool::new(false));
+        let (counters, last_error, log_limit) = (Mutex::default(), ErrorSlot::default(), LogLimit::new());
+        let retry = Self { core, budget, counters, last_error, log_limit, needs_time, unbudgeted, is_shared };
         retry.apply(&retry.core.config());
         retry
     }
 
     fn apply(&self, config: &Config) {
         self.needs_time.store(config.max_elapsed.is_some(), Ordering::Relaxed);
+        self.unbudgeted.store(config.is_unbudgeted(), Ordering::Relaxed);
+    }
+
+    /// Whether its budget is one that others may name, too.
+    fn is_shared(&self) -> bool {
+        self.is_shared
     }
 
     #[inline]
@@ -272,15 +292,20 @@ impl Retry {
         let next = self.decide(*progress, class, situation).and_then(|span| {
             let delay = pause(span).map_err(|_| Stop::NoTimer)?;
             // Last, so that a token is taken only for a retry that will be made.
-            if self.budget.try_withdraw() { Ok((delay, span)) } else { Err(Stop::Budget) }
+            let is_paid = self.unbudgeted.load(Ordering::Relaxed)
+                || self.budget.try_withdraw_retry(progress.retries.saturating_add(1));
+            if is_paid { Ok((delay, span)) } else { Err(Stop::Budget) }
         });
+        if let Some(cause) = situation.cause {
+            self.last_error.set(cause, situation.now);
+        }
         match next {
             Ok((delay, span)) => {
-                self.retrying(progress, span);
+                self.retrying(progress, span, situation.cause);
                 Ok(delay)
             }
             Err(stop) => {
-                self.stopped(stop);
+                self.stopped(stop, situation);
                 Err(stop)
             }
         }
@@ -291,19 +316,23 @@ impl Retry {
         if !worth_it(class, situation.idempotent) {
             return Err(Stop::NotRetryable);
         }
-        if progress.retries >= config.max {
+        if progress.retries >= config.max || !config.enabled {
             return Err(Stop::Exhausted);
         }
         if situation.inside_retry {
             return Err(Stop::Nested);
         }
         let hint = class.retry_after().unwrap_or_default();
+        if hint > config.max_retry_after {
+            self.hint_too_long(hint, config.max_retry_after);
+            return Err(Stop::HintTooLong);
+        }
         let random = self.core.environment.random.share();
         let previous = Duration::try_from_secs_f32(progress.previous).unwrap_or_default();
         let delay = backoff::delay(&config, progress.retries + 1, previous, random).max(hint);
         let begins = situation.now.after(delay);
         let latest = config.max_elapsed.map_or(Instant::NEVER, |span| situation.started.after(span));
-        if hint > config.max_retry_after || begins >= situation.deadline || begins > latest {
+        if begins >= situation.deadline || begins > latest {
             return Err(Stop::OutOfTime);
         }
         if (situation.refused)(begins) {
@@ -312,21 +341,55 @@ impl Retry {
         Ok(delay)
     }
 
-    fn retrying(&self, progress: &mut Progress, delay: Duration) {
+    fn retrying(&self, progress: &mut Progress, delay: Duration, cause: Option<Cause<'_>>) {
         progress.retries += 1;
         progress.previous = delay.as_secs_f32();
         self.counters.lock().retries += 1;
         let attempt = progress.retries;
-        tracing::debug!(target: "resilient::retry", retry = %self.core.name, attempt, ?delay, "attempt failed, will retry");
-        self.core.publish(Self::KIND, Happening::Retrying { attempt, delay });
+        let error = cause.map(|cause| cause.text);
+        tracing::debug!(target: "resilient::retry", retry = %self.core.name, attempt, ?delay, error, "attempt failed, will retry");
+        if self.core.events().are_wanted() {
+            let error = error.map(Arc::from);
+            self.core.publish(Self::KIND, Happening::Retrying { attempt, delay, error });
+        }
     }
 
-    fn stopped(&self, stop: Stop) {
+    /// Says that the call gives up, and why: the caller sees only the error that it would have seen anyway.
+    fn hint_too_long(&self, retry_after: Duration, most: Duration) {
+        tracing::debug!(
+            target: "resilient::retry",
+            retry = %self.core.name,
+            ?retry_after,
+            max_retry_after = ?most,
+            "not repeated: the server asks for a longer wait than `max_retry_after`"
+        );
+        self.core.publish(Self::KIND, Happening::RetryAfterTooLong { retry_after, most });
+    }
+
+    fn stopped(&self, stop: Stop, situation: &Situation<'_>) {
         self.counters.lock().stopped(stop);
+        stop::note(self.core.name, stop);
         if stop == Stop::Budget {
-            tracing::warn!(target: "resilient::retry", retry = %self.core.name, "retry budget exhausted");
+            self.warn(situation);
             self.core.publish(Self::KIND, Happening::BudgetExhausted);
         }
+    }
+
+    /// Warns that the budget is used up, at most once a second.
+    fn warn(&self, situation: &Situation<'_>) {
+        let (retry, budget) = (self.core.name, self.budget.name());
+        let operation = situation.operation.unwrap_or(retry);
+        log_limited!(
+            self.log_limit,
+            self.core.clock(),
+            WARN,
+            target: "resilient::retry",
+            %operation,
+            %retry,
+            %budget,
+            "the retry budget is used up: failed calls are returned instead of repeated; give it more with \
+             `budget(ratio = .., reserve = .., free = ..)`, or take it away with `budget = off`"
+        );
     }
 
     /// A call that was repeated has succeeded.
@@ -381,12 +444,14 @@ impl Run<'_> {
         // The scope of the body has been left again.
         let (clock, around) = (self.retry.core.clock(), Scope::current());
         let situation = Situation {
+            operation: None,
             started: self.started,
             now: clock.now(),
             deadline: around.deadline_on(clock),
             idempotent: false,
             inside_retry: around.inside_retry(),
             refused: &|_| false,
+            cause: None,
         };
         self.retry.next(&mut self.progress, class, &situation, |span| pause(clock, span)).ok()
     }
@@ -402,6 +467,21 @@ impl Create for Retry {
     fn core(&self) -> &Core<Config> {
         &self.core
     }
+
+    fn notes(&self) -> Vec<String> {
+        if self.unbudgeted.load(Ordering::Relaxed) {
+            return vec!["retries need no budget".to_owned()];
+        }
+        let denied = self.counters.lock().denied_by_budget();
+        if denied == 0 {
+            return Vec::new();
+        }
+        let BudgetStats { tokens, capacity, .. } = self.budget.stats();
+        let name = self.budget.name();
+        vec![format!(
+            "{denied} failed calls were not repeated because budget `{name}` was used up; it has {tokens:.1} of {capacity:.0} tokens now"
+        )]
+    }
 }
 
 impl Component for Retry {
@@ -414,12 +494,14 @@ impl Component for Retry {
     }
 
     fn stats(&self) -> Stats {
-        self.counters.lock().snapshot(self.budget.name(), self.budget.stats())
+        let last_error = self.last_error.get(self.core.clock().now());
+        self.counters.lock().snapshot(self.budget.name(), self.budget.stats(), last_error)
     }
 
     fn reset(&self) {
         *self.counters.lock() = Counters::default();
-        if self.core.config().budget.is_none() {
+        self.last_error.forget();
+        if !self.is_shared() {
             self.budget.begin_anew();
         }
         self.core.publish(Self::KIND, Happening::Reset);
@@ -432,13 +514,14 @@ impl Component for Retry {
     fn reconfigure(&self, config: Config) -> Result<(), ConfigError> {
         let mut error = ConfigError::default();
         config.check(&mut error);
-        let same = config.budget == self.core.config().budget;
-        let allowed = "the budget is chosen when the retry is made; it cannot change afterwards";
+        let shared = self.is_shared().then(|| self.budget.name());
+        let same = config.is_unbudgeted() || config.shared_budget().map(|name| &**name) == shared;
+        let allowed = "the budget is chosen when the retry is made; afterwards it can only be taken away with `off`, and given back";
         error.require(same, "budget", config.budget.clone(), allowed);
         error.finish()?;
         self.core.reconfigure(Self::KIND, config, |config| {
             self.apply(config);
-            if config.budget.is_none() {
+            if !self.is_shared() {
                 // The rest of it is the budget's own affair.
                 let own = BudgetConfig::clone(&self.budget.config());
                 self.budget.follow(config.budget_config(own));
@@ -455,5 +538,7 @@ impl Component for Retry {
 mod loom_models;
 #[cfg(all(test, not(resilient_loom)))]
 mod model_tests;
+#[cfg(all(test, not(resilient_loom)))]
+mod simulation;
 #[cfg(all(test, not(resilient_loom)))]
 mod tests;

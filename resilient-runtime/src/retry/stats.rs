@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::{BudgetStats, Stop};
+use crate::observe::LastError;
 
 /// All off the success path of a call, so a lock holds them together.
 #[derive(Debug, Default)]
@@ -15,6 +16,7 @@ pub(super) struct Counters {
     not_retryable: u64,
     nested: u64,
     out_of_time: u64,
+    hint_too_long: u64,
     circuit_open: u64,
     denied_by_budget: u64,
     no_timer: u64,
@@ -27,13 +29,23 @@ impl Counters {
             Stop::Exhausted => &mut self.exhausted,
             Stop::Nested => &mut self.nested,
             Stop::OutOfTime => &mut self.out_of_time,
+            Stop::HintTooLong => &mut self.hint_too_long,
             Stop::CircuitOpen => &mut self.circuit_open,
             Stop::Budget => &mut self.denied_by_budget,
             Stop::NoTimer => &mut self.no_timer,
         } += 1;
     }
 
-    pub(super) fn snapshot(&self, budget_name: &str, budget: BudgetStats) -> Stats {
+    pub(super) fn denied_by_budget(&self) -> u64 {
+        self.denied_by_budget
+    }
+
+    pub(super) fn snapshot(
+        &self,
+        budget_name: &str,
+        budget: BudgetStats,
+        last_error: Option<LastError>,
+    ) -> Stats {
         Stats {
             retries: self.retries,
             recovered: self.recovered,
@@ -41,11 +53,13 @@ impl Counters {
             not_retryable: self.not_retryable,
             nested: self.nested,
             out_of_time: self.out_of_time,
+            hint_too_long: self.hint_too_long,
             circuit_open: self.circuit_open,
             denied_by_budget: self.denied_by_budget,
             no_timer: self.no_timer,
             budget_name: budget_name.into(),
             budget,
+            last_error,
         }
     }
 }
@@ -73,8 +87,10 @@ pub struct Stats {
     pub not_retryable: u64,
     /// Calls that left the repeating to a retry around them.
     pub nested: u64,
-    /// Calls whose next attempt did not fit the deadline, `max_elapsed` or `max_retry_after`.
+    /// Calls whose next attempt did not fit the deadline or `max_elapsed`.
     pub out_of_time: u64,
+    /// Calls whose server asked for a longer wait than `max_retry_after`.
+    pub hint_too_long: u64,
     /// Calls whose next attempt an open circuit would have refused.
     pub circuit_open: u64,
     /// Calls whose next attempt the budget could not pay.
@@ -85,4 +101,6 @@ pub struct Stats {
     pub budget_name: Arc<str>,
     /// That budget.
     pub budget: BudgetStats,
+    /// The last error that it was asked about, where its text is known: that of an annotated function or of a pipeline.
+    pub last_error: Option<LastError>,
 }

@@ -81,6 +81,23 @@ fn a_wish_that_cannot_be_met_ends_the_call_at_once() {
 }
 
 #[test]
+fn giving_up_on_a_wait_that_is_too_long_is_counted_and_published() {
+    // H3
+    let registry = Registry::with_clock(ManualClock::new().clock());
+    let retry = registry.retry("api");
+    let mut events = registry.subscribe();
+    let wait = |secs| Class::Overload { retry_after: Some(Duration::from_secs(secs)) };
+    let _ = retry.call_judged(|| Err::<(), _>(()), |_| Verdict::Failure(wait(61)));
+    let stats = retry.stats();
+    assert_eq!((stats.hint_too_long, stats.out_of_time, stats.retries), (1, 0, 0));
+    let most = Duration::from_mins(1);
+    let published = Happening::RetryAfterTooLong { retry_after: Duration::from_secs(61), most };
+    assert_eq!(events.try_recv().map(|event| event.what), Some(published));
+    let _ = retry.call_judged(|| Err::<(), _>(()), |_| Verdict::Failure(wait(60)));
+    assert_eq!((retry.stats().hint_too_long, retry.stats().retries), (1, 3), "60 s are not too long");
+}
+
+#[test]
 fn no_sleep_is_begun_that_the_deadline_would_cut() {
     // T32
     let (time, retry) = fixture(plain().base(MS(500)));
@@ -182,7 +199,7 @@ fn concurrent_retries_never_exceed_the_budget() {
 #[test]
 fn a_drained_budget_fills_again() {
     // T39
-    let (time, retry) = fixture(plain().base(Duration::ZERO).max(1u32));
+    let (time, retry) = fixture(plain().base(Duration::ZERO).max(1u32).budget_free(0));
     for _ in 0..100 {
         let _ = retry.call(|| Err::<(), _>(()));
     }
@@ -352,4 +369,34 @@ fn a_budget_that_is_part_of_a_retry_or_a_hedge_tells_nothing_of_itself() {
     hedge.reset();
     let told: Vec<_> = std::iter::from_fn(|| events.try_recv()).map(|event| event.kind).collect();
     assert_eq!(told, [Kind::Retry, Kind::Hedge, Kind::Retry, Kind::Hedge]);
+}
+
+#[test]
+fn a_call_that_the_budget_ends_can_be_told_from_others() {
+    // H1, T43
+    let (_, retry) = fixture(plain().budget_free(0).budget_reserve(0).budget_ratio(Ratio::ZERO));
+    retry.budget().reset();
+    let registry = Registry::with_clock(retry.core.clock().clone());
+    let pipeline = registry.pipeline("download").retry(&retry).build();
+    assert_eq!(pipeline.call(|| None::<u32>), None);
+    assert_eq!(stopped(), Some(Stopped { retry: "r", why: Stop::Budget }));
+    assert_eq!((pipeline.stats().failed, pipeline.stats().budget_denied), (1, 1));
+    assert_eq!(registry.stats().total.budget_denied, 1);
+    let explained = pipeline.explain().to_string();
+    assert!(
+        explained.contains("1 failed calls were not repeated because budget `r` was used up"),
+        "{explained}"
+    );
+    retry.reconfigure(plain().budget("off")).unwrap();
+    assert_eq!(pipeline.call(|| None::<u32>), None);
+    assert_eq!(stopped().unwrap().why, Stop::Exhausted);
+    assert!(pipeline.explain().to_string().contains("retries need no budget"));
+}
+
+#[test]
+fn a_retry_that_is_switched_off_repeats_nothing() {
+    // E8
+    let (_, retry) = fixture(plain().enabled(false));
+    let mut calls = 0;
+    assert_eq!(retry.call(|| failing(&mut calls)), Err(1));
 }

@@ -19,13 +19,13 @@ impl<R, A, F> Ask<R, A, F> {
 /// The traits to have in scope in a synchronous function.
 pub mod asking {
     #[allow(unused_imports)] // only one of them is needed at a time
-    pub use super::{IsAnswer as _, IsFunction as _};
+    pub use super::{IsAnswer as _, IsFunction as _, TakesNothing as _, TakesTwo as _};
 }
 
 /// The traits to have in scope in an asynchronous function.
 pub mod asking_later {
     #[allow(unused_imports)]
-    pub use super::{IsAnswer as _, IsAsyncFunction as _, IsFunction as _};
+    pub use super::{IsAnswer as _, IsAsyncFunction as _, IsFunction as _, TakesNothing as _, TakesTwo as _};
 }
 
 /// It has the type of the answer: a constant, an argument, `None`.
@@ -47,6 +47,26 @@ pub trait IsAsyncFunction {
 }
 
 impl<R, A, F: AsyncFnOnce(A) -> R> IsAsyncFunction for &Ask<R, A, F> {}
+
+/// It is a function without an argument, which is wrong.
+pub trait TakesNothing<O> {
+    /// How to get the answer.
+    fn how(&self) -> OtherFunction {
+        OtherFunction
+    }
+}
+
+impl<R, A, O, F: FnOnce() -> O> TakesNothing<O> for &Ask<R, A, F> {}
+
+/// It is a function of two arguments, which is wrong.
+pub trait TakesTwo<X, Y, O> {
+    /// How to get the answer.
+    fn how(&self) -> OtherFunction {
+        OtherFunction
+    }
+}
+
+impl<R, A, X, Y, O, F: FnOnce(X, Y) -> O> TakesTwo<X, Y, O> for &Ask<R, A, F> {}
 
 /// It is a function, or wrong.
 pub trait IsFunction {
@@ -88,6 +108,34 @@ impl AsyncFunction {
     /// What the function's future gives.
     pub async fn answer_later<R, A>(self, failure: A, given: impl AsyncFnOnce(A) -> R) -> R {
         given(failure).await
+    }
+}
+
+/// The path is a function that cannot be called with the failure.
+#[derive(Debug)]
+pub struct OtherFunction;
+
+/// A function of one argument.
+#[diagnostic::on_unimplemented(
+    message = "a fallback is called with one argument, the failure of the call: `{A}`",
+    label = "not a function of one argument",
+    note = "write `fn fallback(failure: {A}) -> ..`, or call it in an expression, as in `fallback = fallback()`"
+)]
+pub trait TakesFailure<A> {
+    /// What it would give.
+    fn call<R>(self, failure: A) -> R;
+}
+
+#[allow(clippy::unused_self, clippy::unused_async)] // they look alike
+impl OtherFunction {
+    /// Nothing: it is not called.
+    pub fn answer<R, A>(self, failure: A, given: impl TakesFailure<A>) -> R {
+        given.call(failure)
+    }
+
+    /// Likewise in an asynchronous function.
+    pub async fn answer_later<R, A>(self, failure: A, given: impl TakesFailure<A>) -> R {
+        given.call(failure)
     }
 }
 

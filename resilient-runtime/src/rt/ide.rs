@@ -46,6 +46,10 @@ names! {
         half_open_calls: "`half_open_calls = 3`: how many probes there are.",
         slow_call: "`slow_call = \"2s\"`: how long a call takes that is slow.",
         slow_rate: "`slow_rate = 0.8`: the share of slow calls that opens the circuit.",
+        low_volume_failures: "`low_volume_failures = 5`: so many failures in a row open the circuit while calls are fewer than `min_calls`; 0 for never.",
+        slow_in_flight: "`slow_in_flight = true`: also counts calls that have not ended yet, but are slow already.",
+        open_jitter: "`open_jitter = 0.5`: how much of the open period is left to chance.",
+        probe_lease: "`probe_lease = \"1m\"`: a probe that has not ended by then is given up.",
     }
     /// The options of `retry`.
     retry {
@@ -54,11 +58,12 @@ names! {
         backoff: "`backoff = exponential`: how the delay grows.",
         base: "`base = \"100ms\"`: the first delay.",
         factor: "`factor = 2`: what an exponential delay grows by.",
-        max_delay: "`max_delay = \"5s\"`: the longest delay.",
+        max_delay: "`max_delay = \"5s\"`: the longest delay; else 5 s, or `base` if that is longer.",
         jitter: "`jitter = 0.5`: how far a delay is spread to both sides.",
         when: "`when = is_transient`: which errors are worth a retry.",
-        budget: "`budget(ratio = 0.1, reserve = 3)` or `budget = \"shared\"`: bounds the retries of all calls.",
+        budget: "`budget(ratio = 0.1, reserve = 3, free = 1000)`, `budget = \"shared\"` or `budget = off`: bounds the retries of all calls.",
         max_elapsed: "`max_elapsed = \"30s\"`: no retry begins later than this.",
+        max_retry_after: "`max_retry_after = \"1m\"`: a server's wish to wait longer than this ends the call instead.",
     }
     /// The options of `bulkhead`.
     bulkhead {
@@ -102,10 +107,12 @@ names! {
         after: "`after = \"50ms\"` or `after = \"p95\"`: how long an attempt may take before another is sent.",
         percentile: "`percentile = 95`: as long as so many per cent of the attempts take.",
         max: "`max = 1`: attempts besides the first.",
+        min_delay: "`min_delay = \"1ms\"`: the least delay by percentile.",
+        budget: "`budget(ratio = 0.1, reserve = 3)`: bounds the attempts sent, where there is no `retry`.",
     }
     /// The options of `coalesce`.
     coalesce {
-        key: "`key = id`: what makes calls equal.",
+        key: "`key = id`: what makes calls equal; an `Option` that is `None` shares nothing.",
         share_errors: "`share_errors = false`: a failure is the caller's own.",
         max_wait: "`max_wait = \"1s\"`: how long a call waits for another's answer.",
         max_flights: "`max_flights = 10_000`: keys in flight at once.",
@@ -126,7 +133,7 @@ names! {
     }
     /// The options of `idempotent`.
     idempotent {
-        key: "`key = order.id`: calls with the same key are carried out once.",
+        key: "`key = order.id`: calls with the same key are carried out once; with an `Option` that is `None` the call has no key.",
         fingerprint: "`fingerprint = (cents, &account)`: what calls with the same key must agree in; or `none`. Else all arguments.",
         ttl: "`ttl = \"1h\"`: how long an answer is kept.",
         lease: "`lease = \"1m\"`: how long a call that does not show holds its key.",

@@ -19,21 +19,29 @@ pub use crate::site::{Site, SiteMeta, StageUse};
 pub use inventory;
 
 pub use crate::{
-    __all_failed as all_failed, __can_be_marked as can_be_marked, __into_failure as into_failure,
-    __is_marked as is_marked, __judge as judge, __keep as keep, __last_good as last_good, __mark as mark,
-    __submit_site as submit_site, __why as why,
+    __all_failed as all_failed, __can_be_marked as can_be_marked, __describe as describe,
+    __into_failure as into_failure, __is_marked as is_marked, __judge as judge, __keep as keep,
+    __last_good as last_good, __mark as mark, __submit_site as submit_site, __why as why,
 };
 
 mod answer;
+mod describe;
 pub mod ide;
 mod judge;
+mod keys;
 mod levels;
 mod once;
+mod repeated;
+mod settled;
 
 pub use answer::{Ask, asking, asking_later};
+pub use describe::{Describing, describing};
 pub use judge::{Combine, Judge, judging};
+pub use keys::{KeyOf, Shareable, Shown, keying, shareable, shown};
 pub use levels::{CacheKey, Describe, Leveled, leveling};
 pub use once::{Codecs, Prints, held, held_async, keeping, print};
+pub use repeated::{Again, Moved, Repeated, repeating};
+pub use settled::{Known, Settled, Settles, Unbegun, settled, settling};
 
 /// Sends a site in at link time.
 #[cfg(feature = "inventory")]
@@ -61,6 +69,17 @@ macro_rules! __judge {
         use $crate::__rt::judging::*;
         let outcome = $outcome;
         (&&&&&&$crate::__rt::Judge::of(outcome)).verdict(outcome)
+    }};
+}
+
+/// Puts the failure in `$outcome` (a reference) in words, as well as its type allows.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __describe {
+    ($outcome:expr, $words:expr) => {{
+        use $crate::__rt::describing::*;
+        let outcome = $outcome;
+        (&&&&&&&$crate::__rt::Describing::of(outcome)).describe(outcome, $words)
     }};
 }
 

@@ -3,7 +3,10 @@
 //! A config is a plain struct, defined by `settings!` together with the table of its fields, by which each
 //! can be read, set and traced to where its value came from.
 
+#[cfg(all(test, not(resilient_loom)))]
+mod attribute_tests;
 mod error;
+mod into;
 mod layered;
 mod parameter;
 mod raw;
@@ -17,6 +20,7 @@ use std::time::Duration;
 use serde::{Serialize, Serializer};
 
 pub use error::{ConfigError, Problem};
+pub use into::IntoSetting;
 pub(crate) use layered::{Layered, Said, forget_runtime, lay_attribute, lay_outside};
 pub(crate) use parameter::Parameter;
 pub use raw::Raw;
@@ -195,7 +199,7 @@ impl Field {
 /// ```
 /// use resilient::{coalesce::Config, settings::Settings};
 ///
-/// assert_eq!(Config::FIELDS, ["share_errors", "max_wait", "max_flights"]);
+/// assert_eq!(Config::FIELDS, ["share_errors", "max_wait", "max_flights", "enabled"]);
 /// ```
 pub trait Settings: Clone + Default + PartialEq + Send + Sync + 'static {
     /// The names of the fields, in the order of the documentation.
@@ -281,8 +285,8 @@ macro_rules! settings {
         impl $config {
             $(
                 $(#[doc = $doc])*
-                pub fn $field(mut self, $field: impl Into<$type>) -> Self {
-                    self.$field = $field.into();
+                pub fn $field(mut self, $field: impl $crate::settings::IntoSetting<$type>) -> Self {
+                    self.$field = $field.into_setting();
                     self
                 }
             )*

@@ -44,6 +44,8 @@ settings! {
         pub window: Option<Duration> = None,
         /// Fewer attempts say nothing; 10 to 1 000 000, and never fewer than `percentile` can be told from.
         pub min_samples: u32 = 100,
+        /// Whether time is limited at all. A deadline around the call stays in force.
+        pub enabled: bool = true,
     }
 }
 
@@ -115,6 +117,15 @@ impl Config {
             let allowed = format!("from min = {:?} to max = {:?}, with which it begins", self.min, self.max);
             error.require(false, "attempt", attempt, allowed);
         }
+    }
+
+    /// What calls go by: no limits where the timeout is switched off.
+    pub(super) fn in_force(&self) -> std::borrow::Cow<'_, Self> {
+        if self.enabled {
+            return std::borrow::Cow::Borrowed(self);
+        }
+        let off = self.clone().total(None).attempt(None).connect(None).read(None);
+        std::borrow::Cow::Owned(off.adaptive(false))
     }
 
     /// The time whose attempts are looked at.

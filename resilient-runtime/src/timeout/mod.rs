@@ -157,6 +157,11 @@ impl Timeout {
         self.phases.fired(kind, elapsed)
     }
 
+    /// How long a part of an answer may be waited for; centuries where there is no limit.
+    pub(crate) fn read_limit(&self) -> Duration {
+        self.phases.limit(Phase::Read)
+    }
+
     #[cold]
     pub(crate) fn no_timer(&self) -> Rejection {
         self.phases.no_timer()
@@ -190,6 +195,7 @@ impl Timeout {
     }
 
     fn apply(&self, config: &Config) {
+        let config = &*config.in_force();
         let nanos = |span: Option<Duration>| span.map_or(u64::MAX, crate::clock::nanos);
         self.total.store(nanos(config.total), Ordering::Relaxed);
         if config.adaptive {
@@ -237,6 +243,7 @@ impl Component for Timeout {
 
     fn stats(&self) -> Stats {
         let config = self.core.config();
+        let config = config.in_force();
         let [total_timeouts, attempt_timeouts, queue_timeouts, connect_timeouts, read_timeouts] =
             self.phases.counts();
         let attempt = self.attempt.load(Ordering::Relaxed);
@@ -258,7 +265,7 @@ impl Component for Timeout {
     fn reset(&self) {
         self.phases.reset();
         if let Some(adaptive) = self.adaptive.get() {
-            adaptive.forget(&self.core.config(), &self.attempt);
+            adaptive.forget(&self.core.config().in_force(), &self.attempt);
         }
         self.core.publish(Self::KIND, Happening::Reset);
     }

@@ -307,3 +307,39 @@ async fn functions_that_return_futures() {
     assert_eq!(local_box_future(Rc::new(4)).await, Some(4));
     assert_eq!(box_of_impl(5).await, Some(5));
 }
+
+/// Items first, as clippy wants them: nothing stands before them in the expansion.
+#[resilient(retry(max = 1, base = "0ms"), timeout = "5s")]
+async fn begins_with_items(x: u32) -> Result<u32, E> {
+    #[derive(Clone, Copy)]
+    struct Twice(u32);
+    const ONE: u32 = 1;
+    fn twice(x: Twice) -> u32 {
+        x.0 * 2
+    }
+    tick().await;
+    Ok(twice(Twice(x)) + ONE)
+}
+
+#[resilient(hedge(after = "1h"), idempotent)]
+async fn begins_with_an_import(mut x: Vec<u32>) -> Result<u32, E> {
+    use std::convert::identity;
+    x.push(1);
+    tick().await;
+    Ok(identity(x).into_iter().sum())
+}
+
+#[resilient(timeout = "5s")]
+async fn begins_with_a_block(x: u32) -> Result<u32, E> {
+    const { assert!(size_of::<u32>() == 4) };
+    tick().await;
+    Ok(x)
+}
+
+#[tokio::test]
+async fn a_body_that_begins_with_items_runs() {
+    // F7
+    assert_eq!(begins_with_items(2).await, Ok(5));
+    assert_eq!(begins_with_an_import(vec![2]).await, Ok(3));
+    assert_eq!(begins_with_a_block(2).await, Ok(2));
+}

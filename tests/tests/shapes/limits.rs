@@ -170,3 +170,21 @@ fn the_futures_can_be_sent() {
     is_send(&shop.all(1, String::new()));
     is_send(&shop.price(1, String::new()));
 }
+
+#[tokio::test]
+async fn calls_whose_key_is_none_share_nothing() {
+    #[resilient(registry = registry, coalesce(key = user))]
+    async fn page(registry: &Registry, asked: &AtomicU32, user: Option<u32>) -> Result<u32, Error> {
+        asked.fetch_add(1, Ordering::Relaxed);
+        tokio::task::yield_now().await;
+        Ok(user.unwrap_or_default())
+    }
+    // F5
+    let (registry, asked) = (Registry::new(), AtomicU32::new(0));
+    let anonymous = || page(&registry, &asked, None);
+    assert!(tokio::join!(anonymous(), anonymous()).1.is_ok());
+    assert_eq!(asked.load(Ordering::Relaxed), 2);
+    let known = || page(&registry, &asked, Some(1));
+    assert!(matches!(tokio::join!(known(), known()), (Ok(1), Ok(1))));
+    assert_eq!(asked.load(Ordering::Relaxed), 3, "equal calls share one");
+}

@@ -474,6 +474,56 @@ fn functions_that_share_a_key_do_not_get_each_others_answers() {
     let refused = shop.refunded(7).unwrap_err();
     assert_eq!(refused.kind(), RejectionKind::KeyReused);
     let said = refused.to_string();
-    assert!(said.contains("by `shapes::once::charged`, and this is `shapes::once::refunded`"), "{said}");
+    assert!(
+        said.contains("another operation: `shapes::once::charged`, and this is `shapes::once::refunded`"),
+        "{said}"
+    );
     assert_eq!((shop.charged(7), shop.made()), (Ok(1), 1));
+}
+
+impl Shop {
+    #[resilient(registry = self.registry, idempotent(key = order))]
+    async fn pay_by_optional_key(&self, order: Option<u64>, cents: u32) -> Outcome {
+        Ok(self.receipt(cents))
+    }
+
+    #[resilient(registry = self.registry, idempotent(key = order))]
+    #[allow(clippy::ref_option)] // an argument of this kind is what is tested
+    fn pay_by_borrowed_key(&self, order: &Option<String>, cents: u32) -> Outcome {
+        Ok(self.receipt(cents))
+    }
+
+    #[resilient(registry = self.registry, idempotent(key = order.as_deref(), fingerprint = none))]
+    #[allow(clippy::ref_option)]
+    fn pay_by_key_of_an_option(&self, order: &Option<String>, cents: u32) -> Outcome {
+        Ok(self.receipt(cents))
+    }
+}
+
+#[tokio::test]
+async fn a_call_whose_key_is_none_has_no_key() {
+    // F5
+    let shop = Shop::new();
+    for expected in [1, 2] {
+        assert_eq!(
+            shop.pay_by_optional_key(None, 5).await.unwrap().number,
+            expected,
+            "carried out each time"
+        );
+        // C4: nothing was to be saved.
+        assert_eq!((replayed(), resilient::unsaved()), (false, None));
+    }
+    for _ in 0..2 {
+        assert_eq!(shop.pay_by_optional_key(Some(7), 5).await.unwrap().number, 3, "carried out once");
+    }
+    assert_eq!(refused(&shop.pay_by_optional_key(Some(7), 6).await), "key_reused");
+    let key = Some("order 7".to_owned());
+    for expected in [4, 5] {
+        assert_eq!(shop.pay_by_borrowed_key(&None, 5).unwrap().number, expected);
+    }
+    for _ in 0..2 {
+        assert_eq!(shop.pay_by_borrowed_key(&key, 5).unwrap().number, 6);
+        assert_eq!(shop.pay_by_key_of_an_option(&key, 5).unwrap().number, 7);
+    }
+    assert_eq!(shop.pay_by_key_of_an_option(&None, 5).unwrap().number, 8);
 }

@@ -7,6 +7,11 @@ use resilient::resilient;
 
 use crate::{E, NoClone, flaky};
 
+/// Fails the first attempt, so that a result shows that the retry acts.
+fn second_attempt() -> Result<(), E> {
+    if resilient::attempt() < 2 { Err(E::Bad) } else { Ok(()) }
+}
+
 #[resilient(circuit_breaker = "sync")]
 fn plain(x: &str) -> Result<u32, E> {
     Ok(x.parse()?)
@@ -54,17 +59,20 @@ fn mut_without_retry(mut x: u32) -> Option<u32> {
 
 #[resilient(retry(max = 2, base = "0ms"))]
 fn patterns((a, b): (u32, u32), [c, mut d]: [u32; 2], NoClone(e): NoClone) -> Option<u32> {
+    second_attempt().ok()?;
     d += 1;
     Some(a + b + c + d + e)
 }
 
 #[resilient(retry(max = 2, base = "0ms"))]
 fn lifetimes<'a, 'b: 'a>(x: &'a str, y: &'b str) -> Result<&'a str, E> {
+    second_attempt()?;
     Ok(if x.len() > y.len() { x } else { y })
 }
 
 #[resilient(retry(max = 2, base = "0ms"), circuit_breaker = "sync")]
 fn elided(x: &str) -> Result<&str, E> {
+    second_attempt()?;
     Ok(x.trim())
 }
 
@@ -84,11 +92,13 @@ fn generic<T, const N: usize>(xs: [T; N]) -> Result<String, E>
 where
     T: Display,
 {
+    second_attempt()?;
     Ok(xs.iter().map(ToString::to_string).collect::<Vec<_>>().join(","))
 }
 
 #[resilient(retry(max = 2, base = "0ms"))]
 fn impl_arguments(x: impl Display, f: impl Fn(u32) -> u32) -> Result<String, E> {
+    second_attempt()?;
     Ok(format!("{x}{}", f(1)))
 }
 
@@ -110,6 +120,7 @@ fn closure_out(k: u32) -> Option<impl Fn(u32) -> u32> {
 
 #[resilient(retry(max = 2, base = "0ms"), bulkhead = "sync")]
 fn boxed_error(x: &str) -> Result<u32, Box<dyn std::error::Error + Send + Sync>> {
+    second_attempt()?;
     if x.is_empty() {
         return Err("empty".into());
     }
@@ -132,6 +143,7 @@ fn items_labels_shadowing(x: u32) -> Result<u32, E> {
     fn double(x: u32) -> u32 {
         x * TWO
     }
+    second_attempt()?;
     let mut sum = 0;
     'outer: for i in 0..x {
         for j in 0..x {
@@ -158,12 +170,14 @@ fn attributes(#[cfg(not(any()))] x: u32, #[cfg(any())] y: u32) -> Option<u32> {
 
 #[resilient(retry(max = 2, base = "0ms"))]
 fn unused(_x: String, _: u32) -> Option<u32> {
+    second_attempt().ok()?;
     Some(26)
 }
 
 #[resilient(retry(max = 2, base = "0ms"), circuit_breaker = "sync")]
 #[allow(clippy::used_underscore_binding)]
 fn names_like_ours(__call: u32, __out: u32, __delay: u32, __verdict: u32) -> Option<u32> {
+    second_attempt().ok()?;
     Some(__call + __out + __delay + __verdict)
 }
 
@@ -180,6 +194,7 @@ mod shadowed {
 
     #[resilient::resilient(retry(max = 2, base = "0ms"), circuit_breaker = "sync", clone(x))]
     pub(super) fn shadowed(mut x: ::std::string::String) -> ::core::result::Result<usize, super::E> {
+        super::second_attempt()?;
         x.push('!');
         let moved = x;
         Ok(moved.len())
@@ -194,12 +209,14 @@ fn always_fails(calls: &Cell<u32>) -> Result<(), E> {
 
 #[resilient(retry(max = 2, base = "0ms"))]
 fn no_tail(x: &str) -> Result<(), E> {
+    second_attempt()?;
     let _ = x.parse::<u32>()?;
     Ok(())
 }
 
 #[resilient(retry(max = 2, base = "0ms"))]
 fn diverges(go: bool) -> Result<u32, E> {
+    second_attempt()?;
     if go {
         return Ok(1);
     }
@@ -215,6 +232,7 @@ macro_rules! made {
     ($name:ident, $ty:ty) => {
         #[resilient(retry(max = 2, base = "0ms"), circuit_breaker = "sync")]
         fn $name(x: $ty) -> Result<$ty, E> {
+            second_attempt()?;
             Ok(x + 1)
         }
     };
@@ -231,6 +249,7 @@ fn higher_ranked<F>(f: F) -> Option<usize>
 where
     F: for<'a> Fn(&'a str) -> &'a str,
 {
+    second_attempt().ok()?;
     Some(f(" x ").len())
 }
 
@@ -269,7 +288,8 @@ const _: () = {
 
     #[resilient(retry(max = 1, base = "0ms"))]
     fn inner(x: u32) -> Option<u32> {
-        if resilient::attempt() < 2 { None } else { Some(x) }
+        second_attempt().ok()?;
+        Some(x)
     }
 };
 
@@ -290,6 +310,7 @@ macro_rules! many {
         #[resilient(retry(max = 2, base = "0ms"))]
         #[allow(clippy::too_many_arguments)]
         fn many($($name: u32),*) -> Option<u32> {
+            second_attempt().ok()?;
             Some(0 $(+ $name)*)
         }
     };
@@ -331,7 +352,9 @@ fn arguments_are_as_new_in_each_attempt() {
     assert_eq!(mut_without_retry(1), Some(2));
     assert_eq!(patterns((1, 2), [3, 4], NoClone(5)), Some(16));
     assert_eq!(by_cfg_attr(&Cell::new(0)), Ok(2));
-    assert!(poll_error(&Cell::new(0)).is_ok());
+    let polls = Cell::new(0);
+    assert!(poll_error(&polls).is_ok());
+    assert_eq!(polls.get(), 2);
     let failing = Cell::new(0);
     assert_eq!(always_fails(&failing), Err(E::Bad));
     assert_eq!(failing.get(), 4);
@@ -372,6 +395,7 @@ fn references_lifetimes_and_generics() {
 fn a_local_function_and_a_panic() {
     #[resilient(retry(max = 2, base = "0ms"))]
     fn local(x: u32) -> Option<u32> {
+        second_attempt().ok()?;
         Some(x)
     }
     assert_eq!(local(1), Some(1));

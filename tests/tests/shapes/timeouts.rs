@@ -126,3 +126,21 @@ async fn it_can_be_switched_on_and_off_with_a_word() {
     assert_eq!(on(&fresh()).await, Some(Duration::from_secs(30)));
     assert_eq!(off(&fresh()).await, None);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_limit_that_adapts_can_stand_where_a_fixed_one_does() {
+    #[resilient(registry = registry, timeout(attempt = adaptive(percentile = 90, min = "10ms"), total = "5s"), name = "adapts")]
+    async fn adapts(registry: &Registry) -> Option<bool> {
+        Some(registry.stats().timeout.values().next()?.adaptive.is_some())
+    }
+    #[resilient(registry = registry, timeout(attempt = adaptive), bulkhead("found", max_concurrent = adaptive(max = 7)))]
+    async fn found(registry: &Registry) -> Option<bool> {
+        Some(registry.stats().timeout.values().next()?.adaptive.is_some())
+    }
+    // F3
+    assert_eq!(adapts(&Registry::with_clock(Clock::tokio())).await, Some(true));
+    let registry = Registry::with_clock(Clock::tokio());
+    assert_eq!(found(&registry).await, Some(true));
+    let explained = registry.explain(registry.stats().operations.keys().next().unwrap()).unwrap().to_string();
+    assert!(explained.contains("percentile") && explained.contains('7'), "{explained}");
+}

@@ -2,7 +2,7 @@
 
 import { change, tell } from './access.js';
 import { chart } from './chart.js';
-import { lastEvents, latest, reason, transitions } from './events.js';
+import { lastEvents, latest, outage, transitions } from './events.js';
 import { judged, kindWords } from './health.js';
 import { breaking, h, table, time, words } from './parts.js';
 import { funnel } from './pages.js';
@@ -49,7 +49,7 @@ export function detail(page, kind, name) {
     }
     const { level, mark: text } = judged(kind, name, now);
     mark.className = `${level}-text`;
-    mark.textContent = now.reason ? `${text}: ${reason(now.reason)}` : text;
+    mark.textContent = now.outage ? `${text}: ${outage(now.outage)}` : text;
     charts.forEach((one) => one.update(store.times, (figure) => store.past.get(`${kind}/${name}/${figure}`)));
     if (own) ownPlace.replaceChildren(...[own(name, now)].flat());
     figures.replaceChildren(table(['figure', 'value'], flat(now)));
@@ -62,7 +62,7 @@ export function detail(page, kind, name) {
 }
 
 /** Figures that are times, in seconds. */
-const TIMES = ['p50', 'p95', 'p99', 'p999', 'unchanged_for', 'retry_after', 'took', 'delay', 'latency', 'total', 'attempt', 'connect', 'read'];
+const TIMES = ['p50', 'p95', 'p99', 'p999', 'unchanged_for', 'retry_after', 'took', 'delay', 'age', 'lasted', 'latency', 'total', 'attempt', 'connect', 'read'];
 
 function flat(value, path = [], key = '') {
   if (value !== null && typeof value === 'object') return Object.entries(value).flatMap(([inner, of]) => flat(of, [...path, words(inner)], inner));

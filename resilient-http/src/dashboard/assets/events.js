@@ -6,7 +6,7 @@ import { eventName, store } from './store.js';
 
 const SHOWN = 200;
 /** What a single call meets: under load there is no end of it. */
-const OF_CALLS = ['rejected', 'retrying', 'hedged', 'replayed', 'fallback_served', 'fallback_missed', 'fallback_failed', 'budget_exhausted'];
+const OF_CALLS = ['rejected', 'retrying', 'hedged', 'replayed', 'fallback_served', 'fallback_missed', 'fallback_failed', 'budget_exhausted', 'retry_after_too_long'];
 
 /** Kept while other pages are looked at. */
 const wanted = { text: '', event: '' };
@@ -78,16 +78,27 @@ export const latest = (kind, name, event) => of(kind, name).find(({ what }) => w
 /** How a circuit breaker came to where it is, and why. */
 export function transitions(name, now) {
   const own = of('circuit_breaker', name).filter(({ what }) => what.event === 'transition');
-  const stands = `${words(now.state)} for ${time(now.unchanged_for)}${now.reason ? `: ${reason(now.reason)}` : ''}`;
+  const stands = `${words(now.state)} for ${time(now.unchanged_for)}${now.outage ? `: ${outage(now.outage)}` : ''}`;
   return [
     empty(`It has been ${stands}.`),
+    now.last_outage ? empty(`The last outage lasted ${time(now.last_outage.lasted)} and began ${time(now.last_outage.age)} ago: ${cause(now.last_outage)}.`) : '',
     own.length
-      ? table(['time', 'change', 'why'], own.slice(0, 20).map(({ at, what }) => [clock(at), `${words(what.from)} → ${words(what.to)}`, what.reason ? reason(what.reason) : '']), 'events')
+      ? table(['time', 'change', 'why'], own.slice(0, 20).map(({ at, what }) => [clock(at), `${words(what.from)} → ${words(what.to)}`, what.reason ? cause(what) : '']), 'events')
       : empty('No transition since this page was opened.'),
   ];
 }
 
-/** Why a circuit is open. */
+/** Why a circuit opened, with what the call failed with. */
+const cause = (opening) => reason(opening.reason) + (opening.error ? `, last error: ${opening.error}` : '');
+
+/** Why a circuit is open, since when, and what its last probe said. */
+export function outage(now) {
+  const probe = now.last_probe;
+  const said = probe ? `; the last probe ${probe.failed ? 'failed' : 'succeeded'} ${time(probe.age)} ago${probe.error ? `: ${probe.error}` : ''}` : '';
+  return `${cause(now)}; open since ${time(now.age)} ago${said}`;
+}
+
+/** The rule by which a circuit opened. */
 export function reason({ rule, ...more }) {
   switch (rule) {
     case 'failure_rate': return `${share(more.observed)} of ${count(more.calls)} calls failed, limit ${share(more.limit)}`;
@@ -102,7 +113,7 @@ export function reason({ rule, ...more }) {
 
 function facts({ event, ...more }) {
   if (event === 'alert_changed') more.severity ??= 'ended';
-  return Object.entries(more).filter(([, value]) => value !== null).map(([name, value]) => `${words(name)} ${fact(value)}`).join(', ');
+  return Object.entries(more).filter(([, value]) => value !== null).map(([name, value]) => `${words(name)} ${name === 'error' ? value : fact(value)}`).join(', ');
 }
 
 function fact(value) {

@@ -73,8 +73,9 @@ const judges = {
     return { level: 'good', mark: '✓ in force', weight: 4, facts: [`${count(now.total_timeouts)} in total`, `${count(now.attempt_timeouts)} attempts`] };
   },
   health(now) {
-    const level = { pass: 'good', warn: 'warn', fail: 'bad' }[now.status];
-    return { level, mark: { good: '✓ passes', warn: '▲ degraded', bad: '✕ fails' }[level], weight: { good: 8, warn: 160, bad: 420 }[level], facts: [now.kind, time(now.took), now.output ?? ''] };
+    const level = { pass: 'good', warn: 'warn', fail: 'bad' }[now.status] ?? 'off';
+    const age = now.age === null ? 'no answer yet' : `${time(now.age)} ago`;
+    return { level, mark: { good: '✓ passes', warn: '▲ degraded', bad: '✕ fails', off: '? unknown' }[level], weight: { good: 8, warn: 160, bad: 420, off: 20 }[level], facts: [now.kind, age, time(now.took), now.output ?? ''] };
   },
   alert(now) {
     const level = { warning: 'warn', critical: 'bad' }[now.severity] ?? 'good';

@@ -19,6 +19,7 @@ use std::sync::Arc;
 pub(crate) use running::{End, Running, Waiting, beside, in_place};
 use worker::{Inside, OnThread};
 
+use crate::observe::LogLimit;
 use crate::priority::Priority;
 use crate::sync::{AtomicU32, Condvar, Mutex, Ordering};
 
@@ -32,6 +33,8 @@ pub(super) struct Pool(Arc<Shared>);
 
 struct Shared {
     name: &'static str,
+    not_started_log: LogLimit,
+    panicked_log: LogLimit,
     /// How many threads the settings want; 0: calls run where they are made.
     wanted: AtomicU32,
     state: Mutex<State>,
@@ -93,6 +96,8 @@ impl Pool {
     pub(super) fn new(name: &'static str) -> Self {
         Self(Arc::new(Shared {
             name,
+            not_started_log: LogLimit::new(),
+            panicked_log: LogLimit::new(),
             wanted: AtomicU32::new(0),
             state: Mutex::default(),
             news: Condvar::new(),

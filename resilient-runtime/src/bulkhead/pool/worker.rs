@@ -6,6 +6,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use super::{Pool, Shared};
+use crate::clock::Clock;
+use crate::observe::log_limited;
 
 /// Work on its thread; dropped, it is there no more.
 pub(super) struct OnThread<'a> {
@@ -56,7 +58,10 @@ impl Shared {
     /// The system has no thread to give. If there is none that will come to it, what waits is dropped, and so refused.
     #[cold]
     fn not_started(&self, error: &std::io::Error) {
-        tracing::warn!(target: "resilient::bulkhead", bulkhead = %self.name, %error, "no thread could be started");
+        log_limited!(
+            self.not_started_log, &Clock::system(), WARN, target: "resilient::bulkhead",
+            bulkhead = %self.name, %error, "no thread could be started"
+        );
         let refused = {
             let mut state = self.state.lock();
             state.alive -= 1;
@@ -89,7 +94,10 @@ impl Shared {
             let place = OnThread { pool: &self, number };
             // The work catches its own panic; this is for one in the drop of what nobody waited for.
             if let Err(panic) = catch_unwind(AssertUnwindSafe(|| job(place))) {
-                tracing::error!(target: "resilient::bulkhead", bulkhead = %self.name, "an abandoned answer panicked when it was dropped");
+                log_limited!(
+                    self.panicked_log, &Clock::system(), ERROR, target: "resilient::bulkhead",
+                    bulkhead = %self.name, "an abandoned answer panicked when it was dropped"
+                );
                 // Not dropped: that could panic as well.
                 std::mem::forget(panic);
             }

@@ -11,7 +11,7 @@ fn happenings(subscription: &mut Subscription) -> Vec<Happening> {
 }
 
 fn transition(from: &'static str, to: &'static str, reason: Option<OpenReason>) -> Happening {
-    Happening::Transition { from, to, reason }
+    Happening::Transition { from, to, reason, error: None }
 }
 
 #[test]
@@ -122,4 +122,116 @@ fn a_listener_that_takes_its_time_delays_no_other_call() {
     assert_eq!(fixture.stats().transitions, 3);
     go_on.send(()).unwrap();
     opening.join().unwrap();
+}
+
+/// Follows the events of a breaker: each transition begins where the one before ended, and nobody is refused by a circuit
+/// that was told of as closed.
+#[derive(Default)]
+struct Order {
+    state: Option<&'static str>,
+    transitions: u64,
+    refusals: u64,
+}
+
+impl Order {
+    fn follow(&mut self, what: &Happening) {
+        match what {
+            Happening::Transition { from, to, .. } => {
+                assert_eq!(*from, self.state.unwrap_or("closed"), "transition {}", self.transitions);
+                self.state = Some(to);
+                self.transitions += 1;
+            }
+            Happening::Rejected { .. } => {
+                assert!(
+                    matches!(self.state, Some("open" | "half_open" | "forced_open")),
+                    "refused after transition {} to {:?}",
+                    self.transitions,
+                    self.state
+                );
+                self.refusals += 1;
+            }
+            _ => {}
+        }
+    }
+}
+
+#[test]
+fn the_transitions_of_a_breaker_chain_and_no_refusal_comes_before_the_one_that_caused_it() {
+    // D2, T15, T156
+    let settings =
+        config().failure_threshold(1).half_open_calls(2u32).success_threshold(1u32).open_for(SECOND);
+    let fixture = Fixture::new(settings);
+    let mut subscription = fixture.breaker.core.events().subscribe();
+    let mut order = Order::default();
+    // Of each round there are fewer events than a subscription holds.
+    for _ in 0..50 {
+        std::thread::scope(|scope| {
+            for thread in 0..8_u64 {
+                let fixture = &fixture;
+                scope.spawn(move || {
+                    for call in 0..40_u64 {
+                        match fixture.admit() {
+                            Ok(ticket) if (thread + call).is_multiple_of(3) => {
+                                fixture.settle(ticket, Verdict::Success);
+                            }
+                            Ok(ticket) => fixture.settle(ticket, FAILED),
+                            Err(_) => fixture.time.advance(SECOND / 8),
+                        }
+                        match (thread, call) {
+                            (0, 10) => fixture.breaker.force_open(),
+                            (0, 15) => fixture.breaker.resume(),
+                            _ => {}
+                        }
+                    }
+                });
+            }
+        });
+        happenings(&mut subscription).iter().for_each(|what| order.follow(what));
+    }
+    let stats = fixture.stats();
+    assert_eq!(subscription.dropped(), 0);
+    assert_eq!((order.transitions, order.refusals), (stats.transitions, stats.rejected));
+    assert!(order.transitions > 50, "it flapped {} times", order.transitions);
+}
+
+#[test]
+fn a_thread_that_is_held_up_after_it_changed_the_state_does_not_mix_the_order() {
+    // D2
+    let fixture = Fixture::new(config());
+    let breaker = &fixture.breaker;
+    let mut subscription = breaker.core.events().subscribe();
+    let forced = Some(OpenReason::Forced);
+    let opened = breaker.change(&mut breaker.inner.lock(), State::ForcedOpen, forced, None, fixture.now());
+    // It has let go of the lock, and has told nothing yet: others are faster.
+    let _ = fixture.refused();
+    breaker.resume();
+    breaker.tell(Some(&opened));
+    let expected = [
+        transition("closed", "forced_open", forced),
+        Happening::Rejected { rejection: RejectionKind::CircuitOpen, retry_after: None },
+        transition("forced_open", "closed", None),
+    ];
+    assert_eq!(happenings(&mut subscription), expected);
+}
+
+#[test]
+fn nobody_is_refused_before_the_transition_is_told() {
+    // D2: between the change of the state and its event there is no moment.
+    for _ in 0..200 {
+        let fixture = Fixture::new(config().failure_threshold(1));
+        let mut subscription = fixture.breaker.core.events().subscribe();
+        let tickets: Vec<_> = (0..4).map(|_| fixture.admitted()).collect();
+        std::thread::scope(|scope| {
+            for ticket in tickets {
+                let fixture = &fixture;
+                scope.spawn(move || {
+                    fixture.settle(ticket, FAILED);
+                    let _ = fixture.admit();
+                });
+            }
+        });
+        let mut order = Order::default();
+        happenings(&mut subscription).iter().for_each(|what| order.follow(what));
+        assert_eq!((order.transitions, order.refusals), (1, 4));
+    }
 }

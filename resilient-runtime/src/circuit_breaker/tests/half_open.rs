@@ -114,8 +114,8 @@ fn a_panicking_probe_has_failed() {
     }));
     result.unwrap_err();
     fixture.assert_state(State::Open);
-    let reason = fixture.refused().reason();
-    assert_eq!(reason, Some(OpenReason::ProbesFailed { failed: 1, ended: 1 }));
+    let outage = fixture.refused().outage().unwrap();
+    assert_eq!((outage.reopened, outage.last_probe.unwrap().failed), (1, true));
 }
 
 #[test]
@@ -127,8 +127,7 @@ fn the_circuit_reopens_as_soon_as_the_probes_cannot_succeed() {
     fixture.assert_state(State::HalfOpen);
     fixture.settle(probes[1], FAILED);
     fixture.assert_state(State::Open);
-    let reason = Some(OpenReason::ProbesFailed { failed: 2, ended: 2 });
-    assert_eq!(fixture.refused().reason(), reason);
+    assert_eq!(fixture.refused().outage().unwrap().reopened, 1);
     fixture.settle(probes[2], Verdict::Success);
     fixture.assert_state(State::Open);
     assert_eq!(fixture.stats().late, 1);

@@ -5,6 +5,7 @@ mod events;
 mod half_open;
 mod opening;
 mod operator;
+mod outage;
 
 use std::sync::Arc;
 use std::time::Duration;

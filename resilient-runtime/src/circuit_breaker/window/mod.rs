@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde::{Serialize, Serializer};
 
 use crate::ratio::Ratio;
-use crate::settings::{ConfigError, Parameter, Value};
+use crate::settings::{ConfigError, IntoSetting, Parameter, Value};
 
 pub(super) use count::CountWindow;
 pub(super) use time::TimeWindow;
@@ -55,6 +55,18 @@ impl From<Duration> for Window {
 impl From<u32> for Window {
     fn from(calls: u32) -> Self {
         Self::Count(calls)
+    }
+}
+
+impl IntoSetting<Window> for Duration {
+    fn into_setting(self) -> Window {
+        self.into()
+    }
+}
+
+impl IntoSetting<Window> for u32 {
+    fn into_setting(self) -> Window {
+        self.into()
     }
 }
 

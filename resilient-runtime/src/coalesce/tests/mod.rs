@@ -1,4 +1,5 @@
 mod crowd;
+mod take_over;
 
 use std::cell::{Cell, RefCell};
 use std::future::Future;

@@ -198,6 +198,35 @@ fn what_is_in_force_can_be_written_and_read_again() {
 }
 
 #[test]
+fn every_kind_lists_all_its_settings() {
+    let registry = registry();
+    registry.circuit_breaker("x");
+    registry.retry("x");
+    registry.retry_budget("x");
+    registry.bulkhead("x");
+    registry.timeout("x");
+    registry.fallback("x");
+    registry.rate_limiter("x");
+    registry.load_shedder("x");
+    registry.hedge("x");
+    registry.coalesce("x");
+    registry.idempotency("x");
+    registry.health("x");
+    registry.alert("x");
+    let text = registry.to_toml();
+    for kind in Kind::ALL.into_iter().filter(|kind| *kind != Kind::ConfigSource) {
+        let (_, table) =
+            text.split_once(&format!("[{kind}.x]")).unwrap_or_else(|| panic!("no {kind}: {text}"));
+        let table = table.split("\n[").next().unwrap_or_default();
+        for field in crate::registry::kinds::fields(kind) {
+            let is_listed =
+                |line: &str| line.trim_start_matches("# ").starts_with(&format!("{} ", field.name));
+            assert!(table.lines().any(is_listed), "{kind}: no `{}` in {table}", field.name);
+        }
+    }
+}
+
+#[test]
 fn the_explanation_of_a_pipeline_follows_the_file() {
     // T123
     let (folder, file) = file("[bulkhead.b]\nmax_concurrent = 3\n");
@@ -258,4 +287,53 @@ fn the_schema_in_the_repository_is_current() {
         open_for["description"].as_str().unwrap().len() > 10 && open_for["pattern"].is_string(),
         "{open_for}"
     );
+}
+
+#[test]
+fn protection_is_switched_off_from_outside() {
+    // E8
+    let (folder, file) = file("enabled = false\n[circuit_breaker.a]\nenabled = false\n");
+    let registry = registry();
+    let breaker = registry.circuit_breaker("a");
+    file.apply(&registry).unwrap();
+    assert!(!registry.is_enabled());
+    assert_eq!(breaker.state(), State::Disabled);
+    let on = file
+        .clone()
+        .variables([("RESILIENT__ENABLED", "true"), ("RESILIENT__CIRCUIT_BREAKER__A__ENABLED", "true")]);
+    on.apply(&registry).unwrap();
+    assert!(registry.is_enabled(), "the environment is above the file");
+    assert_eq!(breaker.state(), State::Closed);
+    folder.write(
+        "resilient.toml",
+        "enabled = \"no\"\n[fallback.f]\nenabled = false\n[health.h]\nenabled = false\n",
+    );
+    let off =
+        file.clone().variables([("RESILIENT__ENABLED", "no")]).apply(&registry).unwrap_err().to_string();
+    let lines: Vec<_> = off.lines().collect();
+    assert_eq!(lines.len(), 4, "{off}");
+    assert!(
+        lines[0].contains(":1:11: `enabled` switches all protection on or off: `true` or `false`"),
+        "{off}"
+    );
+    assert!(
+        off.contains("a fallback cannot be switched off")
+            && off.contains("a health check cannot be switched off")
+    );
+    assert!(off.contains("RESILIENT__ENABLED: it switches all protection on or off"), "{off}");
+    assert!(registry.is_enabled(), "nothing has changed");
+}
+
+#[test]
+fn the_budget_can_be_taken_away_by_a_file() {
+    // H1
+    let (_folder, file) = file("[retry.a]\nbudget = \"off\"\nmax = 50\nbase = \"0s\"\n");
+    let registry = registry();
+    let retry = registry.retry("a");
+    file.apply(&registry).unwrap();
+    for _ in 0..2000 {
+        retry.call(|| None::<u32>);
+    }
+    assert_eq!((retry.stats().retries, retry.stats().denied_by_budget), (100_000, 0));
+    assert!(registry.stats().retry_budget.is_empty(), "`off` is no name");
 }

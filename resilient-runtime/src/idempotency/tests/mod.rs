@@ -508,7 +508,7 @@ fn operations_that_share_a_component_do_not_get_each_others_answers() {
         (refused.kind(), refused.to_string().as_str()),
         (
             RejectionKind::KeyReused,
-            "the idempotency key of `shared` was used before: by `shop::charge`, and this is `shop::refund`"
+            "the idempotency key of `shared` was used before by another operation: `shop::charge`, and this is `shop::refund`"
         )
     );
     let text = refund.call_once(&"7", A, || Ok::<_, Rejection>(String::new())).unwrap_err();

@@ -2,10 +2,12 @@
 
 mod adaptive;
 mod cancel;
+mod causes;
 mod fallbacks;
 mod hedge;
 mod limits;
 mod once;
+mod open;
 mod share;
 mod shed;
 mod spans;

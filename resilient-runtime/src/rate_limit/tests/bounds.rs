@@ -203,3 +203,155 @@ fn what_is_given_back_late_does_not_come_on_top_of_what_has_flowed_in() {
         assert_eq!(admitted(&limiter, 100), 0, "{algorithm:?}");
     }
 }
+
+/// Extreme rates and bursts, as far as they are possible.
+fn extreme() -> impl Strategy<Value = Config> {
+    let count =
+        prop_oneof![Just(1), Just(2), Just(10_000), Just(1_000_000), Just(u32::MAX - 1), Just(u32::MAX)];
+    let per = prop_oneof![
+        Just(Duration::from_nanos(1)),
+        Just(MS),
+        Just(Duration::from_secs(1)),
+        Just(Duration::from_hours(1)),
+        Just(Duration::from_hours(24 * 31)),
+    ];
+    let burst = prop_oneof![Just(None), Just(Some(1)), Just(Some(1_000_000))];
+    (0..ALL.len(), count, per, burst).prop_filter_map("impossible", |(which, count, per, burst)| {
+        let mut config = Config::default().rate(Rate::new(count, per)?).algorithm(ALL[which]);
+        if ALL[which] == Algorithm::TokenBucket {
+            config = config.burst(burst);
+        }
+        // Tables for few keys: they are made anew in each case.
+        config = config.max_wait(Duration::from_hours(24)).max_keys(16);
+        let mut error = ConfigError::default();
+        config.check(&mut error);
+        error.finish().is_ok().then_some(config)
+    })
+}
+
+fn weight() -> impl Strategy<Value = u32> {
+    prop_oneof![Just(0), Just(1), Just(2), 0..=u32::MAX, Just(u32::MAX - 1), Just(u32::MAX)]
+}
+
+fn jump() -> impl Strategy<Value = (bool, Duration)> {
+    let span = prop_oneof![
+        4 => Just(Duration::ZERO),
+        2 => Just(NS),
+        2 => Just(Duration::from_secs(1)),
+        1 => Just(Duration::from_hours(24 * 365)),
+        1 => Just(Duration::from_nanos(u64::MAX)),
+        1 => Just(Duration::MAX),
+    ];
+    (any::<bool>(), span)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(60))]
+
+    #[test]
+    fn no_rate_weight_or_time_overflows(
+        config in extreme(),
+        next in extreme(),
+        steps in prop::collection::vec((weight(), jump(), 0_u64..3, any::<bool>()), 1..30),
+    ) {
+        // D3
+        let (time, limiter) = limiter(config);
+        let half = steps.len() / 2;
+        for (index, (weight, (back, span), key, given_back)) in steps.into_iter().enumerate() {
+            if index == half {
+                limiter.reconfigure(next.clone()).unwrap();
+            }
+            if back { time.rewind(span) } else { time.advance(span) }
+            let most = limiter.stats().limit;
+            let request = if key == 0 { Request::ONE } else { limiter.request(&key) }.with_weight(weight);
+            match limiter.try_token(request) {
+                Ok(token) if given_back => token.give_back(),
+                Ok(token) => drop(token),
+                Err(refused) if weight > most => prop_assert_eq!(refused.kind(), RejectionKind::WeightExceedsLimit),
+                Err(refused) => prop_assert_eq!(refused.kind(), RejectionKind::RateLimited),
+            }
+            let decision = limiter.decide(request);
+            prop_assert!(decision.remaining <= decision.limit);
+            prop_assert!(!decision.allowed || weight <= most);
+        }
+    }
+}
+
+#[test]
+fn the_largest_weight_fills_a_window_and_no_more() {
+    // D3
+    for algorithm in [Algorithm::SlidingWindow, Algorithm::TokenBucket] {
+        let (_, limiter) = limiter(rate("4294967295/h").algorithm(algorithm).burst(None));
+        if algorithm == Algorithm::SlidingWindow {
+            assert!(limiter.try_acquire_weighted(u32::MAX).is_ok());
+            assert_eq!(
+                limiter.try_acquire_weighted(u32::MAX).unwrap_err().kind(),
+                RejectionKind::RateLimited
+            );
+            assert!(limiter.try_acquire().is_err(), "nothing is left");
+            assert_eq!(limiter.check_weighted(0).remaining, 0);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_weight_above_the_limit_is_refused_for_good_and_at_once() {
+    // H8, T89
+    use crate::classify::{Class, Classify};
+    let configs = [
+        rate("10/s").burst(3),
+        rate("3/h").algorithm(Algorithm::SlidingWindow),
+        rate("3/h").algorithm(Algorithm::SlidingLog),
+    ];
+    for config in configs {
+        for wait in [None, Some(Duration::from_hours(1))] {
+            let limiter = Registry::with_clock(Clock::tokio()).rate_limiter("rows");
+            limiter.reconfigure(config.clone().max_wait(wait)).unwrap();
+            let began = tokio::time::Instant::now();
+            let refusals = [
+                limiter.try_acquire_weighted(4).unwrap_err(),
+                limiter.acquire_weighted(4).await.unwrap_err(),
+                limiter.token_blocking(Request::ONE.with_weight(4)).unwrap_err(),
+                limiter.token(limiter.request("key").with_weight(4)).await.unwrap_err(),
+            ];
+            assert_eq!(began.elapsed(), Duration::ZERO);
+            for refused in refusals {
+                assert_eq!(
+                    (refused.kind(), refused.retry_after()),
+                    (RejectionKind::WeightExceedsLimit, None)
+                );
+                assert_eq!(refused.classify(), Class::Permanent);
+                let text = refused.to_string();
+                assert!(
+                    text.contains("`rows` ever admits") && text.contains("its weight is 4, the limit 3"),
+                    "{text}"
+                );
+            }
+            assert!(limiter.try_acquire_weighted(3).is_ok(), "and what fits is admitted");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_whose_weight_is_too_much_by_new_settings_does_not_wait_on() {
+    // H8, T89
+    let limiter = Registry::with_clock(Clock::tokio()).rate_limiter("rows");
+    let config = rate("5/h").max_wait(Duration::from_hours(20));
+    limiter.reconfigure(config.clone()).unwrap();
+    assert!(limiter.try_acquire_weighted(5).is_ok());
+    let mut waiting = pin!(limiter.acquire_weighted(5));
+    assert!(poll(waiting.as_mut()).is_pending());
+    limiter.reconfigure(config.burst(2)).unwrap();
+    let Poll::Ready(Err(refused)) = poll(waiting.as_mut()) else { panic!("it waits for ever") };
+    assert_eq!(refused.kind(), RejectionKind::WeightExceedsLimit);
+}
+
+#[test]
+fn a_limiter_that_is_switched_off_limits_nothing_and_says_nothing() {
+    // E8, A2
+    let (_, limiter) = limiter(rate("1/h").enabled(false));
+    assert_eq!(admitted(&limiter, 100), 100);
+    assert!(!limiter.lacks_rate());
+    limiter.reconfigure(rate("1/h")).unwrap();
+    assert_eq!(admitted(&limiter, 100), 1);
+}

@@ -1,0 +1,142 @@
+//! The body of a response, with which the call of a client ends.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use http::HeaderMap;
+use http_body::{Body, Frame, SizeHint};
+use pin_project_lite::pin_project;
+use resilient::pipeline::OpenCall;
+use resilient::{Class, Rejection, Verdict};
+use tower::BoxError;
+
+use super::semantics::{GRPC_STATUS, Protocol, of_grpc};
+
+pin_project! {
+    /// The body of a response that a client's pipeline has made: it is bounded in time, and the call ends with it.
+    ///
+    /// - Each part is waited for no longer than `timeout(read = ..)`, and all of them end with the deadline of the call. The
+    ///   error is then an [`io::Error`] that holds a [`Rejection`], which
+    ///   [`RejectionKind::found_in`](resilient::RejectionKind::found_in) finds.
+    /// - A body that breaks off makes the call a failure; one of gRPC is judged by the `grpc-status` in its trailers.
+    /// - Dropped half read, the call is cancelled. Dropped before anything of it was asked for, the call is what its head says.
+    ///
+    /// It is `Sync` if the body is, and has the size hint of the body.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// use http::{Request, Response};
+    /// use http_body_util::{BodyExt, Full};
+    /// use resilient::Registry;
+    /// use resilient_http::layer::{CallBody, ClientLayer};
+    /// use tower::{BoxError, ServiceBuilder, ServiceExt, service_fn};
+    ///
+    /// let pipeline = std::sync::Arc::new(Registry::new().pipeline("stock").timeout("stock").build());
+    /// let server = service_fn(async |_: Request<()>| Ok::<_, BoxError>(Response::new(Full::from("seven"))));
+    /// let stock = ServiceBuilder::new().layer(ClientLayer::http(pipeline.clone())).service(server);
+    /// let body: CallBody<Full<bytes::Bytes>> = stock.oneshot(Request::new(())).await.unwrap().into_body();
+    /// assert_eq!(pipeline.stats().in_flight, 1);
+    /// assert_eq!(body.collect().await.unwrap().to_bytes(), "seven");
+    /// assert_eq!((pipeline.stats().in_flight, pipeline.stats().succeeded), (0, 1));
+    /// # }
+    /// ```
+    #[derive(Debug)]
+    pub struct CallBody<B> {
+        #[pin]
+        body: B,
+        call: OpenCall,
+        // The verdict is still to come, in the trailers.
+        awaits_trailers: bool,
+        has_ended: bool,
+    }
+}
+
+impl<B: Body> CallBody<B> {
+    /// Of a response with these headers.
+    pub(crate) fn new(body: B, headers: &HeaderMap, mut call: OpenCall) -> Self {
+        let has_ended = body.is_end_stream();
+        // An answer of gRPC that has its status in the head has no trailers.
+        let awaits_trailers = Protocol::of(headers) == Protocol::Grpc && !headers.contains_key(GRPC_STATUS);
+        if has_ended && let Some(verdict) = call.verdict() {
+            call.end(if awaits_trailers { Verdict::Failure(Class::UNCERTAIN) } else { verdict });
+        }
+        Self { body, call, awaits_trailers, has_ended }
+    }
+
+    /// Of a response whose call has ended with its head.
+    pub(crate) fn unbounded(body: B) -> Self {
+        Self { body, call: OpenCall::default(), awaits_trailers: false, has_ended: false }
+    }
+}
+
+/// How the call ends at the end of a body that is complete.
+fn complete(call: &mut OpenCall, awaits_trailers: bool) {
+    if let Some(verdict) = call.verdict() {
+        // gRPC always ends with a status: without, the connection has ended before the answer.
+        call.end(if awaits_trailers { Verdict::Failure(Class::UNCERTAIN) } else { verdict });
+    }
+}
+
+/// As an [`io::Error`], so that clients know a timeout when they see one.
+fn out_of_time(rejection: Rejection) -> BoxError {
+    io::Error::from(rejection).into()
+}
+
+impl<B: Body> Body for CallBody<B>
+where
+    B::Error: Into<BoxError>,
+{
+    type Data = B::Data;
+    type Error = BoxError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<B::Data>, BoxError>>> {
+        let mut this = self.project();
+        if *this.has_ended {
+            return Poll::Ready(None);
+        }
+        let body = this.body.as_mut();
+        match ready!(this.call.poll_part(cx, |cx| body.poll_frame(cx))) {
+            None => {
+                *this.has_ended = true;
+                complete(this.call, *this.awaits_trailers);
+                Poll::Ready(None)
+            }
+            Some(Ok(Ok(frame))) => {
+                if let Some(verdict) = frame.trailers_ref().and_then(of_grpc) {
+                    *this.awaits_trailers = false;
+                    this.call.end(verdict);
+                }
+                if this.body.is_end_stream() {
+                    // Many readers know that it is the last, too, and do not ask again.
+                    complete(this.call, *this.awaits_trailers);
+                }
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Some(Ok(Err(error))) => {
+                *this.has_ended = true;
+                let error = error.into();
+                // It has come halfway, whatever has broken it.
+                let class = Class::found_in(&*error).unwrap_or(Class::UNCERTAIN);
+                this.call.end(Verdict::Failure(class));
+                Poll::Ready(Some(Err(error)))
+            }
+            Some(Err(rejection)) => {
+                *this.has_ended = true;
+                Poll::Ready(Some(Err(out_of_time(rejection))))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.has_ended || self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

@@ -1,0 +1,245 @@
+//! A pipeline for each host that a client talks to.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+
+use resilient::registry::PipelineBuilder;
+use resilient::{Pipeline, Registry};
+
+/// Hosts with a pipeline of their own where nothing else is said.
+const USUAL_MOST: usize = 1024;
+
+type Build = dyn Fn(PipelineBuilder, &str) -> PipelineBuilder + Send + Sync;
+
+/// A [`Pipeline`] for each host that a client talks to, so that one dead host does not open the circuit of the others.
+///
+/// A pipeline is built when its host is first asked. Its operation is named `http HOST`, and the function that builds it is
+/// given the same `HOST` to name the components that are to be apart: `example.com:443`, in lower case, without user and
+/// password, always with the port. Components that are named otherwise are shared by all hosts.
+///
+/// The number of hosts is bounded, by [`at_most`](Self::at_most) and by the names that a registry has. Hosts beyond it share
+/// one pipeline, which is built for [`PerHost::OTHERS`]; a warning says so once. Where hosts come from outside, as in a crawler or
+/// for webhooks, give that one no circuit breaker.
+///
+/// ```
+/// use resilient::{Component, Registry};
+/// use resilient_http::PerHost;
+///
+/// let registry = Registry::new();
+/// let hosts = PerHost::new(&registry, |pipeline, host| {
+///     let pipeline = pipeline.retry("web").timeout("web"); // one retry budget for all
+///     if host == PerHost::OTHERS { pipeline } else { pipeline.circuit_breaker(host) }
+/// });
+/// registry.circuit_breaker("dead.example:443").force_open();
+/// assert!(hosts.pipeline("https", "dead.example", None).call(|| Some(1)).is_none());
+/// assert!(hosts.pipeline("https", "live.example", None).call(|| Some(1)).is_some());
+/// assert!(hosts.pipeline("https", "DEAD.example", Some(443)).call(|| Some(1)).is_none(), "the same one");
+/// ```
+pub struct PerHost {
+    registry: Registry,
+    build: Box<Build>,
+    most: usize,
+    hosts: RwLock<HashMap<Box<str>, Arc<Pipeline>>>,
+    others: OnceLock<Arc<Pipeline>>,
+}
+
+impl PerHost {
+    /// The `host` of the pipeline that is shared by the hosts beyond the bound, and by requests without a host.
+    pub const OTHERS: &str = "other hosts";
+
+    /// With pipelines of `registry`, built by this function from an empty builder and the name of the host.
+    ///
+    /// ```
+    /// use resilient::Registry;
+    /// use resilient_http::PerHost;
+    ///
+    /// let hosts = PerHost::new(&Registry::new(), |pipeline, host| pipeline.circuit_breaker(host));
+    /// assert_eq!(hosts.pipeline("http", "example.com", None).name(), "http example.com:80");
+    /// ```
+    pub fn new(
+        registry: &Registry,
+        build: impl Fn(PipelineBuilder, &str) -> PipelineBuilder + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            registry: registry.clone(),
+            build: Box::new(build),
+            most: USUAL_MOST,
+            hosts: RwLock::default(),
+            others: OnceLock::new(),
+        }
+    }
+
+    /// Sets how many hosts have a pipeline of their own; 1024 by default.
+    ///
+    /// ```
+    /// use resilient::Registry;
+    /// use resilient_http::PerHost;
+    ///
+    /// let hosts = PerHost::new(&Registry::new(), |pipeline, host| pipeline.circuit_breaker(host)).at_most(1);
+    /// assert_eq!(hosts.pipeline("http", "a.example", None).name(), "http a.example:80");
+    /// assert_eq!(hosts.pipeline("http", "b.example", None).name(), "http other hosts");
+    /// assert_eq!(hosts.pipeline("http", "a.example", None).name(), "http a.example:80", "it keeps its own");
+    /// ```
+    #[must_use]
+    pub fn at_most(self, hosts: usize) -> Self {
+        Self { most: hosts, ..self }
+    }
+
+    /// The pipeline of a host, for clients that [`ReqwestMiddleware`](crate::ReqwestMiddleware) and
+    /// [`ClientLayer`](crate::layer::ClientLayer) do not serve. Without a port, that of the scheme is meant.
+    ///
+    /// ```
+    /// use resilient::Registry;
+    /// use resilient_http::PerHost;
+    ///
+    /// let hosts = PerHost::new(&Registry::new(), |pipeline, host| pipeline.bulkhead(host));
+    /// let pipeline = hosts.pipeline("https", "api.example.com.", None);
+    /// assert_eq!(pipeline.name(), "http api.example.com:443");
+    /// ```
+    pub fn pipeline(&self, scheme: &str, host: &str, port: Option<u16>) -> Arc<Pipeline> {
+        match authority(scheme, host, port) {
+            Some(host) => self.of(&host),
+            None => self.others(),
+        }
+    }
+
+    fn of(&self, host: &str) -> Arc<Pipeline> {
+        let known = self.hosts.read().unwrap_or_else(PoisonError::into_inner).get(host).cloned();
+        if let Some(pipeline) = known {
+            return pipeline;
+        }
+        // Not under the lock: whoever builds may ask for another host.
+        let is_full = || self.hosts.read().unwrap_or_else(PoisonError::into_inner).len() >= self.most;
+        if is_full() {
+            return self.others();
+        }
+        let made = self.build(host);
+        let mut hosts = self.hosts.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = hosts.get(host) {
+            return Arc::clone(known);
+        }
+        if hosts.len() >= self.most {
+            drop(hosts);
+            return self.others();
+        }
+        hosts.insert(host.into(), Arc::clone(&made));
+        made
+    }
+
+    fn others(&self) -> Arc<Pipeline> {
+        let made = || {
+            tracing::warn!(
+                target: "resilient::http",
+                most = self.most,
+                "more hosts than `PerHost::at_most` allows, or a request without a host: these share the pipeline `http {}`",
+                Self::OTHERS
+            );
+            self.build(Self::OTHERS)
+        };
+        Arc::clone(self.others.get_or_init(made))
+    }
+
+    fn build(&self, host: &str) -> Arc<Pipeline> {
+        let builder = self.registry.pipeline(&format!("http {host}"));
+        Arc::new((self.build)(builder, host).build())
+    }
+
+    /// That of the request's target, or of its `Host` where the target is a path alone.
+    pub(crate) fn of_request<B>(&self, request: &http::Request<B>) -> Arc<Pipeline> {
+        let uri = request.uri();
+        let of_header = || request.headers().get(http::header::HOST)?.to_str().ok()?.parse().ok();
+        let Some(authority) = uri.authority().cloned().or_else(of_header) else {
+            return self.others();
+        };
+        self.pipeline(uri.scheme_str().unwrap_or("http"), authority.host(), authority.port_u16())
+    }
+}
+
+impl fmt::Debug for PerHost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let hosts = self.hosts.read().unwrap_or_else(PoisonError::into_inner).len();
+        f.debug_struct("PerHost").field("hosts", &hosts).field("most", &self.most).finish_non_exhaustive()
+    }
+}
+
+/// `host:port`, the same for all spellings of one authority; `None` where there is no host.
+fn authority(scheme: &str, host: &str, port: Option<u16>) -> Option<String> {
+    let host = host.strip_suffix('.').unwrap_or(host);
+    if host.is_empty() {
+        return None;
+    }
+    let usual = || match scheme {
+        _ if scheme.eq_ignore_ascii_case("https") || scheme.eq_ignore_ascii_case("wss") => 443,
+        _ => 80,
+    };
+    let mut authority = host.to_ascii_lowercase();
+    let port = port.unwrap_or_else(usual).to_string();
+    authority.reserve_exact(port.len() + 1);
+    authority.push(':');
+    authority.push_str(&port);
+    Some(authority)
+}
+
+/// Which pipeline a request goes through.
+#[derive(Clone)]
+pub(crate) enum Pipelines {
+    One(Arc<Pipeline>),
+    PerHost(Arc<PerHost>),
+}
+
+impl fmt::Debug for Pipelines {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::One(pipeline) => pipeline.name().fmt(f),
+            Self::PerHost(hosts) => hosts.fmt(f),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_authority_has_one_name_however_it_is_spelled() {
+        // E5
+        let of = |scheme: &str, host: &str, port| authority(scheme, host, port).unwrap();
+        assert_eq!(of("https", "Example.COM", None), "example.com:443");
+        assert_eq!(of("HTTPS", "example.com.", Some(443)), "example.com:443");
+        assert_eq!(of("http", "example.com", None), "example.com:80");
+        assert_eq!(of("http", "example.com", Some(8080)), "example.com:8080");
+        assert_eq!(of("http", "[::1]", None), "[::1]:80");
+        assert_eq!(authority("http", "", Some(80)), None);
+        assert_eq!(authority("http", ".", None), None);
+    }
+
+    #[test]
+    fn hosts_beyond_the_bound_share_one_and_memory_stays_bounded() {
+        // E5
+        let hosts = PerHost::new(&Registry::new(), |pipeline, host| pipeline.bulkhead(host)).at_most(3);
+        let names = |range: std::ops::Range<u32>| -> Vec<String> {
+            let of = |n: u32| hosts.pipeline("http", &format!("h{n}"), None).name().to_owned();
+            range.map(of).collect()
+        };
+        assert_eq!(names(0..3), ["http h0:80", "http h1:80", "http h2:80"]);
+        assert!(names(3..1000).iter().all(|name| name == "http other hosts"));
+        assert_eq!(names(0..1), ["http h0:80"]);
+        assert_eq!(hosts.hosts.read().unwrap().len(), 3);
+    }
+
+    #[test]
+    fn a_request_is_of_its_target_or_of_its_host_header() {
+        let hosts = PerHost::new(&Registry::new(), |pipeline, host| pipeline.bulkhead(host));
+        let of = |uri: &str, host: Option<&str>| {
+            let request = http::Request::get(uri);
+            let request = host.into_iter().fold(request, |request, host| request.header("host", host));
+            hosts.of_request(&request.body(()).unwrap()).name().to_owned()
+        };
+        assert_eq!(of("https://user:pw@Example.com/a?b", None), "http example.com:443");
+        assert_eq!(of("/a", Some("Example.com:8080")), "http example.com:8080");
+        assert_eq!(of("https://a.example/", Some("b.example")), "http a.example:443");
+        assert_eq!(of("/a", None), "http other hosts");
+        assert_eq!(of("/a", Some("not a host")), "http other hosts");
+    }
+}

@@ -1,0 +1,441 @@
+//! The texts of errors: captured where a call fails, short, on one line, and only as the program allows.
+
+use std::cell::Cell;
+use std::error::Error;
+use std::fmt::{self, Write as _};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::seconds;
+use crate::clock::Instant;
+use crate::correlation::CorrelationId;
+use crate::rejection::Mark;
+
+/// The most bytes of an error text that are kept.
+///
+/// ```
+/// use std::io::Error;
+/// use resilient::{Registry, Verdict, observe::ERROR_TEXT_BYTES};
+///
+/// let pipeline = Registry::new().pipeline("order").build();
+/// let fails = || Err::<u32, _>(Error::other("x".repeat(10_000)));
+/// pipeline.call_described(fails, Verdict::of, |error, words| words.error(error)).unwrap_err();
+/// assert_eq!(pipeline.stats().last_error.unwrap().text.len(), ERROR_TEXT_BYTES);
+/// ```
+pub const ERROR_TEXT_BYTES: usize = 256;
+
+/// Bytes of an error that are read at most: a redactor sees more than is kept, so that no secret is cut in two first.
+const READ: usize = 4096;
+/// Causes of an error that are followed at most.
+const CAUSES: usize = 16;
+
+/// What is kept of the texts of errors: in statistics, events, logs, spans, and in the reasons of refusals.
+///
+/// An error's text may hold what was sent or a secret (a URL with a password). One rule for a registry says what happens to
+/// all of them; see [`Registry::set_error_text`](crate::Registry::set_error_text).
+///
+/// ```
+/// use std::io::Error;
+/// use resilient::{Registry, Verdict, observe::ErrorText};
+///
+/// let registry = Registry::new();
+/// registry.set_error_text(ErrorText::redacted(|text| text.replace("hunter2", "***")));
+/// let pipeline = registry.pipeline("login").build();
+/// let refused = || Err::<(), _>(Error::other("wrong password hunter2"));
+/// pipeline.call_described(refused, Verdict::of, |error, words| words.error(error)).unwrap_err();
+/// assert_eq!(pipeline.stats().last_error.unwrap().text, "wrong password ***");
+/// ```
+#[derive(Clone, Default)]
+#[non_exhaustive]
+pub enum ErrorText {
+    /// The text of the error and of its sources.
+    #[default]
+    Full,
+    /// No text at all.
+    Off,
+    /// What a function makes of the text. If it panics, there is no text.
+    Redacted(Arc<dyn Fn(&str) -> String + Send + Sync>),
+}
+
+impl ErrorText {
+    /// Passes every text through `redact`.
+    ///
+    /// ```
+    /// use resilient::observe::ErrorText;
+    ///
+    /// let digits = ErrorText::redacted(|text| text.replace(|c: char| c.is_ascii_digit(), "#"));
+    /// assert_eq!(format!("{digits:?}"), "Redacted");
+    /// ```
+    pub fn redacted(redact: impl Fn(&str) -> String + Send + Sync + 'static) -> Self {
+        Self::Redacted(Arc::new(redact))
+    }
+}
+
+impl fmt::Debug for ErrorText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Full => "Full",
+            Self::Off => "Off",
+            Self::Redacted(_) => "Redacted",
+        })
+    }
+}
+
+/// Takes the words of an error.
+///
+/// ```
+/// use resilient::{Registry, Verdict, observe::Words};
+///
+/// let pipeline = Registry::new().pipeline("disk").build();
+/// let read = || std::fs::read("/no/such/file");
+/// pipeline.call_described(read, Verdict::by_class, |error, words: &mut Words| words.error(error)).unwrap_err();
+/// assert!(pipeline.stats().last_error.unwrap().text.contains("No such file"));
+/// ```
+#[derive(Debug)]
+pub struct Words {
+    text: String,
+}
+
+impl Words {
+    /// The error, then its sources, joined by `: `. A source whose text is in what stands there already is left out.
+    ///
+    /// ```
+    /// use std::io::{Error, ErrorKind};
+    /// use resilient::{Registry, Verdict};
+    ///
+    /// let pipeline = Registry::new().pipeline("disk").build();
+    /// let full = || Err::<u32, _>(Error::new(ErrorKind::StorageFull, "the disk is full"));
+    /// pipeline.call_described(full, Verdict::of, |error, words| words.error(error)).unwrap_err();
+    /// assert_eq!(pipeline.stats().last_error.unwrap().text, "the disk is full");
+    /// ```
+    pub fn error<'a>(&mut self, error: &(dyn Error + 'a)) {
+        self.display(&error);
+        let mut next = error.source();
+        for _ in 0..CAUSES {
+            let Some(source) = next else { return };
+            next = source.source();
+            // The mark of a refusal repeats what its text says.
+            if source.is::<Mark>() {
+                continue;
+            }
+            let before = self.text.len();
+            if before > 0 {
+                self.display(&": ");
+            }
+            let start = self.text.len();
+            self.display(&source);
+            let (said, new) = self.text.split_at(start);
+            if new.is_empty() || said[..before].contains(new) {
+                self.text.truncate(before);
+            }
+        }
+    }
+
+    /// What can be displayed.
+    ///
+    /// ```
+    /// use resilient::{Registry, Verdict};
+    ///
+    /// let pipeline = Registry::new().pipeline("order").build();
+    /// assert!(pipeline.call_described(|| None::<u32>, Verdict::of, |(), words| words.display(&503)).is_none());
+    /// assert_eq!(pipeline.stats().last_error.unwrap().text, "503");
+    /// ```
+    pub fn display(&mut self, what: &dyn fmt::Display) {
+        // An error is that the text is full, or that the type has no more to say.
+        let _ = write!(self, "{what}");
+    }
+
+    /// What can only be shown to a programmer.
+    ///
+    /// ```
+    /// use resilient::{Registry, Verdict};
+    ///
+    /// let pipeline = Registry::new().pipeline("order").build();
+    /// assert!(pipeline.call_described(|| None::<u32>, Verdict::of, |(), words| words.debug(&Some(503))).is_none());
+    /// assert_eq!(pipeline.stats().last_error.unwrap().text, "Some(503)");
+    /// ```
+    pub fn debug(&mut self, what: &dyn fmt::Debug) {
+        let _ = write!(self, "{what:?}");
+    }
+
+    /// Of a failure nothing is known but the type of what was returned.
+    pub(crate) fn type_of<R>(&mut self) {
+        let name = std::any::type_name::<R>();
+        if name.starts_with("core::option::Option<") {
+            self.display(&NOTHING);
+        } else {
+            let _ = write!(self, "a failed `{name}`");
+        }
+    }
+}
+
+/// In the place of an error's text where there is no error.
+pub(crate) const NOTHING: &str = "it returned nothing";
+
+impl fmt::Write for Words {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let cut = text.floor_char_boundary(READ - self.text.len().min(READ));
+        self.text.push_str(&text[..cut]);
+        if cut < text.len() { Err(fmt::Error) } else { Ok(()) }
+    }
+}
+
+/// Captures texts by the rule of a registry.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Texts(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    rule: RwLock<ErrorText>,
+    panics: AtomicU64,
+}
+
+thread_local! {
+    /// So that a failed call allocates nothing for its text.
+    static SPARE: Cell<(String, String)> = const { Cell::new((String::new(), String::new())) };
+}
+
+impl Texts {
+    pub(crate) fn set(&self, rule: ErrorText) {
+        *self.0.rule.write().unwrap_or_else(PoisonError::into_inner) = rule;
+    }
+
+    pub(crate) fn rule(&self) -> ErrorText {
+        self.0.rule.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// How often an error could not be put in words, or a redactor has panicked.
+    pub(crate) fn panics(&self) -> u64 {
+        self.0.panics.load(Ordering::Relaxed)
+    }
+
+    /// What `write` says, as it may be kept, for `then`; `None` where it says nothing, or may not.
+    #[cold]
+    pub(crate) fn capture<R>(
+        &self,
+        write: impl FnOnce(&mut Words),
+        then: impl FnOnce(Option<&str>) -> R,
+    ) -> R {
+        let rule = self.rule();
+        if matches!(rule, ErrorText::Off) {
+            return then(None);
+        }
+        // Taken, and not borrowed: what is called here may fail calls of its own.
+        let (mut text, mut kept) = SPARE.try_with(Cell::take).unwrap_or_default();
+        text.clear();
+        kept.clear();
+        let mut words = Words { text };
+        let written = self.caught(|| write(&mut words));
+        match (&rule, written) {
+            (ErrorText::Full, Some(())) => keep(&words.text, &mut kept),
+            (ErrorText::Redacted(redact), Some(())) if !words.text.is_empty() => {
+                if let Some(redacted) = self.caught(|| redact(&words.text)) {
+                    keep(&redacted, &mut kept);
+                }
+            }
+            _ => {}
+        }
+        let result = then((!kept.is_empty()).then_some(&kept));
+        let _ = SPARE.try_with(|spare| spare.set((words.text, kept)));
+        result
+    }
+
+    /// A text that is there already, as it may be kept.
+    pub(crate) fn clean(&self, text: &str) -> Option<String> {
+        self.capture(|words| words.display(&text), |text| text.map(str::to_owned))
+    }
+
+    fn caught<T>(&self, work: impl FnOnce() -> T) -> Option<T> {
+        let result = catch_unwind(AssertUnwindSafe(work));
+        result
+            .map_err(|panic| {
+                self.0.panics.fetch_add(1, Ordering::Relaxed);
+                // Dropping it could panic as well.
+                std::mem::forget(panic);
+            })
+            .ok()
+    }
+}
+
+/// The text on one line, and no longer than may be: nothing in it can forge a line of a log, or its direction.
+fn keep(text: &str, kept: &mut String) {
+    const MORE: char = '…';
+    for char in text.trim().chars() {
+        let before = kept.len();
+        if is_harmful(char) {
+            kept.extend(char.escape_default());
+        } else {
+            kept.push(char);
+        }
+        if kept.len() > ERROR_TEXT_BYTES {
+            kept.truncate(before.min(kept.floor_char_boundary(ERROR_TEXT_BYTES - MORE.len_utf8())));
+            kept.push(MORE);
+            return;
+        }
+    }
+}
+
+fn is_harmful(char: char) -> bool {
+    let is_directing =
+        matches!(char, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    char.is_control() || is_directing || matches!(char, '\u{2028}' | '\u{2029}' | '\u{feff}')
+}
+
+/// The error that something failed with last.
+///
+/// ```
+/// use std::io::Error;
+/// use resilient::{Registry, Verdict, observe::LastError};
+///
+/// let pipeline = Registry::new().pipeline("order").build();
+/// let fails = || Err::<u32, _>(Error::other("connection refused"));
+/// pipeline.call_described(fails, Verdict::of, |error, words| words.error(error)).unwrap_err();
+/// let LastError { text, attempt, .. } = pipeline.stats().last_error.unwrap();
+/// assert_eq!((&*text, attempt), ("connection refused", 1));
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct LastError {
+    /// Its text and those of its sources, at most [`ERROR_TEXT_BYTES`].
+    pub text: String,
+    /// How long ago it was; in seconds when serialised.
+    #[serde(serialize_with = "seconds")]
+    pub age: Duration,
+    /// The attempt of its call that failed with it, from 1.
+    pub attempt: u32,
+    /// The id of the request in whose course it was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub correlation_id: Option<CorrelationId>,
+}
+
+/// The text of an error, and the attempt that failed with it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Cause<'t> {
+    pub(crate) text: &'t str,
+    pub(crate) attempt: u32,
+}
+
+/// Keeps the last error. Only calls that fail come here, so a lock will do.
+#[derive(Debug, Default)]
+pub(crate) struct ErrorSlot(Mutex<Option<Box<Kept>>>);
+
+#[derive(Debug)]
+struct Kept {
+    text: String,
+    at: Instant,
+    attempt: u32,
+    correlation_id: Option<CorrelationId>,
+}
+
+impl ErrorSlot {
+    pub(crate) fn set(&self, Cause { text, attempt }: Cause<'_>, at: Instant) {
+        let correlation_id = CorrelationId::current();
+        let mut slot = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match &mut *slot {
+            Some(kept) => {
+                kept.text.clear();
+                kept.text.push_str(text);
+                (kept.at, kept.attempt, kept.correlation_id) = (at, attempt, correlation_id);
+            }
+            None => *slot = Some(Box::new(Kept { text: text.to_owned(), at, attempt, correlation_id })),
+        }
+    }
+
+    pub(crate) fn get(&self, now: Instant) -> Option<LastError> {
+        let slot = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        slot.as_ref().map(|kept| LastError {
+            text: kept.text.clone(),
+            age: now.since(kept.at),
+            attempt: kept.attempt,
+            correlation_id: kept.correlation_id.clone(),
+        })
+    }
+
+    pub(crate) fn forget(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+}
+
+#[cfg(all(test, not(resilient_loom)))]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("{text}")]
+    struct Layer {
+        text: &'static str,
+        source: Option<Box<Layer>>,
+    }
+
+    fn layers(texts: &[&'static str]) -> Layer {
+        let (text, rest) = texts.split_first().unwrap();
+        Layer { text, source: (!rest.is_empty()).then(|| Box::new(layers(rest))) }
+    }
+
+    fn text_of(error: &Layer) -> String {
+        Texts::default().capture(|words| words.error(error), |text| text.unwrap_or_default().to_owned())
+    }
+
+    #[test]
+    fn an_error_is_told_with_its_sources_and_none_of_them_twice() {
+        // E2
+        assert_eq!(
+            text_of(&layers(&["query failed", "connection refused"])),
+            "query failed: connection refused"
+        );
+        assert_eq!(text_of(&layers(&["query failed: refused", "refused"])), "query failed: refused");
+        assert_eq!(text_of(&layers(&["refused", "refused", "by host"])), "refused: by host");
+        assert_eq!(text_of(&layers(&["", "refused"])), "refused");
+    }
+
+    #[test]
+    fn a_text_is_at_most_256_bytes_and_cut_between_characters() {
+        // E2
+        for text in
+            ["x".repeat(257), "ü".repeat(200), "€".repeat(5000), "\n".repeat(300), "\u{1f980}".repeat(99)]
+        {
+            let kept = Texts::default().clean(&text.replace('\n', "\u{7}")).unwrap();
+            assert!(kept.len() <= ERROR_TEXT_BYTES && kept.len() > ERROR_TEXT_BYTES - 12, "{}", kept.len());
+            assert!(kept.ends_with('…'));
+        }
+        assert_eq!(Texts::default().clean(&"x".repeat(256)).unwrap(), "x".repeat(256));
+    }
+
+    #[test]
+    fn nothing_in_a_text_begins_a_new_line_or_turns_the_direction() {
+        // E2: log injection
+        let hostile = "a\nERROR forged\r\u{1b}[31m\u{202e}b\u{2028}c";
+        let kept = Texts::default().clean(hostile).unwrap();
+        assert_eq!(kept, r"a\nERROR forged\r\u{1b}[31m\u{202e}b\u{2028}c");
+    }
+
+    #[test]
+    fn what_panics_gives_no_text_and_harms_nobody() {
+        // E2
+        struct Falls;
+        impl fmt::Display for Falls {
+            fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
+                std::panic::resume_unwind(Box::new("the text fell"))
+            }
+        }
+        let texts = Texts::default();
+        texts.capture(|words| words.display(&Falls), |text| assert_eq!(text, None));
+        texts.set(ErrorText::redacted(|_| std::panic::resume_unwind(Box::new("the redactor fell"))));
+        assert_eq!((texts.clean("secret"), texts.panics()), (None, 2));
+        texts.set(ErrorText::Off);
+        assert_eq!(texts.clean("secret"), None);
+    }
+
+    #[test]
+    fn a_redactor_sees_what_is_cut_off_later() {
+        // E2: half a secret is one, too.
+        let texts = Texts::default();
+        texts.set(ErrorText::redacted(|text| text.replace("password", "***")));
+        let text = format!("{}password", "x".repeat(250));
+        assert!(!texts.clean(&text).unwrap().contains("pas"));
+    }
+}

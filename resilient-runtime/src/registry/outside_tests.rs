@@ -1,0 +1,373 @@
+//! What comes from outside of the program, and what is told of it.
+
+use std::time::Duration;
+
+use super::*;
+use crate::clock::ManualClock;
+use crate::component::Component;
+use crate::rate_limit::Rate;
+use crate::settings::{Raw, Value};
+use crate::site::{SiteMeta, StageUse};
+use crate::{Ratio, bulkhead, circuit_breaker, hedge, rate_limit, retry, timeout};
+
+fn registry() -> Registry {
+    Registry::with_clock(ManualClock::new().clock())
+}
+
+fn tables(settings: &[(Kind, &str, &str, Raw)]) -> Tables {
+    let mut tables = Tables::default();
+    for (kind, name, field, raw) in settings {
+        tables.set(*kind, Some(*name), field, raw).unwrap();
+    }
+    tables
+}
+
+fn text(text: &str) -> Raw {
+    Raw::Text(text.into())
+}
+
+fn problems(registry: &Registry) -> Vec<String> {
+    registry.validate().map_or_else(|error| error.problems().to_vec(), |()| Vec::new())
+}
+
+#[test]
+fn settings_for_a_name_that_no_component_has_are_told() {
+    // A3
+    let registry = registry();
+    let mut events = registry.subscribe();
+    registry.circuit_breaker("postgres");
+    let settings = [
+        (Kind::CircuitBreaker, "postgress", "open_for", text("1s")),
+        (Kind::Retry, "postgres", "max", Raw::Integer(1)),
+        (Kind::Bulkhead, "later", "max_concurrent", Raw::Integer(1)),
+    ];
+    registry.configure("file", &tables(&settings)).unwrap();
+    let told = problems(&registry);
+    assert_eq!(told.len(), 3, "{told:?}");
+    assert!(
+        told.iter().any(|told| told.starts_with("circuit_breaker `postgress`")
+            && told.ends_with("did you mean `postgres`?"))
+    );
+    assert!(told.iter().any(|told| told.starts_with("retry `postgres`")
+        && told.ends_with("there is a circuit_breaker of this name")));
+    assert_eq!(registry.stats().unused_settings, told);
+    let unused = std::iter::from_fn(|| events.try_recv()).find_map(|event| match event.what {
+        Happening::SettingsUnused { settings } => Some(settings),
+        _ => None,
+    });
+    assert_eq!(unused.unwrap().len(), 1, "at load what looks like a slip; the others may come later");
+    registry.bulkhead("later");
+    registry.retry("postgres");
+    registry.circuit_breaker("postgress");
+    assert_eq!(problems(&registry), [""; 0], "components that are made later are no false alarm");
+    assert_eq!(registry.bulkhead("later").config().max_concurrent, 1);
+}
+
+#[cfg(feature = "config-file")]
+#[test]
+fn a_variable_for_a_name_that_no_component_has_is_told() {
+    // A3
+    let path = std::env::temp_dir().join(format!("resilient-unused-{}.toml", std::process::id()));
+    std::fs::write(&path, "[retry_budget.gatway]\nratio = 0.2\n").unwrap();
+    let registry = registry();
+    registry.circuit_breaker("pay.ment");
+    registry.retry_budget("gateway");
+    let variables = [
+        ("RESILIENT__CIRCUIT_BREAKER__PAYMENT__OPEN_FOR", "1s"),
+        ("RESILIENT__CIRCUIT_BREAKER__PAY_MENT__MIN_CALLS", "3"),
+    ];
+    crate::config::ConfigFile::new(&path).variables(variables).apply(&registry).unwrap();
+    std::fs::remove_file(&path).unwrap();
+    let told = problems(&registry);
+    assert_eq!(told.len(), 2, "{told:?}");
+    assert!(
+        told[0].starts_with("retry_budget `gatway`") && told[0].ends_with("did you mean `gateway`?"),
+        "{told:?}"
+    );
+    assert!(
+        told[1].starts_with("circuit_breaker `PAYMENT`") && told[1].ends_with("did you mean `PAY_MENT`?"),
+        "{told:?}"
+    );
+}
+
+#[test]
+fn a_budget_named_by_a_slip_is_told() {
+    // A3
+    let registry = registry();
+    let settings = [("a", "gateway"), ("b", "gateway"), ("c", "gatewya")];
+    let settings = settings.map(|(name, budget)| (Kind::Retry, name, "budget", text(budget)));
+    registry.configure("file", &tables(&settings)).unwrap();
+    for name in ["a", "b", "c"] {
+        registry.retry(name);
+    }
+    let expected = "retry_budget: `gatewya` is named by retry `c` alone; did you mean `gateway`?";
+    assert_eq!(problems(&registry), [expected]);
+}
+
+#[test]
+fn a_limiter_without_a_rate_is_told() {
+    // A2
+    let registry = registry();
+    registry.rate_limiter("100/s");
+    registry.rate_limiter("api");
+    let told = problems(&registry);
+    assert!(
+        told[0].contains("`100/s` is a name, and limits nothing") && told[0].contains("rate = \"100/s\""),
+        "{told:?}"
+    );
+    assert!(told[1].contains("`api` has no rate"), "{told:?}");
+    for name in ["100/s", "api"] {
+        let config = rate_limit::Config::default().rate("1/s".parse::<Rate>().unwrap());
+        registry.rate_limiter(name).reconfigure(config).unwrap();
+    }
+    assert_eq!(problems(&registry), [""; 0]);
+    registry.hedge("50ms");
+    registry.retry("3");
+    assert_eq!(
+        problems(&registry),
+        ["hedge: `50ms` is the name of a component, and looks like a duration: say what it is of"]
+    );
+}
+
+#[test]
+fn what_a_timeout_of_the_same_call_ends_before_is_told() {
+    // A4, T127
+    let (registry, second) = (registry(), Duration::from_secs(1));
+    registry.timeout("t").reconfigure(timeout::Config::default().total(second).attempt(second / 2)).unwrap();
+    registry.retry("r").reconfigure(retry::Config::default().base(4 * second)).unwrap();
+    registry.hedge("h").reconfigure(hedge::Config::default().after(second / 2)).unwrap();
+    let queue = bulkhead::Config::default().max_queue(3).max_wait(2 * second);
+    registry.bulkhead("b").reconfigure(queue).unwrap();
+    let rate = rate_limit::Config::default().rate("1/s".parse::<Rate>().unwrap()).max_wait(2 * second);
+    registry.rate_limiter("l").reconfigure(rate).unwrap();
+    registry
+        .circuit_breaker("c")
+        .reconfigure(circuit_breaker::Config::default().slow_call(2 * second))
+        .unwrap();
+    let pipeline = registry.pipeline("op").timeout("t").retry("r").hedge("h").bulkhead("b").rate_limit("l");
+    pipeline.circuit_breaker("c").build();
+    let told = problems(&registry);
+    let about =
+        |kind: &str, what: &str| told.iter().any(|told| told.starts_with(kind) && told.contains(what));
+    assert!(about("retry: `r`", "begins after 2s at the earliest"), "{told:#?}");
+    assert!(about("hedge: `h`", "before after = 500ms"), "{told:#?}");
+    assert!(
+        about("bulkhead: `b`", "max_wait = 2s") && about("rate_limit: `l`", "max_wait = 2s"),
+        "{told:#?}"
+    );
+    assert!(about("circuit_breaker: `c`", "slow_call = 2s"), "{told:#?}");
+    registry.timeout("t").reconfigure(timeout::Config::default().total(10 * second)).unwrap();
+    assert_eq!(problems(&registry), [""; 0]);
+}
+
+#[test]
+fn a_retry_that_cannot_happen_is_refused() {
+    // A4, H5
+    let (registry, seconds) = (registry(), Duration::from_secs);
+    let retry = registry.retry("r");
+    let refused = |config: retry::Config| retry.reconfigure(config).unwrap_err().problems()[0].field;
+    let base = |span| retry::Config::default().base(seconds(span)).jitter(Ratio::ZERO);
+    assert_eq!(refused(base(2).max_elapsed(seconds(1))), "max_elapsed");
+    assert_eq!(refused(base(1).max_elapsed(seconds(1))), "max_elapsed");
+    assert_eq!(refused(base(30).max_delay(seconds(5))), "max_delay");
+    assert_eq!(refused(retry::Config::default().base(Duration::MAX)), "base");
+    retry.reconfigure(base(2).jitter(Ratio::HALF).max_elapsed(seconds(2))).unwrap();
+    retry.reconfigure(retry::Config::default().max_delay(Duration::from_millis(1))).unwrap();
+    let settings = [
+        (Kind::Retry, "r", "base", text("2s")),
+        (Kind::Retry, "r", "jitter", Raw::Integer(0)),
+        (Kind::Retry, "r", "max_elapsed", text("1s")),
+    ];
+    let told = self::registry().configure("file", &tables(&settings)).unwrap_err();
+    assert!(
+        told[0].to_string().contains("more than 2s, the shortest delay before the first retry"),
+        "{}",
+        told[0]
+    );
+}
+
+#[test]
+fn the_longest_delay_follows_a_long_first_one() {
+    // H5
+    let time = ManualClock::new();
+    let retry = Registry::with_clock(time.clock()).retry("r");
+    let config = retry::Config::default().base(Duration::from_secs(30)).jitter(Ratio::ZERO);
+    retry.reconfigure(config.max(1)).unwrap();
+    let before = time.clock().now();
+    retry.call(|| None::<u32>);
+    assert_eq!(time.clock().now().since(before), Duration::from_secs(30));
+}
+
+/// An annotated function of its own registry that says how long a call may wait.
+fn site(line: u32, stages: &'static [StageUse]) -> &'static Site {
+    let meta = SiteMeta {
+        function: "f",
+        module: "outside_tests",
+        file: "outside_tests.rs",
+        line,
+        name: Some("f"),
+        asynchronous: false,
+        idempotent: false,
+        own_registry: true,
+        stages,
+        levels: &[],
+        keeps: false,
+    };
+    Box::leak(Box::new(Site::new(meta)))
+}
+
+#[test]
+fn a_file_may_complete_what_a_function_says_that_was_not_called_yet() {
+    // A8
+    const WAITS: &[StageUse] = &[StageUse {
+        kind: Kind::Bulkhead,
+        name: Some("a8"),
+        settings: &[Setting { field: "max_wait", value: Value::Duration(Duration::from_secs(1)) }],
+    }];
+    // What only the link-time list would know joins at its first call.
+    let site = site(1, WAITS);
+    site.pipeline_or(|| Registry::new().pipeline("elsewhere").build());
+    let settings = tables(&[(Kind::Bulkhead, "a8", "max_queue", Raw::Integer(1))]);
+    for exists_before in [false, true] {
+        let registry = registry();
+        if exists_before {
+            registry.bulkhead("a8");
+        }
+        registry.configure("file", &settings).unwrap();
+        site.pipeline_in(&registry);
+        let config = registry.bulkhead("a8").config();
+        assert_eq!((config.max_queue, config.max_wait), (1, Some(Duration::from_secs(1))), "{exists_before}");
+        assert_eq!(problems(&registry), [""; 0]);
+    }
+    // Without such a function it stays refused, and so does what does not go with what it says.
+    let other = tables(&[(Kind::Bulkhead, "a8, by nobody", "max_queue", Raw::Integer(1))]);
+    assert!(registry().configure("file", &other).is_err());
+    let wrong = tables(&[(Kind::Bulkhead, "a8", "max_concurrent", Raw::Integer(0))]);
+    assert!(registry().configure("file", &wrong).is_err());
+}
+
+#[test]
+fn what_stays_impossible_because_no_function_came_is_told() {
+    // A8
+    const WAITS: &[StageUse] = &[StageUse {
+        kind: Kind::Bulkhead,
+        name: Some("a8 never"),
+        settings: &[Setting { field: "max_wait", value: Value::Duration(Duration::from_secs(1)) }],
+    }];
+    site(2, WAITS).pipeline_or(|| Registry::new().pipeline("elsewhere").build());
+    let registry = registry();
+    registry
+        .configure("file", &tables(&[(Kind::Bulkhead, "a8 never", "max_queue", Raw::Integer(1))]))
+        .unwrap();
+    assert_eq!(registry.bulkhead("a8 never").config().max_queue, 0);
+    assert!(problems(&registry)[0].contains("a queue needs max_wait"), "{:?}", problems(&registry));
+}
+
+#[test]
+fn the_outside_switches_all_protection() {
+    // E8
+    let registry = registry();
+    let says = |enabled: Option<bool>| {
+        let mut tables = Tables::default();
+        enabled.into_iter().for_each(|enabled| tables.set_enabled(enabled));
+        registry.configure("file", &tables).unwrap();
+        registry.is_enabled()
+    };
+    assert!(!says(Some(false)));
+    assert!(registry.to_toml().starts_with("enabled = false\n"));
+    assert!(says(None));
+    registry.set_enabled(false);
+    assert!(!says(Some(true)), "who decides at run time is heard more");
+    assert!(!says(Some(false)));
+    assert!(says(Some(true)), "until both have said the same");
+}
+
+#[test]
+fn each_kind_of_component_can_be_switched_off_or_says_why_not() {
+    // E8
+    for kind in Kind::ALL {
+        let outcome = kinds::read(kind, "enabled", &Raw::Flag(false));
+        match kind {
+            Kind::Fallback | Kind::Idempotency | Kind::Health | Kind::ConfigSource => {
+                assert!(outcome.unwrap_err().contains("cannot be switched off"));
+            }
+            _ => assert_eq!(outcome, Ok(("enabled", Value::Flag(false))), "{kind}"),
+        }
+    }
+}
+
+#[test]
+fn a_component_that_is_switched_off_lets_every_call_pass() {
+    // E8
+    let kinds = [
+        Kind::CircuitBreaker,
+        Kind::Retry,
+        Kind::Bulkhead,
+        Kind::Timeout,
+        Kind::RateLimit,
+        Kind::LoadShed,
+        Kind::Hedge,
+        Kind::Coalesce,
+    ];
+    for made_first in [false, true] {
+        let registry = registry();
+        if made_first {
+            tighten(&registry);
+        }
+        let off = kinds.map(|kind| (kind, "x", "enabled", Raw::Flag(false)));
+        registry.configure("file", &tables(&off)).unwrap();
+        if !made_first {
+            tighten(&registry);
+        }
+        let pipeline = registry.pipeline("op").circuit_breaker("x").retry("x").bulkhead("x").rate_limit("x");
+        let pipeline = pipeline.load_shed("x").timeout("x").build();
+        let (bulkhead, shedder) = (registry.bulkhead("x"), registry.load_shedder("x"));
+        let _permits = (bulkhead.try_acquire(), shedder.try_acquire());
+        for _ in 0..20 {
+            assert_eq!(pipeline.call(|| None::<u32>), None);
+        }
+        assert_eq!(registry.circuit_breaker("x").state(), circuit_breaker::State::Disabled);
+        assert_eq!(registry.retry("x").stats().retries, 0);
+        assert_eq!(registry.stats().operations["op"].failed, 20, "{}", registry.stats());
+        registry.circuit_breaker("x").resume();
+        registry.reset(Kind::CircuitBreaker, "x").unwrap();
+        assert_eq!(registry.circuit_breaker("x").state(), circuit_breaker::State::Disabled);
+        registry.configure("file", &Tables::default()).unwrap();
+        assert_eq!(registry.circuit_breaker("x").state(), circuit_breaker::State::Closed);
+        assert_eq!(pipeline.call(|| Some(1)), None, "the permit is taken");
+    }
+}
+
+/// One call at a time, one in an hour, and open at the first failure.
+fn tighten(registry: &Registry) {
+    let keep = |enabled: bool| enabled;
+    let breaker = registry.circuit_breaker("x");
+    let enabled = keep(breaker.config().enabled);
+    breaker.reconfigure(circuit_breaker::Config::default().failure_threshold(1).enabled(enabled)).unwrap();
+    let bulkhead = registry.bulkhead("x");
+    let enabled = keep(bulkhead.config().enabled);
+    bulkhead.reconfigure(bulkhead::Config::default().max_concurrent(1).enabled(enabled)).unwrap();
+    let limiter = registry.rate_limiter("x");
+    let enabled = keep(limiter.config().enabled);
+    let config = rate_limit::Config::default().rate("1/h".parse::<Rate>().unwrap());
+    limiter.reconfigure(config.enabled(enabled)).unwrap();
+    let shedder = registry.load_shedder("x");
+    let enabled = keep(shedder.config().enabled);
+    let config = crate::load_shed::Config::default().adaptive(false).max_in_flight(1);
+    shedder.reconfigure(config.enabled(enabled)).unwrap();
+}
+
+#[test]
+fn too_many_names_are_told_once_and_loudly() {
+    // H10
+    let registry = registry();
+    let mut events = registry.subscribe();
+    for number in 0..shelf::MOST_NAMES + 50 {
+        registry.timeout(&number.to_string());
+    }
+    let told: Vec<_> = std::iter::from_fn(|| events.try_recv()).collect();
+    let first = Happening::TooManyNames { name: shelf::MOST_NAMES.to_string() };
+    assert_eq!(told.iter().map(|event| &event.what).collect::<Vec<_>>(), [&first]);
+    assert_eq!(registry.stats().overflowed_names[&Kind::Timeout], 50);
+    assert!(problems(&registry)[0].contains("as one did 50 times so far"), "{:?}", problems(&registry));
+}

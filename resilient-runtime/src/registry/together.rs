@@ -1,0 +1,143 @@
+//! Settings of one call's components that do not go together (A4, T127).
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use super::Registry;
+use super::shelf::Shelf;
+use crate::component::{Component, Kind};
+use crate::pipeline::Explanation;
+use crate::rate_limit::Rate;
+use crate::settings::parse_duration;
+
+impl Registry {
+    /// What can never act as its settings ask, because of another component of the same call.
+    pub(super) fn never_together(&self) -> BTreeSet<String> {
+        self.explanations().iter().flat_map(|explanation| self.never(explanation)).collect()
+    }
+
+    fn never(&self, explanation: &Explanation) -> Vec<String> {
+        fn config<C: Component>(
+            explanation: &Explanation,
+            shelf: &Shelf<C>,
+        ) -> Option<(String, std::sync::Arc<C::Config>)> {
+            let stage = explanation.stages.iter().find(|stage| stage.kind == C::KIND)?;
+            Some((stage.component.clone(), shelf.get(&stage.component)?.config()))
+        }
+        let mut problems = Vec::new();
+        let Some((timeout, limits)) =
+            config(explanation, &self.0.timeouts).filter(|(_, limits)| limits.enabled)
+        else {
+            return problems;
+        };
+        let operation = &explanation.operation;
+        let mut add = |kind: Kind, name: &str, what: String, field: &str, limit: Duration| {
+            problems.push(format!(
+                "{kind}: `{name}`: {what}, and {field} = {limit:?} of timeout `{timeout}` ends the call before (in `{operation}`)"
+            ));
+        };
+        if let Some(total) = limits.total {
+            if let Some((name, retry)) = config(explanation, &self.0.retries)
+                && retry.enabled
+                && retry.max > 0
+                && retry.shortest_first_delay() >= total
+            {
+                let first = retry.shortest_first_delay();
+                add(
+                    Kind::Retry,
+                    &name,
+                    format!("the first retry begins after {first:?} at the earliest"),
+                    "total",
+                    total,
+                );
+            }
+            let bulkhead = config(explanation, &self.0.bulkheads)
+                .map(|(name, own)| (Kind::Bulkhead, name, own.max_wait));
+            let limiter = config(explanation, &self.0.rate_limiters)
+                .map(|(name, own)| (Kind::RateLimit, name, own.max_wait));
+            let coalesce = config(explanation, &self.0.coalescers)
+                .map(|(name, own)| (Kind::Coalesce, name, own.max_wait));
+            for (kind, name, wait) in [bulkhead, limiter, coalesce].into_iter().flatten() {
+                if let Some(wait) = wait.filter(|wait| *wait > total) {
+                    add(kind, &name, format!("max_wait = {wait:?} is never reached"), "total", total);
+                }
+            }
+        }
+        for (field, limit) in [("attempt", limits.attempt), ("total", limits.total)] {
+            let Some(limit) = limit else { continue };
+            if let Some((name, hedge)) = config(explanation, &self.0.hedges)
+                && let Some(after) = hedge.after.filter(|after| hedge.enabled && *after >= limit)
+            {
+                add(
+                    Kind::Hedge,
+                    &name,
+                    format!("no slow attempt is hedged before after = {after:?}"),
+                    field,
+                    limit,
+                );
+            }
+            if let Some((name, breaker)) = config(explanation, &self.0.circuit_breakers)
+                && let Some(slow) = breaker.slow_call.filter(|slow| breaker.enabled && *slow > limit)
+            {
+                add(
+                    Kind::CircuitBreaker,
+                    &name,
+                    format!("no call takes as long as slow_call = {slow:?}"),
+                    field,
+                    limit,
+                );
+            }
+        }
+        problems
+    }
+
+    /// A2: limiters that limit nothing.
+    pub(super) fn limiters_without_rate(&self) -> Vec<String> {
+        let all = self.0.rate_limiters.all().into_iter().filter(|(_, limiter)| limiter.lacks_rate());
+        let problem = |(name, _): (&str, _)| match quantity(name) {
+            Some(_) => format!(
+                "rate_limit: `{name}` is a name, and limits nothing: a rate is given after a name, as in \
+                 `rate_limit(\"api\", rate = \"{name}\")`"
+            ),
+            None => format!(
+                "rate_limit: `{name}` has no rate and limits nothing; give it one, as in `rate_limit(\"{name}\", rate = \
+                 \"100/s\")`"
+            ),
+        };
+        all.map(problem).collect()
+    }
+
+    /// A3: a budget that only one retry names, and whose name is nearly that of another.
+    pub(super) fn budgets_by_a_slip(&self) -> Vec<String> {
+        let retries = self.0.retries.all();
+        let users: Vec<_> = retries
+            .iter()
+            .filter_map(|(name, retry)| Some((*name, retry.config().shared_budget()?.to_string())))
+            .collect();
+        let budgets = self.names_of(Kind::RetryBudget);
+        let problem = |(retry, budget): &(&str, String)| {
+            let others = |name: &str| users.iter().filter(|(_, used)| used == name).count();
+            let known = budgets.iter().map(String::as_str).filter(|known| *known != budget);
+            let near = crate::nearest::nearest(budget, known)
+                .filter(|near| others(near) > 1 || others(near) == 0)?;
+            (others(budget) == 1).then(|| {
+                format!("retry_budget: `{budget}` is named by retry `{retry}` alone; did you mean `{near}`?")
+            })
+        };
+        users.iter().filter_map(problem).collect()
+    }
+}
+
+/// What a name says that looks like a setting.
+pub(super) fn quantity(name: &str) -> Option<&'static str> {
+    let text = name.trim();
+    let is_number = |text: &str| text.trim().parse::<f64>().is_ok_and(f64::is_finite);
+    if text.parse::<Rate>().is_ok() {
+        Some("a rate")
+    } else if parse_duration(text).is_ok() {
+        Some("a duration")
+    } else {
+        // A number alone may be that of a shard or a tenant.
+        text.strip_suffix('%').is_some_and(is_number).then_some("a share")
+    }
+}

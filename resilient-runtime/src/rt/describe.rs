@@ -1,0 +1,122 @@
+//! The best words that the type of an outcome allows for its failure, chosen by the compiler with the trick of `judge`.
+
+use std::error::Error;
+use std::fmt::{Debug, Display};
+use std::marker::PhantomData;
+
+use crate::observe::{NOTHING, Words};
+use crate::outcome::Outcome;
+
+/// Stands for the type of an outcome.
+#[derive(Debug)]
+pub struct Describing<R>(PhantomData<fn() -> R>);
+
+impl<R> Describing<R> {
+    /// Of the type of `_outcome`.
+    #[inline]
+    pub fn of(_outcome: &R) -> Self {
+        Self(PhantomData)
+    }
+}
+
+/// The traits to have in scope.
+pub mod describing {
+    pub use super::{
+        HasDebug, HasDisplay, HasErrorReference, HasLocalErrorReference, HasSources, HasType, IsNothing,
+    };
+}
+
+/// What is said of a value that counts as failed.
+const UNACCEPTABLE: &str = "it returned a value that counts as failed";
+
+fn describe<R: Outcome>(outcome: &R, words: &mut Words, describe: impl FnOnce(&R::Error, &mut Words)) {
+    match outcome.error() {
+        Some(error) => describe(error, words),
+        None => words.display(&UNACCEPTABLE),
+    }
+}
+
+/// There is no error.
+pub trait IsNothing<T> {
+    /// The words.
+    fn describe(&self, outcome: &Option<T>, words: &mut Words);
+}
+
+#[allow(clippy::ref_option)] // the outcome of a call
+impl<T> IsNothing<T> for &&&&&&Describing<Option<T>> {
+    fn describe(&self, outcome: &Option<T>, words: &mut Words) {
+        words.display(if outcome.is_none() { &NOTHING } else { &UNACCEPTABLE });
+    }
+}
+
+/// The error is one, with sources.
+pub trait HasSources<R> {
+    /// The words.
+    fn describe(&self, outcome: &R, words: &mut Words);
+}
+
+impl<R: Outcome<Error: Error>> HasSources<R> for &&&&&Describing<R> {
+    fn describe(&self, outcome: &R, words: &mut Words) {
+        describe(outcome, words, |error, words| words.error(error));
+    }
+}
+
+/// It refers to one: `Box<dyn Error + Send + Sync>`, `anyhow::Error` and their kind.
+pub trait HasErrorReference<R> {
+    /// The words.
+    fn describe(&self, outcome: &R, words: &mut Words);
+}
+
+impl<'a, R: Outcome<Error: AsRef<dyn Error + Send + Sync + 'a>>> HasErrorReference<R> for &&&&Describing<R> {
+    fn describe(&self, outcome: &R, words: &mut Words) {
+        describe(outcome, words, |error, words| words.error(error.as_ref()));
+    }
+}
+
+/// Likewise `Box<dyn Error>`.
+pub trait HasLocalErrorReference<R> {
+    /// The words.
+    fn describe(&self, outcome: &R, words: &mut Words);
+}
+
+impl<'a, R: Outcome<Error: AsRef<dyn Error + 'a>>> HasLocalErrorReference<R> for &&&Describing<R> {
+    fn describe(&self, outcome: &R, words: &mut Words) {
+        describe(outcome, words, |error, words| words.error(error.as_ref()));
+    }
+}
+
+/// It can be displayed.
+pub trait HasDisplay<R> {
+    /// The words.
+    fn describe(&self, outcome: &R, words: &mut Words);
+}
+
+impl<R: Outcome<Error: Display>> HasDisplay<R> for &&Describing<R> {
+    fn describe(&self, outcome: &R, words: &mut Words) {
+        describe(outcome, words, |error, words| words.display(error));
+    }
+}
+
+/// It can be shown to a programmer.
+pub trait HasDebug<R> {
+    /// The words.
+    fn describe(&self, outcome: &R, words: &mut Words);
+}
+
+impl<R: Outcome<Error: Debug>> HasDebug<R> for &Describing<R> {
+    fn describe(&self, outcome: &R, words: &mut Words) {
+        describe(outcome, words, |error, words| words.debug(error));
+    }
+}
+
+/// It has a type.
+pub trait HasType<R> {
+    /// The words.
+    fn describe(&self, outcome: &R, words: &mut Words);
+}
+
+impl<R> HasType<R> for Describing<R> {
+    fn describe(&self, _: &R, words: &mut Words) {
+        words.type_of::<R>();
+    }
+}

@@ -1,0 +1,95 @@
+//! What a `key = ..` can be: a key, or an `Option` of one, where `None` means that this call has none. Chosen by the
+//! compiler, with the same trick as in `judge`.
+
+use std::fmt::Display;
+
+/// Holds what was given as a key.
+#[derive(Debug)]
+pub struct KeyOf<'k, K: ?Sized>(pub &'k K);
+
+/// The traits to have in scope.
+pub mod keying {
+    #[allow(unused_imports)] // only one of them is needed at a time
+    pub use super::{IsBorrowedOption as _, IsKey as _, IsOption as _};
+}
+
+/// There may be none.
+pub trait IsOption<'k, K> {
+    /// The key, if there is one.
+    fn key(&self) -> Option<&'k K>;
+}
+
+impl<'k, K> IsOption<'k, K> for &&KeyOf<'k, Option<K>> {
+    #[inline]
+    fn key(&self) -> Option<&'k K> {
+        self.0.as_ref()
+    }
+}
+
+/// Likewise where it is an argument by reference.
+pub trait IsBorrowedOption<'k, K> {
+    /// The key, if there is one.
+    fn key(&self) -> Option<&'k K>;
+}
+
+impl<'k, K> IsBorrowedOption<'k, K> for &KeyOf<'k, &Option<K>> {
+    #[inline]
+    fn key(&self) -> Option<&'k K> {
+        self.0.as_ref()
+    }
+}
+
+/// It is the key.
+pub trait IsKey<'k, K: ?Sized> {
+    /// The key.
+    fn key(&self) -> Option<&'k K>;
+}
+
+impl<'k, K: ?Sized> IsKey<'k, K> for KeyOf<'k, K> {
+    #[inline]
+    fn key(&self) -> Option<&'k K> {
+        Some(self.0)
+    }
+}
+
+/// What can be written down as an idempotency key.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be the key of `idempotent`: it is not `Display`",
+    label = "not `Display`",
+    note = "name what identifies the call, as in `key = order.id`, or `key = format_args!(\"{{}}/{{}}\", account, order)`; an \
+            `Option` of such a key is one, too: with `None` the call has no key"
+)]
+pub trait Shown {
+    /// The key as text.
+    fn shown(&self) -> &dyn Display;
+}
+
+#[diagnostic::do_not_recommend]
+impl<K: Display> Shown for K {
+    #[inline]
+    fn shown(&self) -> &dyn Display {
+        self
+    }
+}
+
+/// The key as text.
+#[inline]
+pub fn shown<K: Shown>(key: &K) -> &dyn Display {
+    key.shown()
+}
+
+/// What several callers can be given.
+#[diagnostic::on_unimplemented(
+    message = "`coalesce` gives one answer to several callers, and `{Self}` cannot be copied for them",
+    label = "what the function returns must be `Clone`, `Send`, `Sync` and `'static`",
+    note = "`coalesce` clones the value and the error: derive `Clone` for both, or hold what cannot be cloned in an `Arc`, as in \
+            `Result<T, Arc<Error>>`"
+)]
+pub trait Shareable: Clone + Send + Sync + 'static {}
+
+#[diagnostic::do_not_recommend]
+impl<R: Clone + Send + Sync + 'static> Shareable for R {}
+
+/// Asks for nothing but the bound, with the words of its diagnostics.
+#[inline]
+pub const fn shareable<R: Shareable>() {}

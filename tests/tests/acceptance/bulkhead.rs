@@ -1,0 +1,33 @@
+//! Isolates dependencies from each other.
+
+use std::io;
+
+use resilient::bulkhead::Config;
+use resilient::{Component, RejectionKind};
+
+use crate::registry;
+
+#[test]
+fn a_full_bulkhead_refuses_at_once() {
+    let (_, registry) = registry();
+    let gateway = registry.bulkhead("gateway");
+    gateway.reconfigure(Config::default().max_concurrent(2)).unwrap();
+    let held = [gateway.try_acquire().unwrap(), gateway.try_acquire().unwrap()];
+    let refused: io::Result<()> = gateway.call(|| Ok(()));
+    assert_eq!(
+        RejectionKind::found_in(&refused.unwrap_err()).map(|(kind, _)| kind),
+        Some(RejectionKind::BulkheadFull)
+    );
+    drop(held);
+    assert!(gateway.call(|| Ok::<_, io::Error>(())).is_ok(), "dropped permits come back");
+}
+
+#[test]
+fn a_slow_dependency_leaves_the_permits_of_others_alone() {
+    let (_, registry) = registry();
+    let (slow, quick) = (registry.bulkhead("slow"), registry.bulkhead("quick"));
+    slow.reconfigure(Config::default().max_concurrent(1)).unwrap();
+    let _hangs = slow.try_acquire().unwrap();
+    assert!(slow.try_acquire().is_err());
+    assert!(quick.call(|| Ok::<_, io::Error>(())).is_ok());
+}

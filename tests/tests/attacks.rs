@@ -1,0 +1,359 @@
+//! Attacks of one machine on the main example, run as a user runs it. A good client must get its answers meanwhile.
+//!
+//! The bounds are counts (answers, descriptors, bytes), so that they hold on a busy machine. How long the good client waits
+//! is printed: `cargo nextest run -p resilient-tests --test attacks --no-capture`.
+
+#![cfg(target_os = "linux")] // 127.0.0.2 is another address there, and `/proc` tells what a process has open.
+
+use std::fmt::Display;
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use socket2::{Domain, Socket, Type};
+
+/// Descriptors that the program may have, where they are few: half of them are for connections.
+const FEW: usize = 512;
+/// As many as it has any use for.
+const ENOUGH: usize = 4096;
+/// Connections that it has at most.
+const CONNECTIONS: usize = 1000;
+/// What the program has open besides: its listeners, its runtime, and connections to its gateway.
+const OWN: usize = 60;
+/// So long is long on any machine: the client counts as unanswered.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+const ATTACKER: u8 = 2;
+const GOOD: u8 = 1;
+/// What the good client asks for: this needs the gateway, and that does not.
+const SIMPLE: &str = "/api/resilience/simple-protected";
+const ALIVE: &str = "/api/resilience/health/live";
+/// This is a small order with a key.
+const ORDER: &str = "/api/resilience/protected-endpoint";
+
+/// The program; killed when the test ends, however it ends.
+struct Payments {
+    child: Child,
+    address: SocketAddr,
+}
+
+impl Drop for Payments {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Built by `cargo xtask test` beforehand; else here.
+fn program() -> PathBuf {
+    let mut folder = std::env::current_exe().expect("this test has a path");
+    // target/PROFILE/deps/attacks-HASH
+    folder.pop();
+    folder.pop();
+    let program = folder.join("examples").join("payments");
+    if !program.exists() {
+        let build = Command::new(env!("CARGO"))
+            .args(["build", "-p", "resilient-examples", "--example", "payments"])
+            .status();
+        assert!(build.expect("cargo can be run").success());
+    }
+    program
+}
+
+impl Payments {
+    fn start(descriptors: usize) -> Self {
+        let mut command = Command::new("sh");
+        // This process needs some, too. If it may not have them, connecting fails, and says so.
+        let _ = rlimit::increase_nofile_limit(ENOUGH as u64);
+        command
+            .args(["-c", &format!("ulimit -n {descriptors} && exec \"$0\" \"$@\"")])
+            .arg(program())
+            .args(["--port", "0", "--gateway-port", "0", "--load", "0", "--token", "a-token-for-the-tests"])
+            .stdout(Stdio::piped());
+        let mut child = command.spawn().expect("the example starts");
+        let output = child.stdout.take().expect("it is piped");
+        let mut lines = BufReader::new(output).lines().map_while(Result::ok);
+        let address = lines.find_map(|line| line.strip_prefix("service http://")?.parse().ok());
+        // Read on, or the program would block when the pipe is full.
+        std::thread::spawn(move || lines.for_each(drop));
+        Self { child, address: address.expect("it prints its address") }
+    }
+
+    /// From an address of this machine: the last byte of 127.0.0.x.
+    fn connect(&self, from: u8) -> std::io::Result<TcpStream> {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+        let from = SocketAddr::from((IpAddr::V4(Ipv4Addr::new(127, 0, 0, from)), 0));
+        socket.bind(&from.into())?;
+        socket.connect_timeout(&self.address.into(), PATIENCE)?;
+        let stream = TcpStream::from(socket);
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_write_timeout(Some(PATIENCE))?;
+        Ok(stream)
+    }
+
+    /// How long a request on a connection of its own takes; `None` where it has no good answer.
+    fn ask(&self, from: u8, path: &str) -> Option<Duration> {
+        let began = Instant::now();
+        let mut stream = self.connect(from).ok()?;
+        let request = if path == ORDER {
+            static NUMBER: AtomicUsize = AtomicUsize::new(0);
+            let key = format!("good-{}", NUMBER.fetch_add(1, Ordering::Relaxed));
+            let order = format!(r#"{{"order_id": "{key}", "cents": 1}}"#);
+            post(&key, order.len()) + &order
+        } else {
+            format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
+        };
+        stream.write_all(request.as_bytes()).ok()?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).ok()?;
+        answer.starts_with("HTTP/1.1 200").then(|| began.elapsed())
+    }
+
+    fn descriptors(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).expect("it runs").count()
+    }
+
+    /// The most memory that it has had.
+    fn peak(&self) -> usize {
+        self.memory("VmHWM:")
+    }
+
+    /// Of memory.
+    fn bytes(&self) -> usize {
+        self.memory("VmRSS:")
+    }
+
+    fn memory(&self, what: &str) -> usize {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("it runs");
+        let line = status.lines().find_map(|line| line.strip_prefix(what)).expect("the kernel tells it");
+        line.trim_end_matches("kB").trim().parse::<usize>().expect("a number") * 1024
+    }
+}
+
+/// The head of an order with a key.
+fn post(key: impl Display, length: usize) -> String {
+    format!(
+        "POST {ORDER} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\
+         content-type: application/json\r\nidempotency-key: {key}\r\ncontent-length: {length}\r\n\r\n"
+    )
+}
+
+/// Sends a request on a kept connection, and reads its answer; whether there is a good one.
+fn ask_again(stream: &mut TcpStream) -> bool {
+    let request = format!("GET {SIMPLE} HTTP/1.1\r\nhost: localhost\r\n\r\n");
+    if stream.write_all(request.as_bytes()).is_err() {
+        return false;
+    }
+    let mut answer = Vec::new();
+    let mut buffer = [0; 1024];
+    while !answer.ends_with(b"}") {
+        match stream.read(&mut buffer) {
+            Ok(count @ 1..) => answer.extend_from_slice(&buffer[..count]),
+            _ => return false,
+        }
+    }
+    answer.starts_with(b"HTTP/1.1 200")
+}
+
+/// What became of an attack.
+#[derive(Debug, Default)]
+struct Seen {
+    answered: usize,
+    unanswered: usize,
+    median: Duration,
+    slowest: Duration,
+    descriptors: usize,
+    bytes: usize,
+    connections: usize,
+}
+
+/// What an attacker does, over and over again.
+#[derive(Clone, Copy, Debug)]
+enum Attack {
+    /// Sends the head of a large body and 33 KB of it, and then nothing.
+    Stalls,
+    /// Sends 120 requests for a large answer, and reads nothing; connects anew after two seconds.
+    ReadsNothing,
+    /// Sends nothing.
+    IsSilent,
+    /// Sends nearly all of a large body, and then nothing.
+    Uploads,
+    /// Orders, and waits for the answer.
+    Orders,
+}
+
+impl Attack {
+    fn begin(self, stream: &mut TcpStream, number: usize) {
+        let order = format!(r#"{{"order_id": "order-{number}", "cents": 1}}"#);
+        let post = |length: usize| post(number, length);
+        let sent = match self {
+            Self::Stalls => post(1_000_000) + &" ".repeat(33_000),
+            Self::ReadsNothing => "GET /dashboard/uplot.js HTTP/1.1\r\nhost: localhost\r\n\r\n".repeat(120),
+            Self::IsSilent => String::new(),
+            Self::Uploads => post(1_000_000) + &" ".repeat(900_000),
+            Self::Orders => post(order.len()) + &order,
+        };
+        // It may be refused before all of it is sent.
+        let _ = stream.write_all(sent.as_bytes());
+        let _ = stream.set_nonblocking(true);
+    }
+
+    fn goes_on(self, stream: &mut TcpStream, begun: Instant) -> bool {
+        match self {
+            Self::ReadsNothing => begun.elapsed() < Duration::from_secs(2),
+            Self::Stalls | Self::IsSilent | Self::Uploads | Self::Orders => loop {
+                match stream.read(&mut [0; 1024]) {
+                    Ok(1..) => {}
+                    Ok(0) => return false,
+                    Err(error) => return error.kind() == ErrorKind::WouldBlock,
+                }
+            },
+        }
+    }
+}
+
+/// Keeps so many connections attacking from an address, and connects anew for each that is closed, while a good client asks
+/// so many times.
+fn attack(
+    payments: &Payments,
+    attack: Attack,
+    connections: usize,
+    (good, path): (u8, &str),
+    asks: usize,
+) -> Seen {
+    let stop = AtomicBool::new(false);
+    let begun = AtomicUsize::new(0);
+    let mut seen = Seen::default();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut open: Vec<(TcpStream, Instant)> = Vec::new();
+            while !stop.load(Ordering::Relaxed) {
+                open.retain_mut(|(stream, begun)| attack.goes_on(stream, *begun));
+                while open.len() < connections && !stop.load(Ordering::Relaxed) {
+                    if let Ok(mut stream) = payments.connect(ATTACKER) {
+                        attack.begin(&mut stream, begun.fetch_add(1, Ordering::Relaxed));
+                        open.push((stream, Instant::now()));
+                    }
+                }
+                std::thread::sleep(Duration::from_millis(50));
+            }
+        });
+        // All of them have come once.
+        while begun.load(Ordering::Relaxed) < connections {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let mut took = Vec::new();
+        for _ in 0..asks {
+            match payments.ask(good, path) {
+                Some(time) => took.push(time),
+                None => seen.unanswered += 1,
+            }
+            seen.descriptors = seen.descriptors.max(payments.descriptors());
+            seen.bytes = seen.bytes.max(payments.bytes());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        stop.store(true, Ordering::Relaxed);
+        took.sort();
+        seen.answered = took.len();
+        seen.median = took.get(took.len() / 2).copied().unwrap_or_default();
+        seen.slowest = took.last().copied().unwrap_or_default();
+        seen.connections = begun.load(Ordering::Relaxed);
+    });
+    println!("{attack:?}: {seen:?}");
+    seen
+}
+
+/// By a client elsewhere, and by one that shares its address with the attacker, as behind one router.
+const CLIENTS: [u8; 2] = [GOOD, ATTACKER];
+const ASKS: usize = 40;
+
+/// Every request of a client elsewhere is answered, and nearly every one of one that shares the attacker's address; the
+/// program keeps to its descriptors, for so many connections and some that wait.
+fn assert_served(good: u8, seen: &Seen, connections: usize) {
+    let most = if good == ATTACKER { ASKS / 10 } else { 0 };
+    assert!(seen.unanswered <= most && seen.answered + seen.unanswered == ASKS, "{seen:?}");
+    assert!(seen.descriptors <= connections + connections / 8 + OWN, "{seen:?}");
+}
+
+// G1
+#[test]
+fn bodies_that_stall_after_a_fast_start_are_in_nobodys_way() {
+    let payments = Payments::start(ENOUGH);
+    for good in CLIENTS {
+        let seen = attack(&payments, Attack::Stalls, 1100, (good, SIMPLE), ASKS);
+        assert_served(good, &seen, CONNECTIONS);
+    }
+}
+
+// G1
+#[test]
+fn clients_that_never_read_are_in_nobodys_way() {
+    let payments = Payments::start(FEW);
+    for good in CLIENTS {
+        let seen = attack(&payments, Attack::ReadsNothing, FEW * 9 / 16, (good, SIMPLE), ASKS);
+        assert_served(good, &seen, FEW / 2);
+        assert!(seen.bytes < 200 << 20, "{seen:?}");
+    }
+}
+
+// G7
+#[test]
+fn large_bodies_with_keys_take_bounded_memory_and_leave_room_for_orders() {
+    let payments = Payments::start(ENOUGH);
+    let seen = attack(&payments, Attack::Uploads, 400, (GOOD, ORDER), ASKS);
+    println!("peak: {} bytes", payments.peak());
+    assert_served(GOOD, &seen, CONNECTIONS);
+    // 360 MB were sent.
+    assert!(payments.peak() < 200 << 20, "{} bytes", payments.peak());
+}
+
+// G5
+#[test]
+fn idle_connections_take_no_more_descriptors_than_they_may() {
+    let payments = Payments::start(FEW);
+    for good in CLIENTS {
+        let seen = attack(&payments, Attack::IsSilent, FEW * 3 / 2, (good, SIMPLE), ASKS);
+        assert_served(good, &seen, FEW / 2);
+    }
+}
+
+// G5
+#[test]
+fn where_each_request_takes_descriptors_of_its_own_there_are_enough_for_others() {
+    let payments = Payments::start(64);
+    // The gateway hangs, so that each order takes three of them for a while.
+    let faults = r#"{"hang_rate": 1}"#;
+    let mut stream = payments.connect(GOOD).expect("it listens");
+    let length = faults.len();
+    let request = format!(
+        "PUT /gateway/faults HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n\
+         content-length: {length}\r\nconnection: close\r\n\r\n{faults}"
+    );
+    stream.write_all(request.as_bytes()).expect("it reads");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("it answers");
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    let seen = attack(&payments, Attack::Orders, 120, (GOOD, ALIVE), ASKS);
+    assert_eq!((seen.answered, seen.unanswered), (ASKS, 0), "{seen:?}");
+}
+
+// G6
+#[test]
+fn a_pool_of_kept_connections_outlives_a_flood_of_silent_ones() {
+    let payments = Payments::start(FEW);
+    let mut pool: Vec<TcpStream> = (0..45).map(|_| payments.connect(ATTACKER).expect("it listens")).collect();
+    let asked =
+        |pool: &mut Vec<TcpStream>| pool.iter_mut().filter_map(|it| ask_again(it).then_some(())).count();
+    assert_eq!(asked(&mut pool), 45);
+    let mut silent = Vec::new();
+    for number in 1..=FEW * 5 / 4 {
+        silent.extend(payments.connect(ATTACKER));
+        if number % (FEW / 8) == 0 {
+            assert_eq!(asked(&mut pool), 45, "after {number} silent ones");
+        }
+    }
+    assert!(payments.descriptors() <= FEW / 2 + FEW / 16 + OWN);
+}

@@ -1,0 +1,116 @@
+//! Every group of clippy's lints at `deny`, also the restrictions: nothing of the expansion is found in the user's code.
+//! (`cargo clippy --all-targets` is the test; run, the functions only have to work.)
+
+// F7, T151
+#![deny(warnings, clippy::all, clippy::pedantic, clippy::nursery, clippy::restriction)]
+#![allow(
+    clippy::blanket_clippy_restriction_lints,
+    clippy::question_mark_used,
+    clippy::single_call_fn,
+    clippy::tests_outside_test_module,
+    clippy::missing_docs_in_private_items,
+    clippy::arbitrary_source_item_ordering,
+    clippy::missing_assert_message,
+    clippy::unused_async,
+    clippy::unwrap_used,
+    clippy::needless_return,
+    reason = "what these functions would be told without the attribute; and one lint asks for every `return` that another forbids"
+)]
+
+use core::num::ParseIntError;
+use std::io;
+
+use resilient::{Rejection, resilient};
+use tokio::task::yield_now;
+
+#[derive(Debug, thiserror::Error)]
+enum Error {
+    #[error("io")]
+    Io(#[from] io::Error),
+    #[error("rejected")]
+    Rejected(#[from] Rejection),
+    #[error("no number")]
+    Number(#[from] ParseIntError),
+}
+
+#[resilient(circuit_breaker = "lints")]
+fn sync(text: &str) -> Result<u32, Error> {
+    let number: u32 = text.parse()?;
+    return Ok(number);
+}
+
+#[resilient(
+    retry(max = 2, base = "0ms"),
+    circuit_breaker = "lints",
+    bulkhead = "lints",
+    rate_limit("lints", rate = "1000/s")
+)]
+fn several(text: &str, mut more: Vec<u32>) -> Result<u32, Error> {
+    if text.is_empty() {
+        return Err(Error::Io(io::ErrorKind::NotFound.into()));
+    }
+    more.push(text.parse()?);
+    return more.pop().ok_or_else(|| return Error::Io(io::ErrorKind::NotFound.into()));
+}
+
+#[resilient(retry(max = 2, base = "0ms"), timeout = "5s", circuit_breaker = "lints", bulkhead = "lints")]
+async fn later(text: &str) -> Result<u32, Error> {
+    fn parse(text: &str) -> Result<u32, Error> {
+        return Ok(text.parse()?);
+    }
+    yield_now().await;
+    return parse(text);
+}
+
+#[resilient(retry(max = 2, base = "0ms"), timeout = "5s", clone(text))]
+async fn copied(text: String) -> Result<String, Error> {
+    yield_now().await;
+    return Ok(text);
+}
+
+#[resilient(hedge(after = "1h"), idempotent, coalesce(key = text))]
+async fn hedged(text: &str) -> Result<usize, Rejection> {
+    yield_now().await;
+    return Ok(text.len());
+}
+
+#[resilient(circuit_breaker = "lints", fallback = |failure| return Ok(u32::from(failure.rejection().is_some())))]
+fn fallback(text: &str) -> Result<u32, Error> {
+    return Ok(text.parse()?);
+}
+
+#[resilient(bulkhead = "lints", fallback(replica = sync(text), local_cache(max_age = "1m", key = text), default = Ok(7)))]
+async fn levels(text: &str) -> Result<u32, Error> {
+    yield_now().await;
+    return Ok(text.parse()?);
+}
+
+#[resilient(idempotent(key = text), load_shed = "lints", priority = high)]
+async fn once(text: &str) -> Result<u32, Error> {
+    yield_now().await;
+    return Ok(text.parse()?);
+}
+
+#[resilient(bulkhead("lint threads", threads = 1), timeout = "5s", map_err = |rejection| return rejection.to_string())]
+fn threads(number: u32) -> Result<u32, String> {
+    return number.checked_add(1).ok_or_else(|| return "too large".to_owned());
+}
+
+#[resilient(retry(max = 2, base = "0ms", when = |_error: &Error| return false), failure = |out: &Result<u32, Error>| return matches!(*out, Ok(0)))]
+fn judged(text: &str) -> Result<u32, Error> {
+    return Ok(text.parse()?);
+}
+
+#[tokio::test]
+async fn annotated_functions_under_every_lint_work() {
+    assert_eq!(sync("1").unwrap(), 1);
+    assert_eq!(several("2", Vec::new()).unwrap(), 2);
+    assert_eq!(later("3").await.unwrap(), 3);
+    assert_eq!(copied("4".to_owned()).await.unwrap(), "4");
+    assert_eq!(hedged("five").await.unwrap(), 4);
+    assert_eq!(fallback("6").unwrap(), 6);
+    assert_eq!(levels("7").await.unwrap(), 7);
+    assert_eq!(once("8").await.unwrap(), 8);
+    assert_eq!(threads(8).unwrap(), 9);
+    assert_eq!(judged("1").unwrap(), 1);
+}
