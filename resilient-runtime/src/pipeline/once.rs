@@ -97,7 +97,7 @@ impl<'p> Call<'p> {
     /// use resilient::{Registry, idempotency::{Codec, Fingerprint, Held}, pipeline::Call};
     ///
     /// let pipeline = Registry::new().pipeline("charge").idempotency("charge").build();
-    /// pipeline.call_once(&"order 7", Fingerprint::NONE, || Some(995));
+    /// pipeline.call_once(&"order 7", Fingerprint::NONE, || Some(995_u32));
     /// let mut call = Call::begin(&pipeline);
     /// let Held::Replay(stored) = call.claim_blocking(&"order 7", Fingerprint::NONE).unwrap() else { panic!() };
     /// assert_eq!(call.replay::<Option<u32>>(&stored, Codec::answers()), Ok(Some(995)));
