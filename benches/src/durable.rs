@@ -37,6 +37,7 @@ fn claim(key: String) -> Claim {
     Claim {
         key,
         fingerprint: Fingerprint(1),
+        operation: "",
         owner: Owner(1),
         lease: hour,
         lost_for: hour,

@@ -161,12 +161,16 @@ impl Service {
     }
 }
 
-/// What no queue helps against: the key is another order's, or the order is being charged just now.
+/// Failures that no queue helps against: the key is another order's, or the order was charged or is being charged.
 fn callers_own(failure: &Failure<ChargeError>) -> Option<&Rejection> {
     match failure {
         Failure::Rejected(rejection) => {
             let kind = rejection.kind();
-            matches!(kind, RejectionKind::KeyReused | RejectionKind::InProgress).then_some(rejection)
+            let is_own = matches!(
+                kind,
+                RejectionKind::KeyReused | RejectionKind::InProgress | RejectionKind::StoredValueMismatch
+            );
+            is_own.then_some(rejection)
         }
         _ => None,
     }

@@ -96,8 +96,16 @@ impl Problem {
     }
 }
 
-/// What a caller is told of a refusal: 429 for its own rate, 409 and 422 for its idempotency key, 504 where time ran
-/// out, 503 for all that is ours.
+/// The status for a refusal: 429 for the caller's own rate, 504 where time ran out, 503 for most of the rest. For an
+/// idempotency key:
+///
+/// | status | refusal | what the client can do |
+/// |---|---|---|
+/// | 400 | the key is malformed | correct it |
+/// | 409 | [`InProgress`](RejectionKind::InProgress) | send the same request again |
+/// | 409 | [`OutcomeUnknown`](RejectionKind::OutcomeUnknown) | find out what became of the first request |
+/// | 409 | [`StoredValueMismatch`](RejectionKind::StoredValueMismatch): the first request was carried out, and its answer cannot be read any more | keep the key, and look up the result in another way |
+/// | 422 | [`KeyReused`](RejectionKind::KeyReused): the key belongs to another request | take a new key |
 ///
 /// ```
 /// use resilient::RejectionKind;
@@ -116,7 +124,11 @@ pub fn status_of(kind: RejectionKind) -> StatusCode {
         | RejectionKind::ConnectTimeout
         | RejectionKind::ReadTimeout
         | RejectionKind::QueueTimeout => StatusCode::GATEWAY_TIMEOUT,
-        RejectionKind::InProgress | RejectionKind::OutcomeUnknown => StatusCode::CONFLICT,
+        // 409 for a stored value that cannot be read, and not 422: a client that is told that its key belongs to another
+        // request takes a new key, and the call, which was carried out, is carried out again.
+        RejectionKind::InProgress | RejectionKind::OutcomeUnknown | RejectionKind::StoredValueMismatch => {
+            StatusCode::CONFLICT
+        }
         RejectionKind::KeyReused => StatusCode::UNPROCESSABLE_ENTITY,
         RejectionKind::InvalidKey => StatusCode::BAD_REQUEST,
         _ => StatusCode::SERVICE_UNAVAILABLE,
@@ -173,6 +185,7 @@ impl Problem {
     /// | an open circuit, a store that does not answer | `UNAVAILABLE` |
     /// | out of time | `DEADLINE_EXCEEDED` |
     /// | an idempotency key: unusable, used with another payload, in progress | `INVALID_ARGUMENT`, `FAILED_PRECONDITION`, `ABORTED` |
+    /// | a stored answer that cannot be read | `FAILED_PRECONDITION` |
     ///
     /// `grpc-message` is the text, and `grpc-retry-pushback-ms` says when to try again.
     ///
@@ -309,6 +322,8 @@ mod tests {
         assert_eq!(status_of(RejectionKind::QueueTimeout), 504);
         assert_eq!(status_of(RejectionKind::InProgress), 409);
         assert_eq!(status_of(RejectionKind::KeyReused), 422);
+        assert_eq!(status_of(RejectionKind::StoredValueMismatch), 409);
+        assert_eq!(code_of_refusal(RejectionKind::StoredValueMismatch), 9, "FAILED_PRECONDITION");
         assert_eq!(status_of(RejectionKind::Shed), 503);
     }
 }

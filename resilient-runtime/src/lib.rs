@@ -98,7 +98,7 @@ pub use component::{Component, Kind, UnknownKind};
 pub use fallback::{Degradation, Degraded, Fallback, FallbackFailed, Level, degraded};
 pub use health::HealthCheck;
 pub use hedge::Hedge;
-pub use idempotency::{Idempotency, replayed};
+pub use idempotency::{Idempotency, replayed, unsaved};
 pub use load_shed::LoadShedder;
 pub use observe::{Event, Happening, Listener, Subscription};
 pub use outcome::{Failure, FromRejection, Judgement, Outcome, Reject, Verdict};

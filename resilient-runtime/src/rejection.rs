@@ -46,6 +46,8 @@ enum Detail {
     /// With the texts of what attempts before failed with.
     Retried(Arc<str>),
     Full,
+    /// Made where that costs nothing that matters, never on a hot path.
+    Why(Arc<str>),
     /// A call that can never be admitted.
     Weight {
         weight: u32,
@@ -135,7 +137,7 @@ pub enum RejectionKind {
     Shed,
     /// A call with the same idempotency key runs at this moment.
     InProgress,
-    /// The idempotency key was used before, with another payload.
+    /// The idempotency key was used before, with another payload or by another operation.
     KeyReused,
     /// A call with the same idempotency key was lost while it ran; whether it had its effect is not known.
     OutcomeUnknown,
@@ -288,6 +290,12 @@ impl Rejection {
         Self { detail: Detail::Full, ..self }
     }
 
+    /// With what is wrong in so many words.
+    #[cold]
+    pub(crate) fn explained(self, why: impl Into<Arc<str>>) -> Self {
+        Self { detail: Detail::Why(why.into()), ..self }
+    }
+
     /// The weight of the call, and the most that is admitted.
     pub(crate) fn weighing(self, weight: u32, limit: u32) -> Self {
         Self { detail: Detail::Weight { weight, limit }, ..self }
@@ -325,6 +333,7 @@ impl Rejection {
             | Detail::Elapsed(..)
             | Detail::Retried(_)
             | Detail::Full
+            | Detail::Why(_)
             | Detail::Weight { .. }
             | Detail::Misuse(_) => {}
         }
@@ -538,6 +547,9 @@ impl Rejection {
             RejectionKind::InProgress => {
                 write!(f, "a call of `{name}` with the same idempotency key is in progress")?;
             }
+            RejectionKind::KeyReused if matches!(self.detail, Detail::Why(_)) => {
+                write!(f, "the idempotency key of `{name}` was used before by another operation")?;
+            }
             RejectionKind::KeyReused => {
                 write!(f, "the idempotency key of `{name}` was used before with another payload")?;
             }
@@ -570,7 +582,8 @@ impl Rejection {
             }
         }
         match &self.detail {
-            Detail::None | Detail::Full | Detail::Retried(_) => {}
+            Detail::Why(why) if with_errors => write!(f, ": {why}")?,
+            Detail::None | Detail::Full | Detail::Retried(_) | Detail::Why(_) => {}
             Detail::Weight { weight, limit } => {
                 write!(
                     f,

@@ -5,6 +5,7 @@
 
 #![cfg(target_os = "linux")] // 127.0.0.2 is another address there, and `/proc` tells what a process has open.
 
+use std::fmt::Display;
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::path::PathBuf;
@@ -30,6 +31,8 @@ const GOOD: u8 = 1;
 /// What the good client asks for: this needs the gateway, and that does not.
 const SIMPLE: &str = "/api/resilience/simple-protected";
 const ALIVE: &str = "/api/resilience/health/live";
+/// This is a small order with a key.
+const ORDER: &str = "/api/resilience/protected-endpoint";
 
 /// The program; killed when the test ends, however it ends.
 struct Payments {
@@ -95,7 +98,14 @@ impl Payments {
     fn ask(&self, from: u8, path: &str) -> Option<Duration> {
         let began = Instant::now();
         let mut stream = self.connect(from).ok()?;
-        let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
+        let request = if path == ORDER {
+            static NUMBER: AtomicUsize = AtomicUsize::new(0);
+            let key = format!("good-{}", NUMBER.fetch_add(1, Ordering::Relaxed));
+            let order = format!(r#"{{"order_id": "{key}", "cents": 1}}"#);
+            post(&key, order.len()) + &order
+        } else {
+            format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
+        };
         stream.write_all(request.as_bytes()).ok()?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer).ok()?;
@@ -106,12 +116,29 @@ impl Payments {
         std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).expect("it runs").count()
     }
 
+    /// The most memory that it has had.
+    fn peak(&self) -> usize {
+        self.memory("VmHWM:")
+    }
+
     /// Of memory.
     fn bytes(&self) -> usize {
+        self.memory("VmRSS:")
+    }
+
+    fn memory(&self, what: &str) -> usize {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("it runs");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("the kernel tells it");
+        let line = status.lines().find_map(|line| line.strip_prefix(what)).expect("the kernel tells it");
         line.trim_end_matches("kB").trim().parse::<usize>().expect("a number") * 1024
     }
+}
+
+/// The head of an order with a key.
+fn post(key: impl Display, length: usize) -> String {
+    format!(
+        "POST {ORDER} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\
+         content-type: application/json\r\nidempotency-key: {key}\r\ncontent-length: {length}\r\n\r\n"
+    )
 }
 
 /// Sends a request on a kept connection, and reads its answer; whether there is a good one.
@@ -152,6 +179,8 @@ enum Attack {
     ReadsNothing,
     /// Sends nothing.
     IsSilent,
+    /// Sends nearly all of a large body, and then nothing.
+    Uploads,
     /// Orders, and waits for the answer.
     Orders,
 }
@@ -159,16 +188,12 @@ enum Attack {
 impl Attack {
     fn begin(self, stream: &mut TcpStream, number: usize) {
         let order = format!(r#"{{"order_id": "order-{number}", "cents": 1}}"#);
-        let post = |length: usize| {
-            format!(
-                "POST /api/resilience/protected-endpoint HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\
-                 content-type: application/json\r\nidempotency-key: {number}\r\ncontent-length: {length}\r\n\r\n"
-            )
-        };
+        let post = |length: usize| post(number, length);
         let sent = match self {
             Self::Stalls => post(1_000_000) + &" ".repeat(33_000),
             Self::ReadsNothing => "GET /dashboard/uplot.js HTTP/1.1\r\nhost: localhost\r\n\r\n".repeat(120),
             Self::IsSilent => String::new(),
+            Self::Uploads => post(1_000_000) + &" ".repeat(900_000),
             Self::Orders => post(order.len()) + &order,
         };
         // It may be refused before all of it is sent.
@@ -179,7 +204,7 @@ impl Attack {
     fn goes_on(self, stream: &mut TcpStream, begun: Instant) -> bool {
         match self {
             Self::ReadsNothing => begun.elapsed() < Duration::from_secs(2),
-            Self::Stalls | Self::IsSilent | Self::Orders => loop {
+            Self::Stalls | Self::IsSilent | Self::Uploads | Self::Orders => loop {
                 match stream.read(&mut [0; 1024]) {
                     Ok(1..) => {}
                     Ok(0) => return false,
@@ -272,6 +297,17 @@ fn clients_that_never_read_are_in_nobodys_way() {
         assert_served(good, &seen, FEW / 2);
         assert!(seen.bytes < 200 << 20, "{seen:?}");
     }
+}
+
+// G7
+#[test]
+fn large_bodies_with_keys_take_bounded_memory_and_leave_room_for_orders() {
+    let payments = Payments::start(ENOUGH);
+    let seen = attack(&payments, Attack::Uploads, 400, (GOOD, ORDER), ASKS);
+    println!("peak: {} bytes", payments.peak());
+    assert_served(GOOD, &seen, CONNECTIONS);
+    // 360 MB were sent.
+    assert!(payments.peak() < 200 << 20, "{} bytes", payments.peak());
 }
 
 // G5

@@ -36,7 +36,16 @@ impl Drop for Directory {
 fn claim(key: &str, owner: u128) -> Claim {
     let hour = Duration::from_hours(1);
     let (key, fingerprint, owner) = (key.to_owned(), Fingerprint(1), Owner(owner));
-    Claim { key, fingerprint, owner, lease: hour, lost_for: hour, takes_over: false, client: None }
+    Claim {
+        key,
+        fingerprint,
+        operation: "",
+        owner,
+        lease: hour,
+        lost_for: hour,
+        takes_over: false,
+        client: None,
+    }
 }
 
 /// The answer that the call with `key` gives, of so many bytes.
@@ -61,16 +70,31 @@ fn child() {
             let store = &store;
             scope.spawn(move || {
                 let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+                let mut done = None;
                 for number in 0_u32.. {
                     let key = format!("{}-{thread}-{number}", std::process::id());
-                    if let Err(error) = runtime.block_on(work(store, &key, size)) {
-                        say(&format!("E {error}"));
-                        std::thread::sleep(Duration::from_millis(20));
+                    match runtime.block_on(work(store, &key, size)) {
+                        Ok(()) => done = Some(key),
+                        Err(error) => {
+                            say(&format!("E {error}"));
+                            if let Some(key) = &done {
+                                say(&runtime.block_on(replay(store, key, size)));
+                            }
+                            std::thread::sleep(Duration::from_millis(20));
+                        }
                     }
                 }
             });
         }
     });
+}
+
+/// Whether an answer that was acknowledged is still given.
+async fn replay(store: &DurableStore, key: &str, size: usize) -> String {
+    match store.claim(claim(key, 2)).await {
+        Ok(Claimed::Done(found)) if found == answer(key, size) => format!("R {key}"),
+        other => format!("N {key}: {:?}", other.map(|claimed| std::mem::discriminant(&claimed))),
+    }
 }
 
 async fn work(store: &DurableStore, key: &str, size: usize) -> Result<(), StoreError> {
@@ -168,14 +192,17 @@ fn a_full_disk_is_an_error_that_loses_nothing_and_passes_with_it() {
     limited.arg(std::env::current_exe().unwrap());
     let mut run = start(limited, &file, ANSWER);
     let mut acknowledged = Acknowledged::default();
-    let mut problems = Vec::new();
-    while problems.len() < 20 {
+    let (mut problems, mut replays) = (Vec::new(), Vec::new());
+    while problems.len() < 20 || replays.len() < 20 {
         let line = run.lines.recv_timeout(PATIENCE).unwrap();
         acknowledged.note(&line);
+        replays.extend(line.starts_with(['R', 'N']).then(|| line.clone()));
         problems.extend(line.strip_prefix("E ").map(str::to_owned));
     }
     assert!(!acknowledged.0.is_empty());
     assert!(problems.iter().any(|problem| problem.contains("File too large")), "{problems:?}");
+    // G10: to give an answer again nothing is written.
+    assert!(replays.iter().all(|replay| replay.starts_with("R ")), "{replays:?}");
     assert!(problems.iter().all(|problem| problem.contains("records")), "each names the file: {problems:?}");
     let unlimited = ["--fsize=unlimited", "--pid", &run.child.id().to_string()];
     assert!(Command::new("prlimit").args(unlimited).status().unwrap().success());

@@ -1,12 +1,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use resilient::clock::ManualClock;
 use resilient::idempotency::{Config, Fingerprint};
 use resilient::{Component, Idempotency, Pipeline, Registry, Rejection, resilient};
 
 use super::own_key;
 use crate::body::{number, run};
 use crate::harness::{Group, Job};
+
+const SECOND: Duration = Duration::from_secs(1);
 
 pub(super) fn groups() -> Vec<Group> {
     vec![replayed(), carried_out()]
@@ -23,19 +26,19 @@ async fn annotated(id: u64) -> Answer {
     crate::body::work_async(id).await
 }
 
-#[resilient(idempotent(key = id, ttl = "0s", fingerprint = none))]
-async fn forgotten(id: u64) -> Answer {
+#[resilient(registry = registry, idempotent(key = id, ttl = "1s", fingerprint = none))]
+async fn forgotten(registry: &Registry, id: u64) -> Answer {
     crate::body::work_async(id).await
 }
 
-fn once(ttl: Duration) -> Arc<Idempotency> {
-    let once = Registry::new().idempotency("bench");
+fn once(registry: &Registry, ttl: Duration) -> Arc<Idempotency> {
+    let once = registry.idempotency("bench");
     once.reconfigure(Config::default().ttl(ttl)).expect("a setting within its range");
     once
 }
 
 fn replayed() -> Group {
-    let by_hand = once(Duration::from_hours(1));
+    let by_hand = once(&Registry::new(), Duration::from_hours(1));
     let built = Arc::new(Pipeline::builder("bench: replayed").idempotency("bench: replayed").build());
     let jobs = vec![
         Job::new("resilient, by hand", move || {
@@ -52,24 +55,33 @@ fn replayed() -> Group {
         }),
     ];
     Group::new("Idempotency in memory, the answer of an earlier call", jobs)
-        .note("The key is written as text, and the answer read from JSON.")
+        .note("The key is written as text, and the answer read from its stored form.")
         .shared()
 }
 
 fn carried_out() -> Group {
-    // The record goes with the call: else the store would fill while it is measured.
-    let by_hand = once(Duration::ZERO);
+    // Time passes between two calls, so that each finds the record of the one before expired.
     let jobs = vec![
         Job::new("resilient, by hand", move || {
-            let (once, key) = (Arc::clone(&by_hand), own_key().to_string());
-            move || once.call(&key, Fingerprint::NONE, || work(number()))
+            let time = ManualClock::new();
+            let once = once(&Registry::with_clock(time.clock()), SECOND);
+            let key = own_key().to_string();
+            move || {
+                time.advance(2 * SECOND);
+                once.call(&key, Fingerprint::NONE, || work(number()))
+            }
         }),
         Job::new("resilient, attribute, asynchronous", || {
+            let time = ManualClock::new();
+            let registry = Registry::with_clock(time.clock());
             let key = own_key();
-            move || run(forgotten(key))
+            move || {
+                time.advance(2 * SECOND);
+                run(forgotten(&registry, key))
+            }
         }),
     ];
     Group::new("Idempotency in memory, carried out", jobs)
-        .note("Claimed, written as JSON, and kept for no time.")
+        .note("Claimed, written in its stored form, and expired before the next call.")
         .shared()
 }

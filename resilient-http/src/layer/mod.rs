@@ -37,6 +37,7 @@
 //! ```
 
 mod body;
+mod body_budget;
 mod call_body;
 mod client;
 mod client_ip;
@@ -56,6 +57,7 @@ mod tests;
 
 pub use body::Held;
 pub(crate) use body::Unread;
+pub use body_budget::BodyBudget;
 pub use call_body::CallBody;
 pub use client::{Client, ClientLayer, propagate};
 pub use client_ip::{BadNetwork, ClientIp};

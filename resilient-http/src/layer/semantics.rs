@@ -154,10 +154,10 @@ pub(crate) fn code_of_refusal(kind: RejectionKind) -> u32 {
         | RejectionKind::ReadTimeout
         | RejectionKind::QueueTimeout => code::DEADLINE_EXCEEDED,
         RejectionKind::InvalidKey => code::INVALID_ARGUMENT,
-        RejectionKind::KeyReused => code::FAILED_PRECONDITION,
+        RejectionKind::KeyReused | RejectionKind::StoredValueMismatch => code::FAILED_PRECONDITION,
         RejectionKind::InProgress => code::ABORTED,
         RejectionKind::OutcomeUnknown => code::UNKNOWN,
-        RejectionKind::StoredValueMismatch | RejectionKind::NoTimer => code::INTERNAL,
+        RejectionKind::NoTimer => code::INTERNAL,
         _ => code::UNAVAILABLE,
     }
 }

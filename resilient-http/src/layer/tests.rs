@@ -375,6 +375,7 @@ async fn keys_are_those_of_a_client_however_it_shows_who_it_is() {
 async fn one_client_does_not_take_the_room_of_all() {
     let registry = Registry::new();
     let once = registry.idempotency("orders");
+    let stats = Arc::clone(&once);
     let store = Arc::new(idempotency::MemoryStore::new(registry.clock().clone(), 1500));
     once.set_store(store.clone());
     let app = Router::new().route("/", post(async || "ordered")).layer(IdempotencyLayer::new(once));
@@ -384,12 +385,210 @@ async fn one_client_does_not_take_the_room_of_all() {
         (answer.status().as_u16(), answer.headers().contains_key("idempotency-replayed"))
     };
     assert_eq!(send("ada", "hers").await, (200, false));
-    for key in 0..2000 {
-        assert_eq!(send("eve", &key.to_string()).await, (200, false));
+    // G4: those without an identity are one client.
+    for key in 0..1000 {
+        assert_eq!(send("", &key.to_string()).await, (200, false));
     }
+    for key in 1000..2000 {
+        assert_eq!(send("", &key.to_string()).await, (503, false));
+    }
+    assert_eq!(send("", "0").await, (200, true), "nothing was dropped");
     assert_eq!(send("ada", "hers").await, (200, true));
     assert_eq!(send("bob", "another").await, (200, false));
-    assert_eq!(store.len(), 1002);
+    assert_eq!((store.len(), stats.stats().full), (1002, 1000));
+}
+
+#[tokio::test]
+async fn large_answers_to_anonymous_clients_push_no_record_out() {
+    // G4: 120 requests with answers of 60 KB.
+    let once = Registry::new().idempotency("orders");
+    let layer = IdempotencyLayer::new(Arc::clone(&once));
+    let app = Router::new().route("/", post(async || "x".repeat(60_000))).layer(layer);
+    let send = async |whose: Option<&str>, key: &str| {
+        let mut request = Request::post("/").header("idempotency-key", key);
+        if let Some(whose) = whose {
+            request = request.header("authorization", whose);
+        }
+        let answer = app.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+        (answer.status().as_u16(), header(&answer, "idempotency-replayed").is_some())
+    };
+    assert_eq!(send(Some("victim"), "k").await, (200, false));
+    let mut answered = 0;
+    for key in 0..120 {
+        answered += u32::from(send(None, &key.to_string()).await == (200, false));
+    }
+    assert!((100..120).contains(&answered), "{answered}");
+    assert_eq!(send(Some("victim"), "k").await, (200, true));
+    assert_eq!(send(Some("victim"), "another").await, (200, false));
+    assert_eq!(send(None, "0").await, (200, true));
+    assert_eq!(once.stats().full, u64::from(120 - answered));
+}
+
+#[tokio::test]
+async fn nested_routers_do_not_share_answers() {
+    // G3
+    let once = Registry::new().idempotency("shared");
+    let of = |answer: &'static str| {
+        let layer = IdempotencyLayer::new(Arc::clone(&once));
+        Router::new().route("/", post(async move || answer)).layer(layer)
+    };
+    let app = Router::new().nest("/charges", of("charged")).nest("/refunds", of("refunded"));
+    let send = async |path: &str, host: &str| {
+        let request = Request::post(path).header("idempotency-key", "k").header("host", host);
+        let answer = app.clone().oneshot(request.body(Body::from("same")).unwrap()).await.unwrap();
+        (answer.status().as_u16(), header(&answer, "idempotency-replayed").is_some())
+    };
+    assert_eq!(send("/charges", "a.example").await, (200, false));
+    assert_eq!(send("/refunds", "a.example").await, (422, false));
+    assert_eq!(send("/charges", "b.example").await, (422, false));
+    assert_eq!(send("/charges", "A.Example").await, (200, true));
+}
+
+#[tokio::test]
+async fn headers_are_given_again_byte_by_byte_but_for_those_of_the_connection() {
+    // C3
+    let handler = async || {
+        let mut headers = http::HeaderMap::new();
+        for (name, value) in [
+            ("x-name", &b"caf\xe9 \xff"[..]),
+            ("x-many", b"1"),
+            ("x-many", b"2"),
+            ("x-many", b""),
+            ("vary", b"accept"),
+            ("set-cookie", b"session=1"),
+            ("date", b"yesterday"),
+            ("keep-alive", b"timeout=5"),
+            ("connection", b"X-Hop, close"),
+            ("x-hop", b"1"),
+        ] {
+            headers.append(name, http::HeaderValue::from_bytes(value).unwrap());
+        }
+        (headers, vec![0_u8, 0xff, b'"'])
+    };
+    let layer = IdempotencyLayer::new(Registry::new().idempotency("orders"));
+    let app = Router::new().route("/", post(handler)).layer(layer);
+    let send = || {
+        let request = Request::post("/").header("idempotency-key", "k").body(Body::empty()).unwrap();
+        app.clone().oneshot(request)
+    };
+    let first = send().await.unwrap();
+    let again = send().await.unwrap();
+    let mut expected = first.headers().clone();
+    for name in ["set-cookie", "date", "keep-alive", "connection", "x-hop", "content-length"] {
+        expected.remove(name);
+    }
+    expected.insert("idempotency-replayed", "true".parse().unwrap());
+    let mut given = again.headers().clone();
+    given.remove("content-length");
+    assert_eq!(given, expected);
+    let many: Vec<_> = given.get_all("x-many").iter().map(|value| value.as_bytes().to_owned()).collect();
+    assert_eq!(many, [&b"1"[..], b"2", b""]);
+    let bytes = |response: Response<Body>| axum::body::to_bytes(response.into_body(), 100);
+    assert_eq!(bytes(first).await.unwrap(), bytes(again).await.unwrap());
+}
+
+#[tokio::test]
+async fn whoever_gets_an_answer_that_was_not_saved_is_told() {
+    // C4
+    #[derive(Debug)]
+    struct Panics(idempotency::MemoryStore);
+    impl idempotency::IdempotencyStore for Panics {
+        fn claim(&self, claim: idempotency::Claim) -> idempotency::Answer<'_, idempotency::Claimed> {
+            self.0.claim(claim)
+        }
+        fn renew<'a>(
+            &'a self,
+            key: &'a str,
+            owner: idempotency::Owner,
+            lease: Duration,
+        ) -> idempotency::Answer<'a, bool> {
+            self.0.renew(key, owner, lease)
+        }
+        fn complete<'a>(
+            &'a self,
+            _: &'a str,
+            _: idempotency::Owner,
+            _: Vec<u8>,
+            _: Duration,
+        ) -> idempotency::Answer<'a, bool> {
+            panic!("the store is broken")
+        }
+        fn abandon<'a>(&'a self, key: &'a str, owner: idempotency::Owner) -> idempotency::Answer<'a, bool> {
+            self.0.abandon(key, owner)
+        }
+    }
+    let registry = Registry::new();
+    let broken = registry.idempotency("broken");
+    broken.set_store(Arc::new(Panics(idempotency::MemoryStore::new(registry.clock().clone(), 10))));
+    let handler = async |length: String| match length.as_str() {
+        "streamed" => Body::from_stream(futures_util::stream::iter([Ok::<_, std::io::Error>("part")])),
+        length => Body::from("x".repeat(length.parse().unwrap())),
+    };
+    for (once, length, why) in [
+        (registry.idempotency("good"), "60000", None),
+        (registry.idempotency("good"), "65530", Some("too_large")),
+        (registry.idempotency("good"), "70000", Some("too_large")),
+        (registry.idempotency("good"), "streamed", Some("streamed")),
+        (broken, "1", Some("store_failed")),
+    ] {
+        let app = Router::new().route("/", post(handler)).layer(IdempotencyLayer::new(once));
+        let request =
+            || Request::post("/").header("idempotency-key", length).body(Body::from(length)).unwrap();
+        let answer = app.clone().oneshot(request()).await.unwrap();
+        assert_eq!(
+            (answer.status().as_u16(), header(&answer, "idempotency-unsaved")),
+            (200, why),
+            "{length}"
+        );
+        let again = app.oneshot(request()).await.unwrap();
+        assert_eq!(again.status(), if why.is_some() { 409 } else { 200 }, "{length}: never carried out anew");
+        assert_eq!(header(&again, "idempotency-unsaved"), None);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_thousand_bodies_at_once_take_no_more_memory_than_they_may_and_no_time_without_end() {
+    // G7
+    const MOST: usize = 8 << 20;
+    let budget = super::BodyBudget::new(MOST);
+    let layer = IdempotencyLayer::new(Registry::new().idempotency("orders")).body_budget(&budget);
+    let app = Router::new().route("/", post(async |body: Bytes| body.len().to_string())).layer(layer);
+    let send = |key: String, body: Body| {
+        let request = Request::post("/").header("idempotency-key", key).body(body).unwrap();
+        app.clone().oneshot(request)
+    };
+    // Each sends 100 KB at once and then nothing more.
+    let stalled = || {
+        use futures_util::StreamExt;
+        let part =
+            futures_util::stream::iter([Ok::<_, std::convert::Infallible>(Bytes::from(vec![0; 100_000]))]);
+        Body::from_stream(part.chain(futures_util::stream::pending()))
+    };
+    let mut clients: Vec<_> = (0..1000).map(|key| Box::pin(send(key.to_string(), stalled()))).collect();
+    let (mut refused, mut most) = (0, 0);
+    clients.retain_mut(|client| {
+        let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+        let poll = client.as_mut().poll(&mut cx);
+        most = most.max(budget.held());
+        let std::task::Poll::Ready(answer) = poll else { return true };
+        let answer = answer.unwrap();
+        assert_eq!((answer.status().as_u16(), header(&answer, "retry-after")), (503, Some("1")));
+        refused += 1;
+        false
+    });
+    const LARGE: usize = MOST / 4 * 3;
+    assert!(most <= LARGE && most > LARGE - 200_000, "{most} bytes");
+    assert_eq!((clients.len() + refused, budget.refused()), (1000, refused as u64));
+    assert!(clients.len() >= LARGE / 200_000, "{} are held", clients.len());
+    let small = send("small".into(), Body::from("an order")).await.unwrap();
+    assert_eq!(small.status(), 200, "there is room for small ones");
+    // A claim of a length takes nothing, and those that stall give up their room in time.
+    let slow = clients.len();
+    let answers = futures_util::future::join_all(clients).await;
+    assert!(answers.into_iter().all(|answer| answer.unwrap().status() == 408), "{slow}");
+    assert_eq!(budget.held(), 0);
+    assert_eq!(text(send("good".into(), Body::from(vec![0; 100_000])).await.unwrap()).await, "100000");
+    assert_eq!(budget.held(), 0, "also when it was handed over");
 }
 
 #[tokio::test]
@@ -528,7 +727,7 @@ async fn of_a_request_that_ended_without_an_answer_to_keep_nobody_knows_at_once(
     let handler = async |what: String| match what.as_str() {
         "panics" => panic!("halfway"),
         "hangs" => std::future::pending().await,
-        _ => vec![b'"'; 40_000],
+        _ => vec![b'"'; 66_000],
     };
     let layer = IdempotencyLayer::new(Registry::new().idempotency("orders"));
     let app = Router::new().route("/", post(handler)).layer(layer);
@@ -539,8 +738,8 @@ async fn of_a_request_that_ended_without_an_answer_to_keep_nobody_knows_at_once(
     assert!(tokio::spawn(send("panics")).await.unwrap_err().is_panic());
     let gone = tokio::time::timeout(Duration::from_millis(10), send("hangs"));
     assert!(gone.await.is_err());
-    assert_eq!(text(send("is large").await.unwrap()).await.len(), 40_000);
-    for what in ["panics", "hangs", "is large"] {
+    assert_eq!(text(send("is_large").await.unwrap()).await.len(), 66_000);
+    for what in ["panics", "hangs", "is_large"] {
         let again = tokio::time::timeout(Duration::from_secs(1), send(what)).await.unwrap().unwrap();
         assert_eq!(again.status(), 409, "{what}");
         assert!(text(again).await.contains("urn:resilient:outcome_unknown"), "{what}");
@@ -548,7 +747,7 @@ async fn of_a_request_that_ended_without_an_answer_to_keep_nobody_knows_at_once(
 }
 
 #[tokio::test]
-async fn what_is_no_text_is_given_again_up_to_48_kb_of_it() {
+async fn what_is_no_text_is_given_again_up_to_64_kb_of_it() {
     let handler = async |length: String| vec![0xff_u8; length.parse().unwrap()];
     let layer = IdempotencyLayer::new(Registry::new().idempotency("images"));
     let app = Router::new().route("/", post(handler)).layer(layer);
@@ -558,13 +757,13 @@ async fn what_is_no_text_is_given_again_up_to_48_kb_of_it() {
         let status = answer.status().as_u16();
         (status, axum::body::to_bytes(answer.into_body(), 1 << 20).await.unwrap())
     };
-    for length in ["0", "1", "2", "3", "48000"] {
+    for length in ["0", "1", "2", "3", "65000"] {
         let first = send(length).await;
         assert_eq!(first, (200, vec![0xff; length.parse().unwrap()].into()));
         assert_eq!(send(length).await, first);
     }
-    assert_eq!(send("50000").await.0, 200);
-    assert_eq!(send("50000").await.0, 409, "it was too large to be kept");
+    assert_eq!(send("65500").await.0, 200);
+    assert_eq!(send("65500").await.0, 409, "it was too large to be kept");
 }
 
 #[tokio::test]

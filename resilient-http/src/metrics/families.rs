@@ -219,6 +219,7 @@ fn others(stats: &Stats, sink: &mut dyn Sink) {
             "kind" = "key_reused" => once.key_reused;
             "kind" = "outcome_unknown" => once.outcome_unknown;
             "kind" = "not_kept" => once.not_kept;
+            "kind" = "full" => once.full;
         ]
         "resilient_idempotency_store_failures_total" Counter "Questions that the store did not answer.": |once| [
             => once.store_failures;

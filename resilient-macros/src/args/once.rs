@@ -25,7 +25,7 @@ pub(crate) struct Once {
 }
 
 const ONCE: &[Opt] = &[
-    ("ttl", "ttl", Takes::Duration { zero: true }),
+    ("ttl", "ttl", POSITIVE),
     ("lease", "lease", POSITIVE),
     ("on_unknown", "on_unknown", Takes::Word(&["reject", "reexecute"])),
     ("max_wait", "max_wait", Takes::Duration { zero: true }),

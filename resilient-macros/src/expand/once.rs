@@ -58,10 +58,13 @@ impl Writer<'_> {
         quote_spanned! {mixed=> {
             let __codec = {
                 use #krate::__rt::keeping::*;
-                (&&&#krate::__rt::Codecs::<#output>::new()).#codec()
+                let __codec = (&&&#krate::__rt::Codecs::<#output>::new()).#codec();
+                (&&&#krate::__rt::Codecs::<#output>::new()).compared(__codec)
             };
+            let __has_key;
             let __claimed = {
                 #claim
+                __has_key = __claim.is_some();
                 #claimed
             };
             match __claimed {
@@ -73,7 +76,11 @@ impl Writer<'_> {
                 }
                 ::core::result::Result::Ok(#krate::__rt::Held::Run(__lease)) => {
                     let __ran = #ran;
-                    #conclude;
+                    if __has_key {
+                        #conclude;
+                    } else {
+                        __call.without_key();
+                    }
                     __ran
                 }
                 ::core::result::Result::Err(__rejection) => #rejected,

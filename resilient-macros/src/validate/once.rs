@@ -15,6 +15,7 @@ use crate::shape::Shape;
 const LEASE: u64 = 60_000_000_000;
 const SHORTEST_LEASE: u64 = 10_000_000;
 const LONGEST_STORE_TIMEOUT: u64 = 3600 * 1_000_000_000;
+const TTL: std::ops::RangeInclusive<u64> = 1_000_000_000..=31 * 24 * LONGEST_STORE_TIMEOUT;
 const LONGEST_KEY: usize = 1024;
 
 pub(super) fn check(args: &Args, function: &FnItem, shape: &Shape, errors: &mut Errors) {
@@ -25,6 +26,11 @@ pub(super) fn check(args: &Args, function: &FnItem, shape: &Shape, errors: &mut 
         && nanos > LONGEST_STORE_TIMEOUT
     {
         errors.span(span, "`store_timeout` is 1 h at most");
+    }
+    if let Some((nanos, span)) = duration(&once.policy, "ttl")
+        && !TTL.contains(&nanos)
+    {
+        errors.span(span, "`ttl` is from 1 s to 31 days: within it a repeat gets the first answer");
     }
     if let (Some(hedge), false) = (&args.hedge, reexecutes(once)) {
         errors.at(

@@ -224,7 +224,7 @@ impl Inner {
         }
         let now = self.core.clock().now();
         let mut state = self.state.lock();
-        if state.probes != seen { Step::Answered } else { state.turn.next(now, config.timeout) }
+        if state.probes == seen { state.turn.next(now, config.timeout) } else { Step::Answered }
     }
 
     /// Makes the probe `number`.

@@ -100,7 +100,7 @@ pub struct Report {
 pub struct CheckReport {
     /// Its name.
     pub name: String,
-    /// `startup`, `liveness`, `readiness`, `deep` or `circuit_breaker`.
+    /// `startup`, `liveness`, `readiness`, `deep`, `circuit_breaker`, or `idempotency` for a store that is full.
     pub kind: &'static str,
     /// How it stands.
     pub status: Status,

@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use super::lease::{Lease, Shown, abandon_unheard};
 use super::store::{Claim, Claimed, Client, Fingerprint, IdempotencyStore, Owner, StoreError};
-use super::wait::Mode;
+use super::wait::{Mode, guarded};
 use super::{Config, Held, Idempotency, OnStoreFailure, OnUnknown, Stored};
 use crate::clock::Instant;
 use crate::observe::{Happening, log_limited};
 use crate::rejection::{Rejection, RejectionKind};
+use crate::sync::Ordering;
 
 /// The longest key, in bytes.
 const LONGEST_KEY: usize = 1024;
@@ -19,6 +20,8 @@ const STEPS: (Duration, Duration) = (Duration::from_millis(5), Duration::from_mi
 /// How long it is remembered at least that a call was lost: not even with a `ttl` of zero is one carried out again
 /// unless the settings are so.
 const LOST_FOR: Duration = Duration::from_hours(1);
+/// How long the health of the process shows that a store was full.
+const FULL_FOR: Duration = Duration::from_mins(1);
 /// When a store that does not work may do so again.
 const LATER: Duration = Duration::from_secs(1);
 
@@ -43,12 +46,12 @@ impl Idempotency {
     pub(super) async fn claim_in(
         &self,
         key: String,
-        fingerprint: Fingerprint,
+        asked: (Fingerprint, &'static str),
         deadline: Instant,
         mode: Mode,
     ) -> Result<Held<'_>, Rejection> {
         let until = self.core.clock().now().after(self.core.config().max_wait).min(deadline);
-        self.claim_for(None, key, fingerprint, until, mode).await
+        self.claim_for(None, key, asked, until, mode).await
     }
 
     /// `until`: how long it waits for a call that runs.
@@ -56,7 +59,7 @@ impl Idempotency {
         &self,
         client: Option<Client>,
         key: String,
-        fingerprint: Fingerprint,
+        (fingerprint, operation): (Fingerprint, &'static str),
         until: Instant,
         mode: Mode,
     ) -> Result<Held<'_>, Rejection> {
@@ -65,6 +68,7 @@ impl Idempotency {
         let claim = Claim {
             key,
             fingerprint,
+            operation,
             owner: Owner(self.core.environment.random.unique()),
             lease: config.lease,
             lost_for: config.ttl.max(LOST_FOR),
@@ -74,12 +78,18 @@ impl Idempotency {
         let mut step = STEPS.0;
         loop {
             let began = clock.now();
-            let claimed =
-                ask(&*store, &claim, mode.answer(clock, config.store_timeout, store.claim(claim.clone())))
-                    .await;
+            let claimed = ask(
+                &*store,
+                &claim,
+                mode.answer(clock, config.store_timeout, guarded(|| store.claim(claim.clone()))),
+            )
+            .await;
             let retry_after = match claimed {
                 Ok(Claimed::Acquired) => return Ok(Held::Run(Some(self.lease(store, claim, began)))),
-                Ok(Claimed::Done(bytes)) => return Ok(Held::Replay(Stored { idempotency: self, bytes })),
+                Ok(Claimed::Done(bytes)) => {
+                    return Ok(Held::Replay(Stored { idempotency: self, operation, bytes }));
+                }
+                Ok(Claimed::OtherOperation(by)) => return Err(self.other_operation(&by, operation)),
                 Ok(Claimed::KeyReused) => {
                     self.counters.key_reused.count();
                     return Err(self.refuse(RejectionKind::KeyReused, None));
@@ -105,7 +115,7 @@ impl Idempotency {
 
     fn lease(&self, store: Arc<dyn IdempotencyStore>, claim: Claim, asked: Instant) -> Lease<'_> {
         self.counters.executed.count();
-        let Claim { key, owner, lease: span, client, .. } = claim;
+        let Claim { key, owner, operation, lease: span, client, .. } = claim;
         // From before it was asked for: the store's time may have begun then.
         let shown = Shown::until(self.core.clock(), asked.after(span));
         Lease {
@@ -113,6 +123,7 @@ impl Idempotency {
             store,
             key,
             owner,
+            operation,
             span,
             shown,
             frees_unbegun: false,
@@ -137,6 +148,17 @@ impl Idempotency {
         })
     }
 
+    /// The key was used by another operation than the one that asks.
+    #[cold]
+    pub(super) fn other_operation(&self, by: &str, asks: &str) -> Rejection {
+        self.counters.key_reused.count();
+        log_limited!(
+            self.log_limits.other_operation, self.core.clock(), WARN, target: "resilient::idempotency",
+            idempotency = %self.core.name, by, asks, "operations share a key"
+        );
+        self.refuse(RejectionKind::KeyReused, None).explained(format!("`{by}`, and this is `{asks}`"))
+    }
+
     #[cold]
     fn without_store(&self, error: &StoreError, then: OnStoreFailure) -> Result<Held<'_>, Rejection> {
         self.counters.store_failures.count();
@@ -147,6 +169,10 @@ impl Idempotency {
             idempotency = %self.core.name, error = error_text, "the store did not answer"
         );
         self.publish(Happening::StoreFailed { problem: error_text });
+        if matches!(error, StoreError::Full { .. }) {
+            self.counters.full.count();
+            self.full_until.store(self.core.clock().now().after(FULL_FOR).as_nanos(), Ordering::Relaxed);
+        }
         match then {
             OnStoreFailure::Open => Ok(Held::Run(None)),
             OnStoreFailure::Closed => Err(match error {

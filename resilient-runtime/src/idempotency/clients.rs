@@ -1,4 +1,4 @@
-//! Who has how much of a store, so that none of those who ask can take the room of all.
+//! Who has how much of a store, so that no client can take the room of all.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -6,9 +6,9 @@ use std::sync::Arc;
 use super::record::{Record, Time};
 use super::store::Client;
 
-/// What a record takes beside its key and its answer, about: its places in the map and in the orders, and the most of what
-/// is known of a client that has no other.
-const BYTES: usize = 480;
+/// What a record takes beside its key, its operation and its answer, about: its places in the map and in the orders, and
+/// the most of what is known of a client that has no other.
+pub(super) const BYTES: usize = 480;
 
 /// What a record takes.
 pub(super) fn bytes_of(key: &str, record: &Record) -> usize {
@@ -22,21 +22,28 @@ type Entry = (Client, Time, Arc<str>);
 #[derive(Debug, Default)]
 pub(super) struct Clients {
     shares: HashMap<Client, Share>,
-    /// What runs or was lost: never let go.
-    open: BTreeSet<Entry>,
-    /// What was answered. Of each client the soonest over is let go first, which for equal times is the oldest.
-    done: BTreeSet<Entry>,
-    /// Who has answers that can be let go; who has the most bytes comes last.
-    by_weight: BTreeSet<(usize, Client)>,
+    /// The records of each client, the soonest over first.
+    order: BTreeSet<Entry>,
+    all: Share,
 }
 
-/// What one client has.
-#[derive(Clone, Copy, Debug, Default)]
+/// What one client has, or all of them together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Share {
     pub(super) records: usize,
-    /// Records that are answers.
-    pub(super) answers: usize,
     pub(super) bytes: usize,
+}
+
+impl Share {
+    fn add(&mut self, bytes: usize) {
+        self.records += 1;
+        self.bytes += bytes;
+    }
+
+    fn sub(&mut self, bytes: usize) {
+        self.records -= 1;
+        self.bytes -= bytes;
+    }
 }
 
 impl Clients {
@@ -44,66 +51,34 @@ impl Clients {
         self.shares.get(&client).copied().unwrap_or_default()
     }
 
+    /// What all clients have together.
+    pub(super) fn all(&self) -> Share {
+        self.all
+    }
+
     pub(super) fn put(&mut self, key: &Arc<str>, record: &Record) {
         let Some(client) = record.client else { return };
-        let (entry, mut share) = ((client, record.over, Arc::clone(key)), self.share(client));
-        let is_answer = record.answered().is_some();
-        if is_answer {
-            self.done.insert(entry)
-        } else {
-            self.open.insert(entry)
-        };
-        share.records += 1;
-        share.answers += usize::from(is_answer);
-        share.bytes += bytes_of(key, record);
-        self.set(client, share);
+        let bytes = bytes_of(key, record);
+        self.order.insert((client, record.over, Arc::clone(key)));
+        self.shares.entry(client).or_default().add(bytes);
+        self.all.add(bytes);
     }
 
     pub(super) fn take(&mut self, key: &Arc<str>, record: &Record) {
         let Some(client) = record.client else { return };
-        let (entry, mut share) = ((client, record.over, Arc::clone(key)), self.share(client));
-        let is_answer = record.answered().is_some();
-        if is_answer {
-            self.done.remove(&entry)
-        } else {
-            self.open.remove(&entry)
-        };
-        share.records -= 1;
-        share.answers -= usize::from(is_answer);
-        share.bytes -= bytes_of(key, record);
-        self.set(client, share);
-    }
-
-    fn set(&mut self, client: Client, share: Share) {
-        let before =
-            if share.records == 0 { self.shares.remove(&client) } else { self.shares.insert(client, share) };
-        if let Some(before) = before {
-            self.by_weight.remove(&(before.bytes, client));
+        let Some(share) = self.shares.get_mut(&client) else { return };
+        let bytes = bytes_of(key, record);
+        share.sub(bytes);
+        if share.records == 0 {
+            self.shares.remove(&client);
         }
-        if share.answers > 0 {
-            self.by_weight.insert((share.bytes, client));
-        }
+        self.order.remove(&(client, record.over, Arc::clone(key)));
+        self.all.sub(bytes);
     }
 
     /// When the next record of a client is over.
     pub(super) fn next(&self, client: Client) -> Option<Time> {
-        let [open, done] = [&self.open, &self.done].map(|entries| first(entries, client));
-        open.into_iter().chain(done).map(|(_, over, _)| *over).min()
+        let first = self.order.range((client, 0, Arc::default())..).next();
+        first.filter(|(whose, ..)| *whose == client).map(|(_, over, _)| *over)
     }
-
-    /// The answer that a client can do without first.
-    pub(super) fn dispensable(&self, client: Client) -> Option<Arc<str>> {
-        first(&self.done, client).map(|(.., key)| Arc::clone(key))
-    }
-
-    /// That of the client that has the most.
-    pub(super) fn most_dispensable(&self) -> Option<Arc<str>> {
-        let (_, client) = self.by_weight.last()?;
-        self.dispensable(*client)
-    }
-}
-
-/// Of a client, what is over first.
-fn first(entries: &BTreeSet<Entry>, client: Client) -> Option<&Entry> {
-    entries.range((client, 0, Arc::default())..).next().filter(|(whose, ..)| *whose == client)
 }

@@ -54,7 +54,7 @@ settings! {
     /// assert_eq!(charge.config().ttl, Duration::from_hours(24));
     /// ```
     pub struct Config {
-        /// How long an answer is kept, and a key is taken; up to 31 days. 0: not at all, once the call has ended.
+        /// How long an answer is kept, and a key is taken; 1 s to 31 days. Within it a repeat gets the first answer.
         pub ttl: Duration = Duration::from_hours(1),
         /// How long a call that does not show any more holds its key. Renewed each third of it while an asynchronous call
         /// runs, not while a synchronous one does; 10 ms to 24 h. Not shorter than the total timeout of the call, or
@@ -76,7 +76,8 @@ settings! {
         pub on_store_failure: OnStoreFailure = OnStoreFailure::Closed,
         /// How long the store may take for each question; more than 0, at most 1 h.
         pub store_timeout: Duration = Duration::from_secs(1),
-        /// The largest answer that is kept, in bytes of JSON; at least 1. A call with a larger one is recorded as lost.
+        /// The largest answer that is kept, in bytes of its stored form; at least 1. A call with a larger one is recorded
+        /// as lost, and its caller told ([`unsaved`](crate::unsaved)).
         pub max_value: u32 = 64 * 1024,
     }
 }
@@ -84,7 +85,9 @@ settings! {
 impl Config {
     pub(super) fn check(&self, error: &mut ConfigError) {
         const DAY: Duration = Duration::from_hours(24);
-        error.require(self.ttl <= DAY * 31, "ttl", self.ttl, "0 to 31 days");
+        // Not 0: a key that is free once its call has ended protects nobody (T112).
+        let ttl = (Duration::from_secs(1)..=DAY * 31).contains(&self.ttl);
+        error.require(ttl, "ttl", self.ttl, "1 s to 31 days");
         let lease = (Duration::from_millis(10)..=DAY).contains(&self.lease);
         error.require(lease, "lease", self.lease, "10 ms to 24 h");
         error.require(self.max_wait <= DAY, "max_wait", self.max_wait, "0 to 24 h");

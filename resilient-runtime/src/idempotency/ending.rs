@@ -1,6 +1,6 @@
 //! What becomes of a record when its call has ended.
 
-use super::replay::Codec;
+use super::replay::{Codec, Saved};
 use crate::classify::Class;
 use crate::outcome::Verdict;
 
@@ -55,7 +55,12 @@ pub(crate) enum Ending {
 
 impl Ending {
     /// `outcome`: where it is at hand.
-    pub(super) fn of<R>(effect: Effect, outcome: Option<&R>, codec: Codec<R>, keeps_errors: bool) -> Self {
+    pub(super) fn of<R>(
+        effect: Effect,
+        (outcome, operation): (Option<&R>, &str),
+        codec: Codec<R>,
+        keeps_errors: bool,
+    ) -> Self {
         let is_kept = match effect {
             Effect::Done => true,
             Effect::Permanent => keeps_errors && codec.has_errors(),
@@ -63,17 +68,14 @@ impl Ending {
             Effect::Lost => return Self::Lose,
             Effect::Unknown => return Self::Leave,
         };
-        match outcome.filter(|_| is_kept).and_then(|outcome| codec.keep(outcome)) {
+        match outcome.filter(|_| is_kept).and_then(|outcome| codec.keep(outcome, operation)) {
             Some(bytes) => Self::kept(bytes),
             None if effect == Effect::Done => Self::Unkept("there is no answer to keep".into()),
             None => Self::Free,
         }
     }
 
-    pub(super) fn kept(bytes: serde_json::Result<Vec<u8>>) -> Self {
-        match bytes {
-            Ok(bytes) => Self::Keep(bytes),
-            Err(error) => Self::Unkept(format!("the answer cannot be written as JSON: {error}")),
-        }
+    pub(super) fn kept(saved: Saved) -> Self {
+        saved.map_or_else(Self::Unkept, Self::Keep)
     }
 }

@@ -2,7 +2,6 @@
 
 use std::cell::Cell;
 use std::future::Future;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -11,9 +10,10 @@ use std::time::Duration;
 use pin_project_lite::pin_project;
 
 use super::ending::{Effect, Ending};
-use super::replay::Codec;
-use super::store::{Answer, IdempotencyStore, Owner};
-use super::wait::{Mode, blocking};
+use super::replay::{Codec, Mark, Unsaved};
+use super::store::{IdempotencyStore, Owner};
+use super::stored;
+use super::wait::{Guarded, Mode, blocking, guarded};
 use super::{Idempotency, replay};
 use crate::clock::{Clock, Instant, Timer};
 use crate::observe::{Happening, log_limited};
@@ -44,6 +44,7 @@ pub struct Lease<'a> {
     pub(super) store: Arc<dyn IdempotencyStore>,
     pub(super) key: String,
     pub(super) owner: Owner,
+    pub(super) operation: &'static str,
     pub(super) span: Duration,
     pub(super) shown: Arc<Shown>,
     /// Whether it frees the key where it is dropped before the body was suspended once; that is known in a pipeline.
@@ -137,8 +138,8 @@ impl Lease<'_> {
         work()
     }
 
-    /// Keeps the answer. Whether it is kept: not if the lease was taken over, the answer is too large or the store fails;
-    /// the call has been carried out all the same.
+    /// Keeps the answer. Whether it is kept: not if the lease was taken over, the answer is too large or the store fails,
+    /// as [`unsaved`](crate::unsaved) says; the call has been carried out all the same.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -156,7 +157,7 @@ impl Lease<'_> {
     /// # Cancel safety
     /// If the future is dropped, the answer may be kept or not.
     pub async fn complete<T: serde::Serialize + ?Sized>(self, answer: &T) -> bool {
-        self.end(Ending::kept(replay::keep(answer))).await
+        self.end(Ending::kept(stored::write(answer))).await
     }
 
     /// Like [`complete`](Self::complete), and keeps the answer for `most` at most, however much longer the `ttl` of the
@@ -236,10 +237,10 @@ impl Lease<'_> {
         outcome: Option<&R>,
     ) -> Option<(Self, Ending)> {
         let Some(lease) = lease else {
-            replay::mark(false);
+            replay::mark(Mark::Unsaved(Unsaved::NoRecord));
             return None;
         };
-        let ending = lease.idempotency.ending(effect, outcome, codec);
+        let ending = lease.idempotency.ending(effect, (outcome, lease.operation), codec);
         Some((lease, ending))
     }
 
@@ -249,41 +250,57 @@ impl Lease<'_> {
 
     async fn end_in(mut self, ending: Ending, mode: Mode) -> bool {
         self.has_ended = true;
-        replay::mark(false);
-        let Self { idempotency, store, key, owner, .. } = &self;
+        let (is_kept, mark) = match self.settle(ending, mode).await {
+            Ok(is_kept) => (is_kept, Mark::Fresh),
+            Err((why, problem)) => {
+                self.idempotency.not_kept(why, &problem);
+                (false, Mark::Unsaved(why))
+            }
+        };
+        // Behind the last wait: before, it could have been another thread.
+        replay::mark(mark);
+        is_kept
+    }
+
+    /// Whether an answer was kept, or why it could not be.
+    async fn settle(&self, ending: Ending, mode: Mode) -> Result<bool, (Unsaved, String)> {
+        let Self { idempotency, store, key, owner, .. } = self;
         let (clock, config) = (idempotency.core.clock(), idempotency.core.config());
-        let lose = || mode.answer(clock, config.store_timeout, store.lose(key, *owner));
-        let problem = match ending {
-            Ending::Leave => return false,
+        let lose = || mode.answer(clock, config.store_timeout, guarded(|| store.lose(key, *owner)));
+        match ending {
+            Ending::Leave => Ok(false),
             Ending::Lose => {
                 let _ = lose().await;
-                return false;
+                Ok(false)
             }
             Ending::Free => {
-                let abandoned = store.abandon(key, *owner);
+                let abandoned = guarded(|| store.abandon(key, *owner));
                 let _ = mode.answer(clock, config.store_timeout, abandoned).await;
                 idempotency.counters.abandoned.count();
-                return false;
+                Ok(false)
             }
             Ending::Unkept(problem) => {
                 let _ = lose().await;
-                problem
+                Err((Unsaved::NotKeepable, problem))
             }
             Ending::Keep(bytes) if bytes.len() > config.max_value as usize => {
                 let _ = lose().await;
-                format!("the answer of {} bytes is larger than max_value = {}", bytes.len(), config.max_value)
+                let (bytes, most) = (bytes.len(), config.max_value);
+                let problem = format!("the answer of {bytes} bytes is larger than max_value = {most}");
+                Err((Unsaved::TooLarge, problem))
             }
             Ending::Keep(bytes) => {
-                let completed = store.complete(key, *owner, bytes, config.ttl.min(self.most));
+                let completed = guarded(|| store.complete(key, *owner, bytes, config.ttl.min(self.most)));
                 match mode.answer(clock, config.store_timeout, completed).await {
-                    Ok(true) => return true,
-                    Ok(false) => "another has taken the call over before it had ended".to_owned(),
-                    Err(error) => error.to_string(),
+                    Ok(true) => Ok(true),
+                    Ok(false) => {
+                        let problem = "another call has taken the key over before this one had ended";
+                        Err((Unsaved::TakenOver, problem.into()))
+                    }
+                    Err(error) => Err((Unsaved::StoreFailed, error.to_string())),
                 }
             }
-        };
-        idempotency.not_kept(&problem);
-        false
+        }
     }
 
     pub(crate) fn end_blocking(self, ending: Ending) -> bool {
@@ -313,20 +330,18 @@ impl Drop for Lease<'_> {
             abandon_unheard(&*self.store, &self.key, self.owner);
             self.idempotency.counters.abandoned.count();
         } else if self.ends_dropped {
-            // Caught, so that a store that panics while this thread does so already does not end the process.
-            let lost = AssertUnwindSafe(|| unheard(self.store.lose(&self.key, self.owner)));
-            let _ = catch_unwind(lost);
+            unheard(guarded(|| self.store.lose(&self.key, self.owner)));
         }
     }
 }
 
 /// Frees a key when there is nobody any more to wait for that.
 pub(super) fn abandon_unheard(store: &dyn IdempotencyStore, key: &str, owner: Owner) {
-    unheard(store.abandon(key, owner));
+    unheard(guarded(|| store.abandon(key, owner)));
 }
 
-fn unheard(mut answer: Answer<'_, bool>) {
-    let _ = answer.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+fn unheard(mut answer: Guarded<'_, bool>) {
+    let _ = Pin::new(&mut answer).poll(&mut Context::from_waker(Waker::noop()));
 }
 
 pin_project! {
@@ -356,7 +371,7 @@ pin_project! {
 }
 
 struct Renewal<'l> {
-    answer: Answer<'l, bool>,
+    answer: Guarded<'l, bool>,
     asked: Instant,
 }
 
@@ -374,7 +389,7 @@ impl<F: Future> Keep<'_, F> {
         let clock = lease.idempotency.core.clock();
         while lease.shown.until.load(Ordering::Relaxed) != 0 {
             if let Some(renewal) = this.renewal
-                && let Poll::Ready(renewed) = renewal.answer.as_mut().poll(cx)
+                && let Poll::Ready(renewed) = Pin::new(&mut renewal.answer).poll(cx)
             {
                 match renewed {
                     // From when it was asked: the store's time may have begun then.
@@ -400,7 +415,7 @@ impl<F: Future> Keep<'_, F> {
             }
             *this.is_armed = false;
             // In place of one that hangs.
-            let answer = lease.store.renew(&lease.key, lease.owner, lease.span);
+            let answer = guarded(|| lease.store.renew(&lease.key, lease.owner, lease.span));
             *this.renewal = Some(Renewal { answer, asked: clock.now() });
         }
     }

@@ -5,7 +5,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::clients::{Clients, bytes_of};
+use super::clients::{BYTES as OVERHEAD, Clients, Share, bytes_of};
 use super::record::{Record, Time};
 use super::store::{Answer, Claim, Claimed, Client, IdempotencyStore, Owner, StoreError, ready};
 use crate::clock::{Clock, nanos};
@@ -17,17 +17,20 @@ const SHARDS: usize = 16;
 const SWEPT: usize = 8;
 /// What all records may take unless it is said otherwise.
 const BYTES: usize = 64 << 20;
-/// What part of the room one client may take, and how many records whatever that is.
+/// What part of the room one client may take, and how many records and bytes whatever that is.
 const PART: usize = 10;
-const LEAST: usize = 1000;
+/// The room that a client must have for the answer of a call that begins.
+const ANSWER: usize = 64 << 10;
+const LEAST: Share = Share { records: 1000, bytes: 128 << 10 };
 
 /// Keeps records in memory, as many as it is told, and 64 MiB of them unless it is [told otherwise](Self::most_bytes).
-/// When it is full of live ones it refuses new keys: to forget one would be to carry a call out twice.
+/// Within its time a record is never dropped to make room: to forget one would be to carry a call out twice. When the
+/// store is full of live records it refuses new keys, until some are over.
 ///
-/// Where keys are those of [clients](Client), each has at most a tenth of the records and of the bytes, though a thousand
-/// records in any case. One that takes more loses the answer of its own that would be over first; and when the store is
-/// full, whoever has the most does. What runs, what was lost and what is the program's own is never let go: where nothing
-/// else is left, a new key is refused.
+/// Where keys are those of [clients](Client), each has at most a tenth of the records and of the bytes (at least 1000
+/// records and 128 KiB), and all of them together have nine tenths: the last one is for the program's own calls. A client
+/// that has its share is refused new keys, and nobody else is. An answer for which there is no room in the share of its
+/// client is not saved: its caller is [told](crate::unsaved), and its record stays as that of a call whose answer is lost.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -79,8 +82,8 @@ impl MemoryStore {
         Self { clock, shards, hasher: RandomState::new(), limit, most_bytes: BYTES, records, bytes, clients }
     }
 
-    /// For records of up to so many bytes, keys and answers; 64 MiB where nothing is said. Calls that run when it is full
-    /// may still add their answers.
+    /// For records of up to so many bytes, keys and answers; 64 MiB where nothing is said. Calls of the program itself
+    /// that run when it is full may still add their answers.
     ///
     /// ```
     /// use std::sync::Arc;
@@ -108,7 +111,7 @@ impl MemoryStore {
     /// let store = MemoryStore::new(Clock::system(), 1000);
     /// # let second = Duration::from_secs(1);
     /// # let (fingerprint, owner) = (Fingerprint::NONE, Owner(1));
-    /// let claim = Claim { key: "order 7".into(), fingerprint, owner, lease: second, lost_for: second, takes_over: false, client: None };
+    /// let claim = Claim { key: "order 7".into(), fingerprint, operation: "", owner, lease: second, lost_for: second, takes_over: false, client: None };
     /// drop(store.claim(claim));
     /// assert_eq!(store.len(), 1);
     /// ```
@@ -132,6 +135,11 @@ impl MemoryStore {
         self.len() == 0
     }
 
+    #[cfg(all(test, not(resilient_loom)))]
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
     /// Asks the shard of a key, and keeps count.
     #[allow(clippy::cast_possible_truncation)] // some bits of a hash
     fn with<R>(&self, key: &str, ask: impl FnOnce(&mut Shard, Time) -> R) -> R {
@@ -153,69 +161,52 @@ impl MemoryStore {
 
     /// Whether there is room for another record.
     fn has_room(&self, client: Option<Client>) -> bool {
-        let is_full = self.len() >= self.limit || self.bytes.load(Ordering::Relaxed) >= self.most_bytes;
-        !is_full && !client.is_some_and(|client| self.has_its_share(&self.clients.lock(), client))
+        let has_space = self.len() < self.limit && self.bytes.load(Ordering::Relaxed) < self.most_bytes;
+        has_space && client.is_none_or(|client| self.admits(&self.clients.lock(), client))
     }
 
-    fn has_its_share(&self, clients: &Clients, client: Client) -> bool {
-        let records = (self.limit / PART).max(LEAST).min(self.limit);
-        let share = clients.share(client);
-        share.records > 0 && (share.records >= records || share.bytes >= self.most_bytes / PART)
+    /// Whether a client may begin another call: there is room for a large answer, so that it can be saved.
+    fn admits(&self, clients: &Clients, client: Client) -> bool {
+        self.fits(clients, client, OVERHEAD + ANSWER.min(self.part().bytes / 2))
     }
 
-    /// Makes room where that can be done; whether it could.
-    fn make_room(&self, client: Option<Client>) -> bool {
+    fn part(&self) -> Share {
+        Share {
+            records: (self.limit / PART).max(LEAST.records).min(self.limit),
+            bytes: (self.most_bytes / PART).max(LEAST.bytes).min(self.most_bytes),
+        }
+    }
+
+    /// Whether a client may have so many bytes more, in another record.
+    fn fits(&self, clients: &Clients, client: Client, bytes: usize) -> bool {
+        let of =
+            |share: Share, most: Share| share.records < most.records && share.bytes + bytes <= most.bytes;
+        let all = Share {
+            records: self.limit - self.limit / PART,
+            bytes: self.most_bytes - self.most_bytes / PART,
+        };
+        of(clients.share(client), self.part()) && of(clients.all(), all)
+    }
+
+    /// Forgets what is over; whether there was something.
+    fn make_room(&self) -> bool {
         let before = self.len();
         self.shards.iter().for_each(|shard| self.with_shard(shard, Shard::sweep));
-        self.len() < before || {
-            let clients = self.clients.lock();
-            let key = match client.filter(|client| self.has_its_share(&clients, *client)) {
-                Some(client) => clients.dispensable(client),
-                None => clients.most_dispensable(),
-            };
-            drop(clients);
-            self.let_go(key)
-        }
-    }
-
-    /// Where the answers of a client, or of all, are too large by now.
-    fn trim(&self, client: Option<Client>) {
-        while client.is_some() || self.bytes.load(Ordering::Relaxed) > self.most_bytes {
-            let clients = self.clients.lock();
-            let share = client.map(|client| clients.share(client));
-            // Not the one that is there in any case: it could be that of the call that has ended just now.
-            let is_greedy =
-                share.is_some_and(|share| share.bytes > self.most_bytes / PART && share.answers > 1);
-            let key = match client {
-                Some(client) if is_greedy => clients.dispensable(client),
-                _ if self.bytes.load(Ordering::Relaxed) > self.most_bytes => clients.most_dispensable(),
-                _ => None,
-            };
-            drop(clients);
-            if !self.let_go(key) {
-                return;
-            }
-        }
-    }
-
-    /// Whether there was something to let go; another may have done it meanwhile.
-    pub(super) fn let_go(&self, key: Option<Arc<str>>) -> bool {
-        key.is_some_and(|key| {
-            self.with(&key, |shard, _| shard.let_go(&key));
-            true
-        })
+        self.len() < before
     }
 
     #[cold]
     fn full(&self, client: Option<Client>) -> StoreError {
         let clients = self.clients.lock();
-        let greedy = client.filter(|client| self.has_its_share(&clients, *client));
-        let its = greedy.map(|client| (clients.share(client).records, clients.next(client)));
+        let own = client.filter(|client| !self.admits(&clients, *client));
+        let own = own.map(|client| (clients.share(client).records, clients.next(client)));
         drop(clients);
-        let (records, next) = its.unwrap_or_else(|| {
+        let soonest = || {
             let firsts = self.shards.iter().filter_map(|shard| Some(shard.lock().order.first()?.0));
             (self.len(), firsts.min())
-        });
+        };
+        // One that has nothing yet is refused because all clients have their part.
+        let (records, next) = own.filter(|(records, _)| *records > 0).unwrap_or_else(soonest);
         let now = self.clock.now().as_nanos();
         let retry_after = next.map(|over| Duration::from_nanos(over.saturating_sub(now)));
         StoreError::Full { records, retry_after }
@@ -254,13 +245,6 @@ impl Shard {
         Some((key, record))
     }
 
-    /// Forgets the answer of a client, and nothing else.
-    fn let_go(&mut self, key: &str) {
-        if self.records.get(key).is_some_and(|it| it.client.is_some() && it.answered().is_some()) {
-            self.take(key);
-        }
-    }
-
     /// The record that `owner` holds.
     fn take_from(&mut self, key: &str, owner: Owner, now: Time) -> Option<(Arc<str>, Record)> {
         let record = self.records.get(key)?;
@@ -275,6 +259,30 @@ impl Shard {
             self.put(key, record);
         }
         true
+    }
+
+    /// Keeps an answer, if its client has room for it; else the claim stays, and its lease is over.
+    fn complete(
+        &mut self,
+        store: &MemoryStore,
+        (key, owner): (&str, Owner),
+        answer: Vec<u8>,
+        (now, ttl): (Time, Time),
+    ) -> Result<bool, StoreError> {
+        let Some((key, mut record)) = self.take_from(key, owner, now) else { return Ok(false) };
+        let fits = record.client.is_none_or(|client| {
+            let bytes = bytes_of(&key, &record) + answer.len();
+            store.fits(&self.clients.lock(), client, bytes)
+        });
+        if fits {
+            record.complete(answer, now, ttl);
+        } else {
+            record.lose(now);
+        }
+        if !record.is_over(now) {
+            self.put(key, record);
+        }
+        if fits { Ok(true) } else { Err(StoreError::Full { records: store.len(), retry_after: None }) }
     }
 
     /// `None` where a new record would be one too many.
@@ -301,7 +309,7 @@ impl IdempotencyStore for MemoryStore {
             match self.with(&claim.key, |shard, now| shard.claim(&claim, now, has_room)) {
                 Some(claimed) => return ready(Ok(claimed)),
                 // Only now: who is there already needs none.
-                None if self.make_room(claim.client) => {}
+                None if self.make_room() => {}
                 None => return ready(Err(self.full(claim.client))),
             }
         }
@@ -322,15 +330,9 @@ impl IdempotencyStore for MemoryStore {
     ) -> Answer<'a, bool> {
         // What it has grown to is not counted.
         answer.shrink_to_fit();
-        let mut client = None;
-        let completed = self.with(key, |shard, now| {
-            shard.change(key, owner, now, |record| {
-                record.complete(answer, now, nanos(ttl));
-                client = record.client;
-            })
-        });
-        self.trim(client);
-        ready(Ok(completed))
+        let completed =
+            self.with(key, |shard, now| shard.complete(self, (key, owner), answer, (now, nanos(ttl))));
+        ready(completed)
     }
 
     fn abandon<'a>(&'a self, key: &'a str, owner: Owner) -> Answer<'a, bool> {

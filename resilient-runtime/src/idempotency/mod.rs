@@ -10,8 +10,18 @@
 //!   the key taken: `on_unknown` says whether the next call is refused (`reject`: at most once) or carried out (`reexecute`:
 //!   at least once), at once where the call has ended by itself, and else when its lease is over. Never exactly once: that only a
 //!   transaction gives which holds the record and the effect, or a key that is passed on to where the effect is.
-//! - A replay gives the same value, and [`replayed`] is true behind it. With `keep_errors` an error that
+//! - A replay gives the same value, to the bit, and [`replayed`] is true behind it. With `keep_errors` an error that
 //!   would be met again is kept and given again likewise.
+//! - An answer that cannot be saved (too large, a type that reads back as another value, a store that fails) is given to
+//!   its caller, and [`unsaved`] says so behind the call. It is never replaced by an error, and the call is not carried
+//!   out again unless `on_unknown = reexecute`.
+//! - A record knows the operation and the type of its answer. Another operation that uses the same key of the same
+//!   component is refused ([`KeyReused`](RejectionKind::KeyReused)), and so is a type that has changed since
+//!   ([`StoredValueMismatch`](RejectionKind::StoredValueMismatch)). The operation is the name of the annotated function
+//!   with its modules, or that of the pipeline: whoever renames a function and wants its records to hold gives it the name
+//!   that it had, as in `name = "shop::charge"`, and the component a name of its own, as in `idempotent("charge", ..)`.
+//!   Calls by hand, through [`Idempotency::call`] or [`Idempotency::claim`], belong to no operation: only the type is
+//!   compared.
 //! - The lease of an asynchronous call is renewed as long as somebody polls it; that of a synchronous one is not, as
 //!   there is nobody to do that: let `lease` be longer than it can take. Code in the call can ask
 //!   [`lease_is_lost`] before it does what cannot be undone.
@@ -56,6 +66,7 @@ mod record;
 mod replay;
 mod stats;
 mod store;
+mod stored;
 mod stores;
 mod wait;
 
@@ -68,12 +79,13 @@ pub use config::{Config, OnStoreFailure, OnUnknown};
 pub use durable::{DurableStore, OpenError};
 pub use lease::{Keep, Lease, lease_is_lost};
 pub use memory::MemoryStore;
-pub use replay::{Codec, Replay, replayed};
+pub use replay::{Codec, Replay, Unsaved, replayed, unsaved};
 pub use stats::Stats;
 pub use store::{Answer, Claim, Claimed, Client, Fingerprint, IdempotencyStore, Owner, StoreError};
 
 pub(crate) use ending::Effect;
 pub(crate) use lease::{Around, around, has_begun};
+pub(crate) use replay::{Mark, mark};
 pub(crate) use store::Printer;
 pub(crate) use stores::Stores;
 
@@ -85,9 +97,10 @@ use crate::outcome::{Judgement, Reject};
 use crate::rejection::{Rejection, RejectionKind};
 use crate::scope::Scope;
 use crate::settings::{ConfigError, Effective};
-use crate::sync::Mutex;
+use crate::sync::{AtomicU64, Mutex, Ordering};
 use ending::Ending;
 use stats::Counters;
+use stored::Unreadable;
 use wait::{Mode, blocking};
 
 /// Records that the store of its own has room for.
@@ -109,6 +122,8 @@ pub struct Idempotency {
     store: Mutex<Arc<dyn IdempotencyStore>>,
     stores: Arc<Stores>,
     counters: Counters,
+    /// Until when it counts that the store was full, in nanoseconds of the clock. Relaxed: for a report.
+    full_until: AtomicU64,
     log_limits: LogLimits,
 }
 
@@ -119,6 +134,7 @@ struct LogLimits {
     no_answer: LogLimit,
     unreadable: LogLimit,
     not_kept: LogLimit,
+    other_operation: LogLimit,
     lost: LogLimit,
 }
 
@@ -157,6 +173,7 @@ pub enum Held<'a> {
 #[derive(Debug)]
 pub struct Stored<'a> {
     idempotency: &'a Idempotency,
+    operation: &'static str,
     bytes: Vec<u8>,
 }
 
@@ -179,33 +196,43 @@ impl Stored<'_> {
     /// # }
     /// ```
     ///
+    /// What was read is written once more and compared, so that a type that has changed since is an error and not read
+    /// in part.
+    ///
     /// # Errors
-    /// When what is stored is no such value.
-    pub fn read<T: serde::de::DeserializeOwned>(&self) -> Result<T, Rejection> {
-        self.replayed(replay::read(&self.bytes))
+    /// When what is stored is no such value, or was made by another operation.
+    pub fn read<T: serde::Serialize + serde::de::DeserializeOwned>(&self) -> Result<T, Rejection> {
+        self.replayed(replay::read(&self.bytes, self.operation))
     }
 
     /// The outcome that was kept.
     pub(crate) fn outcome<R>(&self, codec: Codec<R>) -> Result<R, Rejection> {
-        self.replayed(codec.read(&self.bytes))
+        self.replayed(codec.read(&self.bytes, self.operation))
     }
 
-    fn replayed<R>(&self, read: serde_json::Result<R>) -> Result<R, Rejection> {
+    fn replayed<R>(&self, read: Result<R, Unreadable>) -> Result<R, Rejection> {
         let idempotency = self.idempotency;
         match read {
             Ok(outcome) => {
-                replay::mark(true);
+                replay::mark(Mark::Replayed);
                 idempotency.counters.replayed.count();
                 idempotency.publish(Happening::Replayed);
                 Ok(outcome)
             }
-            Err(error) => {
+            Err(Unreadable::Operation(by)) => Err(idempotency.other_operation(&by, self.operation)),
+            Err(Unreadable::Value(why)) => {
+                // It can contain what is stored.
+                let why = idempotency.core.environment.texts().clean(&why);
                 log_limited!(
                     idempotency.log_limits.unreadable, idempotency.core.clock(), ERROR,
                     target: "resilient::idempotency",
-                    idempotency = %idempotency.core.name, %error, "a stored answer cannot be read"
+                    idempotency = %idempotency.core.name, why, "a stored answer cannot be read"
                 );
-                Err(idempotency.refuse(RejectionKind::StoredValueMismatch, None))
+                let refusal = idempotency.refuse(RejectionKind::StoredValueMismatch, None);
+                Err(match why {
+                    Some(why) => refusal.explained(why),
+                    None => refusal,
+                })
             }
         }
     }
@@ -277,11 +304,12 @@ impl Idempotency {
         };
         let Some(lease) = lease else {
             let outcome = work().await;
-            replay::mark(false);
+            replay::mark(Mark::Unsaved(Unsaved::NoRecord));
             return outcome;
         };
         let outcome = lease.keep(work()).await;
-        let ending = self.ending(Effect::of(judge(&outcome).into().verdict()), Some(&outcome), codec);
+        let effect = Effect::of(judge(&outcome).into().verdict());
+        let ending = self.ending(effect, (Some(&outcome), ""), codec);
         lease.end(ending).await;
         outcome
     }
@@ -350,11 +378,12 @@ impl Idempotency {
         };
         let Some(lease) = lease else {
             let outcome = work();
-            replay::mark(false);
+            replay::mark(Mark::Unsaved(Unsaved::NoRecord));
             return outcome;
         };
         let outcome = lease.hold(work);
-        lease.end_blocking(self.ending(Effect::of(judge(&outcome).into().verdict()), Some(&outcome), codec));
+        let effect = Effect::of(judge(&outcome).into().verdict());
+        lease.end_blocking(self.ending(effect, (Some(&outcome), ""), codec));
         outcome
     }
 
@@ -381,7 +410,7 @@ impl Idempotency {
     /// empty or longer than 1024 bytes; the store does not answer, or the settings name one that is not there.
     pub async fn claim(&self, key: &str, fingerprint: Fingerprint) -> Result<Held<'_>, Rejection> {
         let key = self.record_key(&key)?;
-        self.claim_in(key, fingerprint, self.inherited(), Mode::Async).await
+        self.claim_in(key, (fingerprint, ""), self.inherited(), Mode::Async).await
     }
 
     /// Like [`claim`](Self::claim), of one of many clients that need not mean well: a store gives each a share of its
@@ -415,7 +444,7 @@ impl Idempotency {
     ) -> Result<Held<'_>, Rejection> {
         let key = self.record_key(&key)?;
         let until = self.core.clock().now().after(max_wait).min(self.inherited());
-        self.claim_for(Some(client), key, fingerprint, until, Mode::Async).await
+        self.claim_for(Some(client), key, (fingerprint, ""), until, Mode::Async).await
     }
 
     /// Like [`claim`](Self::claim), and blocks the thread while it waits.
@@ -433,7 +462,7 @@ impl Idempotency {
     /// # Errors
     /// As of [`claim`](Self::claim).
     pub fn claim_blocking(&self, key: &str, fingerprint: Fingerprint) -> Result<Held<'_>, Rejection> {
-        self.claim_until_blocking(self.record_key(&key)?, fingerprint, self.inherited())
+        self.claim_until_blocking(self.record_key(&key)?, (fingerprint, ""), self.inherited())
     }
 
     /// Keeps the records elsewhere from now on; those of before are not looked at any more. A store that the settings
@@ -467,19 +496,19 @@ impl Idempotency {
     pub(crate) async fn claim_until(
         &self,
         key: String,
-        fingerprint: Fingerprint,
+        asked: (Fingerprint, &'static str),
         deadline: Instant,
     ) -> Result<Held<'_>, Rejection> {
-        self.claim_in(key, fingerprint, deadline, Mode::Async).await
+        self.claim_in(key, asked, deadline, Mode::Async).await
     }
 
     pub(crate) fn claim_until_blocking(
         &self,
         key: String,
-        fingerprint: Fingerprint,
+        asked: (Fingerprint, &'static str),
         deadline: Instant,
     ) -> Result<Held<'_>, Rejection> {
-        blocking(self.claim_in(key, fingerprint, deadline, Mode::Blocking))
+        blocking(self.claim_in(key, asked, deadline, Mode::Blocking))
     }
 
     /// Whether the work may run twice: then a call may also be repeated where it may have been carried out.
@@ -487,24 +516,27 @@ impl Idempotency {
         self.core.config().on_unknown == OnUnknown::Reexecute
     }
 
-    fn ending<R>(&self, effect: Effect, outcome: Option<&R>, codec: Codec<R>) -> Ending {
+    /// `outcome`: with the operation that made it.
+    fn ending<R>(&self, effect: Effect, outcome: (Option<&R>, &str), codec: Codec<R>) -> Ending {
         Ending::of(effect, outcome, codec, self.core.config().keep_errors)
     }
 
     /// The call was carried out, and its answer could not be kept.
     #[cold]
-    fn not_kept(&self, problem: &str) {
+    fn not_kept(&self, why: Unsaved, problem: &str) {
         self.counters.not_kept.count();
+        let reason = why.as_str();
+        let problem = self.core.environment.texts().clean(problem).unwrap_or_else(|| reason.to_owned());
         log_limited!(
             self.log_limits.not_kept, self.core.clock(), ERROR, target: "resilient::idempotency",
-            idempotency = %self.core.name, problem, "an answer was not kept"
+            idempotency = %self.core.name, reason, problem, "an answer was not saved"
         );
-        self.publish(Happening::StoreFailed { problem: problem.to_owned() });
+        self.publish(Happening::Unsaved { reason, problem });
     }
 
     #[cold]
     fn refuse(&self, kind: RejectionKind, retry_after: Option<Duration>) -> Rejection {
-        replay::mark(false);
+        replay::mark(Mark::Fresh);
         let name = self.core.name;
         tracing::debug!(target: "resilient::idempotency", idempotency = %name, kind = kind.as_str(), "refused");
         self.publish(Happening::Rejected { rejection: kind, retry_after });
@@ -521,6 +553,12 @@ impl Idempotency {
         self.stores.get(&name).is_none().then(|| unknown_store(&name, &self.stores.names()))
     }
 
+    /// That the store refuses new keys because it is full, if it did so in the last minute.
+    pub(crate) fn full_store(&self) -> Option<String> {
+        let is_full = self.core.clock().now().as_nanos() < self.full_until.load(Ordering::Relaxed);
+        is_full.then(|| "the idempotency store is full, and new keys are refused".into())
+    }
+
     pub(crate) fn with_stores(core: Core<Config>, stores: Arc<Stores>) -> Self {
         let memory: Arc<dyn IdempotencyStore> = Arc::new(MemoryStore::new(core.clock().clone(), RECORDS));
         Self {
@@ -528,6 +566,7 @@ impl Idempotency {
             store: Mutex::new(memory),
             stores,
             counters: Counters::default(),
+            full_until: AtomicU64::new(0),
             log_limits: LogLimits::default(),
         }
     }

@@ -1,5 +1,6 @@
 //! One record, and what may become of it: the rules that all stores of ours share.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use super::store::{Claim, Claimed, Client, Fingerprint, Owner};
@@ -11,6 +12,8 @@ pub(super) type Time = u64;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Record {
     pub(super) fingerprint: Fingerprint,
+    /// Who made it; empty where that is not known, as of what an earlier version wrote.
+    pub(super) operation: Cow<'static, str>,
     pub(super) state: State,
     /// When it is as if it had never been.
     pub(super) over: Time,
@@ -29,7 +32,8 @@ impl Record {
         let until = now.saturating_add(nanos(claim.lease));
         let over = until.saturating_add(nanos(claim.lost_for));
         let state = State::Claimed { owner: claim.owner, until };
-        Self { fingerprint: claim.fingerprint, state, over, client: claim.client }
+        let (fingerprint, operation) = (claim.fingerprint, Cow::Borrowed(claim.operation));
+        Self { fingerprint, operation, state, over, client: claim.client }
     }
 
     /// The answer, if there is one.
@@ -46,6 +50,10 @@ impl Record {
 
     /// What a claim finds, if the record is not over. [`Claimed::Acquired`]: it is to be replaced.
     pub(super) fn answer(&self, claim: &Claim, now: Time) -> Claimed {
+        // Whatever the payload is, another function's answer is no answer.
+        if !self.operation.is_empty() && !claim.operation.is_empty() && self.operation != claim.operation {
+            return Claimed::OtherOperation(self.operation.clone().into_owned());
+        }
         // First of all: not even a replay, nor a wait, for another payload (T108).
         if self.fingerprint != claim.fingerprint {
             return Claimed::KeyReused;

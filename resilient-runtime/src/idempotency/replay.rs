@@ -2,9 +2,12 @@
 
 use std::cell::Cell;
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+
+use super::stored::{self, Side, Stored, Unreadable};
 
 /// An outcome whose success can be kept and given again.
 ///
@@ -67,20 +70,32 @@ impl<T: Serialize + DeserializeOwned> Replay for Option<T> {
     }
 }
 
-/// What is in a record: `{"ok": ..}` or `{"err": ..}`.
+/// What an earlier version kept: `{"ok": ..}` or `{"err": ..}`.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum Kept<V, E> {
+enum Json<V, E> {
     Ok(V),
     Err(E),
 }
 
-/// Of an outcome whose errors are not kept.
+/// For an outcome whose errors are not kept.
 #[derive(Serialize, Deserialize)]
 enum Never {}
 
-/// How an outcome is kept and given again, as JSON. What JSON does not tell apart is not told apart either: for
-/// `Option<Option<T>>` inside of an answer, `Some(None)` comes back as `None`.
+/// Whether two outcomes are equal.
+type Same<R> = fn(&R, &R) -> bool;
+
+/// How an outcome is saved and given again: in a binary form that keeps all that serde tells apart, NaN and
+/// `Some(None)` included.
+///
+/// Each answer is read back when it is saved. One that would come back as another value is not saved, and the first
+/// caller is told by [`unsaved`]. What a type leaves out of its serialized form (`#[serde(skip)]`) is found missing where
+/// the outcome can be [`compared`](Self::compared); the attribute does that wherever the type is `PartialEq`.
+///
+/// A saved answer is given to a call of the same operation and type only. The type is known by its name without the
+/// modules, the names of the types and fields inside of it, and their shape: adding a field, renaming one, or renaming
+/// the type makes earlier answers unreadable ([`StoredValueMismatch`](crate::RejectionKind::StoredValueMismatch)), moving
+/// it to another module does not.
 ///
 /// ```
 /// use resilient::{Registry, Verdict, idempotency::{Codec, Fingerprint}};
@@ -92,9 +107,46 @@ enum Never {}
 /// assert_eq!((quote(995), quote(1)), (Some(995), Some(995)));
 /// ```
 pub struct Codec<R> {
-    keep: fn(&R) -> Option<serde_json::Result<Vec<u8>>>,
-    read: fn(&[u8]) -> serde_json::Result<R>,
+    keep: fn(&R, &str, Option<Same<R>>) -> Option<Saved>,
+    read: fn(&[u8], &str) -> Result<R, Unreadable>,
+    same: Option<Same<R>>,
     has_errors: bool,
+}
+
+/// What is to be saved, or why it cannot be.
+pub(super) type Saved = Result<Vec<u8>, String>;
+
+/// Saves a part of an outcome, if it gives the same outcome again.
+fn save<R, V: Serialize + DeserializeOwned>(
+    (side, operation, value): (Side, &str, &V),
+    outcome: &R,
+    again: fn(V) -> R,
+    same: Option<Same<R>>,
+) -> Saved {
+    let (bytes, value) = stored::keep(side, operation, value)?;
+    let Some(same) = same else { return Ok(bytes) };
+    // What is not equal to itself, as a NaN is not, was compared by its bytes already.
+    let compare = || !same(outcome, outcome) || same(outcome, &again(value));
+    match catch_unwind(AssertUnwindSafe(compare)) {
+        Ok(true) => Ok(bytes),
+        Ok(false) => Err(format!(
+            "a value of type `{}` cannot be saved: what reads back is not equal to it",
+            stored::type_name::<V>()
+        )),
+        Err(_) => Err(format!("comparing a value of type `{}` panicked", stored::type_name::<V>())),
+    }
+}
+
+/// Reads an outcome whose errors are not kept.
+fn read_ok<V: Serialize + DeserializeOwned>(bytes: &[u8], operation: &str) -> Result<V, Unreadable> {
+    match Stored::of(bytes, operation)? {
+        Stored::Value(value) if value.side == Side::Ok => value.read(),
+        Stored::Value(value) => Err(value.mismatch(&stored::type_name::<V>(), ", and no error")),
+        Stored::Json(bytes) => match stored::from_json(bytes)? {
+            Json::<V, Never>::Ok(value) => Ok(value),
+            Json::Err(never) => match never {},
+        },
+    }
 }
 
 impl<R: Replay> Codec<R> {
@@ -111,11 +163,12 @@ impl<R: Replay> Codec<R> {
     /// ```
     pub fn answers() -> Self {
         Self {
-            keep: |outcome| outcome.value().map(|value| serde_json::to_vec(&Kept::<_, Never>::Ok(value))),
-            read: |bytes| match serde_json::from_slice(bytes)? {
-                Kept::<_, Never>::Ok(value) => Ok(R::replay(value)),
-                Kept::Err(never) => match never {},
+            keep: |outcome, operation, same| {
+                let value = outcome.value()?;
+                Some(save((Side::Ok, operation, value), outcome, R::replay, same))
             },
+            read: |bytes, operation| read_ok(bytes, operation).map(R::replay),
+            same: None,
             has_errors: false,
         }
     }
@@ -147,18 +200,21 @@ where
     /// ```
     pub fn answers_and_errors() -> Self {
         Self {
-            keep: |outcome| {
-                Some(serde_json::to_vec(&match outcome {
-                    Ok(value) => Kept::Ok(value),
-                    Err(error) => Kept::Err(error),
-                }))
-            },
-            read: |bytes| {
-                Ok(match serde_json::from_slice(bytes)? {
-                    Kept::Ok(value) => Ok(value),
-                    Kept::Err(error) => Err(error),
+            keep: |outcome, operation, same| {
+                Some(match outcome {
+                    Ok(value) => save((Side::Ok, operation, value), outcome, Ok, same),
+                    Err(error) => save((Side::Err, operation, error), outcome, Err, same),
                 })
             },
+            read: |bytes, operation| match Stored::of(bytes, operation)? {
+                Stored::Value(value) if value.side == Side::Ok => value.read().map(Ok),
+                Stored::Value(value) => value.read().map(Err),
+                Stored::Json(bytes) => Ok(match stored::from_json(bytes)? {
+                    Json::Ok(value) => Ok(value),
+                    Json::Err(error) => Err(error),
+                }),
+            },
+            same: None,
             has_errors: true,
         }
     }
@@ -182,23 +238,59 @@ impl<R: Serialize + DeserializeOwned> Codec<R> {
     /// ```
     pub fn plain() -> Self {
         Self {
-            keep: |value| Some(serde_json::to_vec(&Kept::<_, Never>::Ok(value))),
-            read: |bytes| match serde_json::from_slice(bytes)? {
-                Kept::<_, Never>::Ok(value) => Ok(value),
-                Kept::Err(never) => match never {},
+            keep: |value, operation, same| {
+                Some(save((Side::Ok, operation, value), value, std::convert::identity, same))
             },
+            read: read_ok,
+            same: None,
             has_errors: false,
         }
     }
 }
 
+impl<R: PartialEq> Codec<R> {
+    /// Saves an answer only if what reads back is equal to it: finds fields that the type leaves out
+    /// (`#[serde(skip)]`), unless they have their default.
+    ///
+    /// ```
+    /// use resilient::{Registry, Verdict, idempotency::{Codec, Fingerprint, Unsaved}};
+    /// # use serde::{Deserialize, Serialize};
+    ///
+    /// #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+    /// struct Receipt { number: u32, #[serde(skip)] note: String }
+    ///
+    /// let once = Registry::new().idempotency("receipts");
+    /// let receipt = Receipt { number: 7, note: "by hand".into() };
+    /// let codec = Codec::answers().compared();
+    /// let given = once.call_judged("7", Fingerprint::NONE, codec, || Some(receipt.clone()), Verdict::of);
+    /// assert_eq!(given, Some(receipt));
+    /// assert_eq!(resilient::unsaved(), Some(Unsaved::NotKeepable), "a replay would lack the note");
+    /// ```
+    #[must_use]
+    pub fn compared(self) -> Self {
+        Self { same: Some(|one, other| one == other), ..self }
+    }
+}
+
+impl<T: PartialEq, E> Codec<Result<T, E>> {
+    /// As [`compared`](Self::compared), for the answers alone.
+    pub(crate) fn answers_compared(self) -> Self {
+        let same = |one: &Result<T, E>, other: &Result<T, E>| match (one, other) {
+            (Ok(one), Ok(other)) => one == other,
+            (Err(_), Err(_)) => true,
+            _ => false,
+        };
+        Self { same: Some(same), ..self }
+    }
+}
+
 impl<R> Codec<R> {
-    pub(super) fn keep(self, outcome: &R) -> Option<serde_json::Result<Vec<u8>>> {
-        (self.keep)(outcome)
+    pub(super) fn keep(self, outcome: &R, operation: &str) -> Option<Saved> {
+        (self.keep)(outcome, operation, self.same)
     }
 
-    pub(super) fn read(self, bytes: &[u8]) -> serde_json::Result<R> {
-        (self.read)(bytes)
+    pub(super) fn read(self, bytes: &[u8], operation: &str) -> Result<R, Unreadable> {
+        (self.read)(bytes, operation)
     }
 
     pub(super) fn has_errors(self) -> bool {
@@ -220,26 +312,106 @@ impl<R> fmt::Debug for Codec<R> {
     }
 }
 
-/// A value as [`Codec::answers`] keeps it.
-pub(super) fn keep<T: Serialize + ?Sized>(value: &T) -> serde_json::Result<Vec<u8>> {
-    serde_json::to_vec(&Kept::<_, Never>::Ok(value))
-}
-
-/// And as it reads it.
-pub(super) fn read<T: DeserializeOwned>(bytes: &[u8]) -> serde_json::Result<T> {
-    match serde_json::from_slice(bytes)? {
-        Kept::<_, Never>::Ok(value) => Ok(value),
-        Kept::Err(never) => match never {},
+/// A value that [`Lease::complete`](super::Lease::complete) was given, whatever its name: it may have been borrowed.
+pub(super) fn read<T: Serialize + DeserializeOwned>(bytes: &[u8], operation: &str) -> Result<T, Unreadable> {
+    match Stored::of(bytes, operation)? {
+        Stored::Value(value) if value.side == Side::Ok => value.read_alike(),
+        Stored::Value(value) => Err(value.mismatch(&stored::type_name::<T>(), ", and no error")),
+        Stored::Json(bytes) => match stored::from_json(bytes)? {
+            Json::<T, Never>::Ok(value) => Ok(value),
+            Json::Err(never) => match never {},
+        },
     }
 }
 
+/// Why the answer of a call was not saved: a call with the same key does not get it.
+///
+/// ```
+/// use resilient::{Component, Registry, idempotency::{Config, Fingerprint, Unsaved}};
+///
+/// let once = Registry::new().idempotency("letter");
+/// once.reconfigure(Config::default().max_value(1000u32)).unwrap();
+/// once.call("7", Fingerprint::NONE, || Some("x".repeat(2000)));
+/// assert_eq!(resilient::unsaved(), Some(Unsaved::TooLarge));
+/// assert_eq!(Unsaved::TooLarge.as_str(), "too_large");
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Unsaved {
+    /// It is larger than `max_value`.
+    TooLarge,
+    /// It cannot be written, or would read back as another value.
+    NotKeepable,
+    /// The lease was over, and another call has taken the key.
+    TakenOver,
+    /// The store refused, failed, panicked or did not answer in time.
+    StoreFailed,
+    /// The call was carried out without a record, because the store did not answer and `on_store_failure = open`.
+    NoRecord,
+}
+
+impl Unsaved {
+    /// The name used in events, logs and headers.
+    ///
+    /// ```
+    /// assert_eq!(resilient::idempotency::Unsaved::StoreFailed.as_str(), "store_failed");
+    /// ```
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::TooLarge => "too_large",
+            Self::NotKeepable => "not_keepable",
+            Self::TakenOver => "taken_over",
+            Self::StoreFailed => "store_failed",
+            Self::NoRecord => "no_record",
+        }
+    }
+}
+
+impl fmt::Display for Unsaved {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// How an idempotent call ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mark {
+    /// It was carried out, or refused.
+    Fresh,
+    Replayed,
+    Unsaved(Unsaved),
+}
+
 thread_local! {
-    static REPLAYED: Cell<bool> = const { Cell::new(false) };
+    static MARK: Cell<Mark> = const { Cell::new(Mark::Fresh) };
 }
 
 /// How the last idempotent call on this thread ended.
-pub(super) fn mark(replayed: bool) {
-    REPLAYED.set(replayed);
+pub(crate) fn mark(mark: Mark) {
+    MARK.set(mark);
+}
+
+/// Why the answer of the idempotent call that ended last on this thread was not saved; `None` if it was, or if there was
+/// none to save. The answer itself is good, and the call was carried out: a call with the same key is refused as unknown
+/// when the lease is over, or carried out again with `on_unknown = reexecute`. Ask right behind the call, as for
+/// [`replayed`].
+///
+/// ```
+/// use std::sync::Arc;
+/// use resilient::{Component, Registry, Rejection, idempotency::{Config, Fingerprint, Unsaved}};
+///
+/// let once = Registry::new().idempotency("charge");
+/// once.reconfigure(Config::default().max_value(64u32)).unwrap();
+/// let charge = |receipt: String| once.call("order 7", Fingerprint::NONE, || Ok::<_, Rejection>(receipt));
+/// assert!(charge("x".repeat(100)).is_ok());
+/// assert_eq!(resilient::unsaved(), Some(Unsaved::TooLarge));
+/// ```
+pub fn unsaved() -> Option<Unsaved> {
+    match MARK.get() {
+        Mark::Unsaved(why) => Some(why),
+        _ => None,
+    }
 }
 
 /// Whether the idempotent call that ended last on this thread was not carried out, but got the answer of an earlier one
@@ -259,5 +431,5 @@ pub(super) fn mark(replayed: bool) {
 /// # }
 /// ```
 pub fn replayed() -> bool {
-    REPLAYED.get()
+    MARK.get() == Mark::Replayed
 }

@@ -35,17 +35,18 @@ pub(super) struct Counters {
     pub(super) abandoned: Counter,
     pub(super) lost: Counter,
     pub(super) not_kept: Counter,
+    pub(super) full: Counter,
     pub(super) store_failures: Counter,
 }
 
 impl Counters {
     pub(super) fn reset(&self) {
         let Self { executed, replayed, waited, in_progress, key_reused, .. } = self;
-        let Self { unknown, abandoned, lost, not_kept, store_failures, .. } = self;
+        let Self { unknown, abandoned, lost, not_kept, full, store_failures, .. } = self;
         for counter in [executed, replayed, waited, in_progress, key_reused] {
             counter.0.store(0, Ordering::Relaxed);
         }
-        for counter in [unknown, abandoned, lost, not_kept, store_failures] {
+        for counter in [unknown, abandoned, lost, not_kept, full, store_failures] {
             counter.0.store(0, Ordering::Relaxed);
         }
     }
@@ -61,6 +62,7 @@ impl Counters {
             abandoned: self.abandoned.get(),
             leases_lost: self.lost.get(),
             not_kept: self.not_kept.get(),
+            full: self.full.get(),
             store_failures: self.store_failures.get(),
         }
     }
@@ -95,8 +97,10 @@ pub struct Stats {
     pub abandoned: u64,
     /// Calls that lost their lease while they ran.
     pub leases_lost: u64,
-    /// Answers that could not be kept.
+    /// Answers that could not be kept. Their callers were told ([`unsaved`](crate::unsaved)).
     pub not_kept: u64,
+    /// Claims that the store had no room for, in all or for their client.
+    pub full: u64,
     /// Times the store did not answer a claim.
     pub store_failures: u64,
 }

@@ -65,7 +65,7 @@ pub struct Fingerprint(pub u128);
 /// let (store, lease) = (MemoryStore::new(Clock::system(), 10), Duration::from_mins(1));
 /// let claim = |owner| {
 ///     let (key, fingerprint) = ("charge\0order 7".into(), Fingerprint::NONE);
-///     store.claim(Claim { key, fingerprint, owner, lease, lost_for: lease, takes_over: false, client: None })
+///     store.claim(Claim { key, fingerprint, operation: "", owner, lease, lost_for: lease, takes_over: false, client: None })
 /// };
 /// assert_eq!(claim(Owner(1)).await, Ok(Claimed::Acquired));
 /// assert!(matches!(claim(Owner(2)).await, Ok(Claimed::InProgress { .. })));
@@ -77,6 +77,9 @@ pub struct Claim {
     pub key: String,
     /// What it is asked to do.
     pub fingerprint: Fingerprint,
+    /// The operation that asks, such as an annotated function; empty where it is not known. A record answers calls of its
+    /// own operation only, where both are known.
+    pub operation: &'static str,
     /// Who asks.
     pub owner: Owner,
     /// How long it holds the key, unless it is renewed.
@@ -102,7 +105,7 @@ pub struct Claim {
 /// # let (store, lease) = (MemoryStore::new(Clock::system(), 10), Duration::from_mins(1));
 /// let claim = |fingerprint| {
 ///     let (key, owner) = ("7".into(), Owner(1));
-///     store.claim(Claim { key, fingerprint, owner, lease, lost_for: lease, takes_over: false, client: None })
+///     store.claim(Claim { key, fingerprint, operation: "", owner, lease, lost_for: lease, takes_over: false, client: None })
 /// };
 /// assert_eq!(claim(Fingerprint::NONE).await, Ok(Claimed::Acquired));
 /// store.complete("7", Owner(1), b"995".to_vec(), Duration::from_hours(1)).await.unwrap();
@@ -121,8 +124,10 @@ pub enum Claimed {
     },
     /// It was carried out: this is its answer.
     Done(Vec<u8>),
-    /// The key was used with another fingerprint. Said before anything else.
+    /// The key was used with another fingerprint. Said before anything else but the operation.
     KeyReused,
+    /// The key was used by another operation: its name.
+    OtherOperation(String),
     /// Another had it, and its lease is over.
     Lost,
 }
@@ -170,7 +175,7 @@ pub trait IdempotencyStore: fmt::Debug + Send + Sync + 'static {
     /// # let (store, lease) = (MemoryStore::new(time.clock(), 10), Duration::from_mins(1));
     /// let claim = |owner| {
     ///     let (key, fingerprint) = ("7".into(), Fingerprint::NONE);
-    ///     store.claim(Claim { key, fingerprint, owner, lease, lost_for: lease, takes_over: false, client: None })
+    ///     store.claim(Claim { key, fingerprint, operation: "", owner, lease, lost_for: lease, takes_over: false, client: None })
     /// };
     /// assert_eq!(claim(Owner(1)).await, Ok(Claimed::Acquired));
     /// time.advance(lease);
@@ -191,7 +196,7 @@ pub trait IdempotencyStore: fmt::Debug + Send + Sync + 'static {
     /// # let time = ManualClock::new();
     /// # let (store, lease) = (MemoryStore::new(time.clock(), 10), Duration::from_mins(1));
     /// # let (key, owner, fingerprint) = ("7".into(), Owner(1), Fingerprint::NONE);
-    /// let claim = Claim { key, fingerprint, owner, lease, lost_for: lease, takes_over: false, client: None };
+    /// let claim = Claim { key, fingerprint, operation: "", owner, lease, lost_for: lease, takes_over: false, client: None };
     /// store.claim(claim).await.unwrap();
     /// assert_eq!(store.renew("7", Owner(1), lease).await, Ok(true));
     /// assert_eq!(store.renew("7", Owner(2), lease).await, Ok(false), "not theirs");
@@ -228,7 +233,7 @@ pub trait IdempotencyStore: fmt::Debug + Send + Sync + 'static {
     ///
     /// # let (store, lease) = (MemoryStore::new(ManualClock::new().clock(), 10), Duration::from_mins(1));
     /// # let (key, owner, fingerprint) = ("7".into(), Owner(1), Fingerprint::NONE);
-    /// let claim = Claim { key, fingerprint, owner, lease, lost_for: lease, takes_over: false, client: None };
+    /// let claim = Claim { key, fingerprint, operation: "", owner, lease, lost_for: lease, takes_over: false, client: None };
     /// store.claim(claim).await.unwrap();
     /// assert_eq!(store.abandon("7", Owner(1)).await, Ok(true));
     /// assert!(store.is_empty());
@@ -251,7 +256,7 @@ pub trait IdempotencyStore: fmt::Debug + Send + Sync + 'static {
     /// # let fingerprint = Fingerprint::NONE;
     /// let claim = |owner| {
     ///     let key = "7".into();
-    ///     store.claim(Claim { key, fingerprint, owner, lease, lost_for: lease, takes_over: false, client: None })
+    ///     store.claim(Claim { key, fingerprint, operation: "", owner, lease, lost_for: lease, takes_over: false, client: None })
     /// };
     /// claim(Owner(1)).await.unwrap();
     /// assert_eq!(store.lose("7", Owner(1)).await, Ok(true));
@@ -288,6 +293,9 @@ pub enum StoreError {
     /// It took longer than it may.
     #[error("the store did not answer in time")]
     TimedOut,
+    /// It panicked, with this message.
+    #[error("the store panicked: {0}")]
+    Panicked(String),
 }
 
 /// An answer that is there already.

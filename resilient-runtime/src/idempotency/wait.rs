@@ -1,15 +1,56 @@
 //! Waiting for a store, or for another call: as a future, or blocking the thread.
 
+use std::any::Any;
 use std::future::{Future, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use super::store::StoreError;
+use super::store::{Answer, StoreError};
 use crate::clock::{BoxedTimer, Clock, Instant, unparker};
 
 const NO_TIMER: &str =
     "the store has to be waited for, and there is no tokio runtime with `enable_time` here";
+
+/// What a store answers; its panic is a failure like any other, and must not take the place of a call's answer.
+pub(super) fn guarded<'a, T>(ask: impl FnOnce() -> Answer<'a, T>) -> Guarded<'a, T> {
+    Guarded(catch_unwind(AssertUnwindSafe(ask)).map_err(|panic| panicked(&*panic)).map(Some))
+}
+
+/// See [`guarded`]. The answer is gone once it was given.
+pub(super) struct Guarded<'a, T>(Result<Option<Answer<'a, T>>, StoreError>);
+
+impl<T> Future for Guarded<'_, T> {
+    type Output = Result<T, StoreError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let answer = match &mut self.0 {
+            Ok(Some(answer)) => answer,
+            Ok(None) => return Poll::Ready(Err(StoreError::TimedOut)),
+            Err(error) => return Poll::Ready(Err(error.clone())),
+        };
+        match catch_unwind(AssertUnwindSafe(|| answer.as_mut().poll(cx))) {
+            Ok(poll) => poll,
+            Err(panic) => Poll::Ready(Err(panicked(&*panic))),
+        }
+    }
+}
+
+impl<T> Drop for Guarded<'_, T> {
+    fn drop(&mut self) {
+        let answer = std::mem::replace(&mut self.0, Ok(None));
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(answer)));
+    }
+}
+
+#[cold]
+fn panicked(panic: &(dyn Any + Send)) -> StoreError {
+    const LONGEST: usize = 256;
+    let said = panic.downcast_ref::<&str>().copied();
+    let said = said.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message");
+    StoreError::Panicked(said[..said.floor_char_boundary(LONGEST)].to_owned())
+}
 
 /// How a call waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

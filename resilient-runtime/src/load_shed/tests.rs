@@ -259,7 +259,10 @@ fn while_the_delay_falls_no_more_is_shed() {
     fixture.intervals(1, delay);
     for step in 0..10 {
         let shedding = fixture.shedder.stats().shedding;
-        assert!(shedding == Some(Priority::Low) || step == 0 && shedding.is_none(), "{shedding:?} in step {step}");
+        assert!(
+            shedding == Some(Priority::Low) || step == 0 && shedding.is_none(),
+            "{shedding:?} in step {step}"
+        );
         delay = delay * 4 / 5;
         fixture.intervals(1, delay);
     }

@@ -134,6 +134,13 @@ pub enum Happening {
     Replayed,
     /// A running call has lost the lease on its idempotency key.
     LeaseLost,
+    /// The answer of an idempotent call was not saved: a call with the same key will not get it.
+    Unsaved {
+        /// Such as `too_large`.
+        reason: &'static str,
+        /// What is wrong.
+        problem: String,
+    },
     /// A store could not do what it was asked.
     StoreFailed {
         /// What is wrong.

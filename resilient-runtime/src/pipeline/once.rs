@@ -6,7 +6,7 @@ use std::future::Future;
 use super::drive::{Missed, Surfaced, attempts, attempts_async};
 use super::methods::Method;
 use super::{Call, Options, Pipeline};
-use crate::idempotency::{Codec, Effect, Fingerprint, Held, Idempotency, Lease, Replay, Stored};
+use crate::idempotency::{self, Codec, Effect, Fingerprint, Held, Idempotency, Lease, Mark, Replay, Stored};
 use crate::observe::Ending;
 use crate::outcome::{Judgement, Reject};
 use crate::rejection::{Rejection, RejectionKind};
@@ -39,7 +39,10 @@ impl<'p> Call<'p> {
             self.pass_shedder()?;
             let deadline = self.deadline;
             let claimed = match key {
-                Ok(key) => self.suspended(idempotency.claim_until(key, fingerprint, deadline)).await,
+                Ok(key) => {
+                    let operation = self.pipeline.operation.name();
+                    self.suspended(idempotency.claim_until(key, (fingerprint, operation), deadline)).await
+                }
                 Err(rejection) => Err(rejection),
             };
             self.claimed(claimed)
@@ -62,7 +65,8 @@ impl<'p> Call<'p> {
     ) -> Result<Held<'p>, Rejection> {
         let Some((idempotency, key)) = self.keyed(key) else { return Ok(Held::Run(None)) };
         self.pass_shedder()?;
-        let claimed = key.and_then(|key| idempotency.claim_until_blocking(key, fingerprint, self.deadline));
+        let asked = (fingerprint, self.pipeline.operation.name());
+        let claimed = key.and_then(|key| idempotency.claim_until_blocking(key, asked, self.deadline));
         self.claimed(claimed)
     }
 
@@ -96,7 +100,7 @@ impl<'p> Call<'p> {
     /// use resilient::{Registry, idempotency::{Codec, Fingerprint, Held}, pipeline::Call};
     ///
     /// let pipeline = Registry::new().pipeline("charge").idempotency("charge").build();
-    /// pipeline.call_once(&"order 7", Fingerprint::NONE, || Some(995));
+    /// pipeline.call_once(&"order 7", Fingerprint::NONE, || Some(995_u32));
     /// let mut call = Call::begin(&pipeline);
     /// let Held::Replay(stored) = call.claim_blocking(&"order 7", Fingerprint::NONE).unwrap() else { panic!() };
     /// assert_eq!(call.replay::<Option<u32>>(&stored, Codec::answers()), Ok(Some(995)));
@@ -162,6 +166,20 @@ impl<'p> Call<'p> {
         if let Some((lease, ending)) = Lease::ended(lease, self.effect(), codec, outcome) {
             lease.end_blocking(ending);
         }
+    }
+
+    /// For a call whose key is `None`: there was nothing to save.
+    ///
+    /// ```
+    /// use resilient::{Registry, pipeline::Call};
+    ///
+    /// Call::begin(&Registry::new().pipeline("charge").build()).without_key();
+    /// assert!(!resilient::replayed());
+    /// assert_eq!(resilient::unsaved(), None);
+    /// ```
+    #[doc(hidden)]
+    pub fn without_key(&mut self) {
+        idempotency::mark(Mark::Fresh);
     }
 
     /// What all attempts together did.

@@ -40,11 +40,11 @@ impl Registry {
         let mut report = Report::of(startup, checks, &ask).await;
         if ask.includes_breakers() && !report.starting {
             self.open_circuits().into_iter().for_each(|check| report.add(check));
+            self.full_stores().into_iter().for_each(|check| report.add(check));
         }
         report
     }
 
-    /// Degraded, and no worse: calls are answered, if by fallbacks.
     /// Probes each check when its last answer is as old as its `interval`, so that [`stats`](Self::stats), metrics and events
     /// say how things are although nobody asks for a report. Deep checks are left to those who ask for them. Until the
     /// startup checks have passed, only they are probed.
@@ -103,6 +103,7 @@ impl Registry {
         }
     }
 
+    /// Degraded, and no worse: calls are answered, if by fallbacks.
     fn open_circuits(&self) -> Vec<CheckReport> {
         let is_worse = |state| matches!(state, State::Open | State::ForcedOpen | State::HalfOpen);
         let breakers = self.0.circuit_breakers.all().into_iter();
@@ -116,5 +117,20 @@ impl Registry {
             output: Some(format!("the circuit is {state}")),
         };
         worse.map(report).collect()
+    }
+
+    /// Idempotency stores that refuse new keys because they are full: degraded, as what is recorded is still answered.
+    fn full_stores(&self) -> Vec<CheckReport> {
+        let full = self.0.idempotencies.all().into_iter().filter_map(|(name, once)| {
+            let output = Some(once.full_store()?);
+            Some(CheckReport {
+                name: name.to_owned(),
+                kind: "idempotency",
+                status: Status::Warn,
+                took: None,
+                output,
+            })
+        });
+        full.collect()
     }
 }

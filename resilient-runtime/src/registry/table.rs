@@ -210,6 +210,7 @@ impl Stats {
                 ("key reused", once.key_reused),
                 ("unknown", once.outcome_unknown),
                 ("not kept", once.not_kept),
+                ("store full", once.full),
                 ("store failures", once.store_failures),
             ];
             for (what, count) in others.into_iter().filter(|(_, count)| *count > 0) {

@@ -25,7 +25,10 @@ impl<R> Codecs<R> {
 /// The traits to have in scope.
 pub mod keeping {
     #[allow(unused_imports)] // only one of them is needed at a time
-    pub use super::{KeepsAnswers as _, KeepsErrors as _, KeepsValues as _};
+    pub use super::{
+        ComparesAnswers as _, ComparesNothing as _, ComparesOutcomes as _, KeepsAnswers as _,
+        KeepsErrors as _, KeepsValues as _,
+    };
 }
 
 /// Answers and errors can be kept.
@@ -84,6 +87,42 @@ impl<R> KeepsValues<R> for Codecs<R> {
         R: Kept,
     {
         Codec::plain()
+    }
+}
+
+/// Outcomes can be compared: what reads back must be equal to what is saved.
+pub trait ComparesOutcomes<R> {
+    /// The codec that does so.
+    fn compared(&self, codec: Codec<R>) -> Codec<R>;
+}
+
+impl<R: PartialEq> ComparesOutcomes<R> for &&Codecs<R> {
+    fn compared(&self, codec: Codec<R>) -> Codec<R> {
+        codec.compared()
+    }
+}
+
+/// Answers can be compared, though errors cannot.
+pub trait ComparesAnswers<R> {
+    /// The codec that does so.
+    fn compared(&self, codec: Codec<R>) -> Codec<R>;
+}
+
+impl<T: PartialEq, E> ComparesAnswers<Result<T, E>> for &Codecs<Result<T, E>> {
+    fn compared(&self, codec: Codec<Result<T, E>>) -> Codec<Result<T, E>> {
+        codec.answers_compared()
+    }
+}
+
+/// Nothing can be compared but what is written.
+pub trait ComparesNothing<R> {
+    /// The codec as it is.
+    fn compared(&self, codec: Codec<R>) -> Codec<R>;
+}
+
+impl<R> ComparesNothing<R> for Codecs<R> {
+    fn compared(&self, codec: Codec<R>) -> Codec<R> {
+        codec
     }
 }
 

@@ -3,6 +3,7 @@
 use std::io;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use resilient::clock::Clock;
 use resilient::timeout::Config;
 use resilient::{Component, Pipeline, Registry, RejectionKind};
@@ -54,9 +55,7 @@ async fn until_it_has_learned_the_configured_limit_is_in_force() {
 async fn percentiles_of_the_attempts_can_be_read() {
     let registry = Registry::with_clock(Clock::tokio());
     let pipeline = adaptive(&registry);
-    for number in 1..=1000 {
-        query(&pipeline, MS(number)).await.unwrap();
-    }
+    join_all((1..=1000).map(|number| query(&pipeline, MS(number)))).await;
     let learned = registry.timeout("db").stats().adaptive.unwrap();
     for (percentile, millis) in
         [(learned.p50, 500), (learned.p95, 950), (learned.p99, 990), (learned.p999, 999)]

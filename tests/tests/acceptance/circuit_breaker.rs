@@ -49,9 +49,9 @@ fn it_opens_when_half_of_twenty_calls_fail() {
         fail(&breaker);
         succeed(&breaker);
     }
-    fail(&breaker);
-    assert_eq!(breaker.state(), State::Closed, "19 calls are too few to judge by");
     succeed(&breaker);
+    assert_eq!(breaker.state(), State::Closed, "19 calls are too few to judge by");
+    fail(&breaker);
     assert_eq!((breaker.state(), breaker.stats().window.failed), (State::Open, 10));
 }
 

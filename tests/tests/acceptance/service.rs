@@ -19,6 +19,7 @@ fn a_name_is_one_component() {
 fn stats_list_every_component_by_its_name() {
     let (_, registry) = registry();
     registry.circuit_breaker("payment").force_open();
+    registry.bulkhead("gateway");
     let stats = registry.stats();
     assert_eq!(stats.circuit_breaker["payment"].state, State::ForcedOpen);
     assert_eq!(stats.bulkhead["gateway"].limit, 64);

@@ -378,6 +378,113 @@ async fn its_settings_are_those_of_the_attribute() {
     assert_eq!(config.lease, Duration::from_mins(1), "else as always");
 }
 
+/// The type leaves a field out.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Partly {
+    number: u32,
+    #[serde(skip)]
+    note: String,
+}
+
+/// Neither the error nor the answer can be compared.
+#[derive(Debug, Serialize, Deserialize)]
+struct Opaque(f64);
+
+impl Shop {
+    #[resilient(registry = self.registry, idempotent("partly", key = id))]
+    fn partly(&self, id: u32, note: &str) -> Result<Partly, Rejection> {
+        Ok(Partly { number: self.receipt(0).number, note: note.to_owned() })
+    }
+
+    #[resilient(registry = self.registry, idempotent("partly io", key = id))]
+    async fn partly_io(&self, id: u32) -> std::io::Result<Partly> {
+        tokio::task::yield_now().await;
+        Ok(Partly { number: self.receipt(0).number, note: "x".to_owned() })
+    }
+
+    #[resilient(registry = self.registry, idempotent("opaque", key = id))]
+    fn opaque(&self, id: u32, amount: std::num::NonZeroU64) -> std::io::Result<Opaque> {
+        self.receipt(0);
+        Ok(Opaque(f64::from_bits(amount.get())))
+    }
+
+    #[resilient(registry = self.registry, idempotent("generic", key = id))]
+    fn generic<T: Clone + std::hash::Hash + Serialize + serde::de::DeserializeOwned>(
+        &self,
+        id: u32,
+        value: &T,
+    ) -> Result<Option<T>, Rejection> {
+        self.receipt(0);
+        Ok(Some(value.clone()))
+    }
+
+    #[resilient(registry = self.registry, idempotent("shared key", key = id))]
+    fn charged(&self, id: u32) -> Result<u32, Rejection> {
+        Ok(self.receipt(id).number)
+    }
+
+    #[resilient(registry = self.registry, idempotent("shared key", key = id))]
+    fn refunded(&self, id: u32) -> Result<u32, Rejection> {
+        Ok(self.receipt(id).number)
+    }
+}
+
+#[test]
+fn an_answer_that_reads_back_as_another_one_is_given_and_its_caller_told() {
+    // C1, C4
+    let shop = Shop::new();
+    assert_eq!(shop.partly(1, "").map(|partly| partly.number), Ok(1));
+    assert_eq!((resilient::unsaved(), shop.partly(1, "").map(|partly| partly.number)), (None, Ok(1)));
+    assert!(replayed());
+    assert_eq!(shop.partly(2, "by hand").map(|partly| partly.note), Ok("by hand".to_owned()));
+    assert_eq!(resilient::unsaved(), Some(resilient::idempotency::Unsaved::NotKeepable));
+    assert_eq!(shop.partly(2, "by hand").unwrap_err().kind(), RejectionKind::OutcomeUnknown, "not once more");
+    assert_eq!(shop.made(), 2);
+}
+
+#[tokio::test]
+async fn answers_are_compared_where_errors_cannot_be() {
+    // C1
+    let shop = Shop::new();
+    assert_eq!(shop.partly_io(1).await.unwrap().note, "x");
+    assert_eq!(resilient::unsaved(), Some(resilient::idempotency::Unsaved::NotKeepable));
+}
+
+#[test]
+fn what_cannot_be_compared_is_kept_to_the_bit() {
+    // C1
+    let shop = Shop::new();
+    for (id, bits) in [(1, 0x7ff8_0000_dead_beef), (2, 1 << 63), (3, 1_193.825_500_000_000_1_f64.to_bits())] {
+        let amount = std::num::NonZeroU64::new(bits).unwrap();
+        for is_replay in [false, true] {
+            assert_eq!(shop.opaque(id, amount).unwrap().0.to_bits(), bits);
+            assert_eq!((replayed(), resilient::unsaved()), (is_replay, None));
+        }
+    }
+    for value in [None, Some(None), Some(Some(()))] {
+        let id = 4 + shop.made();
+        assert_eq!(shop.generic(id, &value), Ok(Some(value)));
+        assert_eq!(shop.generic(id, &value), Ok(Some(value)));
+        assert!(replayed());
+    }
+    assert_eq!(shop.made(), 6);
+}
+
+#[test]
+fn functions_that_share_a_key_do_not_get_each_others_answers() {
+    // C2
+    let shop = Shop::new();
+    assert_eq!(shop.charged(7), Ok(1));
+    let refused = shop.refunded(7).unwrap_err();
+    assert_eq!(refused.kind(), RejectionKind::KeyReused);
+    let said = refused.to_string();
+    assert!(
+        said.contains("another operation: `shapes::once::charged`, and this is `shapes::once::refunded`"),
+        "{said}"
+    );
+    assert_eq!((shop.charged(7), shop.made()), (Ok(1), 1));
+}
+
 impl Shop {
     #[resilient(registry = self.registry, idempotent(key = order))]
     async fn pay_by_optional_key(&self, order: Option<u64>, cents: u32) -> Outcome {
@@ -407,6 +514,8 @@ async fn a_call_whose_key_is_none_has_no_key() {
             expected,
             "carried out each time"
         );
+        // C4: nothing was to be saved.
+        assert_eq!((replayed(), resilient::unsaved()), (false, None));
     }
     for _ in 0..2 {
         assert_eq!(shop.pay_by_optional_key(Some(7), 5).await.unwrap().number, 3, "carried out once");

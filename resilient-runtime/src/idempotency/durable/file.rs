@@ -14,8 +14,10 @@ use crate::idempotency::record::Time;
 pub(super) const RECORDS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("records");
 /// Numbers about the file itself.
 pub(super) const META: TableDefinition<'_, &str, u64> = TableDefinition::new("resilient_idempotency");
-/// The form of the records.
-const FORMAT: (&str, u64) = ("format", 1);
+/// The form of the records. Form 1 has no operations in them; it is read, and marked as 2 when it is opened: the version
+/// that wrote it would take new records for damaged ones.
+const FORMAT: (&str, u64) = ("format", 2);
+const OLDEST: u64 = 1;
 /// The latest time that any record was written at.
 pub(super) const TIME: &str = "time";
 
@@ -60,6 +62,7 @@ impl OpenError {
 pub(super) struct File {
     pub(super) path: PathBuf,
     pub(super) database: Database,
+    id: Option<Id>,
     /// The latest time in it.
     pub(super) time: Time,
 }
@@ -70,7 +73,12 @@ impl File {
         let opened = catch_unwind(AssertUnwindSafe(|| Self::read(path)));
         let opened = opened.unwrap_or_else(|_| Err("it is damaged; restore it from a backup".into()));
         let (database, time) = opened.map_err(|reason| OpenError::new(path, reason))?;
-        Ok(Self { path: path.to_owned(), database, time })
+        Ok(Self { path: path.to_owned(), database, id: Id::of(path).ok().flatten(), time })
+    }
+
+    /// Which file it is.
+    pub(super) fn id(&self) -> Option<Id> {
+        self.id
     }
 
     fn read(path: &Path) -> Result<(Database, Time), String> {
@@ -105,12 +113,49 @@ impl File {
         };
         match read() {
             Ok((format, time)) if format == FORMAT.1 => Ok((database, time)),
+            Ok((format, time)) if (OLDEST..FORMAT.1).contains(&format) => {
+                upgrade(&database).map_err(|error| {
+                    format!("its form {format} cannot be changed to {}: {error}", FORMAT.1)
+                })?;
+                Ok((database, time))
+            }
             Ok((format, _)) => Err(format!(
-                "it has records of form {format}, and this version of resilient reads form {}",
+                "it has records of form {format}, and this version of resilient reads forms {OLDEST} to {}: open it with \
+                 the version that wrote it",
                 FORMAT.1
             )),
             Err(error) => Err(error.to_string()),
         }
+    }
+}
+
+/// What tells a file from another one of the same name; nothing where the system does not allow to remove open files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Id(u64, u64);
+
+impl Id {
+    #[cfg(unix)]
+    fn of(path: &Path) -> std::io::Result<Option<Self>> {
+        use std::os::unix::fs::MetadataExt;
+        let found = std::fs::metadata(path)?;
+        Ok(Some(Self(found.dev(), found.ino())))
+    }
+
+    #[cfg(not(unix))]
+    fn of(_: &Path) -> std::io::Result<Option<Self>> {
+        Ok(None)
+    }
+
+    /// What has become of the file at `path`, if it is not the one that was opened any more.
+    pub(super) fn problem(id: Option<Self>, path: &Path) -> Option<String> {
+        let what = match (id, Self::of(path)) {
+            (Some(id), Ok(Some(found))) if found != id => "replaced",
+            (Some(_), Err(error)) if error.kind() == ErrorKind::NotFound => "removed",
+            _ => return None,
+        };
+        Some(format!(
+            "it was {what} while it was open: new keys are refused until it is put back or the process is started anew"
+        ))
     }
 }
 
@@ -134,6 +179,14 @@ fn make(path: &Path) -> Result<(), String> {
     });
     let _ = std::fs::remove_file(&new);
     made
+}
+
+/// Says that newer records may be in it.
+fn upgrade(database: &Database) -> Result<(), redb::Error> {
+    let transaction = database.begin_write()?;
+    transaction.open_table(META)?.insert(FORMAT.0, FORMAT.1)?;
+    transaction.commit()?;
+    Ok(())
 }
 
 fn found(path: &Path) -> Result<(), String> {

@@ -1,25 +1,32 @@
-//! A record as bytes: `checksum, over, fingerprint, state, ..`, numbers with the least byte first.
+//! A record as bytes: `checksum, over, fingerprint, state, [length of operation, operation,] ..`, numbers with the least
+//! byte first. Rows of form 1 have no operation.
 
 use super::super::record::{Record, State};
 use super::super::store::{Fingerprint, Owner};
 
+/// As form 1 has them.
 const CLAIMED: u8 = 1;
 const DONE: u8 = 2;
+/// With the operation.
+const CLAIMED_BY: u8 = 3;
+const DONE_BY: u8 = 4;
 
 pub(super) fn write(key: &str, record: &Record) -> Vec<u8> {
     let mut bytes = vec![0; 8];
     bytes.extend(record.over.to_le_bytes());
     bytes.extend(record.fingerprint.0.to_le_bytes());
+    let operation = record.operation.as_bytes();
+    // Longer than any path of a function; cut, it is still told from others.
+    let length = u16::try_from(operation.len()).unwrap_or(u16::MAX);
+    bytes.push(if record.answered().is_some() { DONE_BY } else { CLAIMED_BY });
+    bytes.extend(length.to_le_bytes());
+    bytes.extend(&operation[..usize::from(length)]);
     match &record.state {
         State::Claimed { owner, until } => {
-            bytes.push(CLAIMED);
             bytes.extend(owner.0.to_le_bytes());
             bytes.extend(until.to_le_bytes());
         }
-        State::Done(answer) => {
-            bytes.push(DONE);
-            bytes.extend(answer);
-        }
+        State::Done(answer) => bytes.extend(answer),
     }
     let sum = checksum(key, &bytes[8..]);
     bytes[..8].copy_from_slice(&sum.to_le_bytes());
@@ -36,15 +43,26 @@ pub(super) fn read(key: &str, bytes: &[u8]) -> Option<Record> {
     let over = u64::from_le_bytes(take(&mut rest)?);
     let fingerprint = Fingerprint(u128::from_le_bytes(take(&mut rest)?));
     let [state] = take(&mut rest)?;
+    let operation = match state {
+        CLAIMED_BY | DONE_BY => {
+            let (operation, left) = {
+                let length = u16::from_le_bytes(take(&mut rest)?);
+                rest.split_at_checked(length.into())?
+            };
+            rest = left;
+            String::from_utf8_lossy(operation).into_owned()
+        }
+        _ => String::new(),
+    };
     let state = match state {
-        CLAIMED => State::Claimed {
+        CLAIMED | CLAIMED_BY => State::Claimed {
             owner: Owner(u128::from_le_bytes(take(&mut rest)?)),
             until: u64::from_le_bytes(take(&mut rest)?),
         },
-        DONE => State::Done(rest.to_owned()),
+        DONE | DONE_BY => State::Done(rest.to_owned()),
         _ => return None,
     };
-    Some(Record { fingerprint, state, over, client: None })
+    Some(Record { fingerprint, operation: operation.into(), state, over, client: None })
 }
 
 /// When the record is over, without a look at all of it.
@@ -66,14 +84,15 @@ fn checksum(key: &str, bytes: &[u8]) -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
     #[test]
     fn records_are_read_as_they_were_written_and_else_not() {
         let claimed = State::Claimed { owner: Owner(7 << 100), until: 12 };
         for state in [claimed, State::Done(Vec::new()), State::Done(b"{\"ok\":1}".to_vec())] {
-            let record = Record { fingerprint: Fingerprint(u128::MAX - 1), state, over: 99, client: None };
+            let (fingerprint, operation) = (Fingerprint(u128::MAX - 1), "shop::charge".into());
+            let record = Record { fingerprint, operation, state, over: 99, client: None };
             let bytes = write("key", &record);
             assert_eq!(read("key", &bytes).as_ref(), Some(&record));
             assert_eq!(over(&bytes), Some(99));
@@ -85,5 +104,39 @@ mod tests {
                 assert_eq!(read("key", &damaged), None, "byte {at}");
             }
         }
+    }
+
+    /// Written by the version before form 2: (key, row).
+    pub(in crate::idempotency::durable) const FORM_1: [(&str, &str); 3] = [
+        (
+            "pay\0done",
+            "9d09299b585cf41400409452a303000001000000000000000000000000000000\
+             027b226f6b223a7b226e756d626572223a312c2263656e7473223a3939357d7d",
+        ),
+        (
+            "pay\0float",
+            "72e1fdc55a789c4700409452a303000001000000000000000000000000000000\
+             027b226f6b223a313139332e383235353030303030303030317d",
+        ),
+        (
+            "pay\0claimed",
+            "14e848cc0363afe400409452a303000001000000000000000000000000000000\
+             0100000000000000000000000070000000005ed0b200000000",
+        ),
+    ];
+
+    pub(in crate::idempotency::durable) fn bytes(hex: &str) -> Vec<u8> {
+        let byte = |at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap();
+        (0..hex.len()).step_by(2).map(byte).collect()
+    }
+
+    #[test]
+    fn rows_of_form_1_are_read() {
+        // C1
+        let read = |at: usize| read(FORM_1[at].0, &bytes(FORM_1[at].1)).unwrap();
+        assert_eq!(read(0).state, State::Done(br#"{"ok":{"number":1,"cents":995}}"#.to_vec()));
+        assert_eq!(read(1).state, State::Done(br#"{"ok":1193.8255000000001}"#.to_vec()));
+        assert_eq!(read(2).state, State::Claimed { owner: Owner(7 << 100), until: 3_000_000_000 });
+        assert!((0..3).all(|at| read(at).operation.is_empty()), "who made them is not known");
     }
 }

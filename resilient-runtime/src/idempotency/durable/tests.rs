@@ -40,6 +40,7 @@ fn claim(key: &str, owner: u128) -> Claim {
     Claim {
         key: key.to_owned(),
         fingerprint: Fingerprint(1),
+        operation: "",
         owner: Owner(owner),
         lease: SECONDS(60),
         lost_for: SECONDS(3600),
@@ -237,11 +238,11 @@ fn a_file_that_is_open_or_of_a_later_form_is_refused() {
     drop(store);
     let database = Database::create(&path).unwrap();
     let transaction = database.begin_write().unwrap();
-    transaction.open_table(file::META).unwrap().insert("format", 2).unwrap();
+    transaction.open_table(file::META).unwrap().insert("format", 3).unwrap();
     transaction.commit().unwrap();
     drop(database);
     let said = DurableStore::open(&path).unwrap_err().to_string();
-    assert!(said.contains("form 2, and this version of resilient reads form 1"), "{said}");
+    assert!(said.contains("form 3, and this version of resilient reads forms 1 to 2"), "{said}");
 }
 
 #[test]
@@ -283,4 +284,90 @@ fn a_damaged_file_is_refused_or_its_records_are_never_wrong() {
         }
     }
     assert!(refused > 0);
+}
+
+#[test]
+fn a_file_of_the_version_before_is_read_and_its_records_hold() {
+    // C1, C2: rows as that version has written them.
+    use crate::idempotency::Fingerprint;
+    use crate::idempotency::durable::row::tests::{FORM_1, bytes};
+    use crate::registry::Registry;
+    use crate::rejection::{Rejection, RejectionKind};
+    #[derive(Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+    struct Receipt {
+        number: u32,
+        cents: u32,
+    }
+    let (directory, time) = (Directory::new(), ManualClock::new());
+    let database = Database::create(directory.file()).unwrap();
+    let transaction = database.begin_write().unwrap();
+    transaction.open_table(file::META).unwrap().insert("format", 1).unwrap();
+    for (key, row) in FORM_1 {
+        transaction.open_table(file::RECORDS).unwrap().insert(key, bytes(row).as_slice()).unwrap();
+    }
+    transaction.commit().unwrap();
+    drop(database);
+    let registry = Registry::with_clock(time.clock());
+    for reopened in [false, true] {
+        registry.idempotency("pay").set_store(Arc::new(open(&directory.file(), &time, 0)));
+        let pay = registry.pipeline("shop::pay").idempotency("pay").build();
+        let print = Fingerprint(1);
+        let done = pay.call_once(&"done", print, || -> Result<Receipt, Rejection> { panic!("twice") });
+        assert_eq!(done, Ok(Receipt { number: 1, cents: 995 }), "reopened: {reopened}");
+        let float =
+            pay.call_once(&"float", print, || -> Result<f64, Rejection> { panic!("twice") }).unwrap_err();
+        assert_eq!(float.kind(), RejectionKind::StoredValueMismatch);
+        assert!(float.to_string().contains("saved as JSON by an earlier version of resilient"), "{float}");
+        let claimed = registry.idempotency("pay");
+        let at_once = crate::idempotency::Config::default().max_wait(Duration::ZERO);
+        crate::component::Component::reconfigure(&*claimed, at_once).unwrap();
+        assert_eq!(claimed.claim_blocking("claimed", print).unwrap_err().kind(), RejectionKind::InProgress);
+        let other = claimed.claim_blocking("claimed", Fingerprint(2)).unwrap_err();
+        assert_eq!(other.kind(), RejectionKind::KeyReused);
+        let new = pay.call_once(&"new", print, || Ok::<f64, Rejection>(1_193.825_500_000_000_1));
+        assert_eq!(new, Ok(1_193.825_500_000_000_1));
+        registry
+            .idempotency("pay")
+            .set_store(Arc::new(crate::idempotency::MemoryStore::new(time.clock(), 1)));
+    }
+}
+
+fn gone(told: Result<impl std::fmt::Debug, StoreError>, what: &str) {
+    match told {
+        Err(StoreError::Unavailable(problem)) => assert!(problem.contains(what), "{problem}"),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_file_that_is_removed_or_replaced_takes_no_new_keys_and_still_answers_those_it_has() {
+    // G10
+    let (time, directory) = (ManualClock::new(), Directory::new());
+    let (path, aside) = (directory.file(), directory.0.join("aside"));
+    let store = open(&path, &time, 0);
+    for key in ["done", "running"] {
+        assert_eq!(now(store.claim(claim(key, 1))), Ok(Claimed::Acquired));
+    }
+    assert_eq!(now(store.complete("done", Owner(1), vec![7], SECONDS(100))), Ok(true));
+    std::fs::rename(&path, &aside).unwrap();
+    for what in ["removed", "replaced"] {
+        if what == "replaced" {
+            drop(DurableStore::open(&path).unwrap());
+        }
+        gone(
+            now(store.claim(claim("new", 2))),
+            &format!("it was {what} while it was open: new keys are refused"),
+        );
+        assert_eq!(now(store.claim(claim("done", 2))), Ok(Claimed::Done(vec![7])), "{what}");
+        assert!(matches!(now(store.claim(claim("running", 2))), Ok(Claimed::InProgress { .. })));
+    }
+    gone(now(store.complete("running", Owner(1), vec![8], SECONDS(100))), "replaced");
+    assert_eq!(
+        now(store.claim(claim("running", 2))),
+        Ok(Claimed::Done(vec![8])),
+        "as long as the process lives"
+    );
+    std::fs::rename(&aside, &path).unwrap();
+    assert_eq!(now(store.claim(claim("new", 2))), Ok(Claimed::Acquired), "it is put back");
 }

@@ -1,16 +1,16 @@
 //! The thread that writes: all who wait, in one commit.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::fmt::Display;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
-use redb::{ReadableTable, ReadableTableMetadata, Table};
+use redb::{ReadableDatabase, ReadableTable, ReadableTableMetadata, Table};
 use tokio::sync::oneshot;
 
-use super::file::{File, META, RECORDS, TIME};
+use super::file::{File, Id, META, RECORDS, TIME};
 use super::row;
 use crate::clock::{Clock, Instant};
 use crate::idempotency::record::{Record, Time};
@@ -22,8 +22,9 @@ const BATCH: usize = 256;
 const SWEPT: usize = 4;
 /// The same where there is no room.
 const SWEPT_FULL: usize = 1024;
-/// How long it holds back before it opens a file again that could not be written.
-const AGAIN: Duration = Duration::from_millis(100);
+/// How long it holds back before it writes again to a file that could not be written: at first, and at most. It reads
+/// meanwhile.
+const AGAIN: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(3));
 
 pub(super) type Told<T> = Result<T, StoreError>;
 type Tell<T> = oneshot::Sender<Told<T>>;
@@ -40,6 +41,8 @@ pub(super) enum Ask {
 
 /// An answer that is told once it is written.
 enum Due {
+    /// What is known without anything being written holds in any case.
+    Known(Tell<Claimed>, Claimed),
     Claimed(Tell<Claimed>, Told<Claimed>),
     Held(Tell<bool>, Told<bool>),
 }
@@ -48,6 +51,7 @@ impl Due {
     /// Who does not wait any more does not hear it.
     fn tell(self, failure: Option<&StoreError>) {
         match self {
+            Self::Known(tell, claimed) => drop(tell.send(Ok(claimed))),
             Self::Claimed(tell, told) => drop(tell.send(failure.map_or(told, |error| Err(error.clone())))),
             Self::Held(tell, told) => drop(tell.send(failure.map_or(told, |error| Err(error.clone())))),
         }
@@ -75,9 +79,15 @@ pub(super) struct Writer {
     file: Option<File>,
     limit: u64,
     timeline: Timeline,
+    /// Which file it was when the store was opened. Another one is never begun in its place.
+    id: Option<Id>,
     /// Where the sweep goes on.
     cursor: String,
-    failed_at: Instant,
+    /// When it is written again, and how long it is held back the next time.
+    again_at: Instant,
+    again: Duration,
+    /// Whether it was said that the file is gone.
+    is_gone: bool,
 }
 
 impl Writer {
@@ -85,8 +95,9 @@ impl Writer {
         let opened = clock.now();
         // With a wall clock that went back, time in the file stands still, and does not go back.
         let timeline = Timeline { clock, opened, base: wall.max(file.time) };
-        let path = file.path.clone();
-        Self { path, file: Some(file), limit, timeline, cursor: String::new(), failed_at: Instant::NEVER }
+        let (path, id, again_at) = (file.path.clone(), file.id(), timeline.opened);
+        let cursor = String::new();
+        Self { path, file: Some(file), limit, timeline, id, cursor, again_at, again: AGAIN.0, is_gone: false }
     }
 
     /// Until nobody can ask any more, and all that was asked is answered.
@@ -95,43 +106,114 @@ impl Writer {
             let mut batch: VecDeque<Ask> =
                 std::iter::once(first).chain(asks.try_iter()).take(BATCH).collect();
             let mut due = Vec::with_capacity(batch.len());
-            // A file that is damaged while it is open can make the library panic.
-            let written = catch_unwind(AssertUnwindSafe(|| self.write(&mut batch, &mut due)));
-            let problem = match written {
-                Ok(Ok(())) => None,
-                Ok(Err(problem)) => Some(problem),
-                Err(_) => Some("it is damaged".into()),
-            };
-            let failure = problem.map(|problem| self.fail(&problem));
+            let failure = self.write_or_hold(&mut batch, &mut due).err();
+            let failure = failure.map(|problem| self.unavailable(&problem));
+            if failure.is_some() {
+                self.read(&mut batch, &mut due);
+            }
             due.extend(batch.into_iter().map(Ask::unanswered));
             due.into_iter().for_each(|due| due.tell(failure.as_ref()));
         }
     }
 
-    /// What could not be written is not known to be in the file or not: it is read anew before the next question.
-    fn fail(&mut self, problem: &str) -> StoreError {
-        if self.file.take().is_some() {
-            self.failed_at = self.timeline.clock.now();
-        }
+    fn unavailable(&self, problem: &str) -> StoreError {
         StoreError::Unavailable(format!("{}: {problem}", self.path.display()))
     }
 
-    /// Works out the answers to a batch and writes what has changed. If that fails none of them holds, and what was not
-    /// looked at stays in the batch.
-    fn write(&mut self, batch: &mut VecDeque<Ask>, due: &mut Vec<Due>) -> Result<(), String> {
+    /// Writes a batch, unless it could not be written a moment ago.
+    fn write_or_hold(&mut self, batch: &mut VecDeque<Ask>, due: &mut Vec<Due>) -> Result<(), String> {
+        if self.timeline.clock.now() < self.again_at {
+            return Err("it could not be written, which is tried again in a moment".into());
+        }
+        let gone = self.gone();
+        let written = self.caught(|writer| writer.write(batch, due, gone.as_ref()));
+        if written.is_ok() {
+            self.again = AGAIN.0;
+        } else {
+            // What could not be written is not known to be in the file or not: it is read anew before the next question.
+            self.file = None;
+            self.again_at = self.timeline.clock.now().after(self.again);
+            self.again = (self.again * 2).min(AGAIN.1);
+        }
+        written
+    }
+
+    /// A file that is damaged while it is open can make the library panic.
+    fn caught<T>(&mut self, ask: impl FnOnce(&mut Self) -> Result<T, String>) -> Result<T, String> {
+        catch_unwind(AssertUnwindSafe(|| ask(self))).unwrap_or_else(|_| Err("it is damaged".into()))
+    }
+
+    /// That the file is not the one any more that others would open. What is in it is still answered; what is written to
+    /// it would be lost with the process.
+    fn gone(&mut self) -> Option<StoreError> {
+        let problem = Id::problem(self.id, &self.path);
+        let path = self.path.display();
+        match &problem {
+            Some(problem) if !self.is_gone => {
+                tracing::error!(target: "resilient::idempotency", %path, problem, "the file of a store is gone");
+            }
+            None if self.is_gone => {
+                tracing::warn!(target: "resilient::idempotency", %path, "the file of a store is back");
+            }
+            _ => {}
+        }
+        self.is_gone = problem.is_some();
+        problem.map(|problem| self.unavailable(&problem))
+    }
+
+    /// Works out the answers to a batch and writes what has changed. If that fails only those hold that nothing was
+    /// written for, and what was not looked at stays in the batch. Where the file is `gone`, nothing new begins.
+    fn write(
+        &mut self,
+        batch: &mut VecDeque<Ask>,
+        due: &mut Vec<Due>,
+        gone: Option<&StoreError>,
+    ) -> Result<(), String> {
+        let now = self.timeline.now();
+        let limits = Limits { now, records: self.limit, gone };
         self.open()?;
         let Some(file) = &self.file else { return Ok(()) };
-        let now = self.timeline.now();
+        let mut changed = HashSet::new();
         commit(file, now, |records| {
-            let mut changes = 0;
             while let Some(ask) = batch.pop_front() {
-                changes += usize::from(answer(records, ask, now, self.limit, due)?);
+                answer(records, ask, &limits, &mut changed, due)?;
             }
             let is_full = records.len()? >= self.limit;
-            let swept = if is_full { SWEPT_FULL } else { changes * SWEPT };
-            Ok(changes + sweep(records, &mut self.cursor, now, swept)?)
+            let swept = if is_full { SWEPT_FULL } else { changed.len() * SWEPT };
+            Ok(changed.len() + sweep(records, &mut self.cursor, now, swept)?)
         })
         .map_err(|error| error.to_string())
+    }
+
+    /// Answers the claims in a batch that need nothing to be written, such as those of calls that were carried out.
+    fn read(&mut self, batch: &mut VecDeque<Ask>, due: &mut Vec<Due>) {
+        let mut rest = VecDeque::new();
+        while let Some(ask) = batch.pop_front() {
+            match ask {
+                Ask::Claim(claim, tell) => match self.caught(|writer| writer.look_up(&claim)) {
+                    Ok(Some(claimed)) => due.push(Due::Known(tell, claimed)),
+                    _ => rest.push_back(Ask::Claim(claim, tell)),
+                },
+                ask => rest.push_back(ask),
+            }
+        }
+        *batch = rest;
+    }
+
+    /// What is in the file about a key, if that says that the call is not to be carried out.
+    fn look_up(&mut self, claim: &Claim) -> Result<Option<Claimed>, String> {
+        self.open()?;
+        let (Some(file), now) = (&self.file, self.timeline.now()) else { return Ok(None) };
+        let found = || -> Result<_, redb::Error> {
+            let records = file.database.begin_read()?.open_table(RECORDS)?;
+            Ok(records.get(&*claim.key)?.and_then(|bytes| row::read(&claim.key, bytes.value())))
+        };
+        let found = found().map_err(|error| {
+            self.file = None;
+            error.to_string()
+        })?;
+        let record = found.filter(|record| !record.is_over(now));
+        Ok(record.map(|record| record.answer(claim, now)).filter(|claimed| *claimed != Claimed::Acquired))
     }
 
     /// Opens the file again if it had to be given up.
@@ -139,14 +221,20 @@ impl Writer {
         if self.file.is_some() {
             return Ok(());
         }
-        let is_soon = self.timeline.clock.now().since(self.failed_at) < AGAIN;
-        if is_soon {
-            return Err("it could not be written, and is opened again in a moment".into());
+        // To open what is not there would be to begin anew, with all records forgotten.
+        if let Some(problem) = Id::problem(self.id, &self.path) {
+            return Err(problem);
         }
-        self.failed_at = self.timeline.clock.now();
         self.file = Some(File::open(&self.path).map_err(|error| error.to_string())?);
         Ok(())
     }
+}
+
+/// What bounds new records.
+struct Limits<'a> {
+    now: Time,
+    records: u64,
+    gone: Option<&'a StoreError>,
 }
 
 /// Changes records in one transaction, and waits until it is on the disk; if there were none, not.
@@ -179,37 +267,56 @@ impl Ask {
     }
 }
 
-/// Works an answer out; whether anything has changed.
+/// Works an answer out, and notes the key if its record has changed.
 fn answer(
     records: &mut Records<'_>,
     ask: Ask,
-    now: Time,
-    limit: u64,
+    limits: &Limits<'_>,
+    changed: &mut HashSet<String>,
     due: &mut Vec<Due>,
-) -> Result<bool, redb::Error> {
-    let (tell, changed) = match ask {
+) -> Result<(), redb::Error> {
+    let now = limits.now;
+    let (tell, key, mut told) = match ask {
         Ask::Claim(claim, tell) => {
-            let claimed = claimed(records, &claim, now, limit);
-            let (told, failure) = split(claimed);
-            let has_changed = told == Ok(Claimed::Acquired);
-            due.push(Due::Claimed(tell, told));
-            return failure.map_or(Ok(has_changed), Err);
+            let (told, failure) = split(claimed(records, &claim, limits));
+            due.push(match told {
+                Ok(Claimed::Acquired) => {
+                    changed.insert(claim.key);
+                    Due::Claimed(tell, Ok(Claimed::Acquired))
+                }
+                // What was there before this batch is there whether it is written or not.
+                Ok(known) if !changed.contains(&claim.key) => Due::Known(tell, known),
+                told => Due::Claimed(tell, told),
+            });
+            return failure.map_or(Ok(()), Err);
         }
         Ask::Renew(key, owner, lease, tell) => {
-            (tell, change(records, &key, owner, now, |record| record.renew(now, lease)))
+            let told = change(records, &key, owner, now, |record| record.renew(now, lease));
+            (tell, key, told)
         }
         Ask::Complete(key, owner, answer, ttl, tell) => {
-            (tell, change(records, &key, owner, now, |record| record.complete(answer, now, ttl)))
+            let told = change(records, &key, owner, now, |record| record.complete(answer, now, ttl));
+            (tell, key, told)
         }
         Ask::Abandon(key, owner, tell) => {
-            (tell, change(records, &key, owner, now, |record| record.over = now))
+            let told = change(records, &key, owner, now, |record| record.over = now);
+            (tell, key, told)
         }
-        Ask::Lose(key, owner, tell) => (tell, change(records, &key, owner, now, |record| record.lose(now))),
+        Ask::Lose(key, owner, tell) => {
+            let told = change(records, &key, owner, now, |record| record.lose(now));
+            (tell, key, told)
+        }
     };
-    let (told, failure) = split(changed);
-    let has_changed = told == Ok(true);
+    if matches!(told, Ok(true)) {
+        changed.insert(key);
+        // It is in the file for whoever asks this process, and in none for those that come after it.
+        if let Some(gone) = limits.gone {
+            told = Err(Wrong::Record(gone.clone()));
+        }
+    }
+    let (told, failure) = split(told);
     due.push(Due::Held(tell, told));
-    failure.map_or(Ok(has_changed), Err)
+    failure.map_or(Ok(()), Err)
 }
 
 /// What goes wrong with one record, or with the file.
@@ -245,11 +352,15 @@ fn find(records: &Records<'_>, key: &str, now: Time) -> Result<Option<Record>, W
     Ok(Some(record).filter(|record| !record.is_over(now)))
 }
 
-fn claimed(records: &mut Records<'_>, claim: &Claim, now: Time, limit: u64) -> Result<Claimed, Wrong> {
+fn claimed(records: &mut Records<'_>, claim: &Claim, limits: &Limits<'_>) -> Result<Claimed, Wrong> {
+    let now = limits.now;
     let found = find(records, &claim.key, now)?;
     let answer = found.as_ref().map_or(Claimed::Acquired, |record| record.answer(claim, now));
     if answer == Claimed::Acquired {
-        if found.is_none() && records.len()? >= limit {
+        if let Some(gone) = limits.gone {
+            return Err(Wrong::Record(gone.clone()));
+        }
+        if found.is_none() && records.len()? >= limits.records {
             let live = usize::try_from(records.len()?).unwrap_or(usize::MAX);
             return Err(Wrong::Record(StoreError::Full { records: live, retry_after: None }));
         }

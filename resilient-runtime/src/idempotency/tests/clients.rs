@@ -36,47 +36,127 @@ fn leased<'a>(once: &'a Idempotency, client: Client, key: &str) -> Lease<'a> {
     }
 }
 
+fn is_full(refused: Result<Held<'_>, Rejection>) -> bool {
+    refused.is_err_and(|refused| refused.to_string().contains("is full"))
+}
+
 #[test]
-fn a_client_that_takes_more_than_its_share_loses_its_own_oldest_answer() {
+fn a_client_that_has_its_share_is_refused_new_keys_and_no_record_is_dropped() {
+    // G4
     let (time, store, once) = store_of(2000);
     assert!(ask(&once, ADA, "hers", "7"));
     let running = leased(&once, EVE, "running");
-    for key in 0..5000 {
-        assert!(ask(&once, EVE, &key.to_string(), "7"));
+    for key in 1..1000 {
+        assert!(ask(&once, EVE, &key.to_string(), "7"), "{key}");
         time.advance(MS(1));
     }
-    assert_eq!(store.len(), 1001);
+    for key in 1000..3000 {
+        assert!(is_full(claim(&once, EVE, &key.to_string())), "{key}");
+    }
+    assert_eq!((store.len(), once.stats().full), (1001, 2000));
+    let refused = claim(&once, EVE, "more").unwrap_err();
+    assert_eq!(
+        refused.retry_after(),
+        Some(Duration::from_millis(3_600_000 - 999)),
+        "when the first of its own is over"
+    );
     assert!(!ask(&once, ADA, "hers", "8"), "it is still known");
     assert!(ask(&once, ADA, "another", "8"), "there is room for others");
-    assert_eq!(claim(&once, EVE, "running").unwrap_err().kind(), RejectionKind::InProgress);
     assert!(blocking(running.complete("done")));
-    for (key, is_new) in [("running", false), ("4999", false), ("4001", false), ("17", true)] {
-        assert_eq!(ask(&once, EVE, key, "8"), is_new, "{key}");
+    assert!((1..1000).all(|key| !ask(&once, EVE, &key.to_string(), "8")), "each is known");
+    time.advance(refused.retry_after().unwrap());
+    assert!(ask(&once, EVE, "more", "7"));
+}
+
+#[test]
+fn answers_of_others_however_large_push_no_record_out() {
+    // G4: 120 anonymous requests with answers of 60 KB.
+    let (_, _, once) = bounded(100_000, 64 << 20);
+    let (anonymous, large) = (Client(0), "x".repeat(60_000));
+    assert!(ask(&once, ADA, "hers", &large));
+    let asked = |key: u32| match claim(&once, anonymous, &key.to_string()) {
+        Ok(Held::Run(lease)) => blocking(lease.unwrap().complete(&large)),
+        Ok(Held::Replay(_)) => panic!("a new key"),
+        Err(_) => false,
+    };
+    let kept: Vec<_> = (0..120).filter(|key| asked(*key)).collect();
+    assert_eq!(kept.len(), 110, "a tenth of 64 MiB");
+    assert_eq!(once.stats().executed, 111, "none was carried out whose answer could not be saved");
+    assert!(!ask(&once, ADA, "hers", &large), "her record is there");
+    assert!(ask(&once, ADA, "another", &large), "and so is room for her");
+    for key in kept {
+        assert!(!ask(&once, anonymous, &key.to_string(), &large), "{key}");
     }
 }
 
 #[test]
-fn of_a_full_store_whoever_has_the_most_loses_an_answer() {
+fn answers_of_calls_that_ran_at_the_same_time_do_not_exceed_the_share_and_their_callers_are_told() {
+    // G4, C4
+    let (_, store, once) = bounded(100_000, 4 << 20);
+    let running: Vec<_> = (0..500).map(|key| leased(&once, EVE, &key.to_string())).collect();
+    let large = "x".repeat(60_000);
+    let kept = running.into_iter().map(|lease| (blocking(lease.complete(&large)), unsaved()));
+    let kept: Vec<_> = kept.collect();
+    assert_eq!(kept.iter().filter(|(is_kept, _)| *is_kept).count(), 2, "a tenth of 4 MiB, with 500 records");
+    assert!(kept.iter().all(|(is_kept, why)| *is_kept != (*why == Some(Unsaved::StoreFailed))));
+    let again = claim(&once, EVE, "499").unwrap_err();
+    assert_eq!(again.kind(), RejectionKind::OutcomeUnknown, "at once, and never carried out anew");
+    assert_eq!(store.len(), 500);
+    assert!(ask(&once, ADA, "hers", &large));
+}
+
+#[test]
+fn all_clients_together_leave_room_for_the_programs_own_calls() {
+    // G4
     let (_, store, once) = store_of(20);
-    for key in ["1", "2"] {
-        assert!(ask(&once, ADA, key, "7"));
+    for client in 0..18 {
+        assert!(ask(&once, Client(client), "k", "7"));
     }
-    for key in 0..18 {
-        assert!(ask(&once, EVE, &key.to_string(), "7"));
+    assert!(is_full(claim(&once, Client(99), "k")));
+    assert_eq!(once.call("own", A, || Outcome::Ok(7)), Ok(7));
+    for client in 0..18 {
+        assert!(!ask(&once, Client(client), "k", "8"), "a replay needs no room");
     }
-    for key in 0..18 {
-        assert!(!ask(&once, EVE, &key.to_string(), "8"), "a replay needs no room");
+    assert_eq!(store.len(), 19);
+    let (_, store, once) = bounded(100_000, 10 << 20);
+    let large = "x".repeat(60_000);
+    for client in 0..10_000 {
+        if let Ok(Held::Run(lease)) = claim(&once, Client(client), "k") {
+            blocking(lease.unwrap().complete(&large));
+        }
     }
-    assert!(ask(&once, ADA, "3", "7"));
-    assert!(ask(&once, ADA, "4", "7"));
-    for key in ["1", "2", "3", "4"] {
-        assert!(!ask(&once, ADA, key, "8"), "{key}");
-    }
-    assert_eq!(store.len(), 20);
+    assert!(store.len() < 1000, "{} records", store.len());
+    assert_eq!(once.call("own", A, || Ok::<_, Rejection>(large.clone())), Ok(large));
+    assert_eq!(unsaved(), None);
 }
 
 #[test]
-fn what_runs_and_what_is_the_programs_own_is_never_let_go_and_the_refusal_says_that_it_is_full() {
+fn a_share_is_exact_to_the_byte() {
+    // G4
+    let fits = |answer: usize| {
+        let store = MemoryStore::new(ManualClock::new().clock(), 100).most_bytes(1 << 20);
+        let claim = Claim {
+            key: "k".into(),
+            fingerprint: A,
+            operation: "",
+            owner: Owner(1),
+            lease: SECONDS(1),
+            lost_for: SECONDS(1),
+            takes_over: false,
+            client: Some(EVE),
+        };
+        assert_eq!(blocking(store.claim(claim)), Ok(Claimed::Acquired));
+        let empty = store.bytes();
+        let kept = blocking(store.complete("k", Owner(1), vec![0; answer - empty], SECONDS(60)));
+        assert_eq!(store.bytes(), if kept == Ok(true) { answer } else { empty });
+        kept == Ok(true)
+    };
+    assert!(fits(128 << 10));
+    assert!(!fits((128 << 10) + 1));
+}
+
+#[test]
+fn what_runs_what_was_lost_and_what_is_answered_stays_and_the_refusal_says_that_it_is_full() {
     let (time, store, once) = store_of(3);
     assert_eq!(once.call("own", A, || Outcome::Ok(7)), Ok(7));
     time.advance(SECONDS(60));
@@ -92,11 +172,7 @@ fn what_runs_and_what_is_the_programs_own_is_never_let_go_and_the_refusal_says_t
     assert_eq!(claim(&once, EVE, "lost").unwrap_err().kind(), RejectionKind::OutcomeUnknown);
     assert_eq!(once.call("own", A, || Outcome::Ok(8)), Ok(7));
     assert!(blocking(running.complete("done")));
-    assert_eq!(
-        once.call("another", A, || Outcome::Ok(8)),
-        Ok(8),
-        "in place of what was answered to a client"
-    );
+    assert!(once.call("another", A, || Outcome::Ok(8)).is_err(), "nothing is let go in its place");
     assert_eq!(store.len(), 3);
 }
 
@@ -113,21 +189,18 @@ fn a_client_whose_share_is_full_of_what_runs_is_refused_and_others_are_not() {
 
 #[test]
 fn answers_are_bounded_in_bytes_of_each_client_and_of_all() {
-    let (time, store, once) = bounded(100_000, 1 << 20);
+    let (_, store, once) = bounded(100_000, 1 << 20);
     let large = "x".repeat(50_000);
-    assert!(ask(&once, ADA, "hers", &large));
-    for key in 0..100 {
-        assert!(ask(&once, EVE, &key.to_string(), &large));
-        time.advance(MS(1));
-    }
-    assert_eq!(store.len(), 1 + 2, "a tenth of a MiB");
-    assert!(!ask(&once, EVE, "99", &large));
-    assert!(!ask(&once, ADA, "hers", &large));
-    for client in 100..200 {
-        assert!(ask(&once, Client(client), "k", &large));
-    }
-    assert!(store.len() * 50_000 <= 1 << 20, "{} records", store.len());
-    // Nothing is let go of what the program keeps for itself.
+    let keeps = |client, key: u32| match claim(&once, client, &key.to_string()) {
+        Ok(Held::Run(lease)) => blocking(lease.unwrap().complete(&large)),
+        _ => false,
+    };
+    assert!(keeps(ADA, 0));
+    assert_eq!((0..100).filter(|key| keeps(EVE, *key)).count(), 2, "of 128 KiB");
+    assert!(!ask(&once, ADA, "0", &large) && !ask(&once, EVE, "0", &large));
+    assert_eq!((100..200).filter(|client| keeps(Client(*client), 0)).count(), 15, "of nine tenths");
+    assert!(store.bytes() <= 1 << 20, "{} bytes", store.bytes());
+    // The program's own are refused when it is full, and not before.
     let (_, store, once) = bounded(100_000, 1 << 20);
     let keep = |key: u32| once.call(&key.to_string(), A, || Ok::<_, Rejection>(large.clone()));
     let kept = (0..100).filter(|key| keep(*key).is_ok()).count();
@@ -135,16 +208,17 @@ fn answers_are_bounded_in_bytes_of_each_client_and_of_all() {
 }
 
 #[test]
-fn of_equal_clients_no_answer_is_let_go_while_there_is_room() {
+fn what_is_over_makes_room() {
     let (time, store, once) = store_of(100);
-    for key in 0..100_u64 {
+    for key in 0..90_u64 {
         assert!(ask(&once, Client(u128::from(key % 5)), &key.to_string(), "7"));
         time.advance(MS(1));
     }
-    assert!((0..100_u64).all(|key| !ask(&once, Client(u128::from(key % 5)), &key.to_string(), "8")));
+    assert!(is_full(claim(&once, ADA, "later")));
+    assert!((0..90_u64).all(|key| !ask(&once, Client(u128::from(key % 5)), &key.to_string(), "8")));
     time.advance(Duration::from_hours(1));
     assert!(ask(&once, ADA, "later", "7"));
-    assert!(store.len() < 100, "what is over makes room first");
+    assert!(store.len() < 90);
 }
 
 #[test]
@@ -164,18 +238,4 @@ fn a_lease_of_a_client_that_is_dropped_is_over_at_once_also_in_a_panic() {
     }
     once.reconfigure(Config::default().on_unknown(OnUnknown::Reexecute)).unwrap();
     assert!(ask(&once, ADA, "dropped", "again"), "as the settings say");
-}
-
-#[test]
-fn what_runs_is_not_let_go_though_it_was_an_answer_when_it_was_chosen() {
-    let (_, store, once) = store_of(10);
-    let running = leased(&once, EVE, "k");
-    let key = || Some(once.record_key(&format!("{} k", EVE.0)).unwrap().into());
-    // As if the answer that was chosen had ended meanwhile, and its key had been claimed anew.
-    store.let_go(key());
-    assert_eq!(store.len(), 1);
-    assert!(claim(&once, EVE, "k").is_err(), "it is still under way");
-    assert!(blocking(running.complete("7")));
-    store.let_go(key());
-    assert!(store.is_empty(), "the answer may go");
 }

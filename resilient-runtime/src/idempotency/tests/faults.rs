@@ -17,6 +17,10 @@ enum Fault {
     Hangs,
     /// Carries out what it is asked, but does not answer in time.
     Mute,
+    /// At once, when it is asked.
+    Panics,
+    /// When it is waited for.
+    PanicsLater,
 }
 
 impl Faulty {
@@ -34,6 +38,8 @@ impl Faulty {
             Fault::None => ask(),
             Fault::Error => store::ready(Err(StoreError::Unavailable("the disk is gone".into()))),
             Fault::Hangs => Box::pin(std::future::pending()),
+            Fault::Panics => panic!("the store is broken"),
+            Fault::PanicsLater => Box::pin(async { panic!("the store is broken") }),
             Fault::Mute => {
                 drop(ask());
                 Box::pin(std::future::pending())
@@ -173,6 +179,97 @@ fn an_answer_that_the_store_did_not_take_is_never_executed_anew() {
     store.set(Fault::None);
     time.advance(SECONDS(31));
     assert_eq!(kind(once.call("k", A, || Ok(2))), RejectionKind::OutcomeUnknown);
+}
+
+#[test]
+fn a_store_that_panics_takes_the_place_of_no_answer_and_nothing_is_executed_anew() {
+    // C4
+    for fault in [Fault::Panics, Fault::PanicsLater] {
+        let (time, store, once) = faulty(config());
+        let breaks = || {
+            store.set(fault);
+            Outcome::Ok(1)
+        };
+        assert_eq!(once.call("k", A, breaks), Ok(1), "{fault:?}");
+        assert_eq!((unsaved(), once.stats().not_kept), (Some(Unsaved::StoreFailed), 1));
+        let mut call = Box::pin(once.call_async("other", A, async || breaks()));
+        let Poll::Ready(refused) = poll(call.as_mut()) else { panic!("it panics at once") };
+        assert_eq!(kind(refused), RejectionKind::StoreUnavailable, "a claim is refused");
+        assert_eq!(once.stats().store_failures, 1);
+        store.set(Fault::None);
+        let mut call = Box::pin(once.call_async("other", A, async || breaks()));
+        assert_eq!(poll(call.as_mut()), Poll::Ready(Ok(1)));
+        assert_eq!(unsaved(), Some(Unsaved::StoreFailed));
+        store.set(Fault::None);
+        time.advance(SECONDS(31));
+        for key in ["k", "other"] {
+            assert_eq!(kind(once.call(key, A, || Ok(2))), RejectionKind::OutcomeUnknown, "{fault:?}");
+        }
+        assert_eq!(once.call("new", A, || Outcome::Ok(3)), Ok(3));
+        assert_eq!(unsaved(), None);
+    }
+}
+
+#[test]
+fn a_store_that_panics_is_no_panic_of_the_work_whatever_it_is_asked() {
+    // C4: renew, abandon, lose, and what is said when a lease or a claim is dropped.
+    for fault in [Fault::Panics, Fault::PanicsLater] {
+        let (time, store, once) = faulty(config());
+        let mut call = Box::pin(once.call_async("k", A, async || {
+            std::future::pending::<()>().await;
+            Outcome::Ok(1)
+        }));
+        assert!(poll(call.as_mut()).is_pending());
+        store.set(fault);
+        time.advance(SECONDS(10));
+        assert!(poll(call.as_mut()).is_pending(), "{fault:?}: its renewal is tried again");
+        drop(call);
+        store.set(Fault::None);
+        let leases: Vec<_> = ["a", "b", "c"]
+            .map(|key| match blocking(once.claim_of(Client(1), key, A, Duration::ZERO)) {
+                Ok(Held::Run(Some(lease))) => lease,
+                other => panic!("{other:?}"),
+            })
+            .into();
+        store.set(fault);
+        for (at, lease) in leases.into_iter().enumerate() {
+            match at {
+                0 => drop(lease),
+                1 => blocking(lease.lose()),
+                _ => assert!(!blocking(lease.complete("x"))),
+            }
+        }
+    }
+}
+
+#[test]
+fn a_call_without_a_record_is_told() {
+    // C4
+    let (_, store, once) = faulty(config().on_store_failure(OnStoreFailure::Open));
+    store.set(Fault::Error);
+    assert_eq!(once.call("k", A, || Outcome::Ok(1)), Ok(1));
+    assert_eq!((unsaved(), replayed()), (Some(Unsaved::NoRecord), false));
+}
+
+#[test]
+fn a_full_store_is_counted_and_shows_in_the_health_until_it_has_not_refused_for_a_minute() {
+    // G4
+    let time = ManualClock::new();
+    let registry = Registry::with_clock(time.clock());
+    let once = registry.idempotency("pay");
+    once.set_store(Arc::new(MemoryStore::new(time.clock(), 1)));
+    assert_eq!(once.call("a", A, || Outcome::Ok(1)), Ok(1));
+    let health = || {
+        let report = blocking(registry.health_report(crate::health::Ask::Readiness));
+        (report.status, report.checks.into_iter().map(|check| (check.name, check.output)).collect::<Vec<_>>())
+    };
+    assert_eq!(health(), (crate::health::Status::Pass, vec![]));
+    assert!(once.call("b", A, || Outcome::Ok(1)).is_err());
+    assert_eq!((once.stats().full, once.stats().store_failures), (1, 1));
+    let output = Some("the idempotency store is full, and new keys are refused".to_owned());
+    assert_eq!(health(), (crate::health::Status::Warn, vec![("pay".to_owned(), output)]));
+    time.advance(SECONDS(60));
+    assert_eq!(health().0, crate::health::Status::Pass);
 }
 
 #[test]

@@ -128,13 +128,13 @@ fn claimed<'a>(once: &'a Idempotency, key: &str) -> Lease<'a> {
 #[test]
 fn a_call_that_was_lost_is_refused_for_as_long_as_it_is_remembered() {
     // T105
-    let fixture = Fixture::new(config().ttl(MS(0)));
+    let fixture = Fixture::new(config().ttl(SECONDS(1)));
     drop(claimed(&fixture.once, "k"));
     fixture.time.advance(SECONDS(30));
     let refused = fixture.other.call("k", A, || -> Outcome { panic!("at most once") });
     assert_eq!(kind(refused), RejectionKind::OutcomeUnknown);
     assert_eq!(fixture.other.stats().outcome_unknown, 1);
-    // Even where answers are not kept at all.
+    // Longer than an answer is kept.
     fixture.time.advance(Duration::from_mins(59));
     assert_eq!(kind(fixture.other.call("k", A, || Ok(1))), RejectionKind::OutcomeUnknown);
     fixture.time.advance(Duration::from_mins(1));
@@ -162,10 +162,10 @@ fn who_stalls_past_its_lease_cannot_touch_what_its_successor_did() {
     assert!(slow.is_lost());
     assert_eq!(fixture.other.call("k", A, || Outcome::Ok(2)), Ok(2));
     let successor = claimed(&fixture.other, "l");
-    assert!(!blocking(slow.complete(&1)), "it is told that its answer was not kept");
+    assert!(!blocking(slow.complete(&1_u32)), "it is told that its answer was not kept");
     blocking(slower.give_up());
     assert!(!successor.is_lost());
-    assert!(blocking(successor.complete(&5)), "it still holds the key");
+    assert!(blocking(successor.complete(&5_u32)), "it still holds the key");
     assert_eq!(fixture.once.call("k", A, || Outcome::Ok(9)), Ok(2));
     assert_eq!(fixture.once.call("l", A, || Outcome::Ok(9)), Ok(5));
     assert_eq!(fixture.once.stats().not_kept, 1);
@@ -177,7 +177,7 @@ fn who_stalls_and_was_not_taken_over_can_still_say_how_it_ended() {
     let slow = claimed(&fixture.once, "k");
     fixture.time.advance(SECONDS(31));
     assert_eq!(kind(fixture.other.call("k", A, || Ok(2))), RejectionKind::OutcomeUnknown);
-    assert!(blocking(slow.complete(&1)));
+    assert!(blocking(slow.complete(&1_u32)));
     assert_eq!(fixture.other.call("k", A, || Outcome::Ok(2)), Ok(1));
 }
 
@@ -284,7 +284,7 @@ fn a_permanent_error_is_given_again_where_the_settings_say_so() {
         let (codec, verdict) = (Codec::answers_and_errors(), Verdict::Failure(class));
         match claimed {
             Held::Run(Some(lease)) => {
-                let ending = fixture.once.ending(Effect::of(verdict), Some(&answer), codec);
+                let ending = fixture.once.ending(Effect::of(verdict), (Some(&answer), ""), codec);
                 lease.end_blocking(ending);
                 answer
             }
@@ -326,13 +326,15 @@ fn answers_that_look_like_nothing_are_given_again_as_they_are() {
     same(None::<u32>);
     same(Some(0));
     same(u128::MAX);
+    same(1_193.825_500_000_000_1_f64);
+    same([None, Some(None), Some(Some(()))]);
     same(i64::MIN);
     same(-0.0_f64);
     same(f64::MIN_POSITIVE);
     let fixture = Fixture::new(config());
     let maybe = |key: &str, value: Option<u32>| fixture.once.call(key, A, || value.map(Some));
     assert_eq!(fixture.once.call("n", A, || Some(None::<u32>)), Some(None));
-    assert_eq!(fixture.once.call("n", A, || Some(Some(1))), Some(None));
+    assert_eq!(fixture.once.call("n", A, || Some(Some(1_u32))), Some(None));
     assert_eq!(maybe("k", None), None, "a failure is no answer");
     assert_eq!(maybe("k", Some(1)), None, "and what it did is unknown");
     assert_eq!(maybe("l", Some(1)), Some(Some(1)));
@@ -346,20 +348,38 @@ fn a_stored_value_of_another_shape_is_an_error_and_stays() {
     assert_eq!(rejection.kind(), RejectionKind::StoredValueMismatch);
     assert_eq!(
         rejection.to_string(),
-        "what `pay` has stored under the idempotency key is no answer of this call"
+        "what `pay` has stored under the idempotency key is no answer of this call: it is `String`, and this call expects \
+         `u32`"
     );
     assert!(!replayed());
     assert_eq!(fixture.once.call("k", A, || Ok::<_, Rejection>(String::new())), Ok("text".to_owned()));
 }
 
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+struct OneWay {
+    #[serde(skip_deserializing)]
+    note: u32,
+}
+
 #[test]
 fn an_answer_that_cannot_be_kept_is_given_and_the_call_not_repeated() {
-    let fixture = Fixture::new(config().max_value(16_u32));
+    let fixture = Fixture::new(config().max_value(64_u32));
+    let mut events = fixture.once.core.events().subscribe();
     let long = fixture.once.call("k", A, || Ok::<_, Rejection>("x".repeat(64)));
     assert_eq!(long, Ok("x".repeat(64)));
-    let no_text = std::collections::BTreeMap::from([((1, 2), 3)]);
-    assert_eq!(fixture.once.call("l", A, || Ok::<_, Rejection>(no_text.clone())), Ok(no_text.clone()));
+    assert_eq!((unsaved(), replayed()), (Some(Unsaved::TooLarge), false));
+    let one_way = fixture.once.call("l", A, || Ok::<_, Rejection>(OneWay { note: 7 }));
+    assert_eq!(one_way, Ok(OneWay { note: 7 }));
+    assert_eq!(unsaved(), Some(Unsaved::NotKeepable));
     assert_eq!(fixture.once.stats().not_kept, 2);
+    let told: Vec<_> = std::iter::from_fn(|| events.try_recv()).map(|event| event.what).collect();
+    assert!(
+        matches!(&told[..], [Happening::Unsaved { reason: "too_large", .. }, Happening::Unsaved { reason: "not_keepable", problem }]
+            if problem.contains("`OneWay` cannot be saved")),
+        "{told:?}"
+    );
+    assert_eq!(fixture.once.call("m", A, || Outcome::Ok(1)), Ok(1));
+    assert_eq!(unsaved(), None);
     fixture.time.advance(SECONDS(30));
     for key in ["k", "l"] {
         assert_eq!(kind(fixture.once.call(key, A, || Ok(1))), RejectionKind::OutcomeUnknown);
@@ -367,15 +387,13 @@ fn an_answer_that_cannot_be_kept_is_given_and_the_call_not_repeated() {
 }
 
 #[test]
-fn with_a_ttl_of_zero_nothing_is_kept_and_calls_still_exclude_each_other() {
+fn an_answer_that_is_kept_for_no_time_is_not_kept_and_calls_still_exclude_each_other() {
     // T112
-    let fixture = Fixture::new(config().ttl(MS(0)).max_wait(MS(0)));
-    assert_eq!(fixture.once.call("k", A, || Outcome::Ok(1)), Ok(1));
-    assert!(fixture.store.is_empty());
-    assert_eq!(fixture.once.call("k", B, || Outcome::Ok(2)), Ok(2));
+    let fixture = Fixture::new(config().max_wait(MS(0)));
     let lease = claimed(&fixture.once, "k");
     assert_eq!(kind(fixture.other.call("k", A, || Ok(3))), RejectionKind::InProgress);
-    assert!(blocking(lease.complete(&4)));
+    assert!(blocking(lease.complete_for(&4_u32, MS(0))));
+    assert!(fixture.store.is_empty());
     assert_eq!(fixture.other.call("k", A, || Outcome::Ok(5)), Ok(5));
 }
 
@@ -465,7 +483,72 @@ fn settings_changed_while_a_call_runs_hold_for_what_comes_after() {
     fixture.once.reconfigure(config().lease(SECONDS(1)).ttl(SECONDS(5))).unwrap();
     fixture.time.advance(SECONDS(29));
     assert!(!lease.is_lost(), "the lease it was given");
-    assert!(blocking(lease.complete(&1)));
+    assert!(blocking(lease.complete(&1_u32)));
     fixture.time.advance(SECONDS(5));
     assert!(!claimed(&fixture.once, "k").is_lost(), "its answer was kept for the new ttl");
+}
+
+#[test]
+fn a_ttl_of_less_than_a_second_is_refused() {
+    // G10, T112
+    let once = Registry::new().idempotency("pay");
+    for ttl in [MS(0), Duration::from_nanos(1), MS(999)] {
+        let error = once.reconfigure(Config::default().ttl(ttl)).unwrap_err();
+        assert!(error.to_string().contains("1 s to 31 days"), "{error}");
+    }
+    once.reconfigure(Config::default().ttl(SECONDS(1))).unwrap();
+}
+
+#[test]
+fn operations_that_share_a_component_do_not_get_each_others_answers() {
+    // C2
+    let registry = Registry::new();
+    let [charge, refund] =
+        ["shop::charge", "shop::refund"].map(|name| registry.pipeline(name).idempotency("shared").build());
+    assert_eq!(charge.call_once(&"7", A, || Outcome::Ok(995)), Ok(995));
+    let refused = refund.call_once(&"7", A, || -> Outcome { panic!("another's key") }).unwrap_err();
+    assert_eq!(
+        (refused.kind(), refused.to_string().as_str()),
+        (
+            RejectionKind::KeyReused,
+            "the idempotency key of `shared` was used before by another operation: `shop::charge`, and this is `shop::refund`"
+        )
+    );
+    let text = refund.call_once(&"7", A, || Ok::<_, Rejection>(String::new())).unwrap_err();
+    assert_eq!(text.kind(), RejectionKind::KeyReused, "before its type is looked at");
+    assert_eq!(charge.call_once(&"7", A, || Outcome::Ok(1)), Ok(995));
+    // Also while the first runs, and after it was lost.
+    let mut running = crate::pipeline::Call::begin(&charge);
+    let Ok(Held::Run(lease)) = running.claim_blocking(&"8", A) else { panic!("it is free") };
+    assert_eq!(refund.call_once(&"8", A, || Outcome::Ok(1)).unwrap_err().kind(), RejectionKind::KeyReused);
+    drop(lease);
+    assert_eq!(registry.idempotency("shared").stats().key_reused, 3);
+}
+
+#[test]
+fn a_store_that_knows_no_operations_gives_no_answer_of_another_one() {
+    // C2
+    let fixture = Fixture::new(config());
+    let (answer, _) = stored::keep(stored::Side::Ok, "shop::charge", &7_u32).unwrap();
+    let claim = Claim {
+        key: "pay\0k".into(),
+        fingerprint: A,
+        operation: "",
+        owner: Owner(1),
+        lease: SECONDS(1),
+        lost_for: SECONDS(1),
+        takes_over: false,
+        client: None,
+    };
+    blocking(fixture.store.claim(claim)).unwrap();
+    assert_eq!(blocking(fixture.store.complete("pay\0k", Owner(1), answer, SECONDS(60))), Ok(true));
+    let asked =
+        |operation| fixture.once.claim_until_blocking("pay\0k".into(), (A, operation), Instant::NEVER);
+    let read = |operation| match asked(operation) {
+        Ok(Held::Replay(stored)) => stored.outcome(Codec::<Outcome>::answers()).and_then(|outcome| outcome),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(read("shop::charge"), Ok(7));
+    let refused = read("shop::refund");
+    assert_eq!(refused.unwrap_err().kind(), RejectionKind::KeyReused);
 }

@@ -150,6 +150,7 @@ pub(in crate::idempotency) fn check<S: IdempotencyStore>(
                 let claim = Claim {
                     key: key.to_string(),
                     fingerprint: Fingerprint(u128::from(fingerprint)),
+                    operation: "",
                     owner: Owner(owner),
                     lease: MS(lease),
                     lost_for: MS(lost_for),

@@ -37,4 +37,9 @@ fn alias(id: u32) -> Outcome {
     Ok(id)
 }
 
+#[resilient(idempotent(key = id, ttl = "500ms"))]
+fn short_ttl(id: u32) -> Outcome {
+    Ok(id)
+}
+
 fn main() {}

@@ -1,0 +1,211 @@
+//! Bodies that are read whole before anything else is done: bounded in their sum and in time.
+
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use http::StatusCode;
+use http_body::Body as _;
+use http_body_util::BodyExt;
+use tokio::time::Sleep;
+
+use crate::Problem;
+
+/// What all bodies may take unless it is said otherwise.
+const BYTES: usize = 64 << 20;
+/// A body begins with so much room, or with less where it may not have that.
+const FIRST: usize = 4096;
+/// Bodies up to this size can use the whole budget, larger ones three quarters of it.
+const SMALL: usize = 16 << 10;
+/// When there may be room again.
+const LATER: Duration = Duration::from_secs(1);
+
+/// How many bytes of request bodies are held in memory at a time, over all requests of all layers that share it. A
+/// request for whose body there is no room is answered with 503 and `Retry-After` at once.
+///
+/// Bodies of more than 16 KiB can use three quarters of it; the rest is reserved for small ones, so that large uploads
+/// do not keep out ordinary requests.
+///
+/// What counts is the memory that a body takes, not what its `Content-Length` says: until the handler has taken it over.
+///
+/// ```
+/// use resilient_http::layer::{BodyBudget, IdempotencyLayer};
+///
+/// let budget = BodyBudget::new(16 << 20);
+/// let registry = resilient::Registry::new();
+/// let orders = IdempotencyLayer::new(registry.idempotency("orders")).body_budget(&budget);
+/// let refunds = IdempotencyLayer::new(registry.idempotency("refunds")).body_budget(&budget);
+/// assert_eq!((budget.held(), budget.refused()), (0, 0));
+/// ```
+#[derive(Clone)]
+pub struct BodyBudget(Arc<Inner>);
+
+struct Inner {
+    most: usize,
+    /// Relaxed, both: nothing but the numbers hangs on them.
+    held: AtomicUsize,
+    refused: AtomicU64,
+}
+
+impl BodyBudget {
+    /// For so many bytes.
+    ///
+    /// ```
+    /// use resilient_http::layer::BodyBudget;
+    ///
+    /// assert_eq!(BodyBudget::new(1 << 20).held(), 0);
+    /// ```
+    pub fn new(bytes: usize) -> Self {
+        Self(Arc::new(Inner { most: bytes, held: AtomicUsize::new(0), refused: AtomicU64::new(0) }))
+    }
+
+    /// The one of the process, for 64 MiB, which layers share unless they are given another one.
+    ///
+    /// ```
+    /// use resilient_http::layer::BodyBudget;
+    ///
+    /// assert_eq!(BodyBudget::of_process().refused(), 0);
+    /// ```
+    pub fn of_process() -> Self {
+        static ALL: OnceLock<BodyBudget> = OnceLock::new();
+        ALL.get_or_init(|| Self::new(BYTES)).clone()
+    }
+
+    /// The bytes that are held now.
+    ///
+    /// ```
+    /// # use resilient_http::layer::BodyBudget;
+    /// assert_eq!(BodyBudget::new(1).held(), 0);
+    /// ```
+    pub fn held(&self) -> usize {
+        self.0.held.load(Ordering::Relaxed)
+    }
+
+    /// How many requests were refused because there was no room for their bodies.
+    ///
+    /// ```
+    /// # use resilient_http::layer::BodyBudget;
+    /// assert_eq!(BodyBudget::new(1).refused(), 0);
+    /// ```
+    pub fn refused(&self) -> u64 {
+        self.0.refused.load(Ordering::Relaxed)
+    }
+
+    /// For a body that then takes `total` bytes.
+    fn take(&self, bytes: usize, total: usize) -> bool {
+        let most = if total <= SMALL { self.0.most } else { self.0.most - self.0.most / 4 };
+        let more = |held: usize| held.checked_add(bytes).filter(|held| *held <= most);
+        self.0.held.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
+    }
+
+    /// Reads a body of at most `most` bytes, in at most `span`.
+    pub(super) async fn read(
+        &self,
+        mut body: Body,
+        most: usize,
+        span: Duration,
+    ) -> Result<(Bytes, Room), Problem> {
+        if body.size_hint().lower() > most as u64 {
+            return Err(too_large(most));
+        }
+        let (mut bytes, mut room) = (Vec::new(), Room { budget: self.clone(), bytes: 0 });
+        let mut timer = None;
+        loop {
+            let frame = match within(body.frame(), &mut timer, span).await {
+                None => return Err(too_slow(span)),
+                Some(None) => return Ok((bytes.into(), room)),
+                Some(Some(Err(error))) => {
+                    let what = format!("the body of the request cannot be read: {error}");
+                    return Err(Problem::new(StatusCode::BAD_REQUEST, what));
+                }
+                Some(Some(Ok(frame))) => frame,
+            };
+            let Ok(data) = frame.into_data() else { continue };
+            let length = bytes.len() + data.len();
+            if length > most {
+                return Err(too_large(most));
+            }
+            if length > bytes.capacity() {
+                let capacity = length.max(bytes.capacity() * 2).max(FIRST).min(most);
+                if !room.grow(capacity) {
+                    self.0.refused.fetch_add(1, Ordering::Relaxed);
+                    let what = "too many large requests are under way";
+                    return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, what).after(LATER));
+                }
+                bytes.reserve_exact(capacity - bytes.len());
+            }
+            bytes.extend_from_slice(&data);
+        }
+    }
+}
+
+fn too_large(most: usize) -> Problem {
+    let what = format!("a request with an `Idempotency-Key` is {most} bytes at most");
+    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, what)
+}
+
+fn too_slow(span: Duration) -> Problem {
+    Problem::new(StatusCode::REQUEST_TIMEOUT, format!("the body of the request did not come within {span:?}"))
+}
+
+/// What a future gives, unless the time is over first; that begins when there is something to wait for.
+async fn within<F: Future + Unpin>(
+    mut work: F,
+    timer: &mut Option<Pin<Box<Sleep>>>,
+    span: Duration,
+) -> Option<F::Output> {
+    std::future::poll_fn(|cx| {
+        if let std::task::Poll::Ready(output) = Pin::new(&mut work).poll(cx) {
+            return std::task::Poll::Ready(Some(output));
+        }
+        if timer.is_none() {
+            // It panics where the runtime has no timers: then a body may take as long as it likes.
+            *timer = catch_unwind(AssertUnwindSafe(|| Box::pin(tokio::time::sleep(span)))).ok();
+        }
+        match timer {
+            Some(timer) => timer.as_mut().poll(cx).map(|()| None),
+            None => std::task::Poll::Pending,
+        }
+    })
+    .await
+}
+
+impl fmt::Debug for BodyBudget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Inner { most, held, refused } = &*self.0;
+        f.debug_struct("BodyBudget")
+            .field("most", most)
+            .field("held", held)
+            .field("refused", refused)
+            .finish()
+    }
+}
+
+/// What one body takes.
+#[derive(Debug)]
+pub(super) struct Room {
+    budget: BodyBudget,
+    bytes: usize,
+}
+
+impl Room {
+    /// To so many bytes, if there is room for them.
+    fn grow(&mut self, bytes: usize) -> bool {
+        let more = bytes.saturating_sub(self.bytes);
+        let has_room = self.budget.take(more, bytes);
+        if has_room {
+            self.bytes += more;
+        }
+        has_room
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        self.budget.0.held.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}

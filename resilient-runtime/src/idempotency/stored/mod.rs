@@ -1,0 +1,327 @@
+//! The stored form of an answer: what made it, and the value as an exact image of the serde data model.
+//!
+//! JSON, CBOR and `MessagePack` each merge values that serde keeps apart: `Some(None)` with `None`, `Some(())` with `None`,
+//! a NaN with another one or with nothing, an `f32` with an `f64`. A replay must equal the first answer, so this form
+//! writes one tag for each type of the data model, describes itself (untagged and internally tagged enums, `flatten` and
+//! `default` work), and is checked: an answer is read back when it is saved, and what was read must be written as the
+//! same bytes. The same check at each replay finds a type that has changed since.
+//!
+//! ```text
+//! 'R', version, side (0: ok, 1: err), digest of the type names in the value (16 bytes),
+//! length and name of the operation, length and name of the type, value
+//! ```
+
+mod reader;
+mod writer;
+
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::store::Fingerprint;
+use reader::Reader;
+use writer::Writer;
+
+const MAGIC: u8 = b'R';
+/// Version 1 was JSON, which has no version in it.
+const VERSION: u8 = 2;
+/// What an answer of version 1 begins with.
+const JSON: u8 = b'{';
+/// Levels of nesting at most, so that no value can exhaust the stack.
+const DEEPEST: u32 = 128;
+/// The longest name of a type that is stored as it is.
+const LONGEST_NAME: usize = 200;
+
+/// What a byte says that comes next.
+mod tag {
+    pub(super) const END: u8 = 0;
+    pub(super) const UNIT: u8 = 1;
+    pub(super) const FALSE: u8 = 2;
+    pub(super) const TRUE: u8 = 3;
+    pub(super) const I8: u8 = 4;
+    pub(super) const I16: u8 = 5;
+    pub(super) const I32: u8 = 6;
+    pub(super) const I64: u8 = 7;
+    pub(super) const I128: u8 = 8;
+    pub(super) const U8: u8 = 9;
+    pub(super) const U16: u8 = 10;
+    pub(super) const U32: u8 = 11;
+    pub(super) const U64: u8 = 12;
+    pub(super) const U128: u8 = 13;
+    pub(super) const F32: u8 = 14;
+    pub(super) const F64: u8 = 15;
+    pub(super) const CHAR: u8 = 16;
+    pub(super) const STR: u8 = 17;
+    pub(super) const BYTES: u8 = 18;
+    pub(super) const NONE: u8 = 19;
+    pub(super) const SOME: u8 = 20;
+    pub(super) const UNIT_VARIANT: u8 = 21;
+    pub(super) const VARIANT: u8 = 22;
+    pub(super) const SEQ: u8 = 23;
+    pub(super) const TUPLE: u8 = 24;
+    pub(super) const MAP: u8 = 25;
+    pub(super) const STRUCT: u8 = 26;
+}
+
+/// Why a value cannot be written or read.
+#[derive(Debug)]
+pub(super) struct Fault(String);
+
+impl Fault {
+    fn new(what: impl fmt::Display) -> Self {
+        Self(what.to_string())
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Fault {}
+
+impl serde::ser::Error for Fault {
+    fn custom<T: fmt::Display>(message: T) -> Self {
+        Self::new(message)
+    }
+}
+
+impl serde::de::Error for Fault {
+    fn custom<T: fmt::Display>(message: T) -> Self {
+        Self::new(message)
+    }
+}
+
+/// Why a stored answer is not given to a call.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Unreadable {
+    /// Another operation made it: its name.
+    Operation(String),
+    /// It is no answer of this type, or cannot be read.
+    Value(String),
+}
+
+impl From<Fault> for Unreadable {
+    fn from(fault: Fault) -> Self {
+        Self::Value(fault.0)
+    }
+}
+
+/// Which part of an outcome is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Side {
+    Ok,
+    Err,
+}
+
+/// A value in the data model: its bytes, and a digest of the names of the types in it.
+#[derive(Debug)]
+struct Image {
+    bytes: Vec<u8>,
+    names: u128,
+}
+
+impl Image {
+    fn of<T: Serialize + ?Sized>(value: &T) -> Result<Self, Fault> {
+        let mut writer = Writer::default();
+        // The type is the caller's: its code must not replace an answer by a panic.
+        let written = catch_unwind(AssertUnwindSafe(|| value.serialize(&mut writer)));
+        written.unwrap_or_else(|_| Err(Fault::new("its `Serialize` panicked")))?;
+        Ok(writer.into_image())
+    }
+
+    /// Whether both are images of equal values. Sets and maps come in any order.
+    fn is_like(&self, bytes: &[u8], names: u128) -> bool {
+        self.names == names
+            && (self.bytes == bytes
+                || matches!((reader::digest(&self.bytes), reader::digest(bytes)), (Ok(one), Ok(other)) if one == other))
+    }
+}
+
+fn value_of<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Fault> {
+    let read = catch_unwind(AssertUnwindSafe(|| {
+        let mut reader = Reader::new(bytes);
+        let value = T::deserialize(&mut reader)?;
+        reader.finish()?;
+        Ok(value)
+    }));
+    read.unwrap_or_else(|_| Err(Fault::new("its `Deserialize` panicked")))
+}
+
+/// The stored form of a value, unless it does not read back as it is; and what was read.
+pub(super) fn keep<T: Serialize + DeserializeOwned>(
+    side: Side,
+    operation: &str,
+    value: &T,
+) -> Result<(Vec<u8>, T), String> {
+    let name = type_name::<T>();
+    let failed =
+        |what: &str, fault: &dyn fmt::Display| format!("a value of type `{name}` cannot be {what}: {fault}");
+    let image = Image::of(value).map_err(|fault| failed("saved", &fault))?;
+    let again: T = value_of(&image.bytes).map_err(|fault| failed("read back", &fault))?;
+    let second = Image::of(&again).map_err(|fault| failed("saved again", &fault))?;
+    if !second.is_like(&image.bytes, image.names) {
+        return Err(failed("saved", &"it reads back as another value"));
+    }
+    Ok((form(side, operation, &name, &image), again))
+}
+
+/// The stored form of a value whose type need not be readable.
+pub(super) fn write<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, String> {
+    let name = type_name::<T>();
+    let image =
+        Image::of(value).map_err(|fault| format!("a value of type `{name}` cannot be saved: {fault}"))?;
+    Ok(form(Side::Ok, "", &name, &image))
+}
+
+fn form(side: Side, operation: &str, name: &str, image: &Image) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(32 + operation.len() + name.len() + image.bytes.len());
+    bytes.extend([MAGIC, VERSION, side as u8]);
+    bytes.extend(image.names.to_le_bytes());
+    for text in [operation, name] {
+        writer::number(&mut bytes, text.len() as u128);
+        bytes.extend(text.as_bytes());
+    }
+    bytes.extend(&image.bytes);
+    bytes
+}
+
+/// A stored answer, taken apart.
+#[derive(Debug)]
+pub(super) enum Stored<'b> {
+    /// Of this version.
+    Value(Value<'b>),
+    /// JSON, as earlier versions wrote it: `{"ok": ..}` or `{"err": ..}`.
+    Json(&'b [u8]),
+}
+
+/// A stored value, and what made it.
+#[derive(Debug)]
+pub(super) struct Value<'b> {
+    pub(super) side: Side,
+    operation: &'b str,
+    name: &'b str,
+    names: u128,
+    bytes: &'b [u8],
+}
+
+impl<'b> Stored<'b> {
+    /// Takes an answer apart that `operation` is about to give; empty where the operation is not known.
+    pub(super) fn of(bytes: &'b [u8], operation: &str) -> Result<Self, Unreadable> {
+        if bytes.first() == Some(&JSON) {
+            return Ok(Self::Json(bytes));
+        }
+        let damaged = || Unreadable::Value("it is damaged".into());
+        let rest = match bytes {
+            [MAGIC, VERSION, rest @ ..] => rest,
+            [MAGIC, version, ..] => {
+                return Err(Unreadable::Value(format!(
+                    "it has form {version}, and this version of resilient reads form {VERSION} and JSON: \
+                     use the version that wrote it until its time is over"
+                )));
+            }
+            _ => return Err(damaged()),
+        };
+        let (side, rest) = match rest {
+            [0, rest @ ..] => (Side::Ok, rest),
+            [1, rest @ ..] => (Side::Err, rest),
+            _ => return Err(damaged()),
+        };
+        let (names, rest) = rest.split_first_chunk().ok_or_else(damaged)?;
+        let mut reader = Reader::new(rest);
+        let [made_by, name] = [reader.text(), reader.text()];
+        let (made_by, name) = (made_by.map_err(|_| damaged())?, name.map_err(|_| damaged())?);
+        if !made_by.is_empty() && !operation.is_empty() && made_by != operation {
+            return Err(Unreadable::Operation(made_by.to_owned()));
+        }
+        let (names, bytes) = (u128::from_le_bytes(*names), reader.rest());
+        Ok(Self::Value(Value { side, operation: made_by, name, names, bytes }))
+    }
+}
+
+impl Value<'_> {
+    /// The value, if it was of this type: also by its name, which is that without the modules.
+    pub(super) fn read<T: Serialize + DeserializeOwned>(&self) -> Result<T, Unreadable> {
+        let expected = type_name::<T>();
+        if owned(&expected) == owned(self.name) {
+            self.read_alike()
+        } else {
+            Err(self.mismatch(&expected, ""))
+        }
+    }
+
+    /// The value, if it is of this type by its shape, whatever its name.
+    pub(super) fn read_alike<T: Serialize + DeserializeOwned>(&self) -> Result<T, Unreadable> {
+        let expected = type_name::<T>();
+        let value: T =
+            value_of(self.bytes).map_err(|fault| self.mismatch(&expected, &format!(": {fault}")))?;
+        let again = Image::of(&value)?;
+        if again.is_like(self.bytes, self.names) {
+            Ok(value)
+        } else {
+            Err(self.mismatch(&expected, ", whose fields are others now"))
+        }
+    }
+
+    pub(super) fn mismatch(&self, expected: &str, why: &str) -> Unreadable {
+        let by = if self.operation.is_empty() { String::new() } else { format!(" of `{}`", self.operation) };
+        let stored = self.name;
+        Unreadable::Value(format!("it is `{stored}`{by}, and this call expects `{expected}`{why}"))
+    }
+}
+
+/// A value as an earlier version wrote it, if JSON gives it exactly.
+pub(super) fn from_json<T: Serialize + DeserializeOwned>(bytes: &[u8]) -> Result<T, Unreadable> {
+    let read = catch_unwind(AssertUnwindSafe(|| {
+        let value: T = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+        let again = serde_json::to_vec(&value).map_err(|error| error.to_string())?;
+        if again == bytes { Ok(value) } else { Err("it reads as another value".to_owned()) }
+    }));
+    let read = read.unwrap_or_else(|_| Err("reading it panicked".into()));
+    read.map_err(|why| {
+        Unreadable::Value(format!(
+            "it was saved as JSON by an earlier version of resilient, and cannot be read exactly: {why}"
+        ))
+    })
+}
+
+/// The name of a type without the modules that it is in: moving it changes nothing, another compiler neither.
+pub(super) fn type_name<T: ?Sized>() -> String {
+    short(std::any::type_name::<T>())
+}
+
+fn short(name: &str) -> String {
+    let mut short = String::with_capacity(name.len());
+    let mut rest = name;
+    while let Some(next) = rest.chars().next() {
+        if let Some(after) = rest.strip_prefix("::") {
+            let is_part = |c: char| c.is_alphanumeric() || c == '_';
+            short.truncate(short.trim_end_matches(is_part).len());
+            rest = after;
+        } else {
+            short.push(next);
+            rest = &rest[next.len_utf8()..];
+        }
+    }
+    if short.len() > LONGEST_NAME {
+        let Fingerprint(rest) = Fingerprint::of(&short);
+        short.truncate(short.floor_char_boundary(LONGEST_NAME - 40));
+        short = format!("{short}..{rest:x}");
+    }
+    short
+}
+
+/// A borrowed type is as good as the one that owns what it borrows.
+fn owned(name: &str) -> &str {
+    match name.trim_start_matches('&') {
+        "str" => "String",
+        name => name,
+    }
+}
+
+#[cfg(all(test, not(resilient_loom)))]
+mod tests;
