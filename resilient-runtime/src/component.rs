@@ -331,6 +331,12 @@ impl<C: Settings> Core<C> {
         self.events().publish(|| Event::now(kind, self.name, what));
     }
 
+    /// The same, for what is made only if somebody listens.
+    #[inline]
+    pub(crate) fn publish_made(&self, kind: Kind, what: impl FnOnce() -> Happening) {
+        self.events().publish(|| Event::now(kind, self.name, what()));
+    }
+
     /// Gives an event its place under a lock of the component, before others see what it tells of; to be delivered by
     /// [`Events::deliver`] after the lock.
     pub(crate) fn put(&self, kind: Kind, what: impl FnOnce() -> Happening) {

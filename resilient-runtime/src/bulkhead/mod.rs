@@ -423,7 +423,7 @@ impl Bulkhead {
     fn refuse_for(&self, kind: RejectionKind) -> Rejection {
         self.counters.rejected();
         tracing::debug!(target: "resilient::bulkhead", bulkhead = %self.core.name, kind = kind.as_str(), "refused");
-        self.core.publish(Self::KIND, Happening::Rejected { rejection: kind, retry_after: None });
+        self.core.publish_made(Self::KIND, || Happening::Rejected { rejection: kind, retry_after: None });
         Rejection::new(kind, self.core.name)
     }
 

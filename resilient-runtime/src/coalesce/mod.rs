@@ -200,7 +200,7 @@ impl Coalesce {
     #[cold]
     fn refuse(&self, kind: RejectionKind) -> Rejection {
         tracing::debug!(target: "resilient::coalesce", coalesce = %self.core.name, kind = kind.as_str(), "refused");
-        self.core.publish(Self::KIND, Happening::Rejected { rejection: kind, retry_after: None });
+        self.core.publish_made(Self::KIND, || Happening::Rejected { rejection: kind, retry_after: None });
         Rejection::new(kind, self.core.name)
     }
 

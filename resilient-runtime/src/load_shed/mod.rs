@@ -301,7 +301,7 @@ impl LoadShedder {
         let retry_after = Some(Duration::from_nanos(retry_after));
         let kind = RejectionKind::Shed;
         tracing::debug!(target: "resilient::load_shed", load_shed = %self.core.name, ?priority, ?rule, "shed");
-        self.core.publish(Self::KIND, Happening::Rejected { rejection: kind, retry_after });
+        self.core.publish_made(Self::KIND, || Happening::Rejected { rejection: kind, retry_after });
         Rejection::after(kind, self.core.name, retry_after)
     }
 

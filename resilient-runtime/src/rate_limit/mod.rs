@@ -673,7 +673,7 @@ impl RateLimiter {
     fn refuse_for(&self, kind: RejectionKind, retry_after: Option<Duration>) -> Rejection {
         self.counters.refused();
         tracing::debug!(target: "resilient::rate_limit", rate_limit = %self.core.name, kind = kind.as_str(), "refused");
-        self.core.publish(Self::KIND, Happening::Rejected { rejection: kind, retry_after });
+        self.core.publish_made(Self::KIND, || Happening::Rejected { rejection: kind, retry_after });
         Rejection::after(kind, self.core.name, retry_after)
     }
 

@@ -226,21 +226,58 @@ impl Retry {
         mut work: impl FnMut() -> R,
         judge: impl Fn(&R) -> J,
     ) -> R {
-        let mut run = self.begin(false);
-        loop {
-            let outcome = {
-                let _scope = run.enter();
-                work()
-            };
-            match run.after(judge(&outcome).into(), Delay::blocking_in) {
-                Some(delay) => {
-                    let clock = self.core.clock();
-                    clock.warn_of_blocking(self.core.name);
-                    delay.block(clock);
-                }
-                None => return outcome,
-            }
+        let (mut run, around) = (self.begin(false), Scope::current());
+        // As a rule the first attempt succeeds, in the scope that there is.
+        if !around.is_as_in_attempt(1) || !around.standing_back().is_empty() {
+            let entered = run.enter();
+            let outcome = work();
+            drop(entered);
+            return self.go_on(run, outcome, work, judge);
         }
+        let outcome = work();
+        let judgement = judge(&outcome).into();
+        if judgement == Verdict::Success {
+            outcome
+        } else {
+            self.go_on_from(run, outcome, judgement, work, judge)
+        }
+    }
+
+    #[inline(never)]
+    fn go_on<R, J: Into<Judgement>>(
+        &self,
+        run: Run<'_>,
+        outcome: R,
+        work: impl FnMut() -> R,
+        judge: impl Fn(&R) -> J,
+    ) -> R {
+        let judgement = judge(&outcome).into();
+        self.go_on_from(run, outcome, judgement, work, judge)
+    }
+
+    /// What comes after the first attempt.
+    #[inline(never)]
+    fn go_on_from<R, J: Into<Judgement>>(
+        &self,
+        mut run: Run<'_>,
+        mut outcome: R,
+        mut judgement: Judgement,
+        mut work: impl FnMut() -> R,
+        judge: impl Fn(&R) -> J,
+    ) -> R {
+        while let Some(delay) = run.after(judgement, Delay::blocking_in) {
+            drop(outcome);
+            let clock = self.core.clock();
+            if !delay.is_none() {
+                clock.warn_of_blocking(self.core.name);
+            }
+            delay.block(clock);
+            let entered = run.enter();
+            outcome = work();
+            drop(entered);
+            judgement = judge(&outcome).into();
+        }
+        outcome
     }
 
     /// Calls `work` until it succeeds or must not be repeated.
