@@ -9,6 +9,7 @@ use axum::extract::ConnectInfo;
 use axum::routing::{get, post};
 use http::{Request, Response, StatusCode};
 use http_body::Frame;
+use resilient::clock::Clock;
 use resilient::correlation::CorrelationId;
 use resilient::{Component, Priority, Registry, bulkhead, deadline, fallback, idempotency, rate_limit};
 use tower::{ServiceExt, service_fn};
@@ -134,10 +135,10 @@ impl http_body::Body for Slow {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_place_is_held_until_the_body_has_been_sent_and_time_does_not_cut_it_off() {
     // T70
-    let registry = Registry::new();
+    let registry = Registry::with_clock(Clock::tokio());
     let permits = registry.bulkhead("api");
     permits.reconfigure(bulkhead::Config::default().max_concurrent(1u32)).unwrap();
     let limit = resilient::timeout::Config::default().total(Duration::from_millis(20));
@@ -694,7 +695,7 @@ async fn a_body_that_breaks_off_is_a_bad_request_and_leaves_the_key_free() {
     assert_eq!(send(Body::empty()).await.unwrap().status(), 200);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_repeat_waits_for_nothing_unless_it_is_asked_to() {
     let started = Arc::new(tokio::sync::Notify::new());
     let handler = {
@@ -706,7 +707,7 @@ async fn a_repeat_waits_for_nothing_unless_it_is_asked_to() {
         }
     };
     for waits in [false, true] {
-        let layer = IdempotencyLayer::new(Registry::new().idempotency("orders"));
+        let layer = IdempotencyLayer::new(Registry::with_clock(Clock::tokio()).idempotency("orders"));
         let layer = if waits { layer.waits() } else { layer };
         let app = Router::new().route("/", post(handler.clone())).layer(layer);
         let send = || {

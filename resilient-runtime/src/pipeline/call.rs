@@ -710,13 +710,16 @@ impl<'p> Call<'p> {
     #[inline]
     fn enter_scope(&mut self) -> Entered {
         self.in_body = true;
-        let timeout = self.pipeline.timeout.as_deref();
-        let has_deadline = self.deadline != Instant::NEVER || timeout.is_some();
+        let has_deadline = self.deadline != Instant::NEVER || self.pipeline.timeout.is_some();
+        if !has_deadline && self.pipeline.retry.is_none() && !self.is_flight() {
+            return Entered::none();
+        }
+        self.enter_own_scope(has_deadline)
+    }
+
+    fn enter_own_scope(&self, has_deadline: bool) -> Entered {
         if self.is_flight() {
             return self.flight_scope().enter();
-        }
-        if !has_deadline && self.pipeline.retry.is_none() {
-            return Entered::none();
         }
         // The scope around the call is that of whoever polls it.
         let mut scope = Scope::current();
@@ -727,7 +730,7 @@ impl<'p> Call<'p> {
         if has_deadline {
             scope = scope.with_deadline(self.deadline, &self.pipeline.clock);
         }
-        if let Some(timeout) = timeout {
+        if let Some(timeout) = &self.pipeline.timeout {
             scope = scope.in_timeout(timeout.number());
         }
         if self.pipeline.retry.is_some() {

@@ -28,14 +28,14 @@ impl Call<'_> {
     #[inline]
     pub fn finish(&mut self, judgement: impl Into<Judgement>) -> Next {
         let judgement = judgement.into();
-        let verdict = judgement.verdict();
+        if judgement == Verdict::Success { self.succeeded() } else { self.finish_failure(judgement, None) }
+    }
+
+    #[inline]
+    fn succeeded(&mut self) -> Next {
         // Once read, before a retry or behind the queue, the time of before the body must not be that of its end.
-        let token = self.now;
-        if self.now != Instant::NEVER || verdict != Verdict::Success {
+        if self.now != Instant::NEVER {
             self.now = self.pipeline.clock.now();
-        }
-        if verdict != Verdict::Success {
-            return self.finish_failed(judgement, token, None);
         }
         if self.is_watched {
             self.completed();
@@ -69,7 +69,8 @@ impl Call<'_> {
     ) -> Next {
         let judgement = judgement.into();
         match judgement.verdict() {
-            Verdict::Success | Verdict::Failure(Class::Ignored) => self.finish(judgement),
+            Verdict::Success => self.succeeded(),
+            Verdict::Failure(Class::Ignored) => self.finish_failure(judgement, None),
             Verdict::Failure(_) => self.failed(judgement, describe),
         }
     }
@@ -87,6 +88,8 @@ impl Call<'_> {
         self.pipeline.texts.capture(describe, |text| self.finish_failure(judgement, text))
     }
 
+    #[cold]
+    #[inline(never)]
     fn finish_failure(&mut self, judgement: Judgement, text: Option<&str>) -> Next {
         let token = self.now;
         self.now = self.pipeline.clock.now();
