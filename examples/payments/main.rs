@@ -40,12 +40,8 @@ async fn main() -> ExitCode {
 
 async fn run() -> Result<(), Box<dyn Error>> {
     let options = Options::from_args(std::env::args().skip(1))?;
-    let _followed = ConfigFile::new(&options.config).watch(registry())?;
     if let Some(path) = &options.records {
         registry().idempotency("orders").set_store(Arc::new(DurableStore::open(path)?));
-    }
-    if let Err(problems) = registry().validate() {
-        eprintln!("settings to look at:\n{problems}");
     }
     let gateway = Arc::new(Gateway::default());
     let gateway_listener = listen(options.gateway_port, "--gateway-port").await?;
@@ -55,6 +51,14 @@ async fn run() -> Result<(), Box<dyn Error>> {
     registry().health("gateway").probe(move || async move { client::ping(gateway_address).await.map(drop) });
 
     let (admin, token) = admin(&options)?;
+    let service = Arc::new(Service::new(gateway_address));
+    let routes =
+        Router::new().merge(api::routes(service, gateway.clone())?).merge(admin.router()).fallback(nothing);
+    // Once all components are there, so that a setting for none of them is a slip.
+    let _followed = ConfigFile::new(&options.config).watch(registry())?;
+    if let Err(problems) = registry().validate() {
+        eprintln!("settings to look at:\n{problems}");
+    }
     let listener = listen(options.port, "--port").await?;
     let address = listener.local_addr()?;
     introduce(address, gateway_address, &token, &options.config);
@@ -62,8 +66,6 @@ async fn run() -> Result<(), Box<dyn Error>> {
     if options.scenario {
         tokio::spawn(load::scenario(Arc::clone(&gateway)));
     }
-    let service = Arc::new(Service::new(gateway_address));
-    let routes = Router::new().merge(api::routes(service, gateway)?).merge(admin.router()).fallback(nothing);
     HttpServer::new(routes).run(listener, interrupted()).await;
     println!("\n{}", resilient::stats());
     Ok(())

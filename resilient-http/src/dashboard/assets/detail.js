@@ -4,7 +4,7 @@ import { change, tell } from './access.js';
 import { chart } from './chart.js';
 import { lastEvents, latest, outage, transitions } from './events.js';
 import { judged, kindWords } from './health.js';
-import { breaking, h, table, time, words } from './parts.js';
+import { breaking, h, inPieces, table, time, words } from './parts.js';
 import { funnel } from './pages.js';
 import { settings } from './settings.js';
 import { store } from './store.js';
@@ -71,6 +71,7 @@ function flat(value, path = [], key = '') {
 
 function shown(value, key) {
   if (value === null) return '–';
+  if (key === 'correlation_id') return inPieces(value);
   if (typeof value !== 'number') return ['rule', 'state', 'signal'].includes(key) ? words(value) : String(value);
   return TIMES.includes(key) ? time(value) : value.toLocaleString('en', { maximumFractionDigits: 6 });
 }

@@ -38,6 +38,9 @@ export const words = (name) => name.replaceAll('_', ' ');
 /** A name that breaks between its parts, and not within them, where there is no room for it. */
 export const breaking = (text) => text.split(/(?<=[_/.:-])/).flatMap((part, index) => (index ? [h('wbr'), part] : [part]));
 
+/** An identifier that may be broken after each eight characters. */
+export const inPieces = (id) => id.match(/.{1,8}/gu).flatMap((part, index) => (index ? [h('wbr'), part] : [part]));
+
 /** A line of the last values, without axes. */
 export function sparkline(values, label) {
   const last = (values ?? []).slice(-60);
