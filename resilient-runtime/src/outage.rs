@@ -91,7 +91,7 @@ impl fmt::Display for Outage {
         match self.lasted {
             Some(span) => write!(f, "; lasted {span:.1?}, began {:.1?} ago", self.age)?,
             None if self.age.is_zero() => {}
-            None => write!(f, "; open since {:.1?} ago", self.age)?,
+            None => write!(f, "; it began {:.1?} ago", self.age)?,
         }
         let Some(LastProbe { age, failed, error }) =
             self.last_probe.as_ref().filter(|_| self.lasted.is_none())

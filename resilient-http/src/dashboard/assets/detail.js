@@ -66,7 +66,8 @@ const TIMES = ['p50', 'p95', 'p99', 'p999', 'unchanged_for', 'retry_after', 'too
 
 function flat(value, path = [], key = '') {
   if (value !== null && typeof value === 'object') return Object.entries(value).flatMap(([inner, of]) => flat(of, [...path, words(inner)], inner));
-  return [[path.join(' '), shown(value, path[0] === 'shed by' ? '' : key)]];
+  const isCount = path[0] === 'shed by' || path.join(' ') === 'last error attempt';
+  return [[path.join(' '), shown(value, isCount ? '' : key)]];
 }
 
 function shown(value, key) {

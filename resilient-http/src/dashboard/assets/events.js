@@ -95,7 +95,7 @@ const cause = (opening) => reason(opening.reason) + (opening.error ? `, last err
 export function outage(now) {
   const probe = now.last_probe;
   const said = probe ? `; the last probe ${probe.failed ? 'failed' : 'succeeded'} ${time(probe.age)} ago${probe.error ? `: ${probe.error}` : ''}` : '';
-  return `${cause(now)}; open since ${time(now.age)} ago${said}`;
+  return `${cause(now)}; it began ${time(now.age)} ago${said}`;
 }
 
 /** The rule by which a circuit opened. */

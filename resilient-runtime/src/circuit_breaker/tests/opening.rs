@@ -16,7 +16,7 @@ fn an_open_circuit_says_why_and_when_to_come_again() {
     fixture.time.advance(SECOND);
     let rejection = fixture.refused();
     assert_eq!(rejection.retry_after(), Some(4 * SECOND));
-    let text = "circuit breaker `x` is open (1 failures in a row; open since 1.0s ago); try again in 4.0s";
+    let text = "circuit breaker `x` is open (1 failures in a row; it began 1.0s ago); try again in 4.0s";
     assert_eq!(rejection.to_string(), text);
 }
 

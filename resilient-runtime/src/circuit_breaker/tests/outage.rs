@@ -31,7 +31,7 @@ fn the_reason_of_an_outage_is_its_first_cause_also_after_probes_have_failed() {
     assert_eq!(refused.reason(), Some(first));
     assert_eq!(
         refused.to_string(),
-        "circuit breaker `x` is open (2 failures in a row, last error: connection refused; open since 8.0s ago; \
+        "circuit breaker `x` is open (2 failures in a row, last error: connection refused; it began 8.0s ago; \
          last probe failed 3.0s ago: timed out); try again in 7.0s"
     );
     let stats = fixture.stats();
@@ -77,7 +77,7 @@ fn a_refusal_keeps_to_the_outage_that_it_met() {
     fixture.fail("b");
     fixture.fail("second outage");
     let other = fixture.refused();
-    assert!(refused.to_string().contains("first outage; open since 1.0s ago"), "{refused}");
+    assert!(refused.to_string().contains("first outage; it began 1.0s ago"), "{refused}");
     assert!(other.to_string().contains("last error: second outage)"), "{other}");
     assert_ne!(refused, other);
     drop(fixture);

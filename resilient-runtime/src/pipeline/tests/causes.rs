@@ -104,7 +104,7 @@ fn what_opened_a_circuit_is_in_its_event_the_log_and_each_refusal() {
     assert!(call().is_err() && call().is_err());
     time.advance(Duration::from_secs(1));
     let refused = call().unwrap_err().to_string();
-    let reason = "circuit breaker `db` is open (2 failures in a row, last error: connection refused; open since 1.0s ago)";
+    let reason = "circuit breaker `db` is open (2 failures in a row, last error: connection refused; it began 1.0s ago)";
     assert!(refused.starts_with(reason), "{refused}");
     let opened = events.try_recv().unwrap().what;
     assert!(
