@@ -44,9 +44,6 @@ async fn run() -> Result<(), Box<dyn Error>> {
     if let Some(path) = &options.records {
         registry().idempotency("orders").set_store(Arc::new(DurableStore::open(path)?));
     }
-    if let Err(problems) = registry().validate() {
-        eprintln!("settings to look at:\n{problems}");
-    }
     let gateway = Arc::new(Gateway::default());
     let gateway_listener = listen(options.gateway_port, "--gateway-port").await?;
     let gateway_address = gateway_listener.local_addr()?;
@@ -64,6 +61,10 @@ async fn run() -> Result<(), Box<dyn Error>> {
     }
     let service = Arc::new(Service::new(gateway_address));
     let routes = Router::new().merge(api::routes(service, gateway)?).merge(admin.router()).fallback(nothing);
+    // Only now are all components there that the file has settings for.
+    if let Err(problems) = registry().validate() {
+        eprintln!("settings to look at:\n{problems}");
+    }
     HttpServer::new(routes).run(listener, interrupted()).await;
     println!("\n{}", resilient::stats());
     Ok(())
