@@ -1,14 +1,18 @@
 //! What is around a call, for a task of its own.
 
 use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
+use pin_project_lite::pin_project;
 use tracing::Instrument;
 
+use crate::coalesce::Leading;
 use crate::correlation::CorrelationId;
 use crate::scope::{Scope, scoped};
 
-/// Takes along what is around this code: the correlation id, the deadline with the number of the attempt, and the span of
-/// `tracing`. A task of its own does not have them by itself, because it may outlive the call that made it; one that is a
+/// Takes along what is around this code: the correlation id, the deadline with the number of the attempt, the coalesced call
+/// that it is a part of, and the span of `tracing`. A task of its own does not have them by itself, because it may outlive the call that made it; one that is a
 /// part of the call should.
 ///
 /// ```
@@ -28,8 +32,26 @@ use crate::scope::{Scope, scoped};
 /// Dropping the future drops the work.
 pub fn carry<F: Future>(work: F) -> impl Future<Output = F::Output> + use<F> {
     let id = CorrelationId::current();
-    let work = scoped(Scope::current(), work);
+    let work = Part { work: scoped(Scope::current(), work), leading: Leading::here() };
     CorrelationId::scope_of(id, work).in_current_span()
+}
+
+pin_project! {
+    /// A part of a call that others may wait for.
+    struct Part<F> {
+        #[pin]
+        work: F,
+        leading: Leading,
+    }
+}
+
+impl<F: Future> Future for Part<F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let this = self.project();
+        this.leading.run(|| this.work.poll(cx))
+    }
 }
 
 #[cfg(all(test, not(resilient_loom)))]

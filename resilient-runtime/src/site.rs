@@ -13,6 +13,9 @@ use crate::pipeline::Pipeline;
 use crate::settings::Setting;
 use crate::sync::Mutex;
 
+/// What follows the path of the function in that of what is inside of it.
+const INSIDE: &str = "::__RESILIENT_SITE";
+
 /// What the attribute said; a constant.
 #[derive(Debug)]
 #[allow(clippy::struct_excessive_bools)] // a form that the attribute fills in
@@ -25,6 +28,8 @@ pub struct SiteMeta {
     pub file: &'static str,
     /// The line it is in.
     pub line: u32,
+    /// The path of something inside of it, with the type that it is a method of.
+    pub inside: fn() -> &'static str,
     /// `name = ".."`
     pub name: Option<&'static str>,
     /// Whether it is an `async fn` or the like.
@@ -105,20 +110,23 @@ impl Site {
     }
 
     /// `name = ".."`, else the path of the function; with its line where two functions have the same path,
-    /// as methods of different types in one module have.
+    /// as methods of different types in one module have, and with its type where a macro has made them in one line.
     pub(crate) fn operation_name(&'static self) -> String {
         if let Some(name) = self.meta.name {
             return name.to_owned();
         }
-        let same_path = |other: &&Site| {
-            (other.meta.module, other.meta.function, other.meta.name)
-                == (self.meta.module, self.meta.function, None)
+        let has_my_path = |other: &&Site| {
+            let (mine, its) = (&self.meta, &other.meta);
+            !std::ptr::eq(*other, self)
+                && (its.module, its.function, its.name) == (mine.module, mine.function, None)
         };
-        let path = format!("{}::{}", self.meta.module, self.meta.function);
-        if all().iter().filter(|other| other.place() != self.place()).any(same_path) {
-            return format!("{path}:{}", self.meta.line);
+        let twins: Vec<_> = all().into_iter().filter(has_my_path).collect();
+        if twins.iter().any(|twin| twin.place() == self.place()) {
+            let inside = (self.meta.inside)();
+            return inside.split_once(INSIDE).map_or(inside, |(path, _)| path).to_owned();
         }
-        path
+        let path = format!("{}::{}", self.meta.module, self.meta.function);
+        if twins.is_empty() { path } else { format!("{path}:{}", self.meta.line) }
     }
 }
 

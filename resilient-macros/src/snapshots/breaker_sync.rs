@@ -15,6 +15,10 @@ fn f(x: &str) -> Result<u32, E> {
         module: ::core::module_path!(),
         file: ::core::file!(),
         line: ::core::line!(),
+        inside: || {
+            const fn __resilient_inside() {}
+            ::core::any::type_name_of_val(&__resilient_inside)
+        },
         name: ::core::option::Option::None,
         asynchronous: false,
         idempotent: false,

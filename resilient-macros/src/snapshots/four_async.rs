@@ -20,6 +20,10 @@ async fn charge(order: &Order) -> Result<Receipt, PayError> {
         module: ::core::module_path!(),
         file: ::core::file!(),
         line: ::core::line!(),
+        inside: || {
+            const fn __resilient_inside() {}
+            ::core::any::type_name_of_val(&__resilient_inside)
+        },
         name: ::core::option::Option::None,
         asynchronous: true,
         idempotent: false,

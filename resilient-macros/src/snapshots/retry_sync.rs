@@ -19,6 +19,10 @@ fn f(x: Vec<u8>) -> Option<u32> {
         module: ::core::module_path!(),
         file: ::core::file!(),
         line: ::core::line!(),
+        inside: || {
+            const fn __resilient_inside() {}
+            ::core::any::type_name_of_val(&__resilient_inside)
+        },
         name: ::core::option::Option::None,
         asynchronous: false,
         idempotent: false,

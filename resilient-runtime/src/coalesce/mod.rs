@@ -8,8 +8,9 @@
 //!   after a second a waiting call wakes that task, and after another second without a poll it takes the lead. Without a
 //!   runtime that has timers this check is not made. A synchronous leader is never replaced.
 //! - Its failure is shared, or with `share_errors = false` not: then the next makes a call of its own.
-//! - A call of the same key inside of the leader's work is made, and does not wait for itself. Behind a
-//!   `spawn` it does wait for itself, until its deadline.
+//! - A call of the same key inside of the leader's work is made, and does not wait for itself; also on the threads of a
+//!   bulkhead, and in a task that is spawned with [`carry`](crate::carry). In any other task it waits for itself, until its
+//!   deadline.
 //!
 //! Known as *single flight* since Go's `golang.org/x/sync/singleflight`, which has no hand-over.
 //!
@@ -56,6 +57,7 @@ use crate::scope::Scope;
 use crate::settings::{ConfigError, Effective};
 use crate::sync::{AtomicBool, AtomicU64, Ordering};
 use stats::Counters;
+pub(crate) use table::Leading;
 use table::Table;
 
 /// How long a call waits that has neither a deadline nor a `max_wait`.

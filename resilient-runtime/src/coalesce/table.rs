@@ -169,3 +169,37 @@ impl Drop for Inside<'_> {
         INSIDE.with_borrow_mut(Vec::pop);
     }
 }
+
+/// The flights that this code is inside of, for the parts of a call that run on another thread or in a task of their own.
+#[derive(Clone, Debug)]
+pub(crate) struct Leading(Vec<u128>);
+
+impl Leading {
+    /// Allocates nothing outside of a flight.
+    pub(crate) fn here() -> Self {
+        Self(INSIDE.with_borrow(Clone::clone))
+    }
+
+    /// Runs `work` inside of them: a call of such a key is made, and does not wait for the call that it is a part of.
+    pub(crate) fn run<R>(&self, work: impl FnOnce() -> R) -> R {
+        if self.0.is_empty() {
+            return work();
+        }
+        let _left = Left(INSIDE.with_borrow_mut(|inside| {
+            let before = inside.len();
+            inside.extend_from_slice(&self.0);
+            before
+        }));
+        work()
+    }
+}
+
+/// Leaves the flights behind the first so many.
+#[derive(Debug)]
+struct Left(usize);
+
+impl Drop for Left {
+    fn drop(&mut self) {
+        INSIDE.with_borrow_mut(|inside| inside.truncate(self.0));
+    }
+}

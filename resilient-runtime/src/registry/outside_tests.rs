@@ -207,6 +207,7 @@ fn site(line: u32, stages: &'static [StageUse]) -> &'static Site {
         module: "outside_tests",
         file: "outside_tests.rs",
         line,
+        inside: || "f",
         name: Some("f"),
         asynchronous: false,
         idempotent: false,

@@ -198,6 +198,7 @@ fn site(line: u32, stages: &'static [StageUse]) -> &'static Site {
         module: "m",
         file: "m.rs",
         line,
+        inside: || "f",
         name: Some("f"),
         asynchronous: false,
         idempotent: false,

@@ -531,3 +531,30 @@ async fn a_call_whose_key_is_none_has_no_key() {
     }
     assert_eq!(shop.pay_by_key_of_an_option(&None, 5).unwrap().number, 8);
 }
+
+struct Card;
+struct Transfer;
+
+/// Two methods in one line of the source.
+macro_rules! pays {
+    ($($method:ident: $answer:expr),+) => {$(
+        impl $method {
+            #[resilient(registry = registry, idempotent("shared", key = id))]
+            fn pay(&self, registry: &Registry, id: u32) -> Result<u32, Rejection> {
+                Ok($answer)
+            }
+        }
+    )+};
+}
+pays!(Card: 1, Transfer: 2);
+
+#[test]
+fn methods_that_a_macro_makes_in_one_line_do_not_share_their_answers() {
+    // C2
+    let registry = Registry::new();
+    assert_eq!(Card.pay(&registry, 7), Ok(1));
+    assert_eq!(Transfer.pay(&registry, 7).map_err(|refused| refused.kind()), Err(RejectionKind::KeyReused));
+    assert_eq!((Transfer.pay(&registry, 8), Card.pay(&registry, 7)), (Ok(2), Ok(1)));
+    let names: Vec<_> = registry.stats().operations.into_keys().collect();
+    assert!(names.iter().any(|name| name.contains("Card") && !name.contains("__")), "{names:?}");
+}

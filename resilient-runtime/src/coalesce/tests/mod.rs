@@ -273,3 +273,39 @@ fn bad_settings_are_refused() {
     let error = Config::default().max_flights(0u32).max_wait(Duration::ZERO);
     assert_eq!(coalesce().1.reconfigure(error).unwrap_err().problems().len(), 2);
 }
+
+#[test]
+fn a_part_of_a_call_on_another_thread_does_not_wait_for_that_call() {
+    // D1
+    let registry = Registry::with_clock(ManualClock::new().clock());
+    registry.bulkhead("b").reconfigure(crate::bulkhead::Config::default().threads(1)).unwrap();
+    let (threads, coalesce) = (registry.pipeline("p").bulkhead("b").build(), registry.coalesce("c"));
+    let part = Arc::clone(&coalesce);
+    let outer = coalesce.call(&1, || -> Outcome {
+        let mut call = crate::pipeline::Call::begin(&threads);
+        call.enter_blocking()?;
+        call.attempt_in_pool(move || part.call(&1, || -> Outcome { Ok(7) }))?
+    });
+    assert_eq!((outer, coalesce.stats().alone), (Ok(7), 1));
+    let next = coalesce.call(&1, || -> Outcome {
+        let mut call = crate::pipeline::Call::begin(&threads);
+        call.enter_blocking()?;
+        call.attempt_in_pool(|| Ok(8))?
+    });
+    assert_eq!((next, coalesce.stats().led), (Ok(8), 2), "the thread is inside of it no more");
+}
+
+#[tokio::test]
+async fn a_task_that_is_a_part_of_a_call_does_not_wait_for_that_call() {
+    // D1
+    let coalesce = Registry::with_clock(ManualClock::new().clock()).coalesce("c");
+    let part = Arc::clone(&coalesce);
+    let outer = coalesce.call_async(&1, async move || -> Outcome {
+        let part = async move {
+            tokio::task::yield_now().await;
+            part.call_async(&1, async || -> Outcome { Ok(7) }).await
+        };
+        tokio::spawn(crate::carry(part)).await.unwrap()
+    });
+    assert_eq!((outer.await, coalesce.stats().alone), (Ok(7), 1));
+}
