@@ -551,6 +551,7 @@ async fn whoever_gets_an_answer_that_was_not_saved_is_told() {
 async fn a_thousand_bodies_at_once_take_no_more_memory_than_they_may_and_no_time_without_end() {
     // G7
     const MOST: usize = 8 << 20;
+    const LARGE: usize = MOST / 4 * 3;
     let budget = super::BodyBudget::new(MOST);
     let layer = IdempotencyLayer::new(Registry::new().idempotency("orders")).body_budget(&budget);
     let app = Router::new().route("/", post(async |body: Bytes| body.len().to_string())).layer(layer);
@@ -577,7 +578,6 @@ async fn a_thousand_bodies_at_once_take_no_more_memory_than_they_may_and_no_time
         refused += 1;
         false
     });
-    const LARGE: usize = MOST / 4 * 3;
     assert!(most <= LARGE && most > LARGE - 200_000, "{most} bytes");
     assert_eq!((clients.len() + refused, budget.refused()), (1000, refused as u64));
     assert!(clients.len() >= LARGE / 200_000, "{} are held", clients.len());

@@ -10,11 +10,20 @@ type Entry = (&'static str, &'static [&'static str], &'static str);
 const ANYWHERE: &str = "*";
 /// An argument of the attribute itself.
 pub(super) const ARGUMENT: &str = "";
+/// A switch.
+const ON: &[&str] = &["enabled", "enable", "disabled", "disable", "active"];
 
 const WHEN: &str = "write `when = |error| ..`, which is true for the errors to try again";
-const FAILURE: &str = "implement `Classify` for the error type to say which errors count, or add `failure = |output| ..` to the \
-                       attribute for a value that counts as a failure";
-const SWITCH: &str = "a policy acts where it is written: leave it out, or switch it off in the settings file";
+const COUNTS: &str = "write `when = |error| ..`, which is true for the errors that count as failures";
+const FAILURE: &str = "write `circuit_breaker(\"name\", when = |error| ..)` to say which errors count as failures, `retry(max = 3, \
+                       when = |error| ..)` to say which errors to try again, or `failure = |output| ..` to count a returned \
+                       value as a failure";
+const RESULT: &str = "write `failure = |output| ..` as an argument of its own, which is true for the returned values that count as \
+                      failures";
+const SWITCH: &str = "a policy is on where it is written: leave it out, or write `enabled = false` in its table of the settings file";
+const SWITCH_ALL: &str = "a policy is on where it is written: leave it out, or switch off all of them by `enabled = false` at the \
+                          top of the settings file";
+const ALWAYS_ON: &str = "this cannot be switched off: leave it out";
 
 const TABLE: &[Entry] = &[
     // Arguments.
@@ -96,14 +105,22 @@ const TABLE: &[Entry] = &[
             "retry_exceptions",
             "abort_on",
             "abort_if",
-            "ignore_exceptions",
             "should_retry",
         ],
         "write `retry(max = 3, when = |error| ..)`, which is true for the errors to try again",
     ),
     (
         ARGUMENT,
-        &["fail_on", "skip_on", "record_exceptions", "should_handle", "handle", "is_failure"],
+        &[
+            "fail_on",
+            "skip_on",
+            "record_exceptions",
+            "ignore_exceptions",
+            "should_handle",
+            "handle",
+            "is_failure",
+            "is_successful",
+        ],
         FAILURE,
     ),
     (
@@ -307,41 +324,37 @@ const TABLE: &[Entry] = &[
         "circuit_breaker",
         &[
             "record_exceptions",
-            "ignore_exceptions",
             "record_exception",
+            "ignore_exceptions",
             "ignore_exception",
-            "record_failure_predicate",
+            "ignore_exception_predicate",
             "fail_on",
             "skip_on",
             "should_handle",
             "handle",
-            "is_failure",
+            "handle_errors",
             "is_successful",
-            "failure_predicate",
-            "if",
+            "is_excluded",
         ],
-        "when",
+        COUNTS,
     ),
     (
         "circuit_breaker",
         &[
-            "record_exceptions",
-            "ignore_exceptions",
-            "record_exception",
-            "ignore_exception",
+            "record_exception_predicate",
             "record_failure_predicate",
-            "fail_on",
-            "skip_on",
-            "should_handle",
-            "handle",
-            "is_failure",
-            "is_successful",
             "failure_predicate",
+            "is_failure",
+            "failure_when",
+            "failure_if",
+            "predicate",
+            "condition",
+            "filter",
             "if",
-            "when",
         ],
-        FAILURE,
+        "when",
     ),
+    ("circuit_breaker", &["record_result_predicate", "handle_result", "failure"], RESULT),
     // Retry.
     (
         "retry",
@@ -631,7 +644,12 @@ const TABLE: &[Entry] = &[
     ("local_cache", &["by", "id"], "key"),
     ("local_cache", &["capacity", "size", "max_size", "max_capacity"], "max_entries"),
     // Everywhere.
-    (ANYWHERE, &["enabled", "enable", "disabled", "disable", "active"], SWITCH),
+    (ARGUMENT, ON, SWITCH_ALL),
+    ("budget", ON, "a budget is on where it is written: leave it out, or write `budget = off`"),
+    ("fallback", ON, ALWAYS_ON),
+    ("local_cache", ON, ALWAYS_ON),
+    ("idempotent", ON, ALWAYS_ON),
+    (ANYWHERE, ON, SWITCH),
 ];
 
 /// What is meant by a word that is none of the known ones of a place.
@@ -675,5 +693,40 @@ mod tests {
                 assert!(place != other_place || both.is_empty() || stands_in, "{both:?}: {meant} or {other}");
             }
         }
+    }
+
+    #[test]
+    fn a_filter_of_errors_of_another_library_leads_to_when() {
+        // F2
+        let words = [
+            "ignoreExceptions",
+            "record_exceptions",
+            "fail_on",
+            "skipOn",
+            "ShouldHandle",
+            "is_failure",
+            "if",
+        ];
+        for word in words {
+            let names_when = match meant("circuit_breaker", word, &["window", "when"]) {
+                Some(Meant::Word(name)) => name == "when",
+                Some(Meant::Remedy(remedy)) => remedy.contains("`when = |error| ..`"),
+                None => false,
+            };
+            assert!(names_when, "{word}");
+        }
+    }
+
+    #[test]
+    fn a_switch_is_offered_only_where_there_is_one() {
+        // F2
+        let remedy = |place| match meant(place, "enabled", &[]) {
+            Some(Meant::Remedy(remedy)) => remedy,
+            _ => "",
+        };
+        assert!(remedy("circuit_breaker").contains("`enabled = false` in its table"));
+        assert!(remedy(ARGUMENT).contains("`enabled = false` at the top"));
+        assert!(remedy("budget").contains("`budget = off`"));
+        assert_eq!([remedy("idempotent"), remedy("fallback")], [ALWAYS_ON; 2]);
     }
 }

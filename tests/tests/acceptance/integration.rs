@@ -14,21 +14,21 @@ use crate::{SECOND, refused, registry};
 fn an_outage_is_survived_with_degraded_answers() {
     #[resilient(registry = registry, circuit_breaker("rates", failure_threshold = 3, open_for = "10s"),
         retry(max = 2), bulkhead = "rates",
-        fallback(local_cache(max_age = "1h", key = currency), default = Ok(1.0)))]
-    fn rate(registry: &Registry, is_up: bool, currency: &str) -> io::Result<f64> {
-        if is_up { Ok(1.1) } else { Err(refused()) }
+        fallback(local_cache(max_age = "1h", key = currency), default = Ok(100)))]
+    fn rate(registry: &Registry, is_up: bool, currency: &str) -> io::Result<u32> {
+        if is_up { Ok(110) } else { Err(refused()) }
     }
     let (time, registry) = registry();
-    assert_eq!(rate(&registry, true, "EUR").unwrap(), 1.1);
+    assert_eq!(rate(&registry, true, "EUR").unwrap(), 110);
     for _ in 0..100 {
         let (answer, degraded) = Degradation::collect(|| rate(&registry, false, "EUR"));
-        assert_eq!((answer.unwrap(), degraded.unwrap().level), (1.1, Level::LocalCache));
-        assert_eq!(rate(&registry, false, "CHF").unwrap(), 1.0, "never seen before");
+        assert_eq!((answer.unwrap(), degraded.unwrap().level), (110, Level::LocalCache));
+        assert_eq!(rate(&registry, false, "CHF").unwrap(), 100, "never seen before");
     }
     assert_eq!(registry.circuit_breaker("rates").state(), State::Open);
     time.advance(20 * SECOND);
     for _ in 0..3 {
-        assert_eq!(rate(&registry, true, "EUR").unwrap(), 1.1);
+        assert_eq!(rate(&registry, true, "EUR").unwrap(), 110);
     }
     assert_eq!(registry.circuit_breaker("rates").state(), State::Closed, "it recovers by itself");
 }

@@ -34,12 +34,12 @@ fn after_the_last_attempt_the_caller_gets_the_last_error() {
 
 #[test]
 fn an_error_that_would_come_again_is_not_repeated() {
-    let calls = Cell::new(0);
     #[resilient(retry(max = 3))]
     fn find(calls: &Cell<u32>) -> io::Result<()> {
         calls.set(calls.get() + 1);
         Err(not_found())
     }
+    let calls = Cell::new(0);
     assert_eq!(find(&calls).unwrap_err().kind(), io::ErrorKind::NotFound);
     assert_eq!(calls.get(), 1);
 }
