@@ -46,6 +46,7 @@ pub(crate) struct Left {
 
 impl Left {
     pub(crate) const UNBOUNDED: Self = Self { beside: u32::MAX, repeated: u32::MAX, until: Instant::NEVER };
+    pub(crate) const NONE: Self = Self { beside: 0, repeated: 0, until: Instant::NEVER };
 }
 
 /// How many were sent besides the first.

@@ -290,7 +290,7 @@ impl<'p> Call<'p> {
     /// Dropping the future leaves the queue; the call then gives back what it holds.
     pub async fn enter_later(&mut self) -> Result<(), Rejection> {
         self.pass_shedder()?;
-        let (until, mut was_late) = (self.latest_start(), false);
+        let (until, mut was_late) = (self.latest_start(), self.must_pause());
         self.pause().await;
         self.pass_breaker()?;
         if let Some(limiter) = self.unpaid() {
@@ -333,7 +333,7 @@ impl<'p> Call<'p> {
     #[cold]
     fn enter_later_blocking(&mut self) -> Result<(), Rejection> {
         self.pass_shedder()?;
-        let (until, mut was_late) = (self.latest_start(), false);
+        let (until, mut was_late) = (self.latest_start(), self.must_pause());
         self.pause_blocking();
         self.pass_breaker()?;
         if let Some(limiter) = self.unpaid() {
@@ -365,7 +365,7 @@ impl<'p> Call<'p> {
     }
 
     /// Until when it waits for admission: no attempt begins after the deadline, nor after `max_elapsed`.
-    fn latest_start(&self) -> Instant {
+    pub(super) fn latest_start(&self) -> Instant {
         match &self.pipeline.retry {
             Some(retry) => self.deadline.min(retry.latest(self.started)),
             None => self.deadline,

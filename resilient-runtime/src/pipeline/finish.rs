@@ -400,7 +400,7 @@ impl Call<'_> {
         }
     }
 
-    fn may_run_twice(&self) -> bool {
+    pub(super) fn may_run_twice(&self) -> bool {
         let once = self.pipeline.idempotency.as_deref();
         match self.repeats {
             Repeats::AsPipeline => self.pipeline.idempotent || once.is_some_and(Idempotency::reexecutes),

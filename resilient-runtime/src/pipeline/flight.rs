@@ -122,9 +122,15 @@ impl<'p> Call<'p> {
         D: Fn(&R, &mut Words),
         H: Fn(&Rejection) -> Judgement,
     {
+        // The pause before the next round is that of a future.
+        self.asynchronous = true;
         self.pass_shedder()?;
         self.pause().await;
         self.arrive();
+        if self.progress.retries > 0 && self.has_elapsed() {
+            // The pause has lasted longer than was planned.
+            return Err(self.out_of_time());
+        }
         let pipeline = self.pipeline;
         let Some(hedge) = &pipeline.hedge else {
             // Boxed: it is so only while the registry is switched off.
@@ -172,6 +178,10 @@ impl<'p> Call<'p> {
     /// attempt that is sent because another failed repeats it, and is one of the `max` of the retry where there is one. So
     /// a call is never carried out more often than once, and `max` of the retry, and `max` of the hedge.
     fn left_to_send(&self, hedge: &Hedge) -> Left {
+        if self.pipeline.idempotency.is_some() && !self.may_run_twice() {
+            // A hedge runs the body a second time, which `on_unknown = reject` forbids.
+            return Left::NONE;
+        }
         match &self.pipeline.retry {
             Some(retry) => Left {
                 beside: hedge.max().saturating_sub(self.rare.as_ref().map_or(0, |rare| rare.hedges)),

@@ -121,10 +121,11 @@ impl<'p> Call<'p> {
     /// Looks at the body, which has begun or has not: when the waiting ends.
     fn look(&mut self, seen: &mut Looked, began: Option<Instant>) -> Instant {
         self.began_in_pool(seen, began);
-        // The time of an attempt begins with its work: until then there is the deadline alone.
+        // The time of an attempt begins with its work: until then there is only the time in which it must begin.
+        let at = if began.is_some() { self.deadline } else { self.latest_start() };
         seen.limit = match (&self.pipeline.timeout, began) {
             (Some(timeout), Some(began)) => timeout.limit(began, self.deadline),
-            _ => Limit { at: self.deadline, kind: RejectionKind::TotalTimeout },
+            _ => Limit { at, kind: RejectionKind::TotalTimeout },
         };
         seen.limit.at
     }

@@ -73,7 +73,7 @@ pub use turn::Turn;
 use crate::clock::Instant;
 use crate::component::{Component, Core, Create, Kind};
 use crate::observe::Happening;
-use crate::outcome::{Reject, Verdict};
+use crate::outcome::{Judgement, Reject};
 use crate::rejection::{Rejection, RejectionKind};
 use crate::scope::Scope;
 use crate::settings::{ConfigError, Effective};
@@ -373,7 +373,8 @@ impl RateLimiter {
         self.token_blocking(Request::ONE)
     }
 
-    /// Runs `work` if the rate admits it; blocks up to `max_wait`.
+    /// Runs `work` if the rate admits it; blocks up to `max_wait`. A call that was refused further in, judged by
+    /// [`Verdict::of`](crate::Verdict::of), was not made, and costs no token.
     ///
     /// ```
     /// # use resilient::{Component, Registry, Rejection, rate_limit::{Config, Rate}};
@@ -383,14 +384,12 @@ impl RateLimiter {
     /// assert_eq!(send(), Ok("sent"));
     /// assert!(send().unwrap_err().to_string().starts_with("rate limit `sms` is reached"));
     /// ```
-    pub fn call<R: Reject>(&self, work: impl FnOnce() -> R) -> R {
-        match self.acquire_blocking() {
-            Ok(_spent) => work(),
-            Err(rejection) => R::from_rejection(rejection),
-        }
+    pub fn call<R: Reject<Error: 'static>>(&self, work: impl FnOnce() -> R) -> R {
+        self.call_judged(work, Judgement::of)
     }
 
-    /// Runs `work` if the rate admits it; waits up to `max_wait`.
+    /// Runs `work` if the rate admits it; waits up to `max_wait`. A call that was refused further in, judged by
+    /// [`Verdict::of`](crate::Verdict::of), was not made, and costs no token.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -406,15 +405,11 @@ impl RateLimiter {
     ///
     /// # Cancel safety
     /// Dropping the future gives up the turn, or drops the work; a token once taken is spent.
-    pub async fn call_async<R: Reject>(&self, work: impl AsyncFnOnce() -> R) -> R {
-        if let Err(rejection) = self.token(Request::ONE).await {
-            return R::from_rejection(rejection);
-        }
-        work().await
+    pub async fn call_async<R: Reject<Error: 'static>>(&self, work: impl AsyncFnOnce() -> R) -> R {
+        self.call_judged_async(work, Judgement::of).await
     }
 
-    /// Like [`call`](Self::call), with a judge of your own, such as [`Verdict::by_class`]. A call that was refused further in
-    /// was not made, and costs no token.
+    /// Like [`call`](Self::call), with a judge of your own, such as [`Verdict::by_class`](crate::Verdict::by_class).
     ///
     /// ```
     /// use resilient::{Component, Registry, Rejection, Verdict, rate_limit::{Config, Rate}};
@@ -428,18 +423,22 @@ impl RateLimiter {
     /// assert!(day.call_judged(send, Verdict::by_class).is_err());
     /// assert_eq!(day.stats().remaining, 4);
     /// ```
-    pub fn call_judged<R: Reject>(&self, work: impl FnOnce() -> R, judge: impl FnOnce(&R) -> Verdict) -> R {
+    pub fn call_judged<R: Reject, J: Into<Judgement>>(
+        &self,
+        work: impl FnOnce() -> R,
+        judge: impl FnOnce(&R) -> J,
+    ) -> R {
         match self.acquire_blocking() {
             Ok(token) => {
                 let outcome = work();
-                token.end(judge(&outcome));
+                token.end(judge(&outcome).into().verdict());
                 outcome
             }
             Err(rejection) => R::from_rejection(rejection),
         }
     }
 
-    /// Like [`call_async`](Self::call_async), with a judge of your own. A call that was refused further in costs no token.
+    /// Like [`call_async`](Self::call_async), with a judge of your own.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -458,17 +457,17 @@ impl RateLimiter {
     ///
     /// # Cancel safety
     /// As of [`call_async`](Self::call_async).
-    pub async fn call_judged_async<R: Reject>(
+    pub async fn call_judged_async<R: Reject, J: Into<Judgement>>(
         &self,
         work: impl AsyncFnOnce() -> R,
-        judge: impl FnOnce(&R) -> Verdict,
+        judge: impl FnOnce(&R) -> J,
     ) -> R {
         let token = match self.token(Request::ONE).await {
             Ok(token) => token,
             Err(rejection) => return R::from_rejection(rejection),
         };
         let outcome = work().await;
-        token.end(judge(&outcome));
+        token.end(judge(&outcome).into().verdict());
         outcome
     }
 

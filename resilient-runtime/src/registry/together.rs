@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::Registry;
 use super::shelf::Shelf;
 use crate::component::{Component, Kind};
+use crate::idempotency::OnUnknown;
 use crate::pipeline::Explanation;
 use crate::rate_limit::Rate;
 use crate::settings::parse_duration;
@@ -25,6 +26,18 @@ impl Registry {
             Some((stage.component.clone(), shelf.get(&stage.component)?.config()))
         }
         let mut problems = Vec::new();
+        if let (Some((hedge, own)), Some((once, keyed))) =
+            (config(explanation, &self.0.hedges), config(explanation, &self.0.idempotencies))
+            && own.enabled
+            && keyed.on_unknown == OnUnknown::Reject
+            && !explanation.idempotent
+        {
+            problems.push(format!(
+                "hedge: `{hedge}`: no attempt is hedged, because `on_unknown = reject` of idempotency `{once}` forbids to \
+                 run the body twice; say `on_unknown = reexecute` if that has the effect of once (in `{}`)",
+                explanation.operation
+            ));
+        }
         let Some((timeout, limits)) =
             config(explanation, &self.0.timeouts).filter(|(_, limits)| limits.enabled)
         else {

@@ -42,6 +42,66 @@ async fn no_retry_begins_after_max_elapsed_behind_a_queue() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn no_retry_begins_after_max_elapsed_behind_a_pause_that_nobody_polled() {
+    // B6: a busy thread, or a future that is left alone in a `select!`
+    let registry = registry();
+    registry.hedge("x").reconfigure(hedge::Config::default().after(MS(90_000)).max(1u32)).unwrap();
+    for pipeline in [
+        registry.pipeline("plain").retry("x").build(),
+        registry.pipeline("queued").retry("x").bulkhead("x").timeout("t").build(),
+        registry.pipeline("hedged").retry("x").hedge("x").idempotent().build(),
+    ] {
+        let attempts = Cell::new(0);
+        let mut call = Box::pin(pipeline.call_async(async || -> Outcome {
+            attempts.set(attempts.get() + 1);
+            Err(Error::Down)
+        }));
+        std::future::poll_fn(|cx| {
+            assert!(call.as_mut().poll(cx).is_pending(), "{}, {:?}", pipeline.name(), retry::stopped());
+            std::task::Poll::Ready(())
+        })
+        .await;
+        let begun = attempts.get();
+        tokio::time::sleep(MS(30_000)).await;
+        let Err(Error::Rejected(rejection)) = call.await else { panic!("too late for {}", pipeline.name()) };
+        assert_eq!((rejection.kind(), attempts.get()), (RejectionKind::TotalTimeout, begun));
+    }
+}
+
+#[tokio::test]
+async fn no_attempt_begins_after_it_behind_the_queue_for_a_thread() {
+    // B6
+    let registry = Registry::new();
+    let retry = retry::Config::default().base(MS(1)).max_elapsed(MS(20));
+    registry.retry("x").reconfigure(retry).unwrap();
+    let threads = bulkhead::Config::default().threads(1u32).max_queue(9u32);
+    registry.bulkhead("x").reconfigure(threads).unwrap();
+    let pipeline = Arc::new(registry.pipeline("op").retry("x").bulkhead("x").build());
+    let (end, ends) = std::sync::mpsc::channel::<()>();
+    let ends = Arc::new(std::sync::Mutex::new(ends));
+    let holds = Arc::clone(&pipeline);
+    let holder = std::thread::spawn(move || holds.run(move || ends.lock().unwrap().recv().err()));
+    while registry.bulkhead("x").stats().pool.is_none_or(|pool| pool.running == 0) {
+        tokio::task::yield_now().await;
+    }
+    let begun = Arc::new(std::sync::atomic::AtomicU32::new(0));
+    let work = {
+        let begun = Arc::clone(&begun);
+        move || -> Outcome {
+            begun.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+            Ok(1)
+        }
+    };
+    for outcome in [pipeline.run_async(work.clone()).await, pipeline.run(work)] {
+        let Err(Error::Rejected(rejection)) = outcome else { panic!("{outcome:?}") };
+        assert_eq!(rejection.kind(), RejectionKind::QueueTimeout);
+    }
+    drop(end);
+    assert!(holder.join().unwrap().is_some());
+    assert_eq!(begun.load(std::sync::atomic::Ordering::SeqCst), 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn no_first_attempt_begins_after_it_either() {
     // B6
     let registry = registry();
@@ -130,6 +190,23 @@ async fn retries_and_hedges_share_a_bound() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_hedged_call_pauses_before_each_round() {
+    // B9, B6
+    let registry = registry();
+    let retry = retry::Config::default().max(3u32).base(MS(100)).jitter(Ratio::ZERO);
+    registry.retry("x").reconfigure(retry).unwrap();
+    registry.hedge("x").reconfigure(hedge::Config::default().after(MS(50))).unwrap();
+    let pipeline = registry.pipeline("op").retry("x").hedge("x").idempotent().build();
+    let (begun, start) = (std::cell::RefCell::new(Vec::new()), tokio::time::Instant::now());
+    let down = async || -> Outcome {
+        begun.borrow_mut().push(start.elapsed().as_millis() / 10 * 10);
+        Err(Error::Down)
+    };
+    assert!(pipeline.call_async(down).await.is_err());
+    assert_eq!(*begun.borrow(), [0, 0, 200, 200], "the second retry comes after 2 x base");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_hedge_knows_that_it_is_one_and_what_it_calls_does_not() {
     // B9
     let registry = registry();
@@ -175,6 +252,23 @@ fn a_refusal_further_in_costs_no_token() {
         let breaker = registry.circuit_breaker("b").stats();
         assert_eq!((breaker.window.calls, breaker.window.failed), (1, 0));
     }
+}
+
+#[tokio::test]
+async fn nor_does_it_by_hand() {
+    // B7, B5
+    let registry = Registry::with_clock(ManualClock::new().clock());
+    let (outer, inner) = (limited(&registry, "outer", "5/h"), limited(&registry, "inner", "1/h"));
+    let call = || outer.call(|| inner.call(|| Ok::<u32, Rejection>(1)));
+    assert!(call().is_ok());
+    for _ in 0..9 {
+        assert_eq!(call().unwrap_err().component(), "inner");
+        let read = async || inner.call(|| std::io::Result::Ok(1));
+        assert!(outer.call_async(read).await.is_err());
+        let own = outer.call_judged(|| inner.call(|| Outcome::Ok(1)), crate::judge!());
+        assert!(own.is_err());
+    }
+    assert_eq!(outer.stats().remaining, 4);
 }
 
 #[tokio::test(start_paused = true)]

@@ -399,3 +399,32 @@ fn the_stage_is_explained_at_its_place() {
     let text = pipeline.explain().to_string();
     assert!(text.contains("lease = 60s") && text.contains("max_wait = 0ns  (run-time)"), "{text}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_hedge_runs_work_with_a_key_twice_only_where_that_was_allowed() {
+    // B1, T105: one that fails at once, and one that is slow
+    for on_unknown in [OnUnknown::Reject, OnUnknown::Reexecute] {
+        let registry = Registry::with_clock(crate::clock::Clock::tokio());
+        let hedge = crate::hedge::Config::default().after(Duration::from_millis(5)).max(1u32);
+        registry.hedge("x").reconfigure(hedge).unwrap();
+        registry.idempotency("x").reconfigure(idempotency::Config::default().on_unknown(on_unknown)).unwrap();
+        let pipeline = registry.pipeline("op").retry("x").hedge("x").idempotency("x").build();
+        registry.retry("x").reconfigure(retry::Config::default().max(1u32)).unwrap();
+        let expected = if on_unknown == OnUnknown::Reject { 1 } else { 2 };
+        for is_slow in [false, true] {
+            let made = Cell::new(0);
+            let charge = async || -> Answer {
+                made.set(made.get() + 1);
+                if is_slow {
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                    return Ok(1);
+                }
+                Err(Rejection::timed_out(RejectionKind::AttemptTimeout, "gateway", Duration::ZERO))
+            };
+            let ended = pipeline.call_once_async(&is_slow, A, charge).await;
+            assert_eq!((ended.is_ok(), made.get()), (is_slow, expected), "{on_unknown:?}");
+        }
+        let told = registry.validate().map_or_else(|error| error.to_string(), |()| String::new());
+        assert_eq!(told.contains("hedge: `x`: no attempt is hedged"), expected == 1, "{told}");
+    }
+}
