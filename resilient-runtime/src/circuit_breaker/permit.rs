@@ -169,7 +169,7 @@ impl Permit<'_> {
         let permit = ManuallyDrop::new(self);
         match judgement.into().for_breaker() {
             Verdict::Success => permit.end(Some(Verdict::Success)),
-            failure => permit.end(permit.evidence(failure)),
+            failure @ Verdict::Failure(_) => permit.end(permit.evidence(failure)),
         }
     }
 

@@ -121,12 +121,12 @@ mod tests {
         let _held = queue.try_acquire().unwrap();
         assert!(queue.call(|| Some(1)).is_none());
         assert_eq!(said.0.load(Ordering::Relaxed), 4, "by hand as well");
-        let once = registry.idempotency("blocks for a key");
+        let keyed = registry.idempotency("blocks for a key");
         let wait = idempotency::Config::default().max_wait(Duration::from_millis(20));
-        once.reconfigure(wait).unwrap();
-        let _runs = once.claim_blocking("order 7", idempotency::Fingerprint::NONE).unwrap();
+        keyed.reconfigure(wait).unwrap();
+        let _runs = keyed.claim_blocking("order 7", idempotency::Fingerprint::NONE).unwrap();
         assert_eq!(said.0.load(Ordering::Relaxed), 4, "the first call does not wait");
-        assert!(once.claim_blocking("order 7", idempotency::Fingerprint::NONE).is_err());
+        assert!(keyed.claim_blocking("order 7", idempotency::Fingerprint::NONE).is_err());
         assert_eq!(said.0.load(Ordering::Relaxed), 5, "the second waits for the first");
     }
 
