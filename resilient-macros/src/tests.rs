@@ -138,6 +138,11 @@ fn what_can_never_happen_is_an_error() {
         ("retry(max = 3, base = \"2s\", max_elapsed = \"1s\")", "would begin 1s after the call"),
         ("retry(max = 3, max_elapsed = \"20ms\")", "would begin 50ms after the call"),
         ("retry(max = 3, base = \"30s\", max_delay = \"5s\")", "`max_delay` is shorter than `base`"),
+        ("retry(max = 3, budget(ratio = 0, reserve = 0))", "this budget never has a token"),
+        (
+            "hedge(after = \"1s\", budget(ratio = 0, reserve = 0)), idempotent",
+            "this budget never has a token",
+        ),
         ("retry(max = 3, base = \"4s\"), timeout = \"2s\"", "the total ends the call before the first one"),
         ("retry(max = 3, base = \"3m\"), timeout(attempt = \"1s\")", "the total is 60 s unless you give it"),
         ("bulkhead(\"b\", max_queue = 1, max_wait = \"3s\"), timeout = \"2s\"", "no call waits that long"),
@@ -161,6 +166,11 @@ fn what_can_happen_is_none() {
         "retry(max = 3, max_delay = \"50ms\")",
         "retry(max = 3, base = \"2m\"), timeout(\"elsewhere\", attempt = \"1s\")",
         "retry(max = 3, base = \"0ms\"), timeout = \"1ms\"",
+        // H4: without a total nothing ends the call before.
+        "retry(max = 3, base = \"2m\"), timeout(total = none, attempt = \"5s\")",
+        "bulkhead(\"b\", max_queue = 1, max_wait = \"70s\"), timeout(total = none)",
+        "circuit_breaker(\"b\", slow_call = \"80s\"), timeout(total = none, attempt = \"90s\")",
+        "retry(max = 3, budget(ratio = 0, reserve = 1))",
         "retry(max = 3, budget = off)",
         "retry(max = 3, budget(ratio = 0.2, reserve = 1, free = 0), max_retry_after = \"5m\")",
         "hedge(after = \"p95\", min_delay = \"5ms\", budget(ratio = 0.2, reserve = 0)), idempotent",

@@ -59,6 +59,9 @@ pub(super) fn contradictions(args: &Args, errors: &mut Errors) {
     if let Some(retry) = &args.retry {
         retry_contradictions(&retry.policy, errors);
     }
+    for policy in args.retry.iter().map(|retry| &retry.policy).chain(&args.hedge) {
+        empty_budget(policy, errors);
+    }
     time_runs_out(args, errors);
 }
 
@@ -108,6 +111,22 @@ fn retry_contradictions(retry: &Policy, errors: &mut Errors) {
     }
 }
 
+/// A4: no attempt that needs a token is ever made.
+fn empty_budget(policy: &Policy, errors: &mut Errors) {
+    let is_zero =
+        |value: &Value| matches!(value, Value::Ratio(number) | Value::Number(number) if *number == 0.0);
+    if let (Some((ratio, span)), Some((reserve, _))) =
+        (find(policy, "budget_ratio"), find(policy, "budget_reserve"))
+        && is_zero(ratio)
+        && is_zero(reserve)
+    {
+        errors.span(
+            span,
+            "this budget never has a token, so no attempt is made but the first; give it a `ratio` or a `reserve` above 0",
+        );
+    }
+}
+
 fn words(nanos: u64) -> String {
     format!("{:?}", std::time::Duration::from_nanos(nanos))
 }
@@ -118,7 +137,8 @@ fn time_runs_out(args: &Args, errors: &mut Errors) {
     let given = duration(timeout, "total").map(|(total, _)| total);
     // A named timeout that says nothing has its limit elsewhere.
     let is_elsewhere = timeout.name.is_some() && given.is_none();
-    let total = given.unwrap_or(TOTAL);
+    // None at all for `total = none` (H4).
+    let total = total(timeout).unwrap_or(u64::MAX);
     let which = if given.is_some() { "the total" } else { "the total is 60 s unless you give it, and that" };
     if !is_elsewhere {
         if let Some(retry) = &args.retry

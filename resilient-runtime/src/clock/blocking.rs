@@ -55,7 +55,7 @@ mod tests {
 
     use super::*;
     use crate::clock::Clock;
-    use crate::{Component, Registry, bulkhead, retry};
+    use crate::{Component, Registry, bulkhead, idempotency, retry};
 
     /// Counts what is said of blocking.
     #[derive(Clone, Default)]
@@ -121,6 +121,13 @@ mod tests {
         let _held = queue.try_acquire().unwrap();
         assert!(queue.call(|| Some(1)).is_none());
         assert_eq!(said.0.load(Ordering::Relaxed), 4, "by hand as well");
+        let keyed = registry.idempotency("blocks for a key");
+        let wait = idempotency::Config::default().max_wait(Duration::from_millis(20));
+        keyed.reconfigure(wait).unwrap();
+        let _runs = keyed.claim_blocking("order 7", idempotency::Fingerprint::NONE).unwrap();
+        assert_eq!(said.0.load(Ordering::Relaxed), 4, "the first call does not wait");
+        assert!(keyed.claim_blocking("order 7", idempotency::Fingerprint::NONE).is_err());
+        assert_eq!(said.0.load(Ordering::Relaxed), 5, "the second waits for the first");
     }
 
     #[test]

@@ -101,7 +101,11 @@ impl Coalesce {
         K: Hash + ?Sized,
         R: Reject + Any + Clone + Send + Sync,
     {
-        let lead = match self.join::<R, K>(key, self.inherited()).block() {
+        let joined = self.join::<R, K>(key, self.inherited()).block();
+        if !matches!(joined, Ok(Joined::Lead(_))) {
+            self.core.clock().warn_of_blocking(self.core.name);
+        }
+        let lead = match joined {
             Ok(Joined::Lead(lead)) => lead,
             Ok(Joined::Shared(answer)) => return answer.get().unwrap_or_else(|| self.foreign()),
             Err(rejection) => return R::from_rejection(rejection),

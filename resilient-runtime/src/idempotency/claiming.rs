@@ -81,7 +81,11 @@ impl Idempotency {
             let claimed = ask(
                 &*store,
                 &claim,
-                mode.answer(clock, config.store_timeout, guarded(|| store.claim(claim.clone()))),
+                mode.answer(
+                    (clock, self.core.name),
+                    config.store_timeout,
+                    guarded(|| store.claim(claim.clone())),
+                ),
             )
             .await;
             let retry_after = match claimed {
@@ -105,7 +109,7 @@ impl Idempotency {
             if step == STEPS.0 && !left.is_zero() {
                 self.counters.waited.count();
             }
-            if left.is_zero() || !mode.pause(clock, step.min(left)).await {
+            if left.is_zero() || !mode.pause((clock, self.core.name), step.min(left)).await {
                 self.counters.in_progress.count();
                 return Err(self.refuse(RejectionKind::InProgress, Some(retry_after)));
             }

@@ -265,8 +265,9 @@ impl Lease<'_> {
     /// Whether an answer was kept, or why it could not be.
     async fn settle(&self, ending: Ending, mode: Mode) -> Result<bool, (Unsaved, String)> {
         let Self { idempotency, store, key, owner, .. } = self;
-        let (clock, config) = (idempotency.core.clock(), idempotency.core.config());
-        let lose = || mode.answer(clock, config.store_timeout, guarded(|| store.lose(key, *owner)));
+        let waits = (idempotency.core.clock(), idempotency.core.name);
+        let config = idempotency.core.config();
+        let lose = || mode.answer(waits, config.store_timeout, guarded(|| store.lose(key, *owner)));
         match ending {
             Ending::Leave => Ok(false),
             Ending::Lose => {
@@ -275,7 +276,7 @@ impl Lease<'_> {
             }
             Ending::Free => {
                 let abandoned = guarded(|| store.abandon(key, *owner));
-                let _ = mode.answer(clock, config.store_timeout, abandoned).await;
+                let _ = mode.answer(waits, config.store_timeout, abandoned).await;
                 idempotency.counters.abandoned.count();
                 Ok(false)
             }
@@ -291,7 +292,7 @@ impl Lease<'_> {
             }
             Ending::Keep(bytes) => {
                 let completed = guarded(|| store.complete(key, *owner, bytes, config.ttl.min(self.most)));
-                match mode.answer(clock, config.store_timeout, completed).await {
+                match mode.answer(waits, config.store_timeout, completed).await {
                     Ok(true) => Ok(true),
                     Ok(false) => {
                         let problem = "another call has taken the key over before this one had ended";

@@ -61,24 +61,25 @@ pub(super) enum Mode {
 }
 
 impl Mode {
-    /// The answer of a store, if it comes in time.
+    /// The answer of a store, if it comes in time. `name`: of the component that waits.
     pub(super) async fn answer<T>(
         self,
-        clock: &Clock,
+        (clock, name): (&Clock, &'static str),
         span: Duration,
         answer: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
         let until = clock.now().after(span);
         match self {
-            Self::Blocking => block(clock, until, answer).unwrap_or(Err(StoreError::TimedOut)),
+            Self::Blocking => block((clock, name), until, answer).unwrap_or(Err(StoreError::TimedOut)),
             Self::Async => within(clock, until, answer).await,
         }
     }
 
     /// A while. Whether one could wait.
-    pub(super) async fn pause(self, clock: &Clock, span: Duration) -> bool {
+    pub(super) async fn pause(self, (clock, name): (&Clock, &'static str), span: Duration) -> bool {
         match self {
             Self::Blocking => {
+                clock.warn_of_blocking(name);
                 clock.sleep(span);
                 true
             }
@@ -118,9 +119,14 @@ async fn within<T>(
 }
 
 /// Runs a future on this thread until it is ready, or the time is over.
-fn block<F: Future>(clock: &Clock, until: Instant, future: F) -> Option<F::Output> {
+fn block<F: Future>((clock, name): (&Clock, &'static str), until: Instant, future: F) -> Option<F::Output> {
     let (mut future, waker) = (pin!(future), unparker());
     let mut cx = Context::from_waker(&waker);
+    if let Poll::Ready(output) = future.as_mut().poll(&mut cx) {
+        return Some(output);
+    }
+    // E7
+    clock.warn_of_blocking(name);
     let mut is_over = false;
     loop {
         if let Poll::Ready(output) = future.as_mut().poll(&mut cx) {

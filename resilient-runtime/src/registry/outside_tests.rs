@@ -187,6 +187,27 @@ fn a_retry_that_cannot_happen_is_refused() {
 }
 
 #[test]
+fn a_budget_that_never_has_a_token_is_told() {
+    // A4
+    let registry = registry();
+    let empty = [
+        (Kind::Retry, "r", "budget_ratio", Raw::Integer(0)),
+        (Kind::Retry, "r", "budget_reserve", Raw::Integer(0)),
+        (Kind::RetryBudget, "b", "ratio", Raw::Integer(0)),
+        (Kind::RetryBudget, "b", "reserve", Raw::Integer(0)),
+        (Kind::Hedge, "h", "budget_ratio", Raw::Integer(0)),
+        (Kind::Hedge, "h", "budget_reserve", Raw::Integer(0)),
+    ];
+    registry.configure("file", &tables(&empty)).unwrap();
+    let (retry, _, _) = (registry.retry("r"), registry.retry_budget("b"), registry.hedge("h"));
+    let told = problems(&registry);
+    assert_eq!(told.len(), 3, "{told:?}");
+    assert!(told[0].starts_with("retry: `r`: ratio = 0 and reserve = 0"), "{told:?}");
+    retry.reconfigure(retry::Config::default().budget_ratio(Ratio::ZERO)).unwrap();
+    assert_eq!(problems(&registry).len(), 2, "a reserve is enough");
+}
+
+#[test]
 fn the_longest_delay_follows_a_long_first_one() {
     // H5
     let time = ManualClock::new();

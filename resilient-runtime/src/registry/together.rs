@@ -9,6 +9,7 @@ use crate::component::{Component, Kind};
 use crate::idempotency::OnUnknown;
 use crate::pipeline::Explanation;
 use crate::rate_limit::Rate;
+use crate::ratio::Ratio;
 use crate::settings::parse_duration;
 
 impl Registry {
@@ -118,6 +119,37 @@ impl Registry {
             ),
         };
         all.map(problem).collect()
+    }
+
+    /// A4: retries and hedges that are never made, because their budget never has a token.
+    pub(super) fn budgets_without_tokens(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        let mut check = |kind: Kind, name: &str, ratio: Ratio, reserve: f64| {
+            if ratio == Ratio::ZERO && reserve <= 0.0 {
+                problems.push(format!(
+                    "{kind}: `{name}`: ratio = 0 and reserve = 0 give the budget no token, so no retry or hedge is made"
+                ));
+            }
+        };
+        for (name, retry) in self.0.retries.all() {
+            let config = retry.config();
+            if config.enabled && config.max > 0 && config.budget.is_none() {
+                check(Kind::Retry, name, config.budget_ratio, config.budget_reserve);
+            }
+        }
+        for (name, hedge) in self.0.hedges.all() {
+            let config = hedge.config();
+            if config.enabled {
+                check(Kind::Hedge, name, config.budget_ratio, config.budget_reserve);
+            }
+        }
+        for (name, budget) in self.0.retry_budgets.all() {
+            let config = budget.config();
+            if config.enabled {
+                check(Kind::RetryBudget, name, config.ratio, config.reserve);
+            }
+        }
+        problems
     }
 
     /// A3: a budget that only one retry names, and whose name is nearly that of another.

@@ -62,7 +62,7 @@ impl Registry {
     /// differ in case only, names that had to be changed or look like a quantity, too many names, idempotency stores that
     /// nobody told, leases that are shorter than the total timeout of the same call, alerts on operations that are not
     /// there, settings from outside for components that are not there, rate limiters without a rate, budgets that are
-    /// named by a slip, and what can never act because a timeout of the same call ends it before.
+    /// named by a slip or never have a token, and what can never act because a timeout of the same call ends it before.
     pub fn validate(&self) -> Result<(), ValidationError> {
         self.know_sites();
         let mut problems = self.0.conflicts.lock().problems();
@@ -75,6 +75,7 @@ impl Registry {
         problems.extend(self.unused_settings().into_iter().map(|unused| unused.to_string()));
         problems.extend(self.limiters_without_rate());
         problems.extend(self.budgets_by_a_slip());
+        problems.extend(self.budgets_without_tokens());
         problems.extend(self.never_together());
         problems.extend(self.unknown_stores());
         problems.extend(self.short_leases());

@@ -30,8 +30,9 @@ async fn query(pipeline: &Pipeline, takes: Duration) -> io::Result<()> {
 async fn the_limit_of_an_attempt_is_the_95th_percentile_times_1_5() {
     let registry = Registry::with_clock(Clock::tokio());
     let pipeline = adaptive(&registry);
-    for _ in 0..200 {
-        query(&pipeline, MS(100)).await.unwrap();
+    for number in 0..200 {
+        let takes = if number % 10 == 0 { MS(100) } else { MS(50) };
+        query(&pipeline, takes).await.unwrap();
     }
     let limit = registry.timeout("db").stats().attempt.unwrap();
     assert!((MS(145)..=MS(160)).contains(&limit), "{limit:?}");

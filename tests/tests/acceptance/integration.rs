@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use resilient::circuit_breaker::State;
 use resilient::clock::Clock;
-use resilient::{Degradation, Level, Registry, RejectionKind, resilient};
+use resilient::{Degradation, Level, Registry, RejectionKind, deadline, resilient};
 
 use crate::{SECOND, refused, registry};
 
@@ -41,6 +41,10 @@ async fn one_deadline_covers_all_nested_calls() {
     }
     #[resilient(registry = registry, timeout = "30s", retry(max = 9, base = "200ms"))]
     async fn inner(registry: &Registry) -> io::Result<()> {
+        assert!(
+            deadline::remaining().unwrap() <= SECOND,
+            "of its own 30 s it has what is left of the outer call"
+        );
         tokio::time::sleep(Duration::from_millis(300)).await;
         Err(refused())
     }

@@ -175,4 +175,12 @@ fn a_mark_keeps_the_worst_and_the_oldest() {
     let mut failed: Result<Degraded<u32>, ()> = Err(());
     failed.mark(Level::Default, None, None);
     assert!(!failed.is_marked());
+    // I
+    let mut marked = [Degraded::fresh(3), Degraded::fresh(3)];
+    marked[1].mark(Level::Default, None, None);
+    for (degraded, is_marked) in marked.into_iter().zip([false, true]) {
+        assert_eq!(degraded.is_marked(), is_marked);
+        assert_eq!(Some(degraded.clone()).is_marked(), is_marked);
+        assert_eq!(Ok::<_, ()>(degraded).is_marked(), is_marked);
+    }
 }

@@ -130,7 +130,7 @@ impl Model {
 
 fn now<T>(answer: Answer<'_, T>) -> T {
     let clock = crate::clock::Clock::system();
-    blocking(Mode::Blocking.answer(&clock, SECONDS(60), answer)).unwrap()
+    blocking(Mode::Blocking.answer((&clock, "model"), SECONDS(60), answer)).unwrap()
 }
 
 /// Takes the store through the steps, and the model with it.
