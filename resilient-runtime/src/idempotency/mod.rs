@@ -268,8 +268,8 @@ impl Idempotency {
     }
 
     /// Like [`call_async`](Self::call_async), with a judge of your own, such as
-    /// [`Verdict::by_class`], which tells a failure without an effect from one that may have had it; and with the errors
-    /// that `codec` can keep.
+    /// [`Verdict::by_class`](crate::Verdict::by_class), which tells a failure without an effect from one that may have
+    /// had it; and with the errors that `codec` can keep.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]

@@ -153,11 +153,13 @@ impl<R: Replay> Codec<R> {
     /// Keeps the answer of a success.
     ///
     /// ```
-    /// use resilient::{Component, Registry, Verdict, idempotency::{Codec, Fingerprint}};
+    /// use resilient::{Class, Component, Registry, Verdict, idempotency::{Codec, Fingerprint}};
     ///
     /// let once = Registry::new().idempotency("answers");
+    /// // `None` says that nothing was done, so the key is free again.
+    /// let judge = |answer: &Option<u32>| answer.map_or(Verdict::Failure(Class::Permanent), |_| Verdict::Success);
     /// let ask = |answer: Option<u32>| {
-    ///     once.call_judged("7", Fingerprint::NONE, Codec::answers(), || answer, Verdict::of)
+    ///     once.call_judged("7", Fingerprint::NONE, Codec::answers(), || answer, judge)
     /// };
     /// assert_eq!((ask(None), ask(Some(7)), ask(Some(8))), (None, Some(7), Some(7)));
     /// ```

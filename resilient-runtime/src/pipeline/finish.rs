@@ -287,7 +287,8 @@ impl Call<'_> {
     /// let registry = Registry::new();
     /// registry.bulkhead("pool").reconfigure(Config::default().max_concurrent(1u32)).unwrap();
     /// let pipeline = registry.pipeline("order").retry("db").bulkhead("pool").build();
-    /// let held = registry.bulkhead("pool").try_acquire();
+    /// let pool = registry.bulkhead("pool");
+    /// let held = pool.try_acquire();
     /// let mut call = Call::begin(&pipeline);
     /// let full = call.enter_blocking().unwrap_err();
     /// let unknown = || Judgement::from(Class::UNKNOWN);

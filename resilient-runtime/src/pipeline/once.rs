@@ -150,7 +150,7 @@ impl<'p> Call<'p> {
     /// The same, blocking the thread.
     ///
     /// ```
-    /// use resilient::{Component, Registry, Verdict, idempotency::{Codec, Fingerprint, Held}, pipeline::Call};
+    /// use resilient::{Class, Component, Registry, Verdict, idempotency::{Codec, Fingerprint, Held}, pipeline::Call};
     ///
     /// let registry = Registry::new();
     /// let pipeline = registry.pipeline("refund").idempotency("refund").build();
@@ -158,7 +158,7 @@ impl<'p> Call<'p> {
     /// let Held::Run(lease) = call.claim_blocking(&"order 7", Fingerprint::NONE).unwrap() else { panic!() };
     /// call.enter_blocking().unwrap();
     /// let refused = call.attempt_sync(|| None::<u32>);
-    /// call.finish(Verdict::of(&refused));
+    /// call.finish(Verdict::Failure(Class::Permanent));
     /// call.conclude_blocking(lease, Codec::answers(), Some(&refused));
     /// assert_eq!(registry.idempotency("refund").stats().abandoned, 1, "the key is free");
     /// ```
