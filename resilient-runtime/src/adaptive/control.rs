@@ -161,7 +161,8 @@ impl Control {
         if !enough {
             return now.after(self.span / 4);
         }
-        let peak = totals.take_peak();
+        let (peak, slowest) = (totals.take_peak(), totals.take_slowest());
+        let window = window.bounded(peak, slowest);
         match self.phase {
             Phase::Settling => {
                 self.phase = Phase::Cruising;

@@ -1,7 +1,7 @@
 //! What is added up in a window.
 
 use crate::observe::Striped;
-use crate::sync::{AtomicU32, Ordering};
+use crate::sync::{AtomicU32, AtomicU64, Ordering};
 
 /// The binary logarithm of a time in nanoseconds, in 65 536ths. Of logarithms, the mean is that of factors: what takes ten
 /// times as long weighs as much as what takes a tenth.
@@ -45,19 +45,25 @@ pub(super) struct Totals {
     sums: Striped<4>,
     /// The most calls in flight since the last [`take_peak`](Self::take_peak).
     peak: AtomicU32,
+    /// The longest call since the last [`take_slowest`](Self::take_slowest).
+    slowest: AtomicU64,
 }
 
 impl Totals {
     pub(super) fn new() -> Self {
-        Self { sums: Striped::new(), peak: AtomicU32::new(0) }
+        Self { sums: Striped::new(), peak: AtomicU32::new(0), slowest: AtomicU64::new(0) }
     }
 
     #[inline]
     pub(super) fn measured(&self, took: Log, usual: Log, in_flight: u32) {
         let took =
             if usual > 0 { took.clamp(usual.saturating_sub(MOST_OFF), usual + MOST_OFF) } else { took };
-        self.sums.add_all([1, took, u64::from(in_flight), 0]);
+        // First, so that what is added up is not beyond it.
+        if took > self.slowest.load(Ordering::Relaxed) {
+            self.slowest.fetch_max(took, Ordering::Relaxed);
+        }
         self.note(in_flight);
+        self.sums.add_all([1, took, u64::from(in_flight), 0]);
     }
 
     #[inline]
@@ -76,6 +82,11 @@ impl Totals {
 
     pub(super) fn take_peak(&self) -> u32 {
         self.peak.swap(0, Ordering::Relaxed)
+    }
+
+    /// The longest call since the last time, within what was usual.
+    pub(super) fn take_slowest(&self) -> Log {
+        self.slowest.swap(0, Ordering::Relaxed)
     }
 
     pub(super) fn sums(&self) -> Sums {
@@ -99,6 +110,15 @@ impl Sums {
     /// The share of calls that were overloaded.
     pub(super) fn overloaded(&self) -> f64 {
         self.0[OVERLOADED] as f64 / self.calls().max(1) as f64
+    }
+
+    /// Without what cannot be: the sums are not read at one moment, and of a call that ends meanwhile the time may be there
+    /// already, and its count not yet. In a window of few calls the mean would be beyond all of them.
+    pub(super) fn bounded(mut self, peak: u32, slowest: Log) -> Self {
+        let count = self.0[MEASURED];
+        self.0[LOGS] = self.0[LOGS].min(slowest.saturating_mul(count));
+        self.0[IN_FLIGHT] = self.0[IN_FLIGHT].min(u64::from(peak).saturating_mul(count));
+        self
     }
 
     /// The means of the calls that were measured.
