@@ -27,7 +27,7 @@ use tower::{BoxError, Layer as _, Service, ServiceExt as _};
 
 const MS: fn(u64) -> Duration = Duration::from_millis;
 
-/// What a server does with one request: it writes this, and then hangs up, hangs on, or writes the rest once it is told.
+/// What the server does after the first part of its response: close, keep silent, or write the rest when told to.
 #[derive(Clone)]
 enum Then {
     Close,

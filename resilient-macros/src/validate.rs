@@ -75,7 +75,7 @@ fn signature(function: &FnItem, errors: &mut Errors) {
 }
 
 /// `#[tokio::main]` and its kind, when they stand above, come first, and make a synchronous function of an `async fn`. That
-/// can be retried as a whole; what needs the `async fn` is told to stand above.
+/// function can be retried as a whole. If an argument needs the `async fn`, the error says to put `resilient` above.
 fn runtime_above(args: &Args, function: &FnItem, errors: &mut Errors) -> bool {
     let awaits = |fallback: &Fallback| {
         timeouts(fallback).next().is_some()

@@ -42,9 +42,9 @@ pub(super) struct Token {
 
 #[derive(Default)]
 struct Guesses {
-    /// When the wrong tokens of a client are forgotten; `None` is all clients of which the server tells no address.
+    /// The moment at which the wrong tokens of each client are forgotten. Clients without a known address share `None`.
     clients: HashMap<Option<IpAddr>, Instant>,
-    /// Likewise, of all.
+    /// The same moment for all clients together.
     all: Option<Instant>,
     warned: Option<Instant>,
 }
@@ -54,7 +54,7 @@ struct Guesses {
 pub(super) enum Shown {
     Right,
     Wrong {
-        /// Whether it is to be logged: not each one is, in an attack.
+        /// Whether to log this one. During an attack only some are logged.
         is_told: bool,
     },
     /// Too many wrong ones came from there: not even the right one is looked at.
@@ -111,7 +111,7 @@ impl Guesses {
         self.all.map_or(Duration::ZERO, |until| until.saturating_duration_since(now))
     }
 
-    /// Counts a wrong token; whether it is to be logged.
+    /// Counts a wrong token. Returns whether to log it.
     fn note(&mut self, client: Option<IpAddr>, now: Instant) -> bool {
         if self.clients.len() >= MOST && !self.clients.contains_key(&client) {
             self.forget(now);

@@ -151,8 +151,8 @@ pub(crate) fn is_port(text: &str) -> bool {
         || (text.starts_with(':') && is_number && (digits.is_empty() || digits.parse::<u16>().is_ok()))
 }
 
-/// What clients are told apart by: the address, of IPv6 the network of 64 bits, all of which one client can have. All
-/// addresses of the machine itself are one, `127.0.0.0/8` and `::1`: any program on it can use each of them.
+/// The address that identifies a client. For IPv6 it is the /64 network, because one client can own a whole one. All
+/// loopback addresses (`127.0.0.0/8` and `::1`) are one client, because any local program can use each of them.
 pub(crate) fn client_of(address: IpAddr) -> IpAddr {
     let address = address.to_canonical();
     if address.is_loopback() { Ipv4Addr::LOCALHOST.into() } else { network_of(address) }

@@ -320,7 +320,7 @@ fn unquoted(quoted: &str) -> Option<String> {
     }
 }
 
-/// What a request asks for, and of whom: as the client has sent it, whatever a router has cut off since.
+/// The fingerprint of a request as the client sent it. It uses the original URI, from which no router has cut a prefix.
 fn fingerprint(parts: &Parts, body: &[u8]) -> Fingerprint {
     let uri = parts.extensions.get::<OriginalUri>().map_or(&parts.uri, |OriginalUri(uri)| uri);
     let header = |name: HeaderName| parts.headers.get(name).map(HeaderValue::as_bytes);

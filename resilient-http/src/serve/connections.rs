@@ -517,7 +517,7 @@ impl Connection {
         self.state().is_ending
     }
 
-    /// Whether what the client has not taken is to be discarded.
+    /// Whether to discard the bytes that the client has not read.
     pub(super) fn is_reset(&self) -> bool {
         self.state().writing.since.is_some()
     }

@@ -431,7 +431,7 @@ fn ended_by(status: StatusCode, what: &str) -> Response<axum::body::Body> {
     response
 }
 
-/// What whoever connects can bring about is logged once in a second.
+/// Any client can cause these events, so each kind is logged at most once per second.
 static PANICS: LazyLock<LogLimit> = LazyLock::new(LogLimit::new);
 static NOT_ACCEPTED: LazyLock<LogLimit> = LazyLock::new(LogLimit::new);
 

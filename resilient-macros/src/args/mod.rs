@@ -235,7 +235,7 @@ fn key(input: ParseStream<'_>, expected: &str) -> Result<Ident> {
     input.call(Ident::parse_any)
 }
 
-/// `what` it should have been, and the option of which policy.
+/// The error for an unknown word. `what` names the kind of word expected; `place` is the policy an option belongs to.
 fn unknown(key: &Ident, what: &str, place: &str, known: &[&str]) -> Error {
     let word = key.to_string();
     let list = known.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");

@@ -219,8 +219,8 @@ impl CircuitBreaker {
         hint.map_or(period, |hint| period.max(hint.min(LONGEST_HINT).saturating_add(chance)))
     }
 
-    /// Admission as seen under the lock: the only way to become a probe or a watched call, and to be refused where somebody
-    /// is told of it, in the order of the changes of state.
+    /// Admits or refuses a call under the lock. Only here does a call become a probe or a watched call. Refusals that are
+    /// reported as events are made here too, so that they keep their order among the changes of state.
     #[cold]
     pub(super) fn admit_locked(&self, now: Instant) -> Result<Ticket, Rejection> {
         let mut change = None;

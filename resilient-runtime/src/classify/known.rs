@@ -109,7 +109,7 @@ fn as_error<E: Error + Classify + 'static>(error: &(dyn Error + 'static)) -> Opt
         .map(Classify::__judged)
 }
 
-/// What an error says of which the type alone is at hand: one that is known, or that holds one of any type.
+/// The judgement found in an error whose type is known to this crate, or which wraps an error of any type.
 #[inline]
 pub(crate) fn found_in_value<E: 'static>(error: &E) -> Option<Judgement> {
     // By constants: a type that is not known costs nothing.
