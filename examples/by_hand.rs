@@ -6,8 +6,8 @@
 use std::io;
 use std::time::Duration;
 
-use resilient::fallback::{Chain, Level};
-use resilient::{Component, Pipeline, registry, retry};
+use resilient_runtime::fallback::{Chain, Level};
+use resilient_runtime::{Component, Pipeline, registry, retry};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (bulkhead, breaker, again) =

@@ -6,7 +6,7 @@
 use std::num::ParseIntError;
 use std::time::Duration;
 
-use resilient::{Class, Classify, Rejection, registry, resilient};
+use resilient_runtime::{Class, Classify, Rejection, registry, resilient};
 
 #[derive(Debug, thiserror::Error)]
 enum ApiError {

@@ -6,9 +6,9 @@
 
 use std::time::Duration;
 
-use resilient::circuit_breaker::State;
-use resilient::clock::ManualClock;
-use resilient::{Registry, Rejection, RejectionKind, resilient};
+use resilient_runtime::circuit_breaker::State;
+use resilient_runtime::clock::ManualClock;
+use resilient_runtime::{Registry, Rejection, RejectionKind, resilient};
 
 #[derive(Debug, thiserror::Error)]
 enum DbError {

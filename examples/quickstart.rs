@@ -4,7 +4,7 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use resilient::{Rejection, resilient};
+use resilient_runtime::{Rejection, resilient};
 
 #[derive(Debug, thiserror::Error)]
 enum FetchError {
@@ -20,13 +20,13 @@ static CALLS: AtomicU32 = AtomicU32::new(0);
 async fn temperature(city: &str) -> Result<String, FetchError> {
     match CALLS.fetch_add(1, Ordering::Relaxed) {
         0 | 1 => Err(FetchError::NoAnswer),
-        _ => Ok(format!("21 degrees in {city}, at attempt {}", resilient::attempt())),
+        _ => Ok(format!("21 degrees in {city}, at attempt {}", resilient_runtime::attempt())),
     }
 }
 
 #[tokio::main]
 async fn main() -> Result<(), FetchError> {
     println!("{}\n", temperature("Tunis").await?);
-    println!("{}", resilient::stats());
+    println!("{}", resilient_runtime::stats());
     Ok(())
 }

@@ -6,7 +6,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use resilient::resilient;
+use resilient_runtime::resilient;
 
 struct Settings {
     path: PathBuf,
@@ -20,7 +20,7 @@ impl Settings {
         fallback = |failure| { eprintln!("using the default: {failure:?}"); Ok("colour = blue".to_owned()) }
     )]
     fn read(&self) -> io::Result<String> {
-        println!("attempt {} to read {}", resilient::attempt(), self.path.display());
+        println!("attempt {} to read {}", resilient_runtime::attempt(), self.path.display());
         std::fs::read_to_string(&self.path)
     }
 }
@@ -35,6 +35,6 @@ fn main() -> io::Result<()> {
     println!("-> {}\n", missing.read()?);
     let present = Settings { path: Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml") };
     println!("-> {} bytes\n", present.read()?.len());
-    println!("{}", resilient::stats());
+    println!("{}", resilient_runtime::stats());
     Ok(())
 }

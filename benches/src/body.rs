@@ -5,7 +5,7 @@ use std::hint::black_box;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
-use resilient::{FallbackFailed, Rejection};
+use resilient_runtime::{FallbackFailed, Rejection};
 
 /// How the work can fail.
 #[derive(Debug, thiserror::Error)]

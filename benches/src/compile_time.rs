@@ -273,7 +273,7 @@ use std::pin::Pin;
 #[derive(Debug)]
 pub enum Error {
     Odd(u64),
-    Rejected(resilient::Rejection),
+    Rejected(resilient_runtime::Rejection),
 }
 
 impl std::fmt::Display for Error {
@@ -284,8 +284,8 @@ impl std::fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-impl From<resilient::Rejection> for Error {
-    fn from(rejection: resilient::Rejection) -> Self {
+impl From<resilient_runtime::Rejection> for Error {
+    fn from(rejection: resilient_runtime::Rejection) -> Self {
         Self::Rejected(rejection)
     }
 }
@@ -310,7 +310,7 @@ fn source(variant: Variant, functions: u32, sample: usize) -> String {
             Variant::Bare => String::new(),
             Variant::Instrument => "#[tracing::instrument(skip_all)]".to_owned(),
             Variant::Resilient => format!(
-                "#[resilient::resilient(circuit_breaker = \"c{n}\", retry(max = 3), bulkhead = \"b{n}\", \
+                "#[resilient_runtime::resilient(circuit_breaker = \"c{n}\", retry(max = 3), bulkhead = \"b{n}\", \
                  timeout = \"1s\")]"
             ),
         };

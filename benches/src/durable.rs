@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
-use resilient::idempotency::{Claim, Claimed, DurableStore, Fingerprint, IdempotencyStore, Owner};
+use resilient_runtime::idempotency::{Claim, Claimed, DurableStore, Fingerprint, IdempotencyStore, Owner};
 use tokio::runtime::Handle;
 
 /// Claims of one caller.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::process::Command;
 
-use resilient::{Registry, resilient};
+use resilient_runtime::{Registry, resilient};
 
 use crate::body::{BodyError, Failed, number, work_async};
 

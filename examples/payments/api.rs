@@ -8,12 +8,12 @@ use axum::extract::{Json, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use resilient::{Class, Classify, registry};
 use resilient_http::Problem;
 use resilient_http::layer::{
     ClientIp, CorrelationLayer, DeadlineLayer, DegradedLayer, IdempotencyLayer, RateLimitLayer, Repeats,
     ServerLayer,
 };
+use resilient_runtime::{Class, Classify, registry};
 use serde_json::{Value, json};
 
 use crate::client::ChargeError;

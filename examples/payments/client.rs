@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use http::StatusCode;
-use resilient::{Class, Classify, FallbackFailed, Rejection};
+use resilient_runtime::{Class, Classify, FallbackFailed, Rejection};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 

@@ -17,10 +17,10 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use axum::Router;
-use resilient::config::ConfigFile;
-use resilient::idempotency::DurableStore;
-use resilient::registry;
 use resilient_http::{Admin, HttpServer, Problem};
+use resilient_runtime::config::ConfigFile;
+use resilient_runtime::idempotency::DurableStore;
+use resilient_runtime::registry;
 use tokio::net::TcpListener;
 
 use gateway::Gateway;
@@ -67,7 +67,7 @@ async fn run() -> Result<(), Box<dyn Error>> {
         tokio::spawn(load::scenario(Arc::clone(&gateway)));
     }
     HttpServer::new(routes).run(listener, interrupted()).await;
-    println!("\n{}", resilient::stats());
+    println!("\n{}", resilient_runtime::stats());
     Ok(())
 }
 

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::sync::{Mutex, PoisonError};
 
-use resilient::{Degradation, Failure, Priority, Rejection, RejectionKind, replayed, resilient};
+use resilient_runtime::{Degradation, Failure, Priority, Rejection, RejectionKind, replayed, resilient};
 use serde::{Deserialize, Serialize};
 
 use crate::client::{self, ChargeError};

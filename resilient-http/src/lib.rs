@@ -5,7 +5,7 @@
 //! - [`PerHost`]: a pipeline for each host that a client talks to.
 //! - [`LoginGuard`]: makes guessing passwords slow.
 //! - [`HttpServer`]: serves a router, and slow, idle and hostile clients do it no harm.
-//! - [`Problem`]: a [`Rejection`](resilient::Rejection) as the answer of a server.
+//! - [`Problem`]: a [`Rejection`](resilient_runtime::Rejection) as the answer of a server.
 //!
 //! # Features
 //! - `reqwest`: `ReqwestMiddleware`, a pipeline around each request of a client;
@@ -27,7 +27,7 @@ mod problem;
 mod serve;
 
 pub use admin::Admin;
-pub use login::{Attempt, Locked, LoginGuard};
+pub use login::{Locked, LoginAttempt, LoginGuard};
 #[cfg(feature = "reqwest")]
 pub use middleware::ReqwestMiddleware;
 pub use per_host::PerHost;

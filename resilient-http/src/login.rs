@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use resilient::clock::{Clock, Instant};
+use resilient_runtime::clock::{Clock, Instant};
 use unicode_normalization::UnicodeNormalization;
 
 use crate::layer::client_of;
@@ -36,14 +36,14 @@ const KNOWN: Duration = Duration::from_hours(30 * 24);
 /// All spellings of an identity, such as `ada`, `Ada ` and `ADA`, share their guesses: see [`normalize`](Self::normalize).
 ///
 /// An identity that does not exist is treated as one that does: ask before it is looked up, and give the same answer to all
-/// failures. [`Attempt::failed`] waits until as much time has passed as [`answers_after`](Self::answers_after) says, so that
+/// failures. [`LoginAttempt::failed`] waits until as much time has passed as [`answers_after`](Self::answers_after) says, so that
 /// it cannot be measured either whether there was a password to compare.
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
 /// use resilient_http::LoginGuard;
 ///
-/// let guard = LoginGuard::new(resilient::registry().clock());
+/// let guard = LoginGuard::new(resilient_runtime::registry().clock());
 /// let address = "192.0.2.7".parse().unwrap();
 /// for _ in 0..5 {
 ///     guard.attempt("ada", address).unwrap().failed().await;
@@ -139,7 +139,7 @@ impl LoginGuard {
     /// On this clock: five failures, then a minute.
     ///
     /// ```
-    /// use resilient::clock::ManualClock;
+    /// use resilient_runtime::clock::ManualClock;
     /// use resilient_http::LoginGuard;
     ///
     /// let time = ManualClock::new();
@@ -164,7 +164,7 @@ impl LoginGuard {
     /// How many failures of one identity from one address lock it; at least 1.
     ///
     /// ```
-    /// use resilient::clock::ManualClock;
+    /// use resilient_runtime::clock::ManualClock;
     /// use resilient_http::LoginGuard;
     ///
     /// let guard = LoginGuard::new(&ManualClock::new().clock()).failures(1);
@@ -180,7 +180,7 @@ impl LoginGuard {
     ///
     /// ```
     /// use std::time::Duration;
-    /// use resilient::clock::ManualClock;
+    /// use resilient_runtime::clock::ManualClock;
     /// use resilient_http::LoginGuard;
     ///
     /// let lock = Duration::from_mins(5);
@@ -199,7 +199,7 @@ impl LoginGuard {
     /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
     /// # async fn main() {
     /// use std::time::Duration;
-    /// use resilient::clock::Clock;
+    /// use resilient_runtime::clock::Clock;
     /// use resilient_http::LoginGuard;
     ///
     /// let guard = LoginGuard::new(&Clock::tokio()).answers_after(Duration::from_millis(300));
@@ -221,7 +221,7 @@ impl LoginGuard {
     /// or several addresses (`ada+shop@..`) lead to one account, set your own.
     ///
     /// ```
-    /// use resilient::clock::ManualClock;
+    /// use resilient_runtime::clock::ManualClock;
     /// use resilient_http::LoginGuard;
     ///
     /// let guard = LoginGuard::new(&ManualClock::new().clock()).failures(1);
@@ -239,7 +239,7 @@ impl LoginGuard {
     /// Before anything is looked up.
     ///
     /// ```
-    /// use resilient::clock::ManualClock;
+    /// use resilient_runtime::clock::ManualClock;
     /// use resilient_http::LoginGuard;
     ///
     /// let guard = LoginGuard::new(&ManualClock::new().clock()).failures(2);
@@ -252,7 +252,7 @@ impl LoginGuard {
     ///
     /// # Errors
     /// While it is locked.
-    pub fn attempt(&self, identity: &str, address: IpAddr) -> Result<Attempt, Locked> {
+    pub fn attempt(&self, identity: &str, address: IpAddr) -> Result<LoginAttempt, Locked> {
         let keys = self.keys(identity, address);
         let now = self.shared.clock.now();
         let mut record = self.shared.record.lock().unwrap_or_else(PoisonError::into_inner);
@@ -269,7 +269,7 @@ impl LoginGuard {
         }
         // A failure until it is known better: many attempts at the same time are no way around.
         self.note(failures, keys, now);
-        Ok(Attempt { guard: self.clone(), keys, began: now })
+        Ok(LoginAttempt { guard: self.clone(), keys, began: now })
     }
 
     /// Both, the address, the identity.
@@ -377,27 +377,27 @@ fn make_room(failures: &mut HashMap<u64, Failures>, now: Instant) {
 /// An attempt that is under way. Dropped, it has failed.
 ///
 /// ```
-/// use resilient::clock::ManualClock;
-/// use resilient_http::{Attempt, LoginGuard};
+/// use resilient_runtime::clock::ManualClock;
+/// use resilient_http::{LoginAttempt, LoginGuard};
 ///
 /// let guard = LoginGuard::new(&ManualClock::new().clock()).failures(1);
-/// let attempt: Attempt = guard.attempt("ada", [192, 0, 2, 7].into()).unwrap();
+/// let attempt: LoginAttempt = guard.attempt("ada", [192, 0, 2, 7].into()).unwrap();
 /// assert!(guard.attempt("ada", [192, 0, 2, 7].into()).is_err(), "a failure until it is known better");
 /// # attempt.succeeded();
 /// ```
 #[derive(Debug)]
 #[must_use = "an attempt that is dropped has failed"]
-pub struct Attempt {
+pub struct LoginAttempt {
     guard: LoginGuard,
     keys: [u64; 3],
     began: Instant,
 }
 
-impl Attempt {
+impl LoginAttempt {
     /// The password was right: what this identity has failed before from this address is forgiven, and it is known there.
     ///
     /// ```
-    /// use resilient::clock::ManualClock;
+    /// use resilient_runtime::clock::ManualClock;
     /// use resilient_http::LoginGuard;
     ///
     /// let guard = LoginGuard::new(&ManualClock::new().clock()).failures(2);
@@ -414,7 +414,7 @@ impl Attempt {
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() {
-    /// use resilient::clock::ManualClock;
+    /// use resilient_runtime::clock::ManualClock;
     /// use resilient_http::LoginGuard;
     ///
     /// let guard = LoginGuard::new(&ManualClock::new().clock()).failures(1);
@@ -436,7 +436,7 @@ impl Attempt {
 
 #[cfg(test)]
 mod tests {
-    use resilient::clock::ManualClock;
+    use resilient_runtime::clock::ManualClock;
 
     use super::*;
 

@@ -7,9 +7,9 @@ use async_trait::async_trait;
 use http::Extensions;
 use reqwest::{Request, Response, ResponseBuilderExt};
 use reqwest_middleware::{Error, Middleware, Next, Result};
-use resilient::pipeline::{OpenCall, Options};
-use resilient::registry::PipelineBuilder;
-use resilient::{Class, Classify, Judgement, Pipeline, Registry, Rejection, Verdict};
+use resilient_runtime::pipeline::{OpenCall, Options};
+use resilient_runtime::registry::PipelineBuilder;
+use resilient_runtime::{Class, Classify, Judgement, Pipeline, Registry, Rejection, Verdict};
 
 use crate::layer::semantics::{is_idempotent, of_answer};
 use crate::layer::{CallBody, propagate};
@@ -30,11 +30,11 @@ use crate::per_host::{PerHost, Pipelines};
 ///   repeated. A response that is dropped unread is counted by its head, one that is dropped half read as cancelled. Where
 ///   bodies have no end, as in event streams, use [`until_head`](Self::until_head).
 /// - A refusal is an error with a [`Rejection`] in its chain of sources, which
-///   [`RejectionKind::found_in`](resilient::RejectionKind::found_in) finds.
+///   [`RejectionKind::found_in`](resilient_runtime::RejectionKind::found_in) finds.
 ///
 /// ```
 /// use reqwest_middleware::ClientBuilder;
-/// use resilient::{Registry, RejectionKind};
+/// use resilient_runtime::{Registry, RejectionKind};
 /// use resilient_http::ReqwestMiddleware;
 ///
 /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
@@ -62,7 +62,7 @@ impl ReqwestMiddleware {
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() {
     /// use reqwest_middleware::ClientBuilder;
-    /// use resilient::{Registry, Component};
+    /// use resilient_runtime::{Registry, Component};
     /// use resilient_http::ReqwestMiddleware;
     ///
     /// let registry = Registry::new();
@@ -80,7 +80,7 @@ impl ReqwestMiddleware {
     /// A request that is redirected is counted for the host that it was sent to first.
     ///
     /// ```
-    /// use resilient::Registry;
+    /// use resilient_runtime::Registry;
     /// use resilient_http::ReqwestMiddleware;
     ///
     /// let middleware = ReqwestMiddleware::per_host(&Registry::new(), |pipeline, host| {
@@ -98,7 +98,7 @@ impl ReqwestMiddleware {
     /// As [`per_host`](Self::per_host), with hosts that are [bounded](PerHost::at_most) otherwise, or shared with other clients.
     ///
     /// ```
-    /// use resilient::Registry;
+    /// use resilient_runtime::Registry;
     /// use resilient_http::{PerHost, ReqwestMiddleware};
     ///
     /// let hosts = PerHost::new(&Registry::new(), |pipeline, host| pipeline.circuit_breaker(host)).at_most(100);
@@ -113,7 +113,7 @@ impl ReqwestMiddleware {
     /// bodies without an end.
     ///
     /// ```
-    /// use resilient::Registry;
+    /// use resilient_runtime::Registry;
     /// use resilient_http::ReqwestMiddleware;
     ///
     /// let events = Registry::new().pipeline("events").circuit_breaker("feed").timeout("feed").build();

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
-use resilient::registry::PipelineBuilder;
-use resilient::{Pipeline, Registry};
+use resilient_runtime::registry::PipelineBuilder;
+use resilient_runtime::{Pipeline, Registry};
 
 /// Hosts with a pipeline of their own where nothing else is said.
 const USUAL_MOST: usize = 1024;
@@ -23,7 +23,7 @@ type Build = dyn Fn(PipelineBuilder, &str) -> PipelineBuilder + Send + Sync;
 /// for webhooks, give that one no circuit breaker.
 ///
 /// ```
-/// use resilient::{Component, Registry};
+/// use resilient_runtime::{Component, Registry};
 /// use resilient_http::PerHost;
 ///
 /// let registry = Registry::new();
@@ -51,7 +51,7 @@ impl PerHost {
     /// With pipelines of `registry`, built by this function from an empty builder and the name of the host.
     ///
     /// ```
-    /// use resilient::Registry;
+    /// use resilient_runtime::Registry;
     /// use resilient_http::PerHost;
     ///
     /// let hosts = PerHost::new(&Registry::new(), |pipeline, host| pipeline.circuit_breaker(host));
@@ -73,7 +73,7 @@ impl PerHost {
     /// Sets how many hosts have a pipeline of their own; 1024 by default.
     ///
     /// ```
-    /// use resilient::Registry;
+    /// use resilient_runtime::Registry;
     /// use resilient_http::PerHost;
     ///
     /// let hosts = PerHost::new(&Registry::new(), |pipeline, host| pipeline.circuit_breaker(host)).at_most(1);
@@ -90,7 +90,7 @@ impl PerHost {
     /// [`ClientLayer`](crate::layer::ClientLayer) do not serve. Without a port, that of the scheme is meant.
     ///
     /// ```
-    /// use resilient::Registry;
+    /// use resilient_runtime::Registry;
     /// use resilient_http::PerHost;
     ///
     /// let hosts = PerHost::new(&Registry::new(), |pipeline, host| pipeline.bulkhead(host));
@@ -130,7 +130,7 @@ impl PerHost {
     fn others(&self) -> Arc<Pipeline> {
         let made = || {
             tracing::warn!(
-                target: "resilient::http",
+                target: "resilient_http",
                 most = self.most,
                 "more hosts than `PerHost::at_most` allows, or a request without a host: these share the pipeline `http {}`",
                 Self::OTHERS

@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
-use resilient::correlation::CorrelationId;
-use resilient::{Rejection, RejectionKind};
+use resilient_runtime::correlation::CorrelationId;
+use resilient_runtime::{Rejection, RejectionKind};
 use serde_json::{Map, Value, json};
 
 use crate::layer::semantics::{
@@ -108,7 +108,7 @@ impl Problem {
 /// | 422 | [`KeyReused`](RejectionKind::KeyReused): the key belongs to another request | take a new key |
 ///
 /// ```
-/// use resilient::RejectionKind;
+/// use resilient_runtime::RejectionKind;
 /// use resilient_http::status_of;
 ///
 /// assert_eq!(status_of(RejectionKind::RateLimited), 429);
@@ -268,8 +268,8 @@ impl IntoResponse for Problem {
 mod tests {
     use std::time::Duration;
 
-    use resilient::circuit_breaker;
-    use resilient::{Component, Registry};
+    use resilient_runtime::circuit_breaker;
+    use resilient_runtime::{Component, Registry};
 
     use super::*;
 

@@ -4,9 +4,9 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-use resilient::clock::Clock;
-use resilient::{Component, Registry, circuit_breaker};
 use resilient_http::Admin;
+use resilient_runtime::clock::Clock;
+use resilient_runtime::{Component, Registry, circuit_breaker};
 use serde_json::Value;
 use tokio::net::TcpListener;
 
@@ -290,14 +290,14 @@ fn each_write_is_an_event_with_the_id_of_its_request() {
     served.ask("POST /api/resilience/reset/circuit_breaker/nobody", &[&token]);
     let mut steered = Vec::new();
     while let Some(event) = events.try_recv() {
-        if let resilient::Happening::Steered { action } = event.what {
+        if let resilient_runtime::EventKind::OperatorAction { action } = event.what {
             let id = event.correlation_id.map(|id| id.as_str().to_owned());
             steered.push((event.component, action, id.filter(|id| id == "ticket-7")));
         }
     }
     let without = |action: &str| ("payment", action.to_owned(), None);
     let opened = ("payment", "open".to_owned(), Some("ticket-7".to_owned()));
-    assert_eq!(steered, [opened, without("reset"), without("set open_for"), without("unchange")]);
+    assert_eq!(steered, [opened, without("reset"), without("set open_for"), without("clear_overrides")]);
 }
 
 #[test]

@@ -12,14 +12,14 @@ use http_body_util::{BodyExt as _, Empty};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use reqwest_middleware::{ClientBuilder, ClientWithMiddleware};
-use resilient::clock::ManualClock;
-use resilient::registry::PipelineBuilder;
-use resilient::{
-    Class, Classify, Component, Happening, Pipeline, Ratio, Registry, Rejection, RejectionKind, StatusError,
-    bulkhead, checked, circuit_breaker, resilient, retry, timeout,
-};
 use resilient_http::ReqwestMiddleware;
 use resilient_http::layer::{CallBody, HttpClientLayer};
+use resilient_runtime::clock::ManualClock;
+use resilient_runtime::registry::PipelineBuilder;
+use resilient_runtime::{
+    Class, Classify, Component, EventKind, Pipeline, Ratio, Registry, Rejection, RejectionKind, StatusError,
+    bulkhead, checked, circuit_breaker, resilient, retry, timeout,
+};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
@@ -390,7 +390,7 @@ async fn a_date_to_try_again_is_on_the_servers_clock() {
             assert_eq!(answer.status(), 200, "it is repeated, though its clock is {skew} s ahead");
             let waits: Vec<_> = std::iter::from_fn(|| events.try_recv())
                 .filter_map(|event| match event.what {
-                    Happening::Retrying { delay, .. } => Some(delay),
+                    EventKind::Retrying { delay, .. } => Some(delay),
                     _ => None,
                 })
                 .collect();
@@ -482,13 +482,13 @@ async fn in_the_documented_way_the_wait_that_a_server_asks_for_is_kept() {
     };
     assert!(waited >= Duration::from_secs(1), "{waited:?}");
     // A wait that is too long is not begun, and that is said.
-    let mut events = resilient::registry().subscribe();
+    let mut events = resilient_runtime::registry().subscribe();
     stock(&client, &server.url()).await.unwrap_err();
     assert_eq!(server.requests(), 3);
     let what = std::iter::from_fn(|| events.try_recv()).map(|event| event.what);
-    let too_long = |what: &Happening| matches!(what, Happening::RetryAfterTooLong { .. });
+    let too_long = |what: &EventKind| matches!(what, EventKind::RetryAfterTooLong { .. });
     assert_eq!(what.filter(too_long).count(), 1);
-    assert_eq!(resilient::registry().retry("documented way").stats().hint_too_long, 1);
+    assert_eq!(resilient_runtime::registry().retry("documented way").stats().hint_too_long, 1);
 }
 
 #[tokio::test]

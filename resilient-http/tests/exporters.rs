@@ -15,9 +15,9 @@ use opentelemetry_proto::tonic::common::v1::{KeyValue, any_value};
 use opentelemetry_proto::tonic::metrics::v1::{NumberDataPoint, metric, number_data_point};
 use opentelemetry_sdk::metrics::{PeriodicReader, SdkMeterProvider};
 use prost::Message as _;
-use resilient::clock::ManualClock;
-use resilient::{Registry, Rejection};
 use resilient_http::metrics::{Format, observe, publish, render};
+use resilient_runtime::clock::ManualClock;
+use resilient_runtime::{Registry, Rejection};
 
 const SUCCESSES: &str = "resilient_calls_total{operation=\"charge\",outcome=\"success\"}";
 

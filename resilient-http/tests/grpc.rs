@@ -8,13 +8,13 @@ use std::time::Duration;
 
 use bytes::{Buf as _, BufMut as _};
 use http::uri::PathAndQuery;
-use resilient::rate_limit::{Config as Limits, Rate};
-use resilient::{
-    Class, Classify as _, Component, Pipeline, Ratio, Registry, RejectionKind, circuit_breaker, retry,
-    timeout,
-};
 use resilient_http::layer::{
     ClientIp, DeadlineLayer, HttpClientLayer, IdempotencyLayer, RateLimitLayer, ReplayBody, ServerLayer,
+};
+use resilient_runtime::rate_limit::{Config as Limits, Rate};
+use resilient_runtime::{
+    Class, Classify as _, Component, Pipeline, Ratio, Registry, RejectionKind, circuit_breaker, retry,
+    timeout,
 };
 use tokio::net::TcpListener;
 use tonic::body::Body;
@@ -193,7 +193,7 @@ async fn refusals_of_a_server_are_statuses_of_grpc() {
     breaker.resume();
 
     let permits = registry.bulkhead("api");
-    permits.reconfigure(resilient::bulkhead::Config::default().max_concurrent(1u32)).unwrap();
+    permits.reconfigure(resilient_runtime::bulkhead::Config::default().max_concurrent(1u32)).unwrap();
     let held = permits.try_acquire().unwrap();
     let full = one(server.clone(), "0", &[]).await.unwrap_err();
     assert_eq!(full.code(), Code::ResourceExhausted, "{full:?}");

@@ -8,10 +8,10 @@ use axum::Router;
 use axum::extract::State;
 use http::{HeaderMap, StatusCode};
 use reqwest_middleware::{ClientBuilder, ClientWithMiddleware};
-use resilient::correlation::CorrelationId;
-use resilient::deadline::{Deadline, Header};
-use resilient::{Component, Ratio, Registry, RejectionKind, circuit_breaker, retry};
 use resilient_http::ReqwestMiddleware;
+use resilient_runtime::correlation::CorrelationId;
+use resilient_runtime::deadline::{Deadline, Header};
+use resilient_runtime::{Component, Ratio, Registry, RejectionKind, circuit_breaker, retry};
 
 /// A server whose first answers are as told; the others are good.
 struct Server {
@@ -84,8 +84,8 @@ async fn a_body_that_is_a_stream_is_sent_once() {
     assert_eq!((answer.status().as_u16(), server.requests()), (503, 1));
     // A refusal of a pipeline further in is returned as it is, too.
     let (outer, inner) = (Registry::new(), Registry::new());
-    let limit =
-        resilient::rate_limit::Config::default().rate("1/h".parse::<resilient::rate_limit::Rate>().unwrap());
+    let limit = resilient_runtime::rate_limit::Config::default()
+        .rate("1/h".parse::<resilient_runtime::rate_limit::Rate>().unwrap());
     inner.rate_limiter("l").reconfigure(limit).unwrap();
     let nested = ClientBuilder::new(reqwest::Client::new())
         .with(ReqwestMiddleware::new(outer.pipeline("outer").retry("r").build()))

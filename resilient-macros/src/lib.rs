@@ -24,7 +24,7 @@ use proc_macro::TokenStream;
 /// Protects a function: retry, circuit breaker, bulkhead, timeout, fallback.
 ///
 /// ```
-/// use resilient::{Rejection, resilient};
+/// use resilient_runtime::{Rejection, resilient};
 ///
 /// #[resilient(circuit_breaker = "payment", retry(max = 3), bulkhead = "gateway", timeout = "2s")]
 /// async fn charge(cents: u32) -> Result<String, Rejection> {
@@ -69,7 +69,7 @@ use proc_macro::TokenStream;
 /// error of the body, and on what the stages inside the retry say: a timeout of an attempt, a full bulkhead, a spent rate
 /// limit and an open circuit, each as the error that it becomes. (An open circuit is waited for until it lets a probe
 /// through, if that fits the limits.) The stages around the retry are not repeated: the total time, load shedding,
-/// coalescing and idempotency keys. Without `when`, the class of the error decides (`resilient::Class`); a refusal is
+/// coalescing and idempotency keys. Without `when`, the class of the error decides (`resilient_runtime::Class`); a refusal is
 /// repeated only if it says when to come again, and a timeout only if the function is `idempotent`. Where a fallback
 /// answers and the error type has no `From<Rejection>`, `when` is asked about errors of the body alone.
 ///

@@ -18,11 +18,12 @@ pub(crate) fn ends(tokens: impl ToTokens) -> (Span, Span) {
     (located(first), located(last))
 }
 
-/// `::resilient::__rt::NAME`, blamed on the given piece of user code.
+/// `::resilient_runtime::__rt::NAME`, blamed on the given piece of user code.
 pub(crate) fn runtime_at(krate: &Path, name: &str, (first, last): (Span, Span)) -> TokenStream {
     let name = Ident::new(name, last);
-    let is_default =
-        krate.leading_colon.is_some() && krate.segments.len() == 1 && krate.segments[0].ident == "resilient";
+    let is_default = krate.leading_colon.is_some()
+        && krate.segments.len() == 1
+        && krate.segments[0].ident == "resilient_runtime";
     let krate = if is_default {
         let ident = Ident::new(&krate.segments[0].ident.to_string(), first);
         quote_spanned!(first=> ::#ident)

@@ -18,10 +18,10 @@ use crate::scope::{Scope, scoped};
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() {
-/// use resilient::correlation::CorrelationId;
+/// use resilient_runtime::correlation::CorrelationId;
 ///
 /// let seen = CorrelationId::parse("order-7").unwrap().scope(async {
-///     let part = resilient::carry(async { CorrelationId::current() });
+///     let part = resilient_runtime::carry(async { CorrelationId::current() });
 ///     tokio::spawn(part).await.unwrap()
 /// });
 /// assert_eq!(seen.await.unwrap().as_str(), "order-7");

@@ -9,14 +9,14 @@ use serde::Serialize;
 
 use crate::clock::Clock;
 use crate::nearest::nearest;
-use crate::observe::{Event, Events, Happening, Texts};
+use crate::observe::{Event, EventKind, Events, Texts};
 use crate::random::Random;
 use crate::settings::{ConfigError, Effective, Layered, Settings};
 
 /// The kinds of component.
 ///
 /// ```
-/// use resilient::{Bulkhead, Component, Kind};
+/// use resilient_runtime::{Bulkhead, Component, Kind};
 ///
 /// assert_eq!(Bulkhead::KIND, Kind::Bulkhead);
 /// assert_eq!("rate_limit".parse(), Ok(Kind::RateLimit));
@@ -77,7 +77,7 @@ impl Kind {
     /// The name used in the attribute, in JSON and in paths.
     ///
     /// ```
-    /// use resilient::Kind;
+    /// use resilient_runtime::Kind;
     ///
     /// assert!(Kind::ALL.iter().all(|kind| kind.as_str().parse() == Ok(*kind)));
     /// ```
@@ -110,7 +110,7 @@ impl fmt::Display for Kind {
 /// There is no such kind of component.
 ///
 /// ```
-/// use resilient::Kind;
+/// use resilient_runtime::Kind;
 ///
 /// let error = "bulkhed".parse::<Kind>().unwrap_err();
 /// assert_eq!(error.to_string(), "no kind of component is called `bulkhed`; did you mean `bulkhead`?");
@@ -146,7 +146,7 @@ impl FromStr for Kind {
 /// A component is made once and never replaced, only reconfigured: an `Arc` held anywhere stays the live one.
 ///
 /// ```
-/// use resilient::{Component, Registry};
+/// use resilient_runtime::{Component, Registry};
 ///
 /// /// Works for a component of any kind.
 /// fn changed_settings(component: &impl Component) -> usize {
@@ -168,7 +168,7 @@ pub trait Component: Send + Sync + 'static {
     /// Its name in the registry.
     ///
     /// ```
-    /// use resilient::{Component, Registry};
+    /// use resilient_runtime::{Component, Registry};
     ///
     /// assert_eq!(Registry::new().coalesce("rates").name(), "rates");
     /// ```
@@ -177,7 +177,7 @@ pub trait Component: Send + Sync + 'static {
     /// A snapshot; reading it costs the component nothing.
     ///
     /// ```
-    /// use resilient::{Component, Registry};
+    /// use resilient_runtime::{Component, Registry};
     ///
     /// let breaker = Registry::new().circuit_breaker("payment");
     /// breaker.call(|| Some(995));
@@ -189,7 +189,7 @@ pub trait Component: Send + Sync + 'static {
     /// they hold.
     ///
     /// ```
-    /// use resilient::{Component, Registry, circuit_breaker::{Config, State}};
+    /// use resilient_runtime::{Component, Registry, circuit_breaker::{Config, State}};
     ///
     /// let breaker = Registry::new().circuit_breaker("payment");
     /// breaker.reconfigure(Config::default().failure_threshold(1)).unwrap();
@@ -203,7 +203,7 @@ pub trait Component: Send + Sync + 'static {
     /// The settings in force.
     ///
     /// ```
-    /// use resilient::{Component, Registry};
+    /// use resilient_runtime::{Component, Registry};
     ///
     /// let search = Registry::new().bulkhead("search");
     /// let half = search.config().max_concurrent / 2;
@@ -215,7 +215,7 @@ pub trait Component: Send + Sync + 'static {
     /// Changes the settings. State, permits and windows survive.
     ///
     /// ```
-    /// use resilient::{Component, Registry, bulkhead::Config};
+    /// use resilient_runtime::{Component, Registry, bulkhead::Config};
     ///
     /// let gateway = Registry::new().bulkhead("gateway");
     /// let permit = gateway.try_acquire().unwrap();
@@ -233,7 +233,7 @@ pub trait Component: Send + Sync + 'static {
     /// Every setting in force, and where its value came from.
     ///
     /// ```
-    /// use resilient::{Component, Registry, timeout};
+    /// use resilient_runtime::{Component, Registry, timeout};
     ///
     /// let timeout = Registry::new().timeout("report");
     /// timeout.reconfigure(timeout::Config::default().adaptive(true)).unwrap();
@@ -307,7 +307,7 @@ impl<C: Settings> Core<C> {
     /// in atomics of its own.
     pub(crate) fn reconfigure(&self, kind: Kind, config: C, apply: impl Fn(&C)) -> Result<(), ConfigError> {
         self.change(config, apply)?;
-        self.publish(kind, Happening::Reconfigured);
+        self.publish(kind, EventKind::Reconfigured);
         Ok(())
     }
 
@@ -327,26 +327,26 @@ impl<C: Settings> Core<C> {
         Ok(())
     }
 
-    pub(crate) fn publish(&self, kind: Kind, what: Happening) {
+    pub(crate) fn publish(&self, kind: Kind, what: EventKind) {
         self.events().publish(|| Event::now(kind, self.name, what));
     }
 
     /// The same, for what is made only if somebody listens.
     #[inline]
-    pub(crate) fn publish_made(&self, kind: Kind, what: impl FnOnce() -> Happening) {
+    pub(crate) fn publish_made(&self, kind: Kind, what: impl FnOnce() -> EventKind) {
         self.events().publish(|| Event::now(kind, self.name, what()));
     }
 
     /// Gives an event its place under a lock of the component, before others see what it tells of; to be delivered by
     /// [`Events::deliver`] after the lock.
-    pub(crate) fn put(&self, kind: Kind, what: impl FnOnce() -> Happening) {
+    pub(crate) fn put(&self, kind: Kind, what: impl FnOnce() -> EventKind) {
         self.events().put(|| Event::now(kind, self.name, what()));
     }
 
     /// A core outside of any registry, for unit tests.
     #[cfg(test)]
     pub(crate) fn for_test(name: &str, clock: Clock, config: C) -> Self {
-        let (settings, error) = Layered::new(&[], crate::settings::Said::new());
+        let (settings, error) = Layered::new(&[], crate::settings::SettingLayers::new());
         assert_eq!(error.problems(), &[]);
         config.validate().expect("a valid config");
         settings.replace(config);

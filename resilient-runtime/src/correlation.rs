@@ -7,7 +7,7 @@
 //! ```
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() {
-//! use resilient::correlation::CorrelationId;
+//! use resilient_runtime::correlation::CorrelationId;
 //!
 //! let id = CorrelationId::from_headers(|name| (name == "x-request-id").then_some("order-7")).unwrap();
 //! let seen = id.scope(async { CorrelationId::current() }).await;
@@ -36,7 +36,7 @@ const HEADERS: [&str; 3] = ["x-correlation-id", "x-request-id", "traceparent"];
 /// 1 to 128 letters, digits, `.`, `_` or `-`: nothing that could forge a line of a log or a header. Cheap to clone.
 ///
 /// ```
-/// use resilient::correlation::CorrelationId;
+/// use resilient_runtime::correlation::CorrelationId;
 ///
 /// let id = CorrelationId::parse("order-7").unwrap();
 /// let _entered = id.clone().enter();
@@ -72,7 +72,7 @@ impl CorrelationId {
     /// A new one: 32 random hexadecimal digits, the form of a trace id.
     ///
     /// ```
-    /// use resilient::correlation::CorrelationId;
+    /// use resilient_runtime::correlation::CorrelationId;
     ///
     /// let id = CorrelationId::random();
     /// assert_eq!(id.as_str().len(), 32);
@@ -91,7 +91,7 @@ impl CorrelationId {
     /// One that came from outside, if it is well-formed.
     ///
     /// ```
-    /// use resilient::correlation::CorrelationId;
+    /// use resilient_runtime::correlation::CorrelationId;
     ///
     /// assert!(CorrelationId::parse("cart.7_b-2").is_some());
     /// assert!(CorrelationId::parse("7\r\nset-cookie: x").is_none());
@@ -106,7 +106,7 @@ impl CorrelationId {
     /// is well-formed.
     ///
     /// ```
-    /// use resilient::correlation::CorrelationId;
+    /// use resilient_runtime::correlation::CorrelationId;
     ///
     /// let trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
     /// let id = CorrelationId::from_headers(|name| (name == "traceparent").then_some(trace));
@@ -136,7 +136,7 @@ impl CorrelationId {
     /// That of the scope around this code.
     ///
     /// ```
-    /// use resilient::{Registry, correlation::CorrelationId};
+    /// use resilient_runtime::{Registry, correlation::CorrelationId};
     ///
     /// let breaker = Registry::new().circuit_breaker("payment");
     /// breaker.force_open();
@@ -154,7 +154,7 @@ impl CorrelationId {
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() {
-    /// use resilient::correlation::CorrelationId;
+    /// use resilient_runtime::correlation::CorrelationId;
     ///
     /// let who = async || CorrelationId::current().unwrap().to_string();
     /// let scoped = |name| CorrelationId::parse(name).unwrap().scope(who());
@@ -176,7 +176,7 @@ impl CorrelationId {
     /// Makes this the id of the thread until the guard is dropped: for synchronous code.
     ///
     /// ```
-    /// use resilient::{Registry, correlation::CorrelationId};
+    /// use resilient_runtime::{Registry, correlation::CorrelationId};
     ///
     /// let registry = Registry::new();
     /// let mut events = registry.subscribe();
@@ -193,7 +193,7 @@ impl CorrelationId {
     /// The id in words.
     ///
     /// ```
-    /// use resilient::correlation::CorrelationId;
+    /// use resilient_runtime::correlation::CorrelationId;
     ///
     /// assert_eq!(CorrelationId::parse("order-7").unwrap().as_str(), "order-7");
     /// ```
@@ -234,7 +234,7 @@ thread_local! {
 /// Restores the id around it.
 ///
 /// ```
-/// use resilient::correlation::{CorrelationId, Entered};
+/// use resilient_runtime::correlation::{CorrelationId, Entered};
 ///
 /// let outer: Entered = CorrelationId::parse("request").unwrap().enter();
 /// drop(CorrelationId::parse("part").unwrap().enter());
@@ -259,7 +259,7 @@ pin_project! {
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() {
-    /// use resilient::correlation::{Correlated, CorrelationId};
+    /// use resilient_runtime::correlation::{Correlated, CorrelationId};
     ///
     /// let body: Correlated<_> = CorrelationId::random().scope(async { CorrelationId::current() });
     /// assert!(CorrelationId::current().is_none(), "not until it is polled");

@@ -2,7 +2,7 @@
 //! bulkhead, bounded in time, and answered by a fallback where all else fails.
 //!
 //! ```
-//! use resilient::{Rejection, resilient};
+//! use resilient_runtime::{Rejection, resilient};
 //!
 //! #[derive(Debug, thiserror::Error)]
 //! enum PayError {
@@ -18,7 +18,7 @@
 //! }
 //!
 //! assert_eq!(charge(995).unwrap(), 995);
-//! println!("{}", resilient::stats());
+//! println!("{}", resilient_runtime::stats());
 //! ```
 //!
 //! One engine has three faces: the attribute [`macro@resilient`], the [`Pipeline`] builder, and each
@@ -69,7 +69,6 @@ mod classify;
 mod component;
 mod key;
 mod nearest;
-mod numbered;
 mod outage;
 mod outcome;
 mod priority;
@@ -79,6 +78,7 @@ mod rejection;
 mod scope;
 mod site;
 mod sync;
+mod weak_table;
 
 #[doc(hidden)]
 #[path = "rt/mod.rs"]
@@ -100,7 +100,7 @@ pub use health::HealthCheck;
 pub use hedge::Hedge;
 pub use idempotency::{Idempotency, replayed, unsaved};
 pub use load_shed::LoadShedder;
-pub use observe::{Event, Happening, Listener, Subscription};
+pub use observe::{Event, EventKind, Listener, Subscription};
 pub use outcome::{Failure, FromRejection, Judgement, Outcome, Reject, Verdict};
 pub use pipeline::Pipeline;
 pub use priority::Priority;
@@ -116,8 +116,8 @@ pub use timeout::Timeout;
 /// A snapshot of the process's registry.
 ///
 /// ```
-/// resilient::registry().bulkhead("gateway");
-/// assert_eq!(resilient::stats().bulkhead["gateway"].in_use, 0);
+/// resilient_runtime::registry().bulkhead("gateway");
+/// assert_eq!(resilient_runtime::stats().bulkhead["gateway"].in_use, 0);
 /// ```
 pub fn stats() -> registry::Stats {
     registry().stats()

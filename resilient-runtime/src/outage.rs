@@ -23,7 +23,7 @@ const KEPT: usize = 4;
 ///
 /// ```
 /// use std::time::Duration;
-/// use resilient::{Component, OpenReason, Registry, circuit_breaker::{Config, Outage}, clock::ManualClock};
+/// use resilient_runtime::{Component, OpenReason, Registry, circuit_breaker::{Config, Outage}, clock::ManualClock};
 ///
 /// let time = ManualClock::new();
 /// let breaker = Registry::with_clock(time.clock()).circuit_breaker("payment");
@@ -58,7 +58,7 @@ pub struct Outage {
 /// The last probe of a circuit breaker.
 ///
 /// ```
-/// use resilient::{Component, Registry, circuit_breaker::{Config, LastProbe}, clock::ManualClock};
+/// use resilient_runtime::{Component, Registry, circuit_breaker::{Config, LastProbe}, clock::ManualClock};
 ///
 /// let time = ManualClock::new();
 /// let breaker = Registry::with_clock(time.clock()).circuit_breaker("payment");

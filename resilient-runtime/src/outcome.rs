@@ -8,7 +8,7 @@ use crate::rejection::{Rejection, RejectionKind};
 /// A return type whose success can be told from its failure.
 ///
 /// ```
-/// use resilient::Outcome;
+/// use resilient_runtime::Outcome;
 ///
 /// /// An answer whose failures are no `Err`.
 /// enum Reply { Text(String), Down }
@@ -18,14 +18,14 @@ use crate::rejection::{Rejection, RejectionKind};
 ///     fn error(&self) -> Option<&()> { self.is_failure().then_some(&()) }
 ///     fn into_error(self) -> Option<()> { self.is_failure().then_some(()) }
 /// }
-/// let retry = resilient::Registry::with_clock(resilient::clock::ManualClock::new().clock()).retry("chat");
+/// let retry = resilient_runtime::Registry::with_clock(resilient_runtime::clock::ManualClock::new().clock()).retry("chat");
 /// let mut replies = [Reply::Down, Reply::Text("hello".into())].into_iter();
 /// assert!(matches!(retry.call(|| replies.next().unwrap()), Reply::Text(_)));
 /// ```
 #[diagnostic::on_unimplemented(
     message = "`#[resilient]` cannot tell success from failure in `{Self}`",
     label = "expected `Result<_, _>` or `Option<_>`, found `{Self}`",
-    note = "return a `Result` or an `Option`, add `fallback = ...`, or implement `resilient::Outcome` for `{Self}`",
+    note = "return a `Result` or an `Option`, add `fallback = ...`, or implement `resilient_runtime::Outcome` for `{Self}`",
     note = "if it is a future: write `async fn`, or end the function with `Box::pin(async move {{ .. }})`"
 )]
 pub trait Outcome: Sized {
@@ -35,7 +35,7 @@ pub trait Outcome: Sized {
     /// Whether it failed.
     ///
     /// ```
-    /// use resilient::Outcome;
+    /// use resilient_runtime::Outcome;
     ///
     /// assert!(None::<u32>.is_failure());
     /// assert!(!Ok::<u32, String>(7).is_failure());
@@ -45,7 +45,7 @@ pub trait Outcome: Sized {
     /// The error of a failure; `None` for a success.
     ///
     /// ```
-    /// use resilient::Outcome;
+    /// use resilient_runtime::Outcome;
     ///
     /// assert_eq!(Outcome::error(&Err::<u32, _>("refused")), Some(&"refused"));
     /// assert_eq!(Outcome::error(&Some(7)), None);
@@ -55,7 +55,7 @@ pub trait Outcome: Sized {
     /// The error of a failure, by value; `None` for a success.
     ///
     /// ```
-    /// use resilient::Outcome;
+    /// use resilient_runtime::Outcome;
     ///
     /// assert_eq!(Err::<u32, _>("refused").into_error(), Some("refused"));
     /// assert_eq!(Ok::<_, String>(7).into_error(), None);
@@ -100,7 +100,7 @@ impl<T> Outcome for Option<T> {
 /// A return type that can say "the call was rejected".
 ///
 /// ```
-/// use resilient::{Registry, Rejection};
+/// use resilient_runtime::{Registry, Rejection};
 ///
 /// let breaker = Registry::new().circuit_breaker("payment");
 /// breaker.force_open();
@@ -110,8 +110,8 @@ impl<T> Outcome for Option<T> {
 /// ```
 #[diagnostic::on_unimplemented(
     message = "a function that returns `{Self}` has no way to report a rejected call",
-    label = "this return type cannot hold a `resilient::Rejection`",
-    note = "return `Result<_, E>` with `E: From<resilient::Rejection>`, return `Option<_>`, \
+    label = "this return type cannot hold a `resilient_runtime::Rejection`",
+    note = "return `Result<_, E>` with `E: From<resilient_runtime::Rejection>`, return `Option<_>`, \
             or add `fallback = ...` to `#[resilient(...)]`",
     note = "if it is a future: write `async fn`, or end the function with `Box::pin(async move {{ .. }})`"
 )]
@@ -119,7 +119,7 @@ pub trait Reject: Outcome {
     /// The value that reports `rejection`.
     ///
     /// ```
-    /// use resilient::{Registry, Reject, Rejection};
+    /// use resilient_runtime::{Registry, Reject, Rejection};
     ///
     /// let breaker = Registry::new().circuit_breaker("payment");
     /// breaker.force_open();
@@ -144,7 +144,7 @@ impl<T> Reject for Option<T> {
 /// An error type that can be made from a [`Rejection`]: every `E: From<Rejection>` is one.
 ///
 /// ```
-/// use resilient::{FromRejection, Registry, Rejection};
+/// use resilient_runtime::{FromRejection, Registry, Rejection};
 ///
 /// #[derive(Debug)]
 /// struct PayError(String);
@@ -157,11 +157,11 @@ impl<T> Reject for Option<T> {
 /// assert!(refused.0.starts_with("circuit breaker `payment` is open"));
 /// ```
 #[diagnostic::on_unimplemented(
-    message = "the error type `{Self}` cannot be made from a `resilient::Rejection`",
-    label = "`{Self}` does not implement `From<resilient::Rejection>`",
+    message = "the error type `{Self}` cannot be made from a `resilient_runtime::Rejection`",
+    label = "`{Self}` does not implement `From<resilient_runtime::Rejection>`",
     note = "a circuit breaker, bulkhead or timeout can refuse a call, and the function must then return an \
             error it did not make itself",
-    note = "with thiserror: add a variant `Rejected(#[from] resilient::Rejection)`; for a foreign error type \
+    note = "with thiserror: add a variant `Rejected(#[from] resilient_runtime::Rejection)`; for a foreign error type \
             use `map_err = |rejection| ...`; to never surface rejections use `fallback = ...`"
 )]
 pub trait FromRejection {
@@ -169,7 +169,7 @@ pub trait FromRejection {
     ///
     /// ```
     /// use std::io::{Error, ErrorKind};
-    /// use resilient::{FromRejection, Registry};
+    /// use resilient_runtime::{FromRejection, Registry};
     ///
     /// let breaker = Registry::new().circuit_breaker("disk");
     /// breaker.force_open();
@@ -189,7 +189,7 @@ impl<E: From<Rejection>> FromRejection for E {
 /// Why a fallback is asked.
 ///
 /// ```
-/// use resilient::{Failure, Registry, fallback::{Chain, Level}};
+/// use resilient_runtime::{Failure, Registry, fallback::{Chain, Level}};
 ///
 /// let fallback = Registry::new().fallback("rates");
 /// let chain = || Chain::of(Level::Default, |why| matches!(why, Failure::Failed(())).then_some(1.0));
@@ -209,7 +209,7 @@ impl<E> Failure<E> {
     /// The rejection, if it was one.
     ///
     /// ```
-    /// use resilient::{Failure, Registry};
+    /// use resilient_runtime::{Failure, Registry};
     ///
     /// let breaker = Registry::new().circuit_breaker("payment");
     /// breaker.force_open();
@@ -227,7 +227,7 @@ impl<E> Failure<E> {
     /// The error, if the call ran and returned one.
     ///
     /// ```
-    /// use resilient::Failure;
+    /// use resilient_runtime::Failure;
     ///
     /// assert_eq!(Failure::Failed("timed out").error(), Some(&"timed out"));
     /// assert_eq!(Failure::<&str>::Unacceptable.error(), None);
@@ -243,7 +243,7 @@ impl<E> Failure<E> {
 /// How one attempt is judged; what retry, circuit breaker and fallback act on.
 ///
 /// ```
-/// use resilient::{Class, Component, Registry, Verdict};
+/// use resilient_runtime::{Class, Component, Registry, Verdict};
 ///
 /// let breaker = Registry::new().circuit_breaker("api");
 /// breaker.try_acquire().unwrap().settle(Verdict::Success);
@@ -271,7 +271,7 @@ impl Verdict {
     ///
     /// ```
     /// use std::io::{Error, ErrorKind};
-    /// use resilient::{Class, Verdict};
+    /// use resilient_runtime::{Class, Verdict};
     ///
     /// assert_eq!(Verdict::of(&Some(7)), Verdict::Success);
     /// assert_eq!(Verdict::of(&None::<u32>), Verdict::Failure(Class::UNKNOWN));
@@ -287,7 +287,7 @@ impl Verdict {
     ///
     /// ```
     /// use std::io::{Error, ErrorKind};
-    /// use resilient::{Class, Verdict};
+    /// use resilient_runtime::{Class, Verdict};
     ///
     /// let verdict = |kind: ErrorKind| Verdict::by_class(&Err::<(), _>(Error::from(kind)));
     /// assert_eq!(verdict(ErrorKind::NotFound), Verdict::Failure(Class::Permanent));
@@ -303,7 +303,7 @@ impl Verdict {
     /// The first known cause in the error and its `source()` chain, as [`Class::found_in`] finds it; else unknown.
     ///
     /// ```
-    /// use resilient::{Class, Component, Registry, Rejection, Verdict};
+    /// use resilient_runtime::{Class, Component, Registry, Rejection, Verdict};
     ///
     /// #[derive(Debug, thiserror::Error)]
     /// enum PayError {
@@ -331,7 +331,7 @@ impl Verdict {
     /// source, and so found even where an error is transparent.)
     ///
     /// ```
-    /// use resilient::{Class, Registry, Verdict};
+    /// use resilient_runtime::{Class, Registry, Verdict};
     ///
     /// let breaker = Registry::new().circuit_breaker("payment");
     /// breaker.force_open();
@@ -346,7 +346,7 @@ impl Verdict {
     /// `failure = ..` makes a failure of what looked like a success. What it did is unknown.
     ///
     /// ```
-    /// use resilient::{Class, Verdict};
+    /// use resilient_runtime::{Class, Verdict};
     ///
     /// assert_eq!(Verdict::Success.or_failure(true), Verdict::Failure(Class::UNKNOWN));
     /// assert_eq!(Verdict::Success.or_failure(false), Verdict::Success);
@@ -363,7 +363,7 @@ impl Verdict {
 /// return it in place of a verdict.
 ///
 /// ```
-/// use resilient::{Component, Judgement, Registry, Verdict};
+/// use resilient_runtime::{Component, Judgement, Registry, Verdict};
 ///
 /// let breaker = Registry::new().circuit_breaker("users");
 /// let judge = |user: &Result<u32, u16>| {
@@ -411,7 +411,7 @@ impl Judgement {
     /// Judges an outcome by the type of its error, as [`Verdict::of`] does.
     ///
     /// ```
-    /// use resilient::{Class, Judgement};
+    /// use resilient_runtime::{Class, Judgement};
     ///
     /// assert_eq!(Judgement::of(&None::<u32>).class(), Some(Class::UNKNOWN));
     /// ```
@@ -442,7 +442,7 @@ impl Judgement {
     /// The verdict alone.
     ///
     /// ```
-    /// use resilient::{Judgement, Verdict};
+    /// use resilient_runtime::{Judgement, Verdict};
     ///
     /// assert_eq!(Judgement::from(Verdict::Success).verdict(), Verdict::Success);
     /// ```
@@ -454,7 +454,7 @@ impl Judgement {
     /// The class of a failure.
     ///
     /// ```
-    /// use resilient::{Class, Judgement, Verdict};
+    /// use resilient_runtime::{Class, Judgement, Verdict};
     ///
     /// assert_eq!(Judgement::from(Class::Permanent).class(), Some(Class::Permanent));
     /// assert_eq!(Judgement::from(Verdict::Success).class(), None);
@@ -469,7 +469,7 @@ impl Judgement {
     /// Whether the retry tries again, whatever the class says. It keeps to its own limits: `max`, its budget, deadlines.
     ///
     /// ```
-    /// use resilient::{Class, Judgement, Registry, clock::ManualClock};
+    /// use resilient_runtime::{Class, Judgement, Registry, clock::ManualClock};
     ///
     /// let retry = Registry::with_clock(ManualClock::new().clock()).retry("poll");
     /// let mut polls = 0;
@@ -489,7 +489,7 @@ impl Judgement {
     /// Whether the circuit breaker counts it as a failure, whatever the class says; if not, it counts as nothing.
     ///
     /// ```
-    /// use resilient::{Class, Component, Judgement, Registry};
+    /// use resilient_runtime::{Class, Component, Judgement, Registry};
     ///
     /// let breaker = Registry::new().circuit_breaker("mail");
     /// breaker.try_acquire().unwrap().settle(Judgement::from(Class::TRANSIENT).breaker_when(false));

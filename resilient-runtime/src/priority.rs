@@ -5,7 +5,7 @@ use serde::Serialize;
 /// The class of a call; higher classes go first where there is a queue, and keep reserved permits.
 ///
 /// ```
-/// use resilient::Priority;
+/// use resilient_runtime::Priority;
 /// assert!(Priority::Critical > Priority::High);
 /// assert_eq!(Priority::default(), Priority::Normal);
 /// ```
@@ -30,7 +30,7 @@ impl Priority {
     /// The name used in the attribute, in events and in JSON.
     ///
     /// ```
-    /// use resilient::Priority;
+    /// use resilient_runtime::Priority;
     ///
     /// assert_eq!(Priority::ALL.map(Priority::as_str), ["low", "normal", "high", "critical"]);
     /// ```

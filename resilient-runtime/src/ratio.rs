@@ -7,7 +7,7 @@ use serde::Serialize;
 /// A share from 0 to 1, never NaN.
 ///
 /// ```
-/// use resilient::Ratio;
+/// use resilient_runtime::Ratio;
 /// assert_eq!(Ratio::percent(50.0), Ratio::new(0.5));
 /// assert_eq!(Ratio::new(1.5), None);
 /// assert_eq!(Ratio::new(0.25).unwrap().to_string(), "25 %");
@@ -27,7 +27,7 @@ impl Ratio {
     /// The share, or `None` when it is not between 0 and 1.
     ///
     /// ```
-    /// use resilient::Ratio;
+    /// use resilient_runtime::Ratio;
     ///
     /// assert_eq!(Ratio::new(0.5), Some(Ratio::HALF));
     /// assert_eq!(Ratio::new(f64::NAN), None);
@@ -39,7 +39,7 @@ impl Ratio {
     /// The share of `percent` hundredths, or `None` when it is not between 0 and 100.
     ///
     /// ```
-    /// use resilient::Ratio;
+    /// use resilient_runtime::Ratio;
     ///
     /// assert_eq!(Ratio::percent(30.0), Ratio::new(0.3));
     /// assert_eq!(Ratio::percent(101.0), None);
@@ -56,7 +56,7 @@ impl Ratio {
     /// As a number from 0 to 1.
     ///
     /// ```
-    /// assert_eq!(resilient::Ratio::HALF.get(), 0.5);
+    /// assert_eq!(resilient_runtime::Ratio::HALF.get(), 0.5);
     /// ```
     pub const fn get(self) -> f64 {
         self.0

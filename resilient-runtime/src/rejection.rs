@@ -23,7 +23,7 @@ use crate::ratio::Ratio;
 ///     #[error("the gateway said no: {0}")]
 ///     Gateway(String),
 ///     #[error(transparent)]
-///     Rejected(#[from] resilient::Rejection),
+///     Rejected(#[from] resilient_runtime::Rejection),
 /// }
 /// ```
 ///
@@ -105,7 +105,7 @@ impl Error for Mark {}
 /// What refused the call.
 ///
 /// ```
-/// use resilient::{Registry, RejectionKind};
+/// use resilient_runtime::{Registry, RejectionKind};
 ///
 /// let breaker = Registry::new().circuit_breaker("payment");
 /// breaker.force_open();
@@ -161,7 +161,7 @@ impl RejectionKind {
     /// The name used in events, statistics and JSON.
     ///
     /// ```
-    /// use resilient::RejectionKind;
+    /// use resilient_runtime::RejectionKind;
     ///
     /// assert_eq!(RejectionKind::BulkheadFull.as_str(), "bulkhead_full");
     /// ```
@@ -194,7 +194,7 @@ impl RejectionKind {
 /// Why a circuit is open.
 ///
 /// ```
-/// use resilient::{Component, OpenReason, Registry, circuit_breaker::Config};
+/// use resilient_runtime::{Component, OpenReason, Registry, circuit_breaker::Config};
 ///
 /// let breaker = Registry::new().circuit_breaker("payment");
 /// breaker.reconfigure(Config::default().failure_threshold(1)).unwrap();
@@ -343,7 +343,7 @@ impl Rejection {
     /// What refused the call.
     ///
     /// ```
-    /// use resilient::{Registry, Rejection, RejectionKind};
+    /// use resilient_runtime::{Registry, Rejection, RejectionKind};
     ///
     /// let shop = Registry::new().pipeline("order").idempotency("order").build();
     /// let refused: Rejection = shop.call(|| Ok::<u32, _>(7)).unwrap_err();
@@ -360,7 +360,7 @@ impl Rejection {
     /// The name of the component that refused it.
     ///
     /// ```
-    /// let breaker = resilient::Registry::new().circuit_breaker("payment");
+    /// let breaker = resilient_runtime::Registry::new().circuit_breaker("payment");
     /// breaker.force_open();
     /// assert_eq!(breaker.try_acquire().unwrap_err().component(), "payment");
     /// ```
@@ -372,7 +372,7 @@ impl Rejection {
     ///
     /// ```
     /// use std::time::Duration;
-    /// use resilient::{Component, Registry, clock::ManualClock, rate_limit::{Config, Rate}};
+    /// use resilient_runtime::{Component, Registry, clock::ManualClock, rate_limit::{Config, Rate}};
     ///
     /// let limiter = Registry::with_clock(ManualClock::new().clock()).rate_limiter("mail");
     /// limiter.reconfigure(Config::default().rate("1/min".parse::<Rate>().unwrap())).unwrap();
@@ -386,7 +386,7 @@ impl Rejection {
     /// Why the circuit opened at first, for [`RejectionKind::CircuitOpen`]. [`outage`](Self::outage) says more.
     ///
     /// ```
-    /// use resilient::{OpenReason, Registry};
+    /// use resilient_runtime::{OpenReason, Registry};
     ///
     /// let breaker = Registry::new().circuit_breaker("legacy");
     /// breaker.force_open();
@@ -404,7 +404,7 @@ impl Rejection {
     ///
     /// ```
     /// use std::time::Duration;
-    /// use resilient::{Component, Registry, circuit_breaker::Config, clock::ManualClock};
+    /// use resilient_runtime::{Component, Registry, circuit_breaker::Config, clock::ManualClock};
     ///
     /// let time = ManualClock::new();
     /// let breaker = Registry::with_clock(time.clock()).circuit_breaker("payment");
@@ -428,7 +428,7 @@ impl Rejection {
     /// # async fn main() {
     /// use std::cell::Cell;
     /// use std::io::Error;
-    /// use resilient::{Registry, Verdict, clock::Clock};
+    /// use resilient_runtime::{Registry, Verdict, clock::Clock};
     ///
     /// let registry = Registry::with_clock(Clock::tokio());
     /// let pipeline = registry.pipeline("load").retry("disk").timeout("disk").build();
@@ -456,7 +456,7 @@ impl Rejection {
     /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
     /// # async fn main() {
     /// use std::time::Duration;
-    /// use resilient::{Component, Registry, Rejection, clock::Clock, timeout::Config};
+    /// use resilient_runtime::{Component, Registry, Rejection, clock::Clock, timeout::Config};
     ///
     /// let timeout = Registry::with_clock(Clock::tokio()).timeout("report");
     /// timeout.reconfigure(Config::default().total(Duration::from_secs(2))).unwrap();
@@ -475,7 +475,7 @@ impl Rejection {
     /// sent for [`RejectionKind::ConnectTimeout`]; else it may have had an effect.
     ///
     /// ```
-    /// let bulkhead = resilient::Registry::new().bulkhead("pool");
+    /// let bulkhead = resilient_runtime::Registry::new().bulkhead("pool");
     /// let permits: Vec<_> = std::iter::from_fn(|| bulkhead.try_acquire().ok()).collect();
     /// assert!(!bulkhead.try_acquire().unwrap_err().is_timeout(), "it is full");
     /// # drop(permits);
@@ -512,7 +512,7 @@ impl Rejection {
     /// has said, such as the clients of a server.
     ///
     /// ```
-    /// use resilient::{Registry, Verdict, circuit_breaker::Config, Component};
+    /// use resilient_runtime::{Registry, Verdict, circuit_breaker::Config, Component};
     ///
     /// let registry = Registry::new();
     /// registry.circuit_breaker("db").reconfigure(Config::default().failure_threshold(1)).unwrap();
@@ -615,7 +615,7 @@ impl RejectionKind {
     ///
     /// ```
     /// use std::io;
-    /// use resilient::{Registry, RejectionKind};
+    /// use resilient_runtime::{Registry, RejectionKind};
     ///
     /// let breaker = Registry::new().circuit_breaker("payment");
     /// breaker.force_open();

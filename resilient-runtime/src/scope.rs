@@ -279,10 +279,10 @@ impl<F: Future> Future for Scoped<F> {
 /// The number of the attempt in which this code runs: 1 for the first, and outside of any retry.
 ///
 /// ```
-/// use resilient::{Registry, clock::ManualClock};
+/// use resilient_runtime::{Registry, clock::ManualClock};
 ///
 /// let retry = Registry::with_clock(ManualClock::new().clock()).retry("r");
-/// let third = retry.call(|| if resilient::attempt() < 3 { Err("again") } else { Ok(resilient::attempt()) });
+/// let third = retry.call(|| if resilient_runtime::attempt() < 3 { Err("again") } else { Ok(resilient_runtime::attempt()) });
 /// assert_eq!(third, Ok(3));
 /// ```
 pub fn attempt() -> u32 {
@@ -297,7 +297,7 @@ pub fn attempt() -> u32 {
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() {
-/// use resilient::{Registry, is_hedge};
+/// use resilient_runtime::{Registry, is_hedge};
 ///
 /// let hedge = Registry::new().hedge("replicas");
 /// let row = hedge.call_async(async || if is_hedge() { Some("row of the second replica") } else { None });

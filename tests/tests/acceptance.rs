@@ -52,8 +52,8 @@ mod token_bucket;
 use std::io;
 use std::time::Duration;
 
-use resilient::Registry;
-use resilient::clock::ManualClock;
+use resilient_runtime::Registry;
+use resilient_runtime::clock::ManualClock;
 
 const SECOND: Duration = Duration::from_secs(1);
 

@@ -6,8 +6,8 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use allocation_counter::measure;
-use resilient::clock::ManualClock;
-use resilient::{Component, Pipeline, Registry, Rejection, circuit_breaker, rate_limit, resilient};
+use resilient_runtime::clock::ManualClock;
+use resilient_runtime::{Component, Pipeline, Registry, Rejection, circuit_breaker, rate_limit, resilient};
 
 type Outcome = Result<u64, Rejection>;
 
@@ -109,7 +109,7 @@ fn a_refusal_allocates_nothing() {
     let (breaker, bulkhead) = (registry.circuit_breaker("x"), registry.bulkhead("x"));
     breaker.force_open();
     assert_eq!(allocations(|| breaker.try_acquire().is_err()), 0);
-    let one = resilient::bulkhead::Config::default().max_concurrent(1u32);
+    let one = resilient_runtime::bulkhead::Config::default().max_concurrent(1u32);
     bulkhead.reconfigure(one).unwrap();
     let _held = bulkhead.try_acquire().unwrap();
     assert_eq!(allocations(|| bulkhead.try_acquire().is_err()), 0);
@@ -122,12 +122,12 @@ fn a_load_shedder_allocates_nothing_whether_it_admits_or_sheds() {
     let registry = Registry::new();
     let shedder = registry.load_shedder("x");
     let config =
-        resilient::load_shed::Config::default().throttle(true).target_latency(Duration::from_secs(1));
+        resilient_runtime::load_shed::Config::default().throttle(true).target_latency(Duration::from_secs(1));
     shedder.reconfigure(config).unwrap();
     let pipeline = registry.pipeline("shed").load_shed("x").build();
-    assert_eq!(allocations(|| shedder.try_acquire().unwrap().settle(resilient::Verdict::Success)), 0);
+    assert_eq!(allocations(|| shedder.try_acquire().unwrap().settle(resilient_runtime::Verdict::Success)), 0);
     assert_eq!(allocations(|| pipeline.call(|| Outcome::Ok(1)).unwrap()), 0);
-    let full = resilient::load_shed::Config::default().adaptive(false).max_in_flight(1);
+    let full = resilient_runtime::load_shed::Config::default().adaptive(false).max_in_flight(1);
     shedder.reconfigure(full).unwrap();
     let _held = shedder.try_acquire().unwrap();
     assert_eq!(allocations(|| shedder.try_acquire().is_err()), 0);

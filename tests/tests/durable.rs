@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
-use resilient::idempotency::{
+use resilient_runtime::idempotency::{
     Claim, Claimed, DurableStore, Fingerprint, IdempotencyStore, Owner, StoreError,
 };
 

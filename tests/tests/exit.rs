@@ -4,7 +4,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use resilient::{Component, Registry, Rejection, bulkhead, timeout};
+use resilient_runtime::{Component, Registry, Rejection, bulkhead, timeout};
 
 const CHILD: &str = "RESILIENT_TEST_CHILD";
 

@@ -20,7 +20,7 @@
 use core::num::ParseIntError;
 use std::io;
 
-use resilient::{Rejection, resilient};
+use resilient_runtime::{Rejection, resilient};
 use tokio::task::yield_now;
 
 #[derive(Debug, thiserror::Error)]

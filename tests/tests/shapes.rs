@@ -68,7 +68,7 @@ mod timeouts;
 #[path = "shapes/traits.rs"]
 mod traits;
 
-use resilient::Rejection;
+use resilient_runtime::Rejection;
 
 /// The error of most functions here.
 #[derive(Debug, PartialEq, thiserror::Error)]

@@ -5,11 +5,11 @@ use std::num::NonZeroU32;
 
 use allocation_counter::measure;
 use governor::{DefaultKeyedRateLimiter, Quota};
-use resilient::rate_limit::{self, Rate};
-use resilient::{Component, Registry};
 use resilient_benches::harness::Job;
 use resilient_benches::jobs;
 use resilient_benches::memory::{COMPONENTS, KEYS, Make, Memory};
+use resilient_runtime::rate_limit::{self, Rate};
+use resilient_runtime::{Component, Registry};
 
 const CALLS: u64 = 64;
 const MADE: u64 = 256;

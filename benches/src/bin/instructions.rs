@@ -5,12 +5,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use resilient::circuit_breaker::{self, Window};
-use resilient::{
+use resilient_benches::body::{Failed, number, run, work, work_async, work_later};
+use resilient_runtime::circuit_breaker::{self, Window};
+use resilient_runtime::{
     Component, Pipeline, RateLimiter, Registry, Rejection, hedge, rate_limit, registry, resilient, retry,
     timeout,
 };
-use resilient_benches::body::{Failed, number, run, work, work_async, work_later};
 
 /// Calls that are counted.
 const CALLS: u32 = 1000;
@@ -150,7 +150,7 @@ const JOBS: &[(&str, Make)] = &[
     ("bulkhead_attribute", || job(bulkhead)),
     ("bulkhead_adaptive", || {
         let bulkhead = registry().bulkhead("adaptive");
-        let config = resilient::bulkhead::Config::default().adaptive(true);
+        let config = resilient_runtime::bulkhead::Config::default().adaptive(true);
         bulkhead.reconfigure(config).expect("settings within their ranges");
         job(move || bulkhead.call(|| work::<Failed>(number())))
     }),
@@ -223,7 +223,7 @@ fn limiter(name: &str, rate: &str) -> Arc<RateLimiter> {
     limiter
 }
 
-fn limit() -> Arc<resilient::Timeout> {
+fn limit() -> Arc<resilient_runtime::Timeout> {
     let timeout = registry().timeout("limit");
     let config = timeout::Config::default().total(Duration::from_secs(1));
     timeout.reconfigure(config).expect("a setting within its range");

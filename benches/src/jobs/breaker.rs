@@ -3,8 +3,8 @@ use std::time::Duration;
 
 use failsafe::{Config as Failsafe, backoff, failure_policy};
 use recloser::{AsyncRecloser, Recloser};
-use resilient::circuit_breaker::{CircuitBreaker, Config, Window};
-use resilient::{Component, Pipeline, Ratio, Registry, resilient};
+use resilient_runtime::circuit_breaker::{CircuitBreaker, Config, Window};
+use resilient_runtime::{Component, Pipeline, Ratio, Registry, resilient};
 use tower::{Layer, Service, ServiceExt};
 use tower_resilience::circuitbreaker::{CircuitBreakerLayer, SlidingWindowType};
 

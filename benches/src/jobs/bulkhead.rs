@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use resilient::{Bulkhead, Component, Priority, Registry, Verdict, bulkhead, resilient};
+use resilient_runtime::{Bulkhead, Component, Priority, Registry, Verdict, bulkhead, resilient};
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tower::limit::ConcurrencyLimitLayer;

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use resilient::{Coalesce, Pipeline, Registry, Rejection, resilient};
+use resilient_runtime::{Coalesce, Pipeline, Registry, Rejection, resilient};
 
 use super::own_key;
 use crate::body::{number, run};

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use resilient::rate_limit::{self, Rate};
-use resilient::{Component, Pipeline, Registry, Rejection, hedge, resilient, timeout};
+use resilient_runtime::rate_limit::{self, Rate};
+use resilient_runtime::{Component, Pipeline, Registry, Rejection, hedge, resilient, timeout};
 
 use super::own_key;
 use crate::body::{number, run};

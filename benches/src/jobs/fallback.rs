@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
-use resilient::fallback::{Chain, Level};
-use resilient::{Degradation, Registry, resilient};
+use resilient_runtime::fallback::{Chain, Level};
+use resilient_runtime::{Degradation, Registry, resilient};
 use tower::{Layer, Service, ServiceExt};
 use tower_resilience::fallback::FallbackLayer;
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use backon::{BlockingRetryable, ExponentialBuilder, Retryable};
 use recloser::{AsyncRecloser, Recloser};
-use resilient::{Component, Pipeline, Registry, resilient, timeout};
+use resilient_runtime::{Component, Pipeline, Registry, resilient, timeout};
 use tokio::sync::Semaphore;
 use tower::{Service, ServiceBuilder, ServiceExt};
 use tower_resilience::bulkhead::BulkheadLayer;

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use resilient::{Component, Hedge, Pipeline, Registry, hedge, resilient};
+use resilient_runtime::{Component, Hedge, Pipeline, Registry, hedge, resilient};
 
 use crate::body::{Failed, number, run, work_async, work_later};
 use crate::harness::{Goal, Group, Job};

@@ -5,12 +5,12 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::routing::get;
-use resilient::Component;
-use resilient::{Registry, rate_limit};
 use resilient_http::layer::{
     ClientIp, CorrelationLayer, DeadlineLayer, DegradedLayer, IdempotencyLayer, RateLimitLayer, ServerLayer,
 };
 use resilient_http::metrics::{Format, render};
+use resilient_runtime::Component;
+use resilient_runtime::{Registry, rate_limit};
 use tower::{Service, ServiceBuilder};
 use tower_resilience::bulkhead::BulkheadLayer;
 use tower_resilience::circuitbreaker::CircuitBreakerLayer;

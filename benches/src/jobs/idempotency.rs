@@ -1,9 +1,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use resilient::clock::ManualClock;
-use resilient::idempotency::{Config, Fingerprint};
-use resilient::{Component, Idempotency, Pipeline, Registry, Rejection, resilient};
+use resilient_runtime::clock::ManualClock;
+use resilient_runtime::idempotency::{Config, Fingerprint};
+use resilient_runtime::{Component, Idempotency, Pipeline, Registry, Rejection, resilient};
 
 use super::own_key;
 use crate::body::{number, run};

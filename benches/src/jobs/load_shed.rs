@@ -1,8 +1,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use resilient::load_shed::Config;
-use resilient::{Class, Component, LoadShedder, Priority, Registry, Verdict, resilient};
+use resilient_runtime::load_shed::Config;
+use resilient_runtime::{Class, Component, LoadShedder, Priority, Registry, Verdict, resilient};
 use tokio::sync::Semaphore;
 
 use crate::body::{BodyError, Failed, number, work};
@@ -70,7 +70,7 @@ fn shed() -> Group {
         Config::default()
             .adaptive(false)
             .throttle(true)
-            .throttle_floor(resilient::Ratio::percent(1.0).unwrap_or(resilient::Ratio::ONE)),
+            .throttle_floor(resilient_runtime::Ratio::percent(1.0).unwrap_or(resilient_runtime::Ratio::ONE)),
     );
     for _ in 0..10_000 {
         let _ = by_throttle.try_acquire().map(|permit| permit.settle(DOWN));

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use governor::{DefaultDirectRateLimiter, DefaultKeyedRateLimiter, Quota};
-use resilient::rate_limit::{Algorithm, Config, Rate};
-use resilient::{Component, Pipeline, RateLimiter, Registry, resilient};
+use resilient_runtime::rate_limit::{Algorithm, Config, Rate};
+use resilient_runtime::{Component, Pipeline, RateLimiter, Registry, resilient};
 
 use crate::body::{Failed, number, run, work};
 use crate::harness::{Goal, Group, Job};

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
-use resilient::Registry;
-use resilient::circuit_breaker::CircuitBreaker;
+use resilient_runtime::Registry;
+use resilient_runtime::circuit_breaker::CircuitBreaker;
 
 use crate::harness::{Goal, Group, Job};
 

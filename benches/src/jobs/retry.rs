@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use backon::{BlockingRetryable, ConstantBuilder, ExponentialBuilder, Retryable};
-use resilient::retry::{Backoff, Config, RetryBudget};
-use resilient::{Component, Pipeline, Ratio, Registry, Retry, resilient};
+use resilient_runtime::retry::{Backoff, Config, RetryBudget};
+use resilient_runtime::{Component, Pipeline, Ratio, Registry, Retry, resilient};
 use tower::retry::backoff::{ExponentialBackoffMaker, MakeBackoff};
 use tower::util::rng::HasherRng;
 use tower::{Layer, Service, ServiceExt};

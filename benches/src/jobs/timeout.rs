@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use resilient::{Component, Pipeline, Registry, Timeout, timeout};
+use resilient_runtime::{Component, Pipeline, Registry, Timeout, timeout};
 use tower::{Layer, Service, ServiceExt};
 use tower_resilience::timelimiter::TimeLimiterLayer;
 

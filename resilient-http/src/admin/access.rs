@@ -53,7 +53,7 @@ async fn admit(app: &App, parts: &Parts) -> Result<Option<WithToken>, Problem> {
                 Shown::Right => Ok(Some(WithToken)),
                 Shown::Wrong { is_told } => {
                     if is_told {
-                        tracing::warn!(target: "resilient::audit", ?client, "a wrong admin token was shown");
+                        tracing::warn!(target: "resilient_runtime::audit", ?client, "a wrong admin token was shown");
                     }
                     Err(Problem::new(StatusCode::UNAUTHORIZED, "that is not the admin token"))
                 }

@@ -7,10 +7,10 @@ use axum::middleware::{from_fn_with_state, map_response};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get, patch, post};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
-use resilient::health::Ask;
-use resilient::registry::{ChangeError, UnknownComponent};
-use resilient::settings::Raw;
-use resilient::{Kind, UnknownKind};
+use resilient_runtime::health::Ask;
+use resilient_runtime::registry::{ChangeError, UnknownComponent};
+use resilient_runtime::settings::Raw;
+use resilient_runtime::{Kind, UnknownKind};
 use serde_json::{Map, Value, json};
 
 use super::access::{guard, hardened};
@@ -36,7 +36,7 @@ pub(super) fn routes(app: App) -> Router {
         .route("/sites", get(sites))
         .route("/alerts", get(alerts))
         .route("/metrics", get(metrics))
-        .route("/config/{kind}/{name}", patch(change).delete(unchange))
+        .route("/config/{kind}/{name}", patch(set_overrides).delete(clear_overrides))
         .route("/openapi.json", get(openapi))
         .route("/events", get(stream::events))
         .route("/stream", get(stream::ticks))
@@ -118,7 +118,7 @@ async fn reset(State(app): State<App>, path: Named) -> Result<Json<Value>, Probl
 }
 
 /// The settings by their names, as `explain` prints them: `{"open_for": "5s", "failure_rate": 0.3}`; null takes one away.
-async fn change(
+async fn set_overrides(
     State(app): State<App>,
     path: Named,
     body: Result<Json<Map<String, Value>>, JsonRejection>,
@@ -127,18 +127,18 @@ async fn change(
     let Json(body) = body.map_err(|error| Problem::new(error.status(), error.body_text()))?;
     let changes: Vec<(String, Raw)> =
         body.into_iter().map(|(field, value)| Ok((field, raw(value)?))).collect::<Result<_, Problem>>()?;
-    app.registry.change(kind, &name, &changes).map_err(|error| refused(&error))?;
+    app.registry.set_overrides(kind, &name, &changes).map_err(|error| refused(&error))?;
     for (field, _) in &changes {
         audit(&app, &format!("set {field}"), kind, &name);
     }
     Ok(Json(json!({ "changed": name, "kind": kind })))
 }
 
-async fn unchange(State(app): State<App>, path: Named) -> Result<Json<Value>, Problem> {
+async fn clear_overrides(State(app): State<App>, path: Named) -> Result<Json<Value>, Problem> {
     let (kind, name) = component(path)?;
-    app.registry.unchange(kind, &name).map_err(|error| refused(&error))?;
-    audit(&app, "unchange", kind, &name);
-    Ok(Json(json!({ "unchanged": name, "kind": kind })))
+    app.registry.clear_overrides(kind, &name).map_err(|error| refused(&error))?;
+    audit(&app, "clear_overrides", kind, &name);
+    Ok(Json(json!({ "cleared": name, "kind": kind })))
 }
 
 fn raw(value: Value) -> Result<Raw, Problem> {
@@ -200,5 +200,5 @@ fn unknown(error: &UnknownComponent) -> Problem {
 /// Each write is told: who had the token may not be who should.
 fn audit(app: &App, action: &str, kind: Kind, name: &str) {
     // It was found a moment ago, and components never go.
-    let _ = app.registry.steered(kind, name, action);
+    let _ = app.registry.record_action(kind, name, action);
 }

@@ -2,7 +2,7 @@
 //!
 //! | | |
 //! |---|---|
-//! | `GET /health`, `/health/live`, `/health/ready`, `/health/deep` | [`application/health+json`](resilient::health); 200 or 503 |
+//! | `GET /health`, `/health/live`, `/health/ready`, `/health/deep` | [`application/health+json`](resilient_runtime::health); 200 or 503 |
 //! | `GET /stats`, `/stats/{kind}/{name}` | what was counted, and where things stand |
 //! | `GET /config` | every setting in force, and where its value came from |
 //! | `GET /sites` | the annotated functions, with their stages |
@@ -30,7 +30,7 @@
 //! - [`Admin::serve`] refuses to listen anywhere but on the machine itself without a token of yours.
 //! - Five wrong tokens from an address (IPv6: a network of 64 bits; the machine itself is one address) lock it out for a
 //!   while, and no other. While very many addresses show wrong tokens, each token takes a second to be checked, the right one
-//!   too. Each write is an event ([`Steered`](resilient::Happening::Steered)), and logged (`resilient::audit`).
+//!   too. Each write is an event ([`OperatorAction`](resilient_runtime::EventKind::OperatorAction)), and logged (`resilient_runtime::audit`).
 
 mod access;
 mod api;
@@ -42,7 +42,7 @@ mod token;
 use std::sync::Arc;
 
 use axum::Router;
-use resilient::Registry;
+use resilient_runtime::Registry;
 use serde_json::{Map, Value};
 
 use crate::layer::ClientIp;
@@ -56,7 +56,7 @@ use token::Token;
 /// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
 /// use resilient_http::Admin;
 ///
-/// let admin = Admin::new(resilient::registry()).token(std::env::var("ADMIN_TOKEN")?)?;
+/// let admin = Admin::new(resilient_runtime::registry()).token(std::env::var("ADMIN_TOKEN")?)?;
 /// admin.serve(tokio::net::TcpListener::bind("127.0.0.1:9000").await?).await?;
 /// # Ok(()) }
 /// ```
@@ -92,7 +92,7 @@ type App = Arc<Shared>;
 /// ```
 /// use resilient_http::{Admin, admin::WeakToken};
 ///
-/// let weak = Admin::new(&resilient::Registry::new()).token("admin").unwrap_err();
+/// let weak = Admin::new(&resilient_runtime::Registry::new()).token("admin").unwrap_err();
 /// assert_eq!(weak, WeakToken);
 /// assert!(weak.to_string().contains("at least 16 bytes"));
 /// ```
@@ -113,7 +113,7 @@ impl Admin {
     /// use axum::{body::Body, http::{Request, StatusCode}};
     /// use resilient_http::Admin;
     ///
-    /// let router = Admin::new(&resilient::Registry::new()).router();
+    /// let router = Admin::new(&resilient_runtime::Registry::new()).router();
     /// let order = Request::post("/api/resilience/circuit_breaker/payment/open").body(Body::empty()).unwrap();
     /// assert_eq!(router.oneshot(order).await.unwrap().status(), StatusCode::FORBIDDEN);
     /// # }
@@ -137,7 +137,7 @@ impl Admin {
     /// # use tower::ServiceExt;
     /// # use axum::{body::Body, http::Request};
     /// # use resilient_http::Admin;
-    /// let admin = Admin::new(&resilient::Registry::new()).token("a token of 24 characters").unwrap();
+    /// let admin = Admin::new(&resilient_runtime::Registry::new()).token("a token of 24 characters").unwrap();
     /// let read = Request::get("/api/resilience/stats").header("authorization", "Bearer a token of 24 characters");
     /// let answer = admin.router().oneshot(read.body(Body::empty()).unwrap()).await.unwrap();
     /// assert_eq!(answer.status(), 200);
@@ -162,7 +162,7 @@ impl Admin {
     /// ```
     /// use resilient_http::Admin;
     ///
-    /// let registry = resilient::Registry::new();
+    /// let registry = resilient_runtime::Registry::new();
     /// let (_, token) = Admin::new(&registry).random_token()?;
     /// let (_, other) = Admin::new(&registry).random_token()?;
     /// assert!(token.len() >= 16 && token != other);
@@ -185,7 +185,7 @@ impl Admin {
     /// # use tower::ServiceExt;
     /// # use axum::{body::Body, http::Request};
     /// # use resilient_http::Admin;
-    /// let admin = Admin::new(&resilient::Registry::new()).token("0123456789abcdef").unwrap();
+    /// let admin = Admin::new(&resilient_runtime::Registry::new()).token("0123456789abcdef").unwrap();
     /// let router = admin.prefix("/internal").router();
     /// let look = |path: &str| {
     ///     let request = Request::get(path).header("authorization", "Bearer 0123456789abcdef");
@@ -211,7 +211,7 @@ impl Admin {
     /// use tower::ServiceExt;
     ///
     /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
-    /// let admin = || Admin::new(&resilient::Registry::new()).token("a-token-of-the-docs").unwrap();
+    /// let admin = || Admin::new(&resilient_runtime::Registry::new()).token("a-token-of-the-docs").unwrap();
     /// let from_here = || {
     ///     let request = Request::get("/api/resilience/stats").header("host", "localhost");
     ///     let peer = ConnectInfo(std::net::SocketAddr::from(([127, 0, 0, 1], 9)));
@@ -233,7 +233,7 @@ impl Admin {
     /// use resilient_http::{Admin, layer::ClientIp};
     ///
     /// let behind = ClientIp::behind(["10.0.0.0/8"]).unwrap();
-    /// let admin = Admin::new(&resilient::Registry::new()).clients(behind);
+    /// let admin = Admin::new(&resilient_runtime::Registry::new()).clients(behind);
     /// # let _ = admin.router();
     /// ```
     #[must_use]
@@ -249,7 +249,7 @@ impl Admin {
     /// use serde_json::json;
     ///
     /// let order = json!({ "post": { "summary": "Orders", "responses": { "200": { "description": "ordered" } } } });
-    /// let admin = Admin::new(&resilient::Registry::new()).path("/orders", order);
+    /// let admin = Admin::new(&resilient_runtime::Registry::new()).path("/orders", order);
     /// # let _ = admin.router();
     /// ```
     #[must_use]
@@ -271,7 +271,7 @@ impl Admin {
     /// use resilient_http::Admin;
     ///
     /// let own = Router::new().route("/", get(async || "my shop"));
-    /// let all = own.merge(Admin::new(&resilient::Registry::new()).router());
+    /// let all = own.merge(Admin::new(&resilient_runtime::Registry::new()).router());
     /// # let all = all.layer(Extension(ConnectInfo(SocketAddr::from(([127, 0, 0, 1], 7)))));
     /// # let request = |path: &str| Request::get(path).header("host", "localhost").body(Body::empty()).unwrap();
     /// # let look = |path: &str| all.clone().oneshot(request(path));

@@ -1,6 +1,6 @@
 //! The API for programs, in the form of `OpenAPI` 3.1.
 
-use resilient::Kind;
+use resilient_runtime::Kind;
 use serde_json::{Map, Value, json};
 
 /// What the API below `prefix` offers, and `more`: paths that others have added.
@@ -50,8 +50,8 @@ pub(super) fn document(prefix: &str, more: &Map<String, Value>) -> Value {
             "additionalProperties": { "type": ["string", "number", "boolean", "null"] },
         } } },
     });
-    let unchange = operation("Takes back what was changed at run time", &component, &json);
-    add("/config/{kind}/{name}", json!({ "patch": change, "delete": unchange }));
+    let clear_overrides = operation("Takes back what was changed at run time", &component, &json);
+    add("/config/{kind}/{name}", json!({ "patch": change, "delete": clear_overrides }));
     let lever = json!({
         "name": "lever", "in": "path", "required": true,
         "schema": { "enum": ["open", "close", "disable", "resume"] },

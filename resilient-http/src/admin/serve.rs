@@ -19,7 +19,7 @@ const CONNECTIONS: usize = 256;
 /// use tokio::net::TcpListener;
 ///
 /// let everywhere = TcpListener::bind("0.0.0.0:0").await.unwrap();
-/// let open = Admin::new(&resilient::Registry::new()).serve(everywhere).await;
+/// let open = Admin::new(&resilient_runtime::Registry::new()).serve(everywhere).await;
 /// assert!(matches!(open, Err(ServeError::Open { .. })), "without a token");
 /// # }
 /// ```
@@ -52,7 +52,7 @@ impl Admin {
     /// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
     /// use resilient_http::Admin;
     ///
-    /// let (admin, token) = Admin::new(resilient::registry()).random_token()?;
+    /// let (admin, token) = Admin::new(resilient_runtime::registry()).random_token()?;
     /// println!("{token}");
     /// admin.serve(tokio::net::TcpListener::bind("127.0.0.1:9000").await?).await?;
     /// # Ok(()) }

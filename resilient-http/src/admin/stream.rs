@@ -17,7 +17,7 @@ use bytes::Bytes;
 use futures_util::future::select;
 use futures_util::stream::{self, Stream};
 use http::{HeaderValue, StatusCode, header};
-use resilient::Registry;
+use resilient_runtime::Registry;
 use serde_json::{Map, Value, json};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 
@@ -127,7 +127,7 @@ async fn tick(mut look: impl FnMut() -> Value, sender: Weak<watch::Sender<Tick>>
         clock.tick().await;
         let Some(sender) = sender.upgrade() else { return };
         let Ok(now) = catch_unwind(AssertUnwindSafe(&mut look)) else {
-            tracing::error!(target: "resilient::admin", "a look at the statistics panicked");
+            tracing::error!(target: "resilient_http::admin", "a look at the statistics panicked");
             continue;
         };
         let changes = patch(&before, &now).unwrap_or_else(|| json!({}));
@@ -269,7 +269,7 @@ mod tests {
 
     /// An alert that fires when it has been looked at for two seconds.
     fn alerted() -> Registry {
-        use resilient::{Component, alert, bulkhead, clock::Clock};
+        use resilient_runtime::{Component, alert, bulkhead, clock::Clock};
         let registry = Registry::with_clock(Clock::tokio());
         let gate = registry.bulkhead("gate");
         gate.reconfigure(bulkhead::Config::default().max_concurrent(1u32)).unwrap();
@@ -291,7 +291,7 @@ mod tests {
         tokio::time::sleep(TICK * 4).await;
         assert!(fires(&registry));
         drop(router);
-        registry.reset(resilient::Kind::Alert, "full").unwrap();
+        registry.reset(resilient_runtime::Kind::Alert, "full").unwrap();
         tokio::time::sleep(TICK * 4).await;
         assert!(!fires(&registry));
     }
@@ -302,7 +302,7 @@ mod tests {
         let registry = alerted();
         let router = crate::Admin::new(&registry).token("0123456789abcdef").unwrap().router();
         for _ in 0..2 {
-            registry.reset(resilient::Kind::Alert, "full").unwrap();
+            registry.reset(resilient_runtime::Kind::Alert, "full").unwrap();
             let runtime =
                 tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build();
             runtime.unwrap().block_on(async {

@@ -48,7 +48,7 @@ const PIECE: usize = 16 * 1024;
 pin_project! {
     /// A body, and what is held until it has been sent, but for what a connection buffers, or is dropped.
     #[derive(Debug)]
-    pub struct Held<B, H> {
+    pub struct GuardedBody<B, H> {
         #[pin]
         body: B,
         rest: Bytes,
@@ -56,7 +56,7 @@ pin_project! {
     }
 }
 
-impl<B: Body<Data = Bytes>, H> Held<B, H> {
+impl<B: Body<Data = Bytes>, H> GuardedBody<B, H> {
     pub(crate) fn new(body: B, held: Option<H>) -> Self {
         // What has no more to send is never polled by some servers.
         let kept = held.filter(|_| !body.is_end_stream());
@@ -64,7 +64,7 @@ impl<B: Body<Data = Bytes>, H> Held<B, H> {
     }
 }
 
-impl<B: Body<Data = Bytes>, H> Body for Held<B, H> {
+impl<B: Body<Data = Bytes>, H> Body for GuardedBody<B, H> {
     type Data = Bytes;
     type Error = B::Error;
 

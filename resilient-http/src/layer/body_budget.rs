@@ -36,7 +36,7 @@ const LATER: Duration = Duration::from_secs(1);
 /// use resilient_http::layer::{BodyBudget, IdempotencyLayer};
 ///
 /// let budget = BodyBudget::new(16 << 20);
-/// let registry = resilient::Registry::new();
+/// let registry = resilient_runtime::Registry::new();
 /// let orders = IdempotencyLayer::new(registry.idempotency("orders")).body_budget(&budget);
 /// let refunds = IdempotencyLayer::new(registry.idempotency("refunds")).body_budget(&budget);
 /// assert_eq!((budget.held(), budget.refused()), (0, 0));

@@ -7,8 +7,8 @@ use std::task::{Context, Poll, ready};
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
-use resilient::pipeline::OpenCall;
-use resilient::{Class, Rejection, Verdict};
+use resilient_runtime::pipeline::OpenCall;
+use resilient_runtime::{Class, Rejection, Verdict};
 use tower::BoxError;
 
 use super::semantics::{GRPC_STATUS, Protocol, of_grpc};
@@ -18,7 +18,7 @@ pin_project! {
     ///
     /// - Each part is waited for no longer than `timeout(read = ..)`, and all of them end with the deadline of the call. The
     ///   error is then an [`io::Error`] that holds a [`Rejection`], which
-    ///   [`RejectionKind::found_in`](resilient::RejectionKind::found_in) finds.
+    ///   [`RejectionKind::found_in`](resilient_runtime::RejectionKind::found_in) finds.
     /// - A body that breaks off makes the call a failure; one of gRPC is judged by the `grpc-status` in its trailers.
     /// - Dropped half read, the call is cancelled. Dropped before anything of it was asked for, the call is what its head says.
     ///
@@ -29,7 +29,7 @@ pin_project! {
     /// # async fn main() {
     /// use http::{Request, Response};
     /// use http_body_util::{BodyExt, Full};
-    /// use resilient::Registry;
+    /// use resilient_runtime::Registry;
     /// use resilient_http::layer::{CallBody, ClientLayer};
     /// use tower::{BoxError, ServiceBuilder, ServiceExt, service_fn};
     ///

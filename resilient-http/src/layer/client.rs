@@ -7,10 +7,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
-use resilient::correlation::CorrelationId;
-use resilient::deadline::{self, Header};
-use resilient::pipeline::Options;
-use resilient::{Class, Classify, Pipeline, Rejection, Verdict};
+use resilient_runtime::correlation::CorrelationId;
+use resilient_runtime::deadline::{self, Header};
+use resilient_runtime::pipeline::Options;
+use resilient_runtime::{Class, Classify, Pipeline, Rejection, Verdict};
 use tower::{BoxError, Layer, Service};
 
 use super::HttpClientLayer;
@@ -26,7 +26,7 @@ type About<Q> = dyn Fn(&Q) -> Options + Send + Sync;
 ///
 /// ```
 /// use std::convert::Infallible;
-/// use resilient::Registry;
+/// use resilient_runtime::Registry;
 /// use resilient_http::layer::ClientLayer;
 /// use tower::{ServiceBuilder, ServiceExt, service_fn};
 ///
@@ -51,7 +51,7 @@ impl<Q, R> ClientLayer<Q, R> {
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() {
     /// # use std::cell::Cell;
-    /// use resilient::{Registry, RejectionKind};
+    /// use resilient_runtime::{Registry, RejectionKind};
     /// use resilient_http::layer::ClientLayer;
     /// use tower::{BoxError, ServiceBuilder, ServiceExt, service_fn};
     ///
@@ -75,7 +75,7 @@ impl<Q, R> ClientLayer<Q, R> {
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() {
-    /// use resilient::{Class, Component, Registry, Verdict};
+    /// use resilient_runtime::{Class, Component, Registry, Verdict};
     /// use resilient_http::layer::ClientLayer;
     /// use tower::{BoxError, ServiceBuilder, ServiceExt, service_fn};
     ///
@@ -103,7 +103,7 @@ impl<Q, R> ClientLayer<Q, R> {
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() {
-    /// use resilient::{Component, Priority, Registry, pipeline::Options};
+    /// use resilient_runtime::{Component, Priority, Registry, pipeline::Options};
     /// use resilient_http::layer::ClientLayer;
     /// use tower::{BoxError, ServiceBuilder, ServiceExt, service_fn};
     ///
@@ -130,7 +130,7 @@ impl ClientLayer<(), ()> {
     /// ```
     /// use http::{Request, Response};
     /// use http_body_util::Empty;
-    /// use resilient::Registry;
+    /// use resilient_runtime::Registry;
     /// use resilient_http::layer::ClientLayer;
     /// use tower::{ServiceBuilder, ServiceExt, service_fn};
     ///
@@ -170,7 +170,7 @@ impl<S, Q, R> Layer<S> for ClientLayer<Q, R> {
 /// The service of a [`ClientLayer`].
 ///
 /// ```
-/// use resilient::Registry;
+/// use resilient_runtime::Registry;
 /// use resilient_http::layer::{Client, ClientLayer};
 /// use tower::{BoxError, Layer, service_fn};
 ///
@@ -235,7 +235,7 @@ where
 ///
 /// ```
 /// use http::HeaderMap;
-/// use resilient::correlation::CorrelationId;
+/// use resilient_runtime::correlation::CorrelationId;
 ///
 /// let mut headers = HeaderMap::new();
 /// let id = CorrelationId::parse("order-7").unwrap();

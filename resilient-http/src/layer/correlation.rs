@@ -6,7 +6,7 @@ use std::task::{Context, Poll, ready};
 
 use http::{HeaderName, HeaderValue, Request, Response};
 use pin_project_lite::pin_project;
-use resilient::correlation::{Correlated, CorrelationId};
+use resilient_runtime::correlation::{Correlated, CorrelationId};
 use tower::{Layer, Service};
 
 const HEADER: HeaderName = HeaderName::from_static("x-correlation-id");
@@ -64,7 +64,7 @@ impl<S> Layer<S> for CorrelationLayer {
 /// # async fn main() {
 /// # use http::{Request, Response};
 /// # use tower::{BoxError, Layer, ServiceExt, service_fn};
-/// use resilient::correlation::CorrelationId;
+/// use resilient_runtime::correlation::CorrelationId;
 /// use resilient_http::layer::{Correlate, CorrelationLayer};
 ///
 /// let id = async |_: Request<()>| Ok::<_, BoxError>(Response::new(CorrelationId::current()));

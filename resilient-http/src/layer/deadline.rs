@@ -8,7 +8,7 @@ use std::time::Duration;
 use axum::body::{Body, Bytes};
 use http::{Request, Response, StatusCode};
 use pin_project_lite::pin_project;
-use resilient::deadline::{Deadline, Header, Scoped};
+use resilient_runtime::deadline::{Deadline, Header, Scoped};
 use tower::{BoxError, Layer, Service};
 
 use super::body::Unread;
@@ -54,7 +54,7 @@ impl DeadlineLayer {
     /// # async fn main() {
     /// # use tower::ServiceExt;
     /// use axum::{Router, body::Body, http::Request, routing::get};
-    /// use resilient::deadline;
+    /// use resilient_runtime::deadline;
     /// use resilient_http::layer::DeadlineLayer;
     ///
     /// let left = async || assert_eq!(deadline::remaining(), None);
@@ -74,7 +74,7 @@ impl DeadlineLayer {
     /// # use std::time::Duration;
     /// # use tower::ServiceExt;
     /// use axum::{Router, body::Body, http::Request, routing::get};
-    /// use resilient::deadline;
+    /// use resilient_runtime::deadline;
     /// use resilient_http::layer::DeadlineLayer;
     ///
     /// let left = async || assert!(deadline::remaining().unwrap() <= Duration::from_secs(9));

@@ -6,8 +6,8 @@ use std::task::{Context, Poll, ready};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, header};
 use pin_project_lite::pin_project;
-use resilient::fallback::DegradationScope;
-use resilient::{Degradation, Level};
+use resilient_runtime::fallback::DegradationScope;
+use resilient_runtime::{Degradation, Level};
 use tower::{Layer, Service};
 
 const DEGRADED: HeaderName = HeaderName::from_static("x-resilience-degraded");
@@ -22,7 +22,7 @@ const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 /// # async fn main() {
 /// # use tower::ServiceExt;
 /// use axum::{Router, body::Body, http::Request, routing::get};
-/// use resilient::{Level, Registry, fallback::Chain};
+/// use resilient_runtime::{Level, Registry, fallback::Chain};
 /// use resilient_http::layer::DegradedLayer;
 ///
 /// let list = Registry::new().fallback("list");

@@ -8,9 +8,9 @@ use std::task::{Context, Poll};
 
 use http::{Request, Response};
 use http_body::Body;
-use resilient::pipeline::{OpenCall, Options};
-use resilient::registry::PipelineBuilder;
-use resilient::{Class, Classify, Pipeline, Registry, Rejection, Verdict};
+use resilient_runtime::pipeline::{OpenCall, Options};
+use resilient_runtime::registry::PipelineBuilder;
+use resilient_runtime::{Class, Classify, Pipeline, Registry, Rejection, Verdict};
 use tower::{BoxError, Layer, Service};
 
 use super::CallBody;
@@ -38,7 +38,7 @@ type About<A> = dyn Fn(&Request<A>) -> Options + Send + Sync;
 /// ```
 /// use http::{Request, Response};
 /// use http_body_util::{BodyExt, Empty};
-/// use resilient::Registry;
+/// use resilient_runtime::Registry;
 /// use resilient_http::layer::HttpClientLayer;
 /// use tower::{ServiceBuilder, ServiceExt, service_fn};
 ///
@@ -67,8 +67,8 @@ impl<A> HttpClientLayer<A> {
     /// ```
     /// use http::{Request, Response};
     /// use http_body_util::Empty;
-    /// use resilient::Registry;
-    /// use resilient::correlation::CorrelationId;
+    /// use resilient_runtime::Registry;
+    /// use resilient_runtime::correlation::CorrelationId;
     /// use resilient_http::layer::HttpClientLayer;
     /// use tower::{ServiceBuilder, ServiceExt, service_fn};
     ///
@@ -91,7 +91,7 @@ impl<A> HttpClientLayer<A> {
     /// The host is that of the request's target, or of its `Host` header.
     ///
     /// ```
-    /// use resilient::Registry;
+    /// use resilient_runtime::Registry;
     /// use resilient_http::layer::HttpClientLayer;
     ///
     /// let layer: HttpClientLayer<String> = HttpClientLayer::per_host(&Registry::new(), |pipeline, host| {
@@ -109,7 +109,7 @@ impl<A> HttpClientLayer<A> {
     /// As [`per_host`](Self::per_host), with hosts that are [bounded](PerHost::at_most) otherwise, or shared with other clients.
     ///
     /// ```
-    /// use resilient::Registry;
+    /// use resilient_runtime::Registry;
     /// use resilient_http::{PerHost, layer::HttpClientLayer};
     ///
     /// let hosts = PerHost::new(&Registry::new(), |pipeline, host| pipeline.circuit_breaker(host)).at_most(100);
@@ -132,7 +132,7 @@ impl<A> HttpClientLayer<A> {
     ///
     /// ```
     /// use http::{Method, Request};
-    /// use resilient::{Priority, Registry, pipeline::Options};
+    /// use resilient_runtime::{Priority, Registry, pipeline::Options};
     /// use resilient_http::layer::HttpClientLayer;
     ///
     /// let layer = HttpClientLayer::new(Registry::new().pipeline("search").retry("index").build());
@@ -149,7 +149,7 @@ impl<A> HttpClientLayer<A> {
     /// bodies without an end.
     ///
     /// ```
-    /// use resilient::Registry;
+    /// use resilient_runtime::Registry;
     /// use resilient_http::layer::HttpClientLayer;
     ///
     /// let events = Registry::new().pipeline("events").circuit_breaker("feed").timeout("feed").build();
@@ -190,7 +190,7 @@ impl<S, A> Layer<S> for HttpClientLayer<A> {
 ///
 /// ```
 /// use http::{Request, Response};
-/// use resilient::Registry;
+/// use resilient_runtime::Registry;
 /// use resilient_http::layer::{HttpClient, HttpClientLayer};
 /// use tower::{BoxError, Layer, service_fn};
 ///

@@ -13,8 +13,8 @@ use axum::extract::OriginalUri;
 use axum::response::IntoResponse;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
-use resilient::idempotency::{Client, Fingerprint, Held, Lease, Unsaved};
-use resilient::{Component, Degradation};
+use resilient_runtime::idempotency::{ClaimOutcome, Client, Fingerprint, Lease, Unsaved};
+use resilient_runtime::{Component, Degradation};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest, Sha256};
 use tower::{BoxError, Layer, Service};
@@ -70,12 +70,12 @@ const WRONG_FOR: Duration = Duration::from_mins(1);
 /// (`Date`, `X-Correlation-Id`) and of the first client's session (`Set-Cookie`).
 ///
 /// An answer that is good but could not be saved has an `Idempotency-Unsaved` header that says why
-/// ([`Unsaved`](resilient::idempotency::Unsaved), or `streamed`): a repeat will not get it.
+/// ([`Unsaved`](resilient_runtime::idempotency::Unsaved), or `streamed`): a repeat will not get it.
 ///
 /// The body of a request is read before anything else, within 20 s ([`body_time`](Self::body_time)); all of them together
 /// take 64 MiB at most, large ones 48 MiB ([`BodyBudget`]).
 ///
-/// A store in memory gives each client a share of its room ([`MemoryStore`](resilient::idempotency::MemoryStore)), so that
+/// A store in memory gives each client a share of its room ([`MemoryStore`](resilient_runtime::idempotency::MemoryStore)), so that
 /// none can take all of it; who can be many clients, as anybody can who is not asked for a password, is held off by a
 /// [`RateLimitLayer`](super::RateLimitLayer) around this.
 ///
@@ -83,12 +83,12 @@ const WRONG_FOR: Duration = Duration::from_mins(1);
 /// use axum::{Router, routing::post};
 /// use resilient_http::layer::IdempotencyLayer;
 ///
-/// let once = IdempotencyLayer::new(resilient::registry().idempotency("orders")).required();
+/// let once = IdempotencyLayer::new(resilient_runtime::registry().idempotency("orders")).required();
 /// let app: Router = Router::new().route("/orders", post(async || "done")).layer(once);
 /// ```
 #[derive(Clone)]
 pub struct IdempotencyLayer {
-    once: Arc<resilient::Idempotency>,
+    once: Arc<resilient_runtime::Idempotency>,
     whose: Whose,
     is_required: bool,
     waits: bool,
@@ -113,7 +113,7 @@ impl IdempotencyLayer {
     ///
     /// static ORDERS: AtomicU32 = AtomicU32::new(0);
     /// let order = async || (ORDERS.fetch_add(1, Ordering::Relaxed) + 1).to_string();
-    /// let layer = IdempotencyLayer::new(resilient::Registry::new().idempotency("orders"));
+    /// let layer = IdempotencyLayer::new(resilient_runtime::Registry::new().idempotency("orders"));
     /// let app: Router = Router::new().route("/", post(order)).layer(layer);
     /// let request = || Request::post("/").header("idempotency-key", "cart-7").body(Body::empty()).unwrap();
     /// assert_eq!(app.clone().oneshot(request()).await.unwrap().status(), 200);
@@ -121,7 +121,7 @@ impl IdempotencyLayer {
     /// assert_eq!(ORDERS.load(Ordering::Relaxed), 1);
     /// # }
     /// ```
-    pub fn new(once: Arc<resilient::Idempotency>) -> Self {
+    pub fn new(once: Arc<resilient_runtime::Idempotency>) -> Self {
         let (whose, bodies) = (Arc::new(credentials), BodyBudget::of_process());
         let (is_required, waits) = (false, false);
         Self { once, whose, is_required, waits, most_body: MOST_BODY, body_time: BODY_TIME, bodies }
@@ -143,7 +143,7 @@ impl IdempotencyLayer {
     /// let user = |parts: &http::request::Parts| {
     ///     parts.headers.get("x-user").map(|user| user.as_bytes().to_vec()).unwrap_or_default()
     /// };
-    /// let layer = IdempotencyLayer::new(resilient::Registry::new().idempotency("notes")).of_client(user);
+    /// let layer = IdempotencyLayer::new(resilient_runtime::Registry::new().idempotency("notes")).of_client(user);
     /// let app: Router = Router::new().route("/", post(async || "noted")).layer(layer);
     /// let request = |user| Request::post("/").header("x-user", user).header("idempotency-key", "note-1");
     /// for user in ["ada", "bob"] {
@@ -166,7 +166,7 @@ impl IdempotencyLayer {
     /// use axum::{Router, body::Body, http::Request, routing::post};
     /// use resilient_http::layer::IdempotencyLayer;
     ///
-    /// let layer = IdempotencyLayer::new(resilient::Registry::new().idempotency("orders")).required();
+    /// let layer = IdempotencyLayer::new(resilient_runtime::Registry::new().idempotency("orders")).required();
     /// let app: Router = Router::new().route("/", post(async || "ordered")).layer(layer);
     /// let keyless = Request::post("/").body(Body::empty()).unwrap();
     /// assert_eq!(app.oneshot(keyless).await.unwrap().status(), 400);
@@ -188,7 +188,7 @@ impl IdempotencyLayer {
     /// use resilient_http::layer::IdempotencyLayer;
     ///
     /// let order = async || tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-    /// let layer = IdempotencyLayer::new(resilient::Registry::new().idempotency("orders")).waits();
+    /// let layer = IdempotencyLayer::new(resilient_runtime::Registry::new().idempotency("orders")).waits();
     /// let app: Router = Router::new().route("/", post(order)).layer(layer);
     /// let send = || app.clone().oneshot(Request::post("/").header("idempotency-key", "7").body(Body::empty()).unwrap());
     /// let (first, second) = tokio::join!(send(), send());
@@ -209,7 +209,7 @@ impl IdempotencyLayer {
     /// use axum::{Router, body::Body, http::Request, routing::post};
     /// use resilient_http::layer::IdempotencyLayer;
     ///
-    /// let layer = IdempotencyLayer::new(resilient::Registry::new().idempotency("orders")).most_body(8);
+    /// let layer = IdempotencyLayer::new(resilient_runtime::Registry::new().idempotency("orders")).most_body(8);
     /// let app: Router = Router::new().route("/", post(async || "ordered")).layer(layer);
     /// let large = Request::post("/").header("idempotency-key", "cart-7").body(Body::from("nine bytes")).unwrap();
     /// assert_eq!(app.oneshot(large).await.unwrap().status(), 413);
@@ -226,7 +226,7 @@ impl IdempotencyLayer {
     /// use std::time::Duration;
     /// use resilient_http::layer::IdempotencyLayer;
     ///
-    /// let uploads = resilient::Registry::new().idempotency("uploads");
+    /// let uploads = resilient_runtime::Registry::new().idempotency("uploads");
     /// let layer = IdempotencyLayer::new(uploads).most_body(8 << 20).body_time(Duration::from_mins(1));
     /// # drop(layer);
     /// ```
@@ -244,7 +244,7 @@ impl IdempotencyLayer {
     /// use axum::{Router, body::Body, http::Request, routing::post};
     /// use resilient_http::layer::{BodyBudget, IdempotencyLayer};
     ///
-    /// let layer = IdempotencyLayer::new(resilient::Registry::new().idempotency("orders"));
+    /// let layer = IdempotencyLayer::new(resilient_runtime::Registry::new().idempotency("orders"));
     /// let layer = layer.body_budget(&BodyBudget::new(4096));
     /// let app: Router = Router::new().route("/", post(async || "ordered")).layer(layer);
     /// let large = Request::post("/").header("idempotency-key", "cart-7").body(Body::from(vec![0; 5000])).unwrap();
@@ -371,7 +371,7 @@ impl<S> Layer<S> for IdempotencyLayer {
 /// # use http::{Request, Response};
 /// # use std::convert::Infallible;
 /// # use tower::{Layer, ServiceExt, service_fn};
-/// use resilient::Registry;
+/// use resilient_runtime::Registry;
 /// use resilient_http::layer::{Idempotent, IdempotencyLayer};
 ///
 /// let hello = async |_: Request<Body>| Ok::<_, Infallible>(Response::new(Body::from("hello")));
@@ -426,9 +426,9 @@ where
             let config = layer.once.config();
             let max_wait = if layer.waits { config.max_wait } else { Duration::ZERO };
             let lease = match layer.once.claim_of(client, &key, fingerprint, max_wait).await {
-                Ok(Held::Run(lease)) => lease,
-                Ok(Held::Replay(stored)) => {
-                    return Ok(match stored.read::<Kept>() {
+                Ok(ClaimOutcome::Run(lease)) => lease,
+                Ok(ClaimOutcome::Replay(stored)) => {
+                    return Ok(match stored.read::<StoredOutcome>() {
                         Ok(kept) => kept.again(),
                         Err(rejection) => unread.read().refused(rejection.into()),
                     });
@@ -436,7 +436,7 @@ where
                 Err(rejection) => return Ok(unread.read().refused(rejection.into())),
             };
             // It is counted until the service has taken it over.
-            let body = Body::new(body::Held::new(Body::from(body), Some(room)));
+            let body = Body::new(body::GuardedBody::new(Body::from(body), Some(room)));
             let answer = service.call(Request::from_parts(parts, body));
             let Some(lease) = lease else {
                 let answer = answer.await.map(|response| response.map(Body::new));
@@ -484,8 +484,8 @@ where
     match lease.keep(to_bytes(Body::new(body), usize::MAX)).await {
         Ok(body) => {
             let most = if status.is_client_error() { WRONG_FOR } else { Duration::MAX };
-            lease.complete_for(&Kept::of(parts.status, &parts.headers, &body), most).await;
-            let why = resilient::unsaved();
+            lease.complete_for(&StoredOutcome::of(parts.status, &parts.headers, &body), most).await;
+            let why = resilient_runtime::unsaved();
             let response = Response::from_parts(parts, Body::from(body));
             match why {
                 Some(why) => unsaved(response, why.as_str()),
@@ -507,7 +507,7 @@ fn unsaved(mut response: Response<Body>, why: &'static str) -> Response<Body> {
 
 /// An answer as it is kept.
 #[derive(Debug, Deserialize, PartialEq, Serialize)]
-struct Kept {
+struct StoredOutcome {
     status: u16,
     headers: Vec<(String, Blob)>,
     body: Blob,
@@ -567,7 +567,7 @@ fn is_of_connection(headers: &HeaderMap, name: &HeaderName) -> bool {
     names.any(|it| it.trim().eq_ignore_ascii_case(name.as_str()))
 }
 
-impl Kept {
+impl StoredOutcome {
     fn of(status: StatusCode, headers: &HeaderMap, body: &Bytes) -> Self {
         let is_kept = |name: &HeaderName| !NOT_KEPT.contains(name) && !is_of_connection(headers, name);
         let kept = headers.iter().filter(|(name, _)| is_kept(name));
@@ -678,13 +678,13 @@ mod tests {
     async fn a_stored_value_that_is_no_answer_is_a_conflict_and_is_not_shown() {
         // C2
         use tower::ServiceExt;
-        let once = resilient::Registry::new().idempotency("orders");
+        let once = resilient_runtime::Registry::new().idempotency("orders");
         let layer = IdempotencyLayer::new(Arc::clone(&once));
         let request = || Request::post("/").header(KEY, "k");
         let parts = request().body(()).unwrap().into_parts().0;
         let (client, key) = layer.key(&parts).unwrap().unwrap();
         let held = once.claim_of(client, &key, fingerprint(&parts, b""), Duration::ZERO).await.unwrap();
-        let Held::Run(Some(lease)) = held else { panic!("{held:?}") };
+        let ClaimOutcome::Run(Some(lease)) = held else { panic!("{held:?}") };
         assert!(lease.complete("a secret").await);
         let app = axum::Router::new().route("/", axum::routing::post(async || "carried out")).layer(layer);
         let answer = app.oneshot(request().body(Body::empty()).unwrap()).await.unwrap();

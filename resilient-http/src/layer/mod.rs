@@ -8,7 +8,7 @@
 //! | [`DeadlineLayer`] | takes over how long the caller waits |
 //! | [`RateLimitLayer`] | gives each client a rate of its own |
 //! | [`IdempotencyLayer`] | carries requests with an `Idempotency-Key` out once |
-//! | [`ServerLayer`] | a [`Pipeline`](resilient::Pipeline): shedding, bulkhead, breaker, timeout; a place is held to the end of the body |
+//! | [`ServerLayer`] | a [`Pipeline`](resilient_runtime::Pipeline): shedding, bulkhead, breaker, timeout; a place is held to the end of the body |
 //! | [`DegradedLayer`] | tells the caller when a fallback has answered |
 //!
 //! Of a client [`HttpClientLayer`]: a pipeline for each host around a client of HTTP or gRPC, with retries, with deadline and
@@ -20,7 +20,7 @@
 //!
 //! ```
 //! use axum::{Router, routing::get};
-//! use resilient::Pipeline;
+//! use resilient_runtime::Pipeline;
 //! use resilient_http::layer::{CorrelationLayer, DeadlineLayer, DegradedLayer, ServerLayer};
 //!
 //! # fn app() -> Result<Router, resilient_http::layer::Repeats> {
@@ -55,7 +55,7 @@ mod single;
 #[cfg(test)]
 mod tests;
 
-pub use body::Held;
+pub use body::GuardedBody;
 pub(crate) use body::Unread;
 pub use body_budget::BodyBudget;
 pub use call_body::CallBody;

@@ -11,8 +11,8 @@ use axum::body::{Body, Bytes};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
 use pin_project_lite::pin_project;
-use resilient::rate_limit::Decision;
-use resilient::{Component, RateLimiter};
+use resilient_runtime::rate_limit::Decision;
+use resilient_runtime::{Component, RateLimiter};
 use tower::{BoxError, Layer, Service};
 
 use super::body::Unread;
@@ -26,7 +26,7 @@ const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 /// client stands, with `RateLimit` and `RateLimit-Policy` of the IETF draft `httpapi-ratelimit-headers`.
 ///
 /// ```
-/// use resilient::Registry;
+/// use resilient_runtime::Registry;
 /// use resilient_http::layer::{ClientIp, RateLimitLayer};
 ///
 /// let registry = Registry::new();
@@ -40,7 +40,7 @@ pub struct RateLimitLayer {
     limiter: Arc<RateLimiter>,
     /// Clients are told apart by the hash of what identifies them; the limiter hashes it anew, with a key of its own.
     client: Arc<dyn Fn(&Parts) -> u64 + Send + Sync>,
-    told: Arc<Told>,
+    told: Arc<LimitHeaders>,
 }
 
 impl RateLimitLayer {
@@ -51,7 +51,7 @@ impl RateLimitLayer {
     /// # async fn main() {
     /// # use tower::ServiceExt;
     /// use axum::{Router, body::Body, http::Request, routing::get};
-    /// use resilient::{Component, Registry, rate_limit::{Config, Rate}};
+    /// use resilient_runtime::{Component, Registry, rate_limit::{Config, Rate}};
     /// use resilient_http::layer::{ClientIp, RateLimitLayer};
     ///
     /// let limiter = Registry::new().rate_limiter("addresses");
@@ -75,7 +75,7 @@ impl RateLimitLayer {
     /// # async fn main() {
     /// # use tower::ServiceExt;
     /// use axum::{Router, body::Body, http::Request, routing::get};
-    /// use resilient::{Component, Registry, rate_limit::{Config, Rate}};
+    /// use resilient_runtime::{Component, Registry, rate_limit::{Config, Rate}};
     /// use resilient_http::layer::RateLimitLayer;
     ///
     /// let limiter = Registry::new().rate_limiter("keys");
@@ -95,7 +95,7 @@ impl RateLimitLayer {
         // Nobody can look for two clients of one hash.
         let hasher = RandomState::new();
         let client = move |parts: &Parts| hasher.hash_one(client(parts));
-        let told = Arc::new(Told::of(limiter.name()));
+        let told = Arc::new(LimitHeaders::of(limiter.name()));
         Self { limiter, client: Arc::new(client), told }
     }
 }
@@ -122,7 +122,7 @@ impl<S> Layer<S> for RateLimitLayer {
 /// # use axum::body::Body;
 /// # use http::{Request, Response};
 /// # use tower::{BoxError, Layer, ServiceExt, service_fn};
-/// use resilient::Registry;
+/// use resilient_runtime::Registry;
 /// use resilient_http::layer::{ClientIp, RateLimitLayer, RateLimited};
 ///
 /// let hello = async |_: Request<Body>| Ok::<_, BoxError>(Response::new(Body::from("hello")));
@@ -171,7 +171,7 @@ where
 
 /// What a client is told of the limit, as structured fields.
 #[derive(Debug)]
-struct Told {
+struct LimitHeaders {
     /// The limiter's name, without what a header cannot have.
     name: Box<str>,
     /// The policy as it was when the first request came; as a rule it stays that.
@@ -185,7 +185,7 @@ struct Policy {
     seconds: u128,
 }
 
-impl Told {
+impl LimitHeaders {
     fn of(name: &str) -> Self {
         let name: String = name.chars().filter(|c| c.is_ascii_graphic() && !"\"\\".contains(*c)).collect();
         Self { name: name.into(), policy: OnceLock::new() }
@@ -257,7 +257,7 @@ pin_project! {
     /// # use tower::{BoxError, Layer, Service, service_fn};
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() {
-    /// use resilient::Registry;
+    /// use resilient_runtime::Registry;
     /// use resilient_http::layer::{RateLimitFuture, RateLimitLayer};
     ///
     /// let hello = async |_: Request<Body>| Ok::<_, BoxError>(Response::new(Body::from("hello")));

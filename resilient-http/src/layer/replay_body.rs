@@ -24,7 +24,7 @@ const USUAL_MOST: usize = 64 * 1024;
 /// use bytes::Bytes;
 /// use http::{Request, Response};
 /// use http_body_util::{BodyExt, Empty, StreamBody};
-/// use resilient::Registry;
+/// use resilient_runtime::Registry;
 /// use resilient_http::layer::{HttpClientLayer, ReplayBody};
 /// use tower::{BoxError, ServiceBuilder, ServiceExt, service_fn};
 ///

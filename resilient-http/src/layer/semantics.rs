@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, Method, StatusCode, header};
-use resilient::{Class, RejectionKind, Verdict};
+use resilient_runtime::{Class, RejectionKind, Verdict};
 
 pub(crate) const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 pub(crate) const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
@@ -15,7 +15,7 @@ pub(crate) fn is_idempotent(method: &Method, headers: &HeaderMap) -> bool {
 }
 
 /// What an answer is worth, as far as its head says. That something may have been done before it failed is for
-/// [`Options::idempotent`](resilient::pipeline::Options::idempotent) to weigh.
+/// [`Options::idempotent`](resilient_runtime::pipeline::Options::idempotent) to weigh.
 pub(crate) fn of_answer(status: StatusCode, headers: &HeaderMap) -> Verdict {
     if let Some(verdict) = of_grpc(headers) {
         return verdict;

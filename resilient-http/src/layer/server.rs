@@ -10,17 +10,17 @@ use std::task::{Context, Poll};
 use axum::body::{Body, Bytes};
 use http::request::Parts;
 use http::{Request, Response};
-use resilient::pipeline::Places;
-use resilient::{Class, Classify, Pipeline, Priority, Rejection, Verdict};
+use resilient_runtime::pipeline::HeldPermits;
+use resilient_runtime::{Class, Classify, Pipeline, Priority, Rejection, Verdict};
 use tower::{BoxError, Layer, Service};
 
-use super::body::{Held, Unread};
+use super::body::{GuardedBody, Unread};
 use super::semantics::{is_failed_server, of_grpc};
 
 /// The pipeline has a stage that repeats, and a request to a server cannot be repeated: its body is gone.
 ///
 /// ```
-/// use resilient::Registry;
+/// use resilient_runtime::Registry;
 /// use resilient_http::layer::ServerLayer;
 ///
 /// let pipeline = Registry::new().pipeline("api").retry("api").build();
@@ -47,7 +47,7 @@ pub struct Repeats(String);
 /// # async fn main() {
 /// # use tower::ServiceExt;
 /// use axum::{Router, body::Body, http::Request, routing::get};
-/// use resilient::Registry;
+/// use resilient_runtime::Registry;
 /// use resilient_http::layer::ServerLayer;
 ///
 /// let registry = Registry::new();
@@ -70,7 +70,7 @@ impl ServerLayer {
     /// Around every request, all of normal priority.
     ///
     /// ```
-    /// use resilient::Registry;
+    /// use resilient_runtime::Registry;
     /// use resilient_http::layer::ServerLayer;
     ///
     /// let registry = Registry::new();
@@ -100,7 +100,7 @@ impl ServerLayer {
     /// # async fn main() {
     /// # use tower::ServiceExt;
     /// use axum::{Router, body::Body, http::Request, routing::get};
-    /// use resilient::{Component, Priority, Registry};
+    /// use resilient_runtime::{Component, Priority, Registry};
     /// use resilient_http::layer::ServerLayer;
     ///
     /// let registry = Registry::new();
@@ -126,7 +126,7 @@ impl ServerLayer {
     /// # async fn main() {
     /// # use tower::ServiceExt;
     /// use axum::{Router, body::Body, http::Request, routing::get};
-    /// use resilient::{Component, Registry};
+    /// use resilient_runtime::{Component, Registry};
     /// use resilient_http::layer::ServerLayer;
     ///
     /// let registry = Registry::new();
@@ -171,7 +171,7 @@ impl<S> Layer<S> for ServerLayer {
 /// # use http::{Request, Response};
 /// # use std::convert::Infallible;
 /// # use tower::{Layer, ServiceExt, service_fn};
-/// use resilient::Registry;
+/// use resilient_runtime::Registry;
 /// use resilient_http::layer::{Server, ServerLayer};
 ///
 /// let hello = async |_: Request<Body>| Ok::<_, Infallible>(Response::new(Body::from("hello")));
@@ -212,7 +212,7 @@ where
     R: http_body::Body<Data = Bytes> + Send + 'static,
     R::Error: Into<BoxError>,
 {
-    type Response = Response<Held<Body, Places>>;
+    type Response = Response<GuardedBody<Body, HeldPermits>>;
     type Error = Infallible;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
 
@@ -239,10 +239,10 @@ where
             Ok(match outcome {
                 Ok(Ok(response)) => {
                     let places = Some(places).filter(|_| holds_body);
-                    response.map(|body| Held::new(Body::new(body), places))
+                    response.map(|body| GuardedBody::new(Body::new(body), places))
                 }
                 Ok(Err(never)) => match never {},
-                Err(rejection) => unread.refused(rejection.into()).map(|body| Held::new(body, None)),
+                Err(rejection) => unread.refused(rejection.into()).map(|body| GuardedBody::new(body, None)),
             })
         })
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use resilient::{
+use resilient_runtime::{
     Bulkhead, CircuitBreaker, Component, Hedge, LoadShedder, Pipeline, RateLimiter, Retry, Timeout,
 };
 
@@ -18,7 +18,7 @@ macro_rules! single {
                 /// # #[tokio::main(flavor = "current_thread")]
                 /// # async fn main() {
                 /// use axum::{Router, body::Body, http::Request, routing::get};
-                #[doc = concat!("use resilient::{", stringify!($component), ", Registry, registry::IntoComponent};")]
+                #[doc = concat!("use resilient_runtime::{", stringify!($component), ", Registry, registry::IntoComponent};")]
                 /// use resilient_http::layer::ServerLayer;
                 /// use tower::ServiceExt;
                 ///
@@ -42,7 +42,7 @@ macro_rules! single {
                 /// ```
                 /// # #[tokio::main(flavor = "current_thread")]
                 /// # async fn main() {
-                #[doc = concat!("use resilient::{", stringify!($component), ", Registry, registry::IntoComponent};")]
+                #[doc = concat!("use resilient_runtime::{", stringify!($component), ", Registry, registry::IntoComponent};")]
                 /// use resilient_http::layer::ClientLayer;
                 /// use tower::{BoxError, ServiceBuilder, ServiceExt, service_fn};
                 ///
@@ -63,7 +63,7 @@ macro_rules! single {
                 /// ```
                 /// # #[tokio::main(flavor = "current_thread")]
                 /// # async fn main() {
-                #[doc = concat!("use resilient::{", stringify!($other), ", Registry, registry::IntoComponent};")]
+                #[doc = concat!("use resilient_runtime::{", stringify!($other), ", Registry, registry::IntoComponent};")]
                 /// use resilient_http::layer::ClientLayer;
                 /// use tower::{BoxError, ServiceBuilder, ServiceExt, service_fn};
                 ///

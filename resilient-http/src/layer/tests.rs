@@ -9,9 +9,11 @@ use axum::extract::ConnectInfo;
 use axum::routing::{get, post};
 use http::{Request, Response, StatusCode};
 use http_body::Frame;
-use resilient::clock::Clock;
-use resilient::correlation::CorrelationId;
-use resilient::{Component, Priority, Registry, bulkhead, deadline, fallback, idempotency, rate_limit};
+use resilient_runtime::clock::Clock;
+use resilient_runtime::correlation::CorrelationId;
+use resilient_runtime::{
+    Component, Priority, Registry, bulkhead, deadline, fallback, idempotency, rate_limit,
+};
 use tower::{ServiceExt, service_fn};
 
 use super::*;
@@ -74,8 +76,10 @@ async fn answers_of_a_fallback_are_marked() {
             if good {
                 stage.keep("EUR", 1.5_f64);
             }
-            let last =
-                || fallback::Chain::of(resilient::Level::Default, |_| Some(1.0)).or_last_good(&stage, "EUR");
+            let last = || {
+                fallback::Chain::of(resilient_runtime::Level::Default, |_| Some(1.0))
+                    .or_last_good(&stage, "EUR")
+            };
             stage.call(|| good.then_some(2.0), last).unwrap_or_default().to_string()
         }
     };
@@ -141,7 +145,7 @@ async fn a_place_is_held_until_the_body_has_been_sent_and_time_does_not_cut_it_o
     let registry = Registry::with_clock(Clock::tokio());
     let permits = registry.bulkhead("api");
     permits.reconfigure(bulkhead::Config::default().max_concurrent(1u32)).unwrap();
-    let limit = resilient::timeout::Config::default().total(Duration::from_millis(20));
+    let limit = resilient_runtime::timeout::Config::default().total(Duration::from_millis(20));
     registry.timeout("api").reconfigure(limit).unwrap();
     let shedder = registry.load_shedder("api");
     let pipeline = registry.pipeline("api").bulkhead("api").timeout("api").load_shed("api").build();
@@ -197,7 +201,7 @@ async fn a_body_that_is_dropped_and_a_request_that_is_dropped_give_their_places_
 #[tokio::test]
 async fn answers_of_5xx_open_the_circuit_and_priorities_are_those_of_the_request() {
     let registry = Registry::new();
-    let opens = resilient::circuit_breaker::Config::default().failure_threshold(2u32);
+    let opens = resilient_runtime::circuit_breaker::Config::default().failure_threshold(2u32);
     registry.circuit_breaker("api").reconfigure(opens).unwrap();
     let shedder = registry.load_shedder("api");
     let pipeline = registry.pipeline("api").circuit_breaker("api").load_shed("api").build();
@@ -281,7 +285,7 @@ async fn a_layer_can_be_of_one_component() {
     drop(held);
     assert_eq!(app.oneshot(request("/", &[])).await.unwrap().status(), 200);
     let breaker = registry.circuit_breaker("one");
-    let opens = resilient::circuit_breaker::Config::default().failure_threshold(1u32);
+    let opens = resilient_runtime::circuit_breaker::Config::default().failure_threshold(1u32);
     breaker.reconfigure(opens).unwrap();
     let fails = service_fn(|()| std::future::ready(Err::<(), _>(std::io::Error::other("down"))));
     let client = tower::Layer::layer(&ClientLayer::circuit_breaker(&breaker), fails);
@@ -603,7 +607,8 @@ async fn what_a_fallback_gave_is_not_kept_and_the_next_request_gets_the_real_ans
             move || async move {
                 tokio::task::yield_now().await;
                 let real = || (is_up.load(Ordering::Relaxed) == 1).then_some("real");
-                let stand_in = || fallback::Chain::of(resilient::Level::Default, |_| Some("stand-in"));
+                let stand_in =
+                    || fallback::Chain::of(resilient_runtime::Level::Default, |_| Some("stand-in"));
                 rates.call(real, stand_in).unwrap()
             }
         };
@@ -634,7 +639,7 @@ async fn what_a_fallback_gave_is_not_kept_and_the_next_request_gets_the_real_ans
 
 #[tokio::test]
 async fn what_was_wrong_is_known_for_a_minute_and_what_was_done_for_longer() {
-    let time = resilient::clock::ManualClock::new();
+    let time = resilient_runtime::clock::ManualClock::new();
     let once = Registry::with_clock(time.clock()).idempotency("orders");
     let answer = async |status: String| (StatusCode::from_bytes(status.as_bytes()).unwrap(), "an answer");
     let app = Router::new().route("/", post(answer)).layer(IdempotencyLayer::new(once));
@@ -797,7 +802,7 @@ async fn a_client_repeats_and_asks_each_time_whether_the_service_is_ready() {
     }
 
     let registry = Registry::new();
-    let retry = resilient::retry::Config::default().base(Duration::ZERO);
+    let retry = resilient_runtime::retry::Config::default().base(Duration::ZERO);
     registry.retry("r").reconfigure(retry).unwrap();
     let layer = ClientLayer::new(registry.pipeline("client").retry("r").circuit_breaker("c").build());
     let calls = Arc::new(AtomicU32::new(0));
@@ -806,14 +811,16 @@ async fn a_client_repeats_and_asks_each_time_whether_the_service_is_ready() {
     assert_eq!(calls.load(Ordering::Relaxed), 3);
     registry.circuit_breaker("c").force_open();
     let error = client.oneshot(7).await.unwrap_err();
-    let (kind, _) = resilient::RejectionKind::found_in(&*error).unwrap();
-    assert_eq!(kind, resilient::RejectionKind::CircuitOpen);
+    let (kind, _) = resilient_runtime::RejectionKind::found_in(&*error).unwrap();
+    assert_eq!(kind, resilient_runtime::RejectionKind::CircuitOpen);
 }
 
 #[tokio::test]
 async fn a_client_of_http_goes_by_the_status_and_honours_retry_after() {
     let registry = Registry::new();
-    let retry = resilient::retry::Config::default().base(Duration::ZERO).jitter(resilient::Ratio::ZERO);
+    let retry = resilient_runtime::retry::Config::default()
+        .base(Duration::ZERO)
+        .jitter(resilient_runtime::Ratio::ZERO);
     registry.retry("r").reconfigure(retry).unwrap();
     let calls = Arc::new(AtomicU32::new(0));
     let service = {

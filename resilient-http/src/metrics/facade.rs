@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use metrics::{Key, KeyName, Label, Level, Metadata, Recorder, Unit, with_recorder};
-use resilient::Registry;
-use resilient::observe::DurationHistogram;
+use resilient_runtime::Registry;
+use resilient_runtime::observe::DurationHistogram;
 
 use super::families;
 use super::sink::{BUCKET, COUNT, SUM, Sink, Type, Value, series};
@@ -15,7 +15,7 @@ use super::sink::{BUCKET, COUNT, SUM, Sink, Type, Value, series};
 ///
 /// ```
 /// # let recorder = metrics::NoopRecorder;
-/// let registry = resilient::Registry::new();
+/// let registry = resilient_runtime::Registry::new();
 /// metrics::with_local_recorder(&recorder, || resilient_http::metrics::publish(&registry));
 /// ```
 pub fn publish(registry: &Registry) {
@@ -33,7 +33,7 @@ pub fn publish(registry: &Registry) {
 /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
 /// use std::time::Duration;
 ///
-/// let registry = resilient::registry();
+/// let registry = resilient_runtime::registry();
 /// let publishing = tokio::spawn(resilient_http::metrics::publish_every(registry.clone(), Duration::from_secs(1)));
 /// # publishing.abort();
 /// # assert!(publishing.await.unwrap_err().is_cancelled());

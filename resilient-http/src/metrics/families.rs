@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use resilient::circuit_breaker::State;
-use resilient::fallback::Level;
-use resilient::health::Status;
-use resilient::registry::Stats;
+use resilient_runtime::circuit_breaker::State;
+use resilient_runtime::fallback::Level;
+use resilient_runtime::health::Status;
+use resilient_runtime::registry::Stats;
 
 use super::sink::Sink;
 use super::sink::Type::{Counter, Gauge, Histogram};

@@ -4,7 +4,7 @@
 //! ```
 //! use resilient_http::metrics::{Format, render};
 //!
-//! let registry = resilient::Registry::new();
+//! let registry = resilient_runtime::Registry::new();
 //! registry.bulkhead("gateway");
 //! let text = render(&registry, Format::Text);
 //! assert!(text.contains("resilient_bulkhead_limit{name=\"gateway\"} 64\n"));
@@ -21,7 +21,7 @@ mod otel;
 mod sink;
 mod text;
 
-use resilient::Registry;
+use resilient_runtime::Registry;
 use text::Writer;
 
 #[cfg(feature = "metrics")]
@@ -34,7 +34,7 @@ pub use otel::observe;
 /// ```
 /// use resilient_http::metrics::{Format, render};
 ///
-/// let registry = resilient::Registry::new();
+/// let registry = resilient_runtime::Registry::new();
 /// assert!(render(&registry, Format::OpenMetrics).ends_with("# EOF\n"));
 /// assert!(!render(&registry, Format::Text).ends_with("# EOF\n"));
 /// ```
@@ -83,7 +83,7 @@ impl Format {
 /// ```
 /// use resilient_http::metrics::{Format, render};
 ///
-/// let registry = resilient::Registry::new();
+/// let registry = resilient_runtime::Registry::new();
 /// registry.pipeline("checkout").build().call(|| Some(7));
 /// let text = render(&registry, Format::Text);
 /// assert!(text.contains("operation=\"checkout\""), "{text}");
@@ -95,7 +95,7 @@ pub fn render(registry: &Registry, format: Format) -> String {
 }
 
 /// What the alerts say is of now, too.
-fn fresh(registry: &Registry) -> resilient::registry::Stats {
+fn fresh(registry: &Registry) -> resilient_runtime::registry::Stats {
     registry.evaluate_alerts();
     registry.stats()
 }

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::Meter;
-use resilient::Registry;
-use resilient::observe::DurationHistogram;
+use resilient_runtime::Registry;
+use resilient_runtime::observe::DurationHistogram;
 
 use super::families;
 use super::sink::{BUCKET, COUNT, SUM, Sink, Type, Value, series};
@@ -24,7 +24,7 @@ use super::sink::{BUCKET, COUNT, SUM, Sink, Type, Value, series};
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let exporter = opentelemetry_otlp::MetricExporter::builder().with_http().build()?;
 /// let provider = SdkMeterProvider::builder().with_reader(PeriodicReader::builder(exporter).build()).build();
-/// resilient_http::metrics::observe(resilient::registry(), &provider.meter("resilient"));
+/// resilient_http::metrics::observe(resilient_runtime::registry(), &provider.meter("resilient"));
 /// # Ok(()) }
 /// ```
 pub fn observe(registry: &Registry, meter: &Meter) {

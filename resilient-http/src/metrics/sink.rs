@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use resilient::observe::DurationHistogram;
+use resilient_runtime::observe::DurationHistogram;
 
 /// What a family's numbers mean.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use resilient::{Kind, Registry};
+use resilient_runtime::{Kind, Registry};
 
 use super::*;
 
@@ -78,7 +78,7 @@ fn every_series_is_there_from_the_start() {
 #[test]
 fn durations_are_a_histogram_that_can_be_added_up() {
     // E9
-    let time = resilient::clock::ManualClock::new();
+    let time = resilient_runtime::clock::ManualClock::new();
     let registry = Registry::with_clock(time.clock());
     let pipeline = registry.pipeline("report").timeout("report").build();
     for millis in [3, 40, 40, 90_000] {
@@ -103,7 +103,7 @@ fn durations_are_a_histogram_that_can_be_added_up() {
 
 #[test]
 fn alerts_are_told_as_they_stand_now() {
-    use resilient::{Component, alert, bulkhead};
+    use resilient_runtime::{Component, alert, bulkhead};
     let registry = Registry::new();
     let gate = registry.bulkhead("gate");
     gate.reconfigure(bulkhead::Config::default().max_concurrent(1u32)).unwrap();
@@ -158,7 +158,7 @@ fn so_many_names_are_told_and_no_more() {
 #[test]
 fn the_rules_have_the_three_burn_rates_of_the_program() {
     let rules = include_str!("../../monitoring/prometheus-rules.yml");
-    // As `resilient::alert::Signal::BurnRate` says.
+    // As `resilient_runtime::alert::Signal::BurnRate` says.
     for (factor, long, short, severity) in
         [("14.4", "1h", "5m", "critical"), ("6", "6h", "30m", "critical"), ("1", "3d", "6h", "warning")]
     {

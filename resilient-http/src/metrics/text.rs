@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use resilient::observe::DurationHistogram;
+use resilient_runtime::observe::DurationHistogram;
 
 use super::Format;
 use super::sink::{Sink, Type, Value, series};

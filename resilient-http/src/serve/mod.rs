@@ -22,14 +22,14 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use resilient::clock::Clock;
-use resilient::observe::LogLimit;
+use resilient_runtime::clock::Clock;
+use resilient_runtime::observe::LogLimit;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::MissedTickBehavior;
 use tower::ServiceExt;
 
 use crate::Problem;
-use crate::layer::{ClientIp, Held, network_of};
+use crate::layer::{ClientIp, GuardedBody, network_of};
 use connections::{BESIDE, Busy, Connection, Connections, Ending, Entry};
 use slow_body::{OutOfTime, SlowBody};
 use socket::Socket;
@@ -347,7 +347,7 @@ impl HttpServer {
         let most = (free - free / (BESIDE + 1)).max(1);
         if self.connections > most {
             tracing::warn!(
-                target: "resilient::http",
+                target: "resilient_http",
                 "{} connections are more than a limit of {limit} descriptors allows: at most {most} (`ulimit -n`)",
                 self.connections
             );
@@ -384,7 +384,7 @@ impl HttpServer {
             }
         };
         if let Err(error) = ended {
-            tracing::debug!(target: "resilient::http", %peer, %error, "a connection ended");
+            tracing::debug!(target: "resilient_http", %peer, %error, "a connection ended");
         }
     }
 
@@ -393,7 +393,7 @@ impl HttpServer {
         request: Request<Incoming>,
         peer: SocketAddr,
         connection: &Arc<Connection>,
-    ) -> Result<Response<Held<axum::body::Body, Busy>>, Infallible> {
+    ) -> Result<Response<GuardedBody<axum::body::Body, Busy>>, Infallible> {
         let busy = connection.begin();
         let late = OutOfTime::default();
         let hosts = request.headers().get_all(header::HOST).iter().count();
@@ -403,7 +403,7 @@ impl HttpServer {
         if hosts > 1 || (hosts == 0 && request.version() == Version::HTTP_11) {
             // One could be that of a rule, and the other that of a handler (RFC 9112, 3.2).
             let response = ended_by(StatusCode::BAD_REQUEST, "a request has one `host` header");
-            return Ok(response.map(|body| Held::new(body, Some(busy))));
+            return Ok(response.map(|body| GuardedBody::new(body, Some(busy))));
         }
         let answered = AssertUnwindSafe(self.router.clone().oneshot(request)).catch_unwind();
         let response = match answered.await {
@@ -415,12 +415,12 @@ impl HttpServer {
             Err(_panic) => {
                 if let Some(left_out) = PANICS.pass(&Clock::system()) {
                     let suppressed = (left_out > 0).then_some(left_out);
-                    tracing::error!(target: "resilient::http", %peer, suppressed, "a handler panicked");
+                    tracing::error!(target: "resilient_http", %peer, suppressed, "a handler panicked");
                 }
                 ended_by(StatusCode::INTERNAL_SERVER_ERROR, "something went wrong here")
             }
         };
-        Ok(response.map(|body| Held::new(body, Some(busy))))
+        Ok(response.map(|body| GuardedBody::new(body, Some(busy))))
     }
 }
 
@@ -454,7 +454,7 @@ async fn accept(listener: &TcpListener, server: &Arc<HttpServer>, connections: &
         }
         if let Some(left_out) = NOT_ACCEPTED.pass(&Clock::system()) {
             let suppressed = (left_out > 0).then_some(left_out);
-            tracing::warn!(target: "resilient::http", %error, suppressed, "connections cannot be accepted; closing idle ones");
+            tracing::warn!(target: "resilient_http", %error, suppressed, "connections cannot be accepted; closing idle ones");
         }
         // Out of file descriptors, most likely. At once it would fail again.
         connections.make_room();
@@ -485,7 +485,7 @@ async fn admit(stream: TcpStream, peer: SocketAddr, server: &Arc<HttpServer>, al
 }
 
 fn refuse(stream: &TcpStream, peer: SocketAddr) {
-    tracing::debug!(target: "resilient::http", %peer, "refused: its address has its share of the connections");
+    tracing::debug!(target: "resilient_http", %peer, "refused: its address has its share of the connections");
     // If the kernel does not take so little, the client learns it by the end of the connection.
     let _ = stream.try_write(REFUSED);
 }

@@ -27,10 +27,10 @@ pub(crate) struct Level {
 pub(crate) enum Answer {
     Code(Expr),
     /// The built-in local cache, and what tells its answers apart.
-    Kept(Kept),
+    LocalCache(LocalCache),
 }
 
-pub(crate) struct Kept {
+pub(crate) struct LocalCache {
     pub(crate) word: Ident,
     pub(crate) key: Option<Keyed<Expr>>,
     /// Some option of it could not be understood: maybe the key.
@@ -39,9 +39,9 @@ pub(crate) struct Kept {
 
 impl Fallback {
     /// The built-in local cache.
-    pub(crate) fn kept(&self) -> Option<&Kept> {
+    pub(crate) fn kept(&self) -> Option<&LocalCache> {
         self.levels.iter().find_map(|level| match &level.answer {
-            Answer::Kept(kept) => Some(kept),
+            Answer::LocalCache(kept) => Some(kept),
             Answer::Code(_) => None,
         })
     }
@@ -50,7 +50,7 @@ impl Fallback {
     pub(crate) fn code(&self) -> impl Iterator<Item = &Expr> {
         self.levels.iter().filter_map(|level| match &level.answer {
             Answer::Code(answer) => Some(answer),
-            Answer::Kept(_) => None,
+            Answer::LocalCache(_) => None,
         })
     }
 }
@@ -141,7 +141,7 @@ fn level(
         if is_kept {
             let (value, span) = value::parse(&word, POSITIVE, input)?;
             settings.push(Setting { field: "cache_max_age", value, span });
-            return Ok(Answer::Kept(Kept { word, key: None, is_broken: false }));
+            return Ok(Answer::LocalCache(LocalCache { word, key: None, is_broken: false }));
         }
         return Ok(Answer::Code(expression(word, input, "|failure| ..")?.value));
     }
@@ -200,7 +200,7 @@ fn kept(
         let message = "`local_cache` needs `max_age`: how old an answer may be, as in `local_cache(max_age = \"10m\", key = id)`";
         return Err(Error::new(word.span(), message));
     }
-    Ok(Answer::Kept(Kept { word, key: by, is_broken: errors.count() > before.0 }))
+    Ok(Answer::LocalCache(LocalCache { word, key: by, is_broken: errors.count() > before.0 }))
 }
 
 /// `async |failure| ..`, or `|failure| async { .. }`, which is as good.

@@ -13,7 +13,7 @@ use syn::ext::IdentExt;
 use syn::parse::{ParseStream, Parser};
 use syn::{Error, Expr, Ident, LitStr, Path, Result, Token, parenthesized};
 
-pub(crate) use fallback::{Answer, Fallback, Kept, Level, is_async, timeouts};
+pub(crate) use fallback::{Answer, Fallback, Level, LocalCache, is_async, timeouts};
 pub(crate) use limits::{Coalesce, RateLimit};
 pub(crate) use once::Once;
 pub(crate) use policies::{Policy, Retry};
@@ -102,7 +102,7 @@ impl Args {
             map_err: None,
             name: None,
             registry: None,
-            krate: syn::parse_quote!(::resilient),
+            krate: syn::parse_quote!(::resilient_runtime),
             keys: Vec::new(),
             has_unknown: false,
         };
@@ -298,7 +298,7 @@ fn clone(key: Ident, input: ParseStream<'_>, errors: &mut Errors) -> Result<Keye
 }
 
 fn crate_path(key: &Ident, input: ParseStream<'_>) -> Result<Path> {
-    const EXAMPLE: &str = "`crate` takes a path, as in `crate = ::resilient`";
+    const EXAMPLE: &str = "`crate` takes a path, as in `crate = ::resilient_runtime`";
     input.parse::<Token![=]>().map_err(|_| Error::new(key.span(), EXAMPLE))?;
     if input.is_empty() {
         return Err(Error::new(key.span(), EXAMPLE));
@@ -308,7 +308,7 @@ fn crate_path(key: &Ident, input: ParseStream<'_>) -> Result<Path> {
     let absolute = path.leading_colon.is_some()
         || matches!(first.as_deref(), Some("crate" | "self" | "super" | "$crate"));
     if !absolute {
-        let message = "the path must be found from everywhere: begin it with `::` or `crate::`, as in `crate = ::resilient`";
+        let message = "the path must be found from everywhere: begin it with `::` or `crate::`, as in `crate = ::resilient_runtime`";
         return Err(Error::new_spanned(path, message));
     }
     Ok(path)

@@ -20,7 +20,7 @@ use quote::{ToTokens, quote, quote_spanned};
 use syn::{Expr, Type};
 
 use super::Writer;
-use crate::args::{Answer, Fallback, Kept, Level, is_async};
+use crate::args::{Answer, Fallback, Level, LocalCache, is_async};
 use crate::shape::tokens;
 use crate::spans::{ends, located, runtime_at};
 
@@ -36,7 +36,7 @@ impl Writer<'_> {
     /// `attempts`, which is an outcome or a failure, with the answer to that.
     pub(super) fn with_fallback(&self, fallback: &Fallback, attempts: &TokenStream) -> TokenStream {
         let (answer, mixed) = (self.fall_back(fallback), Span::mixed_site());
-        let Some(Kept { word, key, .. }) = fallback.kept() else {
+        let Some(LocalCache { word, key, .. }) = fallback.kept() else {
             return quote_spanned! {mixed=>
                 match { #attempts } {
                     ::core::result::Result::Ok(__out) => __out,
@@ -56,10 +56,10 @@ impl Writer<'_> {
         };
         let leveled = quote_spanned!(place=> (&&&#krate::__rt::Leveled::<#output>::new()));
         let watched = if self.shape.is_async() {
-            quote_spanned!(mixed=> #krate::__rt::Watched::new(async { #attempts }).await)
+            quote_spanned!(mixed=> #krate::__rt::CollectReasons::new(async { #attempts }).await)
         } else {
             quote_spanned! {mixed=> {
-                let __watch = #krate::__rt::Watch::begin();
+                let __watch = #krate::__rt::ReasonCollector::begin();
                 let __out = { #attempts };
                 (__out, __watch.end())
             }}
@@ -91,7 +91,7 @@ impl Writer<'_> {
                 self.default_level(answer, fallback.is_single)
             }
             Answer::Code(answer) => self.level_of_code(level, answer, index == last),
-            Answer::Kept(_) => self.level_of_cache(level, index == last),
+            Answer::LocalCache(_) => self.level_of_cache(level, index == last),
         });
         let why = self.why();
         quote_spanned!(mixed=> #why #[allow(unreachable_code)] '__levels: { #(#levels)* })

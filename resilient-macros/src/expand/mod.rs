@@ -144,7 +144,7 @@ impl Writer<'_> {
         &self.args.krate
     }
 
-    /// `::resilient::__rt::NAME`, blamed on the whole return type.
+    /// `::resilient_runtime::__rt::NAME`, blamed on the whole return type.
     fn runtime_at_output(&self, name: &str) -> TokenStream {
         runtime_at(self.krate(), name, self.output_ends())
     }
@@ -157,7 +157,7 @@ impl Writer<'_> {
         }
     }
 
-    /// `::resilient::__rt::NAME`, blamed on the `E` of `Result<T, E>` where that is written out.
+    /// `::resilient_runtime::__rt::NAME`, blamed on the `E` of `Result<T, E>` where that is written out.
     fn runtime_at_error(&self, name: &str) -> TokenStream {
         if let Type::Path(path) = self.output
             && let Some(PathArguments::AngleBracketed(args)) =

@@ -40,7 +40,7 @@ impl Writer<'_> {
                 quote_spanned!(mixed=> match __claim {
                     ::core::option::Option::Some(__claim) => __claim.await,
                     ::core::option::Option::None => {
-                        ::core::result::Result::Ok(#krate::__rt::Held::Run(::core::option::Option::None))
+                        ::core::result::Result::Ok(#krate::__rt::ClaimOutcome::Run(::core::option::Option::None))
                     }
                 }),
                 quote_spanned!(mixed=> #krate::__rt::held_async(__lease.as_ref(), async { #attempts }).await),
@@ -49,7 +49,7 @@ impl Writer<'_> {
         } else {
             (
                 quote_spanned! {mixed=>
-                    __claim.unwrap_or(::core::result::Result::Ok(#krate::__rt::Held::Run(::core::option::Option::None)))
+                    __claim.unwrap_or(::core::result::Result::Ok(#krate::__rt::ClaimOutcome::Run(::core::option::Option::None)))
                 },
                 quote_spanned!(mixed=> #krate::__rt::held(__lease.as_ref(), || #attempts)),
                 quote_spanned!(mixed=> __call.conclude_blocking(__lease, __codec, #outcome)),
@@ -68,13 +68,13 @@ impl Writer<'_> {
                 #claimed
             };
             match __claimed {
-                ::core::result::Result::Ok(#krate::__rt::Held::Replay(__stored)) => {
+                ::core::result::Result::Ok(#krate::__rt::ClaimOutcome::Replay(__stored)) => {
                     match __call.replay(&__stored, __codec) {
                         ::core::result::Result::Ok(__out) => #returned,
                         ::core::result::Result::Err(__rejection) => #rejected,
                     }
                 }
-                ::core::result::Result::Ok(#krate::__rt::Held::Run(__lease)) => {
+                ::core::result::Result::Ok(#krate::__rt::ClaimOutcome::Run(__lease)) => {
                     let __ran = #ran;
                     if __has_key {
                         #conclude;

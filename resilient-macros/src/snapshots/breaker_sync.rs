@@ -5,12 +5,12 @@ fn f(x: &str) -> Result<u32, E> {
         #[cfg(rust_analyzer)]
         {
             mod __arguments {
-                use ::resilient::__rt::ide::arguments::*;
+                use ::resilient_runtime::__rt::ide::arguments::*;
                 use self::circuit_breaker as _;
             }
         }
     };
-    static __RESILIENT_SITE: ::resilient::__rt::Site = ::resilient::__rt::Site::new(::resilient::__rt::SiteMeta {
+    static __RESILIENT_SITE: ::resilient_runtime::__rt::Site = ::resilient_runtime::__rt::Site::new(::resilient_runtime::__rt::SiteMeta {
         function: "f",
         module: ::core::module_path!(),
         file: ::core::file!(),
@@ -24,8 +24,8 @@ fn f(x: &str) -> Result<u32, E> {
         idempotent: false,
         own_registry: false,
         stages: &[
-            ::resilient::__rt::StageUse {
-                kind: ::resilient::__rt::Kind::CircuitBreaker,
+            ::resilient_runtime::__rt::StageUse {
+                kind: ::resilient_runtime::__rt::Kind::CircuitBreaker,
                 name: ::core::option::Option::Some("payment"),
                 settings: &[],
             },
@@ -35,18 +35,18 @@ fn f(x: &str) -> Result<u32, E> {
         retry_when: false,
         breaker_when: false,
     });
-    ::resilient::__rt::submit_site!(__RESILIENT_SITE);
-    let mut __call = ::resilient::__rt::Call::begin(__RESILIENT_SITE.pipeline());
+    ::resilient_runtime::__rt::submit_site!(__RESILIENT_SITE);
+    let mut __call = ::resilient_runtime::__rt::Call::begin(__RESILIENT_SITE.pipeline());
     return '__attempt: {
         if let ::core::result::Result::Err(__rejection) = __call.enter_blocking() {
-            break '__attempt ::resilient::__rt::reject::<Result<u32, E>>(__rejection);
+            break '__attempt ::resilient_runtime::__rt::reject::<Result<u32, E>>(__rejection);
         }
         let __out = __call.attempt_sync(|| -> Result<u32, E> { Ok(x.parse()?) });
-        let __verdict = ::resilient::__rt::judge!(& __out);
+        let __verdict = ::resilient_runtime::__rt::judge!(& __out);
         let _ = __call
             .finish_with(
                 __verdict,
-                |__words| ::resilient::__rt::describe!(& __out, __words),
+                |__words| ::resilient_runtime::__rt::describe!(& __out, __words),
             );
         __out
     };

@@ -5,16 +5,16 @@ fn rate(&self) -> u32 {
         #[cfg(rust_analyzer)]
         {
             mod __arguments {
-                use ::resilient::__rt::ide::arguments::*;
+                use ::resilient_runtime::__rt::ide::arguments::*;
                 use self::{bulkhead as _, fallback as _};
             }
             mod __fallback {
-                use ::resilient::__rt::ide::fallback::*;
+                use ::resilient_runtime::__rt::ide::fallback::*;
                 use self::{default as _, replica as _};
             }
         }
     };
-    static __RESILIENT_SITE: ::resilient::__rt::Site = ::resilient::__rt::Site::new(::resilient::__rt::SiteMeta {
+    static __RESILIENT_SITE: ::resilient_runtime::__rt::Site = ::resilient_runtime::__rt::Site::new(::resilient_runtime::__rt::SiteMeta {
         function: "rate",
         module: ::core::module_path!(),
         file: ::core::file!(),
@@ -28,48 +28,48 @@ fn rate(&self) -> u32 {
         idempotent: false,
         own_registry: false,
         stages: &[
-            ::resilient::__rt::StageUse {
-                kind: ::resilient::__rt::Kind::Bulkhead,
+            ::resilient_runtime::__rt::StageUse {
+                kind: ::resilient_runtime::__rt::Kind::Bulkhead,
                 name: ::core::option::Option::Some("gateway"),
                 settings: &[],
             },
-            ::resilient::__rt::StageUse {
-                kind: ::resilient::__rt::Kind::Fallback,
+            ::resilient_runtime::__rt::StageUse {
+                kind: ::resilient_runtime::__rt::Kind::Fallback,
                 name: ::core::option::Option::None,
                 settings: &[],
             },
         ],
-        levels: &[::resilient::__rt::Level::Replica, ::resilient::__rt::Level::Default],
+        levels: &[::resilient_runtime::__rt::Level::Replica, ::resilient_runtime::__rt::Level::Default],
         keeps: false,
         retry_when: false,
         breaker_when: false,
     });
-    ::resilient::__rt::submit_site!(__RESILIENT_SITE);
-    let mut __call = ::resilient::__rt::Call::begin(__RESILIENT_SITE.pipeline());
+    ::resilient_runtime::__rt::submit_site!(__RESILIENT_SITE);
+    let mut __call = ::resilient_runtime::__rt::Call::begin(__RESILIENT_SITE.pipeline());
     return match {
         '__attempt: {
             if let ::core::result::Result::Err(__rejection) = __call.enter_blocking() {
                 break '__attempt ::core::result::Result::Err(
-                    ::resilient::__rt::Failure::Rejected(__rejection),
+                    ::resilient_runtime::__rt::Failure::Rejected(__rejection),
                 );
             }
             let __out = __call.attempt_sync(|| -> u32 { self.fetch() });
             {
-                use ::resilient::__rt::settling::*;
-                ::resilient::__rt::settled(
-                    (&&::resilient::__rt::Settled::of(&__out)).state(),
+                use ::resilient_runtime::__rt::settling::*;
+                ::resilient_runtime::__rt::settled(
+                    (&&::resilient_runtime::__rt::Settled::of(&__out)).state(),
                     &__out,
                 );
             }
-            let __verdict = ::resilient::__rt::judge!(& __out);
+            let __verdict = ::resilient_runtime::__rt::judge!(& __out);
             match __call
                 .finish_with(
                     __verdict,
-                    |__words| ::resilient::__rt::describe!(& __out, __words),
+                    |__words| ::resilient_runtime::__rt::describe!(& __out, __words),
                 )
             {
-                ::resilient::__rt::Next::Fail => {
-                    ::core::result::Result::Err(::resilient::__rt::into_failure!(__out))
+                ::resilient_runtime::__rt::Next::Fail => {
+                    ::core::result::Result::Err(::resilient_runtime::__rt::into_failure!(__out))
                 }
                 _ => ::core::result::Result::Ok(__out),
             }
@@ -77,10 +77,10 @@ fn rate(&self) -> u32 {
     } {
         ::core::result::Result::Ok(__out) => __out,
         ::core::result::Result::Err(__failure) => {
-            let __why = if __call.is_watched() || ::resilient::__rt::can_be_marked!(u32)
+            let __why = if __call.is_watched() || ::resilient_runtime::__rt::can_be_marked!(u32)
             {
                 ::core::option::Option::Some(
-                    __call.may_tell(&::resilient::__rt::why!(& __failure)),
+                    __call.may_tell(&::resilient_runtime::__rt::why!(& __failure)),
                 )
             } else {
                 ::core::option::Option::None
@@ -90,16 +90,16 @@ fn rate(&self) -> u32 {
                 {
                     let __last: ::core::result::Result<
                         u32,
-                        ::resilient::__rt::NoAnswer,
-                    > = match __call.enter_level(::resilient::__rt::Level::Replica) {
+                        ::resilient_runtime::__rt::NoAnswer,
+                    > = match __call.enter_level(::resilient_runtime::__rt::Level::Replica) {
                         #[allow(unused_mut)]
                         ::core::result::Result::Ok(mut __asking) => {
                             let __scope = __asking.enter();
                             let __out: u32 = {
                                 let __given = other;
                                 let __how = {
-                                    use ::resilient::__rt::asking::*;
-                                    (&&&::resilient::__rt::Ask::<
+                                    use ::resilient_runtime::__rt::asking::*;
+                                    (&&&::resilient_runtime::__rt::Ask::<
                                         u32,
                                         _,
                                         _,
@@ -118,47 +118,47 @@ fn rate(&self) -> u32 {
                     match __last {
                         ::core::result::Result::Ok(
                             __out,
-                        ) if ::resilient::__rt::judge!(& __out)
-                            == ::resilient::__rt::Verdict::Success => {
+                        ) if ::resilient_runtime::__rt::judge!(& __out)
+                            == ::resilient_runtime::__rt::Verdict::Success => {
                             __call
                                 .level_served(
-                                    ::resilient::__rt::Level::Replica,
+                                    ::resilient_runtime::__rt::Level::Replica,
                                     ::core::option::Option::None,
                                     __why.as_ref(),
                                 );
-                            break '__levels ::resilient::__rt::mark!(
-                                __out, ::resilient::__rt::Level::Replica,
+                            break '__levels ::resilient_runtime::__rt::mark!(
+                                __out, ::resilient_runtime::__rt::Level::Replica,
                                 ::core::option::Option::None, __why.as_ref()
                             );
                         }
                         __last => {
-                            __call.level_failed(::resilient::__rt::Level::Replica);
-                            ::resilient::__rt::let_go(__last);
+                            __call.level_failed(::resilient_runtime::__rt::Level::Replica);
+                            ::resilient_runtime::__rt::let_go(__last);
                         }
                     }
                 }
                 #[allow(unused_mut)]
                 let mut __asking = __call.enter_default();
                 let __scope = __asking.enter();
-                let __out: u32 = ::resilient::__rt::evaluate(|| -> u32 { 0 });
+                let __out: u32 = ::resilient_runtime::__rt::evaluate(|| -> u32 { 0 });
                 __asking.leave(__scope);
-                if ::resilient::__rt::judge!(& __out)
-                    == ::resilient::__rt::Verdict::Success
+                if ::resilient_runtime::__rt::judge!(& __out)
+                    == ::resilient_runtime::__rt::Verdict::Success
                 {
                     __call
                         .level_served(
-                            ::resilient::__rt::Level::Default,
+                            ::resilient_runtime::__rt::Level::Default,
                             ::core::option::Option::None,
                             __why.as_ref(),
                         );
-                    break '__levels ::resilient::__rt::mark!(
-                        __out, ::resilient::__rt::Level::Default,
+                    break '__levels ::resilient_runtime::__rt::mark!(
+                        __out, ::resilient_runtime::__rt::Level::Default,
                         ::core::option::Option::None, __why.as_ref()
                     );
                 }
-                __call.level_failed(::resilient::__rt::Level::Default);
-                ::resilient::__rt::all_failed!(
-                    __failure, __out, ::resilient::__rt::Level::Default
+                __call.level_failed(::resilient_runtime::__rt::Level::Default);
+                ::resilient_runtime::__rt::all_failed!(
+                    __failure, __out, ::resilient_runtime::__rt::Level::Default
                 )
             }
         }

@@ -4,12 +4,12 @@ async fn charge(order: &Order) -> Result<Receipt, PayError> {
         #[cfg(rust_analyzer)]
         {
             mod __arguments {
-                use ::resilient::__rt::ide::arguments::*;
+                use ::resilient_runtime::__rt::ide::arguments::*;
                 use self::{circuit_breaker as _, fallback as _};
             }
         }
     };
-    static __RESILIENT_SITE: ::resilient::__rt::Site = ::resilient::__rt::Site::new(::resilient::__rt::SiteMeta {
+    static __RESILIENT_SITE: ::resilient_runtime::__rt::Site = ::resilient_runtime::__rt::Site::new(::resilient_runtime::__rt::SiteMeta {
         function: "charge",
         module: ::core::module_path!(),
         file: ::core::file!(),
@@ -23,29 +23,29 @@ async fn charge(order: &Order) -> Result<Receipt, PayError> {
         idempotent: false,
         own_registry: false,
         stages: &[
-            ::resilient::__rt::StageUse {
-                kind: ::resilient::__rt::Kind::CircuitBreaker,
+            ::resilient_runtime::__rt::StageUse {
+                kind: ::resilient_runtime::__rt::Kind::CircuitBreaker,
                 name: ::core::option::Option::Some("payment"),
                 settings: &[],
             },
-            ::resilient::__rt::StageUse {
-                kind: ::resilient::__rt::Kind::Fallback,
+            ::resilient_runtime::__rt::StageUse {
+                kind: ::resilient_runtime::__rt::Kind::Fallback,
                 name: ::core::option::Option::None,
                 settings: &[],
             },
         ],
-        levels: &[::resilient::__rt::Level::Default],
+        levels: &[::resilient_runtime::__rt::Level::Default],
         keeps: false,
         retry_when: false,
         breaker_when: false,
     });
-    ::resilient::__rt::submit_site!(__RESILIENT_SITE);
-    let mut __call = ::resilient::__rt::Call::begin(__RESILIENT_SITE.pipeline());
+    ::resilient_runtime::__rt::submit_site!(__RESILIENT_SITE);
+    let mut __call = ::resilient_runtime::__rt::Call::begin(__RESILIENT_SITE.pipeline());
     return match {
         '__attempt: {
             if let ::core::result::Result::Err(__rejection) = __call.enter_blocking() {
                 break '__attempt ::core::result::Result::Err(
-                    ::resilient::__rt::Failure::Rejected(__rejection),
+                    ::resilient_runtime::__rt::Failure::Rejected(__rejection),
                 );
             }
             let __out = __call
@@ -64,21 +64,21 @@ async fn charge(order: &Order) -> Result<Receipt, PayError> {
                 })
                 .await;
             {
-                use ::resilient::__rt::settling::*;
-                ::resilient::__rt::settled(
-                    (&&::resilient::__rt::Settled::of(&__out)).state(),
+                use ::resilient_runtime::__rt::settling::*;
+                ::resilient_runtime::__rt::settled(
+                    (&&::resilient_runtime::__rt::Settled::of(&__out)).state(),
                     &__out,
                 );
             }
-            let __verdict = ::resilient::__rt::judge!(& __out);
+            let __verdict = ::resilient_runtime::__rt::judge!(& __out);
             match __call
                 .finish_with(
                     __verdict,
-                    |__words| ::resilient::__rt::describe!(& __out, __words),
+                    |__words| ::resilient_runtime::__rt::describe!(& __out, __words),
                 )
             {
-                ::resilient::__rt::Next::Fail => {
-                    ::core::result::Result::Err(::resilient::__rt::into_failure!(__out))
+                ::resilient_runtime::__rt::Next::Fail => {
+                    ::core::result::Result::Err(::resilient_runtime::__rt::into_failure!(__out))
                 }
                 _ => ::core::result::Result::Ok(__out),
             }
@@ -87,10 +87,10 @@ async fn charge(order: &Order) -> Result<Receipt, PayError> {
         ::core::result::Result::Ok(__out) => __out,
         ::core::result::Result::Err(__failure) => {
             let __why = if __call.is_watched()
-                || ::resilient::__rt::can_be_marked!(Result < Receipt, PayError >)
+                || ::resilient_runtime::__rt::can_be_marked!(Result < Receipt, PayError >)
             {
                 ::core::option::Option::Some(
-                    __call.may_tell(&::resilient::__rt::why!(& __failure)),
+                    __call.may_tell(&::resilient_runtime::__rt::why!(& __failure)),
                 )
             } else {
                 ::core::option::Option::None
@@ -99,7 +99,7 @@ async fn charge(order: &Order) -> Result<Receipt, PayError> {
             '__levels: {
                 #[allow(unused_mut)]
                 let mut __asking = __call.enter_default();
-                ::resilient::__rt::end(__failure);
+                ::resilient_runtime::__rt::end(__failure);
                 let __out: Result<Receipt, PayError> = __call
                     .ask_default(
                         __asking,
@@ -118,21 +118,21 @@ async fn charge(order: &Order) -> Result<Receipt, PayError> {
                         },
                     )
                     .await;
-                if ::resilient::__rt::judge!(& __out)
-                    == ::resilient::__rt::Verdict::Success
+                if ::resilient_runtime::__rt::judge!(& __out)
+                    == ::resilient_runtime::__rt::Verdict::Success
                 {
                     __call
                         .level_served(
-                            ::resilient::__rt::Level::Default,
+                            ::resilient_runtime::__rt::Level::Default,
                             ::core::option::Option::None,
                             __why.as_ref(),
                         );
-                    break '__levels ::resilient::__rt::mark!(
-                        __out, ::resilient::__rt::Level::Default,
+                    break '__levels ::resilient_runtime::__rt::mark!(
+                        __out, ::resilient_runtime::__rt::Level::Default,
                         ::core::option::Option::None, __why.as_ref()
                     );
                 }
-                __call.level_failed(::resilient::__rt::Level::Default);
+                __call.level_failed(::resilient_runtime::__rt::Level::Default);
                 __out
             }
         }

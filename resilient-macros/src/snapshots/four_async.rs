@@ -4,18 +4,18 @@ async fn charge(order: &Order) -> Result<Receipt, PayError> {
         #[cfg(rust_analyzer)]
         {
             mod __arguments {
-                use ::resilient::__rt::ide::arguments::*;
+                use ::resilient_runtime::__rt::ide::arguments::*;
                 use self::{
                     circuit_breaker as _, retry as _, bulkhead as _, timeout as _,
                 };
             }
             mod __retry {
-                use ::resilient::__rt::ide::retry::*;
+                use ::resilient_runtime::__rt::ide::retry::*;
                 use self::max as _;
             }
         }
     };
-    static __RESILIENT_SITE: ::resilient::__rt::Site = ::resilient::__rt::Site::new(::resilient::__rt::SiteMeta {
+    static __RESILIENT_SITE: ::resilient_runtime::__rt::Site = ::resilient_runtime::__rt::Site::new(::resilient_runtime::__rt::SiteMeta {
         function: "charge",
         module: ::core::module_path!(),
         file: ::core::file!(),
@@ -29,33 +29,33 @@ async fn charge(order: &Order) -> Result<Receipt, PayError> {
         idempotent: false,
         own_registry: false,
         stages: &[
-            ::resilient::__rt::StageUse {
-                kind: ::resilient::__rt::Kind::Retry,
+            ::resilient_runtime::__rt::StageUse {
+                kind: ::resilient_runtime::__rt::Kind::Retry,
                 name: ::core::option::Option::None,
                 settings: &[
-                    ::resilient::__rt::Setting {
+                    ::resilient_runtime::__rt::Setting {
                         field: "max",
-                        value: ::resilient::__rt::Value::Count(3u64),
+                        value: ::resilient_runtime::__rt::Value::Count(3u64),
                     },
                 ],
             },
-            ::resilient::__rt::StageUse {
-                kind: ::resilient::__rt::Kind::CircuitBreaker,
+            ::resilient_runtime::__rt::StageUse {
+                kind: ::resilient_runtime::__rt::Kind::CircuitBreaker,
                 name: ::core::option::Option::Some("payment"),
                 settings: &[],
             },
-            ::resilient::__rt::StageUse {
-                kind: ::resilient::__rt::Kind::Bulkhead,
+            ::resilient_runtime::__rt::StageUse {
+                kind: ::resilient_runtime::__rt::Kind::Bulkhead,
                 name: ::core::option::Option::Some("gateway"),
                 settings: &[],
             },
-            ::resilient::__rt::StageUse {
-                kind: ::resilient::__rt::Kind::Timeout,
+            ::resilient_runtime::__rt::StageUse {
+                kind: ::resilient_runtime::__rt::Kind::Timeout,
                 name: ::core::option::Option::None,
                 settings: &[
-                    ::resilient::__rt::Setting {
+                    ::resilient_runtime::__rt::Setting {
                         field: "total",
-                        value: ::resilient::__rt::Value::Duration(
+                        value: ::resilient_runtime::__rt::Value::Duration(
                             ::core::time::Duration::from_nanos(2000000000u64),
                         ),
                     },
@@ -67,13 +67,13 @@ async fn charge(order: &Order) -> Result<Receipt, PayError> {
         retry_when: false,
         breaker_when: false,
     });
-    ::resilient::__rt::submit_site!(__RESILIENT_SITE);
-    let mut __call = ::resilient::__rt::Call::begin(__RESILIENT_SITE.pipeline());
+    ::resilient_runtime::__rt::submit_site!(__RESILIENT_SITE);
+    let mut __call = ::resilient_runtime::__rt::Call::begin(__RESILIENT_SITE.pipeline());
     return loop {
         if !__call.enter() {
             if let ::core::result::Result::Err(__rejection) = __call.enter_later().await
             {
-                break ::resilient::__rt::reject::<
+                break ::resilient_runtime::__rt::reject::<
                     Result<Receipt, PayError>,
                 >(__rejection);
             }
@@ -95,26 +95,26 @@ async fn charge(order: &Order) -> Result<Receipt, PayError> {
             .await
         {
             ::core::result::Result::Ok(__out) => {
-                let __verdict = ::resilient::__rt::judge!(& __out);
+                let __verdict = ::resilient_runtime::__rt::judge!(& __out);
                 match __call
                     .finish_with(
                         __verdict,
-                        |__words| ::resilient::__rt::describe!(& __out, __words),
+                        |__words| ::resilient_runtime::__rt::describe!(& __out, __words),
                     )
                 {
-                    ::resilient::__rt::Next::Retry => {}
+                    ::resilient_runtime::__rt::Next::Retry => {}
                     _ => break __out,
                 }
             }
             ::core::result::Result::Err(__rejection) => {
                 let __refused: Result<Receipt, PayError> = {
-                    let __rejection = <::resilient::__rt::Rejection as ::core::clone::Clone>::clone(
+                    let __rejection = <::resilient_runtime::__rt::Rejection as ::core::clone::Clone>::clone(
                         &__rejection,
                     );
-                    ::resilient::__rt::reject::<Result<Receipt, PayError>>(__rejection)
+                    ::resilient_runtime::__rt::reject::<Result<Receipt, PayError>>(__rejection)
                 };
-                let __verdict = ::resilient::__rt::judge!(& __refused);
-                if let ::resilient::__rt::Next::Fail = __call
+                let __verdict = ::resilient_runtime::__rt::judge!(& __refused);
+                if let ::resilient_runtime::__rt::Next::Fail = __call
                     .timed_out_as(&__rejection, __verdict)
                 {
                     break __refused;

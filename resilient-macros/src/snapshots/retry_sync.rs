@@ -5,16 +5,16 @@ fn f(x: Vec<u8>) -> Option<u32> {
         #[cfg(rust_analyzer)]
         {
             mod __arguments {
-                use ::resilient::__rt::ide::arguments::*;
+                use ::resilient_runtime::__rt::ide::arguments::*;
                 use self::retry as _;
             }
             mod __retry {
-                use ::resilient::__rt::ide::retry::*;
+                use ::resilient_runtime::__rt::ide::retry::*;
                 use self::max as _;
             }
         }
     };
-    static __RESILIENT_SITE: ::resilient::__rt::Site = ::resilient::__rt::Site::new(::resilient::__rt::SiteMeta {
+    static __RESILIENT_SITE: ::resilient_runtime::__rt::Site = ::resilient_runtime::__rt::Site::new(::resilient_runtime::__rt::SiteMeta {
         function: "f",
         module: ::core::module_path!(),
         file: ::core::file!(),
@@ -28,13 +28,13 @@ fn f(x: Vec<u8>) -> Option<u32> {
         idempotent: false,
         own_registry: false,
         stages: &[
-            ::resilient::__rt::StageUse {
-                kind: ::resilient::__rt::Kind::Retry,
+            ::resilient_runtime::__rt::StageUse {
+                kind: ::resilient_runtime::__rt::Kind::Retry,
                 name: ::core::option::Option::None,
                 settings: &[
-                    ::resilient::__rt::Setting {
+                    ::resilient_runtime::__rt::Setting {
                         field: "max",
-                        value: ::resilient::__rt::Value::Count(3u64),
+                        value: ::resilient_runtime::__rt::Value::Count(3u64),
                     },
                 ],
             },
@@ -44,8 +44,8 @@ fn f(x: Vec<u8>) -> Option<u32> {
         retry_when: false,
         breaker_when: false,
     });
-    ::resilient::__rt::submit_site!(__RESILIENT_SITE);
-    let mut __call = ::resilient::__rt::Call::begin(__RESILIENT_SITE.pipeline());
+    ::resilient_runtime::__rt::submit_site!(__RESILIENT_SITE);
+    let mut __call = ::resilient_runtime::__rt::Call::begin(__RESILIENT_SITE.pipeline());
     return loop {
         __call.pause_blocking();
         __call.begin_attempt();
@@ -55,17 +55,17 @@ fn f(x: Vec<u8>) -> Option<u32> {
             clippy::shadow_unrelated,
             clippy::collection_is_never_read
         )]
-        let mut x = ::resilient::__rt::anew(&x);
+        let mut x = ::resilient_runtime::__rt::anew(&x);
         let __out = __call.attempt_sync(|| -> Option<u32> { x.pop().map(u32::from) });
-        ::resilient::__rt::assert_outcome(&__out);
-        let __verdict = ::resilient::__rt::judge!(& __out);
+        ::resilient_runtime::__rt::assert_outcome(&__out);
+        let __verdict = ::resilient_runtime::__rt::judge!(& __out);
         match __call
             .finish_with(
                 __verdict,
-                |__words| ::resilient::__rt::describe!(& __out, __words),
+                |__words| ::resilient_runtime::__rt::describe!(& __out, __words),
             )
         {
-            ::resilient::__rt::Next::Retry => {}
+            ::resilient_runtime::__rt::Next::Retry => {}
             _ => break __out,
         }
     };

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::stats::{AdaptiveStats, Reason};
+use super::stats::{AdaptiveLimitStats, Reason};
 use super::window::{Log, Reading, Sums, Totals, from_f64};
 use crate::clock::Instant;
 
@@ -117,10 +117,10 @@ impl Control {
         self.limit = self.clamped(self.limit);
     }
 
-    pub(super) fn stats(&self) -> AdaptiveStats {
+    pub(super) fn stats(&self) -> AdaptiveLimitStats {
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // saturates
         let span = |log: f64| Duration::from_nanos(log.exp2() as u64);
-        AdaptiveStats {
+        AdaptiveLimitStats {
             limit: self.limit(),
             min: self.min,
             max: self.max,

@@ -28,7 +28,7 @@
 //! when it is overloaded, and give the limit a maximum.
 //!
 //! ```
-//! use resilient::{Component, Registry, Rejection, adaptive::Reason, bulkhead::Config};
+//! use resilient_runtime::{Component, Registry, Rejection, adaptive::Reason, bulkhead::Config};
 //!
 //! let bulkhead = Registry::new().bulkhead("gateway");
 //! bulkhead.reconfigure(Config::default().adaptive(true).adaptive_max(100u32)).unwrap();
@@ -53,7 +53,7 @@ mod simulation;
 #[cfg(all(test, not(resilient_loom)))]
 mod tests;
 
-pub use stats::{AdaptiveStats, Reason};
+pub use stats::{AdaptiveLimitStats, Reason};
 
 use crate::clock::Instant;
 use crate::outcome::Verdict;
@@ -175,7 +175,7 @@ impl AdaptiveLimit {
         self.until.store(0, Ordering::Relaxed);
     }
 
-    pub(crate) fn stats(&self) -> AdaptiveStats {
+    pub(crate) fn stats(&self) -> AdaptiveLimitStats {
         self.control.lock().stats()
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 
-use super::{AdaptiveLimit, AdaptiveStats, Reason, Sample};
+use super::{AdaptiveLimit, AdaptiveLimitStats, Reason, Sample};
 use crate::clock::Instant;
 
 const MS: fn(u64) -> Duration = Duration::from_millis;
@@ -152,7 +152,7 @@ impl World {
         }
     }
 
-    fn stats(&self) -> AdaptiveStats {
+    fn stats(&self) -> AdaptiveLimitStats {
         self.limit.stats()
     }
 }

@@ -10,7 +10,7 @@ use crate::observe::optional_seconds;
 /// A snapshot of an adaptive limit.
 ///
 /// ```
-/// use resilient::{Component, Registry, adaptive::Reason, bulkhead::Config};
+/// use resilient_runtime::{Component, Registry, adaptive::Reason, bulkhead::Config};
 ///
 /// let search = Registry::new().bulkhead("search");
 /// search.reconfigure(Config::default().adaptive(true).adaptive_max(50u32)).unwrap();
@@ -18,7 +18,7 @@ use crate::observe::optional_seconds;
 /// assert_eq!((adaptive.limit, adaptive.max, adaptive.reason), (20, 50, Reason::Initial));
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub struct AdaptiveStats {
+pub struct AdaptiveLimitStats {
     /// How many calls may be in flight.
     pub limit: u32,
     /// It never goes below.
@@ -42,7 +42,7 @@ pub struct AdaptiveStats {
 /// What the last window has done to an adaptive limit.
 ///
 /// ```
-/// use resilient::adaptive::Reason;
+/// use resilient_runtime::adaptive::Reason;
 ///
 /// assert_eq!(Reason::Queueing.to_string(), "queueing");
 /// ```
@@ -70,7 +70,7 @@ impl Reason {
     /// The name used in JSON.
     ///
     /// ```
-    /// use resilient::adaptive::Reason;
+    /// use resilient_runtime::adaptive::Reason;
     ///
     /// assert_eq!(Reason::LowDemand.as_str(), "low_demand");
     /// ```

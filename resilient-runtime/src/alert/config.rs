@@ -11,7 +11,7 @@ use crate::settings::{ConfigError, settings, words};
 /// What an alert looks at.
 ///
 /// ```
-/// use resilient::{Registry, Component, alert::{Config, Signal}};
+/// use resilient_runtime::{Registry, Component, alert::{Config, Signal}};
 ///
 /// let slow = Registry::new().alert("slow");
 /// slow.reconfigure(Config::default().signal(Signal::LatencyP95).critical(2.0)).unwrap();
@@ -59,7 +59,7 @@ settings! {
     /// The settings of an [`Alert`](crate::Alert).
     ///
     /// ```
-    /// use resilient::{Ratio, alert::{Config, Signal}, settings::Settings};
+    /// use resilient_runtime::{Ratio, alert::{Config, Signal}, settings::Settings};
     ///
     /// let burns = Config::default().signal(Signal::BurnRate).objective(Ratio::new(0.999).unwrap());
     /// assert!(burns.validate().is_ok());

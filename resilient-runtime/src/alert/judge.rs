@@ -10,7 +10,7 @@ use crate::clock::Instant;
 /// How bad it is.
 ///
 /// ```
-/// use resilient::alert::Severity;
+/// use resilient_runtime::alert::Severity;
 ///
 /// assert!(Severity::Critical > Severity::Warning);
 /// ```
@@ -27,7 +27,7 @@ impl Severity {
     /// The name in JSON and metrics.
     ///
     /// ```
-    /// assert_eq!(resilient::alert::Severity::Warning.as_str(), "warning");
+    /// assert_eq!(resilient_runtime::alert::Severity::Warning.as_str(), "warning");
     /// ```
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -9,11 +9,11 @@
 //! - Where nobody looked for more than 3 s and a quarter of the window, nobody knows: it must be so for `hold` anew, and a
 //!   rate is never taken over more than the window and that quarter.
 //! - One that a [file](crate::config) has a table of is there from then on; no code needs to ask for it.
-//! - Firing and ending are [events](crate::Happening::AlertChanged).
+//! - Firing and ending are [events](crate::EventKind::AlertChanged).
 //!
 //! ```
 //! use std::time::Duration;
-//! use resilient::{Component, Registry, alert::{Config, Severity}, clock::ManualClock};
+//! use resilient_runtime::{Component, Registry, alert::{Config, Severity}, clock::ManualClock};
 //!
 //! let time = ManualClock::new();
 //! let registry = Registry::with_clock(time.clock());
@@ -41,7 +41,7 @@ pub use stats::Stats;
 
 use crate::clock::Instant;
 use crate::component::{Component, Core, Create, Kind};
-use crate::observe::Happening;
+use crate::observe::EventKind;
 use crate::settings::{ConfigError, Effective};
 use crate::sync::Mutex;
 use burn::Burn;
@@ -51,7 +51,7 @@ use reading::Past;
 /// Tells when something is wrong for too long. See the [module](self).
 ///
 /// ```
-/// use resilient::{Alert, Component, Registry, alert::{Config, Signal}};
+/// use resilient_runtime::{Alert, Component, Registry, alert::{Config, Signal}};
 ///
 /// let alert = Registry::new().alert("slow");
 /// alert.reconfigure(Config::default().signal(Signal::LatencyP99).warning(0.5)).unwrap();
@@ -134,7 +134,7 @@ impl Alert {
             if before != after {
                 let (severity, value) = (after.map(Severity::as_str), *value);
                 // Under the lock: looks at the same time are told of in their order (D2).
-                self.core.put(Self::KIND, || Happening::AlertChanged { severity, value });
+                self.core.put(Self::KIND, || EventKind::AlertChanged { severity, value });
             }
             (before, after, *value)
         };
@@ -145,7 +145,7 @@ impl Alert {
     pub(crate) fn tell(&self, change: &Change) {
         self.core.events().deliver();
         let (name, severity, value) = (self.core.name, change.severity.map(Severity::as_str), change.value);
-        tracing::warn!(target: "resilient::alert", alert = %name, severity, value, "alert changed");
+        tracing::warn!(target: "resilient_runtime::alert", alert = %name, severity, value, "alert changed");
     }
 }
 
@@ -185,7 +185,7 @@ impl Component for Alert {
         {
             let mut state = self.state.lock();
             *state = State::default();
-            self.core.put(Self::KIND, || Happening::Reset);
+            self.core.put(Self::KIND, || EventKind::Reset);
         }
         self.core.events().deliver();
     }

@@ -8,7 +8,7 @@ use super::config::Signal;
 /// A snapshot of an [`Alert`](crate::Alert).
 ///
 /// ```
-/// use resilient::{Component, Registry};
+/// use resilient_runtime::{Component, Registry};
 ///
 /// let stats = Registry::new().alert("errors").stats();
 /// assert_eq!((stats.severity, stats.value, stats.fired), (None, None, 0));

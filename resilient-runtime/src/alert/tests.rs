@@ -47,7 +47,7 @@ fn errors_for_a_while_are_critical_and_then_not() {
     let after: Vec<_> = (0..6).map(|_| fixture.second("charge", 10, 0)).collect();
     assert_eq!(after.last(), Some(&None));
     let told = std::iter::from_fn(|| events.try_recv()).filter_map(|event: Event| match event.what {
-        Happening::AlertChanged { severity, .. } => Some(severity),
+        EventKind::AlertChanged { severity, .. } => Some(severity),
         _ => None,
     });
     assert_eq!(told.collect::<Vec<_>>(), [Some("critical"), Some("warning"), None]);
@@ -208,7 +208,7 @@ fn a_burn_rate_that_turns_to_another_operation_begins_anew_and_what_fired_ends()
     fixture.registry.evaluate_alerts();
     let stats = fixture.registry.alert("a").stats();
     assert_eq!((stats.severity, stats.value, stats.fired), (None, Some(0.0), 1));
-    let ended = |event: Event| matches!(event.what, Happening::AlertChanged { severity: None, .. });
+    let ended = |event: Event| matches!(event.what, EventKind::AlertChanged { severity: None, .. });
     assert!(std::iter::from_fn(|| events.try_recv()).any(ended));
 }
 
@@ -256,7 +256,7 @@ fn an_alert_in_a_file_is_there_without_any_code() {
     tables.set(Kind::Alert, Some("errors"), "critical", &Raw::Float(0.5)).unwrap();
     tables.set(Kind::Alert, Some("errors"), "hold", &Raw::Text("0s".into())).unwrap();
     let registry = Registry::with_clock(ManualClock::new().clock());
-    registry.configure("a file", &tables).unwrap();
+    registry.apply("a file", &tables).unwrap();
     registry.evaluate_alerts();
     let pipeline = registry.pipeline("charge").build();
     (0..20).for_each(|_| assert!(pipeline.call(|| None::<u32>).is_none()));

@@ -3,7 +3,7 @@
 use once_cell::race::OnceBox;
 
 use super::config::{Bounds, Config};
-use crate::adaptive::{AdaptiveLimit, AdaptiveStats};
+use crate::adaptive::{AdaptiveLimit, AdaptiveLimitStats};
 use crate::sync::{AtomicBool, Ordering};
 
 #[derive(Debug)]
@@ -59,7 +59,7 @@ impl Adaptive {
         self.get().map_or_else(|| config.admitted(), AdaptiveLimit::limit)
     }
 
-    pub(super) fn stats(&self) -> Option<AdaptiveStats> {
+    pub(super) fn stats(&self) -> Option<AdaptiveLimitStats> {
         self.get().map(AdaptiveLimit::stats)
     }
 }

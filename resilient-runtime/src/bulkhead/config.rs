@@ -11,7 +11,7 @@ settings! {
     ///
     /// ```
     /// use std::time::Duration;
-    /// use resilient::{bulkhead::Config, settings::Settings};
+    /// use resilient_runtime::{bulkhead::Config, settings::Settings};
     ///
     /// let config = Config::default().max_concurrent(8u32).max_queue(20u32);
     /// assert!(config.validate().is_err(), "a queue needs `max_wait`");

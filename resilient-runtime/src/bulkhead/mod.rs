@@ -11,7 +11,7 @@
 //! - With `threads` it has threads of its own, for blocking code: see [below](#threads-of-its-own).
 //!
 //! ```
-//! use resilient::{Component, Registry, RejectionKind, bulkhead::Config};
+//! use resilient_runtime::{Component, Registry, RejectionKind, bulkhead::Config};
 //!
 //! let bulkhead = Registry::new().bulkhead("gateway");
 //! bulkhead.reconfigure(Config::default().max_concurrent(1u32)).unwrap();
@@ -44,7 +44,7 @@
 //!   by hand, or a function without `threads` in its attribute, takes a place of a bulkhead with threads, and runs on none.
 //!
 //! ```
-//! use resilient::{Component, Priority, Registry, Rejection, bulkhead::Config};
+//! use resilient_runtime::{Component, Priority, Registry, Rejection, bulkhead::Config};
 //!
 //! let bulkhead = Registry::new().bulkhead("reports");
 //! bulkhead.reconfigure(Config::default().threads(2u32).max_queue(10u32)).unwrap();
@@ -85,7 +85,7 @@ pub use stats::{ClassLimits, Stats};
 
 use crate::clock::Instant;
 use crate::component::{Component, Core, Create, Kind};
-use crate::observe::Happening;
+use crate::observe::EventKind;
 use crate::outcome::{Judgement, Reject, Verdict};
 use crate::priority::Priority;
 use crate::rejection::{Rejection, RejectionKind};
@@ -99,7 +99,7 @@ use stats::Counters;
 /// Bounds concurrent calls. See the [module](self).
 ///
 /// ```
-/// use resilient::{Component, Registry, bulkhead::Config};
+/// use resilient_runtime::{Component, Registry, bulkhead::Config};
 ///
 /// let bulkhead = Registry::new().bulkhead("printer");
 /// bulkhead.reconfigure(Config::default().max_concurrent(1u32)).unwrap();
@@ -120,7 +120,7 @@ impl Bulkhead {
     /// A permit for a call of normal priority, if there is one now.
     ///
     /// ```
-    /// use resilient::{Component, Registry};
+    /// use resilient_runtime::{Component, Registry};
     ///
     /// let bulkhead = Registry::new().bulkhead("search");
     /// let permit = bulkhead.try_acquire().unwrap();
@@ -139,7 +139,7 @@ impl Bulkhead {
     /// A permit for a call of this priority, if there is one now.
     ///
     /// ```
-    /// use resilient::{Component, Priority, Registry, bulkhead::Config};
+    /// use resilient_runtime::{Component, Priority, Registry, bulkhead::Config};
     ///
     /// let bulkhead = Registry::new().bulkhead("ledger");
     /// bulkhead.reconfigure(Config::default().max_concurrent(2u32).reserve_critical(1u32)).unwrap();
@@ -163,7 +163,7 @@ impl Bulkhead {
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() {
     /// use std::time::Duration;
-    /// use resilient::{Component, Registry, bulkhead::Config};
+    /// use resilient_runtime::{Component, Registry, bulkhead::Config};
     ///
     /// let bulkhead = Registry::new().bulkhead("index");
     /// let queue = Config::default().max_concurrent(1u32).max_queue(1u32).max_wait(Duration::from_secs(9));
@@ -190,7 +190,7 @@ impl Bulkhead {
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() {
     /// use std::time::Duration;
-    /// use resilient::{Component, Priority, Registry, bulkhead::Config};
+    /// use resilient_runtime::{Component, Priority, Registry, bulkhead::Config};
     ///
     /// let bulkhead = Registry::new().bulkhead("db");
     /// let queue = Config::default().max_concurrent(1u32).max_queue(9u32).max_wait(Duration::from_secs(9));
@@ -217,7 +217,7 @@ impl Bulkhead {
     /// A permit for a call of this priority; blocks the thread in the queue if there is one.
     ///
     /// ```
-    /// use resilient::{Priority, Registry, RejectionKind, Component, bulkhead::Config};
+    /// use resilient_runtime::{Priority, Registry, RejectionKind, Component, bulkhead::Config};
     ///
     /// let bulkhead = Registry::new().bulkhead("scanner");
     /// bulkhead.reconfigure(Config::default().max_concurrent(1u32)).unwrap();
@@ -241,7 +241,7 @@ impl Bulkhead {
     /// Runs `work` with a permit; blocks in the queue if there is one. Judged by [`Verdict::of`](crate::Verdict::of).
     ///
     /// ```
-    /// use resilient::{Component, Registry, Rejection};
+    /// use resilient_runtime::{Component, Registry, Rejection};
     ///
     /// let bulkhead = Registry::new().bulkhead("resize");
     /// let in_use = bulkhead.call(|| Ok::<_, Rejection>(bulkhead.stats().in_use));
@@ -255,7 +255,7 @@ impl Bulkhead {
     /// [`Class::Overload`](crate::Class::Overload).
     ///
     /// ```
-    /// use resilient::{Class, Component, Registry, Verdict, bulkhead::Config};
+    /// use resilient_runtime::{Class, Component, Registry, Verdict, bulkhead::Config};
     ///
     /// let bulkhead = Registry::new().bulkhead("shop");
     /// bulkhead.reconfigure(Config::default().adaptive(true)).unwrap();
@@ -283,7 +283,7 @@ impl Bulkhead {
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() {
-    /// use resilient::{Component, Registry, bulkhead::Config};
+    /// use resilient_runtime::{Component, Registry, bulkhead::Config};
     ///
     /// let bulkhead = Registry::new().bulkhead("thumbnails");
     /// bulkhead.reconfigure(Config::default().max_concurrent(1u32)).unwrap();
@@ -307,7 +307,7 @@ impl Bulkhead {
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() {
-    /// use resilient::{Component, Registry, Verdict};
+    /// use resilient_runtime::{Component, Registry, Verdict};
     ///
     /// let bulkhead = Registry::new().bulkhead("files");
     /// let read = async || std::fs::read("/no/such/file");
@@ -422,8 +422,8 @@ impl Bulkhead {
     #[cold]
     fn refuse_for(&self, kind: RejectionKind) -> Rejection {
         self.counters.rejected();
-        tracing::debug!(target: "resilient::bulkhead", bulkhead = %self.core.name, kind = kind.as_str(), "refused");
-        self.core.publish_made(Self::KIND, || Happening::Rejected { rejection: kind, retry_after: None });
+        tracing::debug!(target: "resilient_runtime::bulkhead", bulkhead = %self.core.name, kind = kind.as_str(), "refused");
+        self.core.publish_made(Self::KIND, || EventKind::Rejected { rejection: kind, retry_after: None });
         Rejection::new(kind, self.core.name)
     }
 
@@ -473,7 +473,7 @@ impl Component for Bulkhead {
         self.counters.reset();
         self.adaptive.reset(&self.core.config().in_force());
         self.resize();
-        self.core.publish(Self::KIND, Happening::Reset);
+        self.core.publish(Self::KIND, EventKind::Reset);
     }
 
     fn config(&self) -> Arc<Config> {

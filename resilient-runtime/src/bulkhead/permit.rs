@@ -10,7 +10,7 @@ use crate::scope;
 /// An adaptive bulkhead learns from permits that are [settled](Self::settle), and from no others.
 ///
 /// ```
-/// use resilient::{Component, Registry};
+/// use resilient_runtime::{Component, Registry};
 ///
 /// let gateway = Registry::new().bulkhead("gateway");
 /// let (one, two) = (gateway.try_acquire().unwrap(), gateway.try_acquire().unwrap());
@@ -44,7 +44,7 @@ impl<'a> Permit<'a> {
     /// same as dropping it.
     ///
     /// ```
-    /// use resilient::{Component, Registry, Verdict, bulkhead::Config};
+    /// use resilient_runtime::{Component, Registry, Verdict, bulkhead::Config};
     ///
     /// let bulkhead = Registry::new().bulkhead("gateway");
     /// bulkhead.reconfigure(Config::default().adaptive(true)).unwrap();

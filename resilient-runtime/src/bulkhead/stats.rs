@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::config::Config;
 use super::gate::Gate;
 use super::pool::PoolStats;
-use crate::adaptive::AdaptiveStats;
+use crate::adaptive::AdaptiveLimitStats;
 use crate::priority::Priority;
 use crate::sync::{AtomicU64, Ordering};
 
@@ -65,7 +65,7 @@ impl Counters {
 /// A snapshot of a [`Bulkhead`](crate::Bulkhead).
 ///
 /// ```
-/// use resilient::{Component, Registry};
+/// use resilient_runtime::{Component, Registry};
 ///
 /// let stats = Registry::new().bulkhead("gateway").stats();
 /// assert_eq!((stats.limit, stats.available, stats.in_use, stats.queued), (64, 64, 0, 0));
@@ -91,13 +91,13 @@ pub struct Stats {
     /// What its threads do; none: it has none.
     pub pool: Option<PoolStats>,
     /// Where the bulkhead finds its limit by itself, how.
-    pub adaptive: Option<AdaptiveStats>,
+    pub adaptive: Option<AdaptiveLimitStats>,
 }
 
 /// Up to how many calls in flight each class may enter.
 ///
 /// ```
-/// use resilient::{Component, Registry, bulkhead::{ClassLimits, Config}};
+/// use resilient_runtime::{Component, Registry, bulkhead::{ClassLimits, Config}};
 ///
 /// let ledger = Registry::new().bulkhead("ledger");
 /// let config = Config::default().max_concurrent(10u32).reserve_critical(2u32).reserve_high(3u32);

@@ -11,7 +11,7 @@ settings! {
     ///
     /// ```
     /// use std::time::Duration;
-    /// use resilient::{Ratio, circuit_breaker::Config};
+    /// use resilient_runtime::{Ratio, circuit_breaker::Config};
     ///
     /// let by_rate = Config::default().failure_rate(Ratio::HALF).window(Duration::from_secs(10)).min_calls(50);
     /// let classic = Config::default().failure_threshold(5).success_threshold(2).open_for(Duration::from_secs(30));

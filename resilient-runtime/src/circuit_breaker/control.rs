@@ -13,7 +13,7 @@ use super::transition::{Change, Inner};
 use super::window::{CountWindow, TimeWindow, Window};
 use crate::clock::Instant;
 use crate::component::{Component, Core, Create, Kind};
-use crate::observe::{Happening, Striped};
+use crate::observe::{EventKind, Striped};
 use crate::rejection::OpenReason;
 use crate::settings::{ConfigError, Effective};
 use crate::sync::{AtomicBool, AtomicU32, AtomicU64, Mutex, Ordering};
@@ -22,7 +22,7 @@ impl CircuitBreaker {
     /// Refuses every call until [`resume`](Self::resume), [`reset`](Component::reset) or another order.
     ///
     /// ```
-    /// use resilient::{OpenReason, Registry};
+    /// use resilient_runtime::{OpenReason, Registry};
     ///
     /// let breaker = Registry::new().circuit_breaker("legacy");
     /// breaker.force_open();
@@ -36,7 +36,7 @@ impl CircuitBreaker {
     /// Calls are still counted.
     ///
     /// ```
-    /// use resilient::{Component, Registry, circuit_breaker::State};
+    /// use resilient_runtime::{Component, Registry, circuit_breaker::State};
     ///
     /// let breaker = Registry::new().circuit_breaker("login");
     /// breaker.force_closed();
@@ -52,7 +52,7 @@ impl CircuitBreaker {
     /// [`reset`](Component::reset) or another order.
     ///
     /// ```
-    /// use resilient::{Component, Registry};
+    /// use resilient_runtime::{Component, Registry};
     ///
     /// let breaker = Registry::new().circuit_breaker("tax");
     /// breaker.disable();
@@ -68,7 +68,7 @@ impl CircuitBreaker {
     /// again. Does nothing else: a circuit that opened by itself stays open.
     ///
     /// ```
-    /// use resilient::{Registry, circuit_breaker::State};
+    /// use resilient_runtime::{Registry, circuit_breaker::State};
     ///
     /// let breaker = Registry::new().circuit_breaker("maps");
     /// breaker.force_open();
@@ -110,7 +110,7 @@ impl CircuitBreaker {
         } else {
             Some(self.change(inner, State::Closed, None, None, now))
         };
-        self.core.put(Self::KIND, || Happening::Reset);
+        self.core.put(Self::KIND, || EventKind::Reset);
         if let Some(outages) = self.opening.known_outages() {
             outages.forget();
         }

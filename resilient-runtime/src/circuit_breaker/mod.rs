@@ -34,7 +34,7 @@
 //!
 //! ```
 //! use std::time::Duration;
-//! use resilient::{Component, Registry, Rejection, circuit_breaker::State, clock::ManualClock};
+//! use resilient_runtime::{Component, Registry, Rejection, circuit_breaker::State, clock::ManualClock};
 //!
 //! let time = ManualClock::new();
 //! let breaker = Registry::with_clock(time.clock()).circuit_breaker("payment");
@@ -95,7 +95,7 @@ use window::{Content, CountWindow, Grade, TimeWindow};
 /// Stops calls to what does not answer. See the [module](self).
 ///
 /// ```
-/// use resilient::{Component, Registry, circuit_breaker::{Config, State}};
+/// use resilient_runtime::{Component, Registry, circuit_breaker::{Config, State}};
 ///
 /// let breaker = Registry::new().circuit_breaker("mail");
 /// breaker.reconfigure(Config::default().failure_threshold(1)).unwrap();
@@ -384,7 +384,7 @@ impl CircuitBreaker {
     /// has been asked for yet.
     ///
     /// ```
-    /// # use resilient::{Component, Registry, circuit_breaker::{Config, State}, clock::ManualClock};
+    /// # use resilient_runtime::{Component, Registry, circuit_breaker::{Config, State}, clock::ManualClock};
     /// # let time = ManualClock::new();
     /// # let breaker = Registry::with_clock(time.clock()).circuit_breaker("rates");
     /// let config = Config::default().failure_threshold(1).open_for(std::time::Duration::from_secs(9));

@@ -16,7 +16,7 @@ impl CircuitBreaker {
     /// [`Verdict::of`], unless you [say more](Self::call_judged).
     ///
     /// ```
-    /// use resilient::{Registry, Rejection};
+    /// use resilient_runtime::{Registry, Rejection};
     ///
     /// let breaker = Registry::new().circuit_breaker("stock");
     /// let stock: Result<u32, Rejection> = breaker.call(|| Ok(7));
@@ -33,7 +33,7 @@ impl CircuitBreaker {
     /// Like [`call`](Self::call), with a judge of your own, such as [`Verdict::by_class`].
     ///
     /// ```
-    /// use resilient::{Component, Registry, Verdict};
+    /// use resilient_runtime::{Component, Registry, Verdict};
     ///
     /// let breaker = Registry::new().circuit_breaker("disk");
     /// let read = || std::fs::read("/no/such/file");
@@ -60,7 +60,7 @@ impl CircuitBreaker {
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() {
-    /// use resilient::{Registry, Rejection, RejectionKind};
+    /// use resilient_runtime::{Registry, Rejection, RejectionKind};
     ///
     /// let breaker = Registry::new().circuit_breaker("quotes");
     /// assert_eq!(breaker.call_async(async || Ok::<_, Rejection>(7)).await, Ok(7));
@@ -85,7 +85,7 @@ impl CircuitBreaker {
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() {
-    /// use resilient::{Class, Component, Registry, Verdict};
+    /// use resilient_runtime::{Class, Component, Registry, Verdict};
     ///
     /// let breaker = Registry::new().circuit_breaker("users");
     /// let missing_is_fine = |_: &Option<u32>| Verdict::Failure(Class::Ignored);
@@ -114,7 +114,7 @@ impl CircuitBreaker {
     /// Admission without a call around it.
     ///
     /// ```
-    /// use resilient::{Component, Registry, Verdict};
+    /// use resilient_runtime::{Component, Registry, Verdict};
     ///
     /// let breaker = Registry::new().circuit_breaker("queue");
     /// let permit = breaker.try_acquire().unwrap();
@@ -140,7 +140,7 @@ impl CircuitBreaker {
 /// is a failure.
 ///
 /// ```
-/// use resilient::{Component, Registry};
+/// use resilient_runtime::{Component, Registry};
 ///
 /// let breaker = Registry::new().circuit_breaker("queue");
 /// drop(breaker.try_acquire().unwrap()); // the answer was never heard
@@ -158,7 +158,7 @@ impl Permit<'_> {
     /// How the call ended.
     ///
     /// ```
-    /// use resilient::{Class, Component, Registry, Verdict};
+    /// use resilient_runtime::{Class, Component, Registry, Verdict};
     ///
     /// let breaker = Registry::new().circuit_breaker("stream");
     /// breaker.try_acquire().unwrap().settle(Verdict::Failure(Class::TRANSIENT));
@@ -177,7 +177,7 @@ impl Permit<'_> {
     /// its text says [`Registry::set_error_text`](crate::Registry::set_error_text).
     ///
     /// ```
-    /// use resilient::{Class, Component, Registry, Verdict, circuit_breaker::Config};
+    /// use resilient_runtime::{Class, Component, Registry, Verdict, circuit_breaker::Config};
     ///
     /// let breaker = Registry::new().circuit_breaker("stream");
     /// breaker.reconfigure(Config::default().failure_threshold(1)).unwrap();

@@ -8,7 +8,7 @@ use serde::Serialize;
 /// Where a circuit breaker stands.
 ///
 /// ```
-/// use resilient::{Registry, circuit_breaker::State};
+/// use resilient_runtime::{Registry, circuit_breaker::State};
 ///
 /// let breaker = Registry::new().circuit_breaker("payment");
 /// breaker.disable();
@@ -41,7 +41,7 @@ impl State {
     /// The name used in events, statistics and JSON.
     ///
     /// ```
-    /// use resilient::circuit_breaker::State;
+    /// use resilient_runtime::circuit_breaker::State;
     ///
     /// assert_eq!(State::HalfOpen.as_str(), "half_open");
     /// ```
@@ -59,7 +59,7 @@ impl State {
     /// Whether only an operator can end it.
     ///
     /// ```
-    /// use resilient::circuit_breaker::State;
+    /// use resilient_runtime::circuit_breaker::State;
     ///
     /// assert!(State::ForcedOpen.is_forced() && State::Disabled.is_forced());
     /// assert!(!State::Open.is_forced());

@@ -17,7 +17,7 @@ use crate::rejection::OpenReason;
 /// A snapshot of a [`CircuitBreaker`]. Times are seconds when serialised.
 ///
 /// ```
-/// use resilient::{Component, Registry, circuit_breaker::State};
+/// use resilient_runtime::{Component, Registry, circuit_breaker::State};
 ///
 /// let breaker = Registry::new().circuit_breaker("payment");
 /// breaker.force_open();
@@ -70,7 +70,7 @@ pub struct Stats {
 /// The window of a circuit breaker.
 ///
 /// ```
-/// use resilient::{Component, Ratio, Registry};
+/// use resilient_runtime::{Component, Ratio, Registry};
 ///
 /// let breaker = Registry::new().circuit_breaker("payment");
 /// breaker.call(|| Some(995));
@@ -99,7 +99,7 @@ pub struct WindowStats {
 /// The probes of a half-open circuit; all zero in other states.
 ///
 /// ```
-/// use resilient::{Component, Registry, circuit_breaker::{Config, ProbeStats}, clock::ManualClock};
+/// use resilient_runtime::{Component, Registry, circuit_breaker::{Config, ProbeStats}, clock::ManualClock};
 ///
 /// let time = ManualClock::new();
 /// let breaker = Registry::with_clock(time.clock()).circuit_breaker("payment");

@@ -14,7 +14,7 @@ use super::window::Grade;
 use super::{CircuitBreaker, IGNORED, LATE, PROBED, REJECTED};
 use crate::clock::Instant;
 use crate::component::Component;
-use crate::observe::{Cause, Happening};
+use crate::observe::{Cause, EventKind};
 use crate::outage::Met;
 use crate::rejection::{OpenReason, Rejection, RejectionKind};
 use crate::sync::Ordering;
@@ -58,7 +58,7 @@ pub(super) struct Change {
 }
 
 /// Of what is logged.
-pub(super) const TARGET: &str = "resilient::circuit_breaker";
+pub(super) const TARGET: &str = "resilient_runtime::circuit_breaker";
 
 /// A server's wish for a longer open period is heard up to here.
 const LONGEST_HINT: Duration = Duration::from_hours(1);
@@ -112,7 +112,7 @@ impl CircuitBreaker {
         // Before the state can be seen: a refusal that follows from it is told of later (D2).
         self.core.put(Self::KIND, || {
             let (from, to, error) = (from.as_str(), to.as_str(), error.clone());
-            Happening::Transition { from, to, reason, error }
+            EventKind::Transition { from, to, reason, error }
         });
         self.enter(inner, to, now);
         Change { from, to, reason, error, epoch: self.word().epoch() }
@@ -229,7 +229,7 @@ impl CircuitBreaker {
             let admitted = self.admit_under(&mut inner, now, &mut change);
             admitted.map_err(|retry_after| {
                 let rejection = RejectionKind::CircuitOpen;
-                self.core.put(Self::KIND, || Happening::Rejected { rejection, retry_after });
+                self.core.put(Self::KIND, || EventKind::Rejected { rejection, retry_after });
                 match self.word().state() {
                     State::ForcedOpen => self.refuse_forced(),
                     _ => self.refuse(retry_after, self.opening.reason(), self.opening.met(now)),

@@ -42,7 +42,7 @@ pub(crate) use known::{found, found_in_value};
 ///
 /// ```
 /// use std::io::{Error, ErrorKind};
-/// use resilient::{Class, Classify};
+/// use resilient_runtime::{Class, Classify};
 ///
 /// let broken_on_the_way = Error::from(ErrorKind::ConnectionReset);
 /// assert_eq!(broken_on_the_way.classify(), Class::Uncertain { retry_after: None });
@@ -104,7 +104,7 @@ impl Class {
     ///
     /// ```
     /// use std::io;
-    /// use resilient::Class;
+    /// use resilient_runtime::Class;
     ///
     /// #[derive(Debug, thiserror::Error)]
     /// #[error("no rates today")]
@@ -151,7 +151,7 @@ impl Class {
     ///
     /// ```
     /// use std::time::Duration;
-    /// use resilient::Class;
+    /// use resilient_runtime::Class;
     ///
     /// let busy = Class::Overload { retry_after: Some(Duration::from_secs(3)) };
     /// assert_eq!(busy.retry_after(), Some(Duration::from_secs(3)));
@@ -176,7 +176,7 @@ impl Class {
 /// or `Ignored` frees an idempotency key.
 ///
 /// ```
-/// use resilient::{Class, Classify};
+/// use resilient_runtime::{Class, Classify};
 ///
 /// enum ApiError { Status(u16), Parse(String) }
 ///
@@ -196,7 +196,7 @@ pub trait Classify {
     /// What this error is.
     ///
     /// ```
-    /// use resilient::{Class, Classify, Registry};
+    /// use resilient_runtime::{Class, Classify, Registry};
     ///
     /// let breaker = Registry::new().circuit_breaker("payment");
     /// breaker.force_open();

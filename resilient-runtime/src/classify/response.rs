@@ -21,7 +21,7 @@ impl Class {
     /// ```
     /// use std::time::Duration;
     /// use http::{HeaderMap, StatusCode};
-    /// use resilient::Class;
+    /// use resilient_runtime::Class;
     ///
     /// let mut headers = HeaderMap::new();
     /// headers.insert("date", "Wed, 25 Nov 2026 13:00:00 GMT".parse().unwrap());
@@ -47,7 +47,7 @@ impl Class {
     ///
     /// ```
     /// use http::{HeaderMap, Method, StatusCode};
-    /// use resilient::Class;
+    /// use resilient_runtime::Class;
     ///
     /// let (none, failed) = (HeaderMap::new(), StatusCode::BAD_GATEWAY);
     /// assert_eq!(Class::of_response_to(&Method::GET, &none, failed, &none), Some(Class::TRANSIENT));
@@ -86,7 +86,7 @@ impl Verdict {
     ///
     /// ```
     /// use http::{Response, StatusCode};
-    /// use resilient::{Registry, Rejection, Verdict, pipeline::Options};
+    /// use resilient_runtime::{Registry, Rejection, Verdict, pipeline::Options};
     ///
     /// let pipeline = Registry::new().pipeline("stock").circuit_breaker("stock").build();
     /// let judge = |answer: &Result<Response<()>, Rejection>| match answer {
@@ -105,7 +105,7 @@ impl Verdict {
 /// A response of any client that has a status and headers; see [`checked`].
 ///
 /// ```
-/// use resilient::HttpResponse;
+/// use resilient_runtime::HttpResponse;
 ///
 /// let response = http::Response::builder().status(404).body("no such book").unwrap();
 /// assert_eq!(response.status_and_headers().0, 404);
@@ -114,7 +114,7 @@ pub trait HttpResponse {
     /// The status and the headers.
     ///
     /// ```
-    /// use resilient::HttpResponse;
+    /// use resilient_runtime::HttpResponse;
     ///
     /// let response = http::Response::builder().header("retry-after", "3").body(()).unwrap();
     /// assert_eq!(response.status_and_headers().1["retry-after"], "3");
@@ -139,7 +139,7 @@ impl HttpResponse for reqwest::Response {
 ///
 /// ```
 /// use std::time::Duration;
-/// use resilient::{Classify, Rejection, StatusError, checked, resilient};
+/// use resilient_runtime::{Classify, Rejection, StatusError, checked, resilient};
 ///
 /// #[derive(Debug, thiserror::Error)]
 /// enum StockError {
@@ -174,7 +174,7 @@ pub fn checked<R: HttpResponse>(response: R) -> Result<R, StatusError> {
 ///
 /// ```
 /// use std::time::Duration;
-/// use resilient::{Class, Classify, checked};
+/// use resilient_runtime::{Class, Classify, checked};
 ///
 /// let busy = http::Response::builder().status(503).header("retry-after", "2").body(()).unwrap();
 /// let error = checked(busy).unwrap_err();
@@ -210,7 +210,7 @@ impl StatusError {
     ///
     /// ```
     /// use http::{HeaderMap, StatusCode};
-    /// use resilient::StatusError;
+    /// use resilient_runtime::StatusError;
     ///
     /// assert!(StatusError::of(StatusCode::BAD_REQUEST, &HeaderMap::new()).is_some());
     /// assert!(StatusError::of(StatusCode::OK, &HeaderMap::new()).is_none());
@@ -223,7 +223,7 @@ impl StatusError {
     ///
     /// ```
     /// let gone = http::Response::builder().status(410).body(()).unwrap();
-    /// assert_eq!(resilient::checked(gone).unwrap_err().status(), 410);
+    /// assert_eq!(resilient_runtime::checked(gone).unwrap_err().status(), 410);
     /// ```
     pub fn status(&self) -> StatusCode {
         self.0.status
@@ -233,7 +233,7 @@ impl StatusError {
     ///
     /// ```
     /// let busy = http::Response::builder().status(429).body(()).unwrap();
-    /// assert_eq!(resilient::checked(busy).unwrap_err().retry_after(), None);
+    /// assert_eq!(resilient_runtime::checked(busy).unwrap_err().retry_after(), None);
     /// ```
     pub fn retry_after(&self) -> Option<Duration> {
         self.0.class.retry_after()

@@ -18,7 +18,7 @@ pub(super) fn warn(name: &'static str) {
     }
     tell(name);
     tracing::warn!(
-        target: "resilient::blocking",
+        target: "resilient_runtime::blocking",
         operation = name,
         "`{name}` is synchronous and blocks a thread of the async runtime while it waits for a retry or in a queue: make it an \
          `async fn` (or use `call_async`), or call it in `tokio::task::spawn_blocking`"
@@ -63,7 +63,7 @@ mod tests {
 
     impl Subscriber for Said {
         fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-            metadata.target() == "resilient::blocking"
+            metadata.target() == "resilient_runtime::blocking"
         }
 
         fn new_span(&self, _: &Attributes<'_>) -> Id {

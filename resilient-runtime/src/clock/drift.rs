@@ -43,12 +43,12 @@ fn is_virtual() -> bool {
 #[allow(clippy::print_stderr)] // in a debug build: tests have no subscriber as a rule
 fn tell() {
     const WHAT: &str = "tokio's clock is paused, and this registry is on the system clock: its timers fire in virtual time while \
-                        it reads real time. Use `resilient::Registry::install(Clock::tokio())` first, or \
+                        it reads real time. Use `resilient_runtime::Registry::install(Clock::tokio())` first, or \
                         `Registry::with_clock(Clock::tokio())`";
     if IS_TOLD.swap(true, Ordering::Relaxed) {
         return;
     }
-    tracing::warn!(target: "resilient::clock", "{WHAT}");
+    tracing::warn!(target: "resilient_runtime::clock", "{WHAT}");
     eprintln!("resilient: {WHAT}");
 }
 

@@ -7,8 +7,8 @@ use std::task::{Wake, Waker};
 use std::time::Duration;
 
 use super::{Clock, Instant, Source, nanos};
-use crate::numbered::Numbered;
 use crate::sync::Mutex;
+use crate::weak_table::WeakTable;
 
 /// The handle by which a test moves its clock.
 ///
@@ -17,7 +17,7 @@ use crate::sync::Mutex;
 ///
 /// ```
 /// use std::time::Duration;
-/// let time = resilient::clock::ManualClock::new();
+/// let time = resilient_runtime::clock::ManualClock::new();
 /// let start = time.clock().now();
 /// time.advance(Duration::from_millis(5));
 /// assert_eq!(time.clock().now().since(start), Duration::from_millis(5));
@@ -30,7 +30,7 @@ impl ManualClock {
     ///
     /// ```
     /// use std::time::Duration;
-    /// use resilient::clock::ManualClock;
+    /// use resilient_runtime::clock::ManualClock;
     ///
     /// let (one, other) = (ManualClock::new(), ManualClock::new());
     /// one.advance(Duration::from_secs(1));
@@ -44,7 +44,7 @@ impl ManualClock {
     /// The clock to give to a registry.
     ///
     /// ```
-    /// use resilient::{Component, Registry, clock::ManualClock};
+    /// use resilient_runtime::{Component, Registry, clock::ManualClock};
     ///
     /// let time = ManualClock::new();
     /// let breaker = Registry::with_clock(time.clock()).circuit_breaker("payment");
@@ -60,7 +60,7 @@ impl ManualClock {
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() {
     /// use std::time::Duration;
-    /// use resilient::{Component, Registry, Rejection, clock::ManualClock, timeout::Config};
+    /// use resilient_runtime::{Component, Registry, Rejection, clock::ManualClock, timeout::Config};
     ///
     /// let time = ManualClock::new();
     /// let timeout = Registry::with_clock(time.clock()).timeout("report");
@@ -78,7 +78,7 @@ impl ManualClock {
     ///
     /// ```
     /// use std::time::Duration;
-    /// use resilient::clock::ManualClock;
+    /// use resilient_runtime::clock::ManualClock;
     ///
     /// let time = ManualClock::new();
     /// let before = time.clock().now();
@@ -112,8 +112,8 @@ pub(super) struct Manual {
 
 /// The manual clocks there are, by number: who holds a point of time on one can ask it for the time. 0 and 1 are the
 /// other clocks.
-fn known() -> std::sync::MutexGuard<'static, Numbered<Manual>> {
-    static KNOWN: std::sync::Mutex<Numbered<Manual>> = std::sync::Mutex::new(Numbered::after(1));
+fn known() -> std::sync::MutexGuard<'static, WeakTable<Manual>> {
+    static KNOWN: std::sync::Mutex<WeakTable<Manual>> = std::sync::Mutex::new(WeakTable::after(1));
     KNOWN.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 

@@ -19,7 +19,7 @@
 //!
 //! ```
 //! use std::time::Duration;
-//! use resilient::{Registry, clock::ManualClock};
+//! use resilient_runtime::{Registry, clock::ManualClock};
 //!
 //! let time = ManualClock::new();
 //! let registry = Registry::with_clock(time.clock());
@@ -50,7 +50,7 @@ use manual::Manual;
 ///
 /// ```
 /// use std::time::Duration;
-/// use resilient::clock::ManualClock;
+/// use resilient_runtime::clock::ManualClock;
 ///
 /// let now = ManualClock::new().clock().now();
 /// assert_eq!(now.after(Duration::MAX).after(Duration::MAX), now.after(Duration::MAX), "no overflow");
@@ -74,7 +74,7 @@ impl Instant {
     ///
     /// ```
     /// use std::time::Duration;
-    /// use resilient::clock::Clock;
+    /// use resilient_runtime::clock::Clock;
     ///
     /// let now = Clock::system().now();
     /// let later = now.after(Duration::from_secs(3));
@@ -93,7 +93,7 @@ impl Instant {
     ///
     /// ```
     /// use std::time::Duration;
-    /// use resilient::clock::ManualClock;
+    /// use resilient_runtime::clock::ManualClock;
     ///
     /// let time = ManualClock::new();
     /// let end = time.clock().now().after(Duration::from_secs(2));
@@ -123,10 +123,10 @@ pub(crate) const fn nanos(span: Duration) -> u64 {
 ///
 /// ```
 /// use std::time::Duration;
-/// use resilient::clock::{Clock, ManualClock};
+/// use resilient_runtime::clock::{Clock, ManualClock};
 ///
 /// /// What tells the time takes a clock, and its test gives it one that it moves.
-/// fn is_stale(clock: &Clock, made: resilient::clock::Instant) -> bool {
+/// fn is_stale(clock: &Clock, made: resilient_runtime::clock::Instant) -> bool {
 ///     clock.now().since(made) > Duration::from_mins(5)
 /// }
 /// let time = ManualClock::new();
@@ -153,7 +153,7 @@ impl Clock {
     /// The machine's monotonic clock. The first use in a process calibrates it (below 1 ms as a rule, 200 ms at most).
     ///
     /// ```
-    /// use resilient::clock::Clock;
+    /// use resilient_runtime::clock::Clock;
     ///
     /// let before = Clock::system().now();
     /// assert!(Clock::system().now() >= before, "all of them are one clock");
@@ -168,7 +168,7 @@ impl Clock {
     /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
     /// # async fn main() {
     /// use std::time::Duration;
-    /// use resilient::clock::Clock;
+    /// use resilient_runtime::clock::Clock;
     ///
     /// let before = Clock::tokio().now();
     /// tokio::time::advance(Duration::from_hours(8)).await;
@@ -183,7 +183,7 @@ impl Clock {
     ///
     /// ```
     /// use std::time::Duration;
-    /// use resilient::clock::ManualClock;
+    /// use resilient_runtime::clock::ManualClock;
     ///
     /// let time = ManualClock::new();
     /// let (clock, before) = (time.clock(), time.clock().now());
@@ -205,7 +205,7 @@ impl Clock {
     ///
     /// ```
     /// use std::time::Duration;
-    /// use resilient::clock::ManualClock;
+    /// use resilient_runtime::clock::ManualClock;
     ///
     /// let clock = ManualClock::new().clock();
     /// let before = clock.now();

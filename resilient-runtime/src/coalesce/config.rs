@@ -8,7 +8,7 @@ settings! {
     /// The settings of a [`Coalesce`](crate::Coalesce).
     ///
     /// ```
-    /// use resilient::{Component, Registry, coalesce::Config};
+    /// use resilient_runtime::{Component, Registry, coalesce::Config};
     ///
     /// let rates = Registry::new().coalesce("rates");
     /// rates.reconfigure(Config::default().share_errors(false)).unwrap();

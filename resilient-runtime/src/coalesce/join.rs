@@ -38,7 +38,7 @@ impl SharedAnswer {
 /// The duty to make a call and share its answer. Dropped without an answer, the next who waits takes over.
 ///
 /// ```
-/// use resilient::{Component, Registry, coalesce::Lead, pipeline::{Call, Shared}};
+/// use resilient_runtime::{Component, Registry, coalesce::Lead, pipeline::{Call, Shared}};
 ///
 /// let registry = Registry::new();
 /// let pipeline = registry.pipeline("rate").coalesce("rates").build();
@@ -82,7 +82,7 @@ impl<'a> Lead<'a> {
     /// Makes the call, so that calls of the same key inside of it are made and do not wait for it.
     ///
     /// ```
-    /// use resilient::{Registry, pipeline::{Call, Shared}};
+    /// use resilient_runtime::{Registry, pipeline::{Call, Shared}};
     ///
     /// let pipeline = Registry::new().pipeline("rate").coalesce("rates").build();
     /// let mut call = Call::begin(&pipeline);
@@ -100,7 +100,7 @@ impl<'a> Lead<'a> {
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() {
-    /// use resilient::{Registry, pipeline::{Call, Shared}};
+    /// use resilient_runtime::{Registry, pipeline::{Call, Shared}};
     ///
     /// let pipeline = Registry::new().pipeline("rate").coalesce("rates").build();
     /// let mut call = Call::begin(&pipeline);
@@ -138,7 +138,7 @@ pin_project! {
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() {
-    /// use resilient::{Registry, coalesce::Led, pipeline::{Call, Shared}};
+    /// use resilient_runtime::{Registry, coalesce::Led, pipeline::{Call, Shared}};
     ///
     /// let pipeline = Registry::new().pipeline("rate").coalesce("rates").build();
     /// let mut call = Call::begin(&pipeline);
@@ -225,7 +225,7 @@ impl<'a> Waiter<'a> {
             let turn = self.flight.take_over(self.number, beat);
             if matches!(turn, Turn::Lead(_)) {
                 let name = self.coalesce.core.name;
-                tracing::debug!(target: "resilient::coalesce", coalesce = %name, "nobody polls the leading call: a waiting one makes it");
+                tracing::debug!(target: "resilient_runtime::coalesce", coalesce = %name, "nobody polls the leading call: a waiting one makes it");
             }
             return self.taken(turn);
         }

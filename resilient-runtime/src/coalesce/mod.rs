@@ -18,7 +18,7 @@
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() {
 //! use std::cell::Cell;
-//! use resilient::{Registry, Rejection};
+//! use resilient_runtime::{Registry, Rejection};
 //!
 //! let coalesce = Registry::new().coalesce("rates");
 //! let made = Cell::new(0);
@@ -50,7 +50,7 @@ pub use stats::Stats;
 use crate::clock::Instant;
 use crate::component::{Component, Core, Create, Kind};
 use crate::key::KeyHasher;
-use crate::observe::Happening;
+use crate::observe::EventKind;
 use crate::outcome::Reject;
 use crate::rejection::{Rejection, RejectionKind};
 use crate::scope::Scope;
@@ -66,7 +66,7 @@ const LONGEST_WAIT: Duration = Duration::from_mins(1);
 /// Lets equal calls share one. See the [module](self).
 ///
 /// ```
-/// use resilient::{Component, Registry};
+/// use resilient_runtime::{Component, Registry};
 ///
 /// let coalesce = Registry::new().coalesce("profile");
 /// assert_eq!(coalesce.call("ada", || Some(1)), Some(1));
@@ -90,7 +90,7 @@ impl Coalesce {
     /// Panics of `work` travel on; the next who waits then runs its own.
     ///
     /// ```
-    /// use resilient::{Registry, Rejection};
+    /// use resilient_runtime::{Registry, Rejection};
     ///
     /// let coalesce = Registry::new().coalesce("config");
     /// let load = |file: &str| coalesce.call(file, || Ok::<_, Rejection>(file.len()));
@@ -120,7 +120,7 @@ impl Coalesce {
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() {
-    /// use resilient::{Component, Registry};
+    /// use resilient_runtime::{Component, Registry};
     ///
     /// let coalesce = Registry::new().coalesce("geocode");
     /// let look_up = async || {
@@ -205,8 +205,8 @@ impl Coalesce {
 
     #[cold]
     fn refuse(&self, kind: RejectionKind) -> Rejection {
-        tracing::debug!(target: "resilient::coalesce", coalesce = %self.core.name, kind = kind.as_str(), "refused");
-        self.core.publish_made(Self::KIND, || Happening::Rejected { rejection: kind, retry_after: None });
+        tracing::debug!(target: "resilient_runtime::coalesce", coalesce = %self.core.name, kind = kind.as_str(), "refused");
+        self.core.publish_made(Self::KIND, || EventKind::Rejected { rejection: kind, retry_after: None });
         Rejection::new(kind, self.core.name)
     }
 
@@ -255,7 +255,7 @@ impl Component for Coalesce {
     fn reset(&self) {
         self.counters.reset();
         self.table.count_anew();
-        self.core.publish(Self::KIND, Happening::Reset);
+        self.core.publish(Self::KIND, EventKind::Reset);
     }
 
     fn config(&self) -> Arc<Config> {

@@ -63,7 +63,7 @@ impl Counters {
 /// A snapshot of a [`Coalesce`](crate::Coalesce).
 ///
 /// ```
-/// use resilient::{Component, Registry};
+/// use resilient_runtime::{Component, Registry};
 ///
 /// let rates = Registry::new().coalesce("rates");
 /// rates.call("EUR", || rates.call("EUR", || Some(1.1)));

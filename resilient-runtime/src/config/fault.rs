@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 /// Where something is wrong.
 ///
 /// ```
-/// use resilient::{Registry, config::{ConfigFile, Place}};
+/// use resilient_runtime::{Registry, config::{ConfigFile, Place}};
 ///
 /// let error = ConfigFile::new("/no/such/file.toml").apply(&Registry::new()).unwrap_err();
 /// assert_eq!(error.faults()[0].place, Place::Whole);
@@ -37,7 +37,7 @@ impl Place {
 /// One thing that is wrong.
 ///
 /// ```
-/// use resilient::config::{ConfigFile, Place};
+/// use resilient_runtime::config::{ConfigFile, Place};
 /// # let path = std::env::temp_dir().join(format!("resilient-fault-{}.toml", std::process::id()));
 ///
 /// std::fs::write(&path, "[retry.stock]\nmax = \"often\"\n")?;
@@ -57,7 +57,7 @@ pub struct Fault {
 /// Settings that were refused, with all that is wrong with them. Nothing of them has been applied.
 ///
 /// ```
-/// let error = resilient::config::ConfigFile::new("/no/such/file.toml").check().unwrap_err();
+/// let error = resilient_runtime::config::ConfigFile::new("/no/such/file.toml").check().unwrap_err();
 /// assert!(error.to_string().starts_with("/no/such/file.toml: "));
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,7 +80,7 @@ impl LoadError {
     ///
     /// ```
     /// use std::path::Path;
-    /// use resilient::config::ConfigFile;
+    /// use resilient_runtime::config::ConfigFile;
     ///
     /// let error = ConfigFile::new("/no/such/file.toml").check().unwrap_err();
     /// assert_eq!(error.path(), Path::new("/no/such/file.toml"));
@@ -92,7 +92,7 @@ impl LoadError {
     /// All that is wrong, in the order of the file.
     ///
     /// ```
-    /// use resilient::config::ConfigFile;
+    /// use resilient_runtime::config::ConfigFile;
     /// # let path = std::env::temp_dir().join(format!("resilient-faults-{}.toml", std::process::id()));
     ///
     /// std::fs::write(&path, "[retry.a]\nmax = -1\n[retry.b]\nbase = \"soon\"\n")?;

@@ -18,13 +18,13 @@ const LARGEST: u64 = 1024 * 1024;
 /// A file with settings, and the variables of the environment above it. See the [module](super).
 ///
 /// ```
-/// use resilient::{Registry, config::ConfigFile};
+/// use resilient_runtime::{Registry, config::ConfigFile};
 ///
 /// # let path = std::env::temp_dir().join(format!("resilient-doc-{}.toml", std::process::id()));
 /// std::fs::write(&path, "[bulkhead.gateway]\nmax_concurrent = 8\n")?;
 /// let registry = Registry::new();
 /// ConfigFile::new(&path).prefix("SHOP").apply(&registry)?;
-/// # use resilient::Component;
+/// # use resilient_runtime::Component;
 /// assert_eq!(registry.bulkhead("gateway").config().max_concurrent, 8);
 ///
 /// std::fs::write(&path, "[bulkhead.gateway]\nmax_concurent = 9\n")?;
@@ -45,7 +45,7 @@ impl ConfigFile {
     /// This file, and variables that begin with `RESILIENT__`.
     ///
     /// ```
-    /// use resilient::config::ConfigFile;
+    /// use resilient_runtime::config::ConfigFile;
     ///
     /// assert!(ConfigFile::new("resilient.toml").check().is_err(), "there is no such file here");
     /// ```
@@ -56,7 +56,7 @@ impl ConfigFile {
     /// With variables that begin with this prefix and `__`, instead of `RESILIENT__`.
     ///
     /// ```
-    /// use resilient::{Component, Registry, config::ConfigFile};
+    /// use resilient_runtime::{Component, Registry, config::ConfigFile};
     /// # let path = std::env::temp_dir().join(format!("resilient-prefix-{}.toml", std::process::id()));
     ///
     /// std::fs::write(&path, "[retry.stock]\nmax = 5\n")?;
@@ -76,7 +76,7 @@ impl ConfigFile {
     /// With these variables, instead of those of the process.
     ///
     /// ```
-    /// use resilient::{Component, Registry, config::ConfigFile};
+    /// use resilient_runtime::{Component, Registry, config::ConfigFile};
     /// # let path = std::env::temp_dir().join(format!("resilient-variables-{}.toml", std::process::id()));
     ///
     /// std::fs::write(&path, "# all of it in the environment\n")?;
@@ -100,7 +100,7 @@ impl ConfigFile {
     ///
     /// ```
     /// use std::path::Path;
-    /// use resilient::config::ConfigFile;
+    /// use resilient_runtime::config::ConfigFile;
     ///
     /// assert_eq!(ConfigFile::new("resilient.toml").path(), Path::new("resilient.toml"));
     /// ```
@@ -111,7 +111,7 @@ impl ConfigFile {
     /// Whether everything in it can be, without putting it in force.
     ///
     /// ```
-    /// use resilient::config::ConfigFile;
+    /// use resilient_runtime::config::ConfigFile;
     /// # let path = std::env::temp_dir().join(format!("resilient-check-{}.toml", std::process::id()));
     ///
     /// std::fs::write(&path, "[bulkhead.db]\nmax_queue = 9\n")?;
@@ -130,7 +130,7 @@ impl ConfigFile {
     /// Reads the file and the environment and puts them in force, all or nothing. How many components changed.
     ///
     /// ```
-    /// use resilient::{Component, Registry, config::ConfigFile};
+    /// use resilient_runtime::{Component, Registry, config::ConfigFile};
     /// # let path = std::env::temp_dir().join(format!("resilient-apply-{}.toml", std::process::id()));
     ///
     /// let registry = Registry::new();

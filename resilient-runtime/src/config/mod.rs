@@ -36,7 +36,7 @@
 //!   by hand before you call it.
 //! - What is possible only together with what an annotated function says is checked together with that.
 //! - State, permits and windows survive, and a change at run time stays above, until
-//!   [`unchange`](crate::Registry::unchange).
+//!   [`clear_overrides`](crate::Registry::clear_overrides).
 
 #[cfg(feature = "config-file")]
 mod environment;
@@ -63,7 +63,7 @@ pub use source::{Config as SourceConfig, Source, Stats};
 pub use tables::Tables;
 pub(crate) use tables::variable_name;
 #[cfg(feature = "config-file")]
-pub use watch::Watch;
+pub use watch::FileWatch;
 
 #[cfg(all(test, feature = "config-file", not(resilient_loom)))]
 mod tests;

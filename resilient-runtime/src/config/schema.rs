@@ -9,7 +9,7 @@ use crate::registry::kinds;
 /// The schema of a configuration file. The repository keeps it as `resilient.schema.json`.
 ///
 /// ```
-/// let schema = resilient::config::schema().to_value();
+/// let schema = resilient_runtime::config::schema().to_value();
 /// let max = &schema["properties"]["retry"]["additionalProperties"]["properties"]["max"];
 /// assert!(max.is_object(), "{schema}");
 /// ```

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use crate::component::{Component, Core, Create, Kind};
-use crate::observe::{Happening, LogLimit, log_limited};
+use crate::observe::{EventKind, LogLimit, log_limited};
 use crate::settings::{ConfigError, Effective, settings};
 use crate::sync::Mutex;
 
@@ -14,7 +14,7 @@ settings! {
     /// A source has no settings of its own.
     ///
     /// ```
-    /// use resilient::{config::SourceConfig, settings::Settings};
+    /// use resilient_runtime::{config::SourceConfig, settings::Settings};
     ///
     /// assert!(SourceConfig::FIELDS.is_empty());
     /// ```
@@ -29,10 +29,10 @@ impl Config {
 /// How a source of settings stands.
 ///
 /// ```
-/// use resilient::{Component, Registry, config::Tables};
+/// use resilient_runtime::{Component, Registry, config::Tables};
 ///
 /// let registry = Registry::new();
-/// registry.configure("mine", &Tables::default()).unwrap();
+/// registry.apply("mine", &Tables::default()).unwrap();
 /// let stats = registry.config_source("mine").stats();
 /// assert_eq!((stats.applied, stats.refused, stats.problem), (1, 0, None));
 /// ```
@@ -51,7 +51,7 @@ pub struct Stats {
 /// A source of settings, such as a file.
 ///
 /// ```
-/// use resilient::{Component, Kind, Registry, config::Source};
+/// use resilient_runtime::{Component, Kind, Registry, config::Source};
 ///
 /// let source: std::sync::Arc<Source> = Registry::new().config_source("mine");
 /// assert_eq!((Source::KIND, source.name(), source.stats().applied), (Kind::ConfigSource, "mine", 0));
@@ -71,16 +71,16 @@ impl Source {
             stats.applied += 1;
             stats.problem = None;
             stats.digest = digest;
-            self.core.put(Self::KIND, || Happening::SettingsApplied { changed });
+            self.core.put(Self::KIND, || EventKind::SettingsApplied { changed });
         }
         self.core.events().deliver();
         let name = self.core.name;
-        tracing::info!(target: "resilient::config", source = %name, changed, "settings applied");
+        tracing::info!(target: "resilient_runtime::config", source = %name, changed, "settings applied");
     }
 
     /// They are, and some of them are for nobody.
     pub(crate) fn unused(&self, settings: Vec<String>) {
-        self.core.publish(Self::KIND, Happening::SettingsUnused { settings });
+        self.core.publish(Self::KIND, EventKind::SettingsUnused { settings });
     }
 
     /// They are not, and those before still are.
@@ -89,11 +89,11 @@ impl Source {
             let mut stats = self.stats.lock();
             stats.refused += 1;
             stats.problem = Some(problem.to_owned());
-            self.core.put(Self::KIND, || Happening::SettingsRefused { problem: problem.to_owned() });
+            self.core.put(Self::KIND, || EventKind::SettingsRefused { problem: problem.to_owned() });
         }
         self.core.events().deliver();
         log_limited!(
-            self.log_limit, self.core.clock(), ERROR, target: "resilient::config",
+            self.log_limit, self.core.clock(), ERROR, target: "resilient_runtime::config",
             source = %self.core.name, problem, "settings refused, those before stay in force"
         );
     }
@@ -127,7 +127,7 @@ impl Component for Source {
         {
             let mut stats = self.stats.lock();
             *stats = Stats { digest: stats.digest.take(), ..Stats::default() };
-            self.core.put(Self::KIND, || Happening::Reset);
+            self.core.put(Self::KIND, || EventKind::Reset);
         }
         self.core.events().deliver();
     }

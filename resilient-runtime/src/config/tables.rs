@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::component::Kind;
 use crate::registry::kinds;
-use crate::settings::{Origin, Raw, Said, Value};
+use crate::settings::{Origin, Raw, SettingLayers, Value};
 
 /// By field.
 type Fields = BTreeMap<&'static str, Value>;
@@ -12,14 +12,14 @@ type Fields = BTreeMap<&'static str, Value>;
 /// Settings from outside of the program: for all components of a kind, and for those of a name.
 ///
 /// ```
-/// use resilient::{Kind, Registry, config::Tables, settings::Raw};
+/// use resilient_runtime::{Kind, Registry, config::Tables, settings::Raw};
 ///
 /// let mut tables = Tables::default();
 /// tables.set(Kind::Bulkhead, Some("gateway"), "max_concurrent", &Raw::Integer(8)).unwrap();
 /// let registry = Registry::new();
-/// registry.configure("mine", &tables).unwrap();
+/// registry.apply("mine", &tables).unwrap();
 /// assert_eq!(registry.bulkhead("gateway").stats().limit, 8);
-/// # use resilient::Component;
+/// # use resilient_runtime::Component;
 /// ```
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Tables {
@@ -43,7 +43,7 @@ impl Tables {
     /// Says what a field of a component is, or, without a name, of all components of the kind that say nothing themselves.
     ///
     /// ```
-    /// use resilient::{Kind, config::Tables, settings::Raw};
+    /// use resilient_runtime::{Kind, config::Tables, settings::Raw};
     ///
     /// let mut tables = Tables::default();
     /// tables.set(Kind::Hedge, None, "max", &Raw::Integer(2)).unwrap();
@@ -63,13 +63,13 @@ impl Tables {
     /// does.
     ///
     /// ```
-    /// use resilient::{Registry, config::Tables};
+    /// use resilient_runtime::{Registry, config::Tables};
     ///
     /// let (registry, mut tables) = (Registry::new(), Tables::default());
     /// tables.set_enabled(false);
-    /// registry.configure("mine", &tables).unwrap();
+    /// registry.apply("mine", &tables).unwrap();
     /// assert!(!registry.is_enabled());
-    /// registry.configure("mine", &Tables::default()).unwrap();
+    /// registry.apply("mine", &Tables::default()).unwrap();
     /// assert!(registry.is_enabled(), "nobody says so any more");
     /// ```
     pub fn set_enabled(&mut self, enabled: bool) {
@@ -101,8 +101,8 @@ impl Tables {
     }
 
     /// What is said of a component, with where it was said.
-    pub(crate) fn of(&self, kind: Kind, name: &str) -> Said {
-        let mut said = Said::new();
+    pub(crate) fn of(&self, kind: Kind, name: &str) -> SettingLayers {
+        let mut said = SettingLayers::new();
         let mut add = |fields: Option<&Fields>, origin| {
             let fields = fields.into_iter().flatten();
             said.extend(fields.map(|(field, value)| ((*field, origin), value.clone())));

@@ -29,7 +29,7 @@ impl ConfigFile {
     /// good content is put in force again.
     ///
     /// ```
-    /// use resilient::{Component, Registry, config::ConfigFile};
+    /// use resilient_runtime::{Component, Registry, config::ConfigFile};
     /// # let path = std::env::temp_dir().join(format!("resilient-watch-{}.toml", std::process::id()));
     /// # std::fs::write(&path, "[retry.stock]\nmax = 5\n")?;
     ///
@@ -43,7 +43,7 @@ impl ConfigFile {
     ///
     /// # Errors
     /// When the file cannot be put in force now.
-    pub fn watch(self, registry: &Registry) -> Result<Watch, LoadError> {
+    pub fn watch(self, registry: &Registry) -> Result<FileWatch, LoadError> {
         let text = self.read();
         let seen = digest(&text);
         self.apply_text(registry, text)?;
@@ -56,32 +56,32 @@ impl ConfigFile {
         let path = follower.file.path().to_owned();
         let thread = std::thread::Builder::new().name("resilient-config".into());
         let thread = thread.spawn(move || follower.follow(&told)).map_err(|error| cannot(error, path))?;
-        Ok(Watch { tell, thread: Some(thread), watcher })
+        Ok(FileWatch { tell, thread: Some(thread), watcher })
     }
 }
 
 /// Follows a file as long as it lives.
 ///
 /// ```
-/// use resilient::{Registry, config::{ConfigFile, Watch}};
+/// use resilient_runtime::{Registry, config::{ConfigFile, FileWatch}};
 ///
-/// let watched: Result<Watch, _> = ConfigFile::new("/no/such/file.toml").watch(&Registry::new());
+/// let watched: Result<FileWatch, _> = ConfigFile::new("/no/such/file.toml").watch(&Registry::new());
 /// assert!(watched.is_err(), "there is nothing good to begin with");
 /// ```
 #[derive(Debug)]
 #[must_use = "the file is followed until this is dropped"]
-pub struct Watch {
-    tell: Sender<Told>,
+pub struct FileWatch {
+    tell: Sender<FileChange>,
     thread: Option<JoinHandle<()>>,
     /// `None` where the system has no way to tell: then the thread looks.
     watcher: Option<RecommendedWatcher>,
 }
 
-impl Drop for Watch {
+impl Drop for FileWatch {
     fn drop(&mut self) {
         // Before the thread: it would hold the other end of the channel open.
         self.watcher = None;
-        let _ = self.tell.send(Told::End);
+        let _ = self.tell.send(FileChange::End);
         if let Some(thread) = self.thread.take() {
             // It waits for nothing but us. If it panicked, that was told.
             let _ = thread.join();
@@ -89,24 +89,24 @@ impl Drop for Watch {
     }
 }
 
-enum Told {
+enum FileChange {
     Changed,
     End,
 }
 
-fn watcher(path: &Path, tell: Sender<Told>) -> Option<RecommendedWatcher> {
+fn watcher(path: &Path, tell: Sender<FileChange>) -> Option<RecommendedWatcher> {
     let changed = move |event: notify::Result<Event>| {
         // What cannot be told may have been a change.
         if event.as_ref().map_or(true, is_change) {
             // The receiver goes with the last watch.
-            let _ = tell.send(Told::Changed);
+            let _ = tell.send(FileChange::Changed);
         }
     };
     let mut watcher = notify::recommended_watcher(changed).ok()?;
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let begun = watcher.watch(folder, RecursiveMode::NonRecursive);
     if let Err(error) = &begun {
-        tracing::warn!(target: "resilient::config", %error, "changes are not told, and looked for");
+        tracing::warn!(target: "resilient_runtime::config", %error, "changes are not told, and looked for");
     }
     begun.is_ok().then_some(watcher)
 }
@@ -124,15 +124,15 @@ struct Follower {
 }
 
 impl Follower {
-    fn follow(mut self, told: &Receiver<Told>) {
+    fn follow(mut self, told: &Receiver<FileChange>) {
         loop {
             match told.recv_timeout(LOOK) {
-                Ok(Told::Changed) => {
+                Ok(FileChange::Changed) => {
                     if !is_quiet(told) {
                         return;
                     }
                 }
-                Ok(Told::End) | Err(RecvTimeoutError::Disconnected) => return,
+                Ok(FileChange::End) | Err(RecvTimeoutError::Disconnected) => return,
                 Err(RecvTimeoutError::Timeout) => {}
             }
             self.look();
@@ -151,14 +151,14 @@ impl Follower {
 }
 
 /// Waits until nothing more changes, but not longer than [`PATIENCE`]; false at the end.
-fn is_quiet(told: &Receiver<Told>) -> bool {
+fn is_quiet(told: &Receiver<FileChange>) -> bool {
     // Of the system, whatever clock the registry has: it is files that take their time.
     let clock = Clock::system();
     let began = clock.now();
     while clock.now().since(began) < PATIENCE {
         match told.recv_timeout(QUIET) {
-            Ok(Told::Changed) => {}
-            Ok(Told::End) | Err(RecvTimeoutError::Disconnected) => return false,
+            Ok(FileChange::Changed) => {}
+            Ok(FileChange::End) | Err(RecvTimeoutError::Disconnected) => return false,
             Err(RecvTimeoutError::Timeout) => break,
         }
     }
@@ -194,7 +194,7 @@ mod tests {
         let (stop, stopped) = mpsc::channel::<()>();
         let busy = std::thread::spawn(move || {
             while stopped.recv_timeout(Duration::from_millis(1)) == Err(RecvTimeoutError::Timeout) {
-                if tell.send(Told::Changed).is_err() {
+                if tell.send(FileChange::Changed).is_err() {
                     break;
                 }
             }

@@ -9,7 +9,7 @@ use std::time::Duration;
 ///
 /// ```
 /// use std::time::Duration;
-/// use resilient::deadline::Header;
+/// use resilient_runtime::deadline::Header;
 ///
 /// let left = Duration::from_millis(2500);
 /// assert_eq!(Header::GrpcTimeout.write(left).unwrap(), "2500000u");
@@ -46,7 +46,7 @@ impl Header {
     /// The name, in lower case.
     ///
     /// ```
-    /// use resilient::deadline::Header;
+    /// use resilient_runtime::deadline::Header;
     ///
     /// assert_eq!(Header::GrpcTimeout.name(), "grpc-timeout");
     /// ```
@@ -62,7 +62,7 @@ impl Header {
     ///
     /// ```
     /// use std::time::Duration;
-    /// use resilient::deadline::Header;
+    /// use resilient_runtime::deadline::Header;
     ///
     /// assert_eq!(Header::ExpectedTimeout.write(Duration::from_micros(1999)).unwrap(), "1", "rounded down");
     /// assert_eq!(Header::ExpectedTimeout.write(Duration::from_micros(999)), None);
@@ -90,7 +90,7 @@ impl Header {
     ///
     /// ```
     /// use std::time::Duration;
-    /// use resilient::deadline::Header;
+    /// use resilient_runtime::deadline::Header;
     ///
     /// assert_eq!(Header::GrpcTimeout.read("3S"), Ok(Duration::from_secs(3)));
     /// assert!(Header::GrpcTimeout.read("-3S").is_err());
@@ -126,7 +126,7 @@ impl fmt::Display for Header {
 /// The value of a header is no timeout.
 ///
 /// ```
-/// use resilient::deadline::Header;
+/// use resilient_runtime::deadline::Header;
 ///
 /// let error = Header::GrpcTimeout.read("soon").unwrap_err();
 /// assert!(error.to_string().starts_with("`grpc-timeout: soon` is no timeout"));

@@ -29,7 +29,7 @@
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() {
 //! use std::time::Duration;
-//! use resilient::{Rejection, deadline::{self, Deadline, Header}, resilient};
+//! use resilient_runtime::{Rejection, deadline::{self, Deadline, Header}, resilient};
 //!
 //! #[resilient(timeout = "2s")]
 //! async fn stock(item: u32) -> Result<String, Rejection> {
@@ -64,7 +64,7 @@ use crate::scope::Scope;
 /// How long the calls around this code have left; `None` where none of them has a deadline. Zero once it is over.
 ///
 /// ```
-/// assert_eq!(resilient::deadline::remaining(), None);
+/// assert_eq!(resilient_runtime::deadline::remaining(), None);
 /// ```
 pub fn remaining() -> Option<Duration> {
     Deadline::current().map(|deadline| deadline.remaining())
@@ -74,7 +74,7 @@ pub fn remaining() -> Option<Duration> {
 ///
 /// ```
 /// use std::time::Duration;
-/// use resilient::{clock::ManualClock, deadline::Deadline};
+/// use resilient_runtime::{clock::ManualClock, deadline::Deadline};
 ///
 /// let time = ManualClock::new();
 /// let deadline = Deadline::after_on(&time.clock(), Duration::from_secs(5));
@@ -92,7 +92,7 @@ impl Deadline {
     ///
     /// ```
     /// use std::time::Duration;
-    /// use resilient::deadline::Deadline;
+    /// use resilient_runtime::deadline::Deadline;
     ///
     /// assert!(Deadline::after(Duration::ZERO).is_over());
     /// assert!(!Deadline::after(Duration::from_hours(1)).is_over());
@@ -105,7 +105,7 @@ impl Deadline {
     ///
     /// ```
     /// use std::time::Duration;
-    /// use resilient::{clock::ManualClock, deadline::Deadline};
+    /// use resilient_runtime::{clock::ManualClock, deadline::Deadline};
     ///
     /// let time = ManualClock::new();
     /// let deadline = Deadline::after_on(&time.clock(), Duration::from_millis(250));
@@ -119,7 +119,7 @@ impl Deadline {
     ///
     /// ```
     /// use std::time::Duration;
-    /// use resilient::deadline::Deadline;
+    /// use resilient_runtime::deadline::Deadline;
     ///
     /// assert!(Deadline::current().is_none());
     /// let inside = Deadline::after(Duration::from_secs(5)).sync_scope(Deadline::current);
@@ -134,7 +134,7 @@ impl Deadline {
     ///
     /// ```
     /// use std::time::Duration;
-    /// use resilient::{clock::ManualClock, deadline::Deadline};
+    /// use resilient_runtime::{clock::ManualClock, deadline::Deadline};
     ///
     /// let time = ManualClock::new();
     /// let deadline = Deadline::after_on(&time.clock(), Duration::from_secs(1));
@@ -149,7 +149,7 @@ impl Deadline {
     ///
     /// ```
     /// use std::time::Duration;
-    /// use resilient::{clock::ManualClock, deadline::Deadline};
+    /// use resilient_runtime::{clock::ManualClock, deadline::Deadline};
     ///
     /// let time = ManualClock::new();
     /// let deadline = Deadline::after_on(&time.clock(), Duration::from_secs(1));
@@ -169,7 +169,7 @@ impl Deadline {
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() {
-    /// use resilient::{Rejection, deadline::{self, Deadline}, resilient};
+    /// use resilient_runtime::{Rejection, deadline::{self, Deadline}, resilient};
     ///
     /// #[resilient(timeout = "2s")]
     /// async fn order() -> Result<bool, Rejection> {
@@ -194,7 +194,7 @@ impl Deadline {
     ///
     /// ```
     /// use std::time::Duration;
-    /// use resilient::{Component, Registry, clock::ManualClock, deadline::Deadline};
+    /// use resilient_runtime::{Component, Registry, clock::ManualClock, deadline::Deadline};
     ///
     /// let clock = ManualClock::new().clock();
     /// let retry = Registry::with_clock(clock.clone()).retry("stock");
@@ -220,7 +220,7 @@ pin_project! {
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() {
     /// use std::time::Duration;
-    /// use resilient::deadline::{self, Deadline, Scoped};
+    /// use resilient_runtime::deadline::{self, Deadline, Scoped};
     ///
     /// let work: Scoped<_> = Deadline::after(Duration::from_secs(5)).scope(async { deadline::remaining() });
     /// assert!(work.await.unwrap() <= Duration::from_secs(5));

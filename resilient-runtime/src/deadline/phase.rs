@@ -25,7 +25,7 @@ const NAMELESS: &str = "deadline";
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() {
 /// use std::io;
-/// use resilient::{deadline, resilient};
+/// use resilient_runtime::{deadline, resilient};
 /// use tokio::net::TcpStream;
 ///
 /// #[resilient(timeout("gateway", total = "10s", connect = "500ms"))]
@@ -48,8 +48,8 @@ pub fn connect<F: Future<Output: ReportsTimeout>>(work: F) -> Bounded<F> {
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
-/// # async fn main() -> Result<(), resilient::Rejection> {
-/// use resilient::deadline;
+/// # async fn main() -> Result<(), resilient_runtime::Rejection> {
+/// use resilient_runtime::deadline;
 ///
 /// let pooled: Option<u32> = deadline::connect_timeout(async { Some(7) }).await?;
 /// assert_eq!(pooled, Some(7));
@@ -76,7 +76,7 @@ pub fn connect_timeout<F: Future>(work: F) -> impl Future<Output = Result<F::Out
 /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
 /// # async fn main() {
 /// use std::time::Duration;
-/// use resilient::{Component, Registry, Rejection, RejectionKind, clock::Clock, deadline, timeout};
+/// use resilient_runtime::{Component, Registry, Rejection, RejectionKind, clock::Clock, deadline, timeout};
 ///
 /// let gateway = Registry::with_clock(Clock::tokio()).timeout("gateway");
 /// gateway.reconfigure(timeout::Config::default().read(Duration::from_millis(200))).unwrap();
@@ -97,8 +97,8 @@ pub fn read<F: Future<Output: ReportsTimeout>>(work: F) -> Bounded<F> {
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
-/// # async fn main() -> Result<(), resilient::Rejection> {
-/// use resilient::deadline;
+/// # async fn main() -> Result<(), resilient_runtime::Rejection> {
+/// use resilient_runtime::deadline;
 ///
 /// let (send, mut lines) = tokio::sync::mpsc::channel(1);
 /// send.send("a line").await.unwrap();
@@ -125,13 +125,13 @@ pub fn read_timeout<F: Future>(work: F) -> impl Future<Output = Result<F::Output
 /// # async fn f() {
 /// // Silence would be taken for the end of what is read.
 /// let (_send, mut lines) = tokio::sync::mpsc::channel::<u32>(1);
-/// resilient::deadline::read(lines.recv()).await;
+/// resilient_runtime::deadline::read(lines.recv()).await;
 /// # }
 /// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot say that the time to connect or to read was over",
     label = "this future gives `{Self}`, which has no error for a timeout",
-    note = "`read` and `connect` bound a future that gives a `Result<_, E>` with `E: From<resilient::Rejection>`",
+    note = "`read` and `connect` bound a future that gives a `Result<_, E>` with `E: From<resilient_runtime::Rejection>`",
     note = "for every other future use `deadline::read_timeout(..)` or `deadline::connect_timeout(..)`, which give \
             `Result<{Self}, Rejection>`, as in `deadline::read_timeout(stream.next()).await?`"
 )]
@@ -145,9 +145,9 @@ pin_project! {
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() {
-    /// use resilient::deadline::{self, Bounded};
+    /// use resilient_runtime::deadline::{self, Bounded};
     ///
-    /// use resilient::Rejection;
+    /// use resilient_runtime::Rejection;
     ///
     /// let reading: Bounded<_> = deadline::read(async { Ok::<_, Rejection>("ready at once") });
     /// assert_eq!(reading.await, Ok("ready at once"));

@@ -10,7 +10,7 @@ use std::hash::{BuildHasherDefault, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::asking::NoAnswer;
+use super::level_permit::NoAnswer;
 use super::stats::CacheStats;
 use crate::clock::Instant;
 use crate::key::KeyHasher;
@@ -18,7 +18,7 @@ use crate::sync::{AtomicU32, AtomicU64, Mutex, Ordering};
 
 pub(super) const SHARDS: u32 = 16;
 
-type Kept = Arc<dyn Any + Send + Sync>;
+type CachedValue = Arc<dyn Any + Send + Sync>;
 
 #[derive(Debug)]
 pub(super) struct Cache {
@@ -40,7 +40,7 @@ struct Shard {
 
 #[derive(Debug)]
 struct Entry {
-    value: Kept,
+    value: CachedValue,
     stored: Instant,
     /// Since the hand last passed.
     is_used: bool,
@@ -157,7 +157,7 @@ impl Cache {
 /// What was replaced, to be dropped without the lock.
 enum Replaced<V> {
     Value(#[allow(dead_code)] V),
-    Kept(#[allow(dead_code)] Kept),
+    CachedValue(#[allow(dead_code)] CachedValue),
     Nothing,
 }
 
@@ -169,7 +169,7 @@ impl Shard {
             // In place where nobody is reading it: that allocates nothing.
             return match Arc::get_mut(&mut entry.value).and_then(|kept| kept.downcast_mut::<V>()) {
                 Some(place) => Replaced::Value(std::mem::replace(place, value)),
-                None => Replaced::Kept(std::mem::replace(&mut entry.value, Arc::new(value))),
+                None => Replaced::CachedValue(std::mem::replace(&mut entry.value, Arc::new(value))),
             };
         }
         self.entries.insert(key, Entry { value: Arc::new(value), stored: now, is_used: false });
@@ -178,7 +178,7 @@ impl Shard {
     }
 
     /// What had to go. Each entry is passed twice at most.
-    fn shrink(&mut self, limit: usize) -> Vec<Kept> {
+    fn shrink(&mut self, limit: usize) -> Vec<CachedValue> {
         let mut gone = Vec::new();
         while self.entries.len() > limit {
             let Some(key) = self.order.pop_front() else { break };

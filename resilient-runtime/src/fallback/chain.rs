@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use pin_project_lite::pin_project;
 
-use super::asking::{Asking, NoAnswer, Waiting};
 use super::degradation::Why;
 use super::failed::AllFailed;
 use super::kept::{Again, Keeps};
+use super::level_permit::{LevelPermit, NoAnswer, Waiting};
 use super::{Fallback, Level, degradation};
 use crate::outcome::{Failure, Outcome};
 
@@ -36,7 +36,7 @@ enum AnswerLater<'a, R: Outcome> {
 /// added runs first.
 ///
 /// ```
-/// use resilient::fallback::{Chain, Level};
+/// use resilient_runtime::fallback::{Chain, Level};
 ///
 /// let chain = Chain::<Option<u32>>::of(Level::Default, |_| Some(0)).or(Level::Replica, |_| Some(7));
 /// assert_eq!(format!("{chain:?}"), "[Replica, Default]");
@@ -46,7 +46,7 @@ pub struct Chain<'a, R: Outcome>(Ordered<Answer<'a, R>>);
 /// A [`Chain`] whose levels are asynchronous; each is cut off when its time is over, but for a default.
 ///
 /// ```
-/// use resilient::fallback::{AsyncChain, Level};
+/// use resilient_runtime::fallback::{AsyncChain, Level};
 ///
 /// let backup = AsyncChain::<Option<u32>>::of(Level::Backup, |_| async { Some(7) });
 /// let chain = backup.or(Level::Replica, |_| async { None });
@@ -85,7 +85,7 @@ impl<A> Ordered<A> {
 
 /// Who bounds and counts what the levels do: a fallback by hand, or a call with a fallback stage.
 pub(crate) trait Levels<'f> {
-    fn enter(&mut self, level: Level) -> Result<Asking<'f>, NoAnswer>;
+    fn enter(&mut self, level: Level) -> Result<LevelPermit<'f>, NoAnswer>;
     /// The local cache is about to be looked at, which takes no time and no place.
     fn look(&mut self, level: Level);
     fn served(&mut self, level: Level, age: Option<Duration>, why: Option<&Why>);
@@ -102,7 +102,7 @@ pin_project! {
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() {
-    /// use resilient::{Level, Registry, fallback::Hosted, pipeline::Call};
+    /// use resilient_runtime::{Level, Registry, fallback::Hosted, pipeline::Call};
     ///
     /// let pipeline = Registry::new().pipeline("rate").fallback("rate").build();
     /// let mut call = Call::begin(&pipeline);
@@ -123,7 +123,7 @@ pin_project! {
 }
 
 impl<'l, 'f, L, F> Hosted<'l, 'f, L, F> {
-    pub(crate) fn new(levels: &'l mut L, asking: Asking<'f>, answer: F) -> Self {
+    pub(crate) fn new(levels: &'l mut L, asking: LevelPermit<'f>, answer: F) -> Self {
         Self { waiting: asking.wait(answer), levels }
     }
 }
@@ -184,7 +184,7 @@ impl<'a, R: Outcome> Chain<'a, R> {
     /// A chain of one level. The level is given the failure of the call itself.
     ///
     /// ```
-    /// use resilient::{Registry, fallback::{Chain, Level}};
+    /// use resilient_runtime::{Registry, fallback::{Chain, Level}};
     ///
     /// let queue = std::cell::RefCell::new(Vec::new());
     /// let later = || Chain::of(Level::Backup, |_| {
@@ -201,7 +201,7 @@ impl<'a, R: Outcome> Chain<'a, R> {
     /// Adds a level.
     ///
     /// ```
-    /// use resilient::{Registry, fallback::{Chain, Level}};
+    /// use resilient_runtime::{Registry, fallback::{Chain, Level}};
     ///
     /// let near = |_: &_| Some("near");
     /// let chain = || Chain::of(Level::Default, |_| Some("far")).or(Level::Replica, near);
@@ -214,7 +214,7 @@ impl<'a, R: Outcome> Chain<'a, R> {
     /// Adds the built-in local cache: what `fallback` [keeps](Fallback::keep) under `key`.
     ///
     /// ```
-    /// use resilient::{Registry, fallback::{Chain, Level}};
+    /// use resilient_runtime::{Registry, fallback::{Chain, Level}};
     ///
     /// let fallback = Registry::new().fallback("rates");
     /// fallback.keep("EUR", 1.1);
@@ -264,7 +264,7 @@ impl<'a, R: Outcome> AsyncChain<'a, R> {
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() {
-    /// use resilient::{Failure, Registry, fallback::{AsyncChain, Level}};
+    /// use resilient_runtime::{Failure, Registry, fallback::{AsyncChain, Level}};
     ///
     /// let why = || AsyncChain::of(Level::Default, |failure: &Failure<()>| {
     ///     let was_refused = failure.rejection().is_some();
@@ -286,7 +286,7 @@ impl<'a, R: Outcome> AsyncChain<'a, R> {
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() {
-    /// use resilient::{Registry, fallback::{AsyncChain, Level}};
+    /// use resilient_runtime::{Registry, fallback::{AsyncChain, Level}};
     ///
     /// let chain = || {
     ///     let none = AsyncChain::of(Level::DistributedCache, |_| async { None });
@@ -308,7 +308,7 @@ impl<'a, R: Outcome> AsyncChain<'a, R> {
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() {
-    /// use resilient::{Component, Registry, fallback::{AsyncChain, Level}};
+    /// use resilient_runtime::{Component, Registry, fallback::{AsyncChain, Level}};
     ///
     /// let fallback = Registry::new().fallback("stock");
     /// fallback.keep(&7, 12);

@@ -11,7 +11,7 @@ settings! {
     ///
     /// ```
     /// use std::time::Duration;
-    /// use resilient::fallback::Config;
+    /// use resilient_runtime::fallback::Config;
     ///
     /// let config = Config::default().cache_max_age(Duration::from_hours(1)).cache_max_entries(50u32);
     /// assert_eq!((config.cache_max_age, config.cache_max_entries), (Duration::from_hours(1), 50));
@@ -45,7 +45,7 @@ impl Config {
     ///
     /// ```
     /// use std::time::Duration;
-    /// use resilient::fallback::{Config, Level};
+    /// use resilient_runtime::fallback::{Config, Level};
     ///
     /// let config = Config::default().backup_timeout(Duration::from_secs(5));
     /// assert_eq!(config.timeout_of(Level::Backup), Some(Duration::from_secs(5)));

@@ -22,7 +22,7 @@ use crate::sync::Mutex;
 /// Reasons that a scope keeps; further ones are counted.
 ///
 /// ```
-/// use resilient::{Degradation, Registry, fallback::{Chain, Level, MAX_REASONS}};
+/// use resilient_runtime::{Degradation, Registry, fallback::{Chain, Level, MAX_REASONS}};
 ///
 /// let rates = Registry::new().fallback("rates");
 /// let one = || rates.call(|| None, || Chain::of(Level::Default, |_| Some(1.0)));
@@ -38,7 +38,7 @@ const MAX_TEXT: usize = 4096;
 /// How far the answers in a scope are from the real ones. See [`Degradation::scope`].
 ///
 /// ```
-/// use resilient::{Degradation, Registry, fallback::{Chain, Level}};
+/// use resilient_runtime::{Degradation, Registry, fallback::{Chain, Level}};
 ///
 /// let fallback = Registry::new().fallback("avatar");
 /// let grey = || fallback.call(|| None, || Chain::of(Level::Default, |_| Some("grey")));
@@ -62,7 +62,7 @@ pub struct Degradation {
 /// A call that a level answered.
 ///
 /// ```
-/// use resilient::{Degradation, Registry, fallback::{Chain, Level}};
+/// use resilient_runtime::{Degradation, Registry, fallback::{Chain, Level}};
 ///
 /// let pipeline = Registry::new().pipeline("price").fallback("price").build();
 /// let list_price = || pipeline.call_or(|| None, || Chain::of(Level::Backup, |_| Some(9)));
@@ -88,8 +88,8 @@ pub struct Reason {
 /// Why a level is asked, in words.
 ///
 /// ```
-/// use resilient::fallback::AllFailed;
-/// use resilient::Failure;
+/// use resilient_runtime::fallback::AllFailed;
+/// use resilient_runtime::Failure;
 ///
 /// let why = <Option<u32>>::why(&Failure::Failed(()));
 /// assert_eq!(&**why.text(), "it returned nothing");
@@ -117,7 +117,7 @@ impl Why {
     /// The text.
     ///
     /// ```
-    /// use resilient::{Failure, fallback::{AllFailed, BoxError}};
+    /// use resilient_runtime::{Failure, fallback::{AllFailed, BoxError}};
     ///
     /// let failure = Failure::<BoxError>::Failed("the bank is closed".into());
     /// assert_eq!(&**<Result<f64, BoxError>>::why(&failure).text(), "the bank is closed");
@@ -136,7 +136,7 @@ impl Degradation {
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() {
-    /// use resilient::{Level, Rejection, fallback::Degradation, resilient};
+    /// use resilient_runtime::{Level, Rejection, fallback::Degradation, resilient};
     ///
     /// #[resilient(retry(max = 1, base = "0ms"), fallback(default = Ok(1.0)), name = "rate")]
     /// async fn rate(known: Option<f64>) -> Result<f64, std::io::Error> {
@@ -156,7 +156,7 @@ impl Degradation {
     /// The same for synchronous work.
     ///
     /// ```
-    /// use resilient::Degradation;
+    /// use resilient_runtime::Degradation;
     ///
     /// let (answer, degradation) = Degradation::collect(|| 7);
     /// assert_eq!((answer, degradation), (7, None), "no fallback was asked");
@@ -184,7 +184,7 @@ impl Degradation {
 /// answered by a fallback level, and where there is none.
 ///
 /// ```
-/// assert!(resilient::degraded().is_none());
+/// assert!(resilient_runtime::degraded().is_none());
 /// ```
 pub fn degraded() -> Option<Degradation> {
     current()?.found.lock().clone()
@@ -208,7 +208,7 @@ impl Collector {
 
 thread_local! {
     static COLLECTOR: RefCell<Option<Arc<Collector>>> = const { RefCell::new(None) };
-    /// What levels have answered since this was last looked at; see [`Watched`].
+    /// What levels have answered since this was last looked at; see [`CollectReasons`].
     static SEEN: Cell<Option<Seen>> = const { Cell::new(None) };
 }
 
@@ -242,9 +242,9 @@ pub(crate) fn is_watched() -> bool {
 /// That levels have answered: the worst one, and the age of the oldest answer.
 ///
 /// ```
-/// use resilient::{Level, Registry, fallback::{Chain, Seen, Watch}};
+/// use resilient_runtime::{Level, Registry, fallback::{Chain, Seen, ReasonCollector}};
 ///
-/// let (mail, watch) = (Registry::new().fallback("mail"), Watch::begin());
+/// let (mail, watch) = (Registry::new().fallback("mail"), ReasonCollector::begin());
 /// mail.call(|| None, || Chain::of(Level::Backup, |_| Some("queued")));
 /// let seen: Seen = watch.end().unwrap();
 /// assert!(format!("{seen:?}").contains("Backup"));
@@ -288,7 +288,7 @@ impl Carried {
     /// Does the work in that scope; what levels have answered in it is to be told to [`saw`] behind it.
     pub(crate) fn run<R>(self, work: impl FnOnce() -> R) -> (R, Option<Seen>) {
         let entered = Entered(set(self.0));
-        let watch = Watch::begin();
+        let watch = ReasonCollector::begin();
         let output = work();
         let seen = watch.end();
         drop(entered);
@@ -325,7 +325,7 @@ pin_project! {
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() {
-    /// use resilient::fallback::{Degradation, DegradationScope};
+    /// use resilient_runtime::fallback::{Degradation, DegradationScope};
     ///
     /// let work: DegradationScope<_> = Degradation::scope(async { 7 });
     /// assert_eq!(work.await, (7, None));
@@ -358,23 +358,23 @@ impl<F: Future> Future for DegradationScope<F> {
 /// taken down before and looked at behind it, so that it costs next to nothing.
 ///
 /// ```
-/// use resilient::{Level, Registry, fallback::{Chain, Watch}};
+/// use resilient_runtime::{Level, Registry, fallback::{Chain, ReasonCollector}};
 ///
 /// let rates = Registry::new().fallback("rates");
-/// let watch = Watch::begin();
+/// let watch = ReasonCollector::begin();
 /// rates.call(|| None, || Chain::of(Level::Default, |_| Some(1.0)));
 /// assert!(watch.end().is_some(), "a level has answered");
 /// ```
 #[derive(Debug)]
-pub struct Watch(Option<Seen>);
+pub struct ReasonCollector(Option<Seen>);
 
-impl Watch {
+impl ReasonCollector {
     /// Before the work.
     ///
     /// ```
-    /// use resilient::fallback::Watch;
+    /// use resilient_runtime::fallback::ReasonCollector;
     ///
-    /// assert_eq!(Watch::begin().end(), None);
+    /// assert_eq!(ReasonCollector::begin().end(), None);
     /// ```
     #[inline]
     pub fn begin() -> Self {
@@ -384,11 +384,11 @@ impl Watch {
     /// Behind it: what levels have answered in it.
     ///
     /// ```
-    /// use resilient::{Level, Registry, fallback::{Chain, Watch}};
+    /// use resilient_runtime::{Level, Registry, fallback::{Chain, ReasonCollector}};
     ///
-    /// let (rates, outer) = (Registry::new().fallback("rates"), Watch::begin());
+    /// let (rates, outer) = (Registry::new().fallback("rates"), ReasonCollector::begin());
     /// rates.call(|| None, || Chain::of(Level::Default, |_| Some(1.0)));
-    /// assert_eq!(Watch::begin().end(), None, "not within the inner one");
+    /// assert_eq!(ReasonCollector::begin().end(), None, "not within the inner one");
     /// assert!(outer.end().is_some());
     /// ```
     #[inline]
@@ -402,36 +402,36 @@ impl Watch {
 }
 
 pin_project! {
-    /// Asynchronous work, with the answer of [`Watch`].
+    /// Asynchronous work, with the answer of [`ReasonCollector`].
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() {
-    /// use resilient::{Level, Registry, fallback::{Chain, Watched}};
+    /// use resilient_runtime::{Level, Registry, fallback::{Chain, CollectReasons}};
     ///
     /// let rates = Registry::new().fallback("rates");
     /// let work = async || rates.call(|| None, || Chain::of(Level::Default, |_| Some(1.0)));
-    /// let (rate, seen) = Watched::new(work()).await;
+    /// let (rate, seen) = CollectReasons::new(work()).await;
     /// assert!(rate == Some(1.0) && seen.is_some());
     /// # }
     /// ```
     #[derive(Debug)]
-    pub struct Watched<F> {
+    pub struct CollectReasons<F> {
         #[pin]
         work: F,
         seen: Option<Seen>,
     }
 }
 
-impl<F> Watched<F> {
+impl<F> CollectReasons<F> {
     /// Watches `work`.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() {
-    /// use resilient::fallback::Watched;
+    /// use resilient_runtime::fallback::CollectReasons;
     ///
-    /// assert_eq!(Watched::new(async { "the real answer" }).await, ("the real answer", None));
+    /// assert_eq!(CollectReasons::new(async { "the real answer" }).await, ("the real answer", None));
     /// # }
     /// ```
     #[inline]
@@ -440,13 +440,13 @@ impl<F> Watched<F> {
     }
 }
 
-impl<F: Future> Future for Watched<F> {
+impl<F: Future> Future for CollectReasons<F> {
     type Output = (F::Output, Option<Seen>);
 
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let watch = Watch::begin();
+        let watch = ReasonCollector::begin();
         let poll = this.work.poll(cx);
         if let Some(seen) = watch.end() {
             *this.seen = Some(seen.and(*this.seen));

@@ -16,7 +16,7 @@ use crate::observe::optional_seconds;
 /// answers, the mark is filled in.
 ///
 /// ```
-/// use resilient::{Level, fallback::Degraded, resilient};
+/// use resilient_runtime::{Level, fallback::Degraded, resilient};
 ///
 /// #[resilient(retry(max = 1, base = "0ms"), fallback(default = Ok(Degraded::fresh(1.0))))]
 /// fn rate(known: Option<f64>) -> Result<Degraded<f64>, std::io::Error> {
@@ -41,7 +41,7 @@ impl<T> Degraded<T> {
     /// A real answer.
     ///
     /// ```
-    /// use resilient::fallback::Degraded;
+    /// use resilient_runtime::fallback::Degraded;
     ///
     /// assert!(!Degraded::fresh(1.1).is_degraded());
     /// ```
@@ -52,7 +52,7 @@ impl<T> Degraded<T> {
     /// Whether a fallback level gave it.
     ///
     /// ```
-    /// # use resilient::{Level, fallback::{Degraded, Mark}};
+    /// # use resilient_runtime::{Level, fallback::{Degraded, Mark}};
     /// let mut rate = Degraded::fresh(1.0);
     /// rate.mark(Level::Default, None, None);
     /// assert!(rate.is_degraded());
@@ -64,7 +64,7 @@ impl<T> Degraded<T> {
     /// The level that gave it; `None` for a real answer.
     ///
     /// ```
-    /// # use resilient::{Level, fallback::{Degraded, Mark}};
+    /// # use resilient_runtime::{Level, fallback::{Degraded, Mark}};
     /// let mut rate = Degraded::fresh(1.0);
     /// assert_eq!(rate.level(), None);
     /// rate.mark(Level::Backup, None, None);
@@ -78,7 +78,7 @@ impl<T> Degraded<T> {
     ///
     /// ```
     /// # use std::time::Duration;
-    /// # use resilient::{Level, fallback::{Degraded, Mark}};
+    /// # use resilient_runtime::{Level, fallback::{Degraded, Mark}};
     /// let mut rate = Degraded::fresh(1.0);
     /// rate.mark(Level::LocalCache, Some(Duration::from_mins(3)), None);
     /// assert_eq!(rate.age(), Some(Duration::from_mins(3)));
@@ -90,7 +90,7 @@ impl<T> Degraded<T> {
     /// What kept the real answer away, in words.
     ///
     /// ```
-    /// # use resilient::{Level, fallback::{Degraded, Mark}};
+    /// # use resilient_runtime::{Level, fallback::{Degraded, Mark}};
     /// let mut rate = Degraded::fresh(1.0);
     /// rate.mark(Level::Default, None, Some(&"the bank is closed".into()));
     /// assert_eq!(rate.reason(), Some("the bank is closed"));
@@ -102,7 +102,7 @@ impl<T> Degraded<T> {
     /// The value alone.
     ///
     /// ```
-    /// let rate = resilient::Degraded::fresh(1.1);
+    /// let rate = resilient_runtime::Degraded::fresh(1.1);
     /// assert_eq!(rate.into_inner(), 1.1);
     /// ```
     pub fn into_inner(self) -> T {
@@ -112,7 +112,7 @@ impl<T> Degraded<T> {
     /// The value made into another, with the same mark.
     ///
     /// ```
-    /// # use resilient::{Level, fallback::{Degraded, Mark}};
+    /// # use resilient_runtime::{Level, fallback::{Degraded, Mark}};
     /// let mut rate = Degraded::fresh(2.0);
     /// rate.mark(Level::Backup, None, None);
     /// let price = rate.map(|rate| rate * 10.0);
@@ -152,7 +152,7 @@ impl<T: fmt::Display> fmt::Display for Degraded<T> {
 /// An outcome that can hold the mark of a level. The worst level and the greatest age stay where there is one already.
 ///
 /// ```
-/// use resilient::{Level, fallback::{Degraded, Mark}};
+/// use resilient_runtime::{Level, fallback::{Degraded, Mark}};
 ///
 /// let mut answer: Result<Degraded<u32>, String> = Ok(Degraded::fresh(7));
 /// answer.mark(Level::Replica, None, None);
@@ -162,7 +162,7 @@ pub trait Mark {
     /// Fills the mark in.
     ///
     /// ```
-    /// use resilient::{Level, fallback::{Degraded, Mark}};
+    /// use resilient_runtime::{Level, fallback::{Degraded, Mark}};
     ///
     /// let mut answer = Degraded::fresh(7);
     /// answer.mark(Level::Default, None, None);
@@ -174,7 +174,7 @@ pub trait Mark {
     /// Whether there is one.
     ///
     /// ```
-    /// use resilient::fallback::{Degraded, Mark};
+    /// use resilient_runtime::fallback::{Degraded, Mark};
     ///
     /// assert!(!Some(Degraded::fresh(7)).is_marked());
     /// ```

@@ -4,15 +4,15 @@ use std::error::Error;
 use std::fmt;
 
 use super::Level;
-use super::asking::NoAnswer;
 use super::degradation::Why;
+use super::level_permit::NoAnswer;
 use crate::outcome::{Failure, FromRejection, Outcome};
 use crate::rejection::{Rejection, RejectionKind};
 
 /// Any error.
 ///
 /// ```
-/// use resilient::fallback::BoxError;
+/// use resilient_runtime::fallback::BoxError;
 ///
 /// let error: BoxError = "the bank is closed".into();
 /// assert_eq!(error.to_string(), "the bank is closed");
@@ -26,7 +26,7 @@ pub type BoxError = Box<dyn Error + Send + Sync>;
 /// rejected, the error of the last level, or the rejection if that level gave none.
 ///
 /// ```
-/// use resilient::{FallbackFailed, Level, Registry, fallback::{BoxError, Chain}};
+/// use resilient_runtime::{FallbackFailed, Level, Registry, fallback::{BoxError, Chain}};
 ///
 /// let work = || Err::<f64, BoxError>("the bank is closed".into());
 /// let chain = || Chain::of(Level::Backup, |_| Err("so is the other".into()));
@@ -46,7 +46,7 @@ impl FallbackFailed {
     /// The last level.
     ///
     /// ```
-    /// use resilient::{FallbackFailed, Level, Registry, fallback::{BoxError, Chain}};
+    /// use resilient_runtime::{FallbackFailed, Level, Registry, fallback::{BoxError, Chain}};
     ///
     /// let work = || Err::<u32, BoxError>("refused".into());
     /// let chain = || Chain::of(Level::Backup, |_| Err("full".into())).or(Level::Replica, |_| Err("no route".into()));
@@ -60,7 +60,7 @@ impl FallbackFailed {
     /// The error of the last level; a [`NoAnswer`] where that was cut off or not asked.
     ///
     /// ```
-    /// use resilient::{FallbackFailed, Level, Registry, fallback::{BoxError, Chain}};
+    /// use resilient_runtime::{FallbackFailed, Level, Registry, fallback::{BoxError, Chain}};
     ///
     /// let chain = || Chain::of(Level::Backup, |_| Err("the queue is full".into()));
     /// let error = Registry::new().fallback("mail").call(|| Err::<u32, BoxError>("refused".into()), chain).unwrap_err();
@@ -110,7 +110,7 @@ impl Error for FallbackFailed {
 /// An outcome that can say that every level failed.
 ///
 /// ```
-/// use resilient::{Failure, Level, fallback::AllFailed};
+/// use resilient_runtime::{Failure, Level, fallback::AllFailed};
 ///
 /// let answer = AllFailed::all_failed(Level::Backup, None::<u32>, Failure::Failed(()));
 /// assert_eq!(answer, None, "an `Option` has no words for it");
@@ -119,7 +119,7 @@ pub trait AllFailed: Outcome {
     /// The value for `failure` of the call itself and `last`, the outcome of `level`.
     ///
     /// ```
-    /// use resilient::{Failure, Level, fallback::{AllFailed, BoxError}};
+    /// use resilient_runtime::{Failure, Level, fallback::{AllFailed, BoxError}};
     ///
     /// let last = Err::<u32, BoxError>("no route".into());
     /// let both = AllFailed::all_failed(Level::Replica, last, Failure::Failed("refused".into()));
@@ -130,7 +130,7 @@ pub trait AllFailed: Outcome {
     /// The value where `level`, the last, gave no outcome at all.
     ///
     /// ```
-    /// use resilient::{Failure, Level, fallback::{AllFailed, NoAnswer}};
+    /// use resilient_runtime::{Failure, Level, fallback::{AllFailed, NoAnswer}};
     ///
     /// let answer: Option<u32> = AllFailed::unanswered(Level::LocalCache, NoAnswer::Stale, Failure::Failed(()));
     /// assert_eq!(answer, None);
@@ -140,7 +140,7 @@ pub trait AllFailed: Outcome {
     /// Why the levels are asked, in words.
     ///
     /// ```
-    /// use resilient::{Failure, Registry, fallback::AllFailed};
+    /// use resilient_runtime::{Failure, Registry, fallback::AllFailed};
     ///
     /// let breaker = Registry::new().circuit_breaker("bank");
     /// breaker.force_open();
@@ -191,7 +191,7 @@ pub(crate) fn why<E>(failure: &Failure<E>, words: impl FnOnce(&E) -> String) -> 
 ///
 /// ```
 /// use std::io::{Error, ErrorKind};
-/// use resilient::fallback::Unanswered;
+/// use resilient_runtime::fallback::Unanswered;
 ///
 /// let closed = <Result<f64, Error>>::of_error(ErrorKind::ConnectionRefused.into());
 /// assert_eq!(closed.unwrap_err().kind(), ErrorKind::ConnectionRefused);
@@ -201,7 +201,7 @@ pub(crate) fn why<E>(failure: &Failure<E>, words: impl FnOnce(&E) -> String) -> 
     message = "a function that returns `{Self}` has nothing to return when no fallback level has an answer",
     label = "this return type cannot say that every level was cut off or refused",
     note = "add `default = ..` to `fallback(..)`: it is always asked",
-    note = "or return `Result<_, E>` with `E: From<resilient::Rejection>`, or `Option<_>`"
+    note = "or return `Result<_, E>` with `E: From<resilient_runtime::Rejection>`, or `Option<_>`"
 )]
 pub trait Unanswered: Sized {
     /// What it holds when it failed.
@@ -211,7 +211,7 @@ pub trait Unanswered: Sized {
     ///
     /// ```
     /// use std::io::{Error, ErrorKind};
-    /// use resilient::fallback::Unanswered;
+    /// use resilient_runtime::fallback::Unanswered;
     ///
     /// let error = <Result<u32, Error>>::of_error(ErrorKind::BrokenPipe.into()).unwrap_err();
     /// assert_eq!(error.kind(), ErrorKind::BrokenPipe);
@@ -221,7 +221,7 @@ pub trait Unanswered: Sized {
     /// The value that reports `rejection`.
     ///
     /// ```
-    /// use resilient::{Registry, Rejection, fallback::Unanswered};
+    /// use resilient_runtime::{Registry, Rejection, fallback::Unanswered};
     ///
     /// let breaker = Registry::new().circuit_breaker("bank");
     /// breaker.force_open();

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use super::asking::NoAnswer;
+use super::level_permit::NoAnswer;
 
 /// A value that the local cache can keep: it is copied when it is stored and when it is served, maybe by another thread.
 ///
 /// ```
 /// use std::sync::Arc;
-/// use resilient::Registry;
+/// use resilient_runtime::Registry;
 ///
 /// struct Catalogue(Vec<String>); // which is large, and no `Clone`
 /// let fallback = Registry::new().fallback("catalogue");
@@ -29,7 +29,7 @@ impl<T: Clone + Send + Sync + 'static> LastGood for T {}
 /// An outcome whose good value can be kept.
 ///
 /// ```
-/// use resilient::fallback::Keeps;
+/// use resilient_runtime::fallback::Keeps;
 ///
 /// let answer: Result<u32, String> = Ok(7);
 /// assert_eq!(<Result<u32, String>>::again(*answer.good().unwrap()), answer);
@@ -41,7 +41,7 @@ pub trait Keeps: Sized {
     /// The value of a success.
     ///
     /// ```
-    /// use resilient::fallback::Keeps;
+    /// use resilient_runtime::fallback::Keeps;
     ///
     /// assert_eq!(Ok::<_, String>(7).good(), Some(&7));
     /// assert_eq!(Err::<u32, _>("closed").good(), None);
@@ -51,7 +51,7 @@ pub trait Keeps: Sized {
     /// The success that holds it.
     ///
     /// ```
-    /// use resilient::fallback::Keeps;
+    /// use resilient_runtime::fallback::Keeps;
     ///
     /// assert_eq!(<Option<u32>>::again(7), Some(7));
     /// ```

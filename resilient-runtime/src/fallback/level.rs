@@ -7,7 +7,7 @@ use serde::Serialize;
 /// How far an answer is from the real one; the order of the chain.
 ///
 /// ```
-/// use resilient::Level;
+/// use resilient_runtime::Level;
 ///
 /// assert!(Level::Replica < Level::Default, "the nearer to the real answer, the less");
 /// ```
@@ -34,7 +34,7 @@ impl Level {
     /// The name used in the attribute, in events and in JSON.
     ///
     /// ```
-    /// use resilient::Level;
+    /// use resilient_runtime::Level;
     ///
     /// assert_eq!(Level::DistributedCache.as_str(), "distributed_cache");
     /// ```

@@ -9,7 +9,7 @@
 //! levels have to wait an [`AsyncChain`]:
 //!
 //! ```
-//! use resilient::{Registry, fallback::{Chain, Level}};
+//! use resilient_runtime::{Registry, fallback::{Chain, Level}};
 //!
 //! let registry = Registry::new();
 //! let fallback = registry.fallback("rates");
@@ -46,7 +46,6 @@
 //! [`stats`](crate::Component::stats) counts by level; [`Degradation::scope`] collects for a whole request, and
 //! [`degraded`] asks it; a function that returns [`Degraded`] has the mark in hand.
 
-mod asking;
 mod cache;
 mod chain;
 mod config;
@@ -55,6 +54,7 @@ mod degraded;
 mod failed;
 mod kept;
 mod level;
+mod level_permit;
 mod stats;
 
 use std::any::TypeId;
@@ -62,24 +62,24 @@ use std::hash::Hash;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-pub use asking::{Asking, AskingScope, NoAnswer};
 pub(crate) use chain::Levels;
 pub use chain::{AsyncChain, Chain, Hosted};
 pub use config::Config;
 pub(crate) use degradation::{Carried, is_watched, note, saw, shared};
 pub use degradation::{
-    Degradation, DegradationScope, MAX_REASONS, Reason, Seen, Watch, Watched, Why, degraded,
+    CollectReasons, Degradation, DegradationScope, MAX_REASONS, Reason, ReasonCollector, Seen, Why, degraded,
 };
 pub use degraded::{Degraded, Mark};
 pub use failed::{AllFailed, BoxError, FallbackFailed, Unanswered};
 pub(crate) use failed::{into_failure, one_of, why};
 pub use kept::{Keeps, LastGood};
 pub use level::Level;
+pub use level_permit::{AskingScope, LevelPermit, NoAnswer};
 pub use stats::{CacheStats, LevelStats, Stats};
 
 use crate::clock::{Clock, Instant, nanos};
 use crate::component::{Component, Core, Create, Kind};
-use crate::observe::{Happening, LogLimit, log_limited};
+use crate::observe::{EventKind, LogLimit, log_limited};
 use crate::scope::Scope;
 use crate::settings::{ConfigError, Effective};
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
@@ -90,7 +90,7 @@ use stats::{Count, Counters};
 /// Bounds and counts what fallback levels do, and keeps the last good answers. See the [module](self).
 ///
 /// ```
-/// use resilient::{Registry, fallback::{Chain, Level}};
+/// use resilient_runtime::{Registry, fallback::{Chain, Level}};
 ///
 /// let fallback = Registry::new().fallback("avatar");
 /// let grey = || Chain::of(Level::Default, |_| Some("grey.png"));
@@ -126,7 +126,7 @@ impl Fallback {
     /// Runs `work`, and if it failed, the levels of `chain` until one answers. The chain is built only then.
     ///
     /// ```
-    /// use resilient::{Component, Registry, fallback::{Chain, Level}};
+    /// use resilient_runtime::{Component, Registry, fallback::{Chain, Level}};
     ///
     /// let fallback = Registry::new().fallback("stock");
     /// let chain = || Chain::of(Level::Replica, |_| None).or(Level::Default, |_| Some(0));
@@ -152,7 +152,7 @@ impl Fallback {
     /// ```
     /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
     /// # async fn main() {
-    /// use resilient::{Registry, clock::Clock, fallback::{AsyncChain, Level}};
+    /// use resilient_runtime::{Registry, clock::Clock, fallback::{AsyncChain, Level}};
     ///
     /// let fallback = Registry::with_clock(Clock::tokio()).fallback("quote");
     /// let chain = || {
@@ -185,7 +185,7 @@ impl Fallback {
     /// served in place of each other, above all the data of different users.
     ///
     /// ```
-    /// use resilient::Registry;
+    /// use resilient_runtime::Registry;
     ///
     /// let fallback = Registry::new().fallback("rates");
     /// fallback.keep("EUR", 1.1);
@@ -201,7 +201,7 @@ impl Fallback {
     ///
     /// ```
     /// use std::time::Duration;
-    /// use resilient::{Registry, clock::ManualClock};
+    /// use resilient_runtime::{Registry, clock::ManualClock};
     ///
     /// let time = ManualClock::new();
     /// let fallback = Registry::with_clock(time.clock()).fallback("weather");
@@ -244,10 +244,10 @@ impl Fallback {
     // What a call asks ---------------------------------------------------------------------------------------
 
     /// Whether a level may be asked, and for how long; `deadline` is that of the call whose time it spends.
-    pub(crate) fn enter(&self, level: Level, deadline: Instant) -> Result<Asking<'_>, NoAnswer> {
+    pub(crate) fn enter(&self, level: Level, deadline: Instant) -> Result<LevelPermit<'_>, NoAnswer> {
         if level == Level::Default {
             self.count(level, Count::Asked);
-            return Ok(Asking::unbounded(Some(self), level));
+            return Ok(LevelPermit::unbounded(Some(self), level));
         }
         let (clock, limits) = (self.clock(), &self.limits);
         let now = clock.now();
@@ -265,7 +265,7 @@ impl Fallback {
         }
         self.count(level, Count::Asked);
         let own = now.after(span(&limits.timeouts[level as usize]));
-        Ok(Asking::bounded(self, level, now, own.min(end)))
+        Ok(LevelPermit::bounded(self, level, now, own.min(end)))
     }
 
     fn leave(&self) {
@@ -280,8 +280,8 @@ impl Fallback {
     fn missed(&self, level: Level, count: Count, none: NoAnswer) -> NoAnswer {
         self.count(level, count);
         let (level, why) = (level.as_str(), none.as_str());
-        tracing::debug!(target: "resilient::fallback", fallback = %self.core.name, level, why, "level missed");
-        self.core.publish(Self::KIND, Happening::FallbackMissed { level, why });
+        tracing::debug!(target: "resilient_runtime::fallback", fallback = %self.core.name, level, why, "level missed");
+        self.core.publish(Self::KIND, EventKind::FallbackMissed { level, why });
         none
     }
 
@@ -295,19 +295,19 @@ impl Fallback {
         let log_limit = &self.served_log[level as usize];
         let level = level.as_str();
         log_limited!(
-            log_limit, self.clock(), WARN, target: "resilient::fallback",
+            log_limit, self.clock(), WARN, target: "resilient_runtime::fallback",
             fallback = %self.core.name, level, "degraded answer"
         );
-        self.core.publish(Self::KIND, Happening::FallbackServed { level });
+        self.core.publish(Self::KIND, EventKind::FallbackServed { level });
     }
 
     pub(crate) fn all_failed(&self) {
         self.all_failed.fetch_add(1, Ordering::Relaxed);
         log_limited!(
-            self.failed_log, self.clock(), WARN, target: "resilient::fallback",
+            self.failed_log, self.clock(), WARN, target: "resilient_runtime::fallback",
             fallback = %self.core.name, "every level failed"
         );
-        self.core.publish(Self::KIND, Happening::FallbackFailed);
+        self.core.publish(Self::KIND, EventKind::FallbackFailed);
     }
 
     pub(crate) fn name(&self) -> &'static str {
@@ -337,7 +337,7 @@ impl<'f> Levels<'f> for &'f Fallback {
         why.as_told(self.core.environment.texts())
     }
 
-    fn enter(&mut self, level: Level) -> Result<Asking<'f>, NoAnswer> {
+    fn enter(&mut self, level: Level) -> Result<LevelPermit<'f>, NoAnswer> {
         Fallback::enter(self, level, Scope::current().deadline_on(self.clock()))
     }
 
@@ -412,7 +412,7 @@ impl Component for Fallback {
         if let Some(cache) = self.cache.get() {
             cache.clear();
         }
-        self.core.publish(Self::KIND, Happening::Reset);
+        self.core.publish(Self::KIND, EventKind::Reset);
     }
 
     fn config(&self) -> Arc<Config> {

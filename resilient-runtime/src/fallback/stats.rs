@@ -10,7 +10,7 @@ use crate::sync::{AtomicU64, Ordering};
 /// A snapshot of a [`Fallback`](crate::Fallback).
 ///
 /// ```
-/// use resilient::{Component, Level, Registry, fallback::Chain};
+/// use resilient_runtime::{Component, Level, Registry, fallback::Chain};
 ///
 /// let fallback = Registry::new().fallback("rates");
 /// assert_eq!(fallback.call(|| None::<f64>, || Chain::of(Level::Replica, |_| None)), None);
@@ -32,7 +32,7 @@ pub struct Stats {
 /// What one level did.
 ///
 /// ```
-/// use resilient::{Component, Level, Registry, fallback::Chain};
+/// use resilient_runtime::{Component, Level, Registry, fallback::Chain};
 ///
 /// let mail = Registry::new().fallback("mail");
 /// mail.call(|| None, || Chain::of(Level::Backup, |_| Some("queued")));
@@ -58,7 +58,7 @@ pub struct LevelStats {
 /// What the built-in local cache did.
 ///
 /// ```
-/// use resilient::{Component, Registry};
+/// use resilient_runtime::{Component, Registry};
 ///
 /// let fallback = Registry::new().fallback("rates");
 /// fallback.keep("EUR", 1.1);

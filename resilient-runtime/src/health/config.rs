@@ -10,7 +10,7 @@ use crate::settings::{ConfigError, settings, words};
 /// What a failing check means.
 ///
 /// ```
-/// use resilient::{Component, Registry, health::{CheckKind, Config}};
+/// use resilient_runtime::{Component, Registry, health::{CheckKind, Config}};
 ///
 /// let migrations = Registry::new().health("migrations");
 /// migrations.reconfigure(Config::default().kind(CheckKind::Startup)).unwrap();
@@ -44,7 +44,7 @@ impl CheckKind {
     /// The name in settings and in JSON.
     ///
     /// ```
-    /// assert_eq!(resilient::health::CheckKind::Liveness.as_str(), "liveness");
+    /// assert_eq!(resilient_runtime::health::CheckKind::Liveness.as_str(), "liveness");
     /// ```
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -61,7 +61,7 @@ settings! {
     ///
     /// ```
     /// use std::time::Duration;
-    /// use resilient::{health::Config, settings::Settings};
+    /// use resilient_runtime::{health::Config, settings::Settings};
     ///
     /// let config = Config::default().failures(2u32).cache(Duration::from_secs(5));
     /// assert!(config.validate().is_ok());

@@ -20,7 +20,7 @@
 //! ```
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() {
-//! use resilient::{Registry, health::{Ask, Status}};
+//! use resilient_runtime::{Registry, health::{Ask, Status}};
 //!
 //! let registry = Registry::new();
 //! registry.health("database").probe(|| async { Ok::<(), std::io::Error>(()) });
@@ -29,10 +29,10 @@
 //! # }
 //! ```
 
+mod check_state;
 mod config;
 mod probe;
 mod report;
-mod standing;
 mod stats;
 mod turn;
 
@@ -50,11 +50,11 @@ pub use stats::{Stats, Status};
 
 use crate::clock::{BoxedTimer, Clock, Instant, NoTimer};
 use crate::component::{Component, Core, Create, Kind};
-use crate::observe::Happening;
+use crate::observe::EventKind;
 use crate::settings::{ConfigError, Effective};
 use crate::sync::Mutex;
+use check_state::CheckState;
 use probe::Probe;
-use standing::Standing;
 use turn::{Step, Turn};
 
 /// Finds out whether something works. See the [module](self).
@@ -62,7 +62,7 @@ use turn::{Step, Turn};
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() {
-/// use resilient::{Component, Registry, health::{Config, Status}};
+/// use resilient_runtime::{Component, Registry, health::{Config, Status}};
 ///
 /// let broker = Registry::new().health("broker");
 /// broker.reconfigure(Config::default().failures(1u32)).unwrap();
@@ -85,7 +85,7 @@ struct Inner {
 #[derive(Debug)]
 struct State {
     probe: Option<Probe>,
-    standing: Standing,
+    check_state: CheckState,
     last: Option<Last>,
     probes: u64,
     failed: u64,
@@ -94,19 +94,19 @@ struct State {
 
 impl State {
     fn new(kind: CheckKind, probe: Option<Probe>) -> Self {
-        let standing = Standing::new(kind);
-        Self { probe, standing, last: None, probes: 0, failed: 0, turn: Turn::default() }
+        let check_state = CheckState::new(kind);
+        Self { probe, check_state, last: None, probes: 0, failed: 0, turn: Turn::default() }
     }
 
     /// How it stands; unknown without an answer, or with one that is too old.
     fn status(&self, config: &Config, now: Instant) -> Status {
         // A startup check is not probed again once it has passed.
-        let is_final = config.kind == CheckKind::Startup && self.standing.passes;
+        let is_final = config.kind == CheckKind::Startup && self.check_state.passes;
         let is_old = |last: &Last| !is_final && now > last.at.after(config.oldest());
         match &self.last {
             None => Status::Unknown,
             Some(last) if is_old(last) => Status::Unknown,
-            Some(_) if self.standing.passes => Status::Pass,
+            Some(_) if self.check_state.passes => Status::Pass,
             Some(_) if config.degrades_only => Status::Warn,
             Some(_) => Status::Fail,
         }
@@ -126,7 +126,7 @@ impl HealthCheck {
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() {
-    /// let cache = resilient::Registry::new().health("cache");
+    /// let cache = resilient_runtime::Registry::new().health("cache");
     /// cache.probe(|| async { Err("no space left") });
     /// let stats = cache.check().await;
     /// assert_eq!((stats.failed, stats.output.as_deref()), (1, Some("no space left")));
@@ -145,7 +145,7 @@ impl HealthCheck {
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() {
-    /// use resilient::{Registry, health::Status};
+    /// use resilient_runtime::{Registry, health::Status};
     ///
     /// let disk = Registry::new().health("disk");
     /// disk.probe_blocking(|| std::fs::metadata(".").map(drop));
@@ -165,7 +165,7 @@ impl HealthCheck {
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() {
     /// use std::time::Duration;
-    /// use resilient::{Registry, clock::ManualClock};
+    /// use resilient_runtime::{Registry, clock::ManualClock};
     ///
     /// let time = ManualClock::new();
     /// let database = Registry::with_clock(time.clock()).health("database");
@@ -210,7 +210,7 @@ impl Inner {
     fn is_younger(&self, age: Duration) -> bool {
         let (config, now) = (self.core.config(), self.core.clock().now());
         let state = self.state.lock();
-        if config.kind == CheckKind::Startup && state.standing.passes {
+        if config.kind == CheckKind::Startup && state.check_state.passes {
             return true;
         }
         state.last.as_ref().is_some_and(|last| now < last.at.after(age))
@@ -264,19 +264,19 @@ impl Inner {
             state.probes += 1;
             state.failed += u64::from(!succeeded);
             state.last = Some(last);
-            state.standing.observe(succeeded, config);
+            state.check_state.observe(succeeded, config);
             (state.status(config, now) != before).then(|| {
                 let Stats { status, output, .. } = state.stats(config, now);
                 let status = status.as_str();
                 // Under the lock, so that the events of checks that end at the same time are in their order.
-                self.core.put(Kind::Health, || Happening::HealthChanged { status });
+                self.core.put(Kind::Health, || EventKind::HealthChanged { status });
                 (status, output)
             })
         };
         if let Some((status, output)) = changed {
             self.core.events().deliver();
             let name = self.core.name;
-            tracing::warn!(target: "resilient::health", check = %name, status, ?output, "health changed");
+            tracing::warn!(target: "resilient_runtime::health", check = %name, status, ?output, "health changed");
         }
     }
 
@@ -353,7 +353,7 @@ impl Component for HealthCheck {
             let mut state = self.0.state.lock();
             let (probe, turn) = (state.probe.take(), std::mem::take(&mut state.turn));
             *state = State { turn, ..State::new(kind, probe) };
-            self.0.core.put(Self::KIND, || Happening::Reset);
+            self.0.core.put(Self::KIND, || EventKind::Reset);
         }
         self.0.core.events().deliver();
     }
@@ -368,7 +368,7 @@ impl Component for HealthCheck {
         self.0.core.reconfigure(Self::KIND, config, |config| {
             let mut state = self.0.state.lock();
             if config.kind != before && state.probes == 0 {
-                state.standing = Standing::new(config.kind);
+                state.check_state = CheckState::new(config.kind);
             }
         })
     }

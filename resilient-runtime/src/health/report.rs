@@ -17,7 +17,7 @@ use crate::component::Component;
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() {
-/// use resilient::{Component, Registry, health::{Ask, Config}};
+/// use resilient_runtime::{Component, Registry, health::{Ask, Config}};
 /// # use std::sync::Arc;
 ///
 /// let registry = Registry::new();
@@ -64,7 +64,7 @@ impl Ask {
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() {
-/// use resilient::{Registry, health::Ask};
+/// use resilient_runtime::{Registry, health::Ask};
 ///
 /// let registry = Registry::new();
 /// registry.health("database").probe(|| async { Ok::<_, String>(()) });
@@ -87,7 +87,7 @@ pub struct Report {
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() {
-/// use resilient::{Registry, health::{Ask, Status}};
+/// use resilient_runtime::{Registry, health::{Ask, Status}};
 ///
 /// let registry = Registry::new();
 /// registry.circuit_breaker("payment").force_open();
@@ -114,7 +114,7 @@ impl Report {
     /// 503 where it fails, else 200.
     ///
     /// ```
-    /// use resilient::health::{Report, Status};
+    /// use resilient_runtime::health::{Report, Status};
     ///
     /// let report = |status| Report { status, starting: false, checks: Vec::new() };
     /// assert_eq!([Status::Pass, Status::Warn, Status::Fail].map(|status| report(status).http_status()), [200, 200, 503]);

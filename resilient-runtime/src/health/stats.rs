@@ -10,7 +10,7 @@ use crate::observe::optional_seconds;
 /// Whether all is well.
 ///
 /// ```
-/// use resilient::health::Status;
+/// use resilient_runtime::health::Status;
 ///
 /// assert_eq!([Status::Warn, Status::Pass, Status::Fail].into_iter().max(), Some(Status::Fail));
 /// ```
@@ -32,7 +32,7 @@ impl Status {
     /// The name in JSON.
     ///
     /// ```
-    /// assert_eq!(resilient::health::Status::Warn.as_str(), "warn");
+    /// assert_eq!(resilient_runtime::health::Status::Warn.as_str(), "warn");
     /// ```
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -47,7 +47,7 @@ impl Status {
 /// A snapshot of a [`HealthCheck`](crate::HealthCheck).
 ///
 /// ```
-/// use resilient::{Registry, health::Status};
+/// use resilient_runtime::{Registry, health::Status};
 ///
 /// let database = Registry::new().health("database");
 /// database.probe(|| async { Err("too many connections") });

@@ -186,7 +186,7 @@ async fn a_check_is_unknown_until_it_is_asked_and_when_its_answer_is_old() {
     works.store(false, Ordering::Relaxed);
     assert_eq!(check.check().await.status, Status::Fail, "it has never passed");
     let changes = std::iter::from_fn(|| events.try_recv());
-    let to_fail = |event: &crate::Event| matches!(event.what, Happening::HealthChanged { status: "fail" });
+    let to_fail = |event: &crate::Event| matches!(event.what, EventKind::HealthChanged { status: "fail" });
     assert_eq!(changes.filter(to_fail).count(), 1);
     time.advance(SECOND * 30);
     assert_eq!((check.stats().status, check.stats().age), (Status::Fail, Some(SECOND * 30)));

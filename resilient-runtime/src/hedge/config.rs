@@ -11,7 +11,7 @@ settings! {
     ///
     /// ```
     /// use std::time::Duration;
-    /// use resilient::{hedge::Config, settings::Settings};
+    /// use resilient_runtime::{hedge::Config, settings::Settings};
     ///
     /// let config = Config::default().after(Duration::from_millis(30)).max(2u32);
     /// assert!(config.validate().is_ok());

@@ -21,7 +21,7 @@
 //! # #[tokio::main(flavor = "current_thread", start_paused = true)]
 //! # async fn main() {
 //! use std::{cell::Cell, time::Duration};
-//! use resilient::{Component, Registry, clock::Clock, hedge::Config};
+//! use resilient_runtime::{Component, Registry, clock::Clock, hedge::Config};
 //!
 //! let hedge = Registry::with_clock(Clock::tokio()).hedge("search");
 //! hedge.reconfigure(Config::default().after(Duration::from_millis(50))).unwrap();
@@ -54,13 +54,13 @@ use std::task::{Context, Poll};
 use pin_project_lite::pin_project;
 
 pub use config::Config;
-pub(crate) use race::{Left, Race, Sent, Worth};
+pub(crate) use race::{Left, Race, RaceOutcome, Sent};
 pub use stats::Stats;
 
 use crate::classify::Class;
 use crate::clock::{Clock, Instant};
 use crate::component::{Component, Core, Create, Kind};
-use crate::observe::Happening;
+use crate::observe::EventKind;
 use crate::outcome::{Judgement, Outcome};
 use crate::retry::{BudgetConfig, RetryBudget};
 use crate::scope::Scope;
@@ -73,7 +73,7 @@ use stats::Counters;
 ///
 /// ```
 /// use std::time::Duration;
-/// use resilient::{Component, Registry, hedge::Config};
+/// use resilient_runtime::{Component, Registry, hedge::Config};
 ///
 /// let hedge = Registry::new().hedge("read");
 /// hedge.reconfigure(Config::default().after(Duration::from_millis(50))).unwrap();
@@ -96,7 +96,7 @@ impl Hedge {
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() {
-    /// use resilient::{Component, Registry};
+    /// use resilient_runtime::{Component, Registry};
     ///
     /// let hedge = Registry::new().hedge("replicas");
     /// let mut replicas = [None, Some("row")].into_iter();
@@ -119,7 +119,7 @@ impl Hedge {
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() {
-    /// use resilient::{Component, Registry, Verdict};
+    /// use resilient_runtime::{Component, Registry, Verdict};
     ///
     /// let hedge = Registry::new().hedge("disks");
     /// let read = async || std::fs::read("/no/such/file");
@@ -137,8 +137,8 @@ impl Hedge {
     ) -> R {
         self.budget.deposit();
         let clock = self.core.clock();
-        let judge = |outcome: &mut R| Worth::of(judge(outcome).into());
-        let send = |sent| Attempt { body: work(), is_hedge: sent != Sent::First };
+        let judge = |outcome: &mut R| RaceOutcome::of(judge(outcome).into());
+        let send = |sent| HedgeAttempt { body: work(), is_hedge: sent != Sent::First };
         let (outcome, _) =
             Race::new(self, &self.budget, clock, clock.now(), Left::UNBOUNDED, send, judge).await;
         outcome
@@ -149,7 +149,7 @@ impl Hedge {
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() {
-    /// use resilient::{Component, Registry};
+    /// use resilient_runtime::{Component, Registry};
     ///
     /// let hedge = Registry::new().hedge("shards");
     /// hedge.call_async(async || Some(7)).await;
@@ -167,14 +167,14 @@ impl Hedge {
     #[cold]
     fn sent(&self, attempt: u32) {
         self.counters.sent();
-        tracing::debug!(target: "resilient::hedge", hedge = %self.core.name, attempt, "attempt is slow, sent another");
-        self.core.publish(Self::KIND, Happening::Hedged { attempt });
+        tracing::debug!(target: "resilient_runtime::hedge", hedge = %self.core.name, attempt, "attempt is slow, sent another");
+        self.core.publish(Self::KIND, EventKind::Hedged { attempt });
     }
 
     /// An attempt ended, or lost; one that was not made says nothing.
     #[inline]
-    fn took(&self, clock: &Clock, started: Instant, worth: Worth) {
-        if worth != Worth::Refused && self.estimate.is_wanted() {
+    fn took(&self, clock: &Clock, started: Instant, worth: RaceOutcome) {
+        if worth != RaceOutcome::Refused && self.estimate.is_wanted() {
             self.estimate.record(clock.now().nanos_since(started));
         }
     }
@@ -189,14 +189,14 @@ impl Hedge {
 
 pin_project! {
     /// An attempt of a call by hand, whose body can tell that it is a hedge.
-    struct Attempt<F> {
+    struct HedgeAttempt<F> {
         #[pin]
         body: F,
         is_hedge: bool,
     }
 }
 
-impl<F: Future> Future for Attempt<F> {
+impl<F: Future> Future for HedgeAttempt<F> {
     type Output = F::Output;
 
     #[inline]
@@ -207,7 +207,7 @@ impl<F: Future> Future for Attempt<F> {
     }
 }
 
-impl Worth {
+impl RaceOutcome {
     /// What will not get better by another attempt decides.
     pub(crate) fn of(judgement: Judgement) -> Self {
         match judgement.class() {
@@ -255,7 +255,7 @@ impl Component for Hedge {
     fn reset(&self) {
         self.counters.reset();
         self.budget.begin_anew();
-        self.core.publish(Self::KIND, Happening::Reset);
+        self.core.publish(Self::KIND, EventKind::Reset);
     }
 
     fn config(&self) -> Arc<Config> {

@@ -12,7 +12,7 @@ use crate::retry::RetryBudget;
 
 /// What an attempt is worth to the call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Worth {
+pub(crate) enum RaceOutcome {
     /// The call ends with it.
     Decides,
     /// Another may do better.
@@ -103,11 +103,11 @@ impl<F: Future, S, J> Race<'_, F, S, J> {
     fn lose(self: Pin<&mut Self>) {
         let mut this = self.project();
         if this.first.is_some() {
-            this.hedge.took(this.clock, *this.first_started, Worth::Failed);
+            this.hedge.took(this.clock, *this.first_started, RaceOutcome::Failed);
             this.first.set(None);
         }
         for other in this.others.drain(..) {
-            this.hedge.took(this.clock, other.started, Worth::Failed);
+            this.hedge.took(this.clock, other.started, RaceOutcome::Failed);
         }
     }
 }
@@ -121,7 +121,7 @@ impl<'h, F, S, J> Race<'h, F, S, J>
 where
     F: Future,
     S: FnMut(Sent) -> F,
-    J: FnMut(&mut F::Output) -> Worth,
+    J: FnMut(&mut F::Output) -> RaceOutcome,
 {
     /// The first attempt has started at `now`, and is sent with the first poll; `judge` is shown each that ends.
     #[inline]
@@ -153,7 +153,7 @@ where
         }
     }
 
-    fn poll_attempts(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Option<(F::Output, Worth)> {
+    fn poll_attempts(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Option<(F::Output, RaceOutcome)> {
         let mut this = self.project();
         let mut latest = None;
         if let Some(first) = this.first.as_mut().as_pin_mut()
@@ -162,7 +162,7 @@ where
             this.first.set(None);
             let worth = (this.judge)(&mut output);
             this.hedge.took(this.clock, *this.first_started, worth);
-            if worth == Worth::Decides {
+            if worth == RaceOutcome::Decides {
                 return Some((output, worth));
             }
             latest = Some((output, worth));
@@ -177,7 +177,7 @@ where
             let worth = (this.judge)(&mut output);
             this.hedge.took(this.clock, started, worth);
             latest = Some((output, worth));
-            if worth == Worth::Decides {
+            if worth == RaceOutcome::Decides {
                 this.hedge.counters.won();
                 return latest;
             }
@@ -235,7 +235,7 @@ impl<F, S, J> Future for Race<'_, F, S, J>
 where
     F: Future,
     S: FnMut(Sent) -> F,
-    J: FnMut(&mut F::Output) -> Worth,
+    J: FnMut(&mut F::Output) -> RaceOutcome,
 {
     type Output = (F::Output, Spent);
 
@@ -249,19 +249,19 @@ where
             let ended = self.as_mut().poll_attempts(cx);
             let is_alone = self.first.is_none() && self.others.is_empty();
             match ended {
-                Some((output, Worth::Decides)) => {
+                Some((output, RaceOutcome::Decides)) => {
                     let spent = self.spent;
                     self.lose();
                     return Poll::Ready((output, spent));
                 }
                 // At once: there is nothing to wait for (T77).
-                Some((output, Worth::Failed)) => {
+                Some((output, RaceOutcome::Failed)) => {
                     if !self.as_mut().hedge(Because::Failed) && is_alone {
                         return Poll::Ready((output, self.spent));
                     }
                     *self.as_mut().project().failed = Some(output);
                 }
-                Some((output, Worth::Refused | Worth::TooLate)) => {
+                Some((output, RaceOutcome::Refused | RaceOutcome::TooLate)) => {
                     if is_alone {
                         let failed = self.as_mut().project().failed.take();
                         return Poll::Ready((failed.unwrap_or(output), self.spent));

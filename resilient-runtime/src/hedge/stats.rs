@@ -55,7 +55,7 @@ impl Counters {
 /// A snapshot of a [`Hedge`](crate::Hedge); times are in seconds when serialised.
 ///
 /// ```
-/// use resilient::{Component, Registry};
+/// use resilient_runtime::{Component, Registry};
 ///
 /// let stats = Registry::new().hedge("search").stats();
 /// assert_eq!((stats.sent, stats.won, stats.attempts.measured), (0, 0, 0));

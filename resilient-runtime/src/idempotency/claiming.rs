@@ -7,9 +7,9 @@ use std::time::Duration;
 use super::lease::{Lease, Shown, abandon_unheard};
 use super::store::{Claim, Claimed, Client, Fingerprint, IdempotencyStore, Owner, StoreError};
 use super::wait::{Mode, guarded};
-use super::{Config, Held, Idempotency, OnStoreFailure, OnUnknown, Stored};
+use super::{ClaimOutcome, Config, Idempotency, OnStoreFailure, OnUnknown, Stored};
 use crate::clock::Instant;
-use crate::observe::{Happening, log_limited};
+use crate::observe::{EventKind, log_limited};
 use crate::rejection::{Rejection, RejectionKind};
 use crate::sync::Ordering;
 
@@ -49,7 +49,7 @@ impl Idempotency {
         asked: (Fingerprint, &'static str),
         deadline: Instant,
         mode: Mode,
-    ) -> Result<Held<'_>, Rejection> {
+    ) -> Result<ClaimOutcome<'_>, Rejection> {
         let until = self.core.clock().now().after(self.core.config().max_wait).min(deadline);
         self.claim_for(None, key, asked, until, mode).await
     }
@@ -62,7 +62,7 @@ impl Idempotency {
         (fingerprint, operation): (Fingerprint, &'static str),
         until: Instant,
         mode: Mode,
-    ) -> Result<Held<'_>, Rejection> {
+    ) -> Result<ClaimOutcome<'_>, Rejection> {
         let (clock, config) = (self.core.clock(), self.core.config());
         let store = self.store_of(&config)?;
         let claim = Claim {
@@ -89,9 +89,9 @@ impl Idempotency {
             )
             .await;
             let retry_after = match claimed {
-                Ok(Claimed::Acquired) => return Ok(Held::Run(Some(self.lease(store, claim, began)))),
+                Ok(Claimed::Acquired) => return Ok(ClaimOutcome::Run(Some(self.lease(store, claim, began)))),
                 Ok(Claimed::Done(bytes)) => {
-                    return Ok(Held::Replay(Stored { idempotency: self, operation, bytes }));
+                    return Ok(ClaimOutcome::Replay(Stored { idempotency: self, operation, bytes }));
                 }
                 Ok(Claimed::OtherOperation(by)) => return Err(self.other_operation(&by, operation)),
                 Ok(Claimed::KeyReused) => {
@@ -144,10 +144,10 @@ impl Idempotency {
             self.counters.store_failures.count();
             let problem = super::unknown_store(name, &self.stores.names());
             log_limited!(
-                self.log_limits.no_store, self.core.clock(), ERROR, target: "resilient::idempotency",
+                self.log_limits.no_store, self.core.clock(), ERROR, target: "resilient_runtime::idempotency",
                 idempotency = %self.core.name, problem, "no store"
             );
-            self.publish(Happening::StoreFailed { problem });
+            self.publish(EventKind::StoreFailed { problem });
             self.refuse(RejectionKind::NoStore, None)
         })
     }
@@ -157,28 +157,28 @@ impl Idempotency {
     pub(super) fn other_operation(&self, by: &str, asks: &str) -> Rejection {
         self.counters.key_reused.count();
         log_limited!(
-            self.log_limits.other_operation, self.core.clock(), WARN, target: "resilient::idempotency",
+            self.log_limits.other_operation, self.core.clock(), WARN, target: "resilient_runtime::idempotency",
             idempotency = %self.core.name, by, asks, "operations share a key"
         );
         self.refuse(RejectionKind::KeyReused, None).explained(format!("`{by}`, and this is `{asks}`"))
     }
 
     #[cold]
-    fn without_store(&self, error: &StoreError, then: OnStoreFailure) -> Result<Held<'_>, Rejection> {
+    fn without_store(&self, error: &StoreError, then: OnStoreFailure) -> Result<ClaimOutcome<'_>, Rejection> {
         self.counters.store_failures.count();
         let error_text =
             self.core.environment.texts().clean(&error.to_string()).unwrap_or_else(|| "it failed".to_owned());
         log_limited!(
-            self.log_limits.no_answer, self.core.clock(), ERROR, target: "resilient::idempotency",
+            self.log_limits.no_answer, self.core.clock(), ERROR, target: "resilient_runtime::idempotency",
             idempotency = %self.core.name, error = error_text, "the store did not answer"
         );
-        self.publish(Happening::StoreFailed { problem: error_text });
+        self.publish(EventKind::StoreFailed { problem: error_text });
         if matches!(error, StoreError::Full { .. }) {
             self.counters.full.count();
             self.full_until.store(self.core.clock().now().after(FULL_FOR).as_nanos(), Ordering::Relaxed);
         }
         match then {
-            OnStoreFailure::Open => Ok(Held::Run(None)),
+            OnStoreFailure::Open => Ok(ClaimOutcome::Run(None)),
             OnStoreFailure::Closed => Err(match error {
                 StoreError::Full { retry_after, .. } => {
                     self.refuse(RejectionKind::StoreUnavailable, *retry_after).of_full_store()

@@ -8,7 +8,7 @@ use crate::settings::{ConfigError, settings, words};
 /// What becomes of a call whose predecessor with the same key was lost while it ran: it may have had its effect or not.
 ///
 /// ```
-/// use resilient::idempotency::{Config, OnUnknown};
+/// use resilient_runtime::idempotency::{Config, OnUnknown};
 ///
 /// assert_eq!(Config::default().on_unknown, OnUnknown::Reject, "at most once");
 /// ```
@@ -25,7 +25,7 @@ pub enum OnUnknown {
 /// What becomes of a call when the store does not answer.
 ///
 /// ```
-/// use resilient::idempotency::{Config, OnStoreFailure};
+/// use resilient_runtime::idempotency::{Config, OnStoreFailure};
 ///
 /// assert_eq!(Config::default().on_store_failure, OnStoreFailure::Closed, "rather none than two");
 /// ```
@@ -47,7 +47,7 @@ settings! {
     ///
     /// ```
     /// use std::time::Duration;
-    /// use resilient::{Component, Registry, idempotency::Config};
+    /// use resilient_runtime::{Component, Registry, idempotency::Config};
     ///
     /// let charge = Registry::new().idempotency("charge");
     /// charge.reconfigure(Config::default().ttl(Duration::from_hours(24)).keep_errors(true)).unwrap();

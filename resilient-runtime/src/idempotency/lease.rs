@@ -16,7 +16,7 @@ use super::stored;
 use super::wait::{Guarded, Mode, blocking, guarded};
 use super::{Idempotency, replay};
 use crate::clock::{Clock, Instant, Timer};
-use crate::observe::{Happening, log_limited};
+use crate::observe::{EventKind, log_limited};
 use crate::sync::{AtomicBool, AtomicU64, Ordering};
 
 /// A claim on a key. Dropped without [`complete`](Self::complete) or [`give_up`](Self::give_up), it ends with its time, or
@@ -25,13 +25,13 @@ use crate::sync::{AtomicBool, AtomicU64, Ordering};
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() {
-/// use resilient::{Registry, RejectionKind, idempotency::{Config, Fingerprint, Held}};
-/// # use resilient::Component;
+/// use resilient_runtime::{Registry, RejectionKind, idempotency::{Config, Fingerprint, ClaimOutcome}};
+/// # use resilient_runtime::Component;
 /// # use std::time::Duration;
 ///
 /// let once = Registry::new().idempotency("charge");
 /// once.reconfigure(Config::default().max_wait(Duration::ZERO)).unwrap();
-/// let Held::Run(Some(lease)) = once.claim("order 7", Fingerprint::NONE).await.unwrap() else { panic!() };
+/// let ClaimOutcome::Run(Some(lease)) = once.claim("order 7", Fingerprint::NONE).await.unwrap() else { panic!() };
 /// let second = once.claim("order 7", Fingerprint::NONE).await.unwrap_err();
 /// assert_eq!(second.kind(), RejectionKind::InProgress);
 /// # lease.give_up().await;
@@ -85,11 +85,11 @@ impl Lease<'_> {
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() {
     /// use std::time::Duration;
-    /// use resilient::{Registry, clock::ManualClock, idempotency::{Fingerprint, Held}};
+    /// use resilient_runtime::{Registry, clock::ManualClock, idempotency::{Fingerprint, ClaimOutcome}};
     ///
     /// let time = ManualClock::new();
     /// let once = Registry::with_clock(time.clock()).idempotency("export");
-    /// let Held::Run(Some(lease)) = once.claim("today", Fingerprint::NONE).await.unwrap() else { panic!() };
+    /// let ClaimOutcome::Run(Some(lease)) = once.claim("today", Fingerprint::NONE).await.unwrap() else { panic!() };
     /// assert!(!lease.is_lost());
     /// time.advance(Duration::from_mins(1));
     /// assert!(lease.is_lost(), "nobody has renewed it");
@@ -109,10 +109,10 @@ impl Lease<'_> {
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() {
-    /// use resilient::{Registry, idempotency::{Fingerprint, Held}};
+    /// use resilient_runtime::{Registry, idempotency::{Fingerprint, ClaimOutcome}};
     ///
     /// let once = Registry::new().idempotency("backup");
-    /// let Held::Run(Some(lease)) = once.claim("today", Fingerprint::NONE).await.unwrap() else { panic!() };
+    /// let ClaimOutcome::Run(Some(lease)) = once.claim("today", Fingerprint::NONE).await.unwrap() else { panic!() };
     /// let bytes = lease.keep(async { 4096 }).await;
     /// assert!(lease.complete(&bytes).await);
     /// # }
@@ -127,14 +127,14 @@ impl Lease<'_> {
     /// Runs `work`, which can then ask [`lease_is_lost`]. The lease is not renewed meanwhile: nobody could do that.
     ///
     /// ```
-    /// use resilient::{Registry, idempotency::{self, Fingerprint, Held}};
+    /// use resilient_runtime::{Registry, idempotency::{self, Fingerprint, ClaimOutcome}};
     ///
     /// let once = Registry::new().idempotency("import");
-    /// let Held::Run(Some(lease)) = once.claim_blocking("today", Fingerprint::NONE).unwrap() else { panic!() };
+    /// let ClaimOutcome::Run(Some(lease)) = once.claim_blocking("today", Fingerprint::NONE).unwrap() else { panic!() };
     /// assert!(lease.hold(|| !idempotency::lease_is_lost()));
     /// ```
     pub fn hold<R>(&self, work: impl FnOnce() -> R) -> R {
-        let _told = Told::enter(&self.shown);
+        let _told = LeaseScope::enter(&self.shown);
         work()
     }
 
@@ -144,12 +144,12 @@ impl Lease<'_> {
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() {
-    /// use resilient::{Registry, idempotency::{Fingerprint, Held}};
+    /// use resilient_runtime::{Registry, idempotency::{Fingerprint, ClaimOutcome}};
     ///
     /// let once = Registry::new().idempotency("label");
-    /// let Held::Run(Some(lease)) = once.claim("parcel 7", Fingerprint::NONE).await.unwrap() else { panic!() };
+    /// let ClaimOutcome::Run(Some(lease)) = once.claim("parcel 7", Fingerprint::NONE).await.unwrap() else { panic!() };
     /// assert!(lease.complete("L-0007").await);
-    /// let Held::Replay(kept) = once.claim("parcel 7", Fingerprint::NONE).await.unwrap() else { panic!() };
+    /// let ClaimOutcome::Replay(kept) = once.claim("parcel 7", Fingerprint::NONE).await.unwrap() else { panic!() };
     /// assert_eq!(kept.read::<String>().unwrap(), "L-0007");
     /// # }
     /// ```
@@ -167,15 +167,15 @@ impl Lease<'_> {
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() {
     /// use std::time::Duration;
-    /// use resilient::{Registry, clock::ManualClock, idempotency::{Fingerprint, Held}};
+    /// use resilient_runtime::{Registry, clock::ManualClock, idempotency::{Fingerprint, ClaimOutcome}};
     ///
     /// let time = ManualClock::new();
     /// let once = Registry::with_clock(time.clock()).idempotency("search");
-    /// let Held::Run(Some(lease)) = once.claim("x", Fingerprint::NONE).await.unwrap() else { panic!() };
+    /// let ClaimOutcome::Run(Some(lease)) = once.claim("x", Fingerprint::NONE).await.unwrap() else { panic!() };
     /// lease.complete_for("nothing was found", Duration::from_secs(10)).await;
-    /// assert!(matches!(once.claim("x", Fingerprint::NONE).await, Ok(Held::Replay(_))));
+    /// assert!(matches!(once.claim("x", Fingerprint::NONE).await, Ok(ClaimOutcome::Replay(_))));
     /// time.advance(Duration::from_secs(10));
-    /// assert!(matches!(once.claim("x", Fingerprint::NONE).await, Ok(Held::Run(_))));
+    /// assert!(matches!(once.claim("x", Fingerprint::NONE).await, Ok(ClaimOutcome::Run(_))));
     /// # }
     /// ```
     ///
@@ -191,13 +191,13 @@ impl Lease<'_> {
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() {
-    /// use resilient::{Component, Registry, idempotency::{Fingerprint, Held}};
+    /// use resilient_runtime::{Component, Registry, idempotency::{Fingerprint, ClaimOutcome}};
     ///
     /// let once = Registry::new().idempotency("booking");
-    /// let Held::Run(Some(lease)) = once.claim("seat 7", Fingerprint::NONE).await.unwrap() else { panic!() };
+    /// let ClaimOutcome::Run(Some(lease)) = once.claim("seat 7", Fingerprint::NONE).await.unwrap() else { panic!() };
     /// lease.give_up().await;
     /// assert_eq!(once.stats().abandoned, 1);
-    /// assert!(matches!(once.claim("seat 7", Fingerprint::NONE).await, Ok(Held::Run(_))));
+    /// assert!(matches!(once.claim("seat 7", Fingerprint::NONE).await, Ok(ClaimOutcome::Run(_))));
     /// # }
     /// ```
     ///
@@ -213,10 +213,10 @@ impl Lease<'_> {
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() {
-    /// use resilient::{Registry, RejectionKind, idempotency::{Fingerprint, Held}};
+    /// use resilient_runtime::{Registry, RejectionKind, idempotency::{Fingerprint, ClaimOutcome}};
     ///
     /// let once = Registry::new().idempotency("wire");
-    /// let Held::Run(Some(lease)) = once.claim("order 7", Fingerprint::NONE).await.unwrap() else { panic!() };
+    /// let ClaimOutcome::Run(Some(lease)) = once.claim("order 7", Fingerprint::NONE).await.unwrap() else { panic!() };
     /// lease.lose().await; // the connection broke, and the bank does not say
     /// let again = once.claim("order 7", Fingerprint::NONE).await.unwrap_err();
     /// assert_eq!(again.kind(), RejectionKind::OutcomeUnknown);
@@ -314,10 +314,10 @@ impl Lease<'_> {
         self.idempotency.counters.lost.count();
         let core = &self.idempotency.core;
         log_limited!(
-            self.idempotency.log_limits.lost, core.clock(), WARN, target: "resilient::idempotency",
+            self.idempotency.log_limits.lost, core.clock(), WARN, target: "resilient_runtime::idempotency",
             idempotency = %core.name, "the lease of a running call was lost"
         );
-        self.idempotency.publish(Happening::LeaseLost);
+        self.idempotency.publish(EventKind::LeaseLost);
     }
 }
 
@@ -351,10 +351,10 @@ pin_project! {
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() {
-    /// use resilient::{Registry, idempotency::{Fingerprint, Held, Keep}};
+    /// use resilient_runtime::{Registry, idempotency::{Fingerprint, ClaimOutcome, Keep}};
     ///
     /// let once = Registry::new().idempotency("sync");
-    /// let Held::Run(Some(lease)) = once.claim("today", Fingerprint::NONE).await.unwrap() else { panic!() };
+    /// let ClaimOutcome::Run(Some(lease)) = once.claim("today", Fingerprint::NONE).await.unwrap() else { panic!() };
     /// let work: Keep<'_, _> = lease.keep(async { "done" });
     /// assert_eq!(work.await, "done");
     /// # }
@@ -426,7 +426,7 @@ impl<F: Future> Future for Keep<'_, F> {
     type Output = F::Output;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
-        let told = Told::enter(&self.lease.shown);
+        let told = LeaseScope::enter(&self.lease.shown);
         let poll = self.as_mut().project().work.poll(cx);
         drop(told);
         if poll.is_pending() {
@@ -442,16 +442,16 @@ thread_local! {
 }
 
 /// Restores what was shown before.
-struct Told(Option<Arc<Shown>>);
+struct LeaseScope(Option<Arc<Shown>>);
 
-impl Told {
+impl LeaseScope {
     fn enter(shown: &Arc<Shown>) -> Self {
         // While the thread ends there is none.
         Self(SHOWN.try_with(|around| around.replace(Some(Arc::clone(shown)))).ok().flatten())
     }
 }
 
-impl Drop for Told {
+impl Drop for LeaseScope {
     fn drop(&mut self) {
         let _ = SHOWN.try_with(|around| around.set(self.0.take()));
     }
@@ -494,7 +494,7 @@ impl Around {
 ///
 /// ```
 /// # use std::time::Duration;
-/// use resilient::{Component, Registry, Rejection, clock::ManualClock, idempotency::{self, Fingerprint}};
+/// use resilient_runtime::{Component, Registry, Rejection, clock::ManualClock, idempotency::{self, Fingerprint}};
 ///
 /// let time = ManualClock::new();
 /// let once = Registry::with_clock(time.clock()).idempotency("export");

@@ -34,7 +34,7 @@ const LEAST: Share = Share { records: 1000, bytes: 128 << 10 };
 ///
 /// ```
 /// use std::sync::Arc;
-/// use resilient::{Registry, RejectionKind, Rejection, idempotency::{Fingerprint, MemoryStore}};
+/// use resilient_runtime::{Registry, RejectionKind, Rejection, idempotency::{Fingerprint, MemoryStore}};
 ///
 /// let registry = Registry::new();
 /// let once = registry.idempotency("charge");
@@ -71,7 +71,7 @@ impl MemoryStore {
     /// An empty store for up to `limit` records, on the clock of the registry that will use it.
     ///
     /// ```
-    /// use resilient::{clock::Clock, idempotency::MemoryStore};
+    /// use resilient_runtime::{clock::Clock, idempotency::MemoryStore};
     ///
     /// assert!(MemoryStore::new(Clock::system(), 1000).is_empty());
     /// ```
@@ -87,7 +87,7 @@ impl MemoryStore {
     ///
     /// ```
     /// use std::sync::Arc;
-    /// use resilient::{Registry, idempotency::{Fingerprint, MemoryStore}};
+    /// use resilient_runtime::{Registry, idempotency::{Fingerprint, MemoryStore}};
     ///
     /// let registry = Registry::new();
     /// let once = registry.idempotency("thumbnail");
@@ -106,7 +106,7 @@ impl MemoryStore {
     ///
     /// ```
     /// # use std::time::Duration;
-    /// use resilient::{clock::Clock, idempotency::{Claim, Fingerprint, IdempotencyStore, MemoryStore, Owner}};
+    /// use resilient_runtime::{clock::Clock, idempotency::{Claim, Fingerprint, IdempotencyStore, MemoryStore, Owner}};
     ///
     /// let store = MemoryStore::new(Clock::system(), 1000);
     /// # let second = Duration::from_secs(1);
@@ -123,7 +123,7 @@ impl MemoryStore {
     ///
     /// ```
     /// use std::sync::Arc;
-    /// use resilient::{Registry, idempotency::{Fingerprint, MemoryStore}};
+    /// use resilient_runtime::{Registry, idempotency::{Fingerprint, MemoryStore}};
     ///
     /// let registry = Registry::new();
     /// let store = Arc::new(MemoryStore::new(registry.clock().clone(), 10));

@@ -36,7 +36,7 @@
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() {
 //! use std::cell::Cell;
-//! use resilient::{Registry, Rejection, RejectionKind, idempotency::Fingerprint};
+//! use resilient_runtime::{Registry, Rejection, RejectionKind, idempotency::Fingerprint};
 //!
 //! let once = Registry::new().idempotency("charge");
 //! let charged = Cell::new(0);
@@ -92,7 +92,7 @@ pub(crate) use stores::Stores;
 use crate::clock::Instant;
 use crate::component::{Component, Core, Create, Kind};
 use crate::nearest::nearest;
-use crate::observe::{Happening, LogLimit, log_limited};
+use crate::observe::{EventKind, LogLimit, log_limited};
 use crate::outcome::{Judgement, Reject};
 use crate::rejection::{Rejection, RejectionKind};
 use crate::scope::Scope;
@@ -109,7 +109,7 @@ const RECORDS: usize = 100_000;
 /// Carries calls out once for each key. See the [module](self).
 ///
 /// ```
-/// use resilient::{Component, Registry, idempotency::Fingerprint};
+/// use resilient_runtime::{Component, Registry, idempotency::Fingerprint};
 ///
 /// let once = Registry::new().idempotency("welcome");
 /// let mail = |id: u32| once.call("ada", Fingerprint::NONE, || Some(id));
@@ -143,18 +143,18 @@ struct LogLimits {
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() {
-/// use resilient::{Registry, idempotency::{Fingerprint, Held}};
+/// use resilient_runtime::{Registry, idempotency::{Fingerprint, ClaimOutcome}};
 ///
 /// let once = Registry::new().idempotency("refund");
 /// match once.claim("order 7", Fingerprint::NONE).await.unwrap() {
-///     Held::Run(lease) => assert!(lease.unwrap().complete(&995).await),
-///     Held::Replay(_) => unreachable!("nobody had the key before"),
+///     ClaimOutcome::Run(lease) => assert!(lease.unwrap().complete(&995).await),
+///     ClaimOutcome::Replay(_) => unreachable!("nobody had the key before"),
 /// }
-/// assert!(matches!(once.claim("order 7", Fingerprint::NONE).await, Ok(Held::Replay(_))));
+/// assert!(matches!(once.claim("order 7", Fingerprint::NONE).await, Ok(ClaimOutcome::Replay(_))));
 /// # }
 /// ```
 #[derive(Debug)]
-pub enum Held<'a> {
+pub enum ClaimOutcome<'a> {
     /// Yes. `None`: without a record, because the store does not answer and the settings are to go on then.
     Run(Option<Lease<'a>>),
     /// No: an earlier one was.
@@ -164,11 +164,11 @@ pub enum Held<'a> {
 /// The answer of an earlier call.
 ///
 /// ```
-/// # use resilient::{Registry, Rejection, idempotency::{Fingerprint, Held}};
+/// # use resilient_runtime::{Registry, Rejection, idempotency::{Fingerprint, ClaimOutcome}};
 /// # let once = Registry::new().idempotency("invoice");
 /// assert_eq!(once.call("order 7", Fingerprint::NONE, || Some(995)), Some(995));
 /// let stored = once.claim_blocking("order 7", Fingerprint::NONE).unwrap();
-/// assert!(matches!(stored, Held::Replay(_)));
+/// assert!(matches!(stored, ClaimOutcome::Replay(_)));
 /// ```
 #[derive(Debug)]
 pub struct Stored<'a> {
@@ -183,16 +183,16 @@ impl Stored<'_> {
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() {
-    /// # use resilient::{Registry, RejectionKind, idempotency::{Fingerprint, Held}};
+    /// # use resilient_runtime::{Registry, RejectionKind, idempotency::{Fingerprint, ClaimOutcome}};
     /// # let once = Registry::new().idempotency("ticket");
-    /// if let Held::Run(Some(lease)) = once.claim("seat 7", Fingerprint::NONE).await.unwrap() {
+    /// if let ClaimOutcome::Run(Some(lease)) = once.claim("seat 7", Fingerprint::NONE).await.unwrap() {
     ///     lease.complete("row A").await;
     /// }
-    /// if let Held::Replay(stored) = once.claim("seat 7", Fingerprint::NONE).await.unwrap() {
+    /// if let ClaimOutcome::Replay(stored) = once.claim("seat 7", Fingerprint::NONE).await.unwrap() {
     ///     assert_eq!(stored.read::<String>().unwrap(), "row A");
     ///     assert_eq!(stored.read::<u32>().unwrap_err().kind(), RejectionKind::StoredValueMismatch);
     /// }
-    /// # assert!(resilient::Component::stats(&*once).replayed == 1);
+    /// # assert!(resilient_runtime::Component::stats(&*once).replayed == 1);
     /// # }
     /// ```
     ///
@@ -216,7 +216,7 @@ impl Stored<'_> {
             Ok(outcome) => {
                 replay::mark(Mark::Replayed);
                 idempotency.counters.replayed.count();
-                idempotency.publish(Happening::Replayed);
+                idempotency.publish(EventKind::Replayed);
                 Ok(outcome)
             }
             Err(Unreadable::Operation(by)) => Err(idempotency.other_operation(&by, self.operation)),
@@ -225,7 +225,7 @@ impl Stored<'_> {
                 let why = idempotency.core.environment.texts().clean(&why);
                 log_limited!(
                     idempotency.log_limits.unreadable, idempotency.core.clock(), ERROR,
-                    target: "resilient::idempotency",
+                    target: "resilient_runtime::idempotency",
                     idempotency = %idempotency.core.name, why, "a stored answer cannot be read"
                 );
                 let refusal = idempotency.refuse(RejectionKind::StoredValueMismatch, None);
@@ -245,14 +245,14 @@ impl Idempotency {
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() {
-    /// use resilient::{Registry, idempotency::Fingerprint};
+    /// use resilient_runtime::{Registry, idempotency::Fingerprint};
     ///
     /// let once = Registry::new().idempotency("ship");
     /// let ship = async |parcel: u32| {
     ///     once.call_async("order 7", Fingerprint::NONE, async || Some(parcel)).await
     /// };
-    /// assert_eq!((ship(1).await, resilient::replayed()), (Some(1), false));
-    /// assert_eq!((ship(2).await, resilient::replayed()), (Some(1), true));
+    /// assert_eq!((ship(1).await, resilient_runtime::replayed()), (Some(1), false));
+    /// assert_eq!((ship(2).await, resilient_runtime::replayed()), (Some(1), true));
     /// # }
     /// ```
     ///
@@ -275,7 +275,7 @@ impl Idempotency {
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() {
     /// use std::io::{self, ErrorKind};
-    /// use resilient::{Registry, Verdict, idempotency::{Codec, Fingerprint}};
+    /// use resilient_runtime::{Registry, Verdict, idempotency::{Codec, Fingerprint}};
     ///
     /// let once = Registry::new().idempotency("transfer");
     /// let transfer = async |answer: io::Result<u32>| {
@@ -298,8 +298,10 @@ impl Idempotency {
         judge: impl Fn(&R) -> J,
     ) -> R {
         let lease = match self.claim(key, fingerprint).await {
-            Ok(Held::Run(lease)) => lease,
-            Ok(Held::Replay(stored)) => return stored.outcome(codec).unwrap_or_else(R::from_rejection),
+            Ok(ClaimOutcome::Run(lease)) => lease,
+            Ok(ClaimOutcome::Replay(stored)) => {
+                return stored.outcome(codec).unwrap_or_else(R::from_rejection);
+            }
             Err(rejection) => return R::from_rejection(rejection),
         };
         let Some(lease) = lease else {
@@ -318,7 +320,7 @@ impl Idempotency {
     /// renewed while the work runs: let it be longer. Every failure frees the key.
     ///
     /// ```
-    /// use resilient::{Registry, idempotency::Fingerprint};
+    /// use resilient_runtime::{Registry, idempotency::Fingerprint};
     ///
     /// let once = Registry::new().idempotency("report");
     /// let mut made = 0;
@@ -342,8 +344,8 @@ impl Idempotency {
     /// Like [`call`](Self::call), with a judge of your own and the errors that `codec` can keep.
     ///
     /// ```
-    /// use resilient::{Class, Classify, Component, Registry, Rejection, Verdict};
-    /// use resilient::idempotency::{Codec, Config, Fingerprint};
+    /// use resilient_runtime::{Class, Classify, Component, Registry, Rejection, Verdict};
+    /// use resilient_runtime::idempotency::{Codec, Config, Fingerprint};
     ///
     /// #[derive(Debug, PartialEq, serde::Serialize, serde::Deserialize)]
     /// enum PayError { NoFunds, Rejected(String) }
@@ -372,8 +374,10 @@ impl Idempotency {
         judge: impl Fn(&R) -> J,
     ) -> R {
         let lease = match self.claim_blocking(key, fingerprint) {
-            Ok(Held::Run(lease)) => lease,
-            Ok(Held::Replay(stored)) => return stored.outcome(codec).unwrap_or_else(R::from_rejection),
+            Ok(ClaimOutcome::Run(lease)) => lease,
+            Ok(ClaimOutcome::Replay(stored)) => {
+                return stored.outcome(codec).unwrap_or_else(R::from_rejection);
+            }
             Err(rejection) => return R::from_rejection(rejection),
         };
         let Some(lease) = lease else {
@@ -392,13 +396,13 @@ impl Idempotency {
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() {
-    /// use resilient::{Registry, idempotency::{Fingerprint, Held}};
+    /// use resilient_runtime::{Registry, idempotency::{Fingerprint, ClaimOutcome}};
     ///
     /// let once = Registry::new().idempotency("order");
-    /// let Held::Run(Some(lease)) = once.claim("7", Fingerprint::NONE).await.unwrap() else { panic!() };
+    /// let ClaimOutcome::Run(Some(lease)) = once.claim("7", Fingerprint::NONE).await.unwrap() else { panic!() };
     /// lease.give_up().await;
     /// let again = once.claim("7", Fingerprint::NONE).await.unwrap();
-    /// assert!(matches!(again, Held::Run(_)), "the key is free again");
+    /// assert!(matches!(again, ClaimOutcome::Run(_)), "the key is free again");
     /// # }
     /// ```
     ///
@@ -408,7 +412,7 @@ impl Idempotency {
     /// # Errors
     /// When another call with the key still runs when the wait is over, or was lost; the payload is another; the key is
     /// empty or longer than 1024 bytes; the store does not answer, or the settings name one that is not there.
-    pub async fn claim(&self, key: &str, fingerprint: Fingerprint) -> Result<Held<'_>, Rejection> {
+    pub async fn claim(&self, key: &str, fingerprint: Fingerprint) -> Result<ClaimOutcome<'_>, Rejection> {
         let key = self.record_key(&key)?;
         self.claim_in(key, (fingerprint, ""), self.inherited(), Mode::Async).await
     }
@@ -421,7 +425,7 @@ impl Idempotency {
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() {
     /// use std::time::Duration;
-    /// use resilient::{Registry, RejectionKind, idempotency::{Client, Fingerprint}};
+    /// use resilient_runtime::{Registry, RejectionKind, idempotency::{Client, Fingerprint}};
     ///
     /// let once = Registry::new().idempotency("upload");
     /// let upload = async || once.claim_of(Client(7), "a.png", Fingerprint::NONE, Duration::ZERO).await;
@@ -441,7 +445,7 @@ impl Idempotency {
         key: &str,
         fingerprint: Fingerprint,
         max_wait: Duration,
-    ) -> Result<Held<'_>, Rejection> {
+    ) -> Result<ClaimOutcome<'_>, Rejection> {
         let key = self.record_key(&key)?;
         let until = self.core.clock().now().after(max_wait).min(self.inherited());
         self.claim_for(Some(client), key, (fingerprint, ""), until, Mode::Async).await
@@ -450,7 +454,7 @@ impl Idempotency {
     /// Like [`claim`](Self::claim), and blocks the thread while it waits.
     ///
     /// ```
-    /// use resilient::{Registry, RejectionKind, idempotency::Fingerprint};
+    /// use resilient_runtime::{Registry, RejectionKind, idempotency::Fingerprint};
     ///
     /// let once = Registry::new().idempotency("payout");
     /// let held = once.claim_blocking("order 7", Fingerprint::of(&995)).unwrap();
@@ -461,7 +465,7 @@ impl Idempotency {
     ///
     /// # Errors
     /// As of [`claim`](Self::claim).
-    pub fn claim_blocking(&self, key: &str, fingerprint: Fingerprint) -> Result<Held<'_>, Rejection> {
+    pub fn claim_blocking(&self, key: &str, fingerprint: Fingerprint) -> Result<ClaimOutcome<'_>, Rejection> {
         self.claim_until_blocking(self.record_key(&key)?, (fingerprint, ""), self.inherited())
     }
 
@@ -470,7 +474,7 @@ impl Idempotency {
     ///
     /// ```
     /// use std::sync::Arc;
-    /// use resilient::{Registry, idempotency::{Fingerprint, MemoryStore}};
+    /// use resilient_runtime::{Registry, idempotency::{Fingerprint, MemoryStore}};
     ///
     /// let registry = Registry::new();
     /// let small = Arc::new(MemoryStore::new(registry.clock().clone(), 10));
@@ -498,7 +502,7 @@ impl Idempotency {
         key: String,
         asked: (Fingerprint, &'static str),
         deadline: Instant,
-    ) -> Result<Held<'_>, Rejection> {
+    ) -> Result<ClaimOutcome<'_>, Rejection> {
         self.claim_in(key, asked, deadline, Mode::Async).await
     }
 
@@ -507,7 +511,7 @@ impl Idempotency {
         key: String,
         asked: (Fingerprint, &'static str),
         deadline: Instant,
-    ) -> Result<Held<'_>, Rejection> {
+    ) -> Result<ClaimOutcome<'_>, Rejection> {
         blocking(self.claim_in(key, asked, deadline, Mode::Blocking))
     }
 
@@ -528,22 +532,22 @@ impl Idempotency {
         let reason = why.as_str();
         let problem = self.core.environment.texts().clean(problem).unwrap_or_else(|| reason.to_owned());
         log_limited!(
-            self.log_limits.not_kept, self.core.clock(), ERROR, target: "resilient::idempotency",
+            self.log_limits.not_kept, self.core.clock(), ERROR, target: "resilient_runtime::idempotency",
             idempotency = %self.core.name, reason, problem, "an answer was not saved"
         );
-        self.publish(Happening::Unsaved { reason, problem });
+        self.publish(EventKind::Unsaved { reason, problem });
     }
 
     #[cold]
     fn refuse(&self, kind: RejectionKind, retry_after: Option<Duration>) -> Rejection {
         replay::mark(Mark::Fresh);
         let name = self.core.name;
-        tracing::debug!(target: "resilient::idempotency", idempotency = %name, kind = kind.as_str(), "refused");
-        self.publish(Happening::Rejected { rejection: kind, retry_after });
+        tracing::debug!(target: "resilient_runtime::idempotency", idempotency = %name, kind = kind.as_str(), "refused");
+        self.publish(EventKind::Rejected { rejection: kind, retry_after });
         Rejection::after(kind, name, retry_after)
     }
 
-    fn publish(&self, what: Happening) {
+    fn publish(&self, what: EventKind) {
         self.core.publish(Self::KIND, what);
     }
 
@@ -607,7 +611,7 @@ impl Component for Idempotency {
     /// Zeroes the counts; records stay.
     fn reset(&self) {
         self.counters.reset();
-        self.core.publish(Self::KIND, Happening::Reset);
+        self.core.publish(Self::KIND, EventKind::Reset);
     }
 
     fn config(&self) -> Arc<Config> {

@@ -12,7 +12,7 @@ use super::stored::{self, Side, Stored, Unreadable};
 /// An outcome whose success can be kept and given again.
 ///
 /// ```
-/// use resilient::idempotency::Replay;
+/// use resilient_runtime::idempotency::Replay;
 ///
 /// let answer: Result<u32, String> = Ok(7);
 /// assert_eq!(<Result<u32, String>>::replay(*answer.value().unwrap()), answer);
@@ -29,7 +29,7 @@ pub trait Replay: Sized {
     /// It, where there is one.
     ///
     /// ```
-    /// use resilient::idempotency::Replay;
+    /// use resilient_runtime::idempotency::Replay;
     ///
     /// assert_eq!(Some(7).value(), Some(&7));
     /// assert_eq!(Err::<u32, _>("refused").value(), None, "nothing to keep");
@@ -39,7 +39,7 @@ pub trait Replay: Sized {
     /// The outcome that gave this value.
     ///
     /// ```
-    /// use resilient::idempotency::Replay;
+    /// use resilient_runtime::idempotency::Replay;
     ///
     /// assert_eq!(<Option<u32>>::replay(7), Some(7));
     /// ```
@@ -98,7 +98,7 @@ type Same<R> = fn(&R, &R) -> bool;
 /// it to another module does not.
 ///
 /// ```
-/// use resilient::{Registry, Verdict, idempotency::{Codec, Fingerprint}};
+/// use resilient_runtime::{Registry, Verdict, idempotency::{Codec, Fingerprint}};
 ///
 /// let once = Registry::new().idempotency("quote");
 /// let quote = |cents: u32| {
@@ -153,7 +153,7 @@ impl<R: Replay> Codec<R> {
     /// Keeps the answer of a success.
     ///
     /// ```
-    /// use resilient::{Class, Component, Registry, Verdict, idempotency::{Codec, Fingerprint}};
+    /// use resilient_runtime::{Class, Component, Registry, Verdict, idempotency::{Codec, Fingerprint}};
     ///
     /// let once = Registry::new().idempotency("answers");
     /// // `None` says that nothing was done, so the key is free again.
@@ -184,8 +184,8 @@ where
     /// Keeps the answer of a success and, where `keep_errors` is set, the error of a failure that would be met again.
     ///
     /// ```
-    /// use resilient::{Class, Registry, Rejection, Verdict, idempotency::{Codec, Config, Fingerprint}};
-    /// # use resilient::{Component, FromRejection};
+    /// use resilient_runtime::{Class, Registry, Rejection, Verdict, idempotency::{Codec, Config, Fingerprint}};
+    /// # use resilient_runtime::{Component, FromRejection};
     /// # #[derive(Debug, PartialEq, serde::Serialize, serde::Deserialize)]
     /// # enum PayError { NoFunds, Refused }
     /// # impl From<Rejection> for PayError { fn from(_: Rejection) -> Self { Self::Refused } }
@@ -226,12 +226,12 @@ impl<R: Serialize + DeserializeOwned> Codec<R> {
     /// Keeps a plain value, of a function that cannot fail.
     ///
     /// ```
-    /// # use resilient::idempotency::Codec;
+    /// # use resilient_runtime::idempotency::Codec;
     /// use std::sync::atomic::{AtomicU32, Ordering};
     ///
     /// static DRAWN: AtomicU32 = AtomicU32::new(0);
     /// /// The attribute takes this codec where the answer is a plain value.
-    /// #[resilient::resilient(idempotent(key = visitor), fallback(default = 0))]
+    /// #[resilient_runtime::resilient(idempotent(key = visitor), fallback(default = 0))]
     /// fn number(visitor: &str) -> u32 {
     ///     DRAWN.fetch_add(1, Ordering::Relaxed) + 1
     /// }
@@ -255,7 +255,7 @@ impl<R: PartialEq> Codec<R> {
     /// (`#[serde(skip)]`), unless they have their default.
     ///
     /// ```
-    /// use resilient::{Registry, Verdict, idempotency::{Codec, Fingerprint, Unsaved}};
+    /// use resilient_runtime::{Registry, Verdict, idempotency::{Codec, Fingerprint, Unsaved}};
     /// # use serde::{Deserialize, Serialize};
     ///
     /// #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -266,7 +266,7 @@ impl<R: PartialEq> Codec<R> {
     /// let codec = Codec::answers().compared();
     /// let given = once.call_judged("7", Fingerprint::NONE, codec, || Some(receipt.clone()), Verdict::of);
     /// assert_eq!(given, Some(receipt));
-    /// assert_eq!(resilient::unsaved(), Some(Unsaved::NotKeepable), "a replay would lack the note");
+    /// assert_eq!(resilient_runtime::unsaved(), Some(Unsaved::NotKeepable), "a replay would lack the note");
     /// ```
     #[must_use]
     pub fn compared(self) -> Self {
@@ -329,12 +329,12 @@ pub(super) fn read<T: Serialize + DeserializeOwned>(bytes: &[u8], operation: &st
 /// Why the answer of a call was not saved: a call with the same key does not get it.
 ///
 /// ```
-/// use resilient::{Component, Registry, idempotency::{Config, Fingerprint, Unsaved}};
+/// use resilient_runtime::{Component, Registry, idempotency::{Config, Fingerprint, Unsaved}};
 ///
 /// let once = Registry::new().idempotency("letter");
 /// once.reconfigure(Config::default().max_value(1000u32)).unwrap();
 /// once.call("7", Fingerprint::NONE, || Some("x".repeat(2000)));
-/// assert_eq!(resilient::unsaved(), Some(Unsaved::TooLarge));
+/// assert_eq!(resilient_runtime::unsaved(), Some(Unsaved::TooLarge));
 /// assert_eq!(Unsaved::TooLarge.as_str(), "too_large");
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
@@ -357,7 +357,7 @@ impl Unsaved {
     /// The name used in events, logs and headers.
     ///
     /// ```
-    /// assert_eq!(resilient::idempotency::Unsaved::StoreFailed.as_str(), "store_failed");
+    /// assert_eq!(resilient_runtime::idempotency::Unsaved::StoreFailed.as_str(), "store_failed");
     /// ```
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -401,13 +401,13 @@ pub(crate) fn mark(mark: Mark) {
 ///
 /// ```
 /// use std::sync::Arc;
-/// use resilient::{Component, Registry, Rejection, idempotency::{Config, Fingerprint, Unsaved}};
+/// use resilient_runtime::{Component, Registry, Rejection, idempotency::{Config, Fingerprint, Unsaved}};
 ///
 /// let once = Registry::new().idempotency("charge");
 /// once.reconfigure(Config::default().max_value(64u32)).unwrap();
 /// let charge = |receipt: String| once.call("order 7", Fingerprint::NONE, || Ok::<_, Rejection>(receipt));
 /// assert!(charge("x".repeat(100)).is_ok());
-/// assert_eq!(resilient::unsaved(), Some(Unsaved::TooLarge));
+/// assert_eq!(resilient_runtime::unsaved(), Some(Unsaved::TooLarge));
 /// ```
 pub fn unsaved() -> Option<Unsaved> {
     match MARK.get() {
@@ -422,14 +422,14 @@ pub fn unsaved() -> Option<Unsaved> {
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() {
-/// use resilient::{Registry, Rejection, idempotency::Fingerprint};
+/// use resilient_runtime::{Registry, Rejection, idempotency::Fingerprint};
 ///
 /// let once = Registry::new().idempotency("charge");
 /// let charge = async || once.call_async("order 7", Fingerprint::NONE, async || Ok::<_, Rejection>(995)).await;
 /// assert_eq!(charge().await, Ok(995));
-/// assert!(!resilient::replayed());
+/// assert!(!resilient_runtime::replayed());
 /// assert_eq!(charge().await, Ok(995));
-/// assert!(resilient::replayed());
+/// assert!(resilient_runtime::replayed());
 /// # }
 /// ```
 pub fn replayed() -> bool {

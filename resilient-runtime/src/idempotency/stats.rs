@@ -71,7 +71,7 @@ impl Counters {
 /// A snapshot of an [`Idempotency`](crate::Idempotency).
 ///
 /// ```
-/// use resilient::{Component, Registry, idempotency::Fingerprint};
+/// use resilient_runtime::{Component, Registry, idempotency::Fingerprint};
 ///
 /// let once = Registry::new().idempotency("charge");
 /// let charge = |cents: u32| once.call("order 7", Fingerprint::of(&cents), || Some(cents));

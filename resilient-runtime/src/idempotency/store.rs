@@ -8,7 +8,7 @@ use std::time::Duration;
 /// What a store gives in its own time.
 ///
 /// ```
-/// use resilient::idempotency::{Answer, StoreError};
+/// use resilient_runtime::idempotency::{Answer, StoreError};
 ///
 /// fn at_once<'a>(kept: bool) -> Answer<'a, bool> {
 ///     Box::pin(async move { if kept { Ok(true) } else { Err(StoreError::TimedOut) } })
@@ -23,7 +23,7 @@ pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Se
 /// Who claimed a key: a number that is drawn for each call, and fences off whoever had the key before.
 ///
 /// ```
-/// use resilient::idempotency::Owner;
+/// use resilient_runtime::idempotency::Owner;
 ///
 /// assert_ne!(Owner(1), Owner(2), "who is too slow is told from who came after");
 /// ```
@@ -34,7 +34,7 @@ pub struct Owner(pub u128);
 /// gives each of them a share of its room.
 ///
 /// ```
-/// use resilient::idempotency::{Client, Fingerprint};
+/// use resilient_runtime::idempotency::{Client, Fingerprint};
 ///
 /// let Fingerprint(ada) = Fingerprint::of("ada");
 /// assert_ne!(Client(ada), Client(7));
@@ -45,7 +45,7 @@ pub struct Client(pub u128);
 /// What a call was asked to do, in a number: equal for equal payloads, today and after a restart.
 ///
 /// ```
-/// use resilient::idempotency::Fingerprint;
+/// use resilient_runtime::idempotency::Fingerprint;
 ///
 /// assert_eq!(Fingerprint::of("995 cents"), Fingerprint::of("995 cents"));
 /// assert_ne!(Fingerprint::of("995 cents"), Fingerprint::NONE);
@@ -59,8 +59,8 @@ pub struct Fingerprint(pub u128);
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() {
 /// use std::time::Duration;
-/// use resilient::clock::Clock;
-/// use resilient::idempotency::{Claim, Claimed, Fingerprint, IdempotencyStore, MemoryStore, Owner};
+/// use resilient_runtime::clock::Clock;
+/// use resilient_runtime::idempotency::{Claim, Claimed, Fingerprint, IdempotencyStore, MemoryStore, Owner};
 ///
 /// let (store, lease) = (MemoryStore::new(Clock::system(), 10), Duration::from_mins(1));
 /// let claim = |owner| {
@@ -99,8 +99,8 @@ pub struct Claim {
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() {
 /// # use std::time::Duration;
-/// # use resilient::clock::Clock;
-/// use resilient::idempotency::{Claim, Claimed, Fingerprint, IdempotencyStore, MemoryStore, Owner};
+/// # use resilient_runtime::clock::Clock;
+/// use resilient_runtime::idempotency::{Claim, Claimed, Fingerprint, IdempotencyStore, MemoryStore, Owner};
 ///
 /// # let (store, lease) = (MemoryStore::new(Clock::system(), 10), Duration::from_mins(1));
 /// let claim = |fingerprint| {
@@ -142,7 +142,7 @@ pub enum Claimed {
 ///
 /// ```
 /// use std::time::Duration;
-/// use resilient::idempotency::{Answer, Claim, Claimed, IdempotencyStore, Owner};
+/// use resilient_runtime::idempotency::{Answer, Claim, Claimed, IdempotencyStore, Owner};
 ///
 /// /// Remembers nothing, so that every call is carried out.
 /// #[derive(Debug)]
@@ -155,7 +155,7 @@ pub enum Claimed {
 ///     }
 ///     fn abandon<'a>(&'a self, _: &'a str, _: Owner) -> Answer<'a, bool> { Box::pin(async { Ok(true) }) }
 /// }
-/// # use resilient::{Registry, idempotency::Fingerprint};
+/// # use resilient_runtime::{Registry, idempotency::Fingerprint};
 /// let once = Registry::new().idempotency("test");
 /// once.set_store(std::sync::Arc::new(Forgetful));
 /// let call = |answer: u32| once.call("7", Fingerprint::NONE, || Some(answer));
@@ -168,8 +168,8 @@ pub trait IdempotencyStore: fmt::Debug + Send + Sync + 'static {
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() {
     /// # use std::time::Duration;
-    /// # use resilient::clock::ManualClock;
-    /// use resilient::idempotency::{Claim, Claimed, Fingerprint, IdempotencyStore, MemoryStore, Owner};
+    /// # use resilient_runtime::clock::ManualClock;
+    /// use resilient_runtime::idempotency::{Claim, Claimed, Fingerprint, IdempotencyStore, MemoryStore, Owner};
     ///
     /// # let time = ManualClock::new();
     /// # let (store, lease) = (MemoryStore::new(time.clock(), 10), Duration::from_mins(1));
@@ -190,8 +190,8 @@ pub trait IdempotencyStore: fmt::Debug + Send + Sync + 'static {
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() {
     /// # use std::time::Duration;
-    /// # use resilient::clock::ManualClock;
-    /// use resilient::idempotency::{Claim, Fingerprint, IdempotencyStore, MemoryStore, Owner};
+    /// # use resilient_runtime::clock::ManualClock;
+    /// use resilient_runtime::idempotency::{Claim, Fingerprint, IdempotencyStore, MemoryStore, Owner};
     ///
     /// # let time = ManualClock::new();
     /// # let (store, lease) = (MemoryStore::new(time.clock(), 10), Duration::from_mins(1));
@@ -210,8 +210,8 @@ pub trait IdempotencyStore: fmt::Debug + Send + Sync + 'static {
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() {
     /// # use std::time::Duration;
-    /// # use resilient::clock::ManualClock;
-    /// use resilient::idempotency::{IdempotencyStore, MemoryStore, Owner};
+    /// # use resilient_runtime::clock::ManualClock;
+    /// use resilient_runtime::idempotency::{IdempotencyStore, MemoryStore, Owner};
     ///
     /// let store = MemoryStore::new(ManualClock::new().clock(), 10);
     /// let kept = store.complete("7", Owner(1), b"995".to_vec(), Duration::from_hours(1)).await;
@@ -228,8 +228,8 @@ pub trait IdempotencyStore: fmt::Debug + Send + Sync + 'static {
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() {
     /// # use std::time::Duration;
-    /// # use resilient::clock::ManualClock;
-    /// use resilient::idempotency::{Claim, Fingerprint, IdempotencyStore, MemoryStore, Owner};
+    /// # use resilient_runtime::clock::ManualClock;
+    /// use resilient_runtime::idempotency::{Claim, Fingerprint, IdempotencyStore, MemoryStore, Owner};
     ///
     /// # let (store, lease) = (MemoryStore::new(ManualClock::new().clock(), 10), Duration::from_mins(1));
     /// # let (key, owner, fingerprint) = ("7".into(), Owner(1), Fingerprint::NONE);
@@ -249,8 +249,8 @@ pub trait IdempotencyStore: fmt::Debug + Send + Sync + 'static {
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() {
     /// # use std::time::Duration;
-    /// # use resilient::clock::ManualClock;
-    /// use resilient::idempotency::{Claim, Claimed, Fingerprint, IdempotencyStore, MemoryStore, Owner};
+    /// # use resilient_runtime::clock::ManualClock;
+    /// use resilient_runtime::idempotency::{Claim, Claimed, Fingerprint, IdempotencyStore, MemoryStore, Owner};
     ///
     /// # let (store, lease) = (MemoryStore::new(ManualClock::new().clock(), 10), Duration::from_mins(1));
     /// # let fingerprint = Fingerprint::NONE;
@@ -271,7 +271,7 @@ pub trait IdempotencyStore: fmt::Debug + Send + Sync + 'static {
 /// A store that could not do what it was asked.
 ///
 /// ```
-/// use resilient::idempotency::StoreError;
+/// use resilient_runtime::idempotency::StoreError;
 ///
 /// let full = StoreError::Full { records: 10, retry_after: None };
 /// assert_eq!(full.to_string(), "the store is full: 10 records are live");
@@ -311,7 +311,7 @@ impl Fingerprint {
     /// those who look for collisions in their own keys.
     ///
     /// ```
-    /// use resilient::idempotency::Fingerprint;
+    /// use resilient_runtime::idempotency::Fingerprint;
     /// assert_eq!(Fingerprint::of(&("ada", 995)), Fingerprint::of(&("ada", 995)));
     /// assert_ne!(Fingerprint::of(&("ada", 995)), Fingerprint::of(&("ada", 996)));
     /// ```

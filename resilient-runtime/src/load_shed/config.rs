@@ -11,7 +11,7 @@ settings! {
     /// The settings of a [`LoadShedder`](crate::LoadShedder).
     ///
     /// ```
-    /// use resilient::{Ratio, load_shed::Config, settings::Settings};
+    /// use resilient_runtime::{Ratio, load_shed::Config, settings::Settings};
     ///
     /// let config = Config::default().max_in_flight(500).share_low(Ratio::percent(25.0).unwrap());
     /// assert!(config.validate().is_ok());

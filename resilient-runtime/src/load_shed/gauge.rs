@@ -32,11 +32,11 @@ impl Gauge {
             adaptive: OnceBox::new(),
             shares: std::array::from_fn(|_| AtomicU32::new(WHOLE)),
         };
-        gauge.configure(config);
+        gauge.apply(config);
         gauge
     }
 
-    pub(super) fn configure(&self, config: &Config) {
+    pub(super) fn apply(&self, config: &Config) {
         let most = config.most();
         if config.adaptive {
             let (initial, least) = (config.initial_in_flight, config.min_in_flight);

@@ -40,7 +40,7 @@ fn loom_another_limit_loses_none() {
         let gauge = Arc::new(Gauge::new(&config(2)));
         assert!(gauge.try_enter(Priority::Critical));
         let other = Arc::clone(&gauge);
-        let operator = thread::spawn(move || other.configure(&config(1)));
+        let operator = thread::spawn(move || other.apply(&config(1)));
         let entered = gauge.try_enter(Priority::Critical);
         gauge.leave();
         operator.join().unwrap();

@@ -25,7 +25,7 @@
 //! - The limit finds itself only as far as calls fill it: where all are low, that is half of what it is.
 //!
 //! ```
-//! use resilient::{Component, Priority, Registry, RejectionKind, load_shed::Config};
+//! use resilient_runtime::{Component, Priority, Registry, RejectionKind, load_shed::Config};
 //!
 //! let shedder = Registry::new().load_shedder("api");
 //! shedder.reconfigure(Config::default().max_in_flight(2).adaptive(false)).unwrap();
@@ -42,7 +42,7 @@ mod config;
 mod dice;
 mod gauge;
 mod permit;
-mod standing;
+mod queue_delay;
 mod stats;
 mod throttle;
 
@@ -66,7 +66,7 @@ use crate::adaptive::Sample;
 use crate::classify::Class;
 use crate::clock::{Instant, nanos};
 use crate::component::{Component, Core, Create, Kind};
-use crate::observe::Happening;
+use crate::observe::EventKind;
 use crate::outcome::Verdict;
 use crate::priority::Priority;
 use crate::rejection::{Rejection, RejectionKind};
@@ -74,14 +74,14 @@ use crate::settings::{ConfigError, Effective};
 use crate::sync::{AtomicBool, AtomicU64, Ordering};
 use dice::Dice;
 use gauge::Gauge;
-use standing::{Measure, Standing};
+use queue_delay::{Measure, QueueDelay};
 use stats::{Counters, Rule};
 use throttle::Throttle;
 
 /// Refuses some calls, so that the others are served in time. See the [module](self).
 ///
 /// ```
-/// use resilient::{Component, Registry};
+/// use resilient_runtime::{Component, Registry};
 ///
 /// let shedder = Registry::new().load_shedder("graphql");
 /// let in_flight = shedder.call(|| Some(shedder.stats().in_flight));
@@ -91,7 +91,7 @@ use throttle::Throttle;
 pub struct LoadShedder {
     core: Core<Config>,
     gauge: Gauge,
-    standing: Standing,
+    queue_delay: QueueDelay,
     throttle: Throttle,
     /// Relaxed, as the next two: settings.
     throttles: AtomicBool,
@@ -114,7 +114,7 @@ impl LoadShedder {
     /// Admission of a call of normal priority.
     ///
     /// ```
-    /// # use resilient::{Component, Registry, load_shed::Config};
+    /// # use resilient_runtime::{Component, Registry, load_shed::Config};
     /// # let shedder = Registry::new().load_shedder("rpc");
     /// shedder.reconfigure(Config::default().max_in_flight(5).adaptive(false)).unwrap();
     /// let calls: Vec<_> = std::iter::from_fn(|| shedder.try_acquire().ok()).collect();
@@ -131,7 +131,7 @@ impl LoadShedder {
     /// Admission of a call of this priority.
     ///
     /// ```
-    /// # use resilient::{Component, Priority, Registry, load_shed::Config};
+    /// # use resilient_runtime::{Component, Priority, Registry, load_shed::Config};
     /// # let shedder = Registry::new().load_shedder("feed");
     /// shedder.reconfigure(Config::default().max_in_flight(10).adaptive(false)).unwrap();
     /// let fill = |class| std::iter::from_fn(|| shedder.try_acquire_as(class).ok()).collect::<Vec<_>>();
@@ -154,7 +154,7 @@ impl LoadShedder {
     ///
     /// ```
     /// use std::time::Duration;
-    /// use resilient::{Component, Priority, Registry, clock::ManualClock};
+    /// use resilient_runtime::{Component, Priority, Registry, clock::ManualClock};
     ///
     /// let time = ManualClock::new();
     /// let shedder = Registry::with_clock(time.clock()).load_shedder("api");
@@ -176,7 +176,7 @@ impl LoadShedder {
     #[inline]
     pub(crate) fn try_enter(&self, priority: Priority, now: Instant) -> bool {
         self.keep_up(now);
-        if self.standing.sheds(priority) || self.throttles() && self.throttle.sheds(priority) {
+        if self.queue_delay.sheds(priority) || self.throttles() && self.throttle.sheds(priority) {
             return false;
         }
         let entered = self.gauge.try_enter(priority);
@@ -190,7 +190,7 @@ impl LoadShedder {
     #[inline]
     pub(crate) fn admit(&self, priority: Priority, now: Instant) -> Result<(), Rejection> {
         self.keep_up(now);
-        if self.standing.shed(priority, &self.dice) {
+        if self.queue_delay.shed(priority, &self.dice) {
             return Err(self.refuse(priority, Rule::Delay, self.dice.roll()));
         }
         if self.throttles() && self.throttle.sheds(priority) {
@@ -254,7 +254,7 @@ impl LoadShedder {
     #[inline]
     fn sample(&self, measure: Measure, delay: u64, now: Instant) {
         self.keep_up(now);
-        self.standing.sample(measure, delay);
+        self.queue_delay.sample(measure, delay);
     }
 
     #[inline]
@@ -270,7 +270,7 @@ impl LoadShedder {
     /// Draws the conclusions that are due.
     #[inline]
     fn keep_up(&self, now: Instant) {
-        if self.standing.is_due(now) {
+        if self.queue_delay.is_due(now) {
             self.turn(now);
         }
         if self.throttles() && self.throttle.is_due(now) {
@@ -280,15 +280,15 @@ impl LoadShedder {
 
     #[cold]
     fn turn(&self, now: Instant) {
-        let put = |change: &standing::Change| {
+        let put = |change: &queue_delay::Change| {
             let (from, to) = (change.from, change.to);
-            self.core.put(Self::KIND, || Happening::Shedding { from, to });
+            self.core.put(Self::KIND, || EventKind::Shedding { from, to });
         };
-        let Some(change) = self.standing.turn(now, put) else { return };
+        let Some(change) = self.queue_delay.turn(now, put) else { return };
         self.core.events().deliver();
         let (from, to) = (change.from, change.to);
         let (was, is) = (from.map(Priority::as_str), to.map(Priority::as_str));
-        tracing::info!(target: "resilient::load_shed", load_shed = %self.core.name, was, is, "shedding");
+        tracing::info!(target: "resilient_runtime::load_shed", load_shed = %self.core.name, was, is, "shedding");
     }
 
     #[cold]
@@ -300,23 +300,23 @@ impl LoadShedder {
         let retry_after = base / 2 + u64::try_from(jitter).unwrap_or(base);
         let retry_after = Some(Duration::from_nanos(retry_after));
         let kind = RejectionKind::Shed;
-        tracing::debug!(target: "resilient::load_shed", load_shed = %self.core.name, ?priority, ?rule, "shed");
-        self.core.publish_made(Self::KIND, || Happening::Rejected { rejection: kind, retry_after });
+        tracing::debug!(target: "resilient_runtime::load_shed", load_shed = %self.core.name, ?priority, ?rule, "shed");
+        self.core.publish_made(Self::KIND, || EventKind::Rejected { rejection: kind, retry_after });
         Rejection::after(kind, self.core.name, retry_after)
     }
 
     fn apply(&self, config: &Config) {
         let is_on = config.enabled;
         let config = &*config.in_force();
-        self.gauge.configure(config);
-        self.standing.configure(config);
-        self.throttle.configure(config.throttle_rule(), config.throttle_window);
+        self.gauge.apply(config);
+        self.queue_delay.apply(config);
+        self.throttle.apply(config.throttle_rule(), config.throttle_window);
         self.throttles.store(config.throttle, Ordering::Relaxed);
         self.watches_latency.store(config.target_latency.is_some(), Ordering::Relaxed);
         self.retry_after.store(nanos(config.retry_after), Ordering::Relaxed);
         if !is_on {
             // What was found before does not go on.
-            self.standing.clear(self.core.clock().now());
+            self.queue_delay.clear(self.core.clock().now());
         }
     }
 }
@@ -343,7 +343,7 @@ impl Create for LoadShedder {
         let (config, now) = (core.config(), core.clock().now());
         let shedder = Self {
             gauge: Gauge::new(&config),
-            standing: Standing::new(&config, now),
+            queue_delay: QueueDelay::new(&config, now),
             throttle: Throttle::new(config.throttle_rule(), config.throttle_window, now),
             throttles: AtomicBool::new(false),
             watches_latency: AtomicBool::new(false),
@@ -373,17 +373,17 @@ impl Component for LoadShedder {
     fn stats(&self) -> Stats {
         let now = self.core.clock().now();
         self.keep_up(now);
-        self.counters.snapshot(now, &self.gauge, &self.standing, &self.throttle)
+        self.counters.snapshot(now, &self.gauge, &self.queue_delay, &self.throttle)
     }
 
     /// Zeroes the counts, and forgets delays and what was accepted; calls in flight stay.
     fn reset(&self) {
         let now = self.core.clock().now();
         self.gauge.restart(&self.core.config().in_force());
-        self.standing.clear(now);
+        self.queue_delay.clear(now);
         self.throttle.clear(now, &self.counters.calls, stats::REQUESTS);
         self.counters.reset();
-        self.core.publish(Self::KIND, Happening::Reset);
+        self.core.publish(Self::KIND, EventKind::Reset);
     }
 
     fn config(&self) -> Arc<Config> {

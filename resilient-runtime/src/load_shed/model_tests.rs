@@ -10,7 +10,7 @@ use crate::registry::Registry;
 
 const DOWN: Verdict = Verdict::Failure(Class::TRANSIENT);
 
-// Standing delay -----------------------------------------------------------------------------------------
+// QueueDelay delay -----------------------------------------------------------------------------------------
 
 /// In milliseconds.
 const INTERVAL: u64 = 100;
@@ -94,7 +94,7 @@ proptest! {
             }
             let level = model.level();
             shedder.keep_up(time.clock().now());
-            prop_assert_eq!(shedder.standing.level(), level, "at {} ms", model.now);
+            prop_assert_eq!(shedder.queue_delay.level(), level, "at {} ms", model.now);
             let highest = level.div_ceil(8).checked_sub(1).map(|class| Priority::ALL[class as usize]);
             prop_assert_eq!(shedder.stats().shedding, highest);
         }

@@ -14,7 +14,7 @@ use crate::scope;
 /// panicking: then it is a failure.
 ///
 /// ```
-/// use resilient::{Component, Registry};
+/// use resilient_runtime::{Component, Registry};
 ///
 /// let api = Registry::new().load_shedder("api");
 /// let call = api.try_acquire().unwrap();
@@ -38,7 +38,7 @@ impl<'a> Permit<'a> {
     /// How the call ended.
     ///
     /// ```
-    /// use resilient::{Component, Registry, Verdict, load_shed::Config};
+    /// use resilient_runtime::{Component, Registry, Verdict, load_shed::Config};
     ///
     /// let upstream = Registry::new().load_shedder("upstream");
     /// upstream.reconfigure(Config::default().throttle(true)).unwrap();
@@ -71,7 +71,7 @@ impl LoadShedder {
     /// [say more](Self::call_judged).
     ///
     /// ```
-    /// use resilient::{Registry, Rejection};
+    /// use resilient_runtime::{Registry, Rejection};
     ///
     /// let shedder = Registry::new().load_shedder("api");
     /// let answer: Result<u32, Rejection> = shedder.call(|| Ok(7));
@@ -84,7 +84,7 @@ impl LoadShedder {
     /// Like [`call`](Self::call), with a priority, and a judge of your own, such as [`Verdict::by_class`].
     ///
     /// ```
-    /// use resilient::{Component, Priority, Registry, Verdict};
+    /// use resilient_runtime::{Component, Priority, Registry, Verdict};
     ///
     /// let shedder = Registry::new().load_shedder("checkout");
     /// let paid = shedder.call_judged(Priority::Critical, || Some(995), Verdict::of);
@@ -111,7 +111,7 @@ impl LoadShedder {
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() {
-    /// use resilient::{Registry, RejectionKind, Rejection, Component, load_shed::Config};
+    /// use resilient_runtime::{Registry, RejectionKind, Rejection, Component, load_shed::Config};
     ///
     /// let shedder = Registry::new().load_shedder("ingest");
     /// shedder.reconfigure(Config::default().max_in_flight(1).adaptive(false)).unwrap();
@@ -137,7 +137,7 @@ impl LoadShedder {
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() {
-    /// use resilient::{Component, Priority, Registry, Verdict, load_shed::Config};
+    /// use resilient_runtime::{Component, Priority, Registry, Verdict, load_shed::Config};
     ///
     /// let shedder = Registry::new().load_shedder("upstream");
     /// shedder.reconfigure(Config::default().throttle(true)).unwrap();

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::gauge::Gauge;
-use super::standing::Standing;
+use super::queue_delay::QueueDelay;
 use super::throttle::Throttle;
 use crate::clock::Instant;
 use crate::observe::{Striped, optional_seconds};
@@ -78,7 +78,7 @@ impl Counters {
         &self,
         now: Instant,
         gauge: &Gauge,
-        standing: &Standing,
+        queue_delay: &QueueDelay,
         throttle: &Throttle,
     ) -> Stats {
         let (base, sums) = (*self.base.lock(), self.calls.sums());
@@ -96,11 +96,11 @@ impl Counters {
             }
         };
         let by = |rule: Rule| self.shed_by[rule as usize].load(Ordering::Relaxed);
-        let (delay, latency) = standing.least();
+        let (delay, latency) = queue_delay.least();
         Stats {
             in_flight: gauge.in_flight(),
             limit: some(gauge.limit(), gauge),
-            shedding: standing.highest(),
+            shedding: queue_delay.highest(),
             delay,
             latency,
             classes: Classes {
@@ -125,7 +125,7 @@ fn some(limit: u32, gauge: &Gauge) -> Option<u32> {
 /// A snapshot of a [`LoadShedder`](crate::LoadShedder).
 ///
 /// ```
-/// use resilient::{Component, Registry, load_shed::Config};
+/// use resilient_runtime::{Component, Registry, load_shed::Config};
 ///
 /// let api = Registry::new().load_shedder("api");
 /// api.reconfigure(Config::default().max_in_flight(200).adaptive(false)).unwrap();
@@ -156,7 +156,7 @@ impl Stats {
     /// Calls admitted, of all classes.
     ///
     /// ```
-    /// use resilient::{Component, Priority, Registry};
+    /// use resilient_runtime::{Component, Priority, Registry};
     ///
     /// let api = Registry::new().load_shedder("api");
     /// assert!(api.try_acquire_as(Priority::Low).is_ok() && api.try_acquire_as(Priority::High).is_ok());
@@ -169,7 +169,7 @@ impl Stats {
     /// Calls shed, of all classes.
     ///
     /// ```
-    /// use resilient::{Component, Registry, load_shed::Config};
+    /// use resilient_runtime::{Component, Registry, load_shed::Config};
     ///
     /// let api = Registry::new().load_shedder("api");
     /// api.reconfigure(Config::default().max_in_flight(1).adaptive(false)).unwrap();
@@ -186,7 +186,7 @@ impl Stats {
 /// One snapshot for each class.
 ///
 /// ```
-/// use resilient::{Component, Priority, Registry};
+/// use resilient_runtime::{Component, Priority, Registry};
 ///
 /// let api = Registry::new().load_shedder("api");
 /// assert!(api.try_acquire_as(Priority::High).is_ok());
@@ -214,7 +214,7 @@ impl Classes {
 /// A snapshot of one class.
 ///
 /// ```
-/// use resilient::{Component, Registry, load_shed::Config};
+/// use resilient_runtime::{Component, Registry, load_shed::Config};
 ///
 /// let api = Registry::new().load_shedder("api");
 /// api.reconfigure(Config::default().max_in_flight(100).adaptive(false)).unwrap();
@@ -240,7 +240,7 @@ pub struct ClassStats {
 /// Calls shed, by the rule.
 ///
 /// ```
-/// use resilient::{Component, Registry, load_shed::Config};
+/// use resilient_runtime::{Component, Registry, load_shed::Config};
 ///
 /// let api = Registry::new().load_shedder("api");
 /// api.reconfigure(Config::default().max_in_flight(1).adaptive(false)).unwrap();

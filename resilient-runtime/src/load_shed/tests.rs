@@ -199,7 +199,7 @@ fn the_gauge_is_exact_for_many_threads() {
     assert!(classes.low.shed > 0, "of four places low calls may have two: {shed:?}");
 }
 
-// Standing delay -----------------------------------------------------------------------------------------
+// QueueDelay delay -----------------------------------------------------------------------------------------
 
 #[test]
 fn a_standing_delay_sheds_the_lowest_class_and_then_the_next() {
@@ -212,7 +212,7 @@ fn a_standing_delay_sheds_the_lowest_class_and_then_the_next() {
         fixture.intervals(1, 30);
         assert!(fixture.shedder.try_acquire_as(Priority::Critical).is_ok(), "never critical");
         while let Some(event) = events.try_recv() {
-            if let Happening::Shedding { from, to } = event.what {
+            if let EventKind::Shedding { from, to } = event.what {
                 told.push((from, to));
                 shed.push(fixture.shed_classes());
             }
@@ -438,7 +438,7 @@ fn a_refusal_says_when_to_come_back_and_not_all_the_same() {
     assert!(spans.first() >= Some(&MS(500)) && spans.last() <= Some(&MS(1500)), "{spans:?}");
     assert!(matches!(
         events.try_recv().unwrap().what,
-        Happening::Rejected { rejection: RejectionKind::Shed, .. }
+        EventKind::Rejected { rejection: RejectionKind::Shed, .. }
     ));
 }
 

@@ -94,7 +94,7 @@ impl Throttle {
     }
 
     /// Changes the rule, and keeps of the window what is inside the new one (to the width of an old bucket).
-    pub(super) fn configure(&self, rule: ThrottleRule, window: Duration) {
+    pub(super) fn apply(&self, rule: ThrottleRule, window: Duration) {
         let mut notes = self.notes.lock();
         notes.rule = rule;
         notes.resize(width(window));

@@ -17,7 +17,7 @@ use crate::rejection::{OpenReason, RejectionKind};
 /// Events held for a subscriber that does not keep up; then the oldest are dropped, and counted.
 ///
 /// ```
-/// use resilient::{Registry, observe::EVENT_CAPACITY};
+/// use resilient_runtime::{Registry, observe::EVENT_CAPACITY};
 ///
 /// let registry = Registry::new();
 /// let (mut events, breaker) = (registry.subscribe(), registry.circuit_breaker("payment"));
@@ -33,7 +33,7 @@ pub const EVENT_CAPACITY: usize = 1024;
 /// Something a component did. A subscriber gets the events of a component in the order in which it did it.
 ///
 /// ```
-/// use resilient::{Component, Registry};
+/// use resilient_runtime::{Component, Registry};
 ///
 /// let registry = Registry::new();
 /// let mut events = registry.subscribe();
@@ -48,7 +48,7 @@ pub struct Event {
     /// Its name.
     pub component: &'static str,
     /// What it did.
-    pub what: Happening,
+    pub what: EventKind,
     /// The id of the request in whose course it was.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub correlation_id: Option<CorrelationId>,
@@ -56,7 +56,7 @@ pub struct Event {
 
 impl Event {
     /// With the correlation id of the scope around this code.
-    pub(crate) fn now(kind: Kind, component: &'static str, what: Happening) -> Self {
+    pub(crate) fn now(kind: Kind, component: &'static str, what: EventKind) -> Self {
         Self { kind, component, what, correlation_id: CorrelationId::current() }
     }
 }
@@ -64,20 +64,20 @@ impl Event {
 /// What happened.
 ///
 /// ```
-/// use resilient::{Happening, Registry, RejectionKind};
+/// use resilient_runtime::{EventKind, Registry, RejectionKind};
 ///
 /// let registry = Registry::new();
 /// let breaker = registry.circuit_breaker("payment");
 /// breaker.force_open();
 /// let mut events = registry.subscribe();
 /// breaker.call(|| Some(995));
-/// let refused = Happening::Rejected { rejection: RejectionKind::CircuitOpen, retry_after: None };
+/// let refused = EventKind::Rejected { rejection: RejectionKind::CircuitOpen, retry_after: None };
 /// assert_eq!(events.try_recv().unwrap().what, refused);
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case", tag = "event")]
 #[non_exhaustive]
-pub enum Happening {
+pub enum EventKind {
     /// A circuit breaker changed its state.
     Transition {
         /// The state before.
@@ -173,7 +173,7 @@ pub enum Happening {
         value: Option<f64>,
     },
     /// Somebody with the right to it pulled a lever from outside; what it did has an event of its own.
-    Steered {
+    OperatorAction {
         /// Which lever, such as `reset`.
         action: String,
     },
@@ -334,7 +334,7 @@ impl Drop for Turn<'_> {
 /// can see how many. A subscriber never delays a call.
 ///
 /// ```
-/// let registry = resilient::Registry::new();
+/// let registry = resilient_runtime::Registry::new();
 /// registry.circuit_breaker("payment").force_open();
 /// let mut events = registry.subscribe();
 /// assert!(events.try_recv().is_none(), "only what happens from now on");
@@ -354,12 +354,12 @@ impl Subscription {
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() {
-    /// use resilient::{Happening, Registry, Component};
+    /// use resilient_runtime::{EventKind, Registry, Component};
     ///
     /// let registry = Registry::new();
     /// let mut events = registry.subscribe();
     /// let (event, ()) = tokio::join!(events.recv(), async { registry.timeout("report").reset() });
-    /// assert_eq!(event.unwrap().what, Happening::Reset);
+    /// assert_eq!(event.unwrap().what, EventKind::Reset);
     /// # }
     /// ```
     ///
@@ -378,7 +378,7 @@ impl Subscription {
     /// The next event, if there is one already.
     ///
     /// ```
-    /// let registry = resilient::Registry::new();
+    /// let registry = resilient_runtime::Registry::new();
     /// let mut events = registry.subscribe();
     /// registry.circuit_breaker("payment").force_open();
     /// assert_eq!(events.try_recv().unwrap().component, "payment");
@@ -397,7 +397,7 @@ impl Subscription {
     /// How many events were lost so far because this side read too slowly.
     ///
     /// ```
-    /// let events = resilient::Registry::new().subscribe();
+    /// let events = resilient_runtime::Registry::new().subscribe();
     /// assert_eq!(events.dropped(), 0);
     /// ```
     pub fn dropped(&self) -> u64 {
@@ -416,7 +416,7 @@ mod tests {
     use super::*;
 
     fn event(component: &str) -> Event {
-        Event::now(Kind::Bulkhead, crate::component::lasting(component), Happening::Reset)
+        Event::now(Kind::Bulkhead, crate::component::lasting(component), EventKind::Reset)
     }
 
     #[test]

@@ -127,7 +127,7 @@ impl<const POWER: u8> Latencies<POWER> {
 ///
 /// ```
 /// use std::time::Duration;
-/// use resilient::{Registry, clock::ManualClock};
+/// use resilient_runtime::{Registry, clock::ManualClock};
 ///
 /// let time = ManualClock::new();
 /// let pipeline = Registry::with_clock(time.clock()).pipeline("report").timeout("report").build();
@@ -160,7 +160,7 @@ pub struct LatencyStats {
 ///
 /// ```
 /// use std::time::Duration;
-/// use resilient::{Registry, clock::ManualClock, observe::DurationHistogram};
+/// use resilient_runtime::{Registry, clock::ManualClock, observe::DurationHistogram};
 ///
 /// let time = ManualClock::new();
 /// let pipeline = Registry::with_clock(time.clock()).pipeline("report").timeout("report").build();
@@ -184,7 +184,7 @@ impl DurationHistogram {
     /// Calls that took so long.
     ///
     /// ```
-    /// assert_eq!(resilient::observe::DurationHistogram::default().count(), 0);
+    /// assert_eq!(resilient_runtime::observe::DurationHistogram::default().count(), 0);
     /// ```
     pub fn count(&self) -> u64 {
         self.counts.iter().sum()
@@ -193,7 +193,7 @@ impl DurationHistogram {
     /// What they took together, in seconds.
     ///
     /// ```
-    /// assert_eq!(resilient::observe::DurationHistogram::default().sum(), 0.0);
+    /// assert_eq!(resilient_runtime::observe::DurationHistogram::default().sum(), 0.0);
     /// ```
     pub fn sum(&self) -> f64 {
         self.sum
@@ -202,7 +202,7 @@ impl DurationHistogram {
     /// For each bound the calls that took no longer.
     ///
     /// ```
-    /// use resilient::observe::DurationHistogram;
+    /// use resilient_runtime::observe::DurationHistogram;
     ///
     /// let none = DurationHistogram::default();
     /// assert!(none.cumulative().all(|(_, calls)| calls == 0));

@@ -17,7 +17,7 @@ use crate::sync::{AtomicBool, AtomicU64, Ordering};
 ///
 /// ```
 /// use std::sync::mpsc;
-/// use resilient::{Listener, Registry};
+/// use resilient_runtime::{Listener, Registry};
 ///
 /// let (tell, told) = mpsc::channel();
 /// let registry = Registry::new();
@@ -65,7 +65,7 @@ impl Listener {
     /// How often it has panicked.
     ///
     /// ```
-    /// let listener = resilient::Registry::new().listen(|_| panic!("a mistake of the listener"))?;
+    /// let listener = resilient_runtime::Registry::new().listen(|_| panic!("a mistake of the listener"))?;
     /// assert_eq!(listener.panics(), 0, "it was told nothing yet");
     /// # Ok::<_, std::io::Error>(())
     /// ```
@@ -76,7 +76,7 @@ impl Listener {
     /// Events that it was too slow for.
     ///
     /// ```
-    /// let listener = resilient::Registry::new().listen(|event| println!("{event:?}"))?;
+    /// let listener = resilient_runtime::Registry::new().listen(|event| println!("{event:?}"))?;
     /// assert_eq!(listener.dropped(), 0);
     /// # Ok::<_, std::io::Error>(())
     /// ```

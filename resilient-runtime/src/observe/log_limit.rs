@@ -8,7 +8,7 @@ use crate::sync::{AtomicU64, Ordering};
 ///
 /// ```
 /// use std::time::Duration;
-/// use resilient::{clock::ManualClock, observe::LogLimit};
+/// use resilient_runtime::{clock::ManualClock, observe::LogLimit};
 ///
 /// let (time, limit) = (ManualClock::new(), LogLimit::new());
 /// assert_eq!(limit.pass(&time.clock()), Some(0));
@@ -35,7 +35,7 @@ impl LogLimit {
     /// Lets the first message through.
     ///
     /// ```
-    /// use resilient::{clock::Clock, observe::LogLimit};
+    /// use resilient_runtime::{clock::Clock, observe::LogLimit};
     ///
     /// assert_eq!(LogLimit::new().pass(&Clock::system()), Some(0));
     /// ```
@@ -46,7 +46,7 @@ impl LogLimit {
     /// How many messages were left out since the last one, if this one may be logged.
     ///
     /// ```
-    /// use resilient::{clock::ManualClock, observe::LogLimit};
+    /// use resilient_runtime::{clock::ManualClock, observe::LogLimit};
     ///
     /// let (clock, limit) = (ManualClock::new().clock(), LogLimit::new());
     /// assert_eq!((0..100).filter_map(|_| limit.pass(&clock)).count(), 1);

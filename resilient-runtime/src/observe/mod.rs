@@ -11,7 +11,7 @@ mod striped;
 mod text;
 
 pub(crate) use events::Events;
-pub use events::{EVENT_CAPACITY, Event, Happening, Subscription};
+pub use events::{EVENT_CAPACITY, Event, EventKind, Subscription};
 pub use latency::{DurationHistogram, LatencyStats};
 pub(crate) use latency::{Latencies, optional_seconds, seconds};
 pub use listener::Listener;

@@ -208,7 +208,7 @@ fn is_sampled(number: u64) -> bool {
 /// The golden numbers of one operation. `calls` is the sum of `in_flight` and all the endings.
 ///
 /// ```
-/// use resilient::Registry;
+/// use resilient_runtime::Registry;
 ///
 /// let pipeline = Registry::new().pipeline("order").build();
 /// pipeline.call(|| Some(pipeline.stats().in_flight));

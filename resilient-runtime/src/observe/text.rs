@@ -19,7 +19,7 @@ use crate::rejection::Mark;
 ///
 /// ```
 /// use std::io::Error;
-/// use resilient::{Registry, Verdict, observe::ERROR_TEXT_BYTES};
+/// use resilient_runtime::{Registry, Verdict, observe::ERROR_TEXT_BYTES};
 ///
 /// let pipeline = Registry::new().pipeline("order").build();
 /// let fails = || Err::<u32, _>(Error::other("x".repeat(10_000)));
@@ -40,7 +40,7 @@ const CAUSES: usize = 16;
 ///
 /// ```
 /// use std::io::Error;
-/// use resilient::{Registry, Verdict, observe::ErrorText};
+/// use resilient_runtime::{Registry, Verdict, observe::ErrorText};
 ///
 /// let registry = Registry::new();
 /// registry.set_error_text(ErrorText::redacted(|text| text.replace("hunter2", "***")));
@@ -65,7 +65,7 @@ impl ErrorText {
     /// Passes every text through `redact`.
     ///
     /// ```
-    /// use resilient::observe::ErrorText;
+    /// use resilient_runtime::observe::ErrorText;
     ///
     /// let digits = ErrorText::redacted(|text| text.replace(|c: char| c.is_ascii_digit(), "#"));
     /// assert_eq!(format!("{digits:?}"), "Redacted");
@@ -88,7 +88,7 @@ impl fmt::Debug for ErrorText {
 /// Takes the words of an error.
 ///
 /// ```
-/// use resilient::{Registry, Verdict, observe::Words};
+/// use resilient_runtime::{Registry, Verdict, observe::Words};
 ///
 /// let pipeline = Registry::new().pipeline("disk").build();
 /// let read = || std::fs::read("/no/such/file");
@@ -105,7 +105,7 @@ impl Words {
     ///
     /// ```
     /// use std::io::{Error, ErrorKind};
-    /// use resilient::{Registry, Verdict};
+    /// use resilient_runtime::{Registry, Verdict};
     ///
     /// let pipeline = Registry::new().pipeline("disk").build();
     /// let full = || Err::<u32, _>(Error::new(ErrorKind::StorageFull, "the disk is full"));
@@ -138,7 +138,7 @@ impl Words {
     /// What can be displayed.
     ///
     /// ```
-    /// use resilient::{Registry, Verdict};
+    /// use resilient_runtime::{Registry, Verdict};
     ///
     /// let pipeline = Registry::new().pipeline("order").build();
     /// assert!(pipeline.call_described(|| None::<u32>, Verdict::of, |(), words| words.display(&503)).is_none());
@@ -152,7 +152,7 @@ impl Words {
     /// What can only be shown to a programmer.
     ///
     /// ```
-    /// use resilient::{Registry, Verdict};
+    /// use resilient_runtime::{Registry, Verdict};
     ///
     /// let pipeline = Registry::new().pipeline("order").build();
     /// assert!(pipeline.call_described(|| None::<u32>, Verdict::of, |(), words| words.debug(&Some(503))).is_none());
@@ -300,7 +300,7 @@ fn is_harmful(char: char) -> bool {
 ///
 /// ```
 /// use std::io::Error;
-/// use resilient::{Registry, Verdict, observe::LastError};
+/// use resilient_runtime::{Registry, Verdict, observe::LastError};
 ///
 /// let pipeline = Registry::new().pipeline("order").build();
 /// let fails = || Err::<u32, _>(Error::other("connection refused"));
@@ -332,10 +332,10 @@ pub(crate) struct Cause<'t> {
 
 /// Keeps the last error. Only calls that fail come here, so a lock will do.
 #[derive(Debug, Default)]
-pub(crate) struct ErrorSlot(Mutex<Option<Box<Kept>>>);
+pub(crate) struct ErrorSlot(Mutex<Option<Box<StoredError>>>);
 
 #[derive(Debug)]
-struct Kept {
+struct StoredError {
     text: String,
     at: Instant,
     attempt: u32,
@@ -352,7 +352,9 @@ impl ErrorSlot {
                 kept.text.push_str(text);
                 (kept.at, kept.attempt, kept.correlation_id) = (at, attempt, correlation_id);
             }
-            None => *slot = Some(Box::new(Kept { text: text.to_owned(), at, attempt, correlation_id })),
+            None => {
+                *slot = Some(Box::new(StoredError { text: text.to_owned(), at, attempt, correlation_id }))
+            }
         }
     }
 

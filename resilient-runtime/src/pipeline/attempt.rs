@@ -16,7 +16,7 @@ pin_project! {
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() {
-    /// use resilient::{Registry, pipeline::{Attempt, Call}};
+    /// use resilient_runtime::{Registry, pipeline::{Attempt, Call}};
     ///
     /// let pipeline = Registry::new().pipeline("order").timeout("db").build();
     /// let mut call = Call::begin(&pipeline);
@@ -95,7 +95,7 @@ pin_project! {
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() {
-    /// use resilient::{Registry, pipeline::{Call, UntimedAttempt}};
+    /// use resilient_runtime::{Registry, pipeline::{Call, UntimedAttempt}};
     ///
     /// let pipeline = Registry::new().pipeline("order").bulkhead("db").build();
     /// let mut call = Call::begin(&pipeline);

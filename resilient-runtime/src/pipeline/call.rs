@@ -19,7 +19,7 @@ use crate::timeout::Timeout;
 /// One call. Dropped at any point, it gives back what it holds and records how it ended.
 ///
 /// ```
-/// use resilient::{Registry, Verdict, pipeline::{Call, Next}};
+/// use resilient_runtime::{Registry, Verdict, pipeline::{Call, Next}};
 ///
 /// let pipeline = Registry::new().pipeline("order").retry("db").bulkhead("db").build();
 /// let mut call = Call::begin(&pipeline);
@@ -95,7 +95,7 @@ pub(super) enum Repeats {
 /// What comes after an attempt.
 ///
 /// ```
-/// use resilient::{Registry, Verdict, clock::ManualClock, pipeline::{Call, Next}};
+/// use resilient_runtime::{Registry, Verdict, clock::ManualClock, pipeline::{Call, Next}};
 ///
 /// let registry = Registry::with_clock(ManualClock::new().clock());
 /// let (once, again) = (registry.pipeline("post").build(), registry.pipeline("get").retry("db").build());
@@ -118,7 +118,7 @@ impl<'p> Call<'p> {
     /// Starts a call: the first of its two readings of the clock, if it needs any.
     ///
     /// ```
-    /// use resilient::{Registry, pipeline::Call};
+    /// use resilient_runtime::{Registry, pipeline::Call};
     ///
     /// let pipeline = Registry::new().pipeline("order").build();
     /// let call = Call::begin(&pipeline);
@@ -173,7 +173,7 @@ impl<'p> Call<'p> {
     /// How important the call is.
     ///
     /// ```
-    /// use resilient::{Component, Priority, Registry, pipeline::Call};
+    /// use resilient_runtime::{Component, Priority, Registry, pipeline::Call};
     ///
     /// let registry = Registry::new();
     /// let pipeline = registry.pipeline("pay").load_shed("api").build();
@@ -190,7 +190,7 @@ impl<'p> Call<'p> {
     /// By whose rate limit the call goes.
     ///
     /// ```
-    /// use resilient::{Component, Registry, pipeline::Call, rate_limit::{Config, Rate}};
+    /// use resilient_runtime::{Component, Registry, pipeline::Call, rate_limit::{Config, Rate}};
     ///
     /// let registry = Registry::new();
     /// registry.rate_limiter("users").reconfigure(Config::default().rate("1/h".parse::<Rate>().unwrap())).unwrap();
@@ -212,7 +212,7 @@ impl<'p> Call<'p> {
     /// How many calls this one counts for, in whatever kind of integer; what is no `u32` is more than any limit.
     ///
     /// ```
-    /// use resilient::{Component, Registry, pipeline::Call, rate_limit::{Config, Rate}};
+    /// use resilient_runtime::{Component, Registry, pipeline::Call, rate_limit::{Config, Rate}};
     ///
     /// let registry = Registry::new();
     /// registry.rate_limiter("rows").reconfigure(Config::default().rate("500/h".parse::<Rate>().unwrap())).unwrap();
@@ -237,7 +237,7 @@ impl<'p> Call<'p> {
     /// Starts an attempt of a pipeline in which nothing can refuse.
     ///
     /// ```
-    /// use resilient::{Registry, Verdict, pipeline::{Call, Next}};
+    /// use resilient_runtime::{Registry, Verdict, pipeline::{Call, Next}};
     ///
     /// let pipeline = Registry::new().pipeline("plain").build();
     /// let mut call = Call::begin(&pipeline);
@@ -256,7 +256,7 @@ impl<'p> Call<'p> {
     /// future for it.
     ///
     /// ```
-    /// use resilient::{Registry, pipeline::Call};
+    /// use resilient_runtime::{Registry, pipeline::Call};
     ///
     /// let registry = Registry::new();
     /// let pipeline = registry.pipeline("order").circuit_breaker("db").build();
@@ -275,7 +275,7 @@ impl<'p> Call<'p> {
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() {
-    /// use resilient::{Registry, RejectionKind, pipeline::Call};
+    /// use resilient_runtime::{Registry, RejectionKind, pipeline::Call};
     ///
     /// let registry = Registry::new();
     /// registry.circuit_breaker("db").force_open();
@@ -317,7 +317,7 @@ impl<'p> Call<'p> {
     /// Enters an attempt of a synchronous call: blocks for the pause before a retry and in the bulkhead's queue.
     ///
     /// ```
-    /// use resilient::{Component, Registry, pipeline::Call};
+    /// use resilient_runtime::{Component, Registry, pipeline::Call};
     ///
     /// let registry = Registry::new();
     /// let pipeline = registry.pipeline("order").bulkhead("db").build();
@@ -428,7 +428,7 @@ impl<'p> Call<'p> {
     /// admission does that.
     ///
     /// ```
-    /// use resilient::{Registry, Verdict, clock::ManualClock, pipeline::Call};
+    /// use resilient_runtime::{Registry, Verdict, clock::ManualClock, pipeline::Call};
     ///
     /// let pipeline = Registry::with_clock(ManualClock::new().clock()).pipeline("order").retry("db").build();
     /// let mut call = Call::begin(&pipeline);
@@ -447,7 +447,7 @@ impl<'p> Call<'p> {
     /// ```
     /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
     /// # async fn main() {
-    /// use resilient::{Registry, Verdict, clock::Clock, pipeline::{Call, Next}};
+    /// use resilient_runtime::{Registry, Verdict, clock::Clock, pipeline::{Call, Next}};
     ///
     /// let pipeline = Registry::with_clock(Clock::tokio()).pipeline("order").retry("db").build();
     /// let mut call = Call::begin(&pipeline);
@@ -478,7 +478,7 @@ impl<'p> Call<'p> {
     /// The pause before a retry, if there is one, blocking the thread.
     ///
     /// ```
-    /// use resilient::{Registry, Verdict, clock::ManualClock, pipeline::{Call, Next}};
+    /// use resilient_runtime::{Registry, Verdict, clock::ManualClock, pipeline::{Call, Next}};
     ///
     /// let time = ManualClock::new();
     /// let pipeline = Registry::with_clock(time.clock()).pipeline("order").retry("db").build();
@@ -647,7 +647,7 @@ impl<'p> Call<'p> {
     /// captured.
     ///
     /// ```
-    /// use resilient::{Registry, deadline, pipeline::Call};
+    /// use resilient_runtime::{Registry, deadline, pipeline::Call};
     ///
     /// let pipeline = Registry::new().pipeline("order").timeout("db").build();
     /// let mut call = Call::begin(&pipeline);
@@ -667,7 +667,7 @@ impl<'p> Call<'p> {
     /// ```
     /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
     /// # async fn main() {
-    /// use resilient::{Registry, RejectionKind, clock::Clock, pipeline::Call};
+    /// use resilient_runtime::{Registry, RejectionKind, clock::Clock, pipeline::Call};
     ///
     /// let pipeline = Registry::with_clock(Clock::tokio()).pipeline("order").timeout("db").build();
     /// let mut call = Call::begin(&pipeline);
@@ -687,7 +687,7 @@ impl<'p> Call<'p> {
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() {
-    /// use resilient::{Registry, pipeline::Call};
+    /// use resilient_runtime::{Registry, pipeline::Call};
     ///
     /// let pipeline = Registry::new().pipeline("order").build();
     /// let mut call = Call::begin(&pipeline);

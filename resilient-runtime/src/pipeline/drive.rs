@@ -9,7 +9,7 @@ use crate::outcome::{Failure, Judgement, Outcome, Reject};
 use crate::rejection::Rejection;
 
 /// A call that did not succeed.
-pub(super) enum Missed<R> {
+pub(super) enum CallFailure<R> {
     Rejected(Rejection),
     Failed(R),
 }
@@ -55,7 +55,7 @@ impl<R, J: Into<Judgement>, F: Fn(&R) -> J> Judges<R> for Surfaceless<F> {
     }
 }
 
-impl<R: Reject> Missed<R> {
+impl<R: Reject> CallFailure<R> {
     pub(super) fn surface(self) -> R {
         match self {
             Self::Rejected(rejection) => R::from_rejection(rejection),
@@ -64,7 +64,7 @@ impl<R: Reject> Missed<R> {
     }
 }
 
-impl<R: Outcome> Missed<R> {
+impl<R: Outcome> CallFailure<R> {
     pub(super) fn into_failure(self) -> Failure<R::Error> {
         match self {
             Self::Rejected(rejection) => Failure::Rejected(rejection),
@@ -81,7 +81,7 @@ impl Pipeline {
     /// idempotency, which have methods of their own.
     ///
     /// ```
-    /// use resilient::{Registry, clock::ManualClock};
+    /// use resilient_runtime::{Registry, clock::ManualClock};
     ///
     /// let registry = Registry::with_clock(ManualClock::new().clock());
     /// let pipeline = registry.pipeline("stock").retry("warehouse").build();
@@ -99,7 +99,7 @@ impl Pipeline {
     /// and whether to try again.
     ///
     /// ```
-    /// use resilient::{Class, Component, Priority, Registry, Verdict};
+    /// use resilient_runtime::{Class, Component, Priority, Registry, Verdict};
     ///
     /// let registry = Registry::new();
     /// let pipeline = registry.pipeline("user").circuit_breaker("users").build();
@@ -115,14 +115,14 @@ impl Pipeline {
         judge: impl Fn(&R) -> J,
     ) -> R {
         let mut call = self.begin(options.into());
-        drive(&mut call, Method::Call, &mut work, &Surfaced(judge)).unwrap_or_else(Missed::surface)
+        drive(&mut call, Method::Call, &mut work, &Surfaced(judge)).unwrap_or_else(CallFailure::surface)
     }
 
     /// Like [`call`](Self::call), with a judge of your own, and with words for an error: by hand nothing is known of its type,
     /// and without them the statistics, events and refusals can only name that.
     ///
     /// ```
-    /// use resilient::{Component, Registry, Verdict, circuit_breaker::Config};
+    /// use resilient_runtime::{Component, Registry, Verdict, circuit_breaker::Config};
     ///
     /// let registry = Registry::new();
     /// registry.circuit_breaker("disk").reconfigure(Config::default().failure_threshold(1)).unwrap();
@@ -140,7 +140,7 @@ impl Pipeline {
     ) -> R {
         let mut call = self.begin(Options::default());
         drive(&mut call, Method::Call, &mut work, &Described { judge, describe })
-            .unwrap_or_else(Missed::surface)
+            .unwrap_or_else(CallFailure::surface)
     }
 
     /// Like [`call_described`](Self::call_described), for a future.
@@ -148,7 +148,7 @@ impl Pipeline {
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() {
-    /// use resilient::{Registry, Verdict};
+    /// use resilient_runtime::{Registry, Verdict};
     ///
     /// let pipeline = Registry::new().pipeline("load").build();
     /// let load = async || Err::<u32, _>(std::io::Error::other("the disk is gone"));
@@ -167,13 +167,15 @@ impl Pipeline {
     ) -> R {
         let mut call = self.begin(Options::default());
         let judge = Described { judge, describe };
-        drive_async(&mut call, Method::CallAsync, &mut work, &judge).await.unwrap_or_else(Missed::surface)
+        drive_async(&mut call, Method::CallAsync, &mut work, &judge)
+            .await
+            .unwrap_or_else(CallFailure::surface)
     }
 
     /// Runs `work` through the stages, and the levels of `chain` if it failed. The chain is built only then.
     ///
     /// ```
-    /// use resilient::{Registry, fallback::{Chain, Level}};
+    /// use resilient_runtime::{Registry, fallback::{Chain, Level}};
     ///
     /// let registry = Registry::new();
     /// let pipeline = registry.pipeline("rate").circuit_breaker("bank").fallback("rate").build();
@@ -203,7 +205,7 @@ impl Pipeline {
     /// ```
     /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
     /// # async fn main() {
-    /// use resilient::{Registry, Rejection, RejectionKind, clock::Clock};
+    /// use resilient_runtime::{Registry, Rejection, RejectionKind, clock::Clock};
     ///
     /// let pipeline = Registry::with_clock(Clock::tokio()).pipeline("export").timeout("export").build();
     /// assert_eq!(pipeline.call_async(async || Ok::<_, Rejection>(7)).await, Ok(7));
@@ -228,7 +230,7 @@ impl Pipeline {
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() {
-    /// use resilient::{Component, Priority, Registry, Verdict};
+    /// use resilient_runtime::{Component, Priority, Registry, Verdict};
     ///
     /// let registry = Registry::new();
     /// let pipeline = registry.pipeline("pay").load_shed("api").retry("gateway").build();
@@ -250,7 +252,7 @@ impl Pipeline {
         let mut call = self.begin(options.into());
         drive_async(&mut call, Method::CallAsync, &mut work, &Surfaced(judge))
             .await
-            .unwrap_or_else(Missed::surface)
+            .unwrap_or_else(CallFailure::surface)
     }
 
     /// Runs `work` through the stages, and the levels of `chain` if it failed. The chain is built only then.
@@ -258,7 +260,7 @@ impl Pipeline {
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() {
-    /// use resilient::{Registry, fallback::{AsyncChain, Level}};
+    /// use resilient_runtime::{Registry, fallback::{AsyncChain, Level}};
     ///
     /// let pipeline = Registry::new().pipeline("profile").fallback("profile").build();
     /// let chain = || AsyncChain::of(Level::Replica, |_| async { Some("ada, an hour ago") });
@@ -326,8 +328,8 @@ pub(super) fn drive<R>(
     method: Method,
     work: &mut impl FnMut() -> R,
     judge: &impl Judges<R>,
-) -> Result<R, Missed<R>> {
-    call.honoured_by(method).map_err(Missed::Rejected)?;
+) -> Result<R, CallFailure<R>> {
+    call.honoured_by(method).map_err(CallFailure::Rejected)?;
     attempts(call, work, judge)
 }
 
@@ -337,18 +339,18 @@ pub(super) fn attempts<R>(
     call: &mut Call<'_>,
     work: &mut impl FnMut() -> R,
     judge: &impl Judges<R>,
-) -> Result<R, Missed<R>> {
+) -> Result<R, CallFailure<R>> {
     loop {
         if let Err(rejection) = call.enter_blocking() {
             match call.refused(&rejection, || judge.hear(&rejection)) {
                 Next::Retry => continue,
-                _ => return Err(Missed::Rejected(rejection)),
+                _ => return Err(CallFailure::Rejected(rejection)),
             }
         }
         let outcome = call.attempt_sync(&mut *work);
         match call.finish_with(judge.judge(&outcome), |words| judge.describe(&outcome, words)) {
             Next::Return => return Ok(outcome),
-            Next::Fail => return Err(Missed::Failed(outcome)),
+            Next::Fail => return Err(CallFailure::Failed(outcome)),
             Next::Retry => {}
         }
     }
@@ -359,9 +361,9 @@ pub(super) async fn drive_async<R, F: Future<Output = R>>(
     method: Method,
     work: &mut impl FnMut() -> F,
     judge: &impl Judges<R>,
-) -> Result<R, Missed<R>> {
+) -> Result<R, CallFailure<R>> {
     if let Err(rejection) = call.honoured_by(method) {
-        return Err(Missed::Rejected(rejection));
+        return Err(CallFailure::Rejected(rejection));
     }
     attempts_async(call, work, judge).await
 }
@@ -371,7 +373,7 @@ pub(super) async fn attempts_async<R, F: Future<Output = R>>(
     call: &mut Call<'_>,
     work: &mut impl FnMut() -> F,
     judge: &impl Judges<R>,
-) -> Result<R, Missed<R>> {
+) -> Result<R, CallFailure<R>> {
     if call.is_hedged() {
         // Boxed: who does not hedge does not pay for it with a larger future.
         return Box::pin(drive_hedged(call, work, judge)).await;
@@ -382,20 +384,20 @@ pub(super) async fn attempts_async<R, F: Future<Output = R>>(
         {
             match call.refused(&rejection, || judge.hear(&rejection)) {
                 Next::Retry => continue,
-                _ => return Err(Missed::Rejected(rejection)),
+                _ => return Err(CallFailure::Rejected(rejection)),
             }
         }
         match call.attempt(work()).await {
             Ok(outcome) => {
                 match call.finish_with(judge.judge(&outcome), |words| judge.describe(&outcome, words)) {
                     Next::Return => return Ok(outcome),
-                    Next::Fail => return Err(Missed::Failed(outcome)),
+                    Next::Fail => return Err(CallFailure::Failed(outcome)),
                     Next::Retry => {}
                 }
             }
             Err(rejection) => {
                 if call.timed_out_as(&rejection, judge.hear(&rejection)) == Next::Fail {
-                    return Err(Missed::Rejected(rejection));
+                    return Err(CallFailure::Rejected(rejection));
                 }
             }
         }
@@ -406,7 +408,7 @@ async fn drive_hedged<R, F: Future<Output = R>>(
     call: &mut Call<'_>,
     work: &mut impl FnMut() -> F,
     judge: &impl Judges<R>,
-) -> Result<R, Missed<R>> {
+) -> Result<R, CallFailure<R>> {
     loop {
         let flown = call.hedged_with(
             &mut *work,
@@ -418,13 +420,13 @@ async fn drive_hedged<R, F: Future<Output = R>>(
             Ok((outcome, judgement)) => {
                 match call.finish_with(judgement, |words| judge.describe(&outcome, words)) {
                     Next::Return => return Ok(outcome),
-                    Next::Fail => return Err(Missed::Failed(outcome)),
+                    Next::Fail => return Err(CallFailure::Failed(outcome)),
                     Next::Retry => {}
                 }
             }
             Err(rejection) => {
                 if call.hedges_refused_as(&rejection, judge.hear(&rejection)) == Next::Fail {
-                    return Err(Missed::Rejected(rejection));
+                    return Err(CallFailure::Rejected(rejection));
                 }
             }
         }

@@ -15,7 +15,7 @@ use crate::settings::{Effective, Value};
 /// kind of failure.
 ///
 /// ```
-/// let order = resilient::Registry::new().pipeline("order").retry("db").build().explain();
+/// let order = resilient_runtime::Registry::new().pipeline("order").retry("db").build().explain();
 /// assert!(order.to_string().starts_with("order, outer to inner:\n  retry `db`\n    max = 3  (default)"));
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -36,7 +36,7 @@ pub struct Explanation {
 /// One stage of a pipeline.
 ///
 /// ```
-/// use resilient::{Kind, Registry};
+/// use resilient_runtime::{Kind, Registry};
 ///
 /// let order = Registry::new().pipeline("order").timeout("db").build().explain();
 /// let stage = &order.stages[0];
@@ -61,14 +61,14 @@ pub struct StageExplanation {
 /// A level of a fallback.
 ///
 /// ```
-/// use resilient::{Level, resilient};
+/// use resilient_runtime::{Level, resilient};
 ///
 /// #[resilient(fallback(default = Some(1.0)), name = "rate of the day")]
 /// fn rate() -> Option<f64> {
 ///     None
 /// }
 /// assert_eq!(rate(), Some(1.0));
-/// let explained = resilient::registry().explain("rate of the day").unwrap();
+/// let explained = resilient_runtime::registry().explain("rate of the day").unwrap();
 /// let level = &explained.stages[0].levels[0];
 /// assert_eq!((level.level, level.timeout), (Level::Default, None));
 /// ```
@@ -89,7 +89,7 @@ impl Pipeline {
     /// The stages of this pipeline, outer to inner, with every setting in force and where it came from.
     ///
     /// ```
-    /// let pipeline = resilient::Pipeline::builder("checkout").retry("gateway").timeout("gateway").build();
+    /// let pipeline = resilient_runtime::Pipeline::builder("checkout").retry("gateway").timeout("gateway").build();
     /// println!("{}", pipeline.explain());
     /// # let kinds: Vec<_> = pipeline.explain().stages.iter().map(|stage| stage.kind.as_str()).collect();
     /// # assert_eq!(kinds, ["timeout", "retry"]);

@@ -16,7 +16,7 @@ impl Call<'_> {
     /// Takes note of how an attempt ended: the second reading of the clock, if it matters.
     ///
     /// ```
-    /// use resilient::{Class, Component, Registry, Verdict, pipeline::{Call, Next}};
+    /// use resilient_runtime::{Class, Component, Registry, Verdict, pipeline::{Call, Next}};
     ///
     /// let registry = Registry::new();
     /// let pipeline = registry.pipeline("user").circuit_breaker("users").build();
@@ -52,7 +52,7 @@ impl Call<'_> {
     /// spans, and whoever is refused because of it.
     ///
     /// ```
-    /// use resilient::{Class, Registry, Verdict, pipeline::{Call, Next}};
+    /// use resilient_runtime::{Class, Registry, Verdict, pipeline::{Call, Next}};
     ///
     /// let pipeline = Registry::new().pipeline("user").build();
     /// let mut call = Call::begin(&pipeline);
@@ -191,7 +191,7 @@ impl Call<'_> {
     /// ```
     /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
     /// # async fn main() {
-    /// use resilient::{Registry, clock::Clock, pipeline::{Call, Next}};
+    /// use resilient_runtime::{Registry, clock::Clock, pipeline::{Call, Next}};
     ///
     /// let pipeline = Registry::with_clock(Clock::tokio()).pipeline("order").timeout("db").build();
     /// let mut call = Call::begin(&pipeline);
@@ -214,7 +214,7 @@ impl Call<'_> {
     /// ```
     /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
     /// # async fn main() {
-    /// use resilient::{Class, Component, Judgement, Registry, clock::Clock, pipeline::Call};
+    /// use resilient_runtime::{Class, Component, Judgement, Registry, clock::Clock, pipeline::Call};
     ///
     /// let registry = Registry::with_clock(Clock::tokio());
     /// let pipeline = registry.pipeline("order").circuit_breaker("db").timeout("db").build();
@@ -282,7 +282,7 @@ impl Call<'_> {
     /// predicate insists, and until it lets a probe pass.
     ///
     /// ```
-    /// use resilient::{Component, Judgement, Class, Registry, bulkhead::Config, pipeline::{Call, Next}};
+    /// use resilient_runtime::{Component, Judgement, Class, Registry, bulkhead::Config, pipeline::{Call, Next}};
     ///
     /// let registry = Registry::new();
     /// registry.bulkhead("pool").reconfigure(Config::default().max_concurrent(1u32)).unwrap();

@@ -7,7 +7,7 @@ use super::attempt::Polled;
 use super::call::{Next, Repeats};
 use super::{Call, open};
 use crate::clock::Instant;
-use crate::hedge::{Hedge, Left, Race, Sent, Worth};
+use crate::hedge::{Hedge, Left, Race, RaceOutcome, Sent};
 use crate::observe::Words;
 use crate::outcome::Judgement;
 use crate::rejection::{Rejection, RejectionKind};
@@ -16,7 +16,7 @@ use crate::rejection::{Rejection, RejectionKind};
 struct Flown<'p, R> {
     end: Result<R, Rejection>,
     judgement: Judgement,
-    worth: Worth,
+    worth: RaceOutcome,
     /// It has not settled: the call goes on behind its outcome.
     open: Option<Box<Call<'p>>>,
 }
@@ -45,7 +45,7 @@ impl<'p> Call<'p> {
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() {
-    /// use resilient::{Class, Component, Judgement, Registry, Rejection, Verdict, pipeline::Call};
+    /// use resilient_runtime::{Class, Component, Judgement, Registry, Rejection, Verdict, pipeline::Call};
     ///
     /// let registry = Registry::new();
     /// let hear = |_: &Rejection| Judgement::from(Class::UNKNOWN);
@@ -74,7 +74,7 @@ impl<'p> Call<'p> {
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() {
-    /// use resilient::{Class, Judgement, Registry, Rejection, pipeline::Call};
+    /// use resilient_runtime::{Class, Judgement, Registry, Rejection, pipeline::Call};
     ///
     /// let pipeline = Registry::new().pipeline("read").hedge("replicas").build();
     /// let mut call = Call::begin(&pipeline);
@@ -197,7 +197,7 @@ impl<'p> Call<'p> {
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() {
-    /// use resilient::{Class, Judgement, Registry, Rejection, pipeline::{Call, Next}};
+    /// use resilient_runtime::{Class, Judgement, Registry, Rejection, pipeline::{Call, Next}};
     ///
     /// let registry = Registry::new();
     /// registry.circuit_breaker("db").force_open();
@@ -268,7 +268,7 @@ where
     {
         // It was not made, and has settled already.
         return Flown {
-            worth: Worth::Refused,
+            worth: RaceOutcome::Refused,
             end: Err(rejection),
             judgement: Judgement::SUCCESS,
             open: None,
@@ -278,14 +278,14 @@ where
     if stays_open && let Ok(outcome) = &end {
         let judgement = (by.judge)(outcome);
         if open::stays_open(judgement.verdict()) {
-            return Flown { worth: Worth::of(judgement), end, judgement, open: Some(Box::new(call)) };
+            return Flown { worth: RaceOutcome::of(judgement), end, judgement, open: Some(Box::new(call)) };
         }
     }
     let (judgement, worth) = match &end {
         Ok(outcome) => {
             let judgement = (by.judge)(outcome);
             call.finish_with(judgement, |words| (by.describe)(outcome, words));
-            (judgement, Worth::of(judgement))
+            (judgement, RaceOutcome::of(judgement))
         }
         Err(rejection) => {
             let is_evidence = call.evidence_of_time().is_some();
@@ -293,9 +293,9 @@ where
             // Out of its own time another may be faster; out of the call's, there is none for another. What the time of the
             // calls around cut off says nothing about how long attempts take.
             let worth = match rejection.kind() {
-                RejectionKind::AttemptTimeout => Worth::Failed,
-                _ if is_evidence => Worth::TooLate,
-                _ => Worth::Refused,
+                RejectionKind::AttemptTimeout => RaceOutcome::Failed,
+                _ if is_evidence => RaceOutcome::TooLate,
+                _ => RaceOutcome::Refused,
             };
             (Judgement::SUCCESS, worth)
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::Call;
 use super::attempt::Polled;
-use crate::fallback::{self, Asking, Hosted, LastGood, Level, Levels, NoAnswer, Why};
+use crate::fallback::{self, Hosted, LastGood, Level, LevelPermit, Levels, NoAnswer, Why};
 use crate::observe::Ending;
 use crate::site::Site;
 
@@ -13,7 +13,7 @@ impl<'p> Call<'p> {
     /// A fallback level is about to be asked.
     ///
     /// ```
-    /// use resilient::{Component, Level, Registry, pipeline::Call};
+    /// use resilient_runtime::{Component, Level, Registry, pipeline::Call};
     ///
     /// let registry = Registry::new();
     /// let pipeline = registry.pipeline("rate").fallback("rate").build();
@@ -27,11 +27,11 @@ impl<'p> Call<'p> {
     /// # Errors
     /// When it must not be: nothing is left of the time, or too many are being asked.
     #[cold]
-    pub fn enter_level(&mut self, level: Level) -> Result<Asking<'p>, NoAnswer> {
+    pub fn enter_level(&mut self, level: Level) -> Result<LevelPermit<'p>, NoAnswer> {
         self.miss();
         let mut entered = match self.pipeline.fallback.as_deref() {
             Some(fallback) => fallback.enter(level, self.deadline),
-            None => Ok(Asking::unbounded(None, level)),
+            None => Ok(LevelPermit::unbounded(None, level)),
         };
         if self.rare.is_some()
             && let Ok(asking) = &mut entered
@@ -44,7 +44,7 @@ impl<'p> Call<'p> {
     /// A default is about to be asked: nothing bounds it.
     ///
     /// ```
-    /// use resilient::{Component, Level, Registry, pipeline::Call};
+    /// use resilient_runtime::{Component, Level, Registry, pipeline::Call};
     ///
     /// let registry = Registry::new();
     /// let pipeline = registry.pipeline("rate").fallback("rate").build();
@@ -52,11 +52,11 @@ impl<'p> Call<'p> {
     /// assert_eq!(registry.fallback("rate").stats().levels[&Level::Default].asked, 1);
     /// ```
     #[cold]
-    pub fn enter_default(&mut self) -> Asking<'p> {
+    pub fn enter_default(&mut self) -> LevelPermit<'p> {
         match self.enter_level(Level::Default) {
             Ok(asking) => asking,
             Err(_) => {
-                let mut asking = Asking::unbounded(None, Level::Default);
+                let mut asking = LevelPermit::unbounded(None, Level::Default);
                 asking.set_span(self.span());
                 asking
             }
@@ -77,7 +77,7 @@ impl<'p> Call<'p> {
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() {
-    /// use resilient::{Level, Registry, pipeline::Call};
+    /// use resilient_runtime::{Level, Registry, pipeline::Call};
     ///
     /// let pipeline = Registry::new().pipeline("rate").fallback("rate").build();
     /// let mut call = Call::begin(&pipeline);
@@ -85,7 +85,7 @@ impl<'p> Call<'p> {
     /// assert_eq!(call.ask(asking, async { 1.1 }).await, Ok(1.1));
     /// # }
     /// ```
-    pub fn ask<'c, F: Future>(&'c mut self, asking: Asking<'p>, answer: F) -> Hosted<'c, 'p, Self, F> {
+    pub fn ask<'c, F: Future>(&'c mut self, asking: LevelPermit<'p>, answer: F) -> Hosted<'c, 'p, Self, F> {
         Hosted::new(self, asking, answer)
     }
 
@@ -94,7 +94,7 @@ impl<'p> Call<'p> {
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() {
-    /// use resilient::{Registry, pipeline::Call};
+    /// use resilient_runtime::{Registry, pipeline::Call};
     ///
     /// let pipeline = Registry::new().pipeline("rate").fallback("rate").build();
     /// let mut call = Call::begin(&pipeline);
@@ -102,14 +102,14 @@ impl<'p> Call<'p> {
     /// assert_eq!(call.ask_default(asking, async { 1.0 }).await, 1.0);
     /// # }
     /// ```
-    pub async fn ask_default<F: Future>(&mut self, asking: Asking<'p>, answer: F) -> F::Output {
+    pub async fn ask_default<F: Future>(&mut self, asking: LevelPermit<'p>, answer: F) -> F::Output {
         Polled::new(self, asking.run_later(answer)).await
     }
 
     /// Whether somebody collects why levels are asked.
     ///
     /// ```
-    /// use resilient::{Degradation, Registry, pipeline::Call};
+    /// use resilient_runtime::{Degradation, Registry, pipeline::Call};
     ///
     /// let pipeline = Registry::new().pipeline("rate").fallback("rate").build();
     /// let is_watched = || Call::begin(&pipeline).is_watched();
@@ -123,7 +123,7 @@ impl<'p> Call<'p> {
     /// Why the levels are asked, as [`Registry::set_error_text`](crate::Registry::set_error_text) lets it be told.
     ///
     /// ```
-    /// use resilient::{Registry, fallback::Why, observe::ErrorText, pipeline::Call};
+    /// use resilient_runtime::{Registry, fallback::Why, observe::ErrorText, pipeline::Call};
     ///
     /// let registry = Registry::new();
     /// registry.set_error_text(ErrorText::redacted(|text| text.replace("hunter2", "***")));
@@ -138,7 +138,7 @@ impl<'p> Call<'p> {
     /// A level has answered, with something of this age, because of `why`.
     ///
     /// ```
-    /// use resilient::{Level, Registry, pipeline::Call};
+    /// use resilient_runtime::{Level, Registry, pipeline::Call};
     ///
     /// let pipeline = Registry::new().pipeline("rate").fallback("rate").build();
     /// let mut call = Call::begin(&pipeline);
@@ -158,7 +158,7 @@ impl<'p> Call<'p> {
     /// A level had no answer.
     ///
     /// ```
-    /// use resilient::{Component, Level, Registry, pipeline::Call};
+    /// use resilient_runtime::{Component, Level, Registry, pipeline::Call};
     ///
     /// let registry = Registry::new();
     /// let pipeline = registry.pipeline("rate").fallback("rate").build();
@@ -176,7 +176,7 @@ impl<'p> Call<'p> {
     /// The name of whoever counts the levels.
     ///
     /// ```
-    /// use resilient::{Registry, pipeline::Call};
+    /// use resilient_runtime::{Registry, pipeline::Call};
     ///
     /// let registry = Registry::new();
     /// let (with, without) = (registry.pipeline("rate").fallback("rates").build(), registry.pipeline("stock").build());
@@ -204,7 +204,7 @@ impl<'p> Call<'p> {
     /// Keeps a good answer.
     ///
     /// ```
-    /// use resilient::{Component, Registry, pipeline::Call};
+    /// use resilient_runtime::{Component, Registry, pipeline::Call};
     ///
     /// let registry = Registry::new();
     /// let pipeline = registry.pipeline("rate").fallback("rate").build();
@@ -220,7 +220,7 @@ impl<'p> Call<'p> {
     /// Asks for it again.
     ///
     /// ```
-    /// use resilient::{Registry, fallback::NoAnswer, pipeline::Call};
+    /// use resilient_runtime::{Registry, fallback::NoAnswer, pipeline::Call};
     ///
     /// let pipeline = Registry::new().pipeline("rate").fallback("rate").build();
     /// let mut call = Call::begin(&pipeline);
@@ -238,7 +238,7 @@ impl<'p> Call<'p> {
 }
 
 impl<'p> Levels<'p> for Call<'p> {
-    fn enter(&mut self, level: Level) -> Result<Asking<'p>, NoAnswer> {
+    fn enter(&mut self, level: Level) -> Result<LevelPermit<'p>, NoAnswer> {
         self.enter_level(level)
     }
 

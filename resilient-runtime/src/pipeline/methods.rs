@@ -241,7 +241,7 @@ impl Call<'_> {
         let stage = passed.first().unwrap_or(Passed::Fallback);
         let rejection = Rejection::unsupported(self.pipeline.operation.name(), Misuse { stage, method });
         if !self.pipeline.is_misuse_told.swap(true, Ordering::Relaxed) {
-            tracing::error!(target: "resilient::pipeline", operation = self.pipeline.operation.name(), "{rejection}");
+            tracing::error!(target: "resilient_runtime::pipeline", operation = self.pipeline.operation.name(), "{rejection}");
         }
         rejection
     }

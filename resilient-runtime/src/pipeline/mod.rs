@@ -33,13 +33,13 @@ mod drive;
 mod explain;
 mod finish;
 mod flight;
+mod held_permits;
 mod levels;
 mod methods;
 mod once;
 mod open;
 mod options;
 mod outcomes;
-mod places;
 mod pool;
 mod run;
 mod share;
@@ -54,11 +54,11 @@ pub use call::{Call, Next};
 pub(crate) use methods::{Misuse, Stages};
 
 pub use explain::{Explanation, LevelExplanation, StageExplanation};
+pub use held_permits::HeldPermits;
 pub use open::OpenCall;
 pub use options::Options;
 pub use outcomes::OutcomeExplanation;
 pub(crate) use outcomes::Predicates;
-pub use places::Places;
 pub use pool::PoolAttempt;
 pub use share::{Shared, led, led_async};
 pub(crate) use switch::{Bypass, Switch};
@@ -80,7 +80,7 @@ use crate::timeout::Timeout;
 /// The stages around one operation, each a component that other pipelines may share.
 ///
 /// ```
-/// use resilient::{Pipeline, Rejection};
+/// use resilient_runtime::{Pipeline, Rejection};
 ///
 /// let pipeline = Pipeline::builder("checkout").circuit_breaker("payment").retry("payment").build();
 /// let receipt: Result<u32, Rejection> = pipeline.call(|| Ok(42));
@@ -124,7 +124,7 @@ impl Pipeline {
     /// The operation's name.
     ///
     /// ```
-    /// use resilient::Registry;
+    /// use resilient_runtime::Registry;
     ///
     /// assert_eq!(Registry::new().pipeline("checkout").build().name(), "checkout");
     /// ```
@@ -147,7 +147,7 @@ impl Pipeline {
     /// [registry](crate::Registry::stats).
     ///
     /// ```
-    /// use resilient::Registry;
+    /// use resilient_runtime::Registry;
     ///
     /// let pipeline = Registry::new().pipeline("checkout").build();
     /// assert_eq!((pipeline.call(|| Some(7)), pipeline.call(|| None::<u32>)), (Some(7), None));

@@ -3,10 +3,12 @@
 use std::fmt::Display;
 use std::future::Future;
 
-use super::drive::{Missed, Surfaced, attempts, attempts_async};
+use super::drive::{CallFailure, Surfaced, attempts, attempts_async};
 use super::methods::Method;
 use super::{Call, Options, Pipeline};
-use crate::idempotency::{self, Codec, Effect, Fingerprint, Held, Idempotency, Lease, Mark, Replay, Stored};
+use crate::idempotency::{
+    self, ClaimOutcome, Codec, Effect, Fingerprint, Idempotency, Lease, Mark, Replay, Stored,
+};
 use crate::observe::Ending;
 use crate::outcome::{Judgement, Reject};
 use crate::rejection::{Rejection, RejectionKind};
@@ -17,12 +19,12 @@ impl<'p> Call<'p> {
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() {
-    /// use resilient::{Registry, idempotency::{Fingerprint, Held}, pipeline::Call};
+    /// use resilient_runtime::{Registry, idempotency::{Fingerprint, ClaimOutcome}, pipeline::Call};
     ///
     /// let pipeline = Registry::new().pipeline("charge").idempotency("charge").build();
     /// let mut call = Call::begin(&pipeline);
     /// let held = call.claim(&"order 7", Fingerprint::NONE).await.unwrap();
-    /// assert!(matches!(held, Held::Run(Some(_))));
+    /// assert!(matches!(held, ClaimOutcome::Run(Some(_))));
     /// # }
     /// ```
     ///
@@ -32,10 +34,10 @@ impl<'p> Call<'p> {
         &'c mut self,
         key: &dyn Display,
         fingerprint: Fingerprint,
-    ) -> impl Future<Output = Result<Held<'p>, Rejection>> + use<'c, 'p> {
+    ) -> impl Future<Output = Result<ClaimOutcome<'p>, Rejection>> + use<'c, 'p> {
         let claim = self.keyed(key);
         async move {
-            let Some((idempotency, key)) = claim else { return Ok(Held::Run(None)) };
+            let Some((idempotency, key)) = claim else { return Ok(ClaimOutcome::Run(None)) };
             self.pass_shedder()?;
             let deadline = self.deadline;
             let claimed = match key {
@@ -52,7 +54,7 @@ impl<'p> Call<'p> {
     /// The same, blocking the thread.
     ///
     /// ```
-    /// use resilient::{Registry, RejectionKind, idempotency::Fingerprint, pipeline::Call};
+    /// use resilient_runtime::{Registry, RejectionKind, idempotency::Fingerprint, pipeline::Call};
     ///
     /// let pipeline = Registry::new().pipeline("charge").idempotency("charge").build();
     /// let refused = Call::begin(&pipeline).claim_blocking(&"", Fingerprint::NONE).unwrap_err();
@@ -62,8 +64,8 @@ impl<'p> Call<'p> {
         &mut self,
         key: &dyn Display,
         fingerprint: Fingerprint,
-    ) -> Result<Held<'p>, Rejection> {
-        let Some((idempotency, key)) = self.keyed(key) else { return Ok(Held::Run(None)) };
+    ) -> Result<ClaimOutcome<'p>, Rejection> {
+        let Some((idempotency, key)) = self.keyed(key) else { return Ok(ClaimOutcome::Run(None)) };
         self.pass_shedder()?;
         let asked = (fingerprint, self.pipeline.operation.name());
         let claimed = key.and_then(|key| idempotency.claim_until_blocking(key, asked, self.deadline));
@@ -75,16 +77,19 @@ impl<'p> Call<'p> {
         Some((idempotency, idempotency.key(key)))
     }
 
-    fn claimed(&mut self, claimed: Result<Held<'p>, Rejection>) -> Result<Held<'p>, Rejection> {
+    fn claimed(
+        &mut self,
+        claimed: Result<ClaimOutcome<'p>, Rejection>,
+    ) -> Result<ClaimOutcome<'p>, Rejection> {
         match claimed {
-            Ok(Held::Run(lease)) => {
+            Ok(ClaimOutcome::Run(lease)) => {
                 // Who has waited for another may be late.
                 if self.is_timed() {
                     self.now = self.pipeline.clock.now();
                 }
                 let lease = lease.map(Lease::freed_unbegun);
                 self.begins_in_time()?;
-                Ok(Held::Run(lease))
+                Ok(ClaimOutcome::Run(lease))
             }
             Ok(replay) => Ok(replay),
             Err(rejection) => {
@@ -97,12 +102,12 @@ impl<'p> Call<'p> {
     /// The outcome of the call that had the key.
     ///
     /// ```
-    /// use resilient::{Registry, idempotency::{Codec, Fingerprint, Held}, pipeline::Call};
+    /// use resilient_runtime::{Registry, idempotency::{Codec, Fingerprint, ClaimOutcome}, pipeline::Call};
     ///
     /// let pipeline = Registry::new().pipeline("charge").idempotency("charge").build();
     /// pipeline.call_once(&"order 7", Fingerprint::NONE, || Some(995_u32));
     /// let mut call = Call::begin(&pipeline);
-    /// let Held::Replay(stored) = call.claim_blocking(&"order 7", Fingerprint::NONE).unwrap() else { panic!() };
+    /// let ClaimOutcome::Replay(stored) = call.claim_blocking(&"order 7", Fingerprint::NONE).unwrap() else { panic!() };
     /// assert_eq!(call.replay::<Option<u32>>(&stored, Codec::answers()), Ok(Some(995)));
     /// ```
     pub fn replay<R>(&mut self, stored: &Stored<'p>, codec: Codec<R>) -> Result<R, Rejection> {
@@ -117,12 +122,12 @@ impl<'p> Call<'p> {
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() {
-    /// use resilient::{Component, Registry, Verdict, idempotency::{Codec, Fingerprint, Held}, pipeline::Call};
+    /// use resilient_runtime::{Component, Registry, Verdict, idempotency::{Codec, Fingerprint, ClaimOutcome}, pipeline::Call};
     ///
     /// let registry = Registry::new();
     /// let pipeline = registry.pipeline("charge").idempotency("charge").build();
     /// let mut call = Call::begin(&pipeline);
-    /// let Held::Run(lease) = call.claim(&"order 7", Fingerprint::NONE).await.unwrap() else { panic!() };
+    /// let ClaimOutcome::Run(lease) = call.claim(&"order 7", Fingerprint::NONE).await.unwrap() else { panic!() };
     /// assert!(call.enter());
     /// let paid = call.attempt(async { Some(995) }).await.unwrap();
     /// call.finish(Verdict::of(&paid));
@@ -150,12 +155,12 @@ impl<'p> Call<'p> {
     /// The same, blocking the thread.
     ///
     /// ```
-    /// use resilient::{Class, Component, Registry, Verdict, idempotency::{Codec, Fingerprint, Held}, pipeline::Call};
+    /// use resilient_runtime::{Class, Component, Registry, Verdict, idempotency::{Codec, Fingerprint, ClaimOutcome}, pipeline::Call};
     ///
     /// let registry = Registry::new();
     /// let pipeline = registry.pipeline("refund").idempotency("refund").build();
     /// let mut call = Call::begin(&pipeline);
-    /// let Held::Run(lease) = call.claim_blocking(&"order 7", Fingerprint::NONE).unwrap() else { panic!() };
+    /// let ClaimOutcome::Run(lease) = call.claim_blocking(&"order 7", Fingerprint::NONE).unwrap() else { panic!() };
     /// call.enter_blocking().unwrap();
     /// let refused = call.attempt_sync(|| None::<u32>);
     /// call.finish(Verdict::Failure(Class::Permanent));
@@ -171,11 +176,11 @@ impl<'p> Call<'p> {
     /// For a call whose key is `None`: there was nothing to save.
     ///
     /// ```
-    /// use resilient::{Registry, pipeline::Call};
+    /// use resilient_runtime::{Registry, pipeline::Call};
     ///
     /// Call::begin(&Registry::new().pipeline("charge").build()).without_key();
-    /// assert!(!resilient::replayed());
-    /// assert_eq!(resilient::unsaved(), None);
+    /// assert!(!resilient_runtime::replayed());
+    /// assert_eq!(resilient_runtime::unsaved(), None);
     /// ```
     #[doc(hidden)]
     pub fn without_key(&mut self) {
@@ -206,7 +211,7 @@ impl Pipeline {
     /// more of your own errors, use [`call_once_judged`](Self::call_once_judged).
     ///
     /// ```
-    /// use resilient::{Registry, Rejection, idempotency::Fingerprint};
+    /// use resilient_runtime::{Registry, Rejection, idempotency::Fingerprint};
     ///
     /// let pipeline = Registry::new().pipeline("charge").idempotency("charge").retry("gateway").build();
     /// let charge = |key: &str, cents: u32| -> Result<u32, Rejection> {
@@ -214,7 +219,7 @@ impl Pipeline {
     /// };
     /// assert_eq!(charge("order 7", 995), Ok(995));
     /// assert_eq!(charge("order 7", 995), Ok(995));
-    /// assert!(resilient::replayed());
+    /// assert!(resilient_runtime::replayed());
     /// assert!(charge("order 7", 1).is_err(), "another payload");
     /// ```
     pub fn call_once<R: Replay + Reject<Error: 'static>>(
@@ -231,7 +236,7 @@ impl Pipeline {
     /// failure without an effect from one that may have had it.
     ///
     /// ```
-    /// use resilient::{Priority, Registry, Verdict, idempotency::{Codec, Fingerprint}};
+    /// use resilient_runtime::{Priority, Registry, Verdict, idempotency::{Codec, Fingerprint}};
     ///
     /// let pipeline = Registry::new().pipeline("refund").idempotency("refund").bulkhead("bank").build();
     /// let refund = |cents: u32| {
@@ -252,8 +257,10 @@ impl Pipeline {
             return R::from_rejection(rejection);
         }
         let lease = match call.claim_blocking(key, fingerprint) {
-            Ok(Held::Run(lease)) => lease,
-            Ok(Held::Replay(stored)) => return call.replay(&stored, codec).unwrap_or_else(R::from_rejection),
+            Ok(ClaimOutcome::Run(lease)) => lease,
+            Ok(ClaimOutcome::Replay(stored)) => {
+                return call.replay(&stored, codec).unwrap_or_else(R::from_rejection);
+            }
             Err(rejection) => return R::from_rejection(rejection),
         };
         let judge = Surfaced(judge);
@@ -263,7 +270,7 @@ impl Pipeline {
             None => run(),
         };
         call.conclude_blocking(lease, codec, outcome_of(&ran));
-        ran.unwrap_or_else(Missed::surface)
+        ran.unwrap_or_else(CallFailure::surface)
     }
 
     /// Runs `work` through the stages, unless a call with this key was carried out: then gives its answer.
@@ -271,7 +278,7 @@ impl Pipeline {
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() {
-    /// use resilient::{Registry, Rejection, RejectionKind, idempotency::Fingerprint};
+    /// use resilient_runtime::{Registry, Rejection, RejectionKind, idempotency::Fingerprint};
     ///
     /// let pipeline = Registry::new().pipeline("charge").idempotency("charge").build();
     /// let charge = async |cents: u32| -> Result<u32, Rejection> {
@@ -307,7 +314,7 @@ impl Pipeline {
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() {
     /// use std::io::{Error, ErrorKind};
-    /// use resilient::{Priority, Registry, Verdict, idempotency::{Codec, Fingerprint}};
+    /// use resilient_runtime::{Priority, Registry, Verdict, idempotency::{Codec, Fingerprint}};
     ///
     /// let pipeline = Registry::new().pipeline("order").idempotency("order").build();
     /// let order = async |answer: Result<u32, ErrorKind>| {
@@ -339,8 +346,8 @@ impl Pipeline {
                 return R::from_rejection(rejection);
             }
             let lease = match call.claim(&key, fingerprint).await {
-                Ok(Held::Run(lease)) => lease,
-                Ok(Held::Replay(stored)) => {
+                Ok(ClaimOutcome::Run(lease)) => lease,
+                Ok(ClaimOutcome::Replay(stored)) => {
                     return call.replay(&stored, codec).unwrap_or_else(R::from_rejection);
                 }
                 Err(rejection) => return R::from_rejection(rejection),
@@ -352,14 +359,14 @@ impl Pipeline {
                 None => run.await,
             };
             call.conclude(lease, codec, outcome_of(&ran)).await;
-            ran.unwrap_or_else(Missed::surface)
+            ran.unwrap_or_else(CallFailure::surface)
         }
     }
 }
 
-fn outcome_of<R>(ran: &Result<R, Missed<R>>) -> Option<&R> {
+fn outcome_of<R>(ran: &Result<R, CallFailure<R>>) -> Option<&R> {
     match ran {
-        Ok(outcome) | Err(Missed::Failed(outcome)) => Some(outcome),
-        Err(Missed::Rejected(_)) => None,
+        Ok(outcome) | Err(CallFailure::Failed(outcome)) => Some(outcome),
+        Err(CallFailure::Rejected(_)) => None,
     }
 }

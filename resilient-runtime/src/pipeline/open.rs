@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use super::call::Repeats;
-use super::drive::{Judges, Missed, Surfaced};
+use super::drive::{CallFailure, Judges, Surfaced};
 use super::methods::Method;
 use super::spans::Rare;
 use super::{Call, Next, Options, Pipeline};
@@ -42,7 +42,7 @@ use crate::retry::Progress;
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() {
 /// use std::{future::poll_fn, sync::Arc, task::Poll};
-/// use resilient::{Component, Registry, Verdict, pipeline::Options};
+/// use resilient_runtime::{Component, Registry, Verdict, pipeline::Options};
 ///
 /// let registry = Registry::new();
 /// let pipeline = Arc::new(registry.pipeline("download").circuit_breaker("mirror").bulkhead("mirror").build());
@@ -299,7 +299,7 @@ impl OpenCall {
     /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
     /// # async fn main() {
     /// use std::{future::poll_fn, sync::Arc, task::Poll, time::Duration};
-    /// use resilient::{Component, Registry, RejectionKind, Verdict, clock::Clock, pipeline::Options, timeout::Config};
+    /// use resilient_runtime::{Component, Registry, RejectionKind, Verdict, clock::Clock, pipeline::Options, timeout::Config};
     ///
     /// let registry = Registry::with_clock(Clock::tokio());
     /// registry.timeout("mirror").reconfigure(Config::default().read(Duration::from_secs(5))).unwrap();
@@ -348,7 +348,7 @@ impl OpenCall {
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() {
     /// use std::sync::Arc;
-    /// use resilient::{Class, Component, Registry, Verdict, pipeline::Options};
+    /// use resilient_runtime::{Class, Component, Registry, Verdict, pipeline::Options};
     ///
     /// let registry = Registry::new();
     /// let pipeline = Arc::new(registry.pipeline("download").circuit_breaker("mirror").build());
@@ -369,7 +369,7 @@ impl OpenCall {
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() {
     /// use std::sync::Arc;
-    /// use resilient::{Registry, Verdict, pipeline::Options};
+    /// use resilient_runtime::{Registry, Verdict, pipeline::Options};
     ///
     /// let pipeline = Arc::new(Registry::new().pipeline("download").build());
     /// let (_head, mut call) = pipeline.call_open_async(Options::default(), async || Some(200), Verdict::of).await;
@@ -422,7 +422,7 @@ impl Pipeline {
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() {
     /// use std::sync::Arc;
-    /// use resilient::{Registry, Rejection, Verdict, pipeline::Options};
+    /// use resilient_runtime::{Registry, Rejection, Verdict, pipeline::Options};
     ///
     /// let pipeline = Arc::new(Registry::new().pipeline("download").retry("mirror").build());
     /// let send = async || Ok::<_, Rejection>("200 OK");
@@ -461,7 +461,7 @@ impl Pipeline {
                 };
                 (outcome, OpenCall(Some(Box::new(open))))
             }
-            Err((Missed::Failed(outcome), verdict)) => {
+            Err((CallFailure::Failed(outcome), verdict)) => {
                 let open = Open::ended(self, &call, verdict);
                 (outcome, OpenCall(Some(Box::new(open))))
             }
@@ -475,8 +475,8 @@ async fn drive_open<R, F: Future<Output = R>>(
     call: &mut Call<'_>,
     work: &mut impl FnMut() -> F,
     judge: &impl Judges<R>,
-) -> Result<(R, Verdict), (Missed<R>, Verdict)> {
-    let refused = |rejection| Err((Missed::Rejected(rejection), Verdict::Success));
+) -> Result<(R, Verdict), (CallFailure<R>, Verdict)> {
+    let refused = |rejection| Err((CallFailure::Rejected(rejection), Verdict::Success));
     if let Err(rejection) = call.honoured_by(Method::CallOpenAsync) {
         return refused(rejection);
     }
@@ -510,7 +510,7 @@ async fn drive_open<R, F: Future<Output = R>>(
             }
             Ok((outcome, judgement)) => {
                 if call.finish_with(judgement, |words| judge.describe(&outcome, words)) != Next::Retry {
-                    return Err((Missed::Failed(outcome), judgement.verdict()));
+                    return Err((CallFailure::Failed(outcome), judgement.verdict()));
                 }
             }
             Err(rejection) => {

@@ -10,7 +10,7 @@ use crate::rate_limit::Request;
 /// What one call says about itself: its priority, and by whose rate limit it goes. A [`Priority`] alone will do.
 ///
 /// ```
-/// use resilient::{Component, Priority, Registry, Rejection, Verdict, rate_limit};
+/// use resilient_runtime::{Component, Priority, Registry, Rejection, Verdict, rate_limit};
 ///
 /// let registry = Registry::new();
 /// let limit = rate_limit::Config::default().rate("1/min".parse::<rate_limit::Rate>().unwrap());
@@ -47,7 +47,7 @@ impl Options {
     /// How important the call is.
     ///
     /// ```
-    /// use resilient::{Component, Priority, Registry, Verdict, pipeline::Options};
+    /// use resilient_runtime::{Component, Priority, Registry, Verdict, pipeline::Options};
     ///
     /// let registry = Registry::new();
     /// let pipeline = registry.pipeline("pay").load_shed("api").build();
@@ -61,7 +61,7 @@ impl Options {
     /// How many calls it counts for in the rate limit; 1 where nothing is said.
     ///
     /// ```
-    /// use resilient::{Component, Registry, Verdict, pipeline::Options, rate_limit::{Config, Rate}};
+    /// use resilient_runtime::{Component, Registry, Verdict, pipeline::Options, rate_limit::{Config, Rate}};
     ///
     /// let registry = Registry::new();
     /// registry.rate_limiter("rows").reconfigure(Config::default().rate("500/h".parse::<Rate>().unwrap())).unwrap();
@@ -78,9 +78,9 @@ impl Options {
     ///
     /// ```
     /// use std::io::{Error, ErrorKind};
-    /// use resilient::{Registry, Verdict, pipeline::Options, retry};
+    /// use resilient_runtime::{Registry, Verdict, pipeline::Options, retry};
     /// # use std::time::Duration;
-    /// # use resilient::Component;
+    /// # use resilient_runtime::Component;
     ///
     /// let registry = Registry::new();
     /// # registry.retry("r").reconfigure(retry::Config::default().base(Duration::ZERO)).unwrap();
@@ -114,7 +114,7 @@ impl Pipeline {
     /// The options of a call that goes by the rate limit of this key alone.
     ///
     /// ```
-    /// use resilient::{Component, Registry, Verdict, rate_limit::{Config, Rate}};
+    /// use resilient_runtime::{Component, Registry, Verdict, rate_limit::{Config, Rate}};
     ///
     /// let registry = Registry::new();
     /// let upload = registry.rate_limiter("upload");

@@ -19,7 +19,7 @@ pub(crate) struct Predicates {
 /// What becomes of one kind of failure.
 ///
 /// ```
-/// let order = resilient::Registry::new().pipeline("order").retry("db").timeout("db").build().explain();
+/// let order = resilient_runtime::Registry::new().pipeline("order").retry("db").timeout("db").build().explain();
 /// let late = order.outcomes.iter().find(|outcome| outcome.outcome == "attempt_timeout").unwrap();
 /// assert!(late.treatment.starts_with("not repeated: the attempt may have had an effect"));
 /// ```

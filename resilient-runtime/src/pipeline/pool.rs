@@ -36,7 +36,7 @@ impl<'p> Call<'p> {
     /// it runs on, and keeps its place.
     ///
     /// ```
-    /// use resilient::{Component, Registry, bulkhead::Config, pipeline::Call};
+    /// use resilient_runtime::{Component, Registry, bulkhead::Config, pipeline::Call};
     ///
     /// let registry = Registry::new();
     /// registry.bulkhead("pdf").reconfigure(Config::default().threads(1)).unwrap();
@@ -67,7 +67,7 @@ impl<'p> Call<'p> {
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() {
-    /// use resilient::{Component, Registry, bulkhead::Config, pipeline::Call};
+    /// use resilient_runtime::{Component, Registry, bulkhead::Config, pipeline::Call};
     ///
     /// let registry = Registry::new();
     /// registry.bulkhead("zip").reconfigure(Config::default().threads(1)).unwrap();
@@ -201,7 +201,7 @@ pin_project! {
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() {
-    /// use resilient::{Component, Registry, bulkhead::Config, pipeline::{Call, PoolAttempt}};
+    /// use resilient_runtime::{Component, Registry, bulkhead::Config, pipeline::{Call, PoolAttempt}};
     ///
     /// let registry = Registry::new();
     /// registry.bulkhead("ocr").reconfigure(Config::default().threads(1)).unwrap();

@@ -1,6 +1,6 @@
 //! The loop around attempts that run on threads of the bulkhead, for pipelines that are called by hand.
 
-use super::drive::{Judges, Missed, Surfaced, Surfaceless};
+use super::drive::{CallFailure, Judges, Surfaced, Surfaceless};
 use super::methods::Method;
 use super::{Call, Next, Options, Pipeline};
 use crate::fallback::{AllFailed, Chain};
@@ -15,7 +15,7 @@ impl Pipeline {
     ///
     /// ```
     /// use std::time::Duration;
-    /// use resilient::{Component, Registry, Rejection, RejectionKind, bulkhead, timeout};
+    /// use resilient_runtime::{Component, Registry, Rejection, RejectionKind, bulkhead, timeout};
     ///
     /// let registry = Registry::new();
     /// registry.bulkhead("reports").reconfigure(bulkhead::Config::default().threads(2u32)).unwrap();
@@ -41,7 +41,7 @@ impl Pipeline {
     /// [`Verdict::by_class`](crate::Verdict::by_class).
     ///
     /// ```
-    /// use resilient::{Class, Component, Priority, Registry, Verdict, bulkhead::Config};
+    /// use resilient_runtime::{Class, Component, Priority, Registry, Verdict, bulkhead::Config};
     ///
     /// let registry = Registry::new();
     /// registry.bulkhead("ocr").reconfigure(Config::default().threads(1)).unwrap();
@@ -57,14 +57,14 @@ impl Pipeline {
         judge: impl Fn(&R) -> J,
     ) -> R {
         let mut call = self.begin(options.into());
-        drive_in_pool(&mut call, Method::Run, &work, &Surfaced(judge)).unwrap_or_else(Missed::surface)
+        drive_in_pool(&mut call, Method::Run, &work, &Surfaced(judge)).unwrap_or_else(CallFailure::surface)
     }
 
     /// As [`run`](Self::run), and through the levels of `chain` if it failed, on this thread. The chain is built only then.
     ///
     /// ```
     /// use std::thread::current;
-    /// use resilient::{Component, Registry, bulkhead::Config, fallback::{Chain, Level}};
+    /// use resilient_runtime::{Component, Registry, bulkhead::Config, fallback::{Chain, Level}};
     ///
     /// let registry = Registry::new();
     /// registry.bulkhead("render").reconfigure(Config::default().threads(1)).unwrap();
@@ -89,7 +89,7 @@ impl Pipeline {
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() {
-    /// use resilient::{Component, Registry, bulkhead::Config};
+    /// use resilient_runtime::{Component, Registry, bulkhead::Config};
     ///
     /// let registry = Registry::new();
     /// registry.bulkhead("crypto").reconfigure(Config::default().threads(2)).unwrap();
@@ -112,7 +112,7 @@ impl Pipeline {
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() {
-    /// use resilient::{Component, Priority, Registry, Verdict, bulkhead::Config};
+    /// use resilient_runtime::{Component, Priority, Registry, Verdict, bulkhead::Config};
     ///
     /// let registry = Registry::new();
     /// registry.bulkhead("disk").reconfigure(Config::default().threads(1)).unwrap();
@@ -134,7 +134,7 @@ impl Pipeline {
         let mut call = self.begin(options.into());
         drive_in_pool_async(&mut call, Method::RunAsync, work, &Surfaced(judge))
             .await
-            .unwrap_or_else(Missed::surface)
+            .unwrap_or_else(CallFailure::surface)
     }
 
     /// As [`run_or`](Self::run_or), without blocking this thread in the work.
@@ -142,7 +142,7 @@ impl Pipeline {
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() {
-    /// use resilient::{Component, Registry, bulkhead::Config, fallback::{Chain, Level}};
+    /// use resilient_runtime::{Component, Registry, bulkhead::Config, fallback::{Chain, Level}};
     ///
     /// let registry = Registry::new();
     /// registry.bulkhead("zip").reconfigure(Config::default().threads(1)).unwrap();
@@ -172,28 +172,28 @@ fn drive_in_pool<R: Send + 'static>(
     method: Method,
     work: &(impl FnOnce() -> R + Clone + Send + 'static),
     judge: &impl Judges<R>,
-) -> Result<R, Missed<R>> {
+) -> Result<R, CallFailure<R>> {
     if let Err(rejection) = call.honoured_by(method) {
-        return Err(Missed::Rejected(rejection));
+        return Err(CallFailure::Rejected(rejection));
     }
     loop {
         if let Err(rejection) = call.enter_blocking() {
             match call.refused(&rejection, || judge.hear(&rejection)) {
                 Next::Retry => continue,
-                _ => return Err(Missed::Rejected(rejection)),
+                _ => return Err(CallFailure::Rejected(rejection)),
             }
         }
         match call.attempt_in_pool(work.clone()) {
             Ok(outcome) => {
                 match call.finish_with(judge.judge(&outcome), |words| judge.describe(&outcome, words)) {
                     Next::Return => return Ok(outcome),
-                    Next::Fail => return Err(Missed::Failed(outcome)),
+                    Next::Fail => return Err(CallFailure::Failed(outcome)),
                     Next::Retry => {}
                 }
             }
             Err(rejection) => {
                 if call.timed_out_as(&rejection, judge.hear(&rejection)) == Next::Fail {
-                    return Err(Missed::Rejected(rejection));
+                    return Err(CallFailure::Rejected(rejection));
                 }
             }
         }
@@ -206,9 +206,9 @@ async fn drive_in_pool_async<R: Send + 'static>(
     method: Method,
     work: impl FnOnce() -> R + Clone + Send + 'static,
     judge: &impl Judges<R>,
-) -> Result<R, Missed<R>> {
+) -> Result<R, CallFailure<R>> {
     if let Err(rejection) = call.honoured_by(method) {
-        return Err(Missed::Rejected(rejection));
+        return Err(CallFailure::Rejected(rejection));
     }
     loop {
         if !call.enter()
@@ -216,20 +216,20 @@ async fn drive_in_pool_async<R: Send + 'static>(
         {
             match call.refused(&rejection, || judge.hear(&rejection)) {
                 Next::Retry => continue,
-                _ => return Err(Missed::Rejected(rejection)),
+                _ => return Err(CallFailure::Rejected(rejection)),
             }
         }
         match call.attempt_in_pool_async(work.clone()).await {
             Ok(outcome) => {
                 match call.finish_with(judge.judge(&outcome), |words| judge.describe(&outcome, words)) {
                     Next::Return => return Ok(outcome),
-                    Next::Fail => return Err(Missed::Failed(outcome)),
+                    Next::Fail => return Err(CallFailure::Failed(outcome)),
                     Next::Retry => {}
                 }
             }
             Err(rejection) => {
                 if call.timed_out_as(&rejection, judge.hear(&rejection)) == Next::Fail {
-                    return Err(Missed::Rejected(rejection));
+                    return Err(CallFailure::Rejected(rejection));
                 }
             }
         }

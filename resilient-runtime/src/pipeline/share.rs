@@ -4,11 +4,11 @@ use std::any::Any;
 use std::future::Future;
 use std::hash::Hash;
 
-use super::drive::{Missed, Surfaced, attempts, attempts_async};
+use super::drive::{CallFailure, Surfaced, attempts, attempts_async};
 use super::methods::Method;
 use super::{Call, Options, Pipeline};
 use crate::coalesce::{Join, Joined, Lead, Led};
-use crate::fallback::{self, Seen, Watch, Watched};
+use crate::fallback::{self, CollectReasons, ReasonCollector, Seen};
 use crate::load_shed::End;
 use crate::observe::Ending;
 use crate::outcome::{Judgement, Outcome, Reject};
@@ -17,7 +17,7 @@ use crate::rejection::{Rejection, RejectionKind};
 /// Whether a call is to be made.
 ///
 /// ```
-/// use resilient::{Registry, pipeline::{Call, Shared}};
+/// use resilient_runtime::{Registry, pipeline::{Call, Shared}};
 ///
 /// let pipeline = Registry::new().pipeline("rate").coalesce("rates").build();
 /// let shared = Call::begin(&pipeline).share_blocking::<Option<f64>, _>("EUR").unwrap();
@@ -37,7 +37,7 @@ impl<'p> Call<'p> {
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() {
-    /// use resilient::{Registry, pipeline::{Call, Shared}};
+    /// use resilient_runtime::{Registry, pipeline::{Call, Shared}};
     ///
     /// let pipeline = Registry::new().pipeline("rate").coalesce("rates").build();
     /// let (mut first, mut second) = (Call::begin(&pipeline), Call::begin(&pipeline));
@@ -64,7 +64,7 @@ impl<'p> Call<'p> {
     /// The same, blocking the thread.
     ///
     /// ```
-    /// use resilient::{Registry, pipeline::{Call, Shared}};
+    /// use resilient_runtime::{Registry, pipeline::{Call, Shared}};
     ///
     /// let pipeline = Registry::new().pipeline("rate").build();
     /// let shared = Call::begin(&pipeline).share_blocking::<Option<f64>, _>("EUR").unwrap();
@@ -138,7 +138,7 @@ impl<'p> Call<'p> {
     /// Gives the answer of this call to those who wait for it, with what levels have answered in it.
     ///
     /// ```
-    /// use resilient::{Component, Registry, pipeline::{Call, Shared}};
+    /// use resilient_runtime::{Component, Registry, pipeline::{Call, Shared}};
     ///
     /// let registry = Registry::new();
     /// let pipeline = registry.pipeline("rate").coalesce("rates").build();
@@ -166,11 +166,11 @@ impl<'p> Call<'p> {
 /// Makes the call, for whoever else waits for it.
 ///
 /// ```
-/// assert_eq!(resilient::pipeline::led(None, || Some(1.1)), (Some(1.1), None), "no level has answered in it");
+/// assert_eq!(resilient_runtime::pipeline::led(None, || Some(1.1)), (Some(1.1), None), "no level has answered in it");
 /// ```
 #[inline]
 pub fn led<R>(lead: Option<&Lead<'_>>, work: impl FnOnce() -> R) -> (R, Option<Seen>) {
-    let watch = Watch::begin();
+    let watch = ReasonCollector::begin();
     let outcome = match lead {
         Some(lead) => lead.lead(work),
         None => work(),
@@ -183,14 +183,14 @@ pub fn led<R>(lead: Option<&Lead<'_>>, work: impl FnOnce() -> R) -> (R, Option<S
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() {
-/// use resilient::pipeline::led_async;
+/// use resilient_runtime::pipeline::led_async;
 ///
 /// assert_eq!(led_async(None, async { Some(1.1) }).await, (Some(1.1), None));
 /// # }
 /// ```
 #[inline]
-pub fn led_async<'l, F: Future>(lead: Option<&'l Lead<'_>>, work: F) -> Watched<Led<'l, F>> {
-    Watched::new(Led::of(lead, work))
+pub fn led_async<'l, F: Future>(lead: Option<&'l Lead<'_>>, work: F) -> CollectReasons<Led<'l, F>> {
+    CollectReasons::new(Led::of(lead, work))
 }
 
 impl Pipeline {
@@ -198,7 +198,7 @@ impl Pipeline {
     /// a coalescer; blocks the thread.
     ///
     /// ```
-    /// use resilient::{Component, Registry};
+    /// use resilient_runtime::{Component, Registry};
     ///
     /// let registry = Registry::new();
     /// let pipeline = registry.pipeline("price").coalesce("prices").build();
@@ -219,7 +219,8 @@ impl Pipeline {
             Ok(Shared::Answer(answer)) => return answer,
             Err(rejection) => return R::from_rejection(rejection),
         };
-        let run = || attempts(&mut call, &mut work, &Surfaced(Judgement::of)).unwrap_or_else(Missed::surface);
+        let run =
+            || attempts(&mut call, &mut work, &Surfaced(Judgement::of)).unwrap_or_else(CallFailure::surface);
         let (outcome, seen) = led(lead.as_ref(), run);
         call.publish(lead, &outcome, seen);
         outcome
@@ -231,7 +232,7 @@ impl Pipeline {
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() {
-    /// use resilient::Registry;
+    /// use resilient_runtime::Registry;
     ///
     /// let pipeline = Registry::new().pipeline("rate").coalesce("rates").build();
     /// let made = std::cell::Cell::new(0);
@@ -265,7 +266,7 @@ impl Pipeline {
         let by = Surfaced(Judgement::of);
         let run = attempts_async(&mut call, &mut work, &by);
         let (outcome, seen) = led_async(lead.as_ref(), run).await;
-        let outcome = outcome.unwrap_or_else(Missed::surface);
+        let outcome = outcome.unwrap_or_else(CallFailure::surface);
         call.publish(lead, &outcome, seen);
         outcome
     }

@@ -16,7 +16,7 @@ impl Call<'_> {
     ///
     /// ```
     /// use std::time::Duration;
-    /// use resilient::{Priority, Registry, clock::ManualClock, pipeline::Call};
+    /// use resilient_runtime::{Priority, Registry, clock::ManualClock, pipeline::Call};
     ///
     /// let time = ManualClock::new();
     /// let registry = Registry::with_clock(time.clock());
@@ -139,7 +139,7 @@ impl Pipeline {
     ///
     /// ```
     /// use std::time::Duration;
-    /// use resilient::{Registry, Rejection};
+    /// use resilient_runtime::{Registry, Rejection};
     ///
     /// let registry = Registry::new();
     /// let pipeline = registry.pipeline("handle").load_shed("api").build();

@@ -3,7 +3,7 @@
 //! `resilient.call`, with the operation, the correlation id, the attempts, how it ended, the last error and why it was not
 //! repeated (`stopped`, such as `budget`); in it, for each attempt, `resilient.attempt` with its number and its error, in
 //! which the body runs; those that are made at the same time have one each. Levels of a
-//! fallback run in that of the call. At the level `INFO`, target `resilient::call`. Where nobody
+//! fallback run in that of the call. At the level `INFO`, target `resilient_runtime::call`. Where nobody
 //! wants them a call costs one load more.
 
 use std::sync::Arc;
@@ -58,7 +58,7 @@ pub(super) struct InBody {
 impl Rare {
     #[inline]
     pub(super) fn of(operation: &'static str) -> Option<Box<Self>> {
-        if tracing::span_enabled!(target: "resilient::call", tracing::Level::INFO) {
+        if tracing::span_enabled!(target: "resilient_runtime::call", tracing::Level::INFO) {
             Some(Self::traced(operation))
         } else {
             None
@@ -70,7 +70,7 @@ impl Rare {
     #[allow(clippy::unnecessary_box_returns)] // a large value would pass through the way of those who have none
     fn traced(operation: &'static str) -> Box<Self> {
         let call = tracing::info_span!(
-            target: "resilient::call",
+            target: "resilient_runtime::call",
             "resilient.call",
             operation,
             correlation_id = Empty,
@@ -121,7 +121,7 @@ impl Spans {
         if self.number != number {
             self.number = number;
             let number = self.begun.fetch_add(1, Ordering::Relaxed) + 1;
-            self.attempt = tracing::info_span!(target: "resilient::call", parent: &self.call, "resilient.attempt", number, error = Empty);
+            self.attempt = tracing::info_span!(target: "resilient_runtime::call", parent: &self.call, "resilient.attempt", number, error = Empty);
         }
         Box::new(self.attempt.clone().entered())
     }

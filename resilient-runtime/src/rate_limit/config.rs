@@ -8,7 +8,7 @@ use crate::settings::{ConfigError, settings, words};
 /// How calls are counted. See the [module](super) for what each is good for.
 ///
 /// ```
-/// # use resilient::{Component, Registry, clock::ManualClock, rate_limit::{Algorithm, Config, Rate}};
+/// # use resilient_runtime::{Component, Registry, clock::ManualClock, rate_limit::{Algorithm, Config, Rate}};
 /// # let quota = Registry::with_clock(ManualClock::new().clock()).rate_limiter("quota");
 /// let rate = Config::default().rate("3/min".parse::<Rate>().unwrap());
 /// quota.reconfigure(rate.algorithm(Algorithm::SlidingLog)).unwrap();
@@ -42,7 +42,7 @@ settings! {
     ///
     /// ```
     /// use std::time::Duration;
-    /// use resilient::{rate_limit::{Config, Rate}, settings::Settings};
+    /// use resilient_runtime::{rate_limit::{Config, Rate}, settings::Settings};
     ///
     /// let config = Config::default().rate("100/s".parse::<Rate>().unwrap()).burst(20);
     /// assert!(config.max_wait(Duration::from_millis(50)).validate().is_ok());

@@ -14,7 +14,7 @@ use crate::outcome::Verdict;
 ///
 /// ```
 /// use std::time::Duration;
-/// use resilient::{Component, Registry, clock::ManualClock, rate_limit::{Config, Rate}};
+/// use resilient_runtime::{Component, Registry, clock::ManualClock, rate_limit::{Config, Rate}};
 ///
 /// let limiter = Registry::with_clock(ManualClock::new().clock()).rate_limiter("mail");
 /// limiter.reconfigure(Config::default().rate("60/min".parse::<Rate>().unwrap()).burst(2)).unwrap();
@@ -42,7 +42,7 @@ pub struct Decision {
 /// A place in the rate that was taken. Dropped, it is spent.
 ///
 /// ```
-/// # use resilient::{Component, Registry, rate_limit::{Config, Rate}};
+/// # use resilient_runtime::{Component, Registry, rate_limit::{Config, Rate}};
 /// # let mail = Registry::new().rate_limiter("mail");
 /// mail.reconfigure(Config::default().rate("1/h".parse::<Rate>().unwrap())).unwrap();
 /// drop(mail.try_acquire().unwrap());
@@ -64,7 +64,7 @@ impl<'a> Token<'a> {
     /// The call was not made: the place can be taken by another, as far as it is not past already.
     ///
     /// ```
-    /// # use resilient::{Component, Registry, rate_limit::{Config, Rate}};
+    /// # use resilient_runtime::{Component, Registry, rate_limit::{Config, Rate}};
     /// # let sms = Registry::new().rate_limiter("sms");
     /// sms.reconfigure(Config::default().rate("2/h".parse::<Rate>().unwrap())).unwrap();
     /// sms.try_acquire_weighted(2).unwrap().give_back();

@@ -21,7 +21,7 @@
 //!   [`Registry::validate`](crate::Registry::validate) always.
 //!
 //! ```
-//! use resilient::{Component, Registry, rate_limit::{Algorithm, Config, Rate}};
+//! use resilient_runtime::{Component, Registry, rate_limit::{Algorithm, Config, Rate}};
 //! use std::time::Duration;
 //!
 //! let registry = Registry::new();
@@ -72,7 +72,7 @@ pub use turn::Turn;
 
 use crate::clock::Instant;
 use crate::component::{Component, Core, Create, Kind};
-use crate::observe::Happening;
+use crate::observe::EventKind;
 use crate::outcome::{Judgement, Reject};
 use crate::rejection::{Rejection, RejectionKind};
 use crate::scope::Scope;
@@ -86,7 +86,7 @@ use stats::Counters;
 /// Bounds how often calls begin. See the [module](self).
 ///
 /// ```
-/// use resilient::{Component, Registry, rate_limit::{Config, Rate}};
+/// use resilient_runtime::{Component, Registry, rate_limit::{Config, Rate}};
 ///
 /// let limiter = Registry::new().rate_limiter("mail");
 /// limiter.reconfigure(Config::default().rate("1/h".parse::<Rate>().unwrap())).unwrap();
@@ -142,7 +142,7 @@ impl RateLimiter {
     /// Takes a call's place in the rate, if there is one, and says how things stand.
     ///
     /// ```
-    /// # use resilient::{Component, Registry, clock::ManualClock, rate_limit::{Config, Rate}};
+    /// # use resilient_runtime::{Component, Registry, clock::ManualClock, rate_limit::{Config, Rate}};
     /// # let (time, rate) = (ManualClock::new(), "60/min".parse::<Rate>().unwrap());
     /// # let limiter = Registry::with_clock(time.clock()).rate_limiter("login");
     /// limiter.reconfigure(Config::default().rate(rate).burst(2)).unwrap();
@@ -160,7 +160,7 @@ impl RateLimiter {
     /// As [`check`](Self::check), for a call that weighs more than one; 0 only looks.
     ///
     /// ```
-    /// # use resilient::{Component, Registry, rate_limit::{Config, Rate}};
+    /// # use resilient_runtime::{Component, Registry, rate_limit::{Config, Rate}};
     /// # let limiter = Registry::new().rate_limiter("bytes");
     /// limiter.reconfigure(Config::default().rate("100/h".parse::<Rate>().unwrap())).unwrap();
     /// assert!(limiter.check_weighted(70).allowed);
@@ -174,7 +174,7 @@ impl RateLimiter {
     /// As [`check`](Self::check), by the limit of this key alone.
     ///
     /// ```
-    /// # use resilient::{Component, Registry, rate_limit::{Config, Rate}};
+    /// # use resilient_runtime::{Component, Registry, rate_limit::{Config, Rate}};
     /// # let login = Registry::new().rate_limiter("login");
     /// login.reconfigure(Config::default().rate("1/min".parse::<Rate>().unwrap())).unwrap();
     /// assert!(login.check_key("ada").allowed);
@@ -188,7 +188,7 @@ impl RateLimiter {
     /// As [`check_key`](Self::check_key), for a call that weighs more than one; 0 only looks.
     ///
     /// ```
-    /// # use resilient::{Component, Registry, rate_limit::{Config, Rate}};
+    /// # use resilient_runtime::{Component, Registry, rate_limit::{Config, Rate}};
     /// # let upload = Registry::new().rate_limiter("upload");
     /// upload.reconfigure(Config::default().rate("10/h".parse::<Rate>().unwrap())).unwrap();
     /// assert!(upload.check_key_weighted("ada", 8).allowed);
@@ -202,7 +202,7 @@ impl RateLimiter {
     /// A token if there is one now.
     ///
     /// ```
-    /// # use resilient::{Component, Registry, RejectionKind, rate_limit::{Config, Rate}};
+    /// # use resilient_runtime::{Component, Registry, RejectionKind, rate_limit::{Config, Rate}};
     /// # let mail = Registry::new().rate_limiter("mail");
     /// mail.reconfigure(Config::default().rate("1/h".parse::<Rate>().unwrap())).unwrap();
     /// let token = mail.try_acquire().unwrap();
@@ -221,7 +221,7 @@ impl RateLimiter {
     /// As [`try_acquire`](Self::try_acquire), for a call that weighs more than one.
     ///
     /// ```
-    /// # use resilient::{Component, Registry, rate_limit::{Config, Rate}};
+    /// # use resilient_runtime::{Component, Registry, rate_limit::{Config, Rate}};
     /// # let rows = Registry::new().rate_limiter("rows");
     /// rows.reconfigure(Config::default().rate("500/h".parse::<Rate>().unwrap())).unwrap();
     /// assert!(rows.try_acquire_weighted(400).is_ok());
@@ -238,7 +238,7 @@ impl RateLimiter {
     /// As [`try_acquire`](Self::try_acquire), by the limit of this key alone.
     ///
     /// ```
-    /// # use resilient::{Component, Registry, rate_limit::{Config, Rate}};
+    /// # use resilient_runtime::{Component, Registry, rate_limit::{Config, Rate}};
     /// # let search = Registry::new().rate_limiter("search");
     /// search.reconfigure(Config::default().rate("1/min".parse::<Rate>().unwrap())).unwrap();
     /// assert!(search.try_acquire_key(&("tenant", 7)).is_ok());
@@ -257,7 +257,7 @@ impl RateLimiter {
     /// A token of each, or of none.
     ///
     /// ```
-    /// use resilient::{Component, RateLimiter, Registry, rate_limit::{Config, Rate}};
+    /// use resilient_runtime::{Component, RateLimiter, Registry, rate_limit::{Config, Rate}};
     ///
     /// let registry = Registry::new();
     /// let (second, day) = (registry.rate_limiter("second"), registry.rate_limiter("day"));
@@ -290,7 +290,7 @@ impl RateLimiter {
     /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
     /// # async fn main() {
     /// # use std::time::Duration;
-    /// # use resilient::{Component, Registry, clock::Clock, rate_limit::{Config, Rate}};
+    /// # use resilient_runtime::{Component, Registry, clock::Clock, rate_limit::{Config, Rate}};
     /// # let crawl = Registry::with_clock(Clock::tokio()).rate_limiter("crawl");
     /// let rate = Config::default().rate("1/s".parse::<Rate>().unwrap());
     /// crawl.reconfigure(rate.max_wait(Duration::from_secs(1))).unwrap();
@@ -314,7 +314,7 @@ impl RateLimiter {
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() {
-    /// # use resilient::{Component, Registry, rate_limit::{Config, Rate}};
+    /// # use resilient_runtime::{Component, Registry, rate_limit::{Config, Rate}};
     /// # let rows = Registry::new().rate_limiter("rows");
     /// rows.reconfigure(Config::default().rate("500/h".parse::<Rate>().unwrap())).unwrap();
     /// assert!(rows.acquire_weighted(500).await.is_ok());
@@ -336,7 +336,7 @@ impl RateLimiter {
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() {
-    /// # use resilient::{Component, Registry, rate_limit::{Config, Rate}};
+    /// # use resilient_runtime::{Component, Registry, rate_limit::{Config, Rate}};
     /// # let export = Registry::new().rate_limiter("export");
     /// export.reconfigure(Config::default().rate("1/h".parse::<Rate>().unwrap())).unwrap();
     /// assert!(export.acquire_key("ada").await.is_ok());
@@ -358,7 +358,7 @@ impl RateLimiter {
     ///
     /// ```
     /// # use std::time::Duration;
-    /// # use resilient::{Component, Registry, rate_limit::{Config, Rate}};
+    /// # use resilient_runtime::{Component, Registry, rate_limit::{Config, Rate}};
     /// # let poll = Registry::new().rate_limiter("poll");
     /// let rate = Config::default().rate("500/s".parse::<Rate>().unwrap()).burst(1);
     /// poll.reconfigure(rate.max_wait(Duration::from_secs(9))).unwrap();
@@ -377,7 +377,7 @@ impl RateLimiter {
     /// [`Verdict::of`](crate::Verdict::of), was not made, and costs no token.
     ///
     /// ```
-    /// # use resilient::{Component, Registry, Rejection, rate_limit::{Config, Rate}};
+    /// # use resilient_runtime::{Component, Registry, Rejection, rate_limit::{Config, Rate}};
     /// # let sms = Registry::new().rate_limiter("sms");
     /// sms.reconfigure(Config::default().rate("1/d".parse::<Rate>().unwrap())).unwrap();
     /// let send = || sms.call(|| Ok::<_, Rejection>("sent"));
@@ -394,7 +394,7 @@ impl RateLimiter {
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() {
-    /// # use resilient::{Component, Registry, rate_limit::{Config, Rate}};
+    /// # use resilient_runtime::{Component, Registry, rate_limit::{Config, Rate}};
     /// # let push = Registry::new().rate_limiter("push");
     /// push.reconfigure(Config::default().rate("1/d".parse::<Rate>().unwrap())).unwrap();
     /// assert_eq!(push.call_async(async || Some("pushed")).await, Some("pushed"));
@@ -412,7 +412,7 @@ impl RateLimiter {
     /// Like [`call`](Self::call), with a judge of your own, such as [`Verdict::by_class`](crate::Verdict::by_class).
     ///
     /// ```
-    /// use resilient::{Component, Registry, Rejection, Verdict, rate_limit::{Config, Rate}};
+    /// use resilient_runtime::{Component, Registry, Rejection, Verdict, rate_limit::{Config, Rate}};
     ///
     /// let registry = Registry::new();
     /// let (day, hour) = (registry.rate_limiter("a day"), registry.rate_limiter("an hour"));
@@ -443,7 +443,7 @@ impl RateLimiter {
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() {
-    /// use resilient::{Component, Registry, Rejection, Verdict, rate_limit::{Config, Rate}};
+    /// use resilient_runtime::{Component, Registry, Rejection, Verdict, rate_limit::{Config, Rate}};
     ///
     /// let registry = Registry::new();
     /// let (limiter, breaker) = (registry.rate_limiter("api"), registry.circuit_breaker("api"));
@@ -643,7 +643,7 @@ impl RateLimiter {
         if self.untold.swap(false, Ordering::Relaxed) {
             let name = self.core.name;
             tracing::warn!(
-                target: "resilient::rate_limit",
+                target: "resilient_runtime::rate_limit",
                 rate_limit = %name,
                 "it has no rate and limits nothing; give it one, as in `rate_limit(\"{name}\", rate = \"100/s\")` or in the \
                  settings file"
@@ -671,8 +671,8 @@ impl RateLimiter {
     #[cold]
     fn refuse_for(&self, kind: RejectionKind, retry_after: Option<Duration>) -> Rejection {
         self.counters.refused();
-        tracing::debug!(target: "resilient::rate_limit", rate_limit = %self.core.name, kind = kind.as_str(), "refused");
-        self.core.publish_made(Self::KIND, || Happening::Rejected { rejection: kind, retry_after });
+        tracing::debug!(target: "resilient_runtime::rate_limit", rate_limit = %self.core.name, kind = kind.as_str(), "refused");
+        self.core.publish_made(Self::KIND, || EventKind::Rejected { rejection: kind, retry_after });
         Rejection::after(kind, self.core.name, retry_after)
     }
 
@@ -741,7 +741,7 @@ impl Component for RateLimiter {
     fn reset(&self) {
         self.state.reset();
         self.counters.reset();
-        self.core.publish(Self::KIND, Happening::Reset);
+        self.core.publish(Self::KIND, EventKind::Reset);
     }
 
     fn config(&self) -> Arc<Config> {

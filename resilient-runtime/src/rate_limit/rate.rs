@@ -13,7 +13,7 @@ use crate::settings::{Parameter, Value, duration_text, parse_duration};
 ///
 /// ```
 /// use std::time::Duration;
-/// use resilient::rate_limit::Rate;
+/// use resilient_runtime::rate_limit::Rate;
 ///
 /// let rate: Rate = "100/s".parse().unwrap();
 /// assert_eq!(rate, Rate::new(100, Duration::from_secs(1)).unwrap());
@@ -34,7 +34,7 @@ const LONGEST: Duration = Duration::from_hours(24 * 31);
 /// Not a rate.
 ///
 /// ```
-/// use resilient::rate_limit::{InvalidRate, Rate};
+/// use resilient_runtime::rate_limit::{InvalidRate, Rate};
 ///
 /// assert_eq!("often".parse::<Rate>(), Err(InvalidRate));
 /// assert!(InvalidRate.to_string().contains("such as 100/s"));
@@ -50,7 +50,7 @@ impl Rate {
     ///
     /// ```
     /// use std::time::Duration;
-    /// use resilient::rate_limit::Rate;
+    /// use resilient_runtime::rate_limit::Rate;
     ///
     /// assert_eq!(Rate::new(10, Duration::from_mins(1)), Some("10/min".parse().unwrap()));
     /// assert_eq!(Rate::new(0, Duration::from_mins(1)), None);
@@ -64,7 +64,7 @@ impl Rate {
     /// How many.
     ///
     /// ```
-    /// use resilient::rate_limit::Rate;
+    /// use resilient_runtime::rate_limit::Rate;
     ///
     /// assert_eq!("3/250ms".parse::<Rate>().unwrap().count(), 3);
     /// ```
@@ -76,7 +76,7 @@ impl Rate {
     ///
     /// ```
     /// use std::time::Duration;
-    /// use resilient::rate_limit::Rate;
+    /// use resilient_runtime::rate_limit::Rate;
     ///
     /// assert_eq!("3/250ms".parse::<Rate>().unwrap().per(), Duration::from_millis(250));
     /// ```

@@ -39,7 +39,7 @@ impl Counters {
 /// A snapshot of a [`RateLimiter`](crate::RateLimiter).
 ///
 /// ```
-/// # use resilient::{Component, Registry, rate_limit::{Config, Rate}};
+/// # use resilient_runtime::{Component, Registry, rate_limit::{Config, Rate}};
 /// # let login = Registry::new().rate_limiter("login");
 /// login.reconfigure(Config::default().rate("1/h".parse::<Rate>().unwrap())).unwrap();
 /// assert!(login.check_key("ada").allowed && !login.check_key("ada").allowed);

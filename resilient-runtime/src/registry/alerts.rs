@@ -27,7 +27,7 @@ impl Registry {
     /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
     /// # async fn main() {
     /// use std::time::Duration;
-    /// use resilient::{Component, Registry, alert::{Config, Severity, Signal}, bulkhead, clock::Clock};
+    /// use resilient_runtime::{Component, Registry, alert::{Config, Severity, Signal}, bulkhead, clock::Clock};
     ///
     /// let registry = Registry::with_clock(Clock::tokio());
     /// let watch = tokio::spawn(registry.watch_alerts());
@@ -50,7 +50,7 @@ impl Registry {
                     Ok(timer) => timer.await,
                     Err(NoTimer) => {
                         let what = "there is no tokio runtime with `enable_time`: nobody looks at the alerts";
-                        tracing::error!(target: "resilient::alert", "{what}");
+                        tracing::error!(target: "resilient_runtime::alert", "{what}");
                         std::future::pending::<()>().await;
                     }
                 }
@@ -64,7 +64,7 @@ impl Registry {
     ///
     /// ```
     /// use std::time::Duration;
-    /// use resilient::{Component, Registry, alert::{Config, Severity, Signal}, bulkhead};
+    /// use resilient_runtime::{Component, Registry, alert::{Config, Severity, Signal}, bulkhead};
     ///
     /// let registry = Registry::new();
     /// registry.bulkhead("db").reconfigure(bulkhead::Config::default().max_concurrent(1u32)).unwrap();

@@ -22,7 +22,7 @@ use crate::timeout::Timeout;
 ///
 /// ```
 /// use std::sync::Arc;
-/// use resilient::{Bulkhead, Registry, registry::IntoComponent};
+/// use resilient_runtime::{Bulkhead, Registry, registry::IntoComponent};
 ///
 /// let registry = Registry::new();
 /// let by_name: Arc<Bulkhead> = "gateway".into_component(&registry);
@@ -33,7 +33,7 @@ pub trait IntoComponent<C> {
     /// The component, looked up or made by its name in `registry` where it is not at hand.
     ///
     /// ```
-    /// use resilient::{Component, Registry, Retry, registry::IntoComponent};
+    /// use resilient_runtime::{Component, Registry, Retry, registry::IntoComponent};
     ///
     /// let retry: std::sync::Arc<Retry> = "stock".into_component(&Registry::new());
     /// assert_eq!(retry.name(), "stock");
@@ -56,7 +56,7 @@ impl<C> IntoComponent<C> for &Arc<C> {
 /// Puts a [`Pipeline`] together. The order of the calls does not matter: the order of the stages is fixed.
 ///
 /// ```
-/// use resilient::{Kind, Registry};
+/// use resilient_runtime::{Kind, Registry};
 ///
 /// let pipeline = Registry::new().pipeline("order").bulkhead("db").retry("db").build();
 /// let stages: Vec<_> = pipeline.explain().stages.into_iter().map(|stage| stage.kind).collect();
@@ -95,7 +95,7 @@ macro_rules! stages {
                 #[doc = concat!("Adds this [`", stringify!($component), "`], or the one of this name.")]
                 ///
                 /// ```
-                #[doc = concat!("use resilient::{Component, Registry, ", stringify!($component), "};")]
+                #[doc = concat!("use resilient_runtime::{Component, Registry, ", stringify!($component), "};")]
                 ///
                 #[doc = concat!("let order = Registry::new().pipeline(\"order\").", stringify!($stage), "(\"shop\").build();")]
                 /// let stage = &order.explain().stages[0];
@@ -127,11 +127,11 @@ impl Pipeline {
     /// Starts a pipeline for the operation `name`, with components of the process's registry.
     ///
     /// ```
-    /// use resilient::{Pipeline, Rejection};
+    /// use resilient_runtime::{Pipeline, Rejection};
     ///
     /// let pipeline = Pipeline::builder("greet").timeout("greet").bulkhead("greet").build();
     /// assert_eq!(pipeline.call(|| Ok::<_, Rejection>("hello")), Ok("hello"));
-    /// assert_eq!(resilient::stats().operations["greet"].succeeded, 1);
+    /// assert_eq!(resilient_runtime::stats().operations["greet"].succeeded, 1);
     /// ```
     pub fn builder(name: &str) -> PipelineBuilder {
         PipelineBuilder::new(name, registry())
@@ -142,7 +142,7 @@ impl Registry {
     /// Starts a pipeline for the operation `name`, with components of this registry.
     ///
     /// ```
-    /// use resilient::Registry;
+    /// use resilient_runtime::Registry;
     ///
     /// let registry = Registry::new();
     /// let pipeline = registry.pipeline("order").circuit_breaker("shop").build();
@@ -195,7 +195,7 @@ impl PipelineBuilder {
     /// Looks names up in this registry from here on, and takes its clock. Say it first.
     ///
     /// ```
-    /// use resilient::{Pipeline, Registry};
+    /// use resilient_runtime::{Pipeline, Registry};
     ///
     /// let mine = Registry::new();
     /// Pipeline::builder("order").registry(&mine).retry("db").build();
@@ -210,7 +210,7 @@ impl PipelineBuilder {
     /// carried out: after a timeout, or when the connection broke.
     ///
     /// ```
-    /// let read = resilient::Registry::new().pipeline("read").idempotent().build();
+    /// let read = resilient_runtime::Registry::new().pipeline("read").idempotent().build();
     /// assert!(read.explain().idempotent);
     /// ```
     pub fn idempotent(mut self) -> Self {
@@ -222,7 +222,7 @@ impl PipelineBuilder {
     /// refused (see [`pipeline`](crate::pipeline)). Its numbers are those of the operation of this name in the registry.
     ///
     /// ```
-    /// let registry = resilient::Registry::new();
+    /// let registry = resilient_runtime::Registry::new();
     /// let (one, other) = (registry.pipeline("order").build(), registry.pipeline("order").build());
     /// one.call(|| Some(7));
     /// assert_eq!(other.stats().calls, 1, "one name, one operation");

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::component::Kind;
-use crate::observe::Happening;
+use crate::observe::EventKind;
 use crate::settings::Setting;
 use crate::site::Place;
 
@@ -34,7 +34,7 @@ impl Conflicts {
     }
 
     /// The settings in force, and the conflicts that were not known before.
-    pub(super) fn in_force(&mut self, kind: Kind, name: &str) -> (&'static [Setting], Vec<Happening>) {
+    pub(super) fn in_force(&mut self, kind: Kind, name: &str) -> (&'static [Setting], Vec<EventKind>) {
         let key = (kind, Arc::from(name));
         let Some(places) = self.definitions.get(&key) else {
             return (&[], Vec::new());
@@ -49,7 +49,7 @@ impl Conflicts {
             let ignored = place.to_string();
             if !reported.contains(&ignored) {
                 reported.push(ignored.clone());
-                news.push(Happening::SettingsConflict { ignored, in_force: first.to_string() });
+                news.push(EventKind::SettingsConflict { ignored, in_force: first.to_string() });
             }
         }
         (settings, news)

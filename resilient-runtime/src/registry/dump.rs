@@ -14,7 +14,7 @@ impl Registry {
     /// Put in force in another process, it gives the components there the same settings.
     ///
     /// ```
-    /// use resilient::Registry;
+    /// use resilient_runtime::Registry;
     /// let registry = Registry::new();
     /// registry.bulkhead("gateway");
     /// let text = registry.to_toml();

@@ -20,7 +20,7 @@ impl Registry {
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() {
-    /// use resilient::{Registry, health::{Ask, Status}};
+    /// use resilient_runtime::{Registry, health::{Ask, Status}};
     ///
     /// let registry = Registry::new();
     /// registry.circuit_breaker("payment").force_open();
@@ -55,7 +55,7 @@ impl Registry {
     /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
     /// # async fn main() {
     /// use std::time::Duration;
-    /// use resilient::{Component, Registry, clock::Clock, health::Status};
+    /// use resilient_runtime::{Component, Registry, clock::Clock, health::Status};
     ///
     /// let registry = Registry::with_clock(Clock::tokio());
     /// let database = registry.health("database");
@@ -79,7 +79,7 @@ impl Registry {
                     Err(NoTimer) => {
                         let what =
                             "there is no tokio runtime with `enable_time`: nobody probes the health checks";
-                        tracing::error!(target: "resilient::health", "{what}");
+                        tracing::error!(target: "resilient_runtime::health", "{what}");
                         std::future::pending::<()>().await;
                     }
                 }

@@ -1,7 +1,7 @@
 //! What can be said to a component of a kind that is known at run time only.
 
 use crate::component::Kind;
-use crate::settings::{ConfigError, Raw, Said, Settings, Value};
+use crate::settings::{ConfigError, Raw, SettingLayers, Settings, Value};
 
 /// Evaluates `$body` with `$config` as the settings of `$kind`.
 macro_rules! with_config {
@@ -58,7 +58,7 @@ fn cannot_be_off(kind: Kind) -> Option<&'static str> {
 }
 
 /// Whether all that is said of a component goes together.
-pub(super) fn check(kind: Kind, said: &Said) -> Result<(), ConfigError> {
+pub(super) fn check(kind: Kind, said: &SettingLayers) -> Result<(), ConfigError> {
     with_config!(kind, |Config| {
         let mut config = Config::default();
         for ((field, _), value) in said {

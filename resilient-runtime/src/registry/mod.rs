@@ -4,8 +4,8 @@
 //! [`Registry::with_clock`], so that tests that run side by side share nothing.
 //!
 //! ```
-//! use resilient::Component;
-//! let registry = resilient::Registry::new();
+//! use resilient_runtime::Component;
+//! let registry = resilient_runtime::Registry::new();
 //! let one = registry.circuit_breaker("payment");
 //! let same = registry.circuit_breaker("payment");
 //! assert!(std::sync::Arc::ptr_eq(&one, &same));
@@ -22,16 +22,16 @@
 mod alerts;
 mod builder;
 mod conflicts;
+mod display;
 mod dump;
 mod health;
 pub(crate) mod kinds;
 pub(crate) mod name;
-mod outside;
+mod overrides;
 mod saturation;
 mod shelf;
 mod sites;
 mod stats;
-mod table;
 mod together;
 mod validate;
 
@@ -39,7 +39,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
 pub use builder::{IntoComponent, PipelineBuilder};
-pub use outside::{ChangeError, Contradiction};
+pub use overrides::{ChangeError, Contradiction};
 pub use stats::{ComponentStats, SiteStats, Stats, UnknownComponent};
 pub use validate::ValidationError;
 
@@ -55,12 +55,12 @@ use crate::health::HealthCheck;
 use crate::hedge::Hedge;
 use crate::idempotency::{Idempotency, IdempotencyStore, Stores};
 use crate::load_shed::LoadShedder;
-use crate::observe::{ErrorText, Event, Events, Happening, Listener, Operation, Subscription};
+use crate::observe::{ErrorText, Event, EventKind, Events, Listener, Operation, Subscription};
 use crate::pipeline::{Explanation, Pipeline, Switch};
 use crate::random::Random;
 use crate::rate_limit::RateLimiter;
 use crate::retry::{Retry, RetryBudget};
-use crate::settings::{ConfigError, Layered, Said, Setting, Settings, lay_attribute, lay_outside};
+use crate::settings::{ConfigError, Layered, Setting, SettingLayers, Settings, lay_attribute, lay_overrides};
 use crate::site::{self, Site};
 use crate::sync::Mutex;
 use crate::timeout::Timeout;
@@ -70,7 +70,7 @@ use shelf::Shelf;
 /// A set of named components with one clock. Cheap to clone; clones are the same registry.
 ///
 /// ```
-/// use resilient::{Kind, Registry};
+/// use resilient_runtime::{Kind, Registry};
 ///
 /// let registry = Registry::new();
 /// registry.clone().timeout("gateway");
@@ -109,7 +109,7 @@ struct Inner {
     switch: Switch,
     orders: Mutex<Orders>,
     /// What a file and the environment say, for components to come.
-    outside: Mutex<Tables>,
+    overrides: Mutex<Tables>,
     /// Held by who changes that, and then the components.
     configuring: Mutex<()>,
     /// Held by who makes the alerts look.
@@ -119,7 +119,7 @@ struct Inner {
 /// Who wants protection on or off.
 #[derive(Debug, Default)]
 struct Orders {
-    outside: Option<bool>,
+    overridden: Option<bool>,
     runtime: Option<bool>,
 }
 
@@ -128,9 +128,9 @@ static GLOBAL: OnceLock<Registry> = OnceLock::new();
 /// The process's registry.
 ///
 /// ```
-/// let breaker = resilient::registry().circuit_breaker("payment");
+/// let breaker = resilient_runtime::registry().circuit_breaker("payment");
 /// breaker.force_open();
-/// assert_eq!(resilient::stats().circuit_breaker["payment"].state, breaker.state());
+/// assert_eq!(resilient_runtime::stats().circuit_breaker["payment"].state, breaker.state());
 /// ```
 pub fn registry() -> &'static Registry {
     GLOBAL.get_or_init(|| Registry::make(Clock::system(), None, true))
@@ -146,7 +146,7 @@ impl Registry {
     /// A registry of its own on the system's clock.
     ///
     /// ```
-    /// use resilient::Registry;
+    /// use resilient_runtime::Registry;
     ///
     /// Registry::new().timeout("gateway");
     /// assert!(Registry::new().stats().timeout.is_empty(), "nothing is shared");
@@ -159,7 +159,7 @@ impl Registry {
     ///
     /// ```
     /// use std::time::Duration;
-    /// use resilient::{Component, Registry, clock::ManualClock};
+    /// use resilient_runtime::{Component, Registry, clock::ManualClock};
     ///
     /// let time = ManualClock::new();
     /// let breaker = Registry::with_clock(time.clock()).circuit_breaker("payment");
@@ -173,7 +173,7 @@ impl Registry {
     /// A registry of its own whose jitter can be repeated.
     ///
     /// ```
-    /// use resilient::{Registry, clock::ManualClock};
+    /// use resilient_runtime::{Registry, clock::ManualClock};
     ///
     /// let pauses = |seed: u64| {
     ///     let time = ManualClock::new();
@@ -192,7 +192,7 @@ impl Registry {
     /// functions that name no registry follow `tokio::time::pause`.
     ///
     /// ```
-    /// use resilient::{Registry, clock::Clock};
+    /// use resilient_runtime::{Registry, clock::Clock};
     ///
     /// assert!(Registry::install(Clock::tokio()).is_ok());
     /// assert!(Registry::install(Clock::system()).is_err(), "there is one by now");
@@ -230,7 +230,7 @@ impl Registry {
             conflicts: Mutex::default(),
             switch: Switch::default(),
             orders: Mutex::default(),
-            outside: Mutex::default(),
+            overrides: Mutex::default(),
             configuring: Mutex::default(),
             evaluating: Mutex::default(),
         }))
@@ -239,7 +239,7 @@ impl Registry {
     /// The clock of all its components.
     ///
     /// ```
-    /// use resilient::{Registry, clock::ManualClock};
+    /// use resilient_runtime::{Registry, clock::ManualClock};
     ///
     /// let time = ManualClock::new();
     /// let registry = Registry::with_clock(time.clock());
@@ -260,7 +260,7 @@ impl Registry {
     /// `RESILIENT__ENABLED=false`. What is said here counts more, until both say the same again.
     ///
     /// ```
-    /// use resilient::{Registry, Rejection};
+    /// use resilient_runtime::{Registry, Rejection};
     /// let registry = Registry::new();
     /// let pipeline = registry.pipeline("checkout").circuit_breaker("payment").build();
     /// registry.circuit_breaker("payment").force_open();
@@ -274,28 +274,28 @@ impl Registry {
     }
 
     /// What a file or the environment say about the switch.
-    fn set_enabled_from_outside(&self, enabled: Option<bool>) {
-        self.order(|orders| orders.outside = enabled);
+    fn set_enabled_by_override(&self, enabled: Option<bool>) {
+        self.order(|orders| orders.overridden = enabled);
     }
 
     fn order(&self, change: impl FnOnce(&mut Orders)) {
         let mut orders = self.0.orders.lock();
         change(&mut orders);
-        let from_outside = orders.outside.unwrap_or(true);
+        let by_override = orders.overridden.unwrap_or(true);
         // Of one opinion: from here on the outside is heard again.
-        orders.runtime = orders.runtime.filter(|runtime| *runtime != from_outside);
-        let enabled = orders.runtime.unwrap_or(from_outside);
+        orders.runtime = orders.runtime.filter(|runtime| *runtime != by_override);
+        let enabled = orders.runtime.unwrap_or(by_override);
         let before = self.0.switch.set(enabled);
         drop(orders);
         if before != enabled {
-            tracing::warn!(target: "resilient::registry", enabled, "protection switched");
+            tracing::warn!(target: "resilient_runtime::registry", enabled, "protection switched");
         }
     }
 
     /// Whether protection is [switched on](Self::set_enabled).
     ///
     /// ```
-    /// let registry = resilient::Registry::new();
+    /// let registry = resilient_runtime::Registry::new();
     /// assert!(registry.is_enabled());
     /// registry.set_enabled(false);
     /// assert!(!registry.is_enabled());
@@ -309,7 +309,7 @@ impl Registry {
     /// [`ERROR_TEXT_BYTES`](crate::observe::ERROR_TEXT_BYTES). What was kept before stays.
     ///
     /// ```
-    /// use resilient::{Registry, Verdict, observe::ErrorText};
+    /// use resilient_runtime::{Registry, Verdict, observe::ErrorText};
     ///
     /// let registry = Registry::new();
     /// registry.set_error_text(ErrorText::Off);
@@ -326,7 +326,7 @@ impl Registry {
     /// text is then missing.
     ///
     /// ```
-    /// assert_eq!(resilient::Registry::new().error_text_panics(), 0);
+    /// assert_eq!(resilient_runtime::Registry::new().error_text_panics(), 0);
     /// ```
     pub fn error_text_panics(&self) -> u64 {
         self.0.environment.texts().panics()
@@ -335,14 +335,14 @@ impl Registry {
     /// What happens from now on. See [`Subscription`] for its bound.
     ///
     /// ```
-    /// use resilient::{Happening, Registry};
+    /// use resilient_runtime::{EventKind, Registry};
     ///
     /// let registry = Registry::new();
     /// let mut events = registry.subscribe();
     /// registry.circuit_breaker("payment").force_open();
     /// let event = events.try_recv().unwrap();
     /// assert_eq!(event.component, "payment");
-    /// assert!(matches!(event.what, Happening::Transition { to: "forced_open", .. }));
+    /// assert!(matches!(event.what, EventKind::Transition { to: "forced_open", .. }));
     /// ```
     pub fn subscribe(&self) -> Subscription {
         self.0.environment.events.subscribe()
@@ -352,7 +352,7 @@ impl Registry {
     /// that are not asynchronous; others read [`subscribe`](Self::subscribe).
     ///
     /// ```
-    /// let registry = resilient::Registry::new();
+    /// let registry = resilient_runtime::Registry::new();
     /// let listener = registry.listen(|event| println!("{}: {:?}", event.component, event.what))?;
     /// registry.circuit_breaker("payment").force_open();
     /// # assert_eq!(listener.panics(), 0);
@@ -368,7 +368,7 @@ impl Registry {
     /// The circuit breaker of this name.
     ///
     /// ```
-    /// use resilient::{Registry, circuit_breaker::State};
+    /// use resilient_runtime::{Registry, circuit_breaker::State};
     ///
     /// let breaker = Registry::new().circuit_breaker("payment");
     /// assert_eq!(breaker.state(), State::Closed);
@@ -380,7 +380,7 @@ impl Registry {
     /// The retry of this name.
     ///
     /// ```
-    /// use resilient::{Component, Registry};
+    /// use resilient_runtime::{Component, Registry};
     ///
     /// let retry = Registry::new().retry("stock");
     /// assert_eq!((retry.name(), retry.config().max), ("stock", 3));
@@ -393,12 +393,12 @@ impl Registry {
     ///
     /// ```
     /// use std::sync::Arc;
-    /// use resilient::{Kind, Registry, config::Tables, settings::Raw};
+    /// use resilient_runtime::{Kind, Registry, config::Tables, settings::Raw};
     ///
     /// let mut tables = Tables::default();
     /// tables.set(Kind::Retry, Some("stock"), "budget", &Raw::Text("backend".into())).unwrap();
     /// let registry = Registry::new();
-    /// registry.configure("mine", &tables).unwrap();
+    /// registry.apply("mine", &tables).unwrap();
     /// assert!(Arc::ptr_eq(registry.retry("stock").budget(), &registry.retry_budget("backend")));
     /// ```
     pub fn retry_budget(&self, name: &str) -> Arc<RetryBudget> {
@@ -408,7 +408,7 @@ impl Registry {
     /// The bulkhead of this name.
     ///
     /// ```
-    /// use resilient::{Component, Registry};
+    /// use resilient_runtime::{Component, Registry};
     ///
     /// let bulkhead = Registry::new().bulkhead("gateway");
     /// assert_eq!(bulkhead.stats().available, 64);
@@ -421,7 +421,7 @@ impl Registry {
     ///
     /// ```
     /// use std::time::Duration;
-    /// use resilient::{Component, Registry};
+    /// use resilient_runtime::{Component, Registry};
     ///
     /// let timeout = Registry::new().timeout("report");
     /// assert_eq!(timeout.config().total, Some(Duration::from_mins(1)));
@@ -433,7 +433,7 @@ impl Registry {
     /// The fallback of this name.
     ///
     /// ```
-    /// let fallback = resilient::Registry::new().fallback("rates");
+    /// let fallback = resilient_runtime::Registry::new().fallback("rates");
     /// fallback.keep("EUR", 1.1);
     /// assert!(fallback.last_good::<f64, _>("EUR").is_some());
     /// ```
@@ -444,7 +444,7 @@ impl Registry {
     /// The rate limiter of this name.
     ///
     /// ```
-    /// use resilient::{Component, Registry};
+    /// use resilient_runtime::{Component, Registry};
     ///
     /// let limiter = Registry::new().rate_limiter("login");
     /// assert_eq!(limiter.config().rate, None, "it limits nothing until it is given a rate");
@@ -457,7 +457,7 @@ impl Registry {
     /// The load shedder of this name.
     ///
     /// ```
-    /// use resilient::{Component, Registry};
+    /// use resilient_runtime::{Component, Registry};
     ///
     /// let shedder = Registry::new().load_shedder("api");
     /// let call = shedder.try_acquire().unwrap();
@@ -471,7 +471,7 @@ impl Registry {
     /// The hedge of this name.
     ///
     /// ```
-    /// use resilient::{Component, Registry};
+    /// use resilient_runtime::{Component, Registry};
     ///
     /// let hedge = Registry::new().hedge("search");
     /// assert_eq!(hedge.stats().delay, None, "not known until enough attempts were seen");
@@ -483,7 +483,7 @@ impl Registry {
     /// The coalescer of this name.
     ///
     /// ```
-    /// let rates = resilient::Registry::new().coalesce("rates");
+    /// let rates = resilient_runtime::Registry::new().coalesce("rates");
     /// assert_eq!(rates.call("EUR", || Some(1.1)), Some(1.1));
     /// ```
     pub fn coalesce(&self, name: &str) -> Arc<Coalesce> {
@@ -493,7 +493,7 @@ impl Registry {
     /// The idempotency of this name.
     ///
     /// ```
-    /// use resilient::{Registry, Rejection, idempotency::Fingerprint};
+    /// use resilient_runtime::{Registry, Rejection, idempotency::Fingerprint};
     ///
     /// let once = Registry::new().idempotency("charge");
     /// let charge = |cents| once.call("order 7", Fingerprint::NONE, || Ok::<u32, Rejection>(cents));
@@ -508,7 +508,7 @@ impl Registry {
     ///
     /// ```
     /// use std::sync::Arc;
-    /// use resilient::{Component, Registry, idempotency::{Config, Fingerprint, MemoryStore}};
+    /// use resilient_runtime::{Component, Registry, idempotency::{Config, Fingerprint, MemoryStore}};
     ///
     /// let registry = Registry::new();
     /// let store = Arc::new(MemoryStore::new(registry.clock().clone(), 1000));
@@ -525,7 +525,7 @@ impl Registry {
     /// The health check of this name.
     ///
     /// ```
-    /// use resilient::{Component, Registry, health::CheckKind};
+    /// use resilient_runtime::{Component, Registry, health::CheckKind};
     ///
     /// let database = Registry::new().health("database");
     /// database.probe_blocking(|| Ok::<_, String>(()));
@@ -538,7 +538,7 @@ impl Registry {
     /// The alert of this name.
     ///
     /// ```
-    /// use resilient::{Component, Registry};
+    /// use resilient_runtime::{Component, Registry};
     ///
     /// let alert = Registry::new().alert("errors");
     /// assert_eq!(alert.stats().severity, None, "nothing is wrong so far");
@@ -595,7 +595,7 @@ impl Registry {
         let settings = self.settings_for(C::KIND, &name, by);
         let mut made = None;
         let (component, overflows) = kept.get_or_make(&name, |name| {
-            let (layered, refused) = Layered::new(settings, self.0.outside.lock().of(C::KIND, name));
+            let (layered, refused) = Layered::new(settings, self.0.overrides.lock().of(C::KIND, name));
             made = Some(refused);
             create(Core { name, environment: self.0.environment.clone(), settings: layered })
         });
@@ -619,13 +619,13 @@ impl Registry {
     #[cold]
     fn too_many_names(&self, kind: Kind, name: &str) {
         Self::warn_of_names(kind.as_str(), name);
-        let what = Happening::TooManyNames { name: name.to_owned() };
+        let what = EventKind::TooManyNames { name: name.to_owned() };
         self.0.environment.events.publish(|| Event::now(kind, shelf::OVERFLOW, what));
     }
 
     fn warn_of_names(kind: &str, name: &str) {
         tracing::warn!(
-            target: "resilient::registry",
+            target: "resilient_runtime::registry",
             kind,
             name,
             "there are {} names of this kind already: this one and all further ones share `{}`, and what one of them does \
@@ -641,10 +641,10 @@ impl Registry {
         let lay = |refused: &ConfigError| {
             let _turn = self.0.configuring.lock();
             // A8: what came from outside may have been impossible without the attribute.
-            let outside = self.0.outside.lock().of(C::KIND, core.name);
-            let change = |said: &mut Said| {
+            let overrides = self.0.overrides.lock().of(C::KIND, core.name);
+            let change = |said: &mut SettingLayers| {
                 lay_attribute::<C::Config>(said, settings, refused);
-                lay_outside(said, &outside);
+                lay_overrides(said, &overrides);
             };
             core.settings.relay(change, |config| component.reconfigure(config))
         };
@@ -661,8 +661,8 @@ impl Registry {
 
     pub(super) fn report_refused<C: Settings>(&self, core: &Core<C>, kind: Kind, problem: &str) {
         let name = core.name;
-        tracing::warn!(target: "resilient::settings", %kind, %name, problem, "inline settings refused");
-        core.publish(kind, Happening::SettingsRefused { problem: problem.to_owned() });
+        tracing::warn!(target: "resilient_runtime::settings", %kind, %name, problem, "inline settings refused");
+        core.publish(kind, EventKind::SettingsRefused { problem: problem.to_owned() });
         self.0.conflicts.lock().refused(kind, name, problem);
     }
 
@@ -682,8 +682,8 @@ impl Registry {
         let (settings, news) = conflicts.in_force(kind, name);
         drop(conflicts);
         for what in news {
-            if let Happening::SettingsConflict { ignored, in_force } = &what {
-                tracing::warn!(target: "resilient::settings", %kind, %name, ignored, in_force, "settings conflict");
+            if let EventKind::SettingsConflict { ignored, in_force } = &what {
+                tracing::warn!(target: "resilient_runtime::settings", %kind, %name, ignored, in_force, "settings conflict");
             }
             let component = lasting(name);
             self.0.environment.events.publish(|| Event::now(kind, component, what));
@@ -713,9 +713,9 @@ impl By {
 /// The process's registry is in use already.
 ///
 /// ```
-/// use resilient::{Registry, clock::Clock};
+/// use resilient_runtime::{Registry, clock::Clock};
 ///
-/// resilient::registry();
+/// resilient_runtime::registry();
 /// let error = Registry::install(Clock::tokio()).unwrap_err();
 /// assert!(error.to_string().contains("install the clock at the start of `main`"));
 /// ```
@@ -726,6 +726,6 @@ pub struct AlreadyInstalled;
 #[cfg(all(test, not(resilient_loom)))]
 mod extremes;
 #[cfg(all(test, not(resilient_loom)))]
-mod outside_tests;
+mod overrides_tests;
 #[cfg(all(test, not(resilient_loom)))]
 mod tests;

@@ -10,7 +10,7 @@ use super::shelf::Shelf;
 use super::{Registry, name, saturation};
 use crate::component::{Component, Create, Kind};
 use crate::nearest::ranked;
-use crate::observe::{Happening, Operation, OperationStats, Total};
+use crate::observe::{EventKind, Operation, OperationStats, Total};
 use crate::pipeline::{Explanation, Pipeline};
 use crate::settings::Effective;
 use crate::site::{self, Site};
@@ -22,7 +22,7 @@ use crate::{
 /// A snapshot of a registry; serialises, and displays as a table.
 ///
 /// ```
-/// let registry = resilient::Registry::new();
+/// let registry = resilient_runtime::Registry::new();
 /// registry.retry("stock");
 /// let stats = registry.stats();
 /// assert!(stats.enabled && stats.retry.contains_key("stock") && stats.conflicts.is_empty());
@@ -75,7 +75,7 @@ pub struct Stats {
 /// A snapshot of one component.
 ///
 /// ```
-/// use resilient::{Kind, Registry};
+/// use resilient_runtime::{Kind, Registry};
 ///
 /// let registry = Registry::new();
 /// registry.coalesce("rates");
@@ -122,12 +122,12 @@ pub enum ComponentStats {
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() {
-/// #[resilient::resilient(timeout = "2s", name = "look a user up")]
+/// #[resilient_runtime::resilient(timeout = "2s", name = "look a user up")]
 /// async fn user(id: u32) -> Option<u32> {
 ///     Some(id)
 /// }
 /// assert_eq!(user(7).await, Some(7));
-/// let sites = resilient::registry().sites();
+/// let sites = resilient_runtime::registry().sites();
 /// let site = sites.iter().find(|site| site.operation == "look a user up").unwrap();
 /// assert!(site.asynchronous && site.function.ends_with("::user"));
 /// # }
@@ -149,7 +149,7 @@ pub struct SiteStats {
 /// There is no component of this kind and name.
 ///
 /// ```
-/// use resilient::{Kind, Registry};
+/// use resilient_runtime::{Kind, Registry};
 ///
 /// let error = Registry::new().component_stats(Kind::Bulkhead, "gateway").unwrap_err();
 /// assert_eq!(error.to_string(), "there is no bulkhead `gateway`");
@@ -165,7 +165,7 @@ impl UnknownComponent {
     /// Names that may have been meant, nearest first.
     ///
     /// ```
-    /// use resilient::{Kind, Registry};
+    /// use resilient_runtime::{Kind, Registry};
     ///
     /// let registry = Registry::new();
     /// registry.hedge("search");
@@ -227,7 +227,7 @@ impl Registry {
     /// A snapshot of everything. Reading it costs the calls nothing.
     ///
     /// ```
-    /// let registry = resilient::Registry::new();
+    /// let registry = resilient_runtime::Registry::new();
     /// registry.bulkhead("gateway").call(|| Some(1));
     /// registry.pipeline("checkout").build().call(|| Some(1));
     /// let stats = registry.stats();
@@ -269,7 +269,7 @@ impl Registry {
     /// A snapshot of one component.
     ///
     /// ```
-    /// use resilient::{Kind, Registry, registry::ComponentStats};
+    /// use resilient_runtime::{Kind, Registry, registry::ComponentStats};
     ///
     /// let registry = Registry::new();
     /// registry.timeout("gateway");
@@ -294,7 +294,7 @@ impl Registry {
     /// When there is none of this name; the error knows the nearest names.
     ///
     /// ```
-    /// use resilient::{Kind, Registry};
+    /// use resilient_runtime::{Kind, Registry};
     /// let registry = Registry::new();
     /// registry.circuit_breaker("payment");
     /// assert!(registry.reset(Kind::CircuitBreaker, "payment").is_ok());
@@ -311,27 +311,27 @@ impl Registry {
         })
     }
 
-    /// Tells subscribers, and the log (`resilient::audit`), that somebody outside steered a component: for what lets people do
+    /// Tells subscribers, and the log (`resilient_runtime::audit`), that somebody outside steered a component: for what lets people do
     /// so, such as an admin API. The correlation id of the scope around goes with it.
     ///
     /// ```
-    /// use resilient::{Happening, Kind, Registry};
+    /// use resilient_runtime::{EventKind, Kind, Registry};
     ///
     /// let registry = Registry::new();
     /// registry.bulkhead("gateway");
     /// let mut events = registry.subscribe();
-    /// registry.steered(Kind::Bulkhead, "gateway", "set max_concurrent").unwrap();
+    /// registry.record_action(Kind::Bulkhead, "gateway", "set max_concurrent").unwrap();
     /// let event = events.try_recv().unwrap();
-    /// assert_eq!(event.what, Happening::Steered { action: "set max_concurrent".into() });
+    /// assert_eq!(event.what, EventKind::OperatorAction { action: "set max_concurrent".into() });
     /// ```
     ///
     /// # Errors
     /// When there is no such component.
-    pub fn steered(&self, kind: Kind, name: &str, action: &str) -> Result<(), UnknownComponent> {
+    pub fn record_action(&self, kind: Kind, name: &str, action: &str) -> Result<(), UnknownComponent> {
         with_shelf!(self, kind, |shelf, _variant| match shelf.get(&name::normal(name)) {
             Some(component) => {
-                tracing::info!(target: "resilient::audit", action, %kind, name, "steered from outside");
-                component.core().publish(kind, Happening::Steered { action: action.to_owned() });
+                tracing::info!(target: "resilient_runtime::audit", action, %kind, name, "steered from outside");
+                component.core().publish(kind, EventKind::OperatorAction { action: action.to_owned() });
                 Ok(())
             }
             None => Err(self.unknown(kind, name)),
@@ -341,7 +341,7 @@ impl Registry {
     /// Every setting in force of every component, by kind and name, and where its value came from.
     ///
     /// ```
-    /// use resilient::{Kind, Registry, settings::Value};
+    /// use resilient_runtime::{Kind, Registry, settings::Value};
     ///
     /// let registry = Registry::new();
     /// registry.rate_limiter("login");
@@ -361,7 +361,7 @@ impl Registry {
     /// The names in use, by kind.
     ///
     /// ```
-    /// use resilient::{Kind, Registry};
+    /// use resilient_runtime::{Kind, Registry};
     ///
     /// let registry = Registry::new();
     /// registry.hedge("search");
@@ -393,12 +393,12 @@ impl Registry {
     /// All annotated functions of the process that use this registry, called or not.
     ///
     /// ```
-    /// #[resilient::resilient(bulkhead = "mail", name = "send a mail")]
+    /// #[resilient_runtime::resilient(bulkhead = "mail", name = "send a mail")]
     /// fn send() -> Option<()> {
     ///     Some(())
     /// }
     /// assert_eq!(send(), Some(()));
-    /// let sites = resilient::registry().sites();
+    /// let sites = resilient_runtime::registry().sites();
     /// let site = sites.iter().find(|site| site.operation == "send a mail").unwrap();
     /// assert_eq!((site.stats.calls, site.stats.succeeded), (1, 1));
     /// ```
@@ -437,7 +437,7 @@ impl Registry {
     /// `None` when there is no such operation.
     ///
     /// ```
-    /// use resilient::{Kind, Registry};
+    /// use resilient_runtime::{Kind, Registry};
     ///
     /// let registry = Registry::new();
     /// registry.pipeline("checkout").retry("shop").circuit_breaker("shop").build();

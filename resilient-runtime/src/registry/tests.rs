@@ -117,7 +117,7 @@ fn what_happens_can_be_subscribed_to() {
     registry.circuit_breaker("x").force_open();
     let event = events.try_recv().unwrap();
     assert_eq!((event.kind, event.component), (Kind::CircuitBreaker, "x"));
-    let Happening::Transition { from, to, .. } = event.what else { panic!("{event:?}") };
+    let EventKind::Transition { from, to, .. } = event.what else { panic!("{event:?}") };
     assert_eq!((from, to), ("closed", "forced_open"));
 }
 
@@ -326,7 +326,7 @@ fn of_two_who_change_a_component_at_once_each_keeps_what_the_other_changed() {
     let check = registry.health("db");
     let change = |field: &str, number: u32| {
         let change = [(field.to_owned(), crate::settings::Raw::Integer(number.into()))];
-        registry.change(Kind::Health, "db", &change).unwrap();
+        registry.set_overrides(Kind::Health, "db", &change).unwrap();
     };
     let start = std::sync::Barrier::new(2);
     // Each changes a field that nobody else does, and looks whether that stays.

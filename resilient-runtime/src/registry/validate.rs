@@ -13,7 +13,7 @@ use crate::site;
 /// What [`Registry::validate`] found; one line for each problem.
 ///
 /// ```
-/// let registry = resilient::Registry::new();
+/// let registry = resilient_runtime::Registry::new();
 /// registry.timeout("");
 /// let error = registry.validate().unwrap_err();
 /// assert!(error.to_string().contains("`(empty)` stands for a name that is empty"), "{error}");
@@ -27,7 +27,7 @@ impl ValidationError {
     /// One line for each problem.
     ///
     /// ```
-    /// let registry = resilient::Registry::new();
+    /// let registry = resilient_runtime::Registry::new();
     /// [registry.retry("a"), registry.retry("A"), registry.retry("")].into_iter().for_each(drop);
     /// assert_eq!(registry.validate().unwrap_err().problems().len(), 2);
     /// ```
@@ -49,7 +49,7 @@ impl Registry {
     /// start of `main`. In the process's registry it makes the components of all annotated functions.
     ///
     /// ```
-    /// let registry = resilient::Registry::new();
+    /// let registry = resilient_runtime::Registry::new();
     /// registry.bulkhead("Gateway");
     /// assert_eq!(registry.validate(), Ok(()));
     /// registry.bulkhead("gateway");

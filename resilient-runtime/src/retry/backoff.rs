@@ -12,7 +12,7 @@ use crate::settings::words;
 ///
 /// ```
 /// use std::time::Duration;
-/// use resilient::{Component, Ratio, Registry, clock::ManualClock, retry::{Backoff, Config}};
+/// use resilient_runtime::{Component, Ratio, Registry, clock::ManualClock, retry::{Backoff, Config}};
 ///
 /// let time = ManualClock::new();
 /// let retry = Registry::with_clock(time.clock()).retry("stock");

@@ -31,7 +31,7 @@ use serde::Serialize;
 use super::recent::Recent;
 use crate::clock::Instant;
 use crate::component::{Component, Core, Create, Environment, Kind};
-use crate::observe::{Happening, Striped};
+use crate::observe::{EventKind, Striped};
 use crate::ratio::Ratio;
 use crate::settings::{ConfigError, Effective, Layered, settings};
 use crate::sync::{AtomicU64, Mutex, Ordering};
@@ -40,7 +40,7 @@ settings! {
     /// The settings of a [`RetryBudget`].
     ///
     /// ```
-    /// use resilient::{Component, Ratio, Registry, retry::BudgetConfig};
+    /// use resilient_runtime::{Component, Ratio, Registry, retry::BudgetConfig};
     ///
     /// let backend = Registry::new().retry_budget("backend");
     /// backend.reconfigure(BudgetConfig::default().ratio(Ratio::percent(5.0).unwrap())).unwrap();
@@ -91,7 +91,7 @@ const WHOLE: f64 = 1.0 - 1e-9;
 /// Every [`Retry`](crate::Retry) has one of its own, unless `budget = "name"` makes several share one.
 ///
 /// ```
-/// let registry = resilient::Registry::new();
+/// let registry = resilient_runtime::Registry::new();
 /// let budget = registry.retry_budget("gateway");
 /// (0..100).for_each(|_| budget.deposit());
 /// assert!(budget.try_withdraw());
@@ -168,7 +168,7 @@ impl RetryBudget {
     /// One call has begun.
     ///
     /// ```
-    /// use resilient::{Component, Registry};
+    /// use resilient_runtime::{Component, Registry};
     ///
     /// let backend = Registry::new().retry_budget("backend");
     /// (0..10).for_each(|_| backend.deposit());
@@ -182,7 +182,7 @@ impl RetryBudget {
     /// Takes the token that one retry costs; `false` when there is none.
     ///
     /// ```
-    /// use resilient::{Component, Registry, clock::ManualClock};
+    /// use resilient_runtime::{Component, Registry, clock::ManualClock};
     ///
     /// let backend = Registry::with_clock(ManualClock::new().clock()).retry_budget("backend");
     /// while backend.try_withdraw() {}
@@ -197,7 +197,7 @@ impl RetryBudget {
     /// are few. See [`BudgetConfig::free`].
     ///
     /// ```
-    /// use resilient::{Component, Registry, clock::ManualClock};
+    /// use resilient_runtime::{Component, Registry, clock::ManualClock};
     ///
     /// let backend = Registry::with_clock(ManualClock::new().clock()).retry_budget("backend");
     /// backend.deposit();
@@ -232,7 +232,7 @@ impl RetryBudget {
     /// The tokens in the bucket now; 0 while there is a debt.
     ///
     /// ```
-    /// use resilient::{Registry, clock::ManualClock};
+    /// use resilient_runtime::{Registry, clock::ManualClock};
     ///
     /// let backend = Registry::with_clock(ManualClock::new().clock()).retry_budget("backend");
     /// let before = backend.tokens();
@@ -316,7 +316,7 @@ impl Component for RetryBudget {
 
     fn reset(&self) {
         self.begin_anew();
-        self.core.publish(Self::KIND, Happening::Reset);
+        self.core.publish(Self::KIND, EventKind::Reset);
     }
 
     fn config(&self) -> Arc<BudgetConfig> {
@@ -337,7 +337,7 @@ impl Component for RetryBudget {
 /// A snapshot of a [`RetryBudget`].
 ///
 /// ```
-/// use resilient::{Component, Registry};
+/// use resilient_runtime::{Component, Registry};
 ///
 /// let backend = Registry::new().retry_budget("backend");
 /// assert!(backend.try_withdraw());

@@ -13,7 +13,7 @@ settings! {
     ///
     /// ```
     /// use std::time::Duration;
-    /// use resilient::{retry::{Backoff, Config}, settings::Settings};
+    /// use resilient_runtime::{retry::{Backoff, Config}, settings::Settings};
     ///
     /// let config = Config::default().max(5u32).backoff(Backoff::Fibonacci).base(Duration::from_millis(20));
     /// assert!(config.validate().is_ok());
@@ -94,7 +94,7 @@ impl Config {
     ///
     /// ```
     /// use std::time::Duration;
-    /// use resilient::retry::Config;
+    /// use resilient_runtime::retry::Config;
     ///
     /// assert_eq!(Config::default().longest_delay(), Duration::from_secs(5));
     /// let slow = Config::default().base(Duration::from_secs(30));

@@ -13,7 +13,7 @@
 //!   is returned at once, not after a sleep that nobody can use;
 //! - the server does not ask for a longer wait (`Retry-After`, `grpc-retry-pushback-ms`) than `max_retry_after`, 60 s by
 //!   default: else the last error is returned at once, counted as `hint_too_long`, with an event
-//!   [`RetryAfterTooLong`](crate::Happening::RetryAfterTooLong);
+//!   [`RetryAfterTooLong`](crate::EventKind::RetryAfterTooLong);
 //! - the circuit breaker of the pipeline, where there is one, would admit the next attempt;
 //! - the [`RetryBudget`] has a token left, or calls are few; `budget = "off"` leaves it out.
 //!
@@ -29,7 +29,7 @@
 //!
 //! ```
 //! use std::time::Duration;
-//! use resilient::{Registry, clock::ManualClock};
+//! use resilient_runtime::{Registry, clock::ManualClock};
 //!
 //! let registry = Registry::with_clock(ManualClock::new().clock()); // its sleeps take no time
 //! let retry = registry.retry("inventory");
@@ -60,7 +60,7 @@ pub use stop::{Stop, Stopped, stopped};
 use crate::classify::Class;
 use crate::clock::{Clock, Delay, Instant, NoTimer, nanos};
 use crate::component::{Component, Core, Create, Kind};
-use crate::observe::{Cause, ErrorSlot, Happening, LogLimit, log_limited};
+use crate::observe::{Cause, ErrorSlot, EventKind, LogLimit, log_limited};
 use crate::outcome::{Judgement, Outcome, Verdict};
 use crate::scope::{self, Entered, Retries, Scope};
 use crate::settings::{ConfigError, Effective};
@@ -70,7 +70,7 @@ use stats::Counters;
 /// Repeats failed calls. See the [module](self).
 ///
 /// ```
-/// use resilient::{Component, Registry, clock::ManualClock};
+/// use resilient_runtime::{Component, Registry, clock::ManualClock};
 ///
 /// let retry = Registry::with_clock(ManualClock::new().clock()).retry("dns");
 /// let mut answers = [None, Some("10.0.0.7")].into_iter();
@@ -180,7 +180,7 @@ impl Retry {
     /// The budget it draws on.
     ///
     /// ```
-    /// use resilient::{Component, Registry, clock::ManualClock};
+    /// use resilient_runtime::{Component, Registry, clock::ManualClock};
     ///
     /// let retry = Registry::with_clock(ManualClock::new().clock()).retry("geo");
     /// retry.call(|| None::<u32>);
@@ -194,7 +194,7 @@ impl Retry {
     /// Calls `work` until it succeeds or must not be repeated, blocking the thread in between.
     ///
     /// ```
-    /// use resilient::{Registry, clock::ManualClock};
+    /// use resilient_runtime::{Registry, clock::ManualClock};
     ///
     /// let retry = Registry::with_clock(ManualClock::new().clock()).retry("ftp");
     /// let mut calls = 0;
@@ -211,7 +211,7 @@ impl Retry {
     /// Like [`call`](Self::call), with a judge of your own, such as [`Verdict::by_class`].
     ///
     /// ```
-    /// use resilient::{Registry, Verdict};
+    /// use resilient_runtime::{Registry, Verdict};
     ///
     /// let mut reads = 0;
     /// let read = || {
@@ -290,7 +290,7 @@ impl Retry {
     /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
     /// # async fn main() {
     /// use std::cell::Cell;
-    /// use resilient::{Registry, clock::Clock};
+    /// use resilient_runtime::{Registry, clock::Clock};
     ///
     /// let retry = Registry::with_clock(Clock::tokio()).retry("news");
     /// let calls = Cell::new(0);
@@ -317,7 +317,7 @@ impl Retry {
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() {
     /// use std::cell::Cell;
-    /// use resilient::{Class, Registry, Verdict};
+    /// use resilient_runtime::{Class, Registry, Verdict};
     ///
     /// let (retry, calls) = (Registry::new().retry("users"), Cell::new(0));
     /// let get = async || {
@@ -443,23 +443,23 @@ impl Retry {
         self.counters.lock().retries += 1;
         let attempt = progress.retries;
         let error = cause.map(|cause| cause.text);
-        tracing::debug!(target: "resilient::retry", retry = %self.core.name, attempt, ?delay, error, "attempt failed, will retry");
+        tracing::debug!(target: "resilient_runtime::retry", retry = %self.core.name, attempt, ?delay, error, "attempt failed, will retry");
         if self.core.events().are_wanted() {
             let error = error.map(Arc::from);
-            self.core.publish(Self::KIND, Happening::Retrying { attempt, delay, error });
+            self.core.publish(Self::KIND, EventKind::Retrying { attempt, delay, error });
         }
     }
 
     /// Says that the call gives up, and why: the caller sees only the error that it would have seen anyway.
     fn hint_too_long(&self, retry_after: Duration, most: Duration) {
         tracing::debug!(
-            target: "resilient::retry",
+            target: "resilient_runtime::retry",
             retry = %self.core.name,
             ?retry_after,
             max_retry_after = ?most,
             "not repeated: the server asks for a longer wait than `max_retry_after`"
         );
-        self.core.publish(Self::KIND, Happening::RetryAfterTooLong { retry_after, most });
+        self.core.publish(Self::KIND, EventKind::RetryAfterTooLong { retry_after, most });
     }
 
     fn stopped(&self, stop: Stop, situation: &Situation<'_>) {
@@ -467,15 +467,15 @@ impl Retry {
         stop::note(self.core.name, stop);
         if stop == Stop::MayHaveRun {
             tracing::debug!(
-                target: "resilient::retry", retry = %self.core.name,
+                target: "resilient_runtime::retry", retry = %self.core.name,
                 "not repeated: the attempt may have had an effect; declare the function `idempotent` to repeat it, \
                  or with an idempotency key `on_unknown = reexecute`"
             );
-            self.core.publish(Self::KIND, Happening::NotRepeated);
+            self.core.publish(Self::KIND, EventKind::NotRepeated);
         }
         if stop == Stop::Budget {
             self.warn(situation);
-            self.core.publish(Self::KIND, Happening::BudgetExhausted);
+            self.core.publish(Self::KIND, EventKind::BudgetExhausted);
         }
     }
 
@@ -487,7 +487,7 @@ impl Retry {
             self.log_limit,
             self.core.clock(),
             WARN,
-            target: "resilient::retry",
+            target: "resilient_runtime::retry",
             %operation,
             %retry,
             %budget,
@@ -641,7 +641,7 @@ impl Component for Retry {
         if !self.is_shared() {
             self.budget.begin_anew();
         }
-        self.core.publish(Self::KIND, Happening::Reset);
+        self.core.publish(Self::KIND, EventKind::Reset);
     }
 
     fn config(&self) -> Arc<Config> {

@@ -70,7 +70,7 @@ impl Counters {
 /// A snapshot of a [`Retry`](crate::Retry).
 ///
 /// ```
-/// use resilient::{Component, Registry, clock::ManualClock};
+/// use resilient_runtime::{Component, Registry, clock::ManualClock};
 ///
 /// let retry = Registry::with_clock(ManualClock::new().clock()).retry("stock");
 /// retry.call(|| None::<u32>);

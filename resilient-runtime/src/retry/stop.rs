@@ -8,9 +8,9 @@ use serde::Serialize;
 /// Why a failed call was not repeated.
 ///
 /// ```
-/// use resilient::{Registry, retry::{self, Stop}};
+/// use resilient_runtime::{Registry, retry::{self, Stop}};
 ///
-/// let retry = Registry::with_clock(resilient::clock::ManualClock::new().clock()).retry("stock");
+/// let retry = Registry::with_clock(resilient_runtime::clock::ManualClock::new().clock()).retry("stock");
 /// retry.call(|| None::<u32>);
 /// assert_eq!(retry::stopped().unwrap().why, Stop::Exhausted);
 /// ```
@@ -42,7 +42,7 @@ impl Stop {
     /// The name used in spans and JSON.
     ///
     /// ```
-    /// assert_eq!(resilient::retry::Stop::OutOfTime.as_str(), "out_of_time");
+    /// assert_eq!(resilient_runtime::retry::Stop::OutOfTime.as_str(), "out_of_time");
     /// ```
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -78,9 +78,9 @@ impl fmt::Display for Stop {
 /// A call that failed and was not repeated. See [`stopped`].
 ///
 /// ```
-/// use resilient::{Registry, retry};
+/// use resilient_runtime::{Registry, retry};
 ///
-/// let retry = Registry::with_clock(resilient::clock::ManualClock::new().clock()).retry("mail");
+/// let retry = Registry::with_clock(resilient_runtime::clock::ManualClock::new().clock()).retry("mail");
 /// retry.call(|| None::<u32>);
 /// assert_eq!(retry::stopped().unwrap().to_string(), "retry `mail`: all retries were used");
 /// ```
@@ -109,10 +109,10 @@ thread_local! {
 /// retry that ended on this thread. A call that succeeds does not change it.
 ///
 /// ```
-/// use resilient::{Component, Registry, retry::{self, Config, Stop}};
+/// use resilient_runtime::{Component, Registry, retry::{self, Config, Stop}};
 ///
-/// let gateway = Registry::with_clock(resilient::clock::ManualClock::new().clock()).retry("gateway");
-/// gateway.reconfigure(Config::default().budget_ratio(resilient::Ratio::ZERO).budget_reserve(0)).unwrap();
+/// let gateway = Registry::with_clock(resilient_runtime::clock::ManualClock::new().clock()).retry("gateway");
+/// gateway.reconfigure(Config::default().budget_ratio(resilient_runtime::Ratio::ZERO).budget_reserve(0)).unwrap();
 /// gateway.budget().reset(); // not even what it began with
 /// if gateway.call(|| None::<u32>).is_none() {
 ///     let stopped = retry::stopped().unwrap();

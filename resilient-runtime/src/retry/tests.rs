@@ -92,7 +92,7 @@ fn giving_up_on_a_wait_that_is_too_long_is_counted_and_published() {
     let stats = retry.stats();
     assert_eq!((stats.hint_too_long, stats.out_of_time, stats.retries), (1, 0, 0));
     let most = Duration::from_mins(1);
-    let published = Happening::RetryAfterTooLong { retry_after: Duration::from_secs(61), most };
+    let published = EventKind::RetryAfterTooLong { retry_after: Duration::from_secs(61), most };
     assert_eq!(events.try_recv().map(|event| event.what), Some(published));
     let _ = retry.call_judged(|| Err::<(), _>(()), |_| Verdict::Failure(wait(60)));
     assert_eq!((retry.stats().hint_too_long, retry.stats().retries), (1, 3), "60 s are not too long");

@@ -4,8 +4,8 @@ pub use std::borrow::Cow;
 
 pub use crate::classify::{Class, Classify};
 pub use crate::component::Kind;
-pub use crate::fallback::{BoxError, FallbackFailed, Level, NoAnswer, Watch, Watched};
-pub use crate::idempotency::{Fingerprint, Held};
+pub use crate::fallback::{BoxError, CollectReasons, FallbackFailed, Level, NoAnswer, ReasonCollector};
+pub use crate::idempotency::{ClaimOutcome, Fingerprint};
 pub use crate::outcome::{Failure, Judgement, Outcome, Reject, Verdict};
 pub use crate::pipeline::{Call, Next, Pipeline, Shared, led, led_async};
 pub use crate::priority::Priority;
@@ -101,7 +101,7 @@ macro_rules! __rejected {
 /// everything else a failure is [`Class::Unknown`](crate::Class::Unknown).
 ///
 /// ```
-/// use resilient::{Class, Classify, Registry, Rejection, judge};
+/// use resilient_runtime::{Class, Classify, Registry, Rejection, judge};
 ///
 /// #[derive(Debug)]
 /// enum PayError { Declined, Rejected(Rejection) }
@@ -122,7 +122,7 @@ macro_rules! __rejected {
 ///     calls += 1;
 ///     Err::<u32, _>(PayError::Declined)
 /// };
-/// assert!(pipeline.call_judged(resilient::Priority::Normal, pay, judge!()).is_err());
+/// assert!(pipeline.call_judged(resilient_runtime::Priority::Normal, pay, judge!()).is_err());
 /// assert_eq!(calls, 1, "it would be declined again");
 /// ```
 #[macro_export]

@@ -52,13 +52,13 @@ pub trait KeepsAnswers<T, R> {
     /// How.
     fn codec(&self) -> Codec<R>
     where
-        T: Kept;
+        T: Storable;
 }
 
 impl<T, E> KeepsAnswers<T, Result<T, E>> for &Codecs<Result<T, E>> {
     fn codec(&self) -> Codec<Result<T, E>>
     where
-        T: Kept,
+        T: Storable,
     {
         Codec::answers()
     }
@@ -67,7 +67,7 @@ impl<T, E> KeepsAnswers<T, Result<T, E>> for &Codecs<Result<T, E>> {
 impl<T> KeepsAnswers<T, Option<T>> for &Codecs<Option<T>> {
     fn codec(&self) -> Codec<Option<T>>
     where
-        T: Kept,
+        T: Storable,
     {
         Codec::answers()
     }
@@ -78,13 +78,13 @@ pub trait KeepsValues<R> {
     /// How.
     fn codec(&self) -> Codec<R>
     where
-        R: Kept;
+        R: Storable;
 }
 
 impl<R> KeepsValues<R> for Codecs<R> {
     fn codec(&self) -> Codec<R>
     where
-        R: Kept,
+        R: Storable,
     {
         Codec::plain()
     }
@@ -132,9 +132,9 @@ impl<R> ComparesNothing<R> for Codecs<R> {
     label = "the answer must be `Serialize` and `DeserializeOwned`",
     note = "derive `serde::Serialize` and `serde::Deserialize` for `{Self}`"
 )]
-pub trait Kept: Serialize + DeserializeOwned {}
+pub trait Storable: Serialize + DeserializeOwned {}
 
-impl<T: Serialize + DeserializeOwned> Kept for T {}
+impl<T: Serialize + DeserializeOwned> Storable for T {}
 
 /// What can be told apart from another of its type.
 #[diagnostic::on_unimplemented(

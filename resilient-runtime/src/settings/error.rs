@@ -8,7 +8,7 @@ use super::{Parameter, Value};
 /// One setting that cannot be.
 ///
 /// ```
-/// use resilient::{hedge::Config, settings::{Settings, Value}};
+/// use resilient_runtime::{hedge::Config, settings::{Settings, Value}};
 ///
 /// let error = Config::default().percentile(101.0).validate().unwrap_err();
 /// let problem = &error.problems()[0];
@@ -27,7 +27,7 @@ pub struct Problem {
 /// A refused configuration: all that is wrong with it. Nothing of it has been applied.
 ///
 /// ```
-/// use resilient::{Component, Registry, bulkhead::Config};
+/// use resilient_runtime::{Component, Registry, bulkhead::Config};
 ///
 /// let error = Registry::new().bulkhead("gateway").reconfigure(Config::default().max_concurrent(0u32));
 /// let words = error.unwrap_err().to_string();
@@ -42,7 +42,7 @@ impl ConfigError {
     /// What is wrong, in the order of the fields.
     ///
     /// ```
-    /// use resilient::{bulkhead::Config, settings::Settings};
+    /// use resilient_runtime::{bulkhead::Config, settings::Settings};
     ///
     /// let error = Config::default().max_concurrent(0u32).max_queue(9u32).validate().unwrap_err();
     /// assert!(error.problems().len() >= 2, "all of them: {error}");

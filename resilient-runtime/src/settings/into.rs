@@ -6,7 +6,7 @@ use std::sync::Arc;
 /// what turns into it without loss. Plain literals fit everywhere.
 ///
 /// ```
-/// use resilient::{bulkhead, circuit_breaker, retry};
+/// use resilient_runtime::{bulkhead, circuit_breaker, retry};
 ///
 /// assert_eq!(bulkhead::Config::default().max_concurrent(8).max_concurrent, 8);
 /// assert_eq!(circuit_breaker::Config::default().failure_threshold(2).failure_threshold, Some(2));
@@ -21,7 +21,7 @@ pub trait IntoSetting<T> {
     /// The value of the field.
     ///
     /// ```
-    /// use resilient::settings::IntoSetting;
+    /// use resilient_runtime::settings::IntoSetting;
     ///
     /// let optional: Option<u32> = 7u32.into_setting();
     /// assert_eq!(optional, Some(7));

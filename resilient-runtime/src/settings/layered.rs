@@ -8,7 +8,7 @@ use super::{ConfigError, Effective, Origin, Setting, Settings, Value};
 use crate::sync::Mutex;
 
 /// What was said about each field, and where. The later origin wins, and is the later key.
-pub(crate) type Said = BTreeMap<(&'static str, Origin), Value>;
+pub(crate) type SettingLayers = BTreeMap<(&'static str, Origin), Value>;
 
 /// The config of a component and the origin of each of its values. Read off the call's path only: what a
 /// call needs of it, the component keeps in atomics of its own.
@@ -20,7 +20,7 @@ pub(crate) struct Layered<C> {
 #[derive(Debug)]
 struct State<C> {
     config: Arc<C>,
-    said: Said,
+    said: SettingLayers,
     /// A change of the layers that is on its way through the component.
     staged: Option<Box<Staged<C>>>,
 }
@@ -30,21 +30,21 @@ struct Staged<C> {
     /// What was in force when it was composed.
     over: Arc<C>,
     config: C,
-    said: Said,
+    said: SettingLayers,
 }
 
 impl<C: Settings> Layered<C> {
     /// The default, with an attribute's settings laid over it, and those from outside over these, as far as they can be.
-    pub(crate) fn new(settings: &[Setting], outside: Said) -> (Self, ConfigError) {
-        if settings.is_empty() && outside.is_empty() {
+    pub(crate) fn new(settings: &[Setting], overrides: SettingLayers) -> (Self, ConfigError) {
+        if settings.is_empty() && overrides.is_empty() {
             return (Self::of(C::shared_default()), ConfigError::default());
         }
         let (said, mut error) = fitting::<C>(settings);
         // What the attribute says was validated for itself when it was compiled; what comes from outside, when it was read.
         // Together they may still be wrong: then the outermost that can be is in force.
-        let with_outside: Said = said.clone().into_iter().chain(outside).collect();
+        let with_overrides: SettingLayers = said.clone().into_iter().chain(overrides).collect();
         let mut refused = None;
-        for said in [with_outside, said, Said::new()] {
+        for said in [with_overrides, said, SettingLayers::new()] {
             let config = compose::<C>(&said);
             match config.validate() {
                 Ok(()) => {
@@ -61,10 +61,10 @@ impl<C: Settings> Layered<C> {
 
     /// A config that no attribute and no default gave.
     pub(crate) fn of(config: impl Into<Arc<C>>) -> Self {
-        Self::with(config.into(), Said::new())
+        Self::with(config.into(), SettingLayers::new())
     }
 
-    fn with(config: Arc<C>, said: Said) -> Self {
+    fn with(config: Arc<C>, said: SettingLayers) -> Self {
         Self { state: Mutex::new(State { config, said, staged: None }) }
     }
 
@@ -94,7 +94,7 @@ impl<C: Settings> Layered<C> {
     }
 
     /// The config that a change of the layers would give.
-    pub(crate) fn preview(&self, change: impl FnOnce(&mut Said)) -> C {
+    pub(crate) fn preview(&self, change: impl FnOnce(&mut SettingLayers)) -> C {
         let mut said = self.state.lock().said.clone();
         change(&mut said);
         compose(&said)
@@ -106,7 +106,7 @@ impl<C: Settings> Layered<C> {
     /// A change at run time that comes in between is not lost: the change is then made once more, beneath it.
     pub(crate) fn relay(
         &self,
-        change: impl Fn(&mut Said),
+        change: impl Fn(&mut SettingLayers),
         put: impl Fn(C) -> Result<(), ConfigError>,
     ) -> Result<bool, ConfigError> {
         // Bounded, should somebody change the settings without end.
@@ -123,7 +123,7 @@ impl<C: Settings> Layered<C> {
     }
 
     /// Composes a change; `None` where the config stays the same, and nothing is to be applied.
-    fn stage(&self, change: impl Fn(&mut Said)) -> Option<C> {
+    fn stage(&self, change: impl Fn(&mut SettingLayers)) -> Option<C> {
         let mut state = self.state.lock();
         let mut said = state.said.clone();
         change(&mut said);
@@ -153,26 +153,30 @@ impl<C: Settings> Layered<C> {
 ///
 /// They take the place of defaults, and of what another attribute has said: the settings of one place are in
 /// force, whole. What was said at run time stays, and so do the fields that were `refused`.
-pub(crate) fn lay_attribute<C: Settings>(said: &mut Said, settings: &[Setting], refused: &ConfigError) {
+pub(crate) fn lay_attribute<C: Settings>(
+    said: &mut SettingLayers,
+    settings: &[Setting],
+    refused: &ConfigError,
+) {
     let stays = |field: &str| refused.problems.iter().any(|problem| problem.field == field);
     said.retain(|(field, origin), _| *origin != Origin::Attribute || stays(field));
     said.extend(fitting::<C>(settings).0.into_iter().filter(|((field, _), _)| !stays(field)));
 }
 
 /// A file or the environment says something else than before.
-pub(crate) fn lay_outside(said: &mut Said, outside: &Said) {
-    said.retain(|(_, origin), _| !origin.is_outside());
-    said.extend(outside.clone());
+pub(crate) fn lay_overrides(said: &mut SettingLayers, overrides: &SettingLayers) {
+    said.retain(|(_, origin), _| !origin.is_override());
+    said.extend(overrides.clone());
 }
 
 /// Forgets what was said at run time.
-pub(crate) fn forget_runtime(said: &mut Said) {
+pub(crate) fn forget_runtime(said: &mut SettingLayers) {
     said.retain(|(_, origin), _| *origin != Origin::Runtime);
 }
 
 /// An attribute's settings, as far as their types fit.
-fn fitting<C: Settings>(settings: &[Setting]) -> (Said, ConfigError) {
-    let (mut said, mut error, mut config) = (Said::new(), ConfigError::default(), C::default());
+fn fitting<C: Settings>(settings: &[Setting]) -> (SettingLayers, ConfigError) {
+    let (mut said, mut error, mut config) = (SettingLayers::new(), ConfigError::default(), C::default());
     for Setting { field, value } in settings {
         match config.set(field, value) {
             Ok(()) => _ = said.insert((*field, Origin::Attribute), value.clone()),
@@ -183,7 +187,7 @@ fn fitting<C: Settings>(settings: &[Setting]) -> (Said, ConfigError) {
 }
 
 /// All that was said, laid over the default; the later origin over the earlier one.
-fn compose<C: Settings>(said: &Said) -> C {
+fn compose<C: Settings>(said: &SettingLayers) -> C {
     let mut config = C::default();
     for ((field, _), value) in said {
         // Whoever said it has seen to it that the type fits.
@@ -202,8 +206,8 @@ mod tests {
     #[test]
     fn a_change_at_run_time_that_comes_while_a_file_is_applied_is_not_lost() {
         // T117, T123
-        let (layered, _) = Layered::<Config>::new(&[], Said::new());
-        let outside = Said::from([(("max_queue", Origin::File), Value::Count(5))]);
+        let (layered, _) = Layered::<Config>::new(&[], SettingLayers::new());
+        let overrides = SettingLayers::from([(("max_queue", Origin::File), Value::Count(5))]);
         let interrupted = Cell::new(false);
         let put = |config: Config| {
             if !interrupted.replace(true) {
@@ -212,7 +216,7 @@ mod tests {
             layered.replace(config);
             Ok(())
         };
-        assert_eq!(layered.relay(|said| lay_outside(said, &outside), put), Ok(true));
+        assert_eq!(layered.relay(|said| lay_overrides(said, &overrides), put), Ok(true));
         let config = layered.get();
         assert_eq!((config.max_concurrent, config.max_queue), (8, 5));
         let origins: Vec<_> = layered.effective().into_iter().take(2).map(|set| set.origin).collect();
@@ -221,9 +225,9 @@ mod tests {
 
     #[test]
     fn a_change_that_is_refused_leaves_the_layers_as_they_were() {
-        let (layered, _) = Layered::<Config>::new(&[], Said::new());
-        let outside = Said::from([(("max_queue", Origin::File), Value::Count(5))]);
-        let refusal = layered.relay(|said| lay_outside(said, &outside), |_| Err(ConfigError::default()));
+        let (layered, _) = Layered::<Config>::new(&[], SettingLayers::new());
+        let overrides = SettingLayers::from([(("max_queue", Origin::File), Value::Count(5))]);
+        let refusal = layered.relay(|said| lay_overrides(said, &overrides), |_| Err(ConfigError::default()));
         assert!(refusal.is_err());
         assert!(layered.effective().iter().all(|set| set.origin == Origin::Default));
     }

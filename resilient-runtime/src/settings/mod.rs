@@ -21,7 +21,7 @@ use serde::{Serialize, Serializer};
 
 pub use error::{ConfigError, Problem};
 pub use into::IntoSetting;
-pub(crate) use layered::{Layered, Said, forget_runtime, lay_attribute, lay_outside};
+pub(crate) use layered::{Layered, SettingLayers, forget_runtime, lay_attribute, lay_overrides};
 pub(crate) use parameter::Parameter;
 pub use raw::Raw;
 pub(crate) use raw::read;
@@ -33,7 +33,7 @@ use crate::ratio::Ratio;
 /// The value of one setting.
 ///
 /// ```
-/// use resilient::{bulkhead::Config, settings::{Settings, Value}};
+/// use resilient_runtime::{bulkhead::Config, settings::{Settings, Value}};
 ///
 /// let config = Config::default();
 /// assert_eq!(config.get("max_concurrent"), Some(Value::Count(64)));
@@ -92,7 +92,7 @@ impl Serialize for Value {
 /// One setting by name, as an attribute writes it down.
 ///
 /// ```
-/// use resilient::{retry::Config, settings::{Setting, Settings, Value}};
+/// use resilient_runtime::{retry::Config, settings::{Setting, Settings, Value}};
 ///
 /// let setting = Setting { field: "max", value: Value::Count(5) };
 /// let mut config = Config::default();
@@ -110,7 +110,7 @@ pub struct Setting {
 /// Where the effective value of a setting came from; later ones win.
 ///
 /// ```
-/// use resilient::{Component, Registry, hedge::Config, settings::Origin};
+/// use resilient_runtime::{Component, Registry, hedge::Config, settings::Origin};
 ///
 /// let hedge = Registry::new().hedge("search");
 /// let origin = || hedge.effective().into_iter().find(|setting| setting.field == "max").unwrap().origin;
@@ -139,7 +139,7 @@ pub enum Origin {
 
 impl Origin {
     /// Whether it is read from outside of the program, and may be read again.
-    pub(crate) fn is_outside(self) -> bool {
+    pub(crate) fn is_override(self) -> bool {
         matches!(self, Self::FileDefault | Self::File | Self::Environment)
     }
 }
@@ -160,7 +160,7 @@ impl fmt::Display for Origin {
 /// One effective setting of a component.
 ///
 /// ```
-/// use resilient::{Component, Registry, settings::Value};
+/// use resilient_runtime::{Component, Registry, settings::Value};
 ///
 /// let effective = Registry::new().coalesce("rates").effective();
 /// let shares = effective.iter().find(|setting| setting.field == "share_errors").unwrap();
@@ -197,7 +197,7 @@ impl Field {
 /// A config whose fields can be reached by name.
 ///
 /// ```
-/// use resilient::{coalesce::Config, settings::Settings};
+/// use resilient_runtime::{coalesce::Config, settings::Settings};
 ///
 /// assert_eq!(Config::FIELDS, ["share_errors", "max_wait", "max_flights", "enabled"]);
 /// ```
@@ -209,7 +209,7 @@ pub trait Settings: Clone + Default + PartialEq + Send + Sync + 'static {
     ///
     /// ```
     /// use std::sync::Arc;
-    /// use resilient::{hedge::Config, settings::Settings};
+    /// use resilient_runtime::{hedge::Config, settings::Settings};
     ///
     /// assert_eq!(*Config::shared_default(), Config::default());
     /// assert!(Arc::ptr_eq(&Config::shared_default(), &Config::shared_default()));
@@ -219,7 +219,7 @@ pub trait Settings: Clone + Default + PartialEq + Send + Sync + 'static {
     /// The value of a field; `None` where there is no such field.
     ///
     /// ```
-    /// use resilient::{fallback::Config, settings::{Settings, Value}};
+    /// use resilient_runtime::{fallback::Config, settings::{Settings, Value}};
     ///
     /// let config = Config::default();
     /// assert_eq!(config.get("cache_max_entries"), Some(Value::Count(1000)));
@@ -230,7 +230,7 @@ pub trait Settings: Clone + Default + PartialEq + Send + Sync + 'static {
     /// Sets a field by name.
     ///
     /// ```
-    /// use resilient::{timeout::Config, settings::{Settings, Value}};
+    /// use resilient_runtime::{timeout::Config, settings::{Settings, Value}};
     ///
     /// let mut config = Config::default();
     /// config.set("adaptive", &Value::Flag(true)).unwrap();
@@ -247,7 +247,7 @@ pub trait Settings: Clone + Default + PartialEq + Send + Sync + 'static {
     /// Whether the config can be: reports every problem, not the first.
     ///
     /// ```
-    /// use resilient::{rate_limit::Config, settings::Settings};
+    /// use resilient_runtime::{rate_limit::Config, settings::Settings};
     ///
     /// let error = Config::default().max_queue(u32::MAX).max_keys(0u32).validate().unwrap_err();
     /// let fields: Vec<_> = error.problems().iter().map(|problem| problem.field).collect();

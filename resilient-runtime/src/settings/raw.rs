@@ -8,7 +8,7 @@ use crate::nearest::nearest;
 /// A value as a file, the environment or a request writes it.
 ///
 /// ```
-/// use resilient::{Kind, config::Tables, settings::Raw};
+/// use resilient_runtime::{Kind, config::Tables, settings::Raw};
 ///
 /// let mut tables = Tables::default();
 /// assert!(tables.set(Kind::Timeout, Some("report"), "total", &Raw::Text("2s".into())).is_ok());

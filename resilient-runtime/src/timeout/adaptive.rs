@@ -14,7 +14,7 @@
 use std::time::Duration;
 
 use super::config::Config;
-use super::stats::AdaptiveStats;
+use super::stats::AdaptiveTimeoutStats;
 use super::survival::{self, Observed};
 use crate::clock::{Instant, nanos};
 use crate::observe::Latencies;
@@ -139,14 +139,14 @@ impl Adaptive {
         survival::merge(completed.into_iter(), cut_off.into_iter())
     }
 
-    pub(super) fn stats(&self, now: Instant) -> AdaptiveStats {
+    pub(super) fn stats(&self, now: Instant) -> AdaptiveTimeoutStats {
         let (is_learned, window) = {
             let rule = self.rule.lock();
             (rule.learned.is_some(), rule.window)
         };
         let observed = self.observed(now, window);
         let at = |share| survival::quantile(&observed, share).map(Duration::from_nanos);
-        AdaptiveStats {
+        AdaptiveTimeoutStats {
             is_learned,
             samples: observed.iter().map(|at| at.completed + at.cut_off).sum(),
             censored: observed.iter().map(|at| at.cut_off).sum(),

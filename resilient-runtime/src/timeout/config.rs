@@ -15,7 +15,7 @@ settings! {
     ///
     /// ```
     /// use std::time::Duration;
-    /// use resilient::{settings::Settings, timeout::Config};
+    /// use resilient_runtime::{settings::Settings, timeout::Config};
     ///
     /// let config = Config::default().total(Duration::from_secs(10)).attempt(Duration::from_secs(2));
     /// assert!(config.validate().is_ok());

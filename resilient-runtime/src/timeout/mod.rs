@@ -24,7 +24,7 @@
 //! # #[tokio::main(flavor = "current_thread", start_paused = true)]
 //! # async fn main() {
 //! use std::time::Duration;
-//! use resilient::{Registry, Rejection, RejectionKind, clock::Clock, Component};
+//! use resilient_runtime::{Registry, Rejection, RejectionKind, clock::Clock, Component};
 //!
 //! let registry = Registry::with_clock(Clock::tokio());
 //! let timeout = registry.timeout("report");
@@ -49,12 +49,12 @@ use once_cell::race::OnceBox;
 
 pub use config::Config;
 pub(crate) use phases::{Phase, Phases};
-pub use stats::{AdaptiveStats, Stats};
+pub use stats::{AdaptiveTimeoutStats, Stats};
 use timed::{Timed, TimedOut};
 
 use crate::clock::Instant;
 use crate::component::{Component, Core, Create, Kind};
-use crate::observe::Happening;
+use crate::observe::EventKind;
 use crate::outcome::Reject;
 use crate::rejection::{Rejection, RejectionKind};
 use crate::scope::Scope;
@@ -68,7 +68,7 @@ use adaptive::Adaptive;
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() {
 /// use std::time::Duration;
-/// use resilient::{Component, Registry, deadline, timeout::Config};
+/// use resilient_runtime::{Component, Registry, deadline, timeout::Config};
 ///
 /// let timeout = Registry::new().timeout("page");
 /// timeout.reconfigure(Config::default().total(Duration::from_secs(3))).unwrap();
@@ -108,7 +108,7 @@ impl Timeout {
     /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
     /// # async fn main() {
     /// use std::time::Duration;
-    /// use resilient::{Component, Registry, clock::Clock, timeout::Config};
+    /// use resilient_runtime::{Component, Registry, clock::Clock, timeout::Config};
     ///
     /// let timeout = Registry::with_clock(Clock::tokio()).timeout("upload");
     /// timeout.reconfigure(Config::default().total(Duration::from_secs(5))).unwrap();
@@ -278,7 +278,7 @@ impl Component for Timeout {
         if let Some(adaptive) = self.adaptive.get() {
             adaptive.forget(&self.core.config().in_force(), &self.attempt);
         }
-        self.core.publish(Self::KIND, Happening::Reset);
+        self.core.publish(Self::KIND, EventKind::Reset);
     }
 
     fn config(&self) -> Arc<Config> {

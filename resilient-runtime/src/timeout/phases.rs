@@ -9,10 +9,10 @@ use std::time::Duration;
 use super::config::Config;
 use crate::clock::{Clock, nanos};
 use crate::component::{Core, Environment, Kind};
-use crate::numbered::Numbered;
-use crate::observe::{Event, Happening};
+use crate::observe::{Event, EventKind};
 use crate::rejection::{Rejection, RejectionKind};
 use crate::sync::{AtomicU64, Ordering};
+use crate::weak_table::WeakTable;
 
 /// The part of a call that has a limit of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,8 +120,8 @@ impl Phases {
     }
 
     fn tell(&self, kind: RejectionKind) {
-        tracing::debug!(target: "resilient::timeout", timeout = %self.name, kind = kind.as_str(), "cut off");
-        let what = Happening::Rejected { rejection: kind, retry_after: None };
+        tracing::debug!(target: "resilient_runtime::timeout", timeout = %self.name, kind = kind.as_str(), "cut off");
+        let what = EventKind::Rejected { rejection: kind, retry_after: None };
         self.environment.events.publish(|| Event::now(Kind::Timeout, self.name, what));
     }
 
@@ -142,7 +142,7 @@ impl Drop for Phases {
 }
 
 /// The timeouts of all registries; 0 stands for none.
-fn known() -> std::sync::MutexGuard<'static, Numbered<Phases>> {
-    static KNOWN: std::sync::Mutex<Numbered<Phases>> = std::sync::Mutex::new(Numbered::after(0));
+fn known() -> std::sync::MutexGuard<'static, WeakTable<Phases>> {
+    static KNOWN: std::sync::Mutex<WeakTable<Phases>> = std::sync::Mutex::new(WeakTable::after(0));
     KNOWN.lock().unwrap_or_else(PoisonError::into_inner)
 }

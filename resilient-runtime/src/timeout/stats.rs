@@ -10,7 +10,7 @@ use crate::observe::optional_seconds;
 ///
 /// ```
 /// use std::time::Duration;
-/// use resilient::{Component, Registry};
+/// use resilient_runtime::{Component, Registry};
 ///
 /// let stats = Registry::new().timeout("report").stats();
 /// assert_eq!((stats.total, stats.connect), (Some(Duration::from_mins(1)), Some(Duration::from_secs(3))));
@@ -25,7 +25,7 @@ pub struct Stats {
     #[serde(serialize_with = "optional_seconds")]
     pub attempt: Option<Duration>,
     /// What an adaptive one is taken from.
-    pub adaptive: Option<AdaptiveStats>,
+    pub adaptive: Option<AdaptiveTimeoutStats>,
     /// The time to connect.
     #[serde(serialize_with = "optional_seconds")]
     pub connect: Option<Duration>,
@@ -50,7 +50,7 @@ pub struct Stats {
 /// is beyond what attempts may take.
 ///
 /// ```
-/// use resilient::{Component, Registry, timeout::Config};
+/// use resilient_runtime::{Component, Registry, timeout::Config};
 ///
 /// let timeout = Registry::new().timeout("search");
 /// timeout.reconfigure(Config::default().adaptive(true)).unwrap();
@@ -58,7 +58,7 @@ pub struct Stats {
 /// assert_eq!((adaptive.is_learned, adaptive.samples, adaptive.p95), (false, 0, None));
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct AdaptiveStats {
+pub struct AdaptiveTimeoutStats {
     /// Whether the limit was taken from attempts. Else it is the one to begin with.
     pub is_learned: bool,
     /// Attempts that succeeded, or were ended before they did.

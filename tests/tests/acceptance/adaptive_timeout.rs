@@ -4,9 +4,9 @@ use std::io;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use resilient::clock::Clock;
-use resilient::timeout::Config;
-use resilient::{Component, Pipeline, Registry, RejectionKind};
+use resilient_runtime::clock::Clock;
+use resilient_runtime::timeout::Config;
+use resilient_runtime::{Component, Pipeline, Registry, RejectionKind};
 
 const MS: fn(u64) -> Duration = Duration::from_millis;
 

@@ -3,8 +3,8 @@
 use std::cell::Cell;
 use std::io;
 
-use resilient::circuit_breaker::State;
-use resilient::{Registry, resilient};
+use resilient_runtime::circuit_breaker::State;
+use resilient_runtime::{Registry, resilient};
 
 use crate::{refused, registry};
 
@@ -28,7 +28,7 @@ async fn an_asynchronous_function_is_protected() {
         tokio::task::yield_now().await;
         Err(refused())
     }
-    let (registry, calls) = (Registry::with_clock(resilient::clock::Clock::tokio()), Cell::new(0));
+    let (registry, calls) = (Registry::with_clock(resilient_runtime::clock::Clock::tokio()), Cell::new(0));
     assert_eq!(charge(&registry, &calls).await.unwrap(), 0, "the fallback answers");
     assert_eq!(charge(&registry, &calls).await.unwrap(), 0);
     assert_eq!(calls.get(), 2, "with the circuit open nothing is called");

@@ -2,8 +2,8 @@
 
 use std::io;
 
-use resilient::bulkhead::Config;
-use resilient::{Component, RejectionKind};
+use resilient_runtime::bulkhead::Config;
+use resilient_runtime::{Component, RejectionKind};
 
 use crate::registry;
 

@@ -5,9 +5,9 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use resilient::circuit_breaker::{CircuitBreaker, Config, State};
-use resilient::clock::ManualClock;
-use resilient::{Component, Ratio, RejectionKind};
+use resilient_runtime::circuit_breaker::{CircuitBreaker, Config, State};
+use resilient_runtime::clock::ManualClock;
+use resilient_runtime::{Component, Ratio, RejectionKind};
 
 use crate::{SECOND, refused, registry};
 

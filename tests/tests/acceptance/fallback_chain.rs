@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::io;
 
-use resilient::{Degradation, Level, resilient};
+use resilient_runtime::{Degradation, Level, resilient};
 
 use crate::refused;
 

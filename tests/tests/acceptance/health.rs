@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use resilient::health::{Ask, Config, Status};
-use resilient::{Component, HealthCheck, Registry};
+use resilient_runtime::health::{Ask, Config, Status};
+use resilient_runtime::{Component, HealthCheck, Registry};
 
 use crate::registry;
 

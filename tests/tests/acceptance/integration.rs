@@ -4,9 +4,9 @@ use std::cell::Cell;
 use std::io;
 use std::time::Duration;
 
-use resilient::circuit_breaker::State;
-use resilient::clock::Clock;
-use resilient::{Degradation, Level, Registry, RejectionKind, deadline, resilient};
+use resilient_runtime::circuit_breaker::State;
+use resilient_runtime::clock::Clock;
+use resilient_runtime::{Degradation, Level, Registry, RejectionKind, deadline, resilient};
 
 use crate::{SECOND, refused, registry};
 

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use resilient::clock::Clock;
-use resilient::rate_limit::{Algorithm, Config, Rate, RateLimiter};
-use resilient::{Component, Registry, RejectionKind};
+use resilient_runtime::clock::Clock;
+use resilient_runtime::rate_limit::{Algorithm, Config, Rate, RateLimiter};
+use resilient_runtime::{Component, Registry, RejectionKind};
 
 const MS: fn(u64) -> Duration = Duration::from_millis;
 

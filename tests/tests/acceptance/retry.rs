@@ -4,8 +4,8 @@ use std::cell::Cell;
 use std::io;
 use std::time::Duration;
 
-use resilient::retry::Config;
-use resilient::{Component, Happening, resilient};
+use resilient_runtime::retry::Config;
+use resilient_runtime::{Component, EventKind, resilient};
 
 use crate::{SECOND, not_found, refused, registry};
 
@@ -53,7 +53,7 @@ fn pauses_double_and_are_jittered_by_half() {
     let _ = retry.call(|| Err::<(), _>(refused()));
     let pauses: Vec<Duration> = std::iter::from_fn(|| events.try_recv())
         .filter_map(|event| match event.what {
-            Happening::Retrying { delay, .. } => Some(delay),
+            EventKind::Retrying { delay, .. } => Some(delay),
             _ => None,
         })
         .collect();

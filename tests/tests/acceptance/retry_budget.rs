@@ -4,8 +4,8 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use resilient::retry::{Config, Retry};
-use resilient::{Component, Registry};
+use resilient_runtime::retry::{Config, Retry};
+use resilient_runtime::{Component, Registry};
 
 use crate::{SECOND, refused, registry};
 

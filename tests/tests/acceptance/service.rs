@@ -3,8 +3,8 @@
 use std::io;
 use std::sync::Arc;
 
-use resilient::circuit_breaker::State;
-use resilient::{Component, Kind};
+use resilient_runtime::circuit_breaker::State;
+use resilient_runtime::{Component, Kind};
 
 use crate::{not_found, refused, registry};
 

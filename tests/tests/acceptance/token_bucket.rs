@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use resilient::Component;
-use resilient::clock::ManualClock;
-use resilient::rate_limit::{Config, Rate, RateLimiter};
+use resilient_runtime::Component;
+use resilient_runtime::clock::ManualClock;
+use resilient_runtime::rate_limit::{Config, Rate, RateLimiter};
 
 use crate::{SECOND, registry};
 

@@ -1,6 +1,6 @@
 //! Bulkheads that find their limit.
 
-use resilient::{Component, Registry, Rejection, resilient};
+use resilient_runtime::{Component, Registry, Rejection, resilient};
 
 #[resilient(registry = registry, bulkhead("usual", adaptive))]
 fn usual(registry: &Registry) -> Result<u32, Rejection> {

@@ -6,7 +6,7 @@ use std::io;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use resilient::{Component as _, registry, resilient};
+use resilient_runtime::{Component as _, registry, resilient};
 
 type Fut = Pin<Box<dyn Future<Output = io::Result<u32>> + Send>>;
 type Borrowing<'a> = Pin<Box<dyn Future<Output = io::Result<u32>> + Send + 'a>>;

@@ -1,7 +1,7 @@
 //! What a fallback may be: a path of any kind, a closure of any kind, any expression.
 
-use resilient::fallback::Level;
-use resilient::{Component, Failure, Registry, resilient};
+use resilient_runtime::fallback::Level;
+use resilient_runtime::{Component, Failure, Registry, resilient};
 
 use crate::{E, tick};
 

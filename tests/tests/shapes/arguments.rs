@@ -4,8 +4,8 @@ use std::cell::Cell;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use resilient::clock::{Clock, ManualClock};
-use resilient::{Component, Priority, Registry, Rejection, RejectionKind, resilient};
+use resilient_runtime::clock::{Clock, ManualClock};
+use resilient_runtime::{Component, Priority, Registry, Rejection, RejectionKind, resilient};
 
 use crate::{E, flaky, tick};
 
@@ -108,7 +108,7 @@ fn registries_keep_their_calls_apart() {
 }
 
 mod renamed {
-    pub(super) use resilient as other_name;
+    pub(super) use resilient_runtime as other_name;
 }
 
 #[resilient(circuit_breaker = "renamed", crate = crate::arguments::renamed::other_name)]
@@ -138,13 +138,13 @@ fn inline_settings_arrive() {
     let registry = Registry::new();
     assert_eq!(call(&registry), Ok(1));
     let breaker = registry.circuit_breaker("x").config();
-    assert_eq!(breaker.failure_rate, resilient::Ratio::new(0.25));
-    assert_eq!(breaker.window, resilient::circuit_breaker::Window::Count(50));
+    assert_eq!(breaker.failure_rate, resilient_runtime::Ratio::new(0.25));
+    assert_eq!(breaker.window, resilient_runtime::circuit_breaker::Window::Count(50));
     assert_eq!((breaker.min_calls, breaker.success_threshold), (Some(10), Some(2)));
     assert_eq!((breaker.open_for, breaker.open_max), (Duration::from_secs(90), Some(Duration::from_mins(2))));
     assert_eq!(breaker.slow_call, Some(Duration::from_millis(250)));
     let retry = registry.retry("x").config();
-    assert_eq!((retry.max, retry.backoff), (2, resilient::retry::Backoff::Fibonacci));
+    assert_eq!((retry.max, retry.backoff), (2, resilient_runtime::retry::Backoff::Fibonacci));
     assert_eq!((retry.base, retry.max_delay), (Duration::from_millis(5), Some(Duration::from_secs(1))));
     assert!((retry.budget_reserve - 7.0).abs() < f64::EPSILON && (retry.factor - 3.0).abs() < f64::EPSILON);
     assert_eq!(retry.max_elapsed, Some(Duration::from_secs(10)));
@@ -157,8 +157,8 @@ fn inline_settings_arrive() {
 #[test]
 fn the_defaults_that_the_attribute_checks_against_are_those_of_the_runtime() {
     // `open_max = ".."` alone, `reserve(..)` alone: see `validate.rs` of the attribute.
-    assert_eq!(resilient::circuit_breaker::Config::default().open_for, Duration::from_secs(5));
-    assert_eq!(resilient::bulkhead::Config::default().max_concurrent, 64);
+    assert_eq!(resilient_runtime::circuit_breaker::Config::default().open_for, Duration::from_secs(5));
+    assert_eq!(resilient_runtime::bulkhead::Config::default().max_concurrent, 64);
 }
 
 #[test]
@@ -174,7 +174,7 @@ fn functions_share_a_budget_by_its_name() {
     }
     let registry = Registry::with_clock(ManualClock::new().clock());
     // Few calls need no tokens otherwise.
-    let strict = resilient::retry::BudgetConfig::default().free(0);
+    let strict = resilient_runtime::retry::BudgetConfig::default().free(0);
     registry.retry_budget("shared").reconfigure(strict).unwrap();
     for _ in 0..50 {
         assert!(one(&registry).is_err() && other(&registry).is_err());

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use futures_util::future::{BoxFuture, LocalBoxFuture};
-use resilient::resilient;
+use resilient_runtime::resilient;
 
 use crate::{E, NoClone, tick};
 
@@ -251,7 +251,7 @@ async fn guard_across_await(m: &tokio::sync::Mutex<u32>) -> Result<u32, E> {
 )]
 async fn all_stages_read_the_attempt() -> Result<u32, E> {
     tick().await;
-    if resilient::attempt() == 2 { Ok(2) } else { Err(E::Bad) }
+    if resilient_runtime::attempt() == 2 { Ok(2) } else { Err(E::Bad) }
 }
 
 #[tokio::test]

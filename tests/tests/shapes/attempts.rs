@@ -9,13 +9,13 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
-use resilient::resilient;
+use resilient_runtime::resilient;
 
 use crate::{E, NoClone, tick};
 
 /// Fails in the first two attempts.
 fn third() -> Result<u32, E> {
-    if resilient::attempt() < 3 { Err(E::Bad) } else { Ok(resilient::attempt()) }
+    if resilient_runtime::attempt() < 3 { Err(E::Bad) } else { Ok(resilient_runtime::attempt()) }
 }
 
 struct Pair {

@@ -2,8 +2,8 @@
 
 use std::io;
 
-use resilient::observe::{ErrorText, Happening};
-use resilient::{Component, Outcome, Registry, Rejection, resilient};
+use resilient_runtime::observe::{ErrorText, EventKind};
+use resilient_runtime::{Component, Outcome, Registry, Rejection, resilient};
 
 #[derive(Debug, thiserror::Error)]
 enum PayError {
@@ -32,7 +32,7 @@ fn an_error_is_told_with_its_sources_in_statistics_events_and_refusals() {
     fn charge(registry: &Registry) -> Result<u32, PayError> {
         Err(io::Error::new(
             io::ErrorKind::ConnectionRefused,
-            format!("attempt {} refused", resilient::attempt()),
+            format!("attempt {} refused", resilient_runtime::attempt()),
         ))?
     }
     let registry = Registry::new();
@@ -40,7 +40,7 @@ fn an_error_is_told_with_its_sources_in_statistics_events_and_refusals() {
     assert!(matches!(charge(&registry), Err(PayError::Gateway(_))));
     assert_eq!(last(&registry), "the gateway failed: attempt 3 refused");
     let told = std::iter::from_fn(|| events.try_recv()).filter_map(|event| match event.what {
-        Happening::Retrying { error, .. } | Happening::Transition { error, .. } => {
+        EventKind::Retrying { error, .. } | EventKind::Transition { error, .. } => {
             error.map(|text| text.to_string())
         }
         _ => None,

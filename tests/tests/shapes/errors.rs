@@ -2,7 +2,7 @@
 
 use std::io;
 
-use resilient::{Class, Classify, Component, Registry, Rejection, resilient};
+use resilient_runtime::{Class, Classify, Component, Registry, Rejection, resilient};
 
 /// What the breaker `x` has in its window: calls, failures.
 fn window(registry: &Registry) -> (u64, u64) {

@@ -3,8 +3,8 @@
 use std::cell::{Cell, RefCell};
 use std::error::Error;
 
-use resilient::fallback::Level;
-use resilient::{Component, Failure, FallbackFailed, Registry, Rejection, resilient};
+use resilient_runtime::fallback::Level;
+use resilient_runtime::{Component, Failure, FallbackFailed, Registry, Rejection, resilient};
 
 use crate::{E, tick};
 

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use resilient::resilient;
+use resilient_runtime::resilient;
 use tracing::instrument;
 
 use crate::{E, tick};
@@ -74,14 +74,14 @@ impl Traced for u32 {
     #[instrument(skip(self))]
     async fn above(&self, x: String) -> Result<Self, E> {
         tick().await;
-        if resilient::attempt() < 2 { Err(E::Bad) } else { Ok(*self + x.parse::<Self>()?) }
+        if resilient_runtime::attempt() < 2 { Err(E::Bad) } else { Ok(*self + x.parse::<Self>()?) }
     }
 
     #[instrument(skip(self))]
     #[resilient(retry(max = 2, base = "0ms"), circuit_breaker = "foreign traits below", clone(x))]
     async fn below(&self, x: String) -> Result<u32, E> {
         tick().await;
-        if resilient::attempt() < 2 { Err(E::Bad) } else { Ok(*self + x.parse::<u32>()?) }
+        if resilient_runtime::attempt() < 2 { Err(E::Bad) } else { Ok(*self + x.parse::<u32>()?) }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Functions that a `macro_rules!` makes, whose fragments reach the attribute in invisible parentheses.
 
 use futures_util::future::BoxFuture;
-use resilient::{Failure, Priority, Registry, resilient};
+use resilient_runtime::{Failure, Priority, Registry, resilient};
 
 use crate::tick;
 

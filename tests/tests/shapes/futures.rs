@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use resilient::resilient;
+use resilient_runtime::resilient;
 
 use crate::{E, tick};
 
@@ -107,7 +107,7 @@ impl Client {
 }
 
 #[resilient(registry = registry, circuit_breaker = "x", retry(max = 3), bulkhead = "x", timeout = "1s", fallback = other().await)]
-async fn in_a_registry(registry: &resilient::Registry) -> Result<u32, E> {
+async fn in_a_registry(registry: &resilient_runtime::Registry) -> Result<u32, E> {
     tick().await;
     Ok(1)
 }
@@ -119,7 +119,7 @@ async fn those_of_methods_can_be_sent() {
     assert_eq!(is_send(client.method(vec![])).await, Ok(2));
     assert_eq!(is_send(client.later()).await, Ok(2));
     assert_eq!(is_send(client.boxed()).await, Ok(2));
-    assert_eq!(is_send(in_a_registry(&resilient::Registry::new())).await, Ok(1));
+    assert_eq!(is_send(in_a_registry(&resilient_runtime::Registry::new())).await, Ok(1));
     assert_eq!(tokio::spawn(four("1", "ab".into())).await.unwrap(), Ok(3));
 }
 

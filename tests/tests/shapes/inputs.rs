@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
-use resilient::{Component, Registry, Rejection, resilient};
+use resilient_runtime::{Component, Registry, Rejection, resilient};
 
 use crate::{E, flaky, tick};
 
@@ -22,14 +22,14 @@ impl Patterns for () {
     async fn mutable(&self, mut x: Vec<u8>) -> Option<usize> {
         x.push(1);
         tick().await;
-        (resilient::attempt() == 3).then_some(x.len())
+        (resilient_runtime::attempt() == 3).then_some(x.len())
     }
 
     #[resilient(retry(max = 3, base = "0ms"), clone(text))]
     async fn pattern(&self, (a, mut b): (u32, u32), (c, text): (u32, String)) -> Option<u32> {
         let moved = text;
         b += 1;
-        (resilient::attempt() == 3).then_some(a + b + c + u32::try_from(moved.len()).ok()?)
+        (resilient_runtime::attempt() == 3).then_some(a + b + c + u32::try_from(moved.len()).ok()?)
     }
 }
 
@@ -48,7 +48,7 @@ fn configured(
 ) -> Option<usize> {
     x += 1;
     let moved = y;
-    (resilient::attempt() == 2).then_some(moved.len() + x as usize)
+    (resilient_runtime::attempt() == 2).then_some(moved.len() + x as usize)
 }
 
 #[test]
@@ -61,7 +61,7 @@ fn changed_before_the_box(mut x: Vec<u8>) -> BoxFuture<'static, Option<usize>> {
     x.push(1);
     Box::pin(async move {
         tick().await;
-        (resilient::attempt() == 2).then_some(x.len())
+        (resilient_runtime::attempt() == 2).then_some(x.len())
     })
 }
 
@@ -69,7 +69,7 @@ fn changed_before_the_box(mut x: Vec<u8>) -> BoxFuture<'static, Option<usize>> {
 fn block_that_only_reads(x: String) -> impl Future<Output = Option<usize>> + Send {
     async move {
         tick().await;
-        (resilient::attempt() == 2).then_some(x.len())
+        (resilient_runtime::attempt() == 2).then_some(x.len())
     }
 }
 
@@ -87,7 +87,7 @@ fn made_for_each_attempt(x: &str) -> impl Future<Output = Option<usize>> {
     let owned = x.to_owned();
     async move {
         let moved = owned;
-        (resilient::attempt() == 2).then_some(moved.len())
+        (resilient_runtime::attempt() == 2).then_some(moved.len())
     }
 }
 

@@ -3,9 +3,11 @@
 use std::cell::Cell;
 use std::time::Duration;
 
-use resilient::clock::{Clock, ManualClock};
-use resilient::fallback::{self, NoAnswer};
-use resilient::{Component, Degradation, Degraded, FallbackFailed, Level, Registry, Rejection, resilient};
+use resilient_runtime::clock::{Clock, ManualClock};
+use resilient_runtime::fallback::{self, NoAnswer};
+use resilient_runtime::{
+    Component, Degradation, Degraded, FallbackFailed, Level, Registry, Rejection, resilient,
+};
 
 use crate::{E, tick};
 
@@ -257,7 +259,7 @@ async fn a_value_can_say_itself_what_it_is() {
 async fn a_level_may_be_annotated_itself() {
     #[resilient(registry = registry, timeout("second", total = "10s"), fallback(default = Ok(4)), name = "second")]
     async fn second(registry: &Registry, left: &Cell<Option<Duration>>) -> Result<u32, Error> {
-        left.set(resilient::deadline::remaining());
+        left.set(resilient_runtime::deadline::remaining());
         pends().await
     }
     #[resilient(
@@ -466,7 +468,7 @@ where
 async fn every_shape_has_levels() {
     let registry = Registry::new();
     assert_eq!(without_parameters(), 2);
-    resilient::registry().circuit_breaker("levels").force_open();
+    resilient_runtime::registry().circuit_breaker("levels").force_open();
     assert_eq!(without_parameters(), 2);
     let (up, down) = (Up(true), Up(false));
     assert_eq!(Lookup::look(&down, &registry, 1).await, Ok(7));

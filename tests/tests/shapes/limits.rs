@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use resilient::clock::Clock;
-use resilient::{Component, Priority, Registry, Rejection, RejectionKind, resilient};
+use resilient_runtime::clock::Clock;
+use resilient_runtime::{Component, Priority, Registry, Rejection, RejectionKind, resilient};
 
 /// It can be shared, and nothing can be told from it.
 #[derive(Clone, Debug, thiserror::Error)]

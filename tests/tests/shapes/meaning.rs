@@ -4,8 +4,8 @@ use std::cell::Cell;
 use std::io;
 use std::time::Duration;
 
-use resilient::{
-    Class, Classify, Component, Happening, Registry, Rejection, RejectionKind, clock::ManualClock, resilient,
+use resilient_runtime::{
+    Class, Classify, Component, EventKind, Registry, Rejection, RejectionKind, clock::ManualClock, resilient,
 };
 
 /// As the README's first example: nobody says what it means.
@@ -142,7 +142,7 @@ fn a_retry_that_does_not_happen_is_told() {
     let shop = Shop::new();
     let mut events = shop.registry.subscribe();
     assert!(shop.ask(reset).is_err());
-    assert!(std::iter::from_fn(|| events.try_recv()).any(|event| event.what == Happening::NotRepeated));
+    assert!(std::iter::from_fn(|| events.try_recv()).any(|event| event.what == EventKind::NotRepeated));
     let stats = &shop.registry.stats().retry["shapes::meaning::ask"];
     assert_eq!((stats.may_have_run, stats.not_retryable), (1, 0));
     let explained = shop.registry.explain("shapes::meaning::ask").unwrap();
@@ -237,7 +237,7 @@ async fn what_the_error_says_of_a_timeout_is_heard_by_the_breaker() {
     async fn answered(registry: &Registry) -> Result<u32, Said> {
         std::future::pending().await
     }
-    let registry = Registry::with_clock(resilient::clock::Clock::tokio());
+    let registry = Registry::with_clock(resilient_runtime::clock::Clock::tokio());
     assert!(once(&registry).await.is_err());
     assert!(repeated(&registry).await.is_err());
     assert!(hedged(&registry).await.is_err());
@@ -267,7 +267,7 @@ async fn a_timeout_may_have_had_an_effect_whatever_the_error_says_else() {
         calls.set(calls.get() + 1);
         std::future::pending().await
     }
-    let (registry, calls) = (Registry::with_clock(resilient::clock::Clock::tokio()), Cell::new(0));
+    let (registry, calls) = (Registry::with_clock(resilient_runtime::clock::Clock::tokio()), Cell::new(0));
     assert!(call(&registry, &calls).await.is_err());
     assert_eq!(calls.get(), 1);
 }
@@ -291,7 +291,7 @@ async fn the_predicate_of_the_retry_has_the_last_word_on_timeouts() {
         calls.set(calls.get() + 1);
         std::future::pending().await
     }
-    let (registry, calls) = (Registry::with_clock(resilient::clock::Clock::tokio()), Cell::new(0));
+    let (registry, calls) = (Registry::with_clock(resilient_runtime::clock::Clock::tokio()), Cell::new(0));
     assert!(insists(&registry, &calls).await.is_err());
     assert_eq!(calls.replace(0), 3);
     assert!(declines(&registry, &calls).await.is_err());
@@ -392,7 +392,7 @@ fn an_open_circuit_is_waited_for_only_where_the_predicate_insists() {
 #[test]
 fn by_hand_a_refusal_further_in_is_no_failure_and_not_asked_for_again() {
     // B5, T21
-    use resilient::bulkhead;
+    use resilient_runtime::bulkhead;
     let registry = registry();
     let (breaker, bulkhead) = (registry.circuit_breaker("outer"), registry.bulkhead("full"));
     bulkhead.reconfigure(bulkhead::Config::default().max_concurrent(1u32)).unwrap();
@@ -401,7 +401,9 @@ fn by_hand_a_refusal_further_in_is_no_failure_and_not_asked_for_again() {
         assert!(breaker.call(|| bulkhead.call(|| Ok::<u32, Rejection>(1))).is_err());
         assert!(breaker.call(|| bulkhead.call(|| anyhow::Ok(1))).is_err());
         assert!(
-            breaker.call_judged(|| bulkhead.call(|| Ok::<u32, PayError>(1)), resilient::judge!()).is_err()
+            breaker
+                .call_judged(|| bulkhead.call(|| Ok::<u32, PayError>(1)), resilient_runtime::judge!())
+                .is_err()
         );
     }
     assert_eq!((breaker.stats().failed, breaker.stats().state.as_str()), (0, "closed"));
@@ -432,7 +434,9 @@ fn by_hand_a_permanent_failure_is_not_repeated() {
         calls.set(calls.get() + 1);
         Err::<u32, _>(Said(Class::Permanent))
     };
-    assert!(pipeline.call_judged(resilient::Priority::Normal, said, resilient::judge!()).is_err());
+    assert!(
+        pipeline.call_judged(resilient_runtime::Priority::Normal, said, resilient_runtime::judge!()).is_err()
+    );
     assert_eq!(calls.get(), 1);
 }
 

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use resilient::resilient;
+use resilient_runtime::resilient;
 
 use crate::{E, tick};
 
@@ -202,7 +202,7 @@ fn instances_of_a_generic_function_share_one_site() {
     }
     generic(&Cell::new(0u8), 1);
     generic(&Cell::new("x"), "y");
-    assert_eq!(resilient::stats().operations["generic site"].calls, 2);
+    assert_eq!(resilient_runtime::stats().operations["generic site"].calls, 2);
 }
 
 #[test]
@@ -218,7 +218,7 @@ fn many_threads_meet_one_site() {
             scope.spawn(|| (0..100).for_each(|_| assert!(counted(&calls).is_some())));
         }
     });
-    let stats = resilient::stats();
+    let stats = resilient_runtime::stats();
     assert_eq!((calls.into_inner(), stats.operations["threads"].succeeded), (6400, 6400));
     assert_eq!(stats.circuit_breaker["threads"].successful, 6400);
     assert_eq!(stats.bulkhead["threads"].in_use, 0);

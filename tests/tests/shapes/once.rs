@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use resilient::idempotency::MemoryStore;
-use resilient::{Component, Registry, Rejection, RejectionKind, replayed, resilient};
+use resilient_runtime::idempotency::MemoryStore;
+use resilient_runtime::{Component, Registry, Rejection, RejectionKind, replayed, resilient};
 use serde::{Deserialize, Serialize};
 
 /// It can be kept, and says what another attempt would meet.
@@ -27,11 +27,11 @@ impl From<Rejection> for Error {
     }
 }
 
-impl resilient::Classify for Error {
-    fn classify(&self) -> resilient::Class {
+impl resilient_runtime::Classify for Error {
+    fn classify(&self) -> resilient_runtime::Class {
         match self {
-            Self::NoFunds => resilient::Class::Permanent,
-            Self::Down | Self::Rejected(_) => resilient::Class::TRANSIENT,
+            Self::NoFunds => resilient_runtime::Class::Permanent,
+            Self::Down | Self::Rejected(_) => resilient_runtime::Class::TRANSIENT,
         }
     }
 }
@@ -434,10 +434,10 @@ fn an_answer_that_reads_back_as_another_one_is_given_and_its_caller_told() {
     // C1, C4
     let shop = Shop::new();
     assert_eq!(shop.partly(1, "").map(|partly| partly.number), Ok(1));
-    assert_eq!((resilient::unsaved(), shop.partly(1, "").map(|partly| partly.number)), (None, Ok(1)));
+    assert_eq!((resilient_runtime::unsaved(), shop.partly(1, "").map(|partly| partly.number)), (None, Ok(1)));
     assert!(replayed());
     assert_eq!(shop.partly(2, "by hand").map(|partly| partly.note), Ok("by hand".to_owned()));
-    assert_eq!(resilient::unsaved(), Some(resilient::idempotency::Unsaved::NotKeepable));
+    assert_eq!(resilient_runtime::unsaved(), Some(resilient_runtime::idempotency::Unsaved::NotKeepable));
     assert_eq!(shop.partly(2, "by hand").unwrap_err().kind(), RejectionKind::OutcomeUnknown, "not once more");
     assert_eq!(shop.made(), 2);
 }
@@ -447,7 +447,7 @@ async fn answers_are_compared_where_errors_cannot_be() {
     // C1
     let shop = Shop::new();
     assert_eq!(shop.partly_io(1).await.unwrap().note, "x");
-    assert_eq!(resilient::unsaved(), Some(resilient::idempotency::Unsaved::NotKeepable));
+    assert_eq!(resilient_runtime::unsaved(), Some(resilient_runtime::idempotency::Unsaved::NotKeepable));
 }
 
 #[test]
@@ -458,7 +458,7 @@ fn what_cannot_be_compared_is_kept_to_the_bit() {
         let amount = std::num::NonZeroU64::new(bits).unwrap();
         for is_replay in [false, true] {
             assert_eq!(shop.opaque(id, amount).unwrap().0.to_bits(), bits);
-            assert_eq!((replayed(), resilient::unsaved()), (is_replay, None));
+            assert_eq!((replayed(), resilient_runtime::unsaved()), (is_replay, None));
         }
     }
     for value in [None, Some(None), Some(Some(()))] {
@@ -515,7 +515,7 @@ async fn a_call_whose_key_is_none_has_no_key() {
             "carried out each time"
         );
         // C4: nothing was to be saved.
-        assert_eq!((replayed(), resilient::unsaved()), (false, None));
+        assert_eq!((replayed(), resilient_runtime::unsaved()), (false, None));
     }
     for _ in 0..2 {
         assert_eq!(shop.pay_by_optional_key(Some(7), 5).await.unwrap().number, 3, "carried out once");

@@ -7,7 +7,7 @@
 use std::cell::Cell;
 use std::sync::Arc;
 
-use resilient::{Rejection, resilient};
+use resilient_runtime::{Rejection, resilient};
 
 use crate::tick;
 

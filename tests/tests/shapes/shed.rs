@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use resilient::clock::{Clock, Instant, ManualClock};
-use resilient::load_shed::LoadShedder;
-use resilient::{Component, Priority, Registry, Rejection, RejectionKind, registry, resilient};
+use resilient_runtime::clock::{Clock, Instant, ManualClock};
+use resilient_runtime::load_shed::LoadShedder;
+use resilient_runtime::{Component, Priority, Registry, Rejection, RejectionKind, registry, resilient};
 
 use super::{E, tick};
 

@@ -1,6 +1,6 @@
 //! Annotated functions as the registry sees them.
 
-use resilient::{Component, Registry, registry, resilient};
+use resilient_runtime::{Component, Registry, registry, resilient};
 
 use crate::E;
 
@@ -84,7 +84,11 @@ fn of_two_that_disagree_the_first_in_the_source_is_in_force_and_that_is_said() {
     assert_eq!((second(), first()), (Some(2), Some(1)));
     assert_eq!(registry().bulkhead("disputed").config().max_concurrent, 3);
     let said = |text: &str| text.contains("bulkhead `disputed`") && text.contains("sites.rs");
-    assert!(resilient::stats().conflicts.iter().any(|line| said(line)), "{:?}", resilient::stats().conflicts);
+    assert!(
+        resilient_runtime::stats().conflicts.iter().any(|line| said(line)),
+        "{:?}",
+        resilient_runtime::stats().conflicts
+    );
     let error = registry().validate().expect_err("it is a problem");
     assert!(error.problems().iter().any(|line| said(line)), "{error}");
 }
@@ -98,7 +102,7 @@ fn an_attribute_goes_beneath_what_was_said_at_run_time() {
     }
     let registry = Registry::new();
     let bulkhead = registry.bulkhead("x");
-    bulkhead.reconfigure(resilient::bulkhead::Config::default().max_concurrent(40u32)).unwrap();
+    bulkhead.reconfigure(resilient_runtime::bulkhead::Config::default().max_concurrent(40u32)).unwrap();
     assert_eq!(call(&registry), Some(1));
     let config = bulkhead.config();
     assert_eq!((config.max_concurrent, config.max_queue), (40, 2));

@@ -3,13 +3,13 @@
 use std::cell::Cell;
 use std::fmt::Display;
 
-use resilient::resilient;
+use resilient_runtime::resilient;
 
 use crate::{E, NoClone, flaky};
 
 /// Fails the first attempt, so that a result shows that the retry acts.
 fn second_attempt() -> Result<(), E> {
-    if resilient::attempt() < 2 { Err(E::Bad) } else { Ok(()) }
+    if resilient_runtime::attempt() < 2 { Err(E::Bad) } else { Ok(()) }
 }
 
 #[resilient(circuit_breaker = "sync")]
@@ -192,7 +192,7 @@ mod shadowed {
     mod core {}
     mod std {}
 
-    #[resilient::resilient(retry(max = 2, base = "0ms"), circuit_breaker = "sync", clone(x))]
+    #[resilient_runtime::resilient(retry(max = 2, base = "0ms"), circuit_breaker = "sync", clone(x))]
     pub(super) fn shadowed(mut x: ::std::string::String) -> ::core::result::Result<usize, super::E> {
         super::second_attempt()?;
         x.push('!');

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use resilient::{Component, Registry, Rejection, RejectionKind, resilient};
+use resilient_runtime::{Component, Registry, Rejection, RejectionKind, resilient};
 
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 enum Error {
@@ -30,7 +30,7 @@ fn plain(registry: Arc<Registry>, text: String) -> Result<String, Error> {
     clone(text)
 )]
 fn retried(text: String, mut count: u32) -> Result<(String, u32), Error> {
-    count += resilient::attempt();
+    count += resilient_runtime::attempt();
     if count < 3 { Err(Error::Down) } else { Ok((text, count)) }
 }
 

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use resilient::clock::Clock;
-use resilient::deadline::{self, Deadline};
-use resilient::{Component, Registry, Rejection, RejectionKind, resilient};
+use resilient_runtime::clock::Clock;
+use resilient_runtime::deadline::{self, Deadline};
+use resilient_runtime::{Component, Registry, Rejection, RejectionKind, resilient};
 
 struct Gateway {
     registry: Registry,

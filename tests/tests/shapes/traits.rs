@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use async_trait::async_trait;
-use resilient::resilient;
+use resilient_runtime::resilient;
 
 use crate::{E, tick};
 

@@ -19,7 +19,7 @@ impl Bulkhead {
     ///
     /// ```
     /// use std::thread::current;
-    /// use resilient::{Component, Priority, Registry, bulkhead::Config};
+    /// use resilient_runtime::{Component, Priority, Registry, bulkhead::Config};
     ///
     /// let bulkhead = Registry::new().bulkhead("pdf");
     /// bulkhead.reconfigure(Config::default().threads(1)).unwrap();
@@ -54,7 +54,7 @@ impl Bulkhead {
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() {
-    /// use resilient::{Component, Priority, Registry, bulkhead::Config};
+    /// use resilient_runtime::{Component, Priority, Registry, bulkhead::Config};
     ///
     /// let bulkhead = Registry::new().bulkhead("hash");
     /// bulkhead.reconfigure(Config::default().threads(2)).unwrap();

@@ -70,7 +70,7 @@ impl fmt::Debug for Pool {
 /// What the threads of a bulkhead do.
 ///
 /// ```
-/// use resilient::{Component, Registry, bulkhead::Config};
+/// use resilient_runtime::{Component, Registry, bulkhead::Config};
 ///
 /// let reports = Registry::new().bulkhead("reports");
 /// assert!(reports.stats().pool.is_none(), "it has no threads of its own");

@@ -19,13 +19,13 @@ use crate::sync::Mutex;
 /// Work in a pool; dropped, it is withdrawn if it has not begun, and else abandoned: it runs on, keeps its place, and its
 /// answer is dropped.
 pub(crate) struct Running<R> {
-    told: Arc<Mutex<Told<R>>>,
+    told: Arc<Mutex<Completion<R>>>,
     /// `None` where it ran in place, or has ended.
     submitted: Option<Submitted>,
 }
 
 /// What the work tells the one who waits.
-struct Told<R> {
+struct Completion<R> {
     began: Option<Instant>,
     end: Option<End<R>>,
     waker: Option<Waker>,
@@ -146,9 +146,9 @@ impl<R> Waiting<R> {
 }
 
 /// The place that the work has in its bulkhead, until it has ended.
-struct Held(Arc<Bulkhead>);
+struct PermitGuard(Arc<Bulkhead>);
 
-impl Drop for Held {
+impl Drop for PermitGuard {
     fn drop(&mut self) {
         self.0.release();
     }
@@ -156,9 +156,9 @@ impl Drop for Held {
 
 /// Tells the one who waits how the work has ended; dropped before, that it will never begin.
 struct Teller<R> {
-    told: Arc<Mutex<Told<R>>>,
+    told: Arc<Mutex<Completion<R>>>,
     /// `None` where it has none, and once it has ended.
-    held: Option<Held>,
+    held: Option<PermitGuard>,
     has_ended: bool,
 }
 
@@ -231,7 +231,7 @@ impl Around {
 /// Does the work here and now: it has ended.
 pub(crate) fn in_place<R>(clock: &Clock, scope: Scope, work: impl FnOnce() -> R) -> Running<R> {
     let began = Some(clock.now());
-    let told = Told { began, end: Some(caught(scope, work)), waker: None };
+    let told = Completion { began, end: Some(caught(scope, work)), waker: None };
     Running { told: Arc::new(Mutex::new(told)), submitted: None }
 }
 
@@ -243,7 +243,7 @@ pub(crate) fn beside<R: Send + 'static>(
     work: impl FnOnce() -> R + Send + 'static,
 ) -> Running<R> {
     let Ok(runtime) = tokio::runtime::Handle::try_current() else { return in_place(clock, scope, work) };
-    let told = Arc::new(Mutex::new(Told { began: Some(clock.now()), end: None, waker: None }));
+    let told = Arc::new(Mutex::new(Completion { began: Some(clock.now()), end: None, waker: None }));
     let mut teller = Teller { told: Arc::clone(&told), held: None, has_ended: false };
     let around = Around::here();
     runtime.spawn_blocking(move || teller.ended(caught(scope, || around.run(work))));
@@ -264,7 +264,7 @@ impl Bulkhead {
         tells_begin: bool,
         work: impl FnOnce() -> R + Send + 'static,
     ) -> Running<R> {
-        let held = Held(Arc::clone(self));
+        let held = PermitGuard(Arc::clone(self));
         let clock = self.core.clock();
         let pool = self.pool();
         let Some((pool, inside)) = pool.and_then(|pool| Some((pool, Inside::of(pool)?))) else {
@@ -272,7 +272,7 @@ impl Bulkhead {
             drop(held);
             return running;
         };
-        let told = Arc::new(Mutex::new(Told { began: None, end: None, waker: None }));
+        let told = Arc::new(Mutex::new(Completion { began: None, end: None, waker: None }));
         let mut teller = Teller { told: Arc::clone(&told), held: Some(held), has_ended: false };
         let clock = clock.clone();
         let around = Around::here();

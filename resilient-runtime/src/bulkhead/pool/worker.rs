@@ -59,7 +59,7 @@ impl Shared {
     #[cold]
     fn not_started(&self, error: &std::io::Error) {
         log_limited!(
-            self.not_started_log, &Clock::system(), WARN, target: "resilient::bulkhead",
+            self.not_started_log, &Clock::system(), WARN, target: "resilient_runtime::bulkhead",
             bulkhead = %self.name, %error, "no thread could be started"
         );
         let refused = {
@@ -95,7 +95,7 @@ impl Shared {
             // The work catches its own panic; this is for one in the drop of what nobody waited for.
             if let Err(panic) = catch_unwind(AssertUnwindSafe(|| job(place))) {
                 log_limited!(
-                    self.panicked_log, &Clock::system(), ERROR, target: "resilient::bulkhead",
+                    self.panicked_log, &Clock::system(), ERROR, target: "resilient_runtime::bulkhead",
                     bulkhead = %self.name, "an abandoned answer panicked when it was dropped"
                 );
                 // Not dropped: that could panic as well.

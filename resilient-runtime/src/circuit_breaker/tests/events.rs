@@ -3,15 +3,15 @@
 use std::sync::{Mutex, mpsc};
 
 use super::*;
-use crate::observe::{Happening, Subscription};
+use crate::observe::{EventKind, Subscription};
 use crate::rejection::RejectionKind;
 
-fn happenings(subscription: &mut Subscription) -> Vec<Happening> {
+fn happenings(subscription: &mut Subscription) -> Vec<EventKind> {
     std::iter::from_fn(|| subscription.try_recv()).map(|event| event.what).collect()
 }
 
-fn transition(from: &'static str, to: &'static str, reason: Option<OpenReason>) -> Happening {
-    Happening::Transition { from, to, reason, error: None }
+fn transition(from: &'static str, to: &'static str, reason: Option<OpenReason>) -> EventKind {
+    EventKind::Transition { from, to, reason, error: None }
 }
 
 #[test]
@@ -27,12 +27,12 @@ fn every_change_and_every_refusal_is_told_once() {
     fixture.breaker.reset();
     let expected = [
         transition("closed", "open", Some(OpenReason::Consecutive { failures: 1 })),
-        Happening::Rejected { rejection: RejectionKind::CircuitOpen, retry_after: Some(5 * SECOND) },
+        EventKind::Rejected { rejection: RejectionKind::CircuitOpen, retry_after: Some(5 * SECOND) },
         transition("open", "half_open", None),
         transition("half_open", "closed", None),
         transition("closed", "forced_open", Some(OpenReason::Forced)),
         transition("forced_open", "closed", None),
-        Happening::Reset,
+        EventKind::Reset,
     ];
     assert_eq!(happenings(&mut subscription), expected);
 }
@@ -134,14 +134,14 @@ struct Order {
 }
 
 impl Order {
-    fn follow(&mut self, what: &Happening) {
+    fn follow(&mut self, what: &EventKind) {
         match what {
-            Happening::Transition { from, to, .. } => {
+            EventKind::Transition { from, to, .. } => {
                 assert_eq!(*from, self.state.unwrap_or("closed"), "transition {}", self.transitions);
                 self.state = Some(to);
                 self.transitions += 1;
             }
-            Happening::Rejected { .. } => {
+            EventKind::Rejected { .. } => {
                 assert!(
                     matches!(self.state, Some("open" | "half_open" | "forced_open")),
                     "refused after transition {} to {:?}",
@@ -208,7 +208,7 @@ fn a_thread_that_is_held_up_after_it_changed_the_state_does_not_mix_the_order() 
     breaker.tell(Some(&opened));
     let expected = [
         transition("closed", "forced_open", forced),
-        Happening::Rejected { rejection: RejectionKind::CircuitOpen, retry_after: None },
+        EventKind::Rejected { rejection: RejectionKind::CircuitOpen, retry_after: None },
         transition("forced_open", "closed", None),
     ];
     assert_eq!(happenings(&mut subscription), expected);

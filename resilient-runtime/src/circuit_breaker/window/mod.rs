@@ -21,7 +21,7 @@ pub(super) use time::TimeWindow;
 ///
 /// ```
 /// use std::time::Duration;
-/// use resilient::circuit_breaker::{Config, Window};
+/// use resilient_runtime::circuit_breaker::{Config, Window};
 ///
 /// assert_eq!(Config::default().window, Window::Time(Duration::from_secs(30)));
 /// assert_eq!(Config::default().window(100).window, Window::Count(100));

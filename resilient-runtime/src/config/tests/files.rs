@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::*;
-use crate::observe::{Happening, Subscription};
+use crate::observe::{EventKind, Subscription};
 
 /// The next time that settings were applied or refused.
 #[allow(clippy::disallowed_methods)] // the system takes real time to tell of changes
@@ -11,8 +11,8 @@ fn next(events: &mut Subscription) -> Result<(), String> {
     let patience = Instant::now() + Duration::from_secs(20);
     loop {
         match events.try_recv().map(|event| event.what) {
-            Some(Happening::SettingsApplied { .. }) => return Ok(()),
-            Some(Happening::SettingsRefused { problem }) => return Err(problem),
+            Some(EventKind::SettingsApplied { .. }) => return Ok(()),
+            Some(EventKind::SettingsRefused { problem }) => return Err(problem),
             Some(_) => {}
             None => {
                 assert!(Instant::now() < patience, "nothing happens");

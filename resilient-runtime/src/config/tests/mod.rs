@@ -96,7 +96,7 @@ fn the_later_layer_wins_and_every_value_says_where_it_came_from() {
     assert_eq!(origin(&registry, "pay.ment", "open_for"), (seconds(40), Origin::Runtime));
     file.apply(&registry).unwrap();
     assert_eq!(origin(&registry, "pay.ment", "open_for"), (seconds(40), Origin::Runtime), "stays above");
-    registry.unchange(Kind::CircuitBreaker, "pay.ment").unwrap();
+    registry.clear_overrides(Kind::CircuitBreaker, "pay.ment").unwrap();
     assert_eq!(origin(&registry, "pay.ment", "open_for"), (seconds(20), Origin::File));
 }
 
@@ -155,12 +155,19 @@ fn an_invalid_file_changes_nothing_and_is_loud_and_the_next_valid_one_works() {
 fn one_setting_can_be_changed_by_its_name() {
     let registry = registry();
     registry.circuit_breaker("a");
-    let change = |field: &str, raw: Raw| registry.change(Kind::CircuitBreaker, "a", &[(field.into(), raw)]);
+    let change =
+        |field: &str, raw: Raw| registry.set_overrides(Kind::CircuitBreaker, "a", &[(field.into(), raw)]);
     change("open_for", Raw::Text("7s".into())).unwrap();
     assert_eq!(origin(&registry, "a", "open_for"), (seconds(7), Origin::Runtime));
     assert!(change("open_fro", Raw::Integer(1)).unwrap_err().to_string().contains("did you mean `open_for`"));
     assert!(change("open_for", Raw::Text("0s".into())).unwrap_err().to_string().contains("open_for"));
-    assert!(registry.change(Kind::CircuitBreaker, "b", &[]).unwrap_err().to_string().contains("there is no"));
+    assert!(
+        registry
+            .set_overrides(Kind::CircuitBreaker, "b", &[])
+            .unwrap_err()
+            .to_string()
+            .contains("there is no")
+    );
     assert_eq!(origin(&registry, "a", "open_for").0, seconds(7));
 }
 
@@ -172,9 +179,9 @@ fn what_is_in_force_can_be_written_and_read_again() {
     registry.circuit_breaker("default");
     registry.timeout("a \"b\"\\");
     registry.retry("a").reconfigure(crate::retry::Config::default().factor(1e20f64.recip() + 1.5)).unwrap();
-    registry.change(Kind::Timeout, "a \"b\"\\", &[("read".into(), Raw::Unset)]).unwrap();
+    registry.set_overrides(Kind::Timeout, "a \"b\"\\", &[("read".into(), Raw::Unset)]).unwrap();
     registry.rate_limiter("api");
-    registry.change(Kind::RateLimit, "api", &[("rate".into(), Raw::Text("100/s".into()))]).unwrap();
+    registry.set_overrides(Kind::RateLimit, "api", &[("rate".into(), Raw::Text("100/s".into()))]).unwrap();
     file.apply(&registry).unwrap();
     let text = registry.to_toml();
     assert!(text.contains("[circuit_breaker.\"pay.ment\"]\n"), "{text}");

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::*;
 use crate::clock::{Clock, ManualClock};
 use crate::deadline::{Deadline, remaining};
-use crate::observe::Happening;
+use crate::observe::EventKind;
 
 const MS: fn(u64) -> Duration = Duration::from_millis;
 
@@ -359,8 +359,8 @@ fn what_a_level_misses_is_told() {
     let outer = || Chain::of(Level::Backup, |_| fixture.fallback.call(|| None, inner));
     assert_eq!(fixture.fallback.call(|| None::<u32>, outer), Some(2));
     let told: Vec<_> = std::iter::from_fn(|| events.try_recv()).map(|event| event.what).collect();
-    let served = |level| Happening::FallbackServed { level };
-    let missed = Happening::FallbackMissed { level: "replica", why: "refused" };
+    let served = |level| EventKind::FallbackServed { level };
+    let missed = EventKind::FallbackMissed { level: "replica", why: "refused" };
     assert_eq!(told, [missed, served("default"), served("backup")]);
 }
 

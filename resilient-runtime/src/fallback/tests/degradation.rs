@@ -147,13 +147,13 @@ fn a_watch_sees_what_is_degraded_inside_and_not_what_was_before() {
     // T114
     let fallback = fallback();
     answered(&fallback, Level::Default);
-    let outer = Watch::begin();
-    let inner = Watch::begin();
+    let outer = ReasonCollector::begin();
+    let inner = ReasonCollector::begin();
     assert_eq!(inner.end(), None);
-    let inner = Watch::begin();
+    let inner = ReasonCollector::begin();
     answered(&fallback, Level::Default);
     assert!(inner.end().is_some());
-    let later = Watch::begin();
+    let later = ReasonCollector::begin();
     assert_eq!(later.end(), None);
     assert!(outer.end().is_some(), "of what is inside of it, however deep");
 }

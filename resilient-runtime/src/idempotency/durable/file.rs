@@ -27,7 +27,7 @@ const CACHE: usize = 16 << 20;
 /// A file that cannot be used.
 ///
 /// ```
-/// use resilient::idempotency::DurableStore;
+/// use resilient_runtime::idempotency::DurableStore;
 ///
 /// let error = DurableStore::open("/no/such/folder/payments.idempotency").err().unwrap();
 /// assert!(error.to_string().starts_with("idempotency records in /no/such/folder/payments.idempotency: "));
@@ -48,7 +48,7 @@ impl OpenError {
     ///
     /// ```
     /// use std::path::Path;
-    /// use resilient::idempotency::DurableStore;
+    /// use resilient_runtime::idempotency::DurableStore;
     ///
     /// let error = DurableStore::open("/no/such/folder/records").err().unwrap();
     /// assert_eq!(error.path(), Path::new("/no/such/folder/records"));

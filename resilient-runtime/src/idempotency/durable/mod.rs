@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 pub use file::OpenError;
 
 use self::file::File;
-use self::writer::{Ask, Told, Writer};
+use self::writer::{Ask, Reply, Writer};
 use super::record::Time;
 use super::store::{Answer, Claim, Claimed, IdempotencyStore, Owner, StoreError};
 use crate::clock::{Clock, nanos};
@@ -37,12 +37,12 @@ const WAITING: usize = 4096;
 ///
 /// ```no_run
 /// use std::sync::Arc;
-/// use resilient::idempotency::DurableStore;
+/// use resilient_runtime::idempotency::DurableStore;
 ///
 /// let store = DurableStore::open("payments.idempotency")?;
-/// resilient::registry().set_idempotency_store("payments", Arc::new(store));
+/// resilient_runtime::registry().set_idempotency_store("payments", Arc::new(store));
 /// // From here on: #[resilient(idempotent(key = &order.id, store = "payments"))]
-/// # Ok::<_, resilient::idempotency::OpenError>(())
+/// # Ok::<_, resilient_runtime::idempotency::OpenError>(())
 /// ```
 pub struct DurableStore {
     path: PathBuf,
@@ -55,14 +55,14 @@ impl DurableStore {
     /// Opens the file at `path`, or makes it, for up to a million records.
     ///
     /// ```
-    /// use resilient::idempotency::DurableStore;
+    /// use resilient_runtime::idempotency::DurableStore;
     /// # let path = std::env::temp_dir().join(format!("resilient-open-{}", std::process::id()));
     ///
     /// let store = DurableStore::open(&path)?;
     /// assert!(DurableStore::open(&path).is_err(), "for one at a time");
     /// # drop(store);
     /// # std::fs::remove_file(&path).unwrap();
-    /// # Ok::<_, resilient::idempotency::OpenError>(())
+    /// # Ok::<_, resilient_runtime::idempotency::OpenError>(())
     /// ```
     ///
     /// # Errors
@@ -77,7 +77,7 @@ impl DurableStore {
     ///
     /// ```
     /// use std::sync::Arc;
-    /// use resilient::{Registry, idempotency::{DurableStore, Fingerprint}};
+    /// use resilient_runtime::{Registry, idempotency::{DurableStore, Fingerprint}};
     /// # let path = std::env::temp_dir().join(format!("resilient-bounded-{}", std::process::id()));
     ///
     /// let once = Registry::new().idempotency("charge");
@@ -86,7 +86,7 @@ impl DurableStore {
     /// assert_eq!(once.call("order 8", Fingerprint::NONE, || Some(1)), None, "it is full");
     /// # drop(once);
     /// # std::fs::remove_file(&path).unwrap();
-    /// # Ok::<_, resilient::idempotency::OpenError>(())
+    /// # Ok::<_, resilient_runtime::idempotency::OpenError>(())
     /// ```
     ///
     /// # Errors
@@ -112,21 +112,21 @@ impl DurableStore {
     /// Where the file is.
     ///
     /// ```
-    /// use resilient::idempotency::DurableStore;
+    /// use resilient_runtime::idempotency::DurableStore;
     /// # let path = std::env::temp_dir().join(format!("resilient-path-{}", std::process::id()));
     ///
     /// let store = DurableStore::open(&path)?;
     /// assert_eq!(store.path(), path);
     /// # drop(store);
     /// # std::fs::remove_file(&path).unwrap();
-    /// # Ok::<_, resilient::idempotency::OpenError>(())
+    /// # Ok::<_, resilient_runtime::idempotency::OpenError>(())
     /// ```
     pub fn path(&self) -> &Path {
         &self.path
     }
 
     /// Hands the question over now, so that it is answered though nobody waits.
-    fn ask<T: Send + 'static>(&self, ask: impl FnOnce(oneshot::Sender<Told<T>>) -> Ask) -> Answer<'_, T> {
+    fn ask<T: Send + 'static>(&self, ask: impl FnOnce(oneshot::Sender<Reply<T>>) -> Ask) -> Answer<'_, T> {
         let (tell, told) = oneshot::channel();
         let sent = match &self.asks {
             Some(asks) => asks.try_send(ask(tell)),

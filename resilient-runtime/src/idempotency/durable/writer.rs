@@ -26,25 +26,25 @@ const SWEPT_FULL: usize = 1024;
 /// meanwhile.
 const AGAIN: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(3));
 
-pub(super) type Told<T> = Result<T, StoreError>;
-type Tell<T> = oneshot::Sender<Told<T>>;
+pub(super) type Reply<T> = Result<T, StoreError>;
+type ReplySender<T> = oneshot::Sender<Reply<T>>;
 type Records<'t> = Table<'t, &'static str, &'static [u8]>;
 
 /// A question, and whom to tell.
 pub(super) enum Ask {
-    Claim(Claim, Tell<Claimed>),
-    Renew(String, Owner, Time, Tell<bool>),
-    Complete(String, Owner, Vec<u8>, Time, Tell<bool>),
-    Abandon(String, Owner, Tell<bool>),
-    Lose(String, Owner, Tell<bool>),
+    Claim(Claim, ReplySender<Claimed>),
+    Renew(String, Owner, Time, ReplySender<bool>),
+    Complete(String, Owner, Vec<u8>, Time, ReplySender<bool>),
+    Abandon(String, Owner, ReplySender<bool>),
+    Lose(String, Owner, ReplySender<bool>),
 }
 
 /// An answer that is told once it is written.
 enum Due {
     /// What is known without anything being written holds in any case.
-    Known(Tell<Claimed>, Claimed),
-    Claimed(Tell<Claimed>, Told<Claimed>),
-    Held(Tell<bool>, Told<bool>),
+    Known(ReplySender<Claimed>, Claimed),
+    Claimed(ReplySender<Claimed>, Reply<Claimed>),
+    StillOwned(ReplySender<bool>, Reply<bool>),
 }
 
 impl Due {
@@ -53,7 +53,7 @@ impl Due {
         match self {
             Self::Known(tell, claimed) => drop(tell.send(Ok(claimed))),
             Self::Claimed(tell, told) => drop(tell.send(failure.map_or(told, |error| Err(error.clone())))),
-            Self::Held(tell, told) => drop(tell.send(failure.map_or(told, |error| Err(error.clone())))),
+            Self::StillOwned(tell, told) => drop(tell.send(failure.map_or(told, |error| Err(error.clone())))),
         }
     }
 }
@@ -150,10 +150,10 @@ impl Writer {
         let path = self.path.display();
         match &problem {
             Some(problem) if !self.is_gone => {
-                tracing::error!(target: "resilient::idempotency", %path, problem, "the file of a store is gone");
+                tracing::error!(target: "resilient_runtime::idempotency", %path, problem, "the file of a store is gone");
             }
             None if self.is_gone => {
-                tracing::warn!(target: "resilient::idempotency", %path, "the file of a store is back");
+                tracing::warn!(target: "resilient_runtime::idempotency", %path, "the file of a store is back");
             }
             _ => {}
         }
@@ -261,7 +261,7 @@ impl Ask {
         match self {
             Ask::Claim(_, tell) => Due::Claimed(tell, Err(unknown())),
             Ask::Renew(.., tell) | Ask::Complete(.., tell) | Ask::Abandon(.., tell) | Ask::Lose(.., tell) => {
-                Due::Held(tell, Err(unknown()))
+                Due::StillOwned(tell, Err(unknown()))
             }
         }
     }
@@ -315,7 +315,7 @@ fn answer(
         }
     }
     let (told, failure) = split(told);
-    due.push(Due::Held(tell, told));
+    due.push(Due::StillOwned(tell, told));
     failure.map_or(Ok(()), Err)
 }
 
@@ -331,7 +331,7 @@ impl<E: Into<redb::Error>> From<E> for Wrong {
     }
 }
 
-fn split<T>(answer: Result<T, Wrong>) -> (Told<T>, Option<redb::Error>) {
+fn split<T>(answer: Result<T, Wrong>) -> (Reply<T>, Option<redb::Error>) {
     match answer {
         Ok(answer) => (Ok(answer), None),
         Err(Wrong::Record(error)) => (Err(error), None),

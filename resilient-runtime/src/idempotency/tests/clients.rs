@@ -17,26 +17,26 @@ fn bounded(limit: usize, bytes: usize) -> (ManualClock, Arc<MemoryStore>, Arc<Id
     (time, store, once)
 }
 
-fn claim<'a>(once: &'a Idempotency, client: Client, key: &str) -> Result<Held<'a>, Rejection> {
+fn claim<'a>(once: &'a Idempotency, client: Client, key: &str) -> Result<ClaimOutcome<'a>, Rejection> {
     blocking(once.claim_of(client, &format!("{} {key}", client.0), A, Duration::ZERO))
 }
 
 /// Whether it had to be carried out.
 fn ask(once: &Idempotency, client: Client, key: &str, answer: &str) -> bool {
     match claim(once, client, key).unwrap() {
-        Held::Run(lease) => blocking(lease.unwrap().complete(answer)),
-        Held::Replay(_) => false,
+        ClaimOutcome::Run(lease) => blocking(lease.unwrap().complete(answer)),
+        ClaimOutcome::Replay(_) => false,
     }
 }
 
 fn leased<'a>(once: &'a Idempotency, client: Client, key: &str) -> Lease<'a> {
     match claim(once, client, key) {
-        Ok(Held::Run(Some(lease))) => lease,
+        Ok(ClaimOutcome::Run(Some(lease))) => lease,
         other => panic!("{other:?}"),
     }
 }
 
-fn is_full(refused: Result<Held<'_>, Rejection>) -> bool {
+fn is_full(refused: Result<ClaimOutcome<'_>, Rejection>) -> bool {
     refused.is_err_and(|refused| refused.to_string().contains("is full"))
 }
 
@@ -75,8 +75,8 @@ fn answers_of_others_however_large_push_no_record_out() {
     let (anonymous, large) = (Client(0), "x".repeat(60_000));
     assert!(ask(&once, ADA, "hers", &large));
     let asked = |key: u32| match claim(&once, anonymous, &key.to_string()) {
-        Ok(Held::Run(lease)) => blocking(lease.unwrap().complete(&large)),
-        Ok(Held::Replay(_)) => panic!("a new key"),
+        Ok(ClaimOutcome::Run(lease)) => blocking(lease.unwrap().complete(&large)),
+        Ok(ClaimOutcome::Replay(_)) => panic!("a new key"),
         Err(_) => false,
     };
     let kept: Vec<_> = (0..120).filter(|key| asked(*key)).collect();
@@ -121,7 +121,7 @@ fn all_clients_together_leave_room_for_the_programs_own_calls() {
     let (_, store, once) = bounded(100_000, 10 << 20);
     let large = "x".repeat(60_000);
     for client in 0..10_000 {
-        if let Ok(Held::Run(lease)) = claim(&once, Client(client), "k") {
+        if let Ok(ClaimOutcome::Run(lease)) = claim(&once, Client(client), "k") {
             blocking(lease.unwrap().complete(&large));
         }
     }
@@ -192,7 +192,7 @@ fn answers_are_bounded_in_bytes_of_each_client_and_of_all() {
     let (_, store, once) = bounded(100_000, 1 << 20);
     let large = "x".repeat(50_000);
     let keeps = |client, key: u32| match claim(&once, client, &key.to_string()) {
-        Ok(Held::Run(lease)) => blocking(lease.unwrap().complete(&large)),
+        Ok(ClaimOutcome::Run(lease)) => blocking(lease.unwrap().complete(&large)),
         _ => false,
     };
     assert!(keeps(ADA, 0));

@@ -227,7 +227,7 @@ fn a_store_that_panics_is_no_panic_of_the_work_whatever_it_is_asked() {
         store.set(Fault::None);
         let leases: Vec<_> = ["a", "b", "c"]
             .map(|key| match blocking(once.claim_of(Client(1), key, A, Duration::ZERO)) {
-                Ok(Held::Run(Some(lease))) => lease,
+                Ok(ClaimOutcome::Run(Some(lease))) => lease,
                 other => panic!("{other:?}"),
             })
             .into();

@@ -120,7 +120,7 @@ fn another_payload_is_refused_before_anything_else_is_looked_at() {
 
 fn claimed<'a>(once: &'a Idempotency, key: &str) -> Lease<'a> {
     match once.claim_blocking(key, A) {
-        Ok(Held::Run(Some(lease))) => lease,
+        Ok(ClaimOutcome::Run(Some(lease))) => lease,
         other => panic!("{other:?}"),
     }
 }
@@ -230,7 +230,7 @@ fn work_that_was_not_polled_for_too_long_is_told_that_it_lost_its_lease() {
     assert_eq!(poll(stalled), Poll::Ready(Ok(1)));
     assert_eq!(*told.borrow(), [false, true, true]);
     assert!(!lease_is_lost(), "outside of a call there is none to lose");
-    assert!(std::iter::from_fn(|| events.try_recv()).any(|event| event.what == Happening::LeaseLost));
+    assert!(std::iter::from_fn(|| events.try_recv()).any(|event| event.what == EventKind::LeaseLost));
     let stats = fixture.once.stats();
     assert_eq!((stats.leases_lost, stats.not_kept), (1, 1));
     assert_eq!(fixture.once.call("k", A, || Outcome::Ok(3)), Ok(2));
@@ -283,13 +283,13 @@ fn a_permanent_error_is_given_again_where_the_settings_say_so() {
         let claimed = fixture.once.claim_blocking("k", A).unwrap();
         let (codec, verdict) = (Codec::answers_and_errors(), Verdict::Failure(class));
         match claimed {
-            Held::Run(Some(lease)) => {
+            ClaimOutcome::Run(Some(lease)) => {
                 let ending = fixture.once.ending(Effect::of(verdict), (Some(&answer), ""), codec);
                 lease.end_blocking(ending);
                 answer
             }
-            Held::Run(None) => panic!("the store works"),
-            Held::Replay(stored) => stored.outcome(codec).unwrap(),
+            ClaimOutcome::Run(None) => panic!("the store works"),
+            ClaimOutcome::Replay(stored) => stored.outcome(codec).unwrap(),
         }
     };
     assert_eq!(call(Err("no funds".into()), Class::Permanent), Err("no funds".into()));
@@ -374,7 +374,7 @@ fn an_answer_that_cannot_be_kept_is_given_and_the_call_not_repeated() {
     assert_eq!(fixture.once.stats().not_kept, 2);
     let told: Vec<_> = std::iter::from_fn(|| events.try_recv()).map(|event| event.what).collect();
     assert!(
-        matches!(&told[..], [Happening::Unsaved { reason: "too_large", .. }, Happening::Unsaved { reason: "not_keepable", problem }]
+        matches!(&told[..], [EventKind::Unsaved { reason: "too_large", .. }, EventKind::Unsaved { reason: "not_keepable", problem }]
             if problem.contains("`OneWay` cannot be saved")),
         "{told:?}"
     );
@@ -519,7 +519,7 @@ fn operations_that_share_a_component_do_not_get_each_others_answers() {
     assert_eq!(charge.call_once(&"7", A, || Outcome::Ok(1)), Ok(995));
     // Also while the first runs, and after it was lost.
     let mut running = crate::pipeline::Call::begin(&charge);
-    let Ok(Held::Run(lease)) = running.claim_blocking(&"8", A) else { panic!("it is free") };
+    let Ok(ClaimOutcome::Run(lease)) = running.claim_blocking(&"8", A) else { panic!("it is free") };
     assert_eq!(refund.call_once(&"8", A, || Outcome::Ok(1)).unwrap_err().kind(), RejectionKind::KeyReused);
     drop(lease);
     assert_eq!(registry.idempotency("shared").stats().key_reused, 3);
@@ -545,7 +545,9 @@ fn a_store_that_knows_no_operations_gives_no_answer_of_another_one() {
     let asked =
         |operation| fixture.once.claim_until_blocking("pay\0k".into(), (A, operation), Instant::NEVER);
     let read = |operation| match asked(operation) {
-        Ok(Held::Replay(stored)) => stored.outcome(Codec::<Outcome>::answers()).and_then(|outcome| outcome),
+        Ok(ClaimOutcome::Replay(stored)) => {
+            stored.outcome(Codec::<Outcome>::answers()).and_then(|outcome| outcome)
+        }
         other => panic!("{other:?}"),
     };
     assert_eq!(read("shop::charge"), Ok(7));

@@ -1,7 +1,7 @@
 //! A bulkhead that finds its limit, among the stages.
 
 use super::*;
-use crate::adaptive::{AdaptiveStats, Reason};
+use crate::adaptive::{AdaptiveLimitStats, Reason};
 
 /// All stages, of which the bulkhead is adaptive.
 fn adaptive(fixture: &Fixture, config: bulkhead::Config) -> Pipeline {
@@ -12,7 +12,7 @@ fn adaptive(fixture: &Fixture, config: bulkhead::Config) -> Pipeline {
     pipeline
 }
 
-fn found(fixture: &Fixture) -> AdaptiveStats {
+fn found(fixture: &Fixture) -> AdaptiveLimitStats {
     fixture.registry.bulkhead("x").stats().adaptive.unwrap()
 }
 

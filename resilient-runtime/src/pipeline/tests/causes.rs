@@ -9,7 +9,7 @@ use super::*;
 use crate::circuit_breaker;
 use crate::clock::Clock;
 use crate::correlation::CorrelationId;
-use crate::observe::{ErrorText, Happening, Words};
+use crate::observe::{ErrorText, EventKind, Words};
 use crate::rate_limit;
 
 /// The lines of the log, with their level and fields.
@@ -80,7 +80,7 @@ fn the_error_of_an_attempt_that_was_retried_is_in_statistics_events_and_the_log(
     assert_eq!(registry.retry("disk").stats().last_error.unwrap().text, "second");
     assert_eq!(registry.stats().total.last_error.unwrap().text, "second");
     let told = std::iter::from_fn(|| events.try_recv()).filter_map(|event| match event.what {
-        Happening::Retrying { attempt, error, .. } => Some((attempt, error.unwrap().to_string())),
+        EventKind::Retrying { attempt, error, .. } => Some((attempt, error.unwrap().to_string())),
         _ => None,
     });
     assert_eq!(told.collect::<Vec<_>>(), [(1, "first".to_owned()), (2, "second".to_owned())]);
@@ -108,7 +108,7 @@ fn what_opened_a_circuit_is_in_its_event_the_log_and_each_refusal() {
     assert!(refused.starts_with(reason), "{refused}");
     let opened = events.try_recv().unwrap().what;
     assert!(
-        matches!(opened, Happening::Transition { error: Some(error), .. } if &*error == "connection refused")
+        matches!(opened, EventKind::Transition { error: Some(error), .. } if &*error == "connection refused")
     );
     assert!(log.with("circuit opened")[0].contains("error=\"connection refused\""));
     let text = registry.stats().to_string();

@@ -254,7 +254,7 @@ fn who_waits_for_the_same_key_waits_no_longer_than_its_own_deadline() {
     let fixture = Fixture::new();
     let (pipeline, once, _) = pipeline(&fixture);
     once.reconfigure(idempotency::Config::default().max_wait(Duration::from_mins(1))).unwrap();
-    let Ok(idempotency::Held::Run(Some(running))) = once.claim_blocking("1", A) else { panic!() };
+    let Ok(idempotency::ClaimOutcome::Run(Some(running))) = once.claim_blocking("1", A) else { panic!() };
     let mut second = Box::pin(pipeline.call_once_async(&1, A, || async { Answer::Ok(1) }));
     let mut polls = 0;
     let answer = loop {

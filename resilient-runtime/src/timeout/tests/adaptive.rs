@@ -144,7 +144,7 @@ fn it_is_switched_and_changed_while_calls_run_and_keeps_what_it_knows() {
     let stats = timeout.stats();
     assert_eq!(
         (stats.attempt, stats.adaptive),
-        (Some(Duration::from_secs(5)), Some(AdaptiveStats::default()))
+        (Some(Duration::from_secs(5)), Some(AdaptiveTimeoutStats::default()))
     );
 }
 

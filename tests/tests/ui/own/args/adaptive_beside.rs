@@ -1,4 +1,4 @@
-use resilient::resilient;
+use resilient_runtime::resilient;
 
 #[resilient(timeout(attempt = adaptive(percentile = 95), adaptive))]
 async fn twice() -> Option<u32> {

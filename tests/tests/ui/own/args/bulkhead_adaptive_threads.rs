@@ -1,4 +1,4 @@
-use resilient::resilient;
+use resilient_runtime::resilient;
 
 #[resilient(bulkhead("x", adaptive, threads = 4))]
 fn f(x: u32) -> Option<u32> {

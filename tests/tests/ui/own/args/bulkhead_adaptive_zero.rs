@@ -1,4 +1,4 @@
-use resilient::resilient;
+use resilient_runtime::resilient;
 
 #[resilient(bulkhead("x", adaptive(min = 0, maximum = 10)))]
 fn f(x: u32) -> Option<u32> {

@@ -1,4 +1,4 @@
-use resilient::resilient;
+use resilient_runtime::resilient;
 
 #[resilient(bulkhead("x", max_concurrent = 4, reserve(critical = 2, high = 2)))]
 fn f(x: u32) -> Option<u32> {

@@ -1,4 +1,4 @@
-use resilient::resilient;
+use resilient_runtime::resilient;
 
 #[resilient(bulkhead("x", reserve(low = 3)))]
 fn f(x: u32) -> Option<u32> {

@@ -1,4 +1,4 @@
-use resilient::resilient;
+use resilient_runtime::resilient;
 
 #[resilient(coalesce(key = 1, share_errors = "no"))]
 fn f() -> Option<u32> {

@@ -1,4 +1,4 @@
-use resilient::resilient;
+use resilient_runtime::resilient;
 
 #[resilient(coalesce(key = id, max_flights = 0))]
 fn none(id: u32) -> Option<u32> {

@@ -1,4 +1,4 @@
-use resilient::resilient;
+use resilient_runtime::resilient;
 
 #[resilient(circuit_breaker = "x", fallback(local_cache = "0s"))]
 fn f(x: u32) -> Option<u32> {

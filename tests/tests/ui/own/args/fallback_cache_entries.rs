@@ -1,4 +1,4 @@
-use resilient::resilient;
+use resilient_runtime::resilient;
 
 #[resilient(circuit_breaker = "x", fallback(local_cache(max_age = "10m", key = x, max_entries = 3)))]
 fn f(x: u32) -> Option<u32> {

@@ -1,4 +1,4 @@
-use resilient::resilient;
+use resilient_runtime::resilient;
 
 #[resilient(circuit_breaker = "x", fallback(local_cache(max_age = "10m")))]
 fn f<T: Default>() -> Option<T> {

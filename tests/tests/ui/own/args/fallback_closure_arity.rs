@@ -1,4 +1,4 @@
-use resilient::resilient;
+use resilient_runtime::resilient;
 
 #[resilient(circuit_breaker = "x", fallback = |_, _| Ok(2))]
 fn two() -> Result<u32, String> {

@@ -1,4 +1,4 @@
-use resilient::resilient;
+use resilient_runtime::resilient;
 
 #[resilient(circuit_breaker = "x", fallback())]
 fn f(x: u32) -> Option<u32> {

@@ -1,4 +1,4 @@
-use resilient::resilient;
+use resilient_runtime::resilient;
 
 #[resilient(circuit_breaker = "x", fallback(max_concurrent = 3))]
 fn f(x: u32) -> Option<u32> {

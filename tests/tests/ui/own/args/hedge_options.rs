@@ -1,4 +1,4 @@
-use resilient::resilient;
+use resilient_runtime::resilient;
 
 #[resilient(hedge(after = "p0"), idempotent)]
 async fn everything() -> Option<u32> {

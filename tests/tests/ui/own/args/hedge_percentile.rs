@@ -1,4 +1,4 @@
-use resilient::resilient;
+use resilient_runtime::resilient;
 
 #[resilient(hedge(after = "p100"), idempotent)]
 async fn f() -> Option<u32> {

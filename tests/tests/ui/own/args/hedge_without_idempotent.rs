@@ -1,4 +1,4 @@
-use resilient::resilient;
+use resilient_runtime::resilient;
 
 #[resilient(hedge(after = "50ms"))]
 async fn f() -> Option<u32> {

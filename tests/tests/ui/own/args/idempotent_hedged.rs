@@ -1,4 +1,4 @@
-use resilient::{Rejection, resilient};
+use resilient_runtime::{Rejection, resilient};
 
 #[resilient(idempotent(key = id), hedge(after = "50ms"))]
 async fn twice(id: u32) -> Result<u32, Rejection> {

@@ -2,7 +2,7 @@ use std::fmt::Display;
 use std::future::Future;
 use std::pin::Pin;
 
-use resilient::{Rejection, resilient};
+use resilient_runtime::{Rejection, resilient};
 
 #[resilient(idempotent(key = id))]
 fn opaque(id: u32) -> Result<impl Display, Rejection> {

@@ -1,4 +1,4 @@
-use resilient::{Rejection, resilient};
+use resilient_runtime::{Rejection, resilient};
 
 type Outcome = Result<u32, Rejection>;
 

@@ -1,4 +1,4 @@
-use resilient::resilient;
+use resilient_runtime::resilient;
 
 #[resilient(load_shed)]
 fn f(x: u32) -> Option<u32> {

@@ -1,4 +1,4 @@
-use resilient::resilient;
+use resilient_runtime::resilient;
 
 #[resilient(rate_limit = "100/s")]
 fn rate() -> Option<u32> {

@@ -1,4 +1,4 @@
-use resilient::resilient;
+use resilient_runtime::resilient;
 
 #[resilient(rate_limit("api", rate = "5/s", algorithm = leaky))]
 fn f() -> Option<u32> {

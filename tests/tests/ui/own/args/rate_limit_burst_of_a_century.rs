@@ -1,4 +1,4 @@
-use resilient::resilient;
+use resilient_runtime::resilient;
 
 #[resilient(rate_limit("api", rate = "1/day", burst = 1_000_000))]
 fn f() -> Option<u32> {

@@ -1,4 +1,4 @@
-use resilient::resilient;
+use resilient_runtime::resilient;
 
 #[resilient(rate_limit("api", rate = "100 per second"))]
 fn f() -> Option<u32> {

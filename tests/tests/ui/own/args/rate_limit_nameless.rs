@@ -1,4 +1,4 @@
-use resilient::resilient;
+use resilient_runtime::resilient;
 
 #[resilient(rate_limit(rate = "5/s"))]
 fn f() -> Option<u32> {

@@ -1,4 +1,4 @@
-use resilient::resilient;
+use resilient_runtime::resilient;
 
 #[resilient(rate_limit("api", burst = 3))]
 fn f() -> Option<u32> {

@@ -1,4 +1,4 @@
-use resilient::resilient;
+use resilient_runtime::resilient;
 
 #[resilient(rate_limit("api", rate = "10/s", burst = 3, weight = 4))]
 fn f() -> Option<u32> {

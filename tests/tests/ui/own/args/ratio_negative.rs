@@ -1,4 +1,4 @@
-use resilient::resilient;
+use resilient_runtime::resilient;
 
 #[resilient(circuit_breaker("x", failure_rate = -0.1))]
 fn f(x: u32) -> Option<u32> {

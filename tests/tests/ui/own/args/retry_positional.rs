@@ -1,4 +1,4 @@
-use resilient::resilient;
+use resilient_runtime::resilient;
 
 #[resilient(retry(3))]
 fn f(x: u32) -> Option<u32> {

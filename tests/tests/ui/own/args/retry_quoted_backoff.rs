@@ -1,4 +1,4 @@
-use resilient::resilient;
+use resilient_runtime::resilient;
 
 #[resilient(retry(max = 3, backoff = "linear"))]
 fn f(x: u32) -> Option<u32> {

@@ -1,6 +1,6 @@
 use std::future::ready;
 
-use resilient::resilient;
+use resilient_runtime::resilient;
 
 #[resilient(bulkhead("x", threads = 2))]
 async fn f(x: u32) -> Option<u32> {

@@ -1,7 +1,7 @@
 use std::borrow::Cow;
 use std::fmt::Display;
 
-use resilient::resilient;
+use resilient_runtime::resilient;
 
 #[resilient(bulkhead("x", threads = 2))]
 fn f(text: &str, list: Vec<&u8>, fine: &'static str) -> Option<usize> {

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use resilient::resilient;
+use resilient_runtime::resilient;
 
 struct S;
 impl S {

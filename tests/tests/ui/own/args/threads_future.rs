@@ -1,4 +1,4 @@
-use resilient::resilient;
+use resilient_runtime::resilient;
 
 #[resilient(bulkhead("x", threads = 2))]
 fn f(x: u32) -> impl Future<Output = Option<u32>> {

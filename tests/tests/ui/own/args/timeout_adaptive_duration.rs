@@ -1,4 +1,4 @@
-use resilient::resilient;
+use resilient_runtime::resilient;
 
 #[resilient(timeout("t", adaptive(min = 50, max = "forever")))]
 async fn f(x: u32) -> Option<u32> {

@@ -1,4 +1,4 @@
-use resilient::resilient;
+use resilient_runtime::resilient;
 
 #[resilient(timeout("t", adaptive(quantile = 95, facter = 2)))]
 async fn f(x: u32) -> Option<u32> {

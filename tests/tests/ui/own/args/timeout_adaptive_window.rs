@@ -1,4 +1,4 @@
-use resilient::resilient;
+use resilient_runtime::resilient;
 
 #[resilient(timeout("t", adaptive(max = "10s", window = "15s")))]
 async fn f(x: u32) -> Option<u32> {

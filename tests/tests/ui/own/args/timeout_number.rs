@@ -1,4 +1,4 @@
-use resilient::resilient;
+use resilient_runtime::resilient;
 
 #[resilient(timeout = 2)]
 async fn f(x: u32) -> Option<u32> {

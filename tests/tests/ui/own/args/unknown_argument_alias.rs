@@ -1,4 +1,4 @@
-use resilient::resilient;
+use resilient_runtime::resilient;
 
 #[resilient(deadline = "2s")]
 fn f(x: u32) -> Option<u32> {

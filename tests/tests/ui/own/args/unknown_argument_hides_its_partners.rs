@@ -1,4 +1,4 @@
-use resilient::resilient;
+use resilient_runtime::resilient;
 
 #[resilient(retrry(max = 3), idempotent, clone(x))]
 fn f(x: u32) -> Option<u32> {

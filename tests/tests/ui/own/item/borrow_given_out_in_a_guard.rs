@@ -1,6 +1,6 @@
 use std::cell::RefMut;
 
-use resilient::resilient;
+use resilient_runtime::resilient;
 
 struct S(std::cell::RefCell<u32>);
 

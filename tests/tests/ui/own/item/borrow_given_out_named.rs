@@ -1,4 +1,4 @@
-use resilient::resilient;
+use resilient_runtime::resilient;
 
 #[resilient(retry(max = 3))]
 fn f<'a>(v: &'a mut Vec<u8>, _k: u32) -> Option<&'a mut u8> {

@@ -1,4 +1,4 @@
-use resilient::resilient;
+use resilient_runtime::resilient;
 
 trait T {
     #[resilient(retry(max = 3))]

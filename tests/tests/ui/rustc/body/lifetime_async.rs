@@ -1,4 +1,4 @@
-use resilient::resilient;
+use resilient_runtime::resilient;
 
 #[resilient(retry(max = 3))]
 async fn f<'a, 'b>(x: &'a str, _y: &'b str) -> Option<&'b str> {

@@ -1,11 +1,11 @@
-use resilient::resilient;
+use resilient_runtime::resilient;
 
 #[derive(Debug, thiserror::Error)]
 enum E {
     #[error("bad")]
     Bad,
     #[error(transparent)]
-    Rejected(#[from] resilient::Rejection),
+    Rejected(#[from] resilient_runtime::Rejection),
 }
 
 #[resilient(circuit_breaker = "x")]

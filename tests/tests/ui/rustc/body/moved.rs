@@ -1,13 +1,13 @@
-use resilient::resilient;
+use resilient_runtime::resilient;
 
 #[resilient(hedge(after = "50ms"), idempotent)]
-async fn hedged(payload: String) -> Result<usize, resilient::Rejection> {
+async fn hedged(payload: String) -> Result<usize, resilient_runtime::Rejection> {
     let moved = payload;
     Ok(moved.len())
 }
 
 #[resilient(retry(max = 3), hedge(after = "50ms"), idempotent)]
-async fn both(payload: String) -> Result<String, resilient::Rejection> {
+async fn both(payload: String) -> Result<String, resilient_runtime::Rejection> {
     Ok(payload)
 }
 

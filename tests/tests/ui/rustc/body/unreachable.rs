@@ -1,6 +1,6 @@
 #![deny(warnings)]
 
-use resilient::resilient;
+use resilient_runtime::resilient;
 
 #[resilient(retry(max = 3))]
 pub async fn f() -> Option<u32> {

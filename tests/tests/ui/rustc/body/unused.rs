@@ -1,6 +1,6 @@
 #![deny(warnings)]
 
-use resilient::resilient;
+use resilient_runtime::resilient;
 
 #[resilient(circuit_breaker = "x")]
 #[must_use]

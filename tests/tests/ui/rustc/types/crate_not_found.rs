@@ -1,4 +1,4 @@
-use resilient::resilient;
+use resilient_runtime::resilient;
 
 #[resilient(bulkhead = "x", crate = ::nowhere)]
 fn f() -> Option<u32> {

@@ -1,4 +1,4 @@
-use resilient::resilient;
+use resilient_runtime::resilient;
 
 #[resilient(retry(max = 3), failure = |_, _| true)]
 fn f() -> Result<u32, String> {

@@ -1,4 +1,4 @@
-use resilient::resilient;
+use resilient_runtime::resilient;
 
 #[resilient(circuit_breaker = "x", fallback = zero)]
 fn none() -> Option<u32> {
@@ -10,11 +10,11 @@ fn zero() -> Option<u32> {
 }
 
 #[resilient(circuit_breaker = "x", fallback(replica = two))]
-async fn level() -> Result<u32, resilient::Rejection> {
+async fn level() -> Result<u32, resilient_runtime::Rejection> {
     Ok(1)
 }
 
-fn two(_: u32, _: u32) -> Result<u32, resilient::Rejection> {
+fn two(_: u32, _: u32) -> Result<u32, resilient_runtime::Rejection> {
     Ok(2)
 }
 

@@ -1,11 +1,11 @@
-use resilient::resilient;
+use resilient_runtime::resilient;
 
 #[resilient(circuit_breaker = "x", fallback = zero)]
 async fn f() -> Option<u32> {
     Some(1)
 }
 
-async fn zero(_: resilient::Failure<()>) -> Option<u8> {
+async fn zero(_: resilient_runtime::Failure<()>) -> Option<u8> {
     None
 }
 

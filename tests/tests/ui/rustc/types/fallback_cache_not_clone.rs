@@ -1,10 +1,10 @@
-use resilient::resilient;
+use resilient_runtime::resilient;
 
 #[derive(Debug)]
 struct Receipt;
 
 #[resilient(circuit_breaker = "x", fallback(local_cache(max_age = "10m", key = x)))]
-fn f(x: u32) -> Result<Receipt, resilient::Rejection> {
+fn f(x: u32) -> Result<Receipt, resilient_runtime::Rejection> {
     let _ = x;
     Ok(Receipt)
 }

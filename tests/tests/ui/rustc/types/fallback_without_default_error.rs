@@ -1,4 +1,4 @@
-use resilient::resilient;
+use resilient_runtime::resilient;
 
 #[resilient(circuit_breaker = "x", fallback(backup = Ok(7)))]
 fn f(x: &str) -> Result<u32, std::num::ParseIntError> {

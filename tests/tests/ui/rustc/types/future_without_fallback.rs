@@ -1,7 +1,7 @@
 use std::future::Future;
 use std::pin::Pin;
 
-use resilient::resilient;
+use resilient_runtime::resilient;
 
 type Fut = Pin<Box<dyn Future<Output = std::io::Result<u32>> + Send>>;
 

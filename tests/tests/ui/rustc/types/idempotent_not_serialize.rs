@@ -1,4 +1,4 @@
-use resilient::{Rejection, resilient};
+use resilient_runtime::{Rejection, resilient};
 
 struct Receipt(u32);
 

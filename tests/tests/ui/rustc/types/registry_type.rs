@@ -1,4 +1,4 @@
-use resilient::resilient;
+use resilient_runtime::resilient;
 
 #[resilient(bulkhead = "x", registry = 3)]
 fn f() -> Option<u32> {

@@ -1,6 +1,6 @@
 use std::rc::Rc;
 
-use resilient::resilient;
+use resilient_runtime::resilient;
 
 #[resilient(bulkhead("x", threads = 2))]
 fn f(x: Rc<u32>) -> Option<u32> {

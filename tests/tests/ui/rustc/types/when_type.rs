@@ -1,4 +1,4 @@
-use resilient::resilient;
+use resilient_runtime::resilient;
 
 #[resilient(retry(max = 3, when = is_bad))]
 fn f() -> Result<u32, String> {

@@ -5,13 +5,13 @@ use super::config::{CheckKind, Config};
 /// Passed or failed, and how far it is from changing. Who has never passed is failed, but for liveness: a process is alive
 /// until it is shown that it is not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Standing {
+pub(super) struct CheckState {
     pub(super) passes: bool,
     /// Probes in a row that said the opposite.
     against: u32,
 }
 
-impl Standing {
+impl CheckState {
     pub(super) fn new(kind: CheckKind) -> Self {
         Self { passes: kind == CheckKind::Liveness, against: 0 }
     }
@@ -37,10 +37,10 @@ mod tests {
     use super::*;
 
     fn after(kind: CheckKind, probes: &str) -> String {
-        let (mut standing, config) = (Standing::new(kind), Config::default());
+        let (mut check_state, config) = (CheckState::new(kind), Config::default());
         let mut see = |probe| {
-            standing.observe(probe == '+', &config);
-            if standing.passes { '+' } else { '-' }
+            check_state.observe(probe == '+', &config);
+            if check_state.passes { '+' } else { '-' }
         };
         probes.chars().map(&mut see).collect()
     }

@@ -3,7 +3,7 @@
 use std::fmt::{self, Display, Formatter};
 
 use super::Stats;
-use crate::adaptive::AdaptiveStats;
+use crate::adaptive::AdaptiveLimitStats;
 use crate::fallback::Level;
 use crate::observe::LastError;
 
@@ -74,7 +74,7 @@ impl Stats {
                 write!(f, ", {queued} of {max_queue} queued, {waited} waited")?;
             }
             write!(f, ", {rejected} rejected")?;
-            if let Some(AdaptiveStats { reason, latency, baseline, .. }) = bulkhead.adaptive {
+            if let Some(AdaptiveLimitStats { reason, latency, baseline, .. }) = bulkhead.adaptive {
                 write!(f, "; adaptive: {reason}")?;
                 if let (Some(latency), Some(baseline)) = (latency, baseline) {
                     write!(f, ", latency {latency:.1?} against {baseline:.1?}")?;

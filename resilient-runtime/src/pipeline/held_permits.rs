@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::sync::Arc;
 
-use super::drive::Missed;
+use super::drive::CallFailure;
 use super::methods::Method;
 use super::{Call, Next, Options, Pipeline};
 use crate::bulkhead::Bulkhead;
@@ -17,7 +17,7 @@ use crate::outcome::{Judgement, Reject, Verdict};
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() {
-/// use resilient::{Component, Priority, Registry, Verdict};
+/// use resilient_runtime::{Component, Priority, Registry, Verdict};
 ///
 /// let registry = Registry::new();
 /// let pipeline = registry.pipeline("page").load_shed("site").build();
@@ -29,12 +29,12 @@ use crate::outcome::{Judgement, Reject, Verdict};
 /// ```
 #[derive(Debug, Default)]
 #[must_use = "the places are given back when this is dropped"]
-pub struct Places {
+pub struct HeldPermits {
     bulkhead: Option<Arc<Bulkhead>>,
     load_shed: Option<(Arc<LoadShedder>, Admitted, End, Instant)>,
 }
 
-impl Drop for Places {
+impl Drop for HeldPermits {
     fn drop(&mut self) {
         if let Some(bulkhead) = self.bulkhead.take() {
             bulkhead.release();
@@ -48,8 +48,8 @@ impl Drop for Places {
 
 impl Call<'_> {
     /// Takes its places out of the call, whose attempt has ended in this way. Before [`finish`](Self::finish).
-    fn places(&mut self, verdict: Verdict) -> Places {
-        let mut places = Places::default();
+    fn places(&mut self, verdict: Verdict) -> HeldPermits {
+        let mut places = HeldPermits::default();
         let now = self.pipeline.clock.now();
         let before = std::mem::replace(&mut self.now, now);
         let evidence = self.evidence(verdict);
@@ -79,7 +79,7 @@ impl Pipeline {
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() {
-    /// use resilient::{Component, Priority, Registry, Verdict};
+    /// use resilient_runtime::{Component, Priority, Registry, Verdict};
     ///
     /// let registry = Registry::new();
     /// let pipeline = registry.pipeline("download").bulkhead("disk").build();
@@ -97,14 +97,14 @@ impl Pipeline {
         options: impl Into<Options>,
         work: F,
         judge: impl Fn(&R) -> J,
-    ) -> (R, Places) {
+    ) -> (R, HeldPermits) {
         let mut call = self.begin(options.into());
         if let Err(rejection) = call.honoured_by(Method::CallHeldAsync) {
-            return (R::from_rejection(rejection), Places::default());
+            return (R::from_rejection(rejection), HeldPermits::default());
         }
         let entered = if call.enter() { Ok(()) } else { call.enter_later().await };
         if let Err(rejection) = entered {
-            return (R::from_rejection(rejection), Places::default());
+            return (R::from_rejection(rejection), HeldPermits::default());
         }
         match call.attempt(work).await {
             Ok(outcome) => {
@@ -120,7 +120,7 @@ impl Pipeline {
                 if call.timed_out_as(&rejection, heard) == Next::Retry {
                     call.ending = Ending::of(&rejection);
                 }
-                (Missed::Rejected(rejection).surface(), Places::default())
+                (CallFailure::Rejected(rejection).surface(), HeldPermits::default())
             }
         }
     }
@@ -128,7 +128,7 @@ impl Pipeline {
     /// Whether an attempt may be repeated, or made twice at the same time.
     ///
     /// ```
-    /// let registry = resilient::Registry::new();
+    /// let registry = resilient_runtime::Registry::new();
     /// assert!(registry.pipeline("read").retry("db").build().repeats());
     /// assert!(!registry.pipeline("write").timeout("db").build().repeats());
     /// ```

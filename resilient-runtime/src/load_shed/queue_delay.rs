@@ -38,7 +38,7 @@ const HIGHEST: u32 = 3 * STEPS;
 const NONE: u64 = u64::MAX;
 
 #[derive(Debug)]
-pub(super) struct Standing {
+pub(super) struct QueueDelay {
     /// When the interval ends.
     ends: AtomicU64,
     /// Its length. A clock that reads this much less than `ends` went back.
@@ -65,21 +65,21 @@ pub(super) struct Change {
     pub(super) to: Option<Priority>,
 }
 
-impl Standing {
+impl QueueDelay {
     pub(super) fn new(config: &Config, now: Instant) -> Self {
-        let standing = Self {
+        let queue_delay = Self {
             ends: AtomicU64::new(now.as_nanos()),
             interval: AtomicU64::new(1),
             least: std::array::from_fn(|_| AtomicU64::new(NONE)),
             level: AtomicU32::new(0),
             past: Mutex::new(Past { targets: [NONE; 3], least: [NONE; 3] }),
         };
-        standing.configure(config);
-        standing
+        queue_delay.apply(config);
+        queue_delay
     }
 
     /// The level survives, and the interval that runs ends when it would have, if that is not later.
-    pub(super) fn configure(&self, config: &Config) {
+    pub(super) fn apply(&self, config: &Config) {
         let mut past = self.past.lock();
         let delay = nanos(config.target_delay);
         past.targets = [delay, delay, config.target_latency.map_or(NONE, nanos)];

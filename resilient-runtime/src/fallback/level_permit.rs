@@ -18,7 +18,7 @@ use crate::scope::{Entered, Scope};
 /// Why a level gave no outcome at all.
 ///
 /// ```
-/// use resilient::{FallbackFailed, Level, Registry, fallback::{BoxError, Chain, NoAnswer}};
+/// use resilient_runtime::{FallbackFailed, Level, Registry, fallback::{BoxError, Chain, NoAnswer}};
 ///
 /// let fallback = Registry::new().fallback("rates");
 /// let chain = || Chain::of(Level::Replica, |_| Err("no route".into())).or_last_good(&fallback, "EUR");
@@ -45,7 +45,7 @@ impl NoAnswer {
     /// The name used in events.
     ///
     /// ```
-    /// use resilient::fallback::NoAnswer;
+    /// use resilient_runtime::fallback::NoAnswer;
     ///
     /// assert_eq!(NoAnswer::OutOfTime.as_str(), "out_of_time");
     /// ```
@@ -77,19 +77,19 @@ impl std::error::Error for NoAnswer {}
 /// The place of a level among those that are asked; dropped, it is given back.
 ///
 /// ```
-/// use resilient::{Level, Registry, fallback::Asking, pipeline::Call};
+/// use resilient_runtime::{Level, Registry, fallback::LevelPermit, pipeline::Call};
 ///
 /// let pipeline = Registry::new().pipeline("rate").fallback("rate").build();
 /// let mut call = Call::begin(&pipeline);
-/// let mut asking: Asking<'_> = call.enter_level(Level::Replica).unwrap();
+/// let mut asking: LevelPermit<'_> = call.enter_level(Level::Replica).unwrap();
 /// let scope = asking.enter();
-/// assert!(resilient::deadline::remaining().is_some(), "a level has a deadline");
+/// assert!(resilient_runtime::deadline::remaining().is_some(), "a level has a deadline");
 /// asking.leave(scope);
-/// assert!(resilient::deadline::remaining().is_none());
+/// assert!(resilient_runtime::deadline::remaining().is_none());
 /// ```
 #[derive(Debug)]
 #[must_use = "dropped, its place is given back"]
-pub struct Asking<'f> {
+pub struct LevelPermit<'f> {
     /// `None` where nobody counts.
     fallback: Option<&'f Fallback>,
     level: Level,
@@ -104,7 +104,7 @@ pub struct Asking<'f> {
     span: Option<Box<Span>>,
 }
 
-impl<'f> Asking<'f> {
+impl<'f> LevelPermit<'f> {
     pub(crate) fn unbounded(fallback: Option<&'f Fallback>, level: Level) -> Self {
         let (started, limit) = (Instant::NEVER, Instant::NEVER);
         Self { fallback, level, started, limit, has_place: false, runs: false, span: None }
@@ -140,7 +140,7 @@ impl<'f> Asking<'f> {
     ///
     /// ```
     /// use std::time::Duration;
-    /// use resilient::{Level, Registry, deadline, pipeline::Call};
+    /// use resilient_runtime::{Level, Registry, deadline, pipeline::Call};
     ///
     /// let pipeline = Registry::new().pipeline("stock").fallback("stock").build();
     /// let mut asking = Call::begin(&pipeline).enter_level(Level::Backup).unwrap();
@@ -159,7 +159,7 @@ impl<'f> Asking<'f> {
     /// Behind it.
     ///
     /// ```
-    /// use resilient::{Component, Level, Registry, pipeline::Call};
+    /// use resilient_runtime::{Component, Level, Registry, pipeline::Call};
     ///
     /// let registry = Registry::new();
     /// let pipeline = registry.pipeline("stock").fallback("stock").build();
@@ -204,7 +204,7 @@ impl<'f> Asking<'f> {
     }
 }
 
-impl Drop for Asking<'_> {
+impl Drop for LevelPermit<'_> {
     fn drop(&mut self) {
         let Some(fallback) = self.fallback else { return };
         if self.has_place {
@@ -225,12 +225,12 @@ struct InSpan {
 /// Restores the scope around a level.
 ///
 /// ```
-/// use resilient::{Registry, fallback::AskingScope, pipeline::Call};
+/// use resilient_runtime::{Registry, fallback::AskingScope, pipeline::Call};
 ///
 /// let pipeline = Registry::new().pipeline("mail").fallback("mail").build();
 /// let mut asking = Call::begin(&pipeline).enter_default();
 /// let scope: AskingScope = asking.enter();
-/// assert_eq!(resilient::deadline::remaining(), None, "nothing bounds a default");
+/// assert_eq!(resilient_runtime::deadline::remaining(), None, "nothing bounds a default");
 /// # asking.leave(scope);
 /// ```
 #[derive(Debug)]
@@ -249,7 +249,7 @@ pin_project! {
     pub(crate) struct Running<'f, F> {
         #[pin]
         answer: F,
-        asking: Asking<'f>,
+        asking: LevelPermit<'f>,
     }
 }
 
@@ -297,7 +297,11 @@ impl<F: Future> Future for Waiting<'_, F> {
 }
 
 /// Where no timer can be had, the time is looked at whenever the level is polled.
-fn poll_limit(asking: &Asking<'_>, timer: &mut Option<BoxedTimer>, cx: &mut Context<'_>) -> Poll<NoAnswer> {
+fn poll_limit(
+    asking: &LevelPermit<'_>,
+    timer: &mut Option<BoxedTimer>,
+    cx: &mut Context<'_>,
+) -> Poll<NoAnswer> {
     let Some(fallback) = asking.fallback.filter(|_| asking.limit != Instant::NEVER) else {
         return Poll::Pending;
     };

@@ -9,18 +9,18 @@ use crate::component::{Component, Create, Kind};
 use crate::config::{Source, Tables, variable_name};
 use crate::nearest::nearest;
 use crate::settings::{
-    ConfigError, Origin, Raw, Said, Setting, Settings, forget_runtime, lay_attribute, lay_outside,
+    ConfigError, Origin, Raw, Setting, SettingLayers, Settings, forget_runtime, lay_attribute, lay_overrides,
 };
 use crate::site;
 
 /// What goes with the settings of a component, and does not go together.
 ///
 /// ```
-/// use resilient::{Kind, Registry, config::Tables, settings::Raw};
+/// use resilient_runtime::{Kind, Registry, config::Tables, settings::Raw};
 ///
 /// let mut tables = Tables::default();
 /// tables.set(Kind::Bulkhead, Some("db"), "max_queue", &Raw::Integer(9)).unwrap();
-/// let contradictions = Registry::new().configure("mine", &tables).unwrap_err();
+/// let contradictions = Registry::new().apply("mine", &tables).unwrap_err();
 /// assert_eq!((contradictions[0].kind, contradictions[0].name.as_str()), (Kind::Bulkhead, "db"));
 /// ```
 #[derive(Clone, Debug, PartialEq)]
@@ -42,9 +42,9 @@ impl fmt::Display for Contradiction {
 /// Why one setting was not changed.
 ///
 /// ```
-/// use resilient::{Kind, Registry, registry::ChangeError};
+/// use resilient_runtime::{Kind, Registry, registry::ChangeError};
 ///
-/// let error = Registry::new().unchange(Kind::Retry, "stock").unwrap_err();
+/// let error = Registry::new().clear_overrides(Kind::Retry, "stock").unwrap_err();
 /// assert!(matches!(error, ChangeError::Unknown(_)));
 /// ```
 #[derive(Clone, Debug, thiserror::Error)]
@@ -66,19 +66,19 @@ impl Registry {
     /// state, permits and windows stay, and for those still to come. All or nothing. How many components changed.
     ///
     /// ```
-    /// use resilient::{Component, Kind, Registry, config::Tables, settings::Raw};
+    /// use resilient_runtime::{Component, Kind, Registry, config::Tables, settings::Raw};
     ///
     /// let registry = Registry::new();
     /// let retry = registry.retry("stock");
     /// let mut tables = Tables::default();
     /// tables.set(Kind::Retry, None, "max", &Raw::Integer(1)).unwrap();
-    /// assert_eq!(registry.configure("mine", &tables), Ok(1));
+    /// assert_eq!(registry.apply("mine", &tables), Ok(1));
     /// assert_eq!(retry.config().max, 1);
     /// ```
     ///
     /// # Errors
     /// With every component whose settings would not go together; then nothing has changed.
-    pub fn configure(&self, source: &str, tables: &Tables) -> Result<usize, Vec<Contradiction>> {
+    pub fn apply(&self, source: &str, tables: &Tables) -> Result<usize, Vec<Contradiction>> {
         let outcome = self.configure_quietly(tables);
         match &outcome {
             Ok(changed) => {
@@ -103,16 +103,16 @@ impl Registry {
             return Err(problems);
         }
         // First for those to come, so that none slips through between.
-        *self.0.outside.lock() = tables.clone();
-        self.set_enabled_from_outside(tables.enabled());
+        *self.0.overrides.lock() = tables.clone();
+        self.set_enabled_by_override(tables.enabled());
         // No code asks for an alert by its name: without this, one in a file would look at nothing, and say nothing.
         tables.named().filter(|(kind, _)| *kind == Kind::Alert).for_each(|(_, name)| drop(self.alert(name)));
         let mut changed = 0;
         for kind in Kind::ALL {
             with_shelf!(self, kind, |shelf, _variant| {
                 for (name, component) in shelf.all() {
-                    let outside = tables.of(kind, name);
-                    let change = |said: &mut Said| lay_outside(said, &outside);
+                    let overrides = tables.of(kind, name);
+                    let change = |said: &mut SettingLayers| lay_overrides(said, &overrides);
                     // Validated before; a change at run time that came in between may contradict, and then stays.
                     let put = |config| component.reconfigure(config);
                     match component.core().settings.relay(change, put) {
@@ -145,9 +145,9 @@ impl Registry {
         for kind in Kind::ALL {
             with_shelf!(self, kind, |shelf, _variant| {
                 for (name, component) in shelf.all() {
-                    let outside = tables.of(kind, name);
+                    let overrides = tables.of(kind, name);
                     let settings = &component.core().settings;
-                    let alone = validate(&settings.preview(|said| lay_outside(said, &outside)));
+                    let alone = validate(&settings.preview(|said| lay_overrides(said, &overrides)));
                     add(
                         kind,
                         name,
@@ -155,7 +155,7 @@ impl Registry {
                             let with = |attribute: &'static [Setting]| {
                                 validate(&of(component.as_ref(), |said| {
                                     lay_beneath_of(component.as_ref(), said, attribute);
-                                    lay_outside(said, &outside);
+                                    lay_overrides(said, &overrides);
                                 }))
                             };
                             let known = self.may_come(kind, |site| site == name);
@@ -197,7 +197,7 @@ impl Registry {
 
     /// A3: settings from outside for components that are not there so far.
     pub(super) fn unused_settings(&self) -> Vec<Unused> {
-        let tables = self.0.outside.lock().clone();
+        let tables = self.0.overrides.lock().clone();
         let known = |kind| {
             let mut names: BTreeSet<String> = self.names_of(kind).into_iter().collect();
             if !self.is_global() {
@@ -247,10 +247,10 @@ impl Registry {
         let (all, settings) =
             (unused.len(), unused.iter().take(MOST).map(ToString::to_string).collect::<Vec<_>>());
         for what in &settings {
-            tracing::warn!(target: "resilient::config", source, "{what}");
+            tracing::warn!(target: "resilient_runtime::config", source, "{what}");
         }
         if all > MOST {
-            tracing::warn!(target: "resilient::config", source, "and {} more settings for nobody", all - MOST);
+            tracing::warn!(target: "resilient_runtime::config", source, "and {} more settings for nobody", all - MOST);
         }
         self.config_source(source).unused(settings);
     }
@@ -274,7 +274,7 @@ impl Registry {
     }
 
     /// What an attribute and the outside say of a component that is not there yet.
-    fn said_of(&self, kind: Kind, name: &str, tables: &Tables) -> Said {
+    fn said_of(&self, kind: Kind, name: &str, tables: &Tables) -> SettingLayers {
         let attribute = self.settings_for(kind, &std::sync::Arc::from(name), None).iter();
         let attribute = attribute
             .map(|setting| ((setting.field, crate::settings::Origin::Attribute), setting.value.clone()));
@@ -287,14 +287,19 @@ impl Registry {
     /// When there is no such component, no such setting, or the settings would not go together; then nothing has changed.
     ///
     /// ```
-    /// use resilient::{Kind, Registry, settings::Raw};
+    /// use resilient_runtime::{Kind, Registry, settings::Raw};
     /// let registry = Registry::new();
     /// registry.bulkhead("gateway");
     /// let change = [("max_concurrent".to_owned(), Raw::Integer(8))];
-    /// registry.change(Kind::Bulkhead, "gateway", &change).unwrap();
+    /// registry.set_overrides(Kind::Bulkhead, "gateway", &change).unwrap();
     /// assert_eq!(registry.stats().bulkhead["gateway"].limit, 8);
     /// ```
-    pub fn change(&self, kind: Kind, name: &str, changes: &[(String, Raw)]) -> Result<(), ChangeError> {
+    pub fn set_overrides(
+        &self,
+        kind: Kind,
+        name: &str,
+        changes: &[(String, Raw)],
+    ) -> Result<(), ChangeError> {
         let read =
             changes.iter().map(|(field, raw)| kinds::read(kind, field, raw).map_err(ChangeError::Value));
         let changes = read.collect::<Result<Vec<_>, _>>()?;
@@ -316,18 +321,18 @@ impl Registry {
     /// in force again.
     ///
     /// ```
-    /// use resilient::{Component, Kind, Registry, retry::Config};
+    /// use resilient_runtime::{Component, Kind, Registry, retry::Config};
     ///
     /// let registry = Registry::new();
     /// let retry = registry.retry("stock");
     /// retry.reconfigure(Config::default().max(9u32)).unwrap();
-    /// registry.unchange(Kind::Retry, "stock").unwrap();
+    /// registry.clear_overrides(Kind::Retry, "stock").unwrap();
     /// assert_eq!(retry.config().max, 3);
     /// ```
     ///
     /// # Errors
     /// When there is no such component, or what is beneath does not go together.
-    pub fn unchange(&self, kind: Kind, name: &str) -> Result<(), ChangeError> {
+    pub fn clear_overrides(&self, kind: Kind, name: &str) -> Result<(), ChangeError> {
         with_shelf!(self, kind, |shelf, _variant| match shelf.get(&name::normal(name)) {
             Some(component) => {
                 let _turn = self.0.configuring.lock();
@@ -341,12 +346,12 @@ impl Registry {
     /// The source of settings of this name: its statistics say whether the last reading was refused.
     ///
     /// ```
-    /// use resilient::{Component, Kind, Registry, config::Tables, settings::Raw};
+    /// use resilient_runtime::{Component, Kind, Registry, config::Tables, settings::Raw};
     ///
     /// let registry = Registry::new();
     /// let mut tables = Tables::default();
     /// tables.set(Kind::Bulkhead, Some("db"), "max_queue", &Raw::Integer(9)).unwrap(); // and no `max_wait`
-    /// assert!(registry.configure("mine", &tables).is_err());
+    /// assert!(registry.apply("mine", &tables).is_err());
     /// let source = registry.config_source("mine").stats();
     /// assert_eq!((source.applied, source.refused), (0, 1));
     /// ```
@@ -383,16 +388,16 @@ fn validate<C: Settings>(config: &C) -> Result<(), ConfigError> {
 }
 
 /// The config that a change of the layers of a component would give.
-fn of<C: Create>(component: &C, change: impl FnOnce(&mut Said)) -> C::Config {
+fn of<C: Create>(component: &C, change: impl FnOnce(&mut SettingLayers)) -> C::Config {
     component.core().settings.preview(change)
 }
 
-fn lay_beneath_of<C: Create>(_: &C, said: &mut Said, attribute: &[Setting]) {
+fn lay_beneath_of<C: Create>(_: &C, said: &mut SettingLayers, attribute: &[Setting]) {
     lay_attribute::<C::Config>(said, attribute, &ConfigError::default());
 }
 
 /// What an attribute says, below what was said.
-fn beneath(attribute: &[Setting], said: &Said) -> Said {
+fn beneath(attribute: &[Setting], said: &SettingLayers) -> SettingLayers {
     let own = attribute.iter().map(|setting| ((setting.field, Origin::Attribute), setting.value.clone()));
     own.chain(said.clone()).collect()
 }

@@ -41,7 +41,7 @@ fn settings_for_a_name_that_no_component_has_are_told() {
         (Kind::Retry, "postgres", "max", Raw::Integer(1)),
         (Kind::Bulkhead, "later", "max_concurrent", Raw::Integer(1)),
     ];
-    registry.configure("file", &tables(&settings)).unwrap();
+    registry.apply("file", &tables(&settings)).unwrap();
     let told = problems(&registry);
     assert_eq!(told.len(), 3, "{told:?}");
     assert!(
@@ -52,7 +52,7 @@ fn settings_for_a_name_that_no_component_has_are_told() {
         && told.ends_with("there is a circuit_breaker of this name")));
     assert_eq!(registry.stats().unused_settings, told);
     let unused = std::iter::from_fn(|| events.try_recv()).find_map(|event| match event.what {
-        Happening::SettingsUnused { settings } => Some(settings),
+        EventKind::SettingsUnused { settings } => Some(settings),
         _ => None,
     });
     assert_eq!(unused.unwrap().len(), 1, "at load what looks like a slip; the others may come later");
@@ -96,7 +96,7 @@ fn a_budget_named_by_a_slip_is_told() {
     let registry = registry();
     let settings = [("a", "gateway"), ("b", "gateway"), ("c", "gatewya")];
     let settings = settings.map(|(name, budget)| (Kind::Retry, name, "budget", text(budget)));
-    registry.configure("file", &tables(&settings)).unwrap();
+    registry.apply("file", &tables(&settings)).unwrap();
     for name in ["a", "b", "c"] {
         registry.retry(name);
     }
@@ -178,7 +178,7 @@ fn a_retry_that_cannot_happen_is_refused() {
         (Kind::Retry, "r", "jitter", Raw::Integer(0)),
         (Kind::Retry, "r", "max_elapsed", text("1s")),
     ];
-    let told = self::registry().configure("file", &tables(&settings)).unwrap_err();
+    let told = self::registry().apply("file", &tables(&settings)).unwrap_err();
     assert!(
         told[0].to_string().contains("more than 2s, the shortest delay before the first retry"),
         "{}",
@@ -198,7 +198,7 @@ fn a_budget_that_never_has_a_token_is_told() {
         (Kind::Hedge, "h", "budget_ratio", Raw::Integer(0)),
         (Kind::Hedge, "h", "budget_reserve", Raw::Integer(0)),
     ];
-    registry.configure("file", &tables(&empty)).unwrap();
+    registry.apply("file", &tables(&empty)).unwrap();
     let (retry, _, _) = (registry.retry("r"), registry.retry_budget("b"), registry.hedge("h"));
     let told = problems(&registry);
     assert_eq!(told.len(), 3, "{told:?}");
@@ -225,8 +225,8 @@ fn site(line: u32, stages: &'static [StageUse]) -> &'static Site {
         retry_when: false,
         breaker_when: false,
         function: "f",
-        module: "outside_tests",
-        file: "outside_tests.rs",
+        module: "overrides_tests",
+        file: "overrides_tests.rs",
         line,
         inside: || "f",
         name: Some("f"),
@@ -257,7 +257,7 @@ fn a_file_may_complete_what_a_function_says_that_was_not_called_yet() {
         if exists_before {
             registry.bulkhead("a8");
         }
-        registry.configure("file", &settings).unwrap();
+        registry.apply("file", &settings).unwrap();
         site.pipeline_in(&registry);
         let config = registry.bulkhead("a8").config();
         assert_eq!((config.max_queue, config.max_wait), (1, Some(Duration::from_secs(1))), "{exists_before}");
@@ -265,9 +265,9 @@ fn a_file_may_complete_what_a_function_says_that_was_not_called_yet() {
     }
     // Without such a function it stays refused, and so does what does not go with what it says.
     let other = tables(&[(Kind::Bulkhead, "a8, by nobody", "max_queue", Raw::Integer(1))]);
-    assert!(registry().configure("file", &other).is_err());
+    assert!(registry().apply("file", &other).is_err());
     let wrong = tables(&[(Kind::Bulkhead, "a8", "max_concurrent", Raw::Integer(0))]);
-    assert!(registry().configure("file", &wrong).is_err());
+    assert!(registry().apply("file", &wrong).is_err());
 }
 
 #[test]
@@ -280,9 +280,7 @@ fn what_stays_impossible_because_no_function_came_is_told() {
     }];
     site(2, WAITS).pipeline_or(|| Registry::new().pipeline("elsewhere").build());
     let registry = registry();
-    registry
-        .configure("file", &tables(&[(Kind::Bulkhead, "a8 never", "max_queue", Raw::Integer(1))]))
-        .unwrap();
+    registry.apply("file", &tables(&[(Kind::Bulkhead, "a8 never", "max_queue", Raw::Integer(1))])).unwrap();
     assert_eq!(registry.bulkhead("a8 never").config().max_queue, 0);
     assert!(problems(&registry)[0].contains("a queue needs max_wait"), "{:?}", problems(&registry));
 }
@@ -294,7 +292,7 @@ fn the_outside_switches_all_protection() {
     let says = |enabled: Option<bool>| {
         let mut tables = Tables::default();
         enabled.into_iter().for_each(|enabled| tables.set_enabled(enabled));
-        registry.configure("file", &tables).unwrap();
+        registry.apply("file", &tables).unwrap();
         registry.is_enabled()
     };
     assert!(!says(Some(false)));
@@ -339,7 +337,7 @@ fn a_component_that_is_switched_off_lets_every_call_pass() {
             tighten(&registry);
         }
         let off = kinds.map(|kind| (kind, "x", "enabled", Raw::Flag(false)));
-        registry.configure("file", &tables(&off)).unwrap();
+        registry.apply("file", &tables(&off)).unwrap();
         if !made_first {
             tighten(&registry);
         }
@@ -356,7 +354,7 @@ fn a_component_that_is_switched_off_lets_every_call_pass() {
         registry.circuit_breaker("x").resume();
         registry.reset(Kind::CircuitBreaker, "x").unwrap();
         assert_eq!(registry.circuit_breaker("x").state(), circuit_breaker::State::Disabled);
-        registry.configure("file", &Tables::default()).unwrap();
+        registry.apply("file", &Tables::default()).unwrap();
         assert_eq!(registry.circuit_breaker("x").state(), circuit_breaker::State::Closed);
         assert_eq!(pipeline.call(|| Some(1)), None, "the permit is taken");
     }
@@ -390,7 +388,7 @@ fn too_many_names_are_told_once_and_loudly() {
         registry.timeout(&number.to_string());
     }
     let told: Vec<_> = std::iter::from_fn(|| events.try_recv()).collect();
-    let first = Happening::TooManyNames { name: shelf::MOST_NAMES.to_string() };
+    let first = EventKind::TooManyNames { name: shelf::MOST_NAMES.to_string() };
     assert_eq!(told.iter().map(|event| &event.what).collect::<Vec<_>>(), [&first]);
     assert_eq!(registry.stats().overflowed_names[&Kind::Timeout], 50);
     assert!(problems(&registry)[0].contains("as one did 50 times so far"), "{:?}", problems(&registry));

@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
 
 #[derive(Debug)]
-pub(crate) struct Numbered<T> {
+pub(crate) struct WeakTable<T> {
     known: BTreeMap<u32, Weak<T>>,
     /// Numbers up to this are never given.
     reserved: u32,
     last: u32,
 }
 
-impl<T> Numbered<T> {
+impl<T> WeakTable<T> {
     pub(crate) const fn after(reserved: u32) -> Self {
         Self { known: BTreeMap::new(), reserved, last: reserved }
     }
@@ -45,7 +45,7 @@ mod tests {
 
     #[test]
     fn a_number_is_had_by_one_at_a_time_also_after_all_were_given() {
-        let mut numbered = Numbered::after(1);
+        let mut numbered = WeakTable::after(1);
         numbered.last = u32::MAX - 1;
         let held: Vec<Arc<u32>> = (0..3).map(|_| numbered.join(|number| number)).collect();
         assert_eq!(held.iter().map(|number| **number).collect::<Vec<_>>(), [u32::MAX, 2, 3]);
