@@ -30,7 +30,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("{}\n", pipeline.explain());
     println!("pipeline: {} in stock\n", pipeline.call(|| io::Result::Ok(3))?);
 
-    let unknown: Option<u32> = pipeline.call_or(|| None, || Chain::of(Level::Default, |_| Some(0)));
+    let unknown: Option<u32> =
+        pipeline.request().fallback(|| Chain::of(Level::Default, |_| Some(0))).call(|| None);
     println!("with a fallback: {unknown:?}\n");
     println!("{}", registry().stats());
     Ok(())

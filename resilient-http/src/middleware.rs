@@ -201,7 +201,7 @@ impl Middleware for ReqwestMiddleware {
         };
         let options = Options::default().idempotent(is_idempotent);
         if self.until_head {
-            return match pipeline.call_judged_async(options, attempt, judge).await {
+            return match pipeline.request().options(options).judge(judge).call_async(attempt).await {
                 Ok((answer, theirs)) => {
                     *extensions = theirs;
                     answer
@@ -209,7 +209,8 @@ impl Middleware for ReqwestMiddleware {
                 Err(rejection) => Err(Error::middleware(Refused(rejection))),
             };
         }
-        let (outcome, call) = pipeline.call_open_async(options, attempt, judge).await;
+        let (outcome, call) =
+            pipeline.open_request().options(options).judge(judge).call_open_async(attempt).await;
         match outcome {
             Ok((answer, theirs)) => {
                 *extensions = theirs;

@@ -428,7 +428,7 @@ impl Rejection {
     /// # async fn main() {
     /// use std::cell::Cell;
     /// use std::io::Error;
-    /// use resilient_runtime::{Registry, Verdict, clock::Clock};
+    /// use resilient_runtime::{Registry, clock::Clock};
     ///
     /// let registry = Registry::with_clock(Clock::tokio());
     /// let pipeline = registry.pipeline("load").retry("disk").timeout("disk").build();
@@ -437,7 +437,7 @@ impl Rejection {
     ///     calls.set(calls.get() + 1);
     ///     if calls.get() == 1 { Err::<u32, _>(Error::other("it is busy")) } else { std::future::pending().await }
     /// };
-    /// let late = pipeline.call_described_async(load, Verdict::of, |error, words| words.error(error)).await;
+    /// let late = pipeline.request().describe(|error: &Error, words| words.error(error)).call_async(load).await;
     /// assert!(late.unwrap_err().to_string().contains("out of its total time after 60.0s; attempt 1 failed: it is busy"));
     /// # }
     /// ```
@@ -512,13 +512,13 @@ impl Rejection {
     /// has said, such as the clients of a server.
     ///
     /// ```
-    /// use resilient_runtime::{Registry, Verdict, circuit_breaker::Config, Component};
+    /// use resilient_runtime::{Component, Registry, circuit_breaker::Config};
     ///
     /// let registry = Registry::new();
     /// registry.circuit_breaker("db").reconfigure(Config::default().failure_threshold(1)).unwrap();
     /// let pipeline = registry.pipeline("load").circuit_breaker("db").build();
     /// let load = || Err::<u32, _>(std::io::Error::other("no such user: root"));
-    /// pipeline.call_described(load, Verdict::of, |error, words| words.error(error)).unwrap_err();
+    /// pipeline.request().describe(|error: &std::io::Error, words| words.error(error)).call(load).unwrap_err();
     /// let refused = registry.circuit_breaker("db").try_acquire().unwrap_err();
     /// assert!(refused.to_string().contains("1 failures in a row, last error: no such user: root"));
     /// assert!(!refused.without_errors().to_string().contains("root"));

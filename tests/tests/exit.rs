@@ -23,7 +23,7 @@ fn child() {
     let begins = Arc::clone(&started);
     let late = std::thread::scope(|scope| {
         let call = scope.spawn(|| {
-            pipeline.run(move || -> Result<(), Rejection> {
+            pipeline.request().call_in_threads(move || -> Result<(), Rejection> {
                 begins.wait();
                 loop {
                     std::thread::park();

@@ -248,7 +248,7 @@ fn threads_full() -> Group {
         }),
         Job::new("resilient, builder, with its statistics", move || {
             let pipeline = Arc::clone(&pipeline);
-            move || pipeline.run(|| work::<Failed>(number()))
+            move || pipeline.request().call_in_threads(|| work::<Failed>(number()))
         }),
     ];
     Group::new("Bulkhead with threads, full: a refusal", jobs)

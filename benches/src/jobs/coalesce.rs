@@ -47,7 +47,7 @@ fn alone() -> Group {
         }),
         Job::new("resilient, builder", move || {
             let (pipeline, key) = (Arc::clone(&built), own_key());
-            move || pipeline.call_shared(&key, || work(number()))
+            move || pipeline.request().coalesce_key(&key).call(|| work(number()))
         }),
         Job::new("resilient, attribute", || {
             let key = own_key();
@@ -69,7 +69,7 @@ fn alone_async() -> Group {
         }),
         Job::new("resilient, builder", move || {
             let (pipeline, key) = (Arc::clone(&built), own_key());
-            move || run(pipeline.call_shared_async(&key, || work_async(number())))
+            move || run(pipeline.request().coalesce_key(&key).call_async(|| work_async(number())))
         }),
         Job::new("resilient, attribute", || {
             let key = own_key();

@@ -77,7 +77,7 @@ fn ready() -> Group {
         }),
         Job::new("resilient, builder", move || {
             let (pipeline, key) = (Arc::clone(&built), own_key());
-            move || run(pipeline.call_shared_async(&key, || work(number())))
+            move || run(pipeline.request().coalesce_key(&key).call_async(|| work(number())))
         }),
         Job::new("resilient, attribute, all but hedge and coalescing", || {
             let key = own_key();

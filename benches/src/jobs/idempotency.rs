@@ -47,7 +47,7 @@ fn replayed() -> Group {
         }),
         Job::new("resilient, builder", move || {
             let (pipeline, key) = (Arc::clone(&built), own_key());
-            move || pipeline.call_once(&key, Fingerprint::NONE, || work(number()))
+            move || pipeline.request().key(&key).call(|| work(number()))
         }),
         Job::new("resilient, attribute, asynchronous", || {
             let key = own_key();

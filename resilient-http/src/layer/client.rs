@@ -225,7 +225,7 @@ where
                 Ok(answer) => judge(answer),
                 Err(rejection) => Verdict::Failure(rejection.classify()),
             };
-            pipeline.call_judged_async(about(&request), attempt, judge).await?
+            pipeline.request().options(about(&request)).judge(judge).call_async(attempt).await?
         })
     }
 }

@@ -249,10 +249,11 @@ where
             };
             let options = about(&request);
             if until_head {
-                let response = pipeline.call_judged_async(options, attempt, judge).await??;
+                let response = pipeline.request().options(options).judge(judge).call_async(attempt).await??;
                 return Ok(response.map(CallBody::unbounded));
             }
-            let (outcome, call) = pipeline.call_open_async(options, attempt, judge).await;
+            let (outcome, call) =
+                pipeline.open_request().options(options).judge(judge).call_open_async(attempt).await;
             Ok(bounded(outcome??, call))
         })
     }

@@ -235,7 +235,8 @@ where
                     .map_or_else(|never| match never {}, Ok::<_, Rejection>)?;
                 Ok(service.call(request).await)
             };
-            let (outcome, places) = pipeline.call_held_async(priority, work, judge).await;
+            let (outcome, places) =
+                pipeline.request().priority(priority).judge(judge).call_held_async(work).await;
             Ok(match outcome {
                 Ok(Ok(response)) => {
                     let places = Some(places).filter(|_| holds_body);

@@ -86,7 +86,7 @@ impl Verdict {
     ///
     /// ```
     /// use http::{Response, StatusCode};
-    /// use resilient_runtime::{Registry, Rejection, Verdict, pipeline::Options};
+    /// use resilient_runtime::{Registry, Rejection, Verdict};
     ///
     /// let pipeline = Registry::new().pipeline("stock").circuit_breaker("stock").build();
     /// let judge = |answer: &Result<Response<()>, Rejection>| match answer {
@@ -94,7 +94,7 @@ impl Verdict {
     ///     Err(_) => Verdict::of(answer),
     /// };
     /// let teapot = || Ok(Response::builder().status(StatusCode::IM_A_TEAPOT).body(()).unwrap());
-    /// assert_eq!(pipeline.call_judged(Options::default(), teapot, judge).unwrap().status(), 418);
+    /// assert_eq!(pipeline.request().judge(judge).call(teapot).unwrap().status(), 418);
     /// assert_eq!(pipeline.stats().ignored, 1, "an answer like any other");
     /// ```
     pub fn of_response(status: StatusCode, headers: &HeaderMap) -> Self {

@@ -38,7 +38,7 @@ impl SharedAnswer {
 /// The duty to make a call and share its answer. Dropped without an answer, the next who waits takes over.
 ///
 /// ```
-/// use resilient_runtime::{Component, Registry, coalesce::Lead, pipeline::{Call, Shared}};
+/// use resilient_runtime::{Component, Registry, coalesce::Lead, __rt::{Call, Shared}};
 ///
 /// let registry = Registry::new();
 /// let pipeline = registry.pipeline("rate").coalesce("rates").build();
@@ -82,12 +82,12 @@ impl<'a> Lead<'a> {
     /// Makes the call, so that calls of the same key inside of it are made and do not wait for it.
     ///
     /// ```
-    /// use resilient_runtime::{Registry, pipeline::{Call, Shared}};
+    /// use resilient_runtime::{Registry, __rt::{Call, Shared}};
     ///
     /// let pipeline = Registry::new().pipeline("rate").coalesce("rates").build();
     /// let mut call = Call::begin(&pipeline);
     /// let Shared::Lead(Some(lead)) = call.share_blocking::<Option<f64>, _>("EUR").unwrap() else { panic!() };
-    /// let inner = lead.lead(|| pipeline.call_shared("EUR", || Some(1.1)));
+    /// let inner = lead.lead(|| pipeline.request().coalesce_key("EUR").call(|| Some(1.1)));
     /// assert_eq!(inner, Some(1.1), "it does not wait for itself");
     /// ```
     pub fn lead<R>(&self, work: impl FnOnce() -> R) -> R {
@@ -100,12 +100,12 @@ impl<'a> Lead<'a> {
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() {
-    /// use resilient_runtime::{Registry, pipeline::{Call, Shared}};
+    /// use resilient_runtime::{Registry, __rt::{Call, Shared}};
     ///
     /// let pipeline = Registry::new().pipeline("rate").coalesce("rates").build();
     /// let mut call = Call::begin(&pipeline);
     /// let Shared::Lead(Some(lead)) = call.share::<Option<f64>, _>("EUR").await.unwrap() else { panic!() };
-    /// let inner = lead.lead_async(pipeline.call_shared_async("EUR", async || Some(1.1))).await;
+    /// let inner = lead.lead_async(pipeline.request().coalesce_key("EUR").call_async(async || Some(1.1))).await;
     /// assert_eq!(inner, Some(1.1));
     /// # }
     /// ```
@@ -138,7 +138,7 @@ pin_project! {
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() {
-    /// use resilient_runtime::{Registry, coalesce::Led, pipeline::{Call, Shared}};
+    /// use resilient_runtime::{Registry, coalesce::Led, __rt::{Call, Shared}};
     ///
     /// let pipeline = Registry::new().pipeline("rate").coalesce("rates").build();
     /// let mut call = Call::begin(&pipeline);

@@ -101,7 +101,7 @@ impl Coalesce {
         K: Hash + ?Sized,
         R: Reject + Any + Clone + Send + Sync,
     {
-        let joined = self.join::<R, K>(key, self.inherited()).block();
+        let joined = self.join_hash(self.hash::<R, K>(key), self.inherited()).block();
         if !matches!(joined, Ok(Joined::Lead(_))) {
             self.core.clock().warn_of_blocking(self.core.name);
         }
@@ -144,7 +144,7 @@ impl Coalesce {
         K: Hash + ?Sized,
         R: Reject + Any + Clone + Send + Sync,
     {
-        let lead = match self.join::<R, K>(key, self.inherited()).await {
+        let lead = match self.join_hash(self.hash::<R, K>(key), self.inherited()).await {
             Ok(Joined::Lead(lead)) => lead,
             Ok(Joined::Shared(answer)) => return answer.get().unwrap_or_else(|| self.foreign()),
             Err(rejection) => return R::from_rejection(rejection),
@@ -172,9 +172,14 @@ impl Coalesce {
 
     // What the pipeline calls ------------------------------------------------------------------------------
 
-    /// Asks who else asks the same, for an answer of type `S`: to be awaited, or blocked on.
-    pub(crate) fn join<S: Any, K: Hash + ?Sized>(&self, key: &K, deadline: Instant) -> Join<'_> {
-        Join::new(self, self.hasher.hash(&(TypeId::of::<S>(), key)), deadline)
+    /// The key of calls whose answer is of type `S`.
+    pub(crate) fn hash<S: Any, K: Hash + ?Sized>(&self, key: &K) -> u128 {
+        self.hasher.hash(&(TypeId::of::<S>(), key))
+    }
+
+    /// Asks who else asks the same, by a [`hash`](Self::hash): to be awaited, or blocked on.
+    pub(crate) fn join_hash(&self, hash: u128, deadline: Instant) -> Join<'_> {
+        Join::new(self, hash, deadline)
     }
 
     /// Whether those who wait get a failure.

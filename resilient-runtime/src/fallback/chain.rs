@@ -102,7 +102,7 @@ pin_project! {
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() {
-    /// use resilient_runtime::{Level, Registry, fallback::Hosted, pipeline::Call};
+    /// use resilient_runtime::{Level, Registry, fallback::Hosted, __rt::Call};
     ///
     /// let pipeline = Registry::new().pipeline("rate").fallback("rate").build();
     /// let mut call = Call::begin(&pipeline);

@@ -65,7 +65,7 @@ pub struct Degradation {
 /// use resilient_runtime::{Degradation, Registry, fallback::{Chain, Level}};
 ///
 /// let pipeline = Registry::new().pipeline("price").fallback("price").build();
-/// let list_price = || pipeline.call_or(|| None, || Chain::of(Level::Backup, |_| Some(9)));
+/// let list_price = || pipeline.request().fallback(|| Chain::of(Level::Backup, |_| Some(9))).call(|| None);
 /// let reason = Degradation::collect(list_price).1.unwrap().reasons.remove(0);
 /// assert_eq!((reason.operation, reason.level, reason.rejection), ("price", Level::Backup, None));
 /// ```

@@ -77,7 +77,7 @@ impl std::error::Error for NoAnswer {}
 /// The place of a level among those that are asked; dropped, it is given back.
 ///
 /// ```
-/// use resilient_runtime::{Level, Registry, fallback::LevelPermit, pipeline::Call};
+/// use resilient_runtime::{Level, Registry, fallback::LevelPermit, __rt::Call};
 ///
 /// let pipeline = Registry::new().pipeline("rate").fallback("rate").build();
 /// let mut call = Call::begin(&pipeline);
@@ -140,7 +140,7 @@ impl<'f> LevelPermit<'f> {
     ///
     /// ```
     /// use std::time::Duration;
-    /// use resilient_runtime::{Level, Registry, deadline, pipeline::Call};
+    /// use resilient_runtime::{Level, Registry, deadline, __rt::Call};
     ///
     /// let pipeline = Registry::new().pipeline("stock").fallback("stock").build();
     /// let mut asking = Call::begin(&pipeline).enter_level(Level::Backup).unwrap();
@@ -159,7 +159,7 @@ impl<'f> LevelPermit<'f> {
     /// Behind it.
     ///
     /// ```
-    /// use resilient_runtime::{Component, Level, Registry, pipeline::Call};
+    /// use resilient_runtime::{Component, Level, Registry, __rt::Call};
     ///
     /// let registry = Registry::new();
     /// let pipeline = registry.pipeline("stock").fallback("stock").build();
@@ -225,7 +225,7 @@ struct InSpan {
 /// Restores the scope around a level.
 ///
 /// ```
-/// use resilient_runtime::{Registry, fallback::AskingScope, pipeline::Call};
+/// use resilient_runtime::{Registry, fallback::AskingScope, __rt::Call};
 ///
 /// let pipeline = Registry::new().pipeline("mail").fallback("mail").build();
 /// let mut asking = Call::begin(&pipeline).enter_default();

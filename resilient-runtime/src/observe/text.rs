@@ -23,7 +23,7 @@ use crate::rejection::Mark;
 ///
 /// let pipeline = Registry::new().pipeline("order").build();
 /// let fails = || Err::<u32, _>(Error::other("x".repeat(10_000)));
-/// pipeline.call_described(fails, Verdict::of, |error, words| words.error(error)).unwrap_err();
+/// pipeline.request().judge(Verdict::of).describe(|error, words| words.error(error)).call(fails).unwrap_err();
 /// assert_eq!(pipeline.stats().last_error.unwrap().text.len(), ERROR_TEXT_BYTES);
 /// ```
 pub const ERROR_TEXT_BYTES: usize = 256;
@@ -46,7 +46,7 @@ const CAUSES: usize = 16;
 /// registry.set_error_text(ErrorText::redacted(|text| text.replace("hunter2", "***")));
 /// let pipeline = registry.pipeline("login").build();
 /// let refused = || Err::<(), _>(Error::other("wrong password hunter2"));
-/// pipeline.call_described(refused, Verdict::of, |error, words| words.error(error)).unwrap_err();
+/// pipeline.request().judge(Verdict::of).describe(|error, words| words.error(error)).call(refused).unwrap_err();
 /// assert_eq!(pipeline.stats().last_error.unwrap().text, "wrong password ***");
 /// ```
 #[derive(Clone, Default)]
@@ -92,7 +92,7 @@ impl fmt::Debug for ErrorText {
 ///
 /// let pipeline = Registry::new().pipeline("disk").build();
 /// let read = || std::fs::read("/no/such/file");
-/// pipeline.call_described(read, Verdict::by_class, |error, words: &mut Words| words.error(error)).unwrap_err();
+/// pipeline.request().judge(Verdict::by_class).describe(|error, words: &mut Words| words.error(error)).call(read).unwrap_err();
 /// assert!(pipeline.stats().last_error.unwrap().text.contains("No such file"));
 /// ```
 #[derive(Debug)]
@@ -109,7 +109,7 @@ impl Words {
     ///
     /// let pipeline = Registry::new().pipeline("disk").build();
     /// let full = || Err::<u32, _>(Error::new(ErrorKind::StorageFull, "the disk is full"));
-    /// pipeline.call_described(full, Verdict::of, |error, words| words.error(error)).unwrap_err();
+    /// pipeline.request().judge(Verdict::of).describe(|error, words| words.error(error)).call(full).unwrap_err();
     /// assert_eq!(pipeline.stats().last_error.unwrap().text, "the disk is full");
     /// ```
     pub fn error<'a>(&mut self, error: &(dyn Error + 'a)) {
@@ -141,7 +141,7 @@ impl Words {
     /// use resilient_runtime::{Registry, Verdict};
     ///
     /// let pipeline = Registry::new().pipeline("order").build();
-    /// assert!(pipeline.call_described(|| None::<u32>, Verdict::of, |(), words| words.display(&503)).is_none());
+    /// assert!(pipeline.request().judge(Verdict::of).describe(|(), words| words.display(&503)).call(|| None::<u32>).is_none());
     /// assert_eq!(pipeline.stats().last_error.unwrap().text, "503");
     /// ```
     pub fn display(&mut self, what: &dyn fmt::Display) {
@@ -155,7 +155,7 @@ impl Words {
     /// use resilient_runtime::{Registry, Verdict};
     ///
     /// let pipeline = Registry::new().pipeline("order").build();
-    /// assert!(pipeline.call_described(|| None::<u32>, Verdict::of, |(), words| words.debug(&Some(503))).is_none());
+    /// assert!(pipeline.request().judge(Verdict::of).describe(|(), words| words.debug(&Some(503))).call(|| None::<u32>).is_none());
     /// assert_eq!(pipeline.stats().last_error.unwrap().text, "Some(503)");
     /// ```
     pub fn debug(&mut self, what: &dyn fmt::Debug) {
@@ -304,7 +304,7 @@ fn is_harmful(char: char) -> bool {
 ///
 /// let pipeline = Registry::new().pipeline("order").build();
 /// let fails = || Err::<u32, _>(Error::other("connection refused"));
-/// pipeline.call_described(fails, Verdict::of, |error, words| words.error(error)).unwrap_err();
+/// pipeline.request().judge(Verdict::of).describe(|error, words| words.error(error)).call(fails).unwrap_err();
 /// let LastError { text, attempt, .. } = pipeline.stats().last_error.unwrap();
 /// assert_eq!((&*text, attempt), ("connection refused", 1));
 /// ```

@@ -28,9 +28,9 @@ pub struct Explanation {
     pub stages: Vec<StageExplanation>,
     /// What becomes of each kind of failure.
     pub outcomes: Vec<OutcomeExplanation>,
-    /// The methods that honour all of them, of a pipeline that is called by its methods; none of an annotated function.
+    /// The calls that honour all of them, for a pipeline that is called by hand; none for an annotated function.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub called_by: Option<Vec<&'static str>>,
+    pub called_by: Option<Vec<String>>,
 }
 
 /// One stage of a pipeline.
@@ -168,8 +168,8 @@ impl fmt::Display for Explanation {
         }
         match self.called_by.as_deref() {
             None => Ok(()),
-            Some([]) => write!(f, "\nno method honours all of these stages: nest two pipelines"),
-            Some(methods) => write!(f, "\ncalled by: {}", methods.join(", ")),
+            Some([]) => write!(f, "\nno call honours all of these stages: nest two pipelines"),
+            Some(calls) => write!(f, "\ncalled by: {}", calls.join(", ")),
         }
     }
 }

@@ -1,34 +1,40 @@
-//! A call that keeps its places beyond its end: a server does as long as it sends the body of its answer.
+//! A call whose permits are kept beyond its end: a server keeps them until the body of its answer is sent.
 
 use std::future::Future;
 use std::sync::Arc;
 
-use super::drive::CallFailure;
-use super::methods::Method;
-use super::{Call, Next, Options, Pipeline};
+use super::attempt_clock::Reading;
+use super::call::Next;
+use super::driver::Judges;
+use super::honour::{Demands, Entry};
+use super::judges::{Asked, Judge};
+use super::request::begin;
+use super::stages::bulkhead::Slot;
+use super::stages::load_shed::Load;
+use super::{Call, Pipeline, Request};
 use crate::bulkhead::Bulkhead;
 use crate::clock::Instant;
 use crate::load_shed::{Admitted, End, LoadShedder};
-use crate::observe::{Ending, Words};
-use crate::outcome::{Judgement, Reject, Verdict};
+use crate::observe::Ending;
+use crate::outcome::{Reject, Verdict};
 
-/// A permit of the bulkhead and a place at the load shedder that a call has left behind; given back when it is dropped.
+/// The permit of the bulkhead and the place at the load shedder that a call has left behind; given back when it is dropped.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() {
-/// use resilient_runtime::{Component, Priority, Registry, Verdict};
+/// use resilient_runtime::{Component, Registry};
 ///
 /// let registry = Registry::new();
 /// let pipeline = registry.pipeline("page").load_shed("site").build();
-/// let (_head, places) = pipeline.call_held_async(Priority::High, async { Some(200) }, Verdict::of).await;
+/// let (_head, permits) = pipeline.request().call_held_async(async { Some(200) }).await;
 /// assert_eq!(registry.load_shedder("site").stats().in_flight, 1);
-/// drop(places);
+/// drop(permits);
 /// assert_eq!(registry.load_shedder("site").stats().in_flight, 0);
 /// # }
 /// ```
 #[derive(Debug, Default)]
-#[must_use = "the places are given back when this is dropped"]
+#[must_use = "the permits are given back when this is dropped"]
 pub struct HeldPermits {
     bulkhead: Option<Arc<Bulkhead>>,
     load_shed: Option<(Arc<LoadShedder>, Admitted, End, Instant)>,
@@ -47,84 +53,81 @@ impl Drop for HeldPermits {
 }
 
 impl Call<'_> {
-    /// Takes its places out of the call, whose attempt has ended in this way. Before [`finish`](Self::finish).
-    fn places(&mut self, verdict: Verdict) -> HeldPermits {
-        let mut places = HeldPermits::default();
+    /// Takes its permits out of the call, whose attempt has ended in this way. Before [`finish`](Self::finish).
+    fn hand_over_permits(&mut self, verdict: Verdict) -> HeldPermits {
+        let mut permits = HeldPermits::default();
         let now = self.pipeline.clock.now();
-        let before = std::mem::replace(&mut self.now, now);
+        let before = std::mem::replace(&mut self.clock.now, Reading::of(now));
         let evidence = self.evidence(verdict);
-        self.now = before;
-        if let (true, Some(bulkhead)) = (self.holds_slot, &self.pipeline.bulkhead) {
-            self.holds_slot = false;
-            if let (Some(verdict), true) = (evidence, self.attempt_started != Instant::NEVER) {
-                bulkhead.learn(verdict, self.attempt_started, || now);
+        self.clock.now = before;
+        if let (Slot::Held, Some(bulkhead)) = (self.held.slot, &self.pipeline.bulkhead) {
+            self.held.slot = Slot::None;
+            if let (Some(verdict), Some(started)) = (evidence, self.clock.attempt.get()) {
+                bulkhead.learn(verdict, started, || now);
             }
-            places.bulkhead = Some(Arc::clone(bulkhead));
+            permits.bulkhead = Some(Arc::clone(bulkhead));
         }
-        if let (true, Some(shedder)) = (self.holds_load, &self.pipeline.load_shed) {
-            self.holds_load = false;
-            let call = Admitted { priority: self.priority, since: self.started };
-            places.load_shed =
-                Some((Arc::clone(shedder), call, evidence.map_or(End::Unknown, End::Judged), now));
+        if let (Load::InFlight, Some(shedder)) = (self.load, &self.pipeline.load_shed) {
+            self.load = Load::None;
+            let end = evidence.map_or(End::Unknown, End::Judged);
+            permits.load_shed = Some((Arc::clone(shedder), self.as_admitted(), end, now));
         }
-        places
+        permits
     }
 }
 
-impl Pipeline {
-    /// As [`call_judged_async`](Self::call_judged_async), in a single attempt; the call's places come with its outcome, and are
-    /// held as long as they live. It is for pipelines that neither repeat nor need a key or levels: one with a retry, a hedge,
-    /// coalescing, idempotency or a fallback is refused.
+impl<R: Reject, J: Judge<R>> Request<'_, R, J> {
+    /// Runs `work` in a single attempt. The permits of the call come with its outcome, and are held as long as they live: a
+    /// server holds them until the body of its answer is sent. A pipeline with a retry, a hedge, coalescing, idempotency or
+    /// a fallback is refused.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() {
-    /// use resilient_runtime::{Component, Priority, Registry, Verdict};
+    /// use resilient_runtime::{Component, Registry};
     ///
     /// let registry = Registry::new();
     /// let pipeline = registry.pipeline("download").bulkhead("disk").build();
-    /// let (head, places) = pipeline.call_held_async(Priority::Normal, async { Some("200 OK") }, Verdict::of).await;
+    /// let (head, permits) = pipeline.request().call_held_async(async { Some("200 OK") }).await;
     /// assert_eq!((head, registry.bulkhead("disk").stats().in_use), (Some("200 OK"), 1));
-    /// drop(places); // the body was sent
+    /// drop(permits); // the body was sent
     /// assert_eq!(registry.bulkhead("disk").stats().in_use, 0);
     /// # }
     /// ```
     ///
     /// # Cancel safety
-    /// As of [`call_async`](Self::call_async).
-    pub async fn call_held_async<R: Reject, F: Future<Output = R>, J: Into<Judgement>>(
-        &self,
-        options: impl Into<Options>,
-        work: F,
-        judge: impl Fn(&R) -> J,
-    ) -> (R, HeldPermits) {
-        let mut call = self.begin(options.into());
-        if let Err(rejection) = call.honoured_by(Method::CallHeldAsync) {
+    /// As for [`call_async`](Self::call_async).
+    pub async fn call_held_async(self, work: impl Future<Output = R>) -> (R, HeldPermits) {
+        let mut call = begin(self.pipeline, self.options);
+        let admitted = match call.honoured_by(Entry::Held, Demands::NONE) {
+            Ok(()) if call.enter() => Ok(()),
+            Ok(()) => call.enter_later().await,
+            Err(rejection) => Err(rejection),
+        };
+        if let Err(rejection) = admitted {
             return (R::from_rejection(rejection), HeldPermits::default());
         }
-        let entered = if call.enter() { Ok(()) } else { call.enter_later().await };
-        if let Err(rejection) = entered {
-            return (R::from_rejection(rejection), HeldPermits::default());
-        }
+        let by = Asked { judge: &self.judge, answer: &self.answer };
         match call.attempt(work).await {
             Ok(outcome) => {
-                let judgement: Judgement = judge(&outcome).into();
-                let places = call.places(judgement.verdict());
-                if call.finish_with(judgement, Words::type_of::<R>) == Next::Retry {
+                let judgement = by.judge(&outcome);
+                let permits = call.hand_over_permits(judgement.verdict());
+                if call.finish_with(judgement, |words| by.describe(&outcome, words)) == Next::Retry {
                     call.ending = Ending::Failed;
                 }
-                (outcome, places)
+                (outcome, permits)
             }
             Err(rejection) => {
-                let heard = judge(&R::from_rejection(rejection.clone())).into();
-                if call.timed_out_as(&rejection, heard) == Next::Retry {
+                if call.timed_out_as(&rejection, by.hear(&rejection)) == Next::Retry {
                     call.ending = Ending::of(&rejection);
                 }
-                (CallFailure::Rejected(rejection).surface(), HeldPermits::default())
+                (R::from_rejection(rejection), HeldPermits::default())
             }
         }
     }
+}
 
+impl Pipeline {
     /// Whether an attempt may be repeated, or made twice at the same time.
     ///
     /// ```

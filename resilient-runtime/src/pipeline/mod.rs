@@ -1,4 +1,4 @@
-//! One engine behind every face: the stages of a call in their fixed order.
+//! The engine of all interfaces: the stages of a call in their fixed order.
 //!
 //! | # | stage | |
 //! |---|---|---|
@@ -16,42 +16,39 @@
 //! | 12 | attempt timeout | counts the work only, not the queue |
 //! | 13 | the body | |
 //!
-//! Only the stages that were asked for exist. Another order is had by nesting pipelines, components or
-//! annotated functions.
+//! Only the stages that were asked for exist. To use another order, nest calls: pipelines, components and annotated
+//! functions can call each other.
 //!
-//! Not every way to call a pipeline has what each stage needs: coalescing needs a key, a fallback its levels, a hedge work
-//! that is asynchronous. A call that would pass over a stage is refused ([`RejectionKind::Unsupported`]) with the name of the
-//! method to use; [`Pipeline::explain`] lists those that honour all stages.
+//! [`Pipeline::call`] and [`Pipeline::call_async`] run work through the stages; [`Pipeline::request`] adds options such as a
+//! key, a priority or a fallback. Coalescing needs a key, a fallback its levels, a hedge work that is asynchronous. A call
+//! that would pass over a stage is refused ([`RejectionKind::Unsupported`]) with the name of the option to add;
+//! [`Pipeline::explain`] lists the calls that honour all stages.
 //!
 //! [`RejectionKind::Unsupported`]: crate::RejectionKind::Unsupported
 //!
-//! The attribute expands to the same [`Call`] that [`Pipeline::call`] drives, so both do the same thing.
+//! The attribute expands to the same call that a request drives, so both do the same thing.
 
-mod attempt;
-mod call;
-mod drive;
+mod admission;
+mod attempt_clock;
+mod body;
+pub(crate) mod call;
+mod driver;
 mod explain;
-mod finish;
-mod flight;
 mod held_permits;
-mod levels;
-mod methods;
-mod once;
+mod honour;
+mod judges;
+mod keyed;
 mod open;
 mod options;
 mod outcomes;
-mod pool;
-mod run;
-mod share;
-mod shed;
-mod spans;
+mod request;
+pub(crate) mod stages;
 mod switch;
 
 use std::sync::Arc;
 
-pub use attempt::{Attempt, UntimedAttempt};
-pub use call::{Call, Next};
-pub(crate) use methods::{Misuse, Stages};
+pub(crate) use call::Call;
+pub(crate) use honour::{Demands, Misuse};
 
 pub use explain::{Explanation, LevelExplanation, StageExplanation};
 pub use held_permits::HeldPermits;
@@ -59,8 +56,7 @@ pub use open::OpenCall;
 pub use options::Options;
 pub use outcomes::OutcomeExplanation;
 pub(crate) use outcomes::Predicates;
-pub use pool::PoolAttempt;
-pub use share::{Shared, led, led_async};
+pub use request::Request;
 pub(crate) use switch::{Bypass, Switch};
 
 use crate::bulkhead::Bulkhead;
@@ -115,7 +111,7 @@ pub struct Pipeline {
     /// Whether it is called by its own methods, and not by an annotated function.
     pub(crate) is_by_hand: bool,
     /// Those of its stages that not every method honours.
-    pub(crate) needs: Stages,
+    pub(crate) needs: Demands,
     /// Relaxed: of two calls at once both may say it.
     pub(crate) is_misuse_told: AtomicBool,
 }

@@ -5,24 +5,30 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use super::call::Repeats;
-use super::drive::{CallFailure, Judges, Surfaced};
-use super::methods::Method;
-use super::spans::Rare;
-use super::{Call, Next, Options, Pipeline};
-use crate::circuit_breaker::Ticket;
+use super::admission::Admission;
+use super::attempt_clock::AttemptClock;
+use super::body::Activity;
+use super::driver::{CallFailure, attempts_open};
+use super::honour::{Demands, Entry};
+use super::judges::{Asked, Judge, Refusal};
+use super::request::begin;
+use super::stages::hedge::Role;
+use super::stages::load_shed::Load;
+use super::stages::observe::Rare;
+use super::stages::retry::Repeats;
+use super::{Call, Pipeline, Request};
 use crate::classify::Class;
 use crate::clock::{BoxedTimer, Instant};
 use crate::idempotency::Effect;
 use crate::observe::Ending;
-use crate::outcome::{Judgement, Reject, Verdict};
+use crate::outcome::{Reject, Verdict};
 use crate::priority::Priority;
 use crate::rate_limit::RateKey;
 use crate::rejection::{Rejection, RejectionKind};
 use crate::retry::Progress;
 
 /// A call whose outcome was handed out before its end, such as a response whose body is still to be read. Made by
-/// [`Pipeline::call_open_async`].
+/// [`Request::call_open_async`].
 ///
 /// Until it ends it holds its permit of the bulkhead and its place at the load shedder, and the circuit breaker has not heard
 /// of it. It ends once, in one of these ways:
@@ -42,12 +48,12 @@ use crate::retry::Progress;
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() {
 /// use std::{future::poll_fn, sync::Arc, task::Poll};
-/// use resilient_runtime::{Component, Registry, Verdict, pipeline::Options};
+/// use resilient_runtime::{Component, Registry, Verdict};
 ///
 /// let registry = Registry::new();
 /// let pipeline = Arc::new(registry.pipeline("download").circuit_breaker("mirror").bulkhead("mirror").build());
 /// let send = async || Some("200 OK");
-/// let (head, mut call) = pipeline.call_open_async(Options::default(), send, Verdict::of).await;
+/// let (head, mut call) = pipeline.open_request().call_open_async(send).await;
 /// assert_eq!((head, registry.bulkhead("mirror").stats().in_use), (Some("200 OK"), 1));
 ///
 /// let part = poll_fn(|cx| call.poll_part(cx, |_| Poll::Ready(Some("a part of the body")))).await;
@@ -71,28 +77,24 @@ struct Open {
     /// `None` where the outcome has ended the call, and only the time of its body is bounded.
     parked: Option<Parked>,
     is_read: bool,
-    /// Since when a part is waited for; [`Instant::NEVER`] while none is.
-    waiting_since: Instant,
+    /// Since when a part is waited for.
+    waiting_since: Option<Instant>,
     timer: Option<BoxedTimer>,
 }
 
 /// What a call is made of, but for its hold on the pipeline.
 #[derive(Debug)]
-#[allow(clippy::struct_excessive_bools)] // as in the call itself
 struct Parked {
     /// It goes past the stages of its pipeline.
     is_bypassing: bool,
-    started: Instant,
-    deadline: Instant,
-    now: Instant,
-    attempt_started: Instant,
+    clock: AttemptClock,
     progress: Progress,
     rare: Option<Box<Rare>>,
-    ticket: Option<Ticket>,
+    held: Admission,
+    load: Load,
     rate_key: RateKey,
     weight: u32,
-    holds_slot: bool,
-    holds_load: bool,
+    repeats: Repeats,
     is_watched: bool,
     priority: Priority,
     effect: Effect,
@@ -101,30 +103,25 @@ struct Parked {
 impl Parked {
     /// Takes all out of a call whose outcome is there; what is left of it ends without a trace.
     fn take(mut call: Call<'_>, pipeline: &Pipeline) -> Self {
-        if call.is_timed() || call.ticket.is_some() {
-            call.now = call.pipeline.clock.now();
+        if call.clock.is_timed() || call.held.ticket.is_some() {
+            call.clock.read(&call.pipeline.clock);
         }
         let parked = Self {
             is_bypassing: !std::ptr::eq(call.pipeline, pipeline),
-            started: call.started,
-            deadline: call.deadline,
-            now: call.now,
-            attempt_started: call.attempt_started,
+            clock: call.clock,
             progress: call.progress,
             rare: call.rare.take(),
-            ticket: call.ticket.take(),
+            held: std::mem::take(&mut call.held),
+            load: std::mem::take(&mut call.load),
             rate_key: call.rate_key,
             weight: call.weight,
-            holds_slot: std::mem::take(&mut call.holds_slot),
-            holds_load: std::mem::take(&mut call.holds_load),
+            repeats: call.repeats,
             is_watched: call.is_watched,
             priority: call.priority,
             effect: call.effect,
         };
-        // Nothing is left that could go back, and it has no record.
-        call.attempt_started = Instant::NEVER;
         call.ending = Ending::Succeeded;
-        call.repeats = Repeats::Flight;
+        call.role = Role::Empty;
         parked
     }
 
@@ -132,39 +129,31 @@ impl Parked {
     fn resume(self, pipeline: &Pipeline) -> Call<'_> {
         Call {
             pipeline: if self.is_bypassing { pipeline.bypass() } else { pipeline },
-            started: self.started,
-            deadline: self.deadline,
-            now: self.now,
-            attempt_started: self.attempt_started,
+            clock: self.clock,
             progress: self.progress,
             rare: self.rare,
-            ticket: self.ticket,
+            held: self.held,
+            load: self.load,
             rate_key: self.rate_key,
             weight: self.weight,
-            holds_token: false,
-            holds_slot: self.holds_slot,
-            holds_load: self.holds_load,
-            in_body: false,
             // A panic of whoever reads is none of the call.
-            suspended: true,
+            activity: Activity::Suspended,
+            role: Role::HandedOut,
+            repeats: self.repeats,
             asynchronous: true,
             is_watched: self.is_watched,
-            repeats: Repeats::HandedOut,
             priority: self.priority,
             ending: Ending::Cancelled,
-            missed: Ending::Failed,
+            ending_without_fallback: Ending::Failed,
             effect: self.effect,
         }
     }
 
     /// The call again, as long as it had taken to its outcome.
     fn resume_at_outcome(self, pipeline: &Pipeline) -> Call<'_> {
-        let ended = self.now;
         let mut call = self.resume(pipeline);
-        if ended != Instant::NEVER {
-            let shift = pipeline.clock.now().since(ended);
-            let later = |at: Instant| if at == Instant::NEVER { at } else { at.after(shift) };
-            (call.started, call.attempt_started) = (later(call.started), later(call.attempt_started));
+        if let Some(ended) = call.clock.now.get() {
+            call.clock.skip(pipeline.clock.now().since(ended));
         }
         call
     }
@@ -183,12 +172,12 @@ impl Open {
     fn ended(pipeline: &Arc<Pipeline>, call: &Call<'_>, verdict: Verdict) -> Self {
         Self {
             pipeline: Arc::clone(pipeline),
-            started: call.started,
-            deadline: call.deadline,
+            started: call.clock.started.or_never(),
+            deadline: call.clock.deadline,
             verdict,
             parked: None,
             is_read: false,
-            waiting_since: Instant::NEVER,
+            waiting_since: None,
             timer: None,
         }
     }
@@ -200,7 +189,7 @@ impl Open {
 
     /// Which limit ends the waiting for a part, and when.
     fn limit(&self) -> (Instant, RejectionKind) {
-        let read = self.waiting_since.after(self.read_limit());
+        let read = self.waiting_since.map_or(Instant::NEVER, |since| since.after(self.read_limit()));
         if read < self.deadline {
             (read, RejectionKind::ReadTimeout)
         } else {
@@ -210,9 +199,7 @@ impl Open {
 
     /// Arms the timer for what comes first. Once armed it stays: it is looked at anew when it has fired.
     fn poll_limit(&mut self, cx: &mut Context<'_>) -> Poll<Rejection> {
-        if self.waiting_since == Instant::NEVER {
-            self.waiting_since = self.pipeline.clock.now();
-        }
+        self.waiting_since.get_or_insert_with(|| self.pipeline.clock.now());
         loop {
             let (at, kind) = self.limit();
             if at == Instant::NEVER {
@@ -239,7 +226,9 @@ impl Open {
     #[cold]
     fn late(&mut self, late: Late) -> Rejection {
         let (kind, since) = match late {
-            Late::Stalled(RejectionKind::ReadTimeout) => (RejectionKind::ReadTimeout, self.waiting_since),
+            Late::Stalled(RejectionKind::ReadTimeout) => {
+                (RejectionKind::ReadTimeout, self.waiting_since.unwrap_or(self.started))
+            }
             Late::Stalled(kind) => (kind, self.started),
             Late::ReadTooLate => (RejectionKind::TotalTimeout, self.started),
         };
@@ -259,7 +248,7 @@ impl Open {
                     call.timed_out(&rejection);
                 }
                 Late::ReadTooLate => {
-                    call.now = self.pipeline.clock.now();
+                    call.clock.read(&self.pipeline.clock);
                     call.settle(None);
                     call.ending = Ending::TimedOut;
                 }
@@ -285,7 +274,7 @@ impl Open {
         let is_failure = !matches!(verdict, Verdict::Success | Verdict::Failure(Class::Ignored));
         let mut call =
             if is_failure { parked.resume(&self.pipeline) } else { parked.resume_at_outcome(&self.pipeline) };
-        call.suspended = false;
+        call.set_suspended(false);
         call.finish(verdict);
     }
 }
@@ -299,12 +288,12 @@ impl OpenCall {
     /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
     /// # async fn main() {
     /// use std::{future::poll_fn, sync::Arc, task::Poll, time::Duration};
-    /// use resilient_runtime::{Component, Registry, RejectionKind, Verdict, clock::Clock, pipeline::Options, timeout::Config};
+    /// use resilient_runtime::{Component, Registry, RejectionKind, Verdict, clock::Clock, timeout::Config};
     ///
     /// let registry = Registry::with_clock(Clock::tokio());
     /// registry.timeout("mirror").reconfigure(Config::default().read(Duration::from_secs(5))).unwrap();
     /// let pipeline = Arc::new(registry.pipeline("download").timeout("mirror").build());
-    /// let (_head, mut call) = pipeline.call_open_async(Options::default(), async || Some(200), Verdict::of).await;
+    /// let (_head, mut call) = pipeline.open_request().call_open_async(async || Some(200)).await;
     /// let stalled = poll_fn(|cx| call.poll_part(cx, |_| Poll::<Option<()>>::Pending)).await;
     /// assert_eq!(stalled.unwrap().unwrap_err().kind(), RejectionKind::ReadTimeout);
     /// assert_eq!(pipeline.stats().timed_out, 1);
@@ -323,8 +312,7 @@ impl OpenCall {
         let late = match part(cx) {
             Poll::Ready(None) => return Poll::Ready(None),
             Poll::Ready(Some(part)) => {
-                let has_waited = open.waiting_since != Instant::NEVER;
-                open.waiting_since = Instant::NEVER;
+                let has_waited = open.waiting_since.take().is_some();
                 let is_late = open.deadline != Instant::NEVER
                     && !has_waited
                     && open.pipeline.clock.now() >= open.deadline;
@@ -348,11 +336,11 @@ impl OpenCall {
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() {
     /// use std::sync::Arc;
-    /// use resilient_runtime::{Class, Component, Registry, Verdict, pipeline::Options};
+    /// use resilient_runtime::{Class, Component, Registry, Verdict};
     ///
     /// let registry = Registry::new();
     /// let pipeline = Arc::new(registry.pipeline("download").circuit_breaker("mirror").build());
-    /// let (_head, mut call) = pipeline.call_open_async(Options::default(), async || Some(200), Verdict::of).await;
+    /// let (_head, mut call) = pipeline.open_request().call_open_async(async || Some(200)).await;
     /// call.end(Verdict::Failure(Class::UNCERTAIN)); // the connection broke in the middle of the body
     /// assert_eq!((pipeline.stats().failed, registry.circuit_breaker("mirror").stats().failed), (1, 1));
     /// # }
@@ -369,10 +357,10 @@ impl OpenCall {
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() {
     /// use std::sync::Arc;
-    /// use resilient_runtime::{Registry, Verdict, pipeline::Options};
+    /// use resilient_runtime::{Registry, Verdict};
     ///
     /// let pipeline = Arc::new(Registry::new().pipeline("download").build());
-    /// let (_head, mut call) = pipeline.call_open_async(Options::default(), async || Some(200), Verdict::of).await;
+    /// let (_head, mut call) = pipeline.open_request().call_open_async(async || Some(200)).await;
     /// assert_eq!(call.verdict(), Some(Verdict::Success));
     /// call.end(Verdict::Success);
     /// assert_eq!(call.verdict(), None);
@@ -396,134 +384,72 @@ impl Drop for OpenCall {
     }
 }
 
-impl Call<'_> {
-    /// Takes over what the best of several attempts at the same time holds.
-    pub(super) fn adopt(&mut self, mut flight: Call<'_>) {
-        self.ticket = flight.ticket.take();
-        self.holds_slot = std::mem::take(&mut flight.holds_slot);
-        self.attempt_started = std::mem::replace(&mut flight.attempt_started, Instant::NEVER);
+/// What becomes of the outcome of a call that goes on: it is handed out.
+#[derive(Clone, Copy, Debug)]
+pub struct Opened<'p>(pub(super) &'p Arc<Pipeline>);
+
+impl<R: Reject> Refusal<R> for Opened<'_> {
+    const HAS_LEVELS: bool = false;
+
+    fn refused(&self, rejection: &Rejection) -> Option<R> {
+        Some(R::from_rejection(rejection.clone()))
     }
 }
 
-/// Whether the call goes on behind an outcome of this kind.
-pub(super) fn stays_open(verdict: Verdict) -> bool {
-    matches!(verdict, Verdict::Success | Verdict::Failure(Class::Ignored))
-}
-
-impl Pipeline {
-    /// As [`call_judged_async`](Self::call_judged_async), but a call that succeeded goes on after its outcome was handed out:
-    /// until the [`OpenCall`] that comes with it has ended, or is dropped. For responses whose body is read later.
+impl<R: Reject, J: Judge<R>> Request<'_, R, J, Opened<'_>> {
+    /// Runs `work` through the stages. A call that succeeded goes on after its outcome was handed out: until the [`OpenCall`]
+    /// that comes with it has ended, or is dropped.
     ///
     /// Retries and hedges end with the first outcome that is not a failure; nothing is repeated behind it. The limit of an
-    /// attempt (`timeout(attempt = ..)`) bounds the outcome alone, the total all of the call. A pipeline with idempotency needs
-    /// a key, and refuses the call.
+    /// attempt (`timeout(attempt = ..)`) bounds the outcome alone, the total all of the call. A pipeline with coalescing,
+    /// idempotency or a fallback is refused.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() {
     /// use std::sync::Arc;
-    /// use resilient_runtime::{Registry, Rejection, Verdict, pipeline::Options};
+    /// use resilient_runtime::Registry;
     ///
-    /// let pipeline = Arc::new(Registry::new().pipeline("download").retry("mirror").build());
-    /// let send = async || Ok::<_, Rejection>("200 OK");
-    /// let (head, call) = pipeline.call_open_async(Options::default(), send, Verdict::by_class).await;
-    /// assert_eq!((head, pipeline.stats().in_flight), (Ok("200 OK"), 1));
-    /// drop(call);
-    /// assert_eq!((pipeline.stats().in_flight, pipeline.stats().succeeded), (0, 1), "nobody wanted the body");
+    /// let pipeline = Arc::new(Registry::new().pipeline("download").build());
+    /// let (head, call) = pipeline.open_request().call_open_async(async || Some("200 OK")).await;
+    /// assert_eq!((head, pipeline.stats().in_flight), (Some("200 OK"), 1));
+    /// # drop(call);
     /// # }
     /// ```
     ///
     /// # Cancel safety
-    /// As of [`call_async`](Self::call_async). Once the outcome is there, dropping the [`OpenCall`] ends the call.
-    pub async fn call_open_async<R: Reject, F: Future<Output = R>, J: Into<Judgement>>(
-        self: &Arc<Self>,
-        options: impl Into<Options>,
-        mut work: impl FnMut() -> F,
-        judge: impl Fn(&R) -> J,
-    ) -> (R, OpenCall) {
-        let mut call = self.begin(options.into());
-        match drive_open(&mut call, &mut work, &Surfaced(judge)).await {
-            Ok((outcome, verdict)) => {
-                let (started, deadline) = (call.started, call.deadline);
-                let mut parked = Parked::take(call, self);
-                if let (Some(ticket), Some(breaker)) = (&mut parked.ticket, &self.circuit_breaker) {
+    /// As for [`Pipeline::call_async`]. Once the outcome is there, dropping the [`OpenCall`] ends the call.
+    pub async fn call_open_async<F: Future<Output = R>>(self, mut work: impl FnMut() -> F) -> (R, OpenCall) {
+        let pipeline = self.answer.0;
+        let mut call = begin(pipeline, self.options);
+        let by = Asked { judge: &self.judge, answer: &self.answer };
+        if let Err(rejection) = call.honoured_by(Entry::Open, Demands::NONE) {
+            return (R::from_rejection(rejection), OpenCall::default());
+        }
+        match attempts_open(&mut call, &mut work, &by).await {
+            (Ok(outcome), verdict) => {
+                let (started, deadline) = (call.clock.started.or_never(), call.clock.deadline);
+                let mut parked = Parked::take(call, pipeline);
+                if let (Some(ticket), Some(breaker)) = (&mut parked.held.ticket, &pipeline.circuit_breaker) {
                     breaker.answered(ticket);
                 }
                 let open = Open {
-                    pipeline: Arc::clone(self),
+                    pipeline: Arc::clone(pipeline),
                     started,
                     deadline,
                     verdict,
                     parked: Some(parked),
                     is_read: false,
-                    waiting_since: Instant::NEVER,
+                    waiting_since: None,
                     timer: None,
                 };
                 (outcome, OpenCall(Some(Box::new(open))))
             }
-            Err((CallFailure::Failed(outcome), verdict)) => {
-                let open = Open::ended(self, &call, verdict);
+            (Err(CallFailure::Failed(outcome)), verdict) => {
+                let open = Open::ended(pipeline, &call, verdict);
                 (outcome, OpenCall(Some(Box::new(open))))
             }
-            Err((missed, _)) => (missed.surface(), OpenCall::default()),
-        }
-    }
-}
-
-/// As `attempts_async`, up to the outcome that is handed out.
-async fn drive_open<R, F: Future<Output = R>>(
-    call: &mut Call<'_>,
-    work: &mut impl FnMut() -> F,
-    judge: &impl Judges<R>,
-) -> Result<(R, Verdict), (CallFailure<R>, Verdict)> {
-    let refused = |rejection| Err((CallFailure::Rejected(rejection), Verdict::Success));
-    if let Err(rejection) = call.honoured_by(Method::CallOpenAsync) {
-        return refused(rejection);
-    }
-    let is_hedged = call.is_hedged();
-    loop {
-        let attempt = if is_hedged {
-            // Boxed: who does not hedge does not pay for it with a larger future.
-            let (judge, hear) =
-                (|outcome: &R| judge.judge(outcome), |rejection: &Rejection| judge.hear(rejection));
-            Box::pin(call.hedged_open(&mut *work, &judge, &hear)).await
-        } else {
-            if !call.enter()
-                && let Err(rejection) = call.enter_later().await
-            {
-                match call.refused(&rejection, || judge.hear(&rejection)) {
-                    Next::Retry => continue,
-                    _ => return refused(rejection),
-                }
-            }
-            match call.attempt(work()).await {
-                Ok(outcome) => {
-                    let judgement = judge.judge(&outcome);
-                    Ok((outcome, judgement))
-                }
-                Err(rejection) => Err(rejection),
-            }
-        };
-        match attempt {
-            Ok((outcome, judgement)) if stays_open(judgement.verdict()) => {
-                return Ok((outcome, judgement.verdict()));
-            }
-            Ok((outcome, judgement)) => {
-                if call.finish_with(judgement, |words| judge.describe(&outcome, words)) != Next::Retry {
-                    return Err((CallFailure::Failed(outcome), judgement.verdict()));
-                }
-            }
-            Err(rejection) => {
-                let heard = judge.hear(&rejection);
-                let next = if is_hedged {
-                    call.hedges_refused_as(&rejection, heard)
-                } else {
-                    call.timed_out_as(&rejection, heard)
-                };
-                if next == Next::Fail {
-                    return refused(rejection);
-                }
-            }
+            (Err(CallFailure::Rejected(rejection)), _) => (R::from_rejection(rejection), OpenCall::default()),
         }
     }
 }

@@ -2,27 +2,22 @@
 
 use std::hash::Hash;
 
-use super::call::Repeats;
+use super::stages::retry::Repeats;
 use super::{Call, Pipeline};
 use crate::priority::Priority;
 use crate::rate_limit::Request;
 
-/// What one call says about itself: its priority, and by whose rate limit it goes. A [`Priority`] alone will do.
+/// What one call says about itself, as a value: [`Request`](super::Request) has a method for each, and
+/// [`options`](super::Request::options) for all at once. A [`Priority`] alone will do.
 ///
 /// ```
-/// use resilient_runtime::{Component, Priority, Registry, Rejection, Verdict, rate_limit};
+/// use resilient_runtime::{Component, Priority, Registry, pipeline::Options};
 ///
 /// let registry = Registry::new();
-/// let limit = rate_limit::Config::default().rate("1/min".parse::<rate_limit::Rate>().unwrap());
-/// registry.rate_limiter("per user").reconfigure(limit).unwrap();
-/// let pipeline = registry.pipeline("search").rate_limit("per user").bulkhead("index").build();
-///
-/// let search = |user: &str| -> Result<u32, Rejection> {
-///     let options = pipeline.keyed(user).priority(Priority::High);
-///     pipeline.call_judged(options, || Ok(1), Verdict::by_class)
-/// };
-/// assert!(search("ada").is_ok() && search("bob").is_ok());
-/// assert!(search("ada").is_err());
+/// let pipeline = registry.pipeline("search").load_shed("index").build();
+/// let options = |is_paid: bool| Options::default().priority(if is_paid { Priority::High } else { Priority::Low });
+/// pipeline.request().options(options(true)).call(|| Some(1));
+/// assert_eq!(registry.load_shedder("index").stats().classes.high.admitted, 1);
 /// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
@@ -47,11 +42,11 @@ impl Options {
     /// How important the call is.
     ///
     /// ```
-    /// use resilient_runtime::{Component, Priority, Registry, Verdict, pipeline::Options};
+    /// use resilient_runtime::{Component, Priority, Registry, pipeline::Options};
     ///
     /// let registry = Registry::new();
     /// let pipeline = registry.pipeline("pay").load_shed("api").build();
-    /// pipeline.call_judged(Options::default().priority(Priority::Critical), || Some(995), Verdict::of);
+    /// pipeline.request().options(Options::default().priority(Priority::Critical)).call(|| Some(995));
     /// assert_eq!(registry.load_shedder("api").stats().classes.critical.admitted, 1);
     /// ```
     pub fn priority(self, priority: Priority) -> Self {
@@ -61,12 +56,12 @@ impl Options {
     /// How many calls it counts for in the rate limit; 1 where nothing is said.
     ///
     /// ```
-    /// use resilient_runtime::{Component, Registry, Verdict, pipeline::Options, rate_limit::{Config, Rate}};
+    /// use resilient_runtime::{Component, Registry, pipeline::Options, rate_limit::{Config, Rate}};
     ///
     /// let registry = Registry::new();
     /// registry.rate_limiter("rows").reconfigure(Config::default().rate("500/h".parse::<Rate>().unwrap())).unwrap();
     /// let pipeline = registry.pipeline("export").rate_limit("rows").build();
-    /// let export = |rows| pipeline.call_judged(Options::default().weight(rows), || Some(rows), Verdict::of);
+    /// let export = |rows| pipeline.request().options(Options::default().weight(rows)).call(|| Some(rows));
     /// assert_eq!((export(400), export(400)), (Some(400), None));
     /// ```
     pub fn weight(self, weight: u32) -> Self {
@@ -91,7 +86,7 @@ impl Options {
     ///         attempts += 1;
     ///         Err::<(), _>(Error::from(ErrorKind::ConnectionReset)) // it may have been carried out
     ///     };
-    ///     assert!(pipeline.call_judged(options, broken, Verdict::by_class).is_err());
+    ///     assert!(pipeline.request().options(options).judge(Verdict::by_class).call(broken).is_err());
     ///     attempts
     /// };
     /// assert_eq!(attempts(Options::default()), 1);
@@ -101,31 +96,18 @@ impl Options {
         Self { repeats: if is { Repeats::Safe } else { Repeats::Unsafe }, ..self }
     }
 
+    /// By the rate limit of this key alone.
+    #[inline]
+    pub(super) fn rate_key<K: Hash + ?Sized>(self, pipeline: &Pipeline, key: &K) -> Self {
+        let request = pipeline.rate_limit.as_ref().map_or(Request::ONE, |limiter| limiter.request(key));
+        Self { request: Request::of(request.key(), self.request.weight()), ..self }
+    }
+
     #[inline]
     pub(super) fn give_to(self, call: &mut Call<'_>) {
         call.priority = self.priority;
         call.rate_key = self.request.key();
         call.weight = self.request.weight();
         call.repeats = self.repeats;
-    }
-}
-
-impl Pipeline {
-    /// The options of a call that goes by the rate limit of this key alone.
-    ///
-    /// ```
-    /// use resilient_runtime::{Component, Registry, Verdict, rate_limit::{Config, Rate}};
-    ///
-    /// let registry = Registry::new();
-    /// let upload = registry.rate_limiter("upload");
-    /// upload.reconfigure(Config::default().rate("9/h".parse::<Rate>().unwrap())).unwrap();
-    /// let pipeline = registry.pipeline("upload").rate_limit(&upload).build();
-    /// pipeline.call_judged(pipeline.keyed("ada").weight(5), || Some(()), Verdict::of);
-    /// assert_eq!(upload.check_key_weighted("ada", 0).remaining, 4);
-    /// assert_eq!(upload.check_key_weighted("bob", 0).remaining, 9);
-    /// ```
-    pub fn keyed<K: Hash + ?Sized>(&self, key: &K) -> Options {
-        let request = self.rate_limit.as_ref().map_or(Request::ONE, |limiter| limiter.request(key));
-        Options { request, ..Options::default() }
     }
 }

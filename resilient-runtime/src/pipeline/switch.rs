@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 
-use super::{Pipeline, Stages};
+use super::{Demands, Pipeline};
 use crate::sync::{AtomicBool, Ordering};
 
 /// Shared by a registry and its pipelines.
@@ -43,7 +43,7 @@ impl Pipeline {
         self.bypass.0.get_or_init(|| {
             let mut pipeline = Box::new(Self {
                 is_by_hand: self.is_by_hand,
-                needs: Stages::default(),
+                needs: Demands::default(),
                 is_misuse_told: AtomicBool::new(false),
                 operation: Arc::clone(&self.operation),
                 clock: self.clock.clone(),
@@ -67,7 +67,7 @@ impl Pipeline {
                 // Not for the dependency but for the user: without it a call would be carried out twice.
                 idempotency: self.idempotency.clone(),
             });
-            pipeline.needs = pipeline.stages_of();
+            pipeline.needs = pipeline.demands_of_stages();
             pipeline
         })
     }

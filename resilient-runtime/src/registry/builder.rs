@@ -12,7 +12,7 @@ use crate::fallback::Fallback;
 use crate::hedge::Hedge;
 use crate::idempotency::Idempotency;
 use crate::load_shed::LoadShedder;
-use crate::pipeline::{Bypass, Pipeline, Predicates, Stages};
+use crate::pipeline::{Bypass, Demands, Pipeline, Predicates};
 use crate::rate_limit::RateLimiter;
 use crate::retry::Retry;
 use crate::sync::AtomicBool;
@@ -250,10 +250,10 @@ impl PipelineBuilder {
             idempotent: self.idempotent,
             predicates: Predicates::default(),
             is_by_hand: true,
-            needs: Stages::default(),
+            needs: Demands::default(),
             is_misuse_told: AtomicBool::new(false),
         };
-        pipeline.needs = pipeline.stages_of();
+        pipeline.needs = pipeline.demands_of_stages();
         self.registry.explain_as(pipeline.name(), pipeline.explain());
         pipeline
     }

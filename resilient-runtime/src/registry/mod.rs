@@ -309,13 +309,13 @@ impl Registry {
     /// [`ERROR_TEXT_BYTES`](crate::observe::ERROR_TEXT_BYTES). What was kept before stays.
     ///
     /// ```
-    /// use resilient_runtime::{Registry, Verdict, observe::ErrorText};
+    /// use resilient_runtime::{Registry, observe::ErrorText};
     ///
     /// let registry = Registry::new();
     /// registry.set_error_text(ErrorText::Off);
     /// let pipeline = registry.pipeline("disk").build();
     /// let read = || std::fs::read("/no/such/file");
-    /// pipeline.call_described(read, Verdict::of, |error, words| words.error(error)).unwrap_err();
+    /// pipeline.request().describe(|error: &std::io::Error, words| words.error(error)).call(read).unwrap_err();
     /// assert_eq!(pipeline.stats().last_error, None);
     /// ```
     pub fn set_error_text(&self, rule: ErrorText) {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{By, Registry, registry};
 use crate::component::Kind;
-use crate::pipeline::{Bypass, Pipeline, Predicates, Stages};
+use crate::pipeline::{Bypass, Demands, Pipeline, Predicates};
 use crate::site::Site;
 use crate::sync::AtomicBool;
 
@@ -41,7 +41,7 @@ impl Registry {
         };
         Pipeline {
             is_by_hand: false,
-            needs: Stages::default(),
+            needs: Demands::default(),
             is_misuse_told: AtomicBool::new(false),
             operation: self.operation(&name),
             texts: self.0.environment.texts().clone(),

@@ -101,14 +101,16 @@ impl Registry {
         all.filter_map(problem).collect()
     }
 
-    /// Pipelines with stages that no method honours together: each call would be refused.
+    /// Pipelines with stages that no call honours together: each call would be refused.
     fn uncallable(&self) -> Vec<String> {
         let problem = |explanation: Explanation| {
             let Explanation { operation, stages, called_by, .. } = explanation;
             let kinds: Vec<_> = stages.iter().map(|stage| stage.kind.as_str()).collect();
-            called_by.is_some_and(|methods| methods.is_empty()).then(|| {
+            called_by.is_some_and(|calls| calls.is_empty()).then(|| {
                 let kinds = kinds.join(", ");
-                format!("pipeline `{operation}`: no method honours all of its stages ({kinds}): nest two pipelines")
+                format!(
+                    "pipeline `{operation}`: no call honours all of its stages ({kinds}): nest two pipelines"
+                )
             })
         };
         self.explanations().into_iter().filter_map(problem).collect()

@@ -7,7 +7,12 @@ pub use crate::component::Kind;
 pub use crate::fallback::{BoxError, CollectReasons, FallbackFailed, Level, NoAnswer, ReasonCollector};
 pub use crate::idempotency::{ClaimOutcome, Fingerprint};
 pub use crate::outcome::{Failure, Judgement, Outcome, Reject, Verdict};
-pub use crate::pipeline::{Call, Next, Pipeline, Shared, led, led_async};
+pub use crate::pipeline::Pipeline;
+pub use crate::pipeline::call::{Call, Next};
+pub use crate::pipeline::stages::coalesce::{Shared, led, led_async};
+pub use crate::pipeline::stages::idempotency::{held, held_async};
+pub use crate::pipeline::stages::threads::PoolAttempt;
+pub use crate::pipeline::stages::timeout::{Attempt, UntimedAttempt};
 pub use crate::priority::Priority;
 pub use crate::registry::Registry;
 pub use crate::rejection::Rejection;
@@ -40,7 +45,7 @@ pub use describe::{Describing, describing};
 pub use judge::{Combine, Judge, judging};
 pub use keys::{KeyOf, Shareable, Shown, keying, shareable, shown};
 pub use levels::{CacheKey, Describe, Leveled, leveling};
-pub use once::{Codecs, Prints, held, held_async, keeping, print};
+pub use once::{Codecs, Prints, keeping, print};
 pub use repeated::{Again, Moved, Repeated, repeating};
 pub use settled::{Known, Settled, Settles, Unbegun, settled, settling};
 
@@ -94,7 +99,7 @@ macro_rules! __rejected {
     }};
 }
 
-/// The judge of the attribute, for `call_judged` and its kind: by the best rule that the type of the outcome allows.
+/// The judge of the attribute, for [`Request::judge`](crate::pipeline::Request::judge): by the best rule that the type of the outcome allows.
 ///
 /// The rule is chosen where it is written: an error that has [`Classify`](crate::Classify) is asked; any other `Error`, and
 /// `Box<dyn Error>`, `anyhow::Error` and `eyre::Report`, is judged by the first known cause in its `source()` chain; and of
@@ -122,7 +127,7 @@ macro_rules! __rejected {
 ///     calls += 1;
 ///     Err::<u32, _>(PayError::Declined)
 /// };
-/// assert!(pipeline.call_judged(resilient_runtime::Priority::Normal, pay, judge!()).is_err());
+/// assert!(pipeline.request::<Result<u32, PayError>>().judge(judge!()).call(pay).is_err());
 /// assert_eq!(calls, 1, "it would be declined again");
 /// ```
 #[macro_export]

@@ -1,14 +1,13 @@
 //! What idempotency by key needs to know of types: how an outcome is kept, and how arguments are told apart. Chosen by
 //! the compiler, with the same trick as in `judge`.
 
-use std::future::Future;
 use std::hash::Hash;
 use std::marker::PhantomData;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::idempotency::{Codec, Fingerprint, Lease, Printer};
+use crate::idempotency::{Codec, Fingerprint, Printer};
 
 /// Stands for the type of an outcome.
 #[derive(Debug)]
@@ -166,20 +165,4 @@ pub fn print<T: Print + ?Sized>(prints: Prints, argument: &T) -> Prints {
     let mut printer = prints.0.unwrap_or_default();
     argument.hash(&mut printer);
     Prints(Some(printer))
-}
-
-/// Does the work under a lease, where there is one.
-pub fn held<R>(lease: Option<&Lease<'_>>, work: impl FnOnce() -> R) -> R {
-    match lease {
-        Some(lease) => lease.hold(work),
-        None => work(),
-    }
-}
-
-/// Polls the work, and renews the lease, where there is one.
-pub async fn held_async<F: Future>(lease: Option<&Lease<'_>>, work: F) -> F::Output {
-    match lease {
-        Some(lease) => lease.keep(work).await,
-        None => work.await,
-    }
 }

@@ -434,9 +434,7 @@ fn by_hand_a_permanent_failure_is_not_repeated() {
         calls.set(calls.get() + 1);
         Err::<u32, _>(Said(Class::Permanent))
     };
-    assert!(
-        pipeline.call_judged(resilient_runtime::Priority::Normal, said, resilient_runtime::judge!()).is_err()
-    );
+    assert!(pipeline.request::<Result<u32, Said>>().judge(resilient_runtime::judge!()).call(said).is_err());
     assert_eq!(calls.get(), 1);
 }
 

@@ -282,13 +282,13 @@ fn a_part_of_a_call_on_another_thread_does_not_wait_for_that_call() {
     let (threads, coalesce) = (registry.pipeline("p").bulkhead("b").build(), registry.coalesce("c"));
     let part = Arc::clone(&coalesce);
     let outer = coalesce.call(&1, || -> Outcome {
-        let mut call = crate::pipeline::Call::begin(&threads);
+        let mut call = crate::__rt::Call::begin(&threads);
         call.enter_blocking()?;
         call.attempt_in_pool(move || part.call(&1, || -> Outcome { Ok(7) }))?
     });
     assert_eq!((outer, coalesce.stats().alone), (Ok(7), 1));
     let next = coalesce.call(&1, || -> Outcome {
-        let mut call = crate::pipeline::Call::begin(&threads);
+        let mut call = crate::__rt::Call::begin(&threads);
         call.enter_blocking()?;
         call.attempt_in_pool(|| Ok(8))?
     });

@@ -148,7 +148,7 @@ fn late(fixture: &Fixture, spends: Duration) -> Option<u32> {
             .or(Level::Replica, move |failure| answer(Level::Replica, failure))
             .or(Level::LocalCache, move |failure| answer(Level::LocalCache, failure))
     };
-    let mut call = pin!(pipeline.call_or_async(async || pending().await, chain));
+    let mut call = pin!(pipeline.request().fallback(chain).call_async(async || pending().await));
     assert!(poll(call.as_mut()).is_pending());
     fixture.time.advance(MS(100));
     match poll(call.as_mut()) {
@@ -273,7 +273,7 @@ fn dropped_after_any_number_of_polls_no_place_is_lost() {
                 .or(Level::Default, waits)
         };
         let pipeline = fixture.registry.pipeline("p").fallback(&fixture.fallback).build();
-        let mut call = Box::pin(pipeline.call_or_async(down, chain));
+        let mut call = Box::pin(pipeline.request().fallback(chain).call_async(down));
         let ended = (0..polls).any(|_| poll(call.as_mut()).is_ready());
         drop(call);
         let stats = pipeline.stats();
@@ -294,7 +294,7 @@ fn a_level_that_panics_is_counted_and_the_panic_travels_on() {
     let fixture = Fixture::new();
     let pipeline = fixture.registry.pipeline("p").fallback(&fixture.fallback).build();
     let panics = || Chain::of(Level::Backup, |_| -> Option<u32> { panic!("level") });
-    let panicked = std::panic::AssertUnwindSafe(|| pipeline.call_or(|| None, panics));
+    let panicked = std::panic::AssertUnwindSafe(|| pipeline.request().fallback(panics).call(|| None));
     std::panic::catch_unwind(panicked).unwrap_err();
     let later = || {
         AsyncChain::of(Level::Backup, |_: &Failure<()>| async {
@@ -302,7 +302,7 @@ fn a_level_that_panics_is_counted_and_the_panic_travels_on() {
             if true { panic!("level") } else { Some(1) }
         })
     };
-    let mut call = Box::pin(pipeline.call_or_async(down, later));
+    let mut call = Box::pin(pipeline.request().fallback(later).call_async(down));
     assert!(poll(call.as_mut()).is_pending());
     let panicked = std::panic::AssertUnwindSafe(|| poll(call.as_mut()).is_ready());
     std::panic::catch_unwind(panicked).unwrap_err();

@@ -86,7 +86,7 @@ fn a_rejection_is_told_by_its_kind() {
     registry.circuit_breaker("b").force_open();
     let pipeline = registry.pipeline("rates").circuit_breaker("b").fallback("f").build();
     let chain = || Chain::of(Level::Default, |_| Some(1));
-    let (answer, degraded) = Degradation::collect(|| pipeline.call_or(|| None, chain));
+    let (answer, degraded) = Degradation::collect(|| pipeline.request().fallback(chain).call(|| None));
     let reason = degraded.unwrap().reasons.remove(0);
     assert_eq!((answer, reason.operation), (Some(1), "rates"));
     assert_eq!(reason.rejection, Some(RejectionKind::CircuitOpen));

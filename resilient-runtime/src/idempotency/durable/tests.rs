@@ -312,10 +312,18 @@ fn a_file_of_the_version_before_is_read_and_its_records_hold() {
         registry.idempotency("pay").set_store(Arc::new(open(&directory.file(), &time, 0)));
         let pay = registry.pipeline("shop::pay").idempotency("pay").build();
         let print = Fingerprint(1);
-        let done = pay.call_once(&"done", print, || -> Result<Receipt, Rejection> { panic!("twice") });
+        let done = pay
+            .request()
+            .key(&"done")
+            .fingerprint(print)
+            .call(|| -> Result<Receipt, Rejection> { panic!("twice") });
         assert_eq!(done, Ok(Receipt { number: 1, cents: 995 }), "reopened: {reopened}");
-        let float =
-            pay.call_once(&"float", print, || -> Result<f64, Rejection> { panic!("twice") }).unwrap_err();
+        let float = pay
+            .request()
+            .key(&"float")
+            .fingerprint(print)
+            .call(|| -> Result<f64, Rejection> { panic!("twice") })
+            .unwrap_err();
         assert_eq!(float.kind(), RejectionKind::StoredValueMismatch);
         assert!(float.to_string().contains("saved as JSON by an earlier version of resilient"), "{float}");
         let claimed = registry.idempotency("pay");
@@ -324,7 +332,11 @@ fn a_file_of_the_version_before_is_read_and_its_records_hold() {
         assert_eq!(claimed.claim_blocking("claimed", print).unwrap_err().kind(), RejectionKind::InProgress);
         let other = claimed.claim_blocking("claimed", Fingerprint(2)).unwrap_err();
         assert_eq!(other.kind(), RejectionKind::KeyReused);
-        let new = pay.call_once(&"new", print, || Ok::<f64, Rejection>(1_193.825_500_000_000_1));
+        let new = pay
+            .request()
+            .key(&"new")
+            .fingerprint(print)
+            .call(|| Ok::<f64, Rejection>(1_193.825_500_000_000_1));
         assert_eq!(new, Ok(1_193.825_500_000_000_1));
         registry
             .idempotency("pay")

@@ -505,8 +505,13 @@ fn operations_that_share_a_component_do_not_get_each_others_answers() {
     let registry = Registry::new();
     let [charge, refund] =
         ["shop::charge", "shop::refund"].map(|name| registry.pipeline(name).idempotency("shared").build());
-    assert_eq!(charge.call_once(&"7", A, || Outcome::Ok(995)), Ok(995));
-    let refused = refund.call_once(&"7", A, || -> Outcome { panic!("another's key") }).unwrap_err();
+    assert_eq!(charge.request().key(&"7").fingerprint(A).call(|| Outcome::Ok(995)), Ok(995));
+    let refused = refund
+        .request()
+        .key(&"7")
+        .fingerprint(A)
+        .call(|| -> Outcome { panic!("another's key") })
+        .unwrap_err();
     assert_eq!(
         (refused.kind(), refused.to_string().as_str()),
         (
@@ -514,13 +519,17 @@ fn operations_that_share_a_component_do_not_get_each_others_answers() {
             "the idempotency key of `shared` was used before by another operation: `shop::charge`, and this is `shop::refund`"
         )
     );
-    let text = refund.call_once(&"7", A, || Ok::<_, Rejection>(String::new())).unwrap_err();
+    let text =
+        refund.request().key(&"7").fingerprint(A).call(|| Ok::<_, Rejection>(String::new())).unwrap_err();
     assert_eq!(text.kind(), RejectionKind::KeyReused, "before its type is looked at");
-    assert_eq!(charge.call_once(&"7", A, || Outcome::Ok(1)), Ok(995));
+    assert_eq!(charge.request().key(&"7").fingerprint(A).call(|| Outcome::Ok(1)), Ok(995));
     // Also while the first runs, and after it was lost.
-    let mut running = crate::pipeline::Call::begin(&charge);
+    let mut running = crate::__rt::Call::begin(&charge);
     let Ok(ClaimOutcome::Run(lease)) = running.claim_blocking(&"8", A) else { panic!("it is free") };
-    assert_eq!(refund.call_once(&"8", A, || Outcome::Ok(1)).unwrap_err().kind(), RejectionKind::KeyReused);
+    assert_eq!(
+        refund.request().key(&"8").fingerprint(A).call(|| Outcome::Ok(1)).unwrap_err().kind(),
+        RejectionKind::KeyReused
+    );
     drop(lease);
     assert_eq!(registry.idempotency("shared").stats().key_reused, 3);
 }

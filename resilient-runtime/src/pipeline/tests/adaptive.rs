@@ -23,7 +23,7 @@ fn calls(fixture: &Fixture, pipeline: &Pipeline, number: u32, outcome: impl Fn()
             fixture.time.advance(MS(10));
             outcome()
         };
-        let _ = pipeline.call_judged(Priority::Normal, work, Verdict::by_class);
+        let _ = pipeline.request().judge(Verdict::by_class).call(work);
     }
 }
 

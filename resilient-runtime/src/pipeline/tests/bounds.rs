@@ -80,7 +80,9 @@ async fn no_attempt_begins_after_it_behind_the_queue_for_a_thread() {
     let (end, ends) = std::sync::mpsc::channel::<()>();
     let ends = Arc::new(std::sync::Mutex::new(ends));
     let holds = Arc::clone(&pipeline);
-    let holder = std::thread::spawn(move || holds.run(move || ends.lock().unwrap().recv().err()));
+    let holder = std::thread::spawn(move || {
+        holds.request().call_in_threads(move || ends.lock().unwrap().recv().err())
+    });
     while registry.bulkhead("x").stats().pool.is_none_or(|pool| pool.running == 0) {
         tokio::task::yield_now().await;
     }
@@ -92,7 +94,10 @@ async fn no_attempt_begins_after_it_behind_the_queue_for_a_thread() {
             Ok(1)
         }
     };
-    for outcome in [pipeline.run_async(work.clone()).await, pipeline.run(work)] {
+    for outcome in [
+        pipeline.request().call_in_threads_async(work.clone()).await,
+        pipeline.request().call_in_threads(work),
+    ] {
         let Err(Error::Rejected(rejection)) = outcome else { panic!("{outcome:?}") };
         assert_eq!(rejection.kind(), RejectionKind::QueueTimeout);
     }
@@ -153,12 +158,15 @@ async fn who_takes_a_lead_over_after_it_makes_no_attempt() {
     // B6
     let registry = registry();
     let pipeline = registry.pipeline("op").retry("x").coalesce("x").build();
-    let leader = pipeline.call_shared_async("key", async || -> Option<u32> {
+    let leader = pipeline.request().coalesce_key("key").call_async(async || -> Option<u32> {
         tokio::time::sleep(MS(30_000)).await;
         None
     });
     let leader = tokio::time::timeout(MS(20_000), leader);
-    let follower = pipeline.call_shared_async("key", async || -> Option<u32> { unreachable!("too late") });
+    let follower = pipeline
+        .request()
+        .coalesce_key("key")
+        .call_async(async || -> Option<u32> { unreachable!("too late") });
     let (cut, answer) = tokio::join!(leader, follower);
     assert!(cut.is_err() && answer.is_none());
 }
@@ -241,8 +249,7 @@ fn a_refusal_further_in_costs_no_token() {
         limited(&registry, "inner", "1/h");
         let inside = registry.pipeline("inner").rate_limit("inner").build();
         let pipeline = registry.pipeline("outer").rate_limit("outer").circuit_breaker("b").build();
-        let call =
-            || pipeline.call_judged(Priority::Normal, || inside.call(|| Outcome::Ok(1)), Verdict::by_class);
+        let call = || pipeline.request().judge(Verdict::by_class).call(|| inside.call(|| Outcome::Ok(1)));
         assert_eq!(call().unwrap(), 1);
         for _ in 0..20 {
             let Err(Error::Rejected(rejection)) = call() else { panic!("the inner limit is reached") };
@@ -282,7 +289,7 @@ async fn nor_does_one_of_an_asynchronous_attempt_or_on_a_thread() {
     let _held = full.try_acquire().unwrap();
     for _ in 0..9 {
         let refused = async || -> Outcome { full.try_acquire().map(|_| 1).map_err(Error::from) };
-        let call = pipeline.call_judged_async(pipeline.keyed("ada"), refused, Verdict::by_class).await;
+        let call = pipeline.request().rate_key("ada").judge(Verdict::by_class).call_async(refused).await;
         let Err(Error::Rejected(rejection)) = call else { panic!("{call:?}") };
         assert_eq!(rejection.component(), "full");
     }
@@ -294,7 +301,7 @@ async fn nor_does_one_of_an_asynchronous_attempt_or_on_a_thread() {
     for _ in 0..9 {
         let full = Arc::clone(&full);
         let refused = move || -> Outcome { full.try_acquire().map(|_| 1).map_err(Error::from) };
-        let call = pool.run_judged_async(Priority::Normal, refused, Verdict::by_class).await;
+        let call = pool.request().judge(Verdict::by_class).call_in_threads_async(refused).await;
         let Err(Error::Rejected(rejection)) = call else { panic!("{call:?}") };
         assert_eq!(rejection.component(), "full");
     }
@@ -310,7 +317,7 @@ fn a_refused_retry_after_an_uncertain_attempt_is_not_said_to_be_no_call() {
     limited(&fixture.registry, "x", "1/h");
     let pipeline = fixture.registry.pipeline("op").retry("x").rate_limit("x").idempotent().build();
     let reset = || std::io::Result::<u32>::Err(std::io::ErrorKind::ConnectionReset.into());
-    let refused = pipeline.call_judged(Priority::Normal, reset, Verdict::by_class).unwrap_err();
+    let refused = pipeline.request().judge(Verdict::by_class).call(reset).unwrap_err();
     let (kind, _) = RejectionKind::found_in(&refused).unwrap();
     assert_eq!(kind, RejectionKind::RateLimited);
     assert!(matches!(refused.classify(), Class::Uncertain { .. }), "{refused:?}");

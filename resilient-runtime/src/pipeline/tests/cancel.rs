@@ -26,7 +26,7 @@ fn a_call_dropped_in_its_fallback_is_cancelled() {
     let mut call = crate::pipeline::Call::begin(&pipeline);
     assert!(call.enter());
     let permanent = Verdict::Failure(Class::Permanent);
-    assert!(matches!(call.finish(permanent), crate::pipeline::Next::Fail));
+    assert!(matches!(call.finish(permanent), crate::__rt::Next::Fail));
     drop(call.enter_level(Level::Replica).unwrap());
     call.level_failed(Level::Replica);
     let _asking = call.enter_default();
@@ -105,7 +105,9 @@ fn dropped_after_any_number_of_polls_no_stage_and_no_combination_holds_anything(
             };
             let mut call = Box::pin(
                 pipeline
-                    .call_or_async(work, || AsyncChain::of(Level::Default, |_| std::future::ready(Ok(0)))),
+                    .request()
+                    .fallback(|| AsyncChain::of(Level::Default, |_| std::future::ready(Ok(0))))
+                    .call_async(work),
             );
             let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
             let ended = (0..polls).any(|_| {

@@ -71,7 +71,7 @@ fn the_error_of_an_attempt_that_was_retried_is_in_statistics_events_and_the_log(
     let pipeline = registry.pipeline("load").retry("disk").build();
     let (id, mut work) = (CorrelationId::parse("order-7").unwrap(), failing(&["first", "second"]));
     let scope = id.clone().enter();
-    assert_eq!(pipeline.call_described(&mut work, Verdict::of, words).unwrap(), 7);
+    assert_eq!(pipeline.request().judge(Verdict::of).describe(words).call(&mut work).unwrap(), 7);
     drop(scope);
     time.advance(Duration::from_secs(9));
     let last = pipeline.stats().last_error.unwrap();
@@ -100,7 +100,7 @@ fn what_opened_a_circuit_is_in_its_event_the_log_and_each_refusal() {
     let mut events = registry.subscribe();
     let pipeline = registry.pipeline("load").circuit_breaker("db").build();
     let mut work = failing(&["no route to host", "connection refused"]);
-    let mut call = || pipeline.call_described(&mut work, Verdict::of, words);
+    let mut call = || pipeline.request().judge(Verdict::of).describe(words).call(&mut work);
     assert!(call().is_err() && call().is_err());
     time.advance(Duration::from_secs(1));
     let refused = call().unwrap_err().to_string();
@@ -132,7 +132,7 @@ async fn a_total_that_ends_a_later_attempt_tells_the_errors_of_the_earlier_ones(
             }
         }
     };
-    let late: Io<u32> = pipeline.call_described_async(work, Verdict::of, words).await;
+    let late: Io<u32> = pipeline.request().judge(Verdict::of).describe(words).call_async(work).await;
     let text = late.unwrap_err().to_string();
     assert!(text.contains("; attempt 1 failed: refused; attempt 2 failed: reset"), "{text}");
     let last = pipeline.stats().last_error.unwrap();
@@ -146,8 +146,13 @@ fn a_refusal_of_a_retry_tells_what_the_attempts_before_it_failed_with() {
     let once = rate_limit::Config::default().rate("1/h".parse::<rate_limit::Rate>().unwrap());
     registry.rate_limiter("disk").reconfigure(once).unwrap();
     let pipeline = registry.pipeline("load").retry("disk").rate_limit("disk").build();
-    let refused =
-        pipeline.call_described(failing(&["it is busy"]), Verdict::of, words).unwrap_err().to_string();
+    let refused = pipeline
+        .request()
+        .judge(Verdict::of)
+        .describe(words)
+        .call(failing(&["it is busy"]))
+        .unwrap_err()
+        .to_string();
     assert!(
         refused.starts_with("rate limit `disk` is reached; attempt 1 failed: it is busy; try"),
         "{refused}"
@@ -172,7 +177,7 @@ fn one_rule_says_for_all_places_what_is_kept_of_a_text() {
         let mut events = registry.subscribe();
         let pipeline = registry.pipeline("login").circuit_breaker("db").retry("db").build();
         let mut work = failing(&["password hunter2", "password hunter2"]);
-        assert!(pipeline.call_described(&mut work, Verdict::of, words).is_err());
+        assert!(pipeline.request().judge(Verdict::of).describe(words).call(&mut work).is_err());
         let mut told: Vec<String> =
             std::iter::from_fn(|| events.try_recv()).map(|event| format!("{event:?}")).collect();
         told.extend(log.0.lock().unwrap().iter().cloned());
@@ -191,7 +196,7 @@ fn the_reason_of_a_degraded_answer_is_told_by_the_same_rule() {
     let pipeline = registry.pipeline("rate").fallback("rate").build();
     let fails = || Err::<f64, crate::fallback::BoxError>("password hunter2\nforged".into());
     let chain = || Chain::of(Level::Default, |_| Ok(1.0));
-    let (answer, seen) = crate::Degradation::collect(|| pipeline.call_or(fails, chain));
+    let (answer, seen) = crate::Degradation::collect(|| pipeline.request().fallback(chain).call(fails));
     assert_eq!((answer.unwrap(), &*seen.unwrap().reasons[0].text), (1.0, r"password ***\nforged"));
 }
 
@@ -204,7 +209,8 @@ fn ten_thousand_calls_on_an_open_circuit_log_a_line_a_second_and_each_transition
     let registry = Registry::with_clock(time.clock());
     let pipeline = registry.pipeline("rate").circuit_breaker("bank").fallback("rate").build();
     registry.circuit_breaker("bank").force_open();
-    let answer = |chain: fn() -> Chain<'static, Option<f64>>| pipeline.call_or(|| Some(1.1), chain);
+    let answer =
+        |chain: fn() -> Chain<'static, Option<f64>>| pipeline.request().fallback(chain).call(|| Some(1.1));
     let flood = || {
         for _ in 0..10_000 {
             assert_eq!(answer(|| Chain::of(Level::Default, |_| Some(1.0))), Some(1.0));

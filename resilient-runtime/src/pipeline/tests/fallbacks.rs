@@ -7,7 +7,7 @@ fn a_fallback_answers_and_the_call_has_one_outcome() {
     let fixture = Fixture::new();
     let pipeline = fixture.all_or();
     let chain = || Chain::of(Level::Replica, |_| Err(Error::Down)).or(Level::Default, |_| Outcome::Ok(9));
-    assert_eq!(pipeline.call_or(|| Outcome::Err(Error::Down), chain).unwrap(), 9);
+    assert_eq!(pipeline.request().fallback(chain).call(|| Outcome::Err(Error::Down)).unwrap(), 9);
     let stats = pipeline.stats();
     assert_eq!((stats.calls, stats.fell_back, stats.failed), (1, 1, 0));
     let levels = fixture.registry.fallback("x").stats().levels;
@@ -19,7 +19,9 @@ fn a_fallback_that_panics_leaves_no_call_without_an_outcome() {
     let fixture = Fixture::new();
     let pipeline = fixture.all_or();
     let chain = || Chain::of(Level::Default, |_| -> Outcome { panic!("fallback") });
-    let panicked = catch_unwind(AssertUnwindSafe(|| pipeline.call_or(|| Outcome::Err(Error::Down), chain)));
+    let panicked = catch_unwind(AssertUnwindSafe(|| {
+        pipeline.request().fallback(chain).call(|| Outcome::Err(Error::Down))
+    }));
     assert!(panicked.is_err());
     let stats = pipeline.stats();
     assert_eq!((stats.calls, stats.panicked, stats.in_flight), (1, 1, 0));
@@ -37,7 +39,7 @@ fn a_call_whose_fallback_fails_ends_as_it_failed_and_has_taken_the_time_of_both(
     let chain = || Chain::of(Level::Replica, late).or(Level::Default, late);
     let held = fixture.registry.bulkhead("x");
     let held = held.try_acquire().unwrap();
-    assert!(pipeline.call_or(|| Outcome::Ok(1), chain).is_err());
+    assert!(pipeline.request().fallback(chain).call(|| Outcome::Ok(1)).is_err());
     drop(held);
     let stats = pipeline.stats();
     assert_eq!((stats.rejected, stats.failed, stats.cancelled), (1, 0, 0));
@@ -55,7 +57,7 @@ fn a_panic_in_the_fallback_of_a_call_that_was_cut_off_is_one() {
             if true { panic!("fallback") } else { Outcome::Ok(0) }
         })
     };
-    let call = pipeline.call_or_async(async || std::future::pending().await, panicking);
+    let call = pipeline.request().fallback(panicking).call_async(async || std::future::pending().await);
     catch_unwind(AssertUnwindSafe(|| run(&fixture.time, call))).unwrap_err();
     let stats = pipeline.stats();
     assert_eq!((stats.panicked, stats.cancelled), (1, 0), "{stats:?}");
@@ -66,7 +68,7 @@ fn who_panics_while_a_fallback_is_asked_is_told_apart() {
     // T68, T130
     async fn asked(pipeline: &Pipeline, level: impl Future<Output = ()>) {
         let mut call = crate::pipeline::Call::begin(pipeline);
-        assert_eq!(call.finish(Verdict::Failure(Class::Permanent)), crate::pipeline::Next::Fail);
+        assert_eq!(call.finish(Verdict::Failure(Class::Permanent)), crate::__rt::Next::Fail);
         let asking = call.enter_default();
         call.ask_default(asking, level).await;
     }

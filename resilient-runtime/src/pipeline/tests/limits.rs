@@ -70,8 +70,8 @@ fn keys_have_limits_of_their_own() {
     let fixture = Fixture::new();
     let pipeline = limited(&fixture, "2/h");
     let ask = |key: &str, weight: u32| {
-        let options = pipeline.keyed(key).weight(weight);
-        pipeline.call_judged(options, || Outcome::Ok(1), Verdict::by_class).is_ok()
+        let request = pipeline.request().rate_key(key).weight(weight).judge(Verdict::by_class);
+        request.call(|| Outcome::Ok(1)).is_ok()
     };
     assert!(ask("a", 2) && ask("b", 1) && ask("b", 1));
     assert!(!ask("a", 1) && !ask("b", 1) && !ask("c", 3));

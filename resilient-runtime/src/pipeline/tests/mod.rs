@@ -6,14 +6,15 @@ mod cancel;
 mod causes;
 mod fallbacks;
 mod hedge;
+mod honour;
 mod limits;
-mod methods;
 mod once;
 mod open;
 mod patience;
 mod share;
 mod shed;
 mod spans;
+mod steps;
 mod switch;
 mod time;
 
@@ -201,7 +202,7 @@ fn an_ignored_error_is_returned_as_it_is() {
         calls += 1;
         Outcome::Err(Error::Mistake)
     };
-    let error = pipeline.call_judged(Priority::Normal, work, Verdict::by_class).unwrap_err();
+    let error = pipeline.request().judge(Verdict::by_class).call(work).unwrap_err();
     assert!(matches!(error, Error::Mistake));
     assert_eq!(calls, 1);
     assert_eq!(pipeline.stats().ignored, 1);
@@ -229,8 +230,7 @@ fn a_judge_that_panics_loses_nothing() {
     let fixture = Fixture::new();
     let pipeline = fixture.all();
     let judge = |_: &Outcome| -> Verdict { panic!("judge") };
-    let panicked =
-        catch_unwind(AssertUnwindSafe(|| pipeline.call_judged(Priority::Normal, || Outcome::Ok(1), judge)));
+    let panicked = catch_unwind(AssertUnwindSafe(|| pipeline.request().judge(judge).call(|| Outcome::Ok(1))));
     assert!(panicked.is_err());
     fixture.nothing_is_held();
     assert_eq!(pipeline.stats().panicked, 1);
@@ -243,7 +243,7 @@ async fn a_call_that_leaves_its_places_behind_is_made_once_and_needs_its_key() {
     fixture.all();
     let pipeline = fixture.registry.pipeline("op").bulkhead("x").timeout("x").build();
     let held = async |outcome: Outcome| {
-        pipeline.call_held_async(Priority::Normal, async { outcome }, Verdict::of).await
+        pipeline.request().judge(Verdict::of).call_held_async(async { outcome }).await
     };
     let (outcome, places) = held(Err(Error::Down)).await;
     assert!(outcome.is_err());
@@ -251,7 +251,7 @@ async fn a_call_that_leaves_its_places_behind_is_made_once_and_needs_its_key() {
     drop(places);
     fixture.nothing_is_held();
     let keyed = fixture.registry.pipeline("keyed").idempotency("x").build();
-    let (outcome, _) = keyed.call_held_async(Priority::Normal, async { Outcome::Ok(1) }, Verdict::of).await;
+    let (outcome, _) = keyed.request().judge(Verdict::of).call_held_async(async { Outcome::Ok(1) }).await;
     let Err(Error::Rejected(rejection)) = outcome else { panic!("it has no key") };
     assert_eq!(rejection.kind(), RejectionKind::InvalidKey);
 }
@@ -314,7 +314,7 @@ async fn a_refused_attempt_waits_before_it_asks_again() {
     assert!(pipeline.call_async(async || Outcome::Ok(1)).await.is_err());
     assert_eq!(start.elapsed(), Duration::ZERO);
     let insists = |outcome: &Outcome| crate::Judgement::of(outcome).retry_when(true);
-    assert!(pipeline.call_judged_async(Priority::Normal, async || Outcome::Ok(1), insists).await.is_err());
+    assert!(pipeline.request().judge(insists).call_async(async || Outcome::Ok(1)).await.is_err());
     assert!((MS(30)..MS(35)).contains(&start.elapsed()), "10 ms and 20 ms: {:?}", start.elapsed());
 }
 
@@ -326,16 +326,12 @@ fn calls_are_the_sum_of_their_endings_whatever_happens() {
     for number in 0..500u32 {
         fixture.time.advance(MS(u64::from(number % 7) * 100));
         let _ = catch_unwind(AssertUnwindSafe(|| {
-            pipeline.call_judged(
-                Priority::Normal,
-                || match number % 5 {
-                    0 => panic!("body"),
-                    1 => Err(Error::Down),
-                    2 => Err(Error::Mistake),
-                    _ => Ok(number),
-                },
-                Verdict::by_class,
-            )
+            pipeline.request().judge(Verdict::by_class).call(|| match number % 5 {
+                0 => panic!("body"),
+                1 => Err(Error::Down),
+                2 => Err(Error::Mistake),
+                _ => Ok(number),
+            })
         }));
         if number % 9 == 0 {
             let mut call =
@@ -390,7 +386,8 @@ async fn a_call_that_borrows_can_be_spawned() {
             u32::try_from(order.len()).map_err(|_| Error::Down)
         };
         let chain = || AsyncChain::of(Level::Default, |_| std::future::ready(Outcome::Ok(0)));
-        let charged = pipeline.call_async(charge).await? + pipeline.call_or_async(charge, chain).await?;
+        let charged = pipeline.call_async(charge).await?
+            + pipeline.request().fallback(chain).call_async(charge).await?;
         Ok::<_, Error>(charged + retry.call_judged_async(charge, Verdict::by_class).await?)
     });
     assert_eq!(spawned.await.unwrap().unwrap(), 15);

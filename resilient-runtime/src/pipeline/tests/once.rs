@@ -30,7 +30,7 @@ fn pipeline(fixture: &Fixture) -> (Pipeline, Arc<Idempotency>, Arc<MemoryStore>)
 
 /// Carried out once, with errors that say what they are.
 fn call_once(pipeline: &Pipeline, key: u32, work: impl FnMut() -> Outcome) -> Outcome {
-    pipeline.call_once_judged(Priority::Normal, (&key, A, Codec::answers()), work, Verdict::by_class)
+    pipeline.request().key_with(&key, Codec::answers()).fingerprint(A).judge(Verdict::by_class).call(work)
 }
 
 /// Pending for `polls` polls.
@@ -81,10 +81,10 @@ fn a_shed_call_claims_nothing_and_a_replay_is_no_evidence_for_the_shedder() {
     let stages = fixture.registry.pipeline("op").load_shed("x").idempotency("x");
     let pipeline = stages.bulkhead("x").build();
     let held = shedder.try_acquire().unwrap();
-    let shed = pipeline.call_once(&1, A, || Answer::Ok(1)).unwrap_err();
+    let shed = pipeline.request().key(&1).fingerprint(A).call(|| Answer::Ok(1)).unwrap_err();
     assert_eq!((shed.kind(), store.is_empty(), once.stats().executed), (RejectionKind::Shed, true, 0));
     drop(held);
-    let charge = || pipeline.call_once(&1, A, || Answer::Ok(1));
+    let charge = || pipeline.request().key(&1).fingerprint(A).call(|| Answer::Ok(1));
     assert_eq!((charge(), charge(), charge()), (Ok(1), Ok(1), Ok(1)));
     assert_eq!((once.stats().executed, once.stats().replayed), (1, 2));
     let stats = shedder.stats();
@@ -101,7 +101,8 @@ fn keys_hold_while_protection_is_off() {
     let (pipeline, _, _) = pipeline(&fixture);
     fixture.registry.set_enabled(false);
     let calls = Cell::new(0);
-    let charge = || pipeline.call_once(&1, A, || Answer::Ok(calls.replace(calls.get() + 1)));
+    let charge =
+        || pipeline.request().key(&1).fingerprint(A).call(|| Answer::Ok(calls.replace(calls.get() + 1)));
     assert_eq!((charge(), charge()), (Ok(0), Ok(0)));
     assert_eq!(calls.get(), 1);
 }
@@ -113,14 +114,14 @@ fn what_was_refused_on_this_side_frees_the_key() {
     let (pipeline, _, store) = pipeline(&fixture);
     let bulkhead = fixture.registry.bulkhead("x");
     let permit = bulkhead.try_acquire().unwrap();
-    assert!(pipeline.call_once(&1, A, || Answer::Ok(1)).is_err());
+    assert!(pipeline.request().key(&1).fingerprint(A).call(|| Answer::Ok(1)).is_err());
     assert!(store.is_empty());
     drop(permit);
     fixture.registry.circuit_breaker("x").force_open();
-    assert!(pipeline.call_once(&1, A, || Answer::Ok(1)).is_err());
+    assert!(pipeline.request().key(&1).fingerprint(A).call(|| Answer::Ok(1)).is_err());
     assert!(store.is_empty());
     fixture.registry.circuit_breaker("x").reset();
-    assert_eq!(pipeline.call_once(&1, A, || Answer::Ok(1)), Ok(1));
+    assert_eq!(pipeline.request().key(&1).fingerprint(A).call(|| Answer::Ok(1)), Ok(1));
 }
 
 #[test]
@@ -143,14 +144,14 @@ fn a_failure_of_unknown_effect_is_not_repeated_and_keeps_the_key() {
         calls.set(calls.get() + 1);
         None::<u32>
     };
-    assert!(pipeline.call_once(&1, A, fail).is_none());
+    assert!(pipeline.request().key(&1).fingerprint(A).call(fail).is_none());
     assert_eq!((calls.get(), store.len(), once.stats().abandoned), (1, 1, 0));
     assert_eq!(fixture.registry.retry("x").stats().may_have_run, 1);
-    let next = pipeline.call_once(&1, A, || Answer::Ok(1)).unwrap_err();
+    let next = pipeline.request().key(&1).fingerprint(A).call(|| Answer::Ok(1)).unwrap_err();
     assert_eq!(next.kind(), RejectionKind::OutcomeUnknown, "nothing of it goes on");
     once.reconfigure(idempotency::Config::default().on_unknown(OnUnknown::Reexecute)).unwrap();
     fixture.registry.circuit_breaker("x").reset();
-    assert!(pipeline.call_once(&2, A, fail).is_none());
+    assert!(pipeline.request().key(&2).fingerprint(A).call(fail).is_none());
     assert!(calls.get() > 2, "it is repeated, until the circuit opens");
     fixture.nothing_is_held();
 }
@@ -164,8 +165,7 @@ fn what_the_last_attempt_says_does_not_undo_what_an_earlier_one_may_have_done() 
     let mut classes = [Class::UNCERTAIN, Class::Ignored].into_iter();
     let calls = RefCell::new(&mut classes);
     let judge = |_: &Outcome| Verdict::Failure(calls.borrow_mut().next().unwrap());
-    let key = (&1 as _, A, Codec::answers());
-    assert!(pipeline.call_once_judged(Priority::Normal, key, || Err(Error::Down), judge).is_err());
+    assert!(pipeline.request().key(&1).fingerprint(A).judge(judge).call(|| Err(Error::Down)).is_err());
     assert_eq!((store.len(), once.stats().abandoned), (1, 0));
 }
 
@@ -176,7 +176,7 @@ fn time_that_ran_out_leaves_the_key_claimed_and_is_not_retried() {
     let (pipeline, _, _) = pipeline(&fixture);
     fixture.limit_attempts();
     let began = Cell::new(0);
-    let mut call = Box::pin(pipeline.call_once_async(&1, A, || {
+    let mut call = Box::pin(pipeline.request().key(&1).fingerprint(A).call_async(|| {
         began.set(began.get() + 1);
         std::future::pending::<Answer>()
     }));
@@ -187,9 +187,9 @@ fn time_that_ran_out_leaves_the_key_claimed_and_is_not_retried() {
     drop(call);
     fixture.all();
     let kind = |answer: Answer| answer.unwrap_err().kind();
-    assert_eq!(kind(pipeline.call_once(&1, A, || Ok(1))), RejectionKind::InProgress);
+    assert_eq!(kind(pipeline.request().key(&1).fingerprint(A).call(|| Ok(1))), RejectionKind::InProgress);
     fixture.time.advance(Duration::from_mins(1));
-    assert_eq!(kind(pipeline.call_once(&1, A, || Ok(1))), RejectionKind::OutcomeUnknown);
+    assert_eq!(kind(pipeline.request().key(&1).fingerprint(A).call(|| Ok(1))), RejectionKind::OutcomeUnknown);
     fixture.nothing_is_held();
 }
 
@@ -200,7 +200,7 @@ fn where_it_may_be_carried_out_again_it_is_retried_on_the_same_lease() {
     fixture.limit_attempts();
     once.reconfigure(idempotency::Config::default().on_unknown(OnUnknown::Reexecute)).unwrap();
     let began = Cell::new(0);
-    let mut call = pin!(pipeline.call_once_async(&1, A, || {
+    let mut call = pin!(pipeline.request().key(&1).fingerprint(A).call_async(|| {
         began.set(began.get() + 1);
         let hangs = began.get() == 1;
         async move {
@@ -217,7 +217,7 @@ fn where_it_may_be_carried_out_again_it_is_retried_on_the_same_lease() {
     assert_eq!(poll(call.as_mut()), Poll::Ready(Ok(5)));
     assert_eq!((began.get(), once.stats().executed), (2, 1));
     fixture.all();
-    assert_eq!(pipeline.call_once(&1, A, || Answer::Ok(6)), Ok(5));
+    assert_eq!(pipeline.request().key(&1).fingerprint(A).call(|| Answer::Ok(6)), Ok(5));
 }
 
 #[test]
@@ -229,21 +229,21 @@ fn an_attempt_that_may_have_had_its_effect_is_not_forgotten_over_a_later_refusal
     let stages = fixture.registry.pipeline("op").idempotency("x").retry("x").idempotent().build();
     let calls = Cell::new(0);
     let refused = Rejection::new(RejectionKind::CircuitOpen, "downstream");
-    let outcome = stages.call_once_judged(
-        Priority::Normal,
-        (&1, A, Codec::answers()),
-        || {
-            calls.set(calls.get() + 1);
-            Answer::Err(refused.clone())
-        },
-        |_| {
+    let outcome = stages
+        .request()
+        .key_with(&1, Codec::answers())
+        .fingerprint(A)
+        .judge(|_| {
             let retry_after = None;
             Verdict::Failure(match calls.get() {
                 1 => Class::Uncertain { retry_after },
                 _ => Class::NotExecuted { retry_after },
             })
-        },
-    );
+        })
+        .call(|| {
+            calls.set(calls.get() + 1);
+            Answer::Err(refused.clone())
+        });
     assert_eq!((outcome.unwrap_err().kind(), calls.get()), (RejectionKind::CircuitOpen, 2));
     assert_eq!((store.len(), once.stats().abandoned), (1, 0));
 }
@@ -255,7 +255,8 @@ fn who_waits_for_the_same_key_waits_no_longer_than_its_own_deadline() {
     let (pipeline, once, _) = pipeline(&fixture);
     once.reconfigure(idempotency::Config::default().max_wait(Duration::from_mins(1))).unwrap();
     let Ok(idempotency::ClaimOutcome::Run(Some(running))) = once.claim_blocking("1", A) else { panic!() };
-    let mut second = Box::pin(pipeline.call_once_async(&1, A, || async { Answer::Ok(1) }));
+    let mut second =
+        Box::pin(pipeline.request().key(&1).fingerprint(A).call_async(|| async { Answer::Ok(1) }));
     let mut polls = 0;
     let answer = loop {
         match poll(second.as_mut()) {
@@ -285,7 +286,7 @@ fn a_call_without_a_key_is_refused_where_one_is_needed() {
     assert_eq!(pipeline.stats().rejected, 2);
     assert!(store.is_empty());
     let keyless = fixture.registry.pipeline("free").retry("x").build();
-    assert_eq!(keyless.call_once(&1, A, || Answer::Ok(1)), Ok(1), "no stage, no record");
+    assert_eq!(keyless.request().key(&1).fingerprint(A).call(|| Answer::Ok(1)), Ok(1), "no stage, no record");
 }
 
 #[test]
@@ -301,7 +302,7 @@ fn a_call_dropped_at_any_point_leaves_its_key_free_before_the_body_and_claimed_a
             .unwrap();
         let bulkhead = fixture.registry.bulkhead("x");
         let mut permit = Some(bulkhead.try_acquire().unwrap());
-        let mut call = Box::pin(pipeline.call_once_async(&1, A, || async {
+        let mut call = Box::pin(pipeline.request().key(&1).fingerprint(A).call_async(|| async {
             pause(5).await;
             Answer::Ok(1)
         }));
@@ -324,8 +325,8 @@ fn a_call_dropped_at_any_point_leaves_its_key_free_before_the_body_and_claimed_a
 fn a_call_dropped_while_a_retry_waits_frees_its_key_if_nothing_was_done() {
     let fixture = Fixture::new();
     let (pipeline, _, store) = pipeline(&fixture);
-    let (key, down) = ((&1 as _, A, Codec::answers()), || async { Outcome::Err(Error::Down) });
-    let call = pipeline.call_once_judged_async(Priority::Normal, key, down, Verdict::by_class);
+    let down = || async { Outcome::Err(Error::Down) };
+    let call = pipeline.request().key(&1).fingerprint(A).judge(Verdict::by_class).call_async(down);
     let mut call = Box::pin(call);
     assert!(poll(call.as_mut()).is_pending());
     assert_eq!(store.len(), 1);
@@ -338,11 +339,11 @@ fn a_panic_in_the_body_leaves_the_key_claimed() {
     // T147, T105
     let fixture = Fixture::new();
     let (pipeline, _, store) = pipeline(&fixture);
-    let sync = || pipeline.call_once(&1, A, || -> Answer { panic!("halfway") });
+    let sync = || pipeline.request().key(&1).fingerprint(A).call(|| -> Answer { panic!("halfway") });
     assert!(catch_unwind(AssertUnwindSafe(sync)).is_err());
     let later = || {
         let body = || async { panic!("halfway") };
-        poll(pin!(pipeline.call_once_async::<Answer, _>(&2, A, body)))
+        poll(pin!(pipeline.request::<Answer>().key(&2).fingerprint(A).call_async(body)))
     };
     assert!(catch_unwind(AssertUnwindSafe(later)).is_err());
     assert_eq!(store.len(), 2);
@@ -363,13 +364,18 @@ fn the_lease_is_renewed_over_attempts_and_pauses() {
         lost.borrow_mut().push(idempotency::lease_is_lost());
         Outcome::Err(Error::Down)
     };
-    let key = (&1 as _, A, Codec::answers());
-    let mut call = Box::pin(stages.call_once_judged_async(Priority::Normal, key, work, Verdict::by_class));
+    let mut call =
+        Box::pin(stages.request().key(&1).fingerprint(A).judge(Verdict::by_class).call_async(work));
     let mut polls = 0;
     while poll(call.as_mut()).is_pending() {
         fixture.time.advance(MS(10));
         assert!(
-            stages.call_once(&1, A, || Answer::Ok(1)).is_err_and(|it| it.kind() == RejectionKind::InProgress)
+            stages
+                .request()
+                .key(&1)
+                .fingerprint(A)
+                .call(|| Answer::Ok(1))
+                .is_err_and(|it| it.kind() == RejectionKind::InProgress)
         );
         polls += 1;
     }
@@ -421,7 +427,7 @@ async fn a_hedge_runs_work_with_a_key_twice_only_where_that_was_allowed() {
                 }
                 Err(Rejection::timed_out(RejectionKind::AttemptTimeout, "gateway", Duration::ZERO))
             };
-            let ended = pipeline.call_once_async(&is_slow, A, charge).await;
+            let ended = pipeline.request().key(&is_slow).fingerprint(A).call_async(charge).await;
             assert_eq!((ended.is_ok(), made.get()), (is_slow, expected), "{on_unknown:?}");
         }
         let told = registry.validate().map_or_else(|error| error.to_string(), |()| String::new());

@@ -41,17 +41,13 @@ async fn a_nested_timeout_of_the_callers_deadline_is_none_either() {
     let pipeline = registry.pipeline("op").circuit_breaker("x").build();
     let inner = registry.pipeline("inner").timeout("x").build();
     for _ in 0..5 {
-        let nested = soon(5).scope(pipeline.call_judged_async(
-            Priority::Normal,
-            async || inner.call_async(slow).await,
-            Verdict::by_class,
-        ));
+        let nested = soon(5).scope(
+            pipeline.request().judge(Verdict::by_class).call_async(async || inner.call_async(slow).await),
+        );
         assert!(nested.await.is_err());
-        let read = soon(5).scope(pipeline.call_judged_async(
-            Priority::Normal,
-            async || deadline::read(slow()).await,
-            Verdict::by_class,
-        ));
+        let read = soon(5).scope(
+            pipeline.request().judge(Verdict::by_class).call_async(async || deadline::read(slow()).await),
+        );
         assert!(read.await.is_err());
     }
     let stats = registry.circuit_breaker("x").stats();
@@ -67,7 +63,7 @@ async fn an_error_of_the_dependency_counts_however_late_it_comes() {
             tokio::time::sleep(MS(50)).await;
             Err(Error::Down)
         };
-        let judged = pipeline.call_judged_async(Priority::Normal, down, Verdict::by_class);
+        let judged = pipeline.request().judge(Verdict::by_class).call_async(down);
         assert!(soon(5).scope(judged).await.is_err());
     }
     assert_eq!(registry.circuit_breaker("x").state(), State::Open);

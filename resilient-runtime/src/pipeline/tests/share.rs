@@ -27,7 +27,7 @@ fn who_shares_an_answer_takes_no_permit_and_is_a_call_like_others() {
     let pipeline = pipeline(&fixture);
     let (made, is_ready) = (Cell::new(0), Cell::new(false));
     let ask = || {
-        pipeline.call_shared_async("k", || {
+        pipeline.request().coalesce_key("k").call_async(|| {
             made.set(made.get() + 1);
             std::future::poll_fn(|_| if is_ready.get() { Poll::Ready(Answer::Ok(3)) } else { Poll::Pending })
         })
@@ -46,7 +46,7 @@ fn who_shares_an_answer_takes_no_permit_and_is_a_call_like_others() {
 fn who_waits_is_cut_off_by_its_own_total() {
     let fixture = Fixture::new();
     let pipeline = pipeline(&fixture);
-    let ask = || pipeline.call_shared_async("k", std::future::pending::<Answer>);
+    let ask = || pipeline.request().coalesce_key("k").call_async(std::future::pending::<Answer>);
     let mut first = Box::pin(ask());
     assert!(poll(first.as_mut()).is_pending());
     fixture.time.advance(MS(400));
@@ -70,7 +70,7 @@ fn who_takes_over_the_lead_goes_by_the_time_it_is_then() {
     let pipeline = pipeline(&fixture);
     let is_ready = Cell::new(false);
     let ask = || {
-        pipeline.call_shared_async("k", || {
+        pipeline.request().coalesce_key("k").call_async(|| {
             std::future::poll_fn(|_| if is_ready.get() { Poll::Ready(Answer::Ok(3)) } else { Poll::Pending })
         })
     };
@@ -91,7 +91,7 @@ fn threads_share_one_call() {
     let pipeline = registry.pipeline("op").coalesce("x").build();
     let answers: Vec<Answer> = std::thread::scope(|scope| {
         let ask = || {
-            pipeline.call_shared(&1, || {
+            pipeline.request().coalesce_key(&1).call(|| {
                 let mut spins = 0;
                 while registry.coalesce("x").stats().shared == 0 && spins < 1000 {
                     std::thread::yield_now();
@@ -110,6 +110,6 @@ fn threads_share_one_call() {
 #[test]
 fn without_a_coalescer_each_call_is_made() {
     let pipeline = Fixture::new().registry.pipeline("op").retry("x").build();
-    assert_eq!(pipeline.call_shared(&1, || Answer::Ok(1)), Ok(1));
+    assert_eq!(pipeline.request().coalesce_key(&1).call(|| Answer::Ok(1)), Ok(1));
     assert_eq!(pipeline.stats().succeeded, 1);
 }

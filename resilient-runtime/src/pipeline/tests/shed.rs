@@ -67,7 +67,8 @@ fn the_class_of_the_call_decides() {
     let fixture = Fixture::new();
     let (pipeline, shedder) = shedding(&fixture, fixed(10));
     let _held: Vec<_> = (0..9).map(|_| shedder.try_acquire_as(Priority::High).unwrap()).collect();
-    let call = |priority: Priority| pipeline.call_judged(priority, || Outcome::Ok(1), Verdict::of);
+    let call =
+        |priority: Priority| pipeline.request().options(priority).judge(Verdict::of).call(|| Outcome::Ok(1));
     for priority in [Priority::Low, Priority::Normal, Priority::High] {
         assert_eq!(kind(&call(priority)), RejectionKind::Shed);
     }
@@ -114,7 +115,7 @@ fn each_call_is_one_request_and_its_last_attempt_says_whether_it_was_accepted() 
     let run = |outcomes: [fn() -> Outcome; 2]| {
         let mut turns = outcomes.into_iter().cycle();
         let mut work = || turns.next().unwrap()();
-        let _ = pipeline.call_judged(Priority::High, &mut work, Verdict::by_class);
+        let _ = pipeline.request().priority(Priority::High).judge(Verdict::by_class).call(&mut work);
         let class = shedder.stats().classes.high;
         fixture.registry.circuit_breaker("x").reset();
         shedder.reset();
@@ -131,15 +132,15 @@ fn a_fallback_is_no_load_of_what_it_stands_in_for() {
     let fixture = Fixture::new();
     let (pipeline, shedder) = shedding(&fixture, fixed(10));
     let seen = Cell::new(9);
-    let asked = pipeline.call_or(
-        || Outcome::Err(Error::Down),
-        || {
+    let asked = pipeline
+        .request()
+        .fallback(|| {
             Chain::of(Level::Default, |_| {
                 seen.set(shedder.stats().in_flight);
                 Ok(2)
             })
-        },
-    );
+        })
+        .call(|| Outcome::Err(Error::Down));
     assert_eq!((asked.unwrap(), seen.get(), shedder.stats().in_flight), (2, 0, 0));
 }
 
@@ -171,7 +172,7 @@ fn dropped_after_any_number_of_polls_a_call_is_not_in_flight() {
             if attempts.get() == 1 { Outcome::Err(Error::Down) } else { Ok(1) }
         };
         let chain = || AsyncChain::of(Level::Default, |_: &crate::Failure<Error>| std::future::ready(Ok(0)));
-        let mut call = Box::pin(pipeline.call_or_async(work, chain));
+        let mut call = Box::pin(pipeline.request().fallback(chain).call_async(work));
         let mut cx = Context::from_waker(Waker::noop());
         let mut ended = false;
         for poll in 0..polls {
@@ -209,8 +210,13 @@ fn the_queue_of_the_bulkhead_behind_is_a_standing_delay() {
     let behind = fixture.registry.bulkhead("x");
     let mut in_turn = |waits: u64| {
         let held = behind.try_acquire().unwrap();
-        let mut call =
-            Box::pin(pipeline.call_judged_async(Priority::Critical, async || Outcome::Ok(1), Verdict::of));
+        let mut call = Box::pin(
+            pipeline
+                .request()
+                .priority(Priority::Critical)
+                .judge(Verdict::of)
+                .call_async(async || Outcome::Ok(1)),
+        );
         assert!(call.as_mut().poll(&mut cx).is_pending(), "it waits");
         fixture.time.advance(MS(waits));
         drop(held);
@@ -223,7 +229,14 @@ fn the_queue_of_the_bulkhead_behind_is_a_standing_delay() {
     // One that finds a permit free shows that the queue is empty.
     for _ in 0..40 {
         in_turn(30);
-        assert!(pipeline.call_judged(Priority::Critical, || Outcome::Ok(1), Verdict::of).is_ok());
+        assert!(
+            pipeline
+                .request()
+                .priority(Priority::Critical)
+                .judge(Verdict::of)
+                .call(|| Outcome::Ok(1))
+                .is_ok()
+        );
         in_turn(30);
     }
     let stats = shedder.stats();
@@ -238,7 +251,7 @@ fn calls_that_say_how_long_they_waited_show_a_queue_in_front() {
     let call = |waited: u64, priority: Priority| {
         pipeline.waited(MS(waited));
         fixture.time.advance(MS(waited));
-        pipeline.call_judged(priority, || Outcome::Ok(1), Verdict::of)
+        pipeline.request().options(priority).judge(Verdict::of).call(|| Outcome::Ok(1))
     };
     for _ in 0..5 {
         assert!(call(30, Priority::Normal).is_ok());

@@ -90,7 +90,11 @@ async fn a_call_has_a_span_and_each_attempt_one_in_it_in_which_the_body_runs() {
         if attempts.get() == 1 { Err(Error::Down) } else { Outcome::Ok(1) }
     };
     // E2
-    let call = pipeline.call_described_async(work, Verdict::of, |error, words| words.error(error));
+    let call = pipeline
+        .request::<Outcome>()
+        .judge(Verdict::of)
+        .describe(|error, words| words.error(error))
+        .call_async(work);
     assert!(id.scope(call).await.is_ok());
     assert_eq!(inside(), None);
     let spans = seen.0.lock().unwrap().0.clone();
@@ -127,7 +131,7 @@ async fn attempts_at_the_same_time_levels_and_spawned_tasks_are_in_the_span_of_t
             tokio::spawn(tracing::Instrument::in_current_span(there)).await.unwrap()
         })
     };
-    assert_eq!(pipeline.call_or_async(work, chain).await.unwrap(), 7);
+    assert_eq!(pipeline.request().fallback(chain).call_async(work).await.unwrap(), 7);
     let mut spans = seen.0.lock().unwrap().0.clone();
     assert!(spans[0].starts_with("resilient.call in 0 operation=\"outer\""), "{spans:?}");
     assert!(spans[0].ends_with("attempts=2 outcome=\"fallback\""), "{spans:?}");
@@ -153,7 +157,8 @@ fn a_body_that_panics_or_runs_on_a_thread_leaves_no_span_behind() {
     assert!(seen.0.lock().unwrap().1.is_empty());
     fixture.registry.bulkhead("pool").reconfigure(bulkhead::Config::default().threads(1u32)).unwrap();
     let span = tracing::Span::current;
-    let here = pipeline.run(move || Ok::<_, Rejection>(span().metadata().map(Metadata::name)));
+    let here =
+        pipeline.request().call_in_threads(move || Ok::<_, Rejection>(span().metadata().map(Metadata::name)));
     assert_eq!(here, Ok(Some("resilient.attempt")), "the span goes along");
     let spans = seen.0.lock().unwrap().0.clone();
     assert!(spans[0].ends_with("attempts=1 outcome=\"panic\""), "{spans:?}");

@@ -96,11 +96,17 @@ async fn switched_off_a_body_of_a_pool_runs_all_the_same() {
     fixture.registry.set_enabled(false);
     let here = std::thread::current().id();
     let thread = || Ok::<_, Rejection>(std::thread::current().id());
-    assert_eq!(pipeline.run(thread).unwrap(), here);
-    assert_ne!(pipeline.run_async(thread).await.unwrap(), here, "it may block, and this thread must not");
+    assert_eq!(pipeline.request().call_in_threads(thread).unwrap(), here);
+    assert_ne!(
+        pipeline.request().call_in_threads_async(thread).await.unwrap(),
+        here,
+        "it may block, and this thread must not"
+    );
     let pipeline = Arc::new(pipeline);
     let shared = Arc::clone(&pipeline);
-    let panics = tokio::spawn(async move { shared.run_async(|| -> Outcome { panic!("of the body") }).await });
+    let panics = tokio::spawn(async move {
+        shared.request().call_in_threads_async(|| -> Outcome { panic!("of the body") }).await
+    });
     assert!(panics.await.unwrap_err().is_panic());
     let stats = pipeline.stats();
     assert_eq!((stats.calls, stats.succeeded, stats.panicked, stats.in_flight), (3, 2, 1, 0));

@@ -40,11 +40,18 @@ fn where_no_thread_can_be_had_a_pipeline_takes_it_for_no_evidence_and_pays_back(
     fixture.registry.rate_limiter("l").reconfigure(limit).unwrap();
     let pipeline = fixture.registry.pipeline("op").circuit_breaker("c").rate_limit("l").bulkhead("b").build();
     NO_THREADS.set(true);
-    let refused = pipeline.run(|| Outcome::Ok(1)).unwrap_err();
+    let refused = pipeline.request().call_in_threads(|| Outcome::Ok(1)).unwrap_err();
     assert_eq!(refused.kind(), RejectionKind::BulkheadFull);
     NO_THREADS.set(false);
-    assert_eq!(pipeline.run(|| Outcome::Ok(2)), Ok(2), "the only token of the minute came back");
-    assert_eq!(pipeline.run(|| Outcome::Ok(3)).unwrap_err().kind(), RejectionKind::RateLimited);
+    assert_eq!(
+        pipeline.request().call_in_threads(|| Outcome::Ok(2)),
+        Ok(2),
+        "the only token of the minute came back"
+    );
+    assert_eq!(
+        pipeline.request().call_in_threads(|| Outcome::Ok(3)).unwrap_err().kind(),
+        RejectionKind::RateLimited
+    );
     let window = fixture.registry.circuit_breaker("c").stats().window;
     assert_eq!((window.failed, window.calls), (0, 1));
 }
@@ -111,10 +118,12 @@ fn a_pipeline_without_threads_does_the_work_in_place() {
     let here = std::thread::current().id();
     let place = || Ok::<_, Rejection>(std::thread::current().id());
     let without = fixture.registry.pipeline("without").retry("r").build();
-    assert_eq!(without.run(place), Ok(here), "there is no bulkhead");
+    assert_eq!(without.request().call_in_threads(place), Ok(here), "there is no bulkhead");
     let plain = fixture.registry.pipeline("plain").bulkhead("plain").build();
-    assert_eq!(plain.run(place), Ok(here));
-    let panicked = std::panic::catch_unwind(AssertUnwindSafe(|| plain.run(|| -> Outcome { panic!("here") })));
+    assert_eq!(plain.request().call_in_threads(place), Ok(here));
+    let panicked = std::panic::catch_unwind(AssertUnwindSafe(|| {
+        plain.request().call_in_threads(|| -> Outcome { panic!("here") })
+    }));
     assert!(panicked.is_err());
     assert_eq!((plain.stats().panicked, fixture.registry.bulkhead("plain").stats().in_use), (1, 0));
 }
@@ -225,14 +234,14 @@ fn what_is_left_before_it_began_is_no_evidence_and_gets_its_token_back() {
     std::thread::scope(|scope| {
         let hangs = scope.spawn(|| fixture.bulkhead.run(Priority::Normal, work));
         begun.recv().unwrap();
-        let late = scope.spawn(|| pipeline.run(|| Outcome::Ok(1)));
+        let late = scope.spawn(|| pipeline.request().call_in_threads(|| Outcome::Ok(1)));
         until("it waits", || fixture.bulkhead.stats().queued == 1 && fixture.time.timers() > 0);
         fixture.time.advance(second);
         assert_eq!(late.join().unwrap().unwrap_err().kind(), RejectionKind::QueueTimeout);
         go.send(()).unwrap();
         assert_eq!(hangs.join().unwrap(), Ok(1));
     });
-    assert_eq!(pipeline.run(|| Outcome::Ok(2)), Ok(2), "its token came back");
+    assert_eq!(pipeline.request().call_in_threads(|| Outcome::Ok(2)), Ok(2), "its token came back");
     let window = fixture.registry.circuit_breaker("c").stats().window;
     assert_eq!((window.failed, window.calls), (0, 1));
     assert_eq!(pipeline.stats().timed_out, 1);
@@ -250,7 +259,13 @@ fn the_load_shedder_sees_the_queue_before_the_threads() {
         std::thread::scope(|scope| {
             let hangs = scope.spawn(|| fixture.bulkhead.run(Priority::Normal, work));
             begun.recv().unwrap();
-            let waits = scope.spawn(|| pipeline.run_judged(Priority::High, || Outcome::Ok(1), Verdict::of));
+            let waits = scope.spawn(|| {
+                pipeline
+                    .request()
+                    .priority(Priority::High)
+                    .judge(Verdict::of)
+                    .call_in_threads(|| Outcome::Ok(1))
+            });
             until("it waits or is shed", || fixture.bulkhead.stats().queued == 1 || waits.is_finished());
             fixture.time.advance(interval);
             go.send(()).unwrap();
@@ -267,10 +282,13 @@ fn options_and_a_chain_of_fallbacks_work_as_without_threads() {
     let pipeline = fixture.registry.pipeline("op").bulkhead("b").fallback("f").build();
     let failing = || Option::<u32>::None;
     let chain = || crate::fallback::Chain::of(crate::fallback::Level::Default, |_| Some(7));
-    assert_eq!(pipeline.run_or(failing, chain), Some(7));
+    assert_eq!(pipeline.request().fallback(chain).call_in_threads(failing), Some(7));
     let ignored = |_: &Outcome| Verdict::Failure(crate::Class::Ignored);
     let pipeline = fixture.registry.pipeline("op").bulkhead("b").build();
-    assert_eq!(pipeline.run_judged(Priority::High, || Outcome::Ok(1), ignored), Ok(1));
+    assert_eq!(
+        pipeline.request().priority(Priority::High).judge(ignored).call_in_threads(|| Outcome::Ok(1)),
+        Ok(1)
+    );
     let stats = pipeline.stats();
     assert_eq!((stats.calls, stats.fell_back, stats.ignored), (2, 1, 1));
 }
@@ -343,10 +361,10 @@ async fn the_correlation_id_goes_along() {
     let id = CorrelationId::parse("order-7").unwrap();
     {
         let _entered = id.clone().enter();
-        assert_eq!(pipeline.run(seen), Ok(Some("order-7".into())));
+        assert_eq!(pipeline.request().call_in_threads(seen), Ok(Some("order-7".into())));
     }
-    assert_eq!(id.scope(pipeline.run_async(seen)).await, Ok(Some("order-7".into())));
-    assert_eq!(pipeline.run(seen), Ok(None), "the thread keeps nothing of it");
+    assert_eq!(id.scope(pipeline.request().call_in_threads_async(seen)).await, Ok(Some("order-7".into())));
+    assert_eq!(pipeline.request().call_in_threads(seen), Ok(None), "the thread keeps nothing of it");
 }
 
 #[test]
@@ -367,12 +385,12 @@ fn what_an_abandoned_answer_does_when_it_is_dropped_harms_nobody() {
     let fixture = fixture(1, 1);
     let pipeline = fixture.registry.pipeline("op").bulkhead("b").build();
     let (work, begun, go) = hanging();
-    let mut left = Box::pin(pipeline.run_async(once(move || work().map(|_| Panics))));
+    let mut left = Box::pin(pipeline.request().call_in_threads_async(once(move || work().map(|_| Panics))));
     assert!(poll(left.as_mut()).is_pending());
     begun.recv().unwrap();
     drop(left);
     go.send(()).unwrap();
-    assert_eq!(pipeline.run(|| Outcome::Ok(1)), Ok(1), "on the same thread");
+    assert_eq!(pipeline.request().call_in_threads(|| Outcome::Ok(1)), Ok(1), "on the same thread");
     let pool = fixture.bulkhead.stats().pool.unwrap();
     assert_eq!((pool.alive, pool.abandoned), (1, 0));
 }

@@ -57,7 +57,7 @@ fn dropped_at_any_point_of_any_attempt_a_call_holds_nothing() {
                     ended.unwrap_or(Ok(0))
                 }
             };
-            let mut call = Box::pin(pipeline.run_async(work));
+            let mut call = Box::pin(pipeline.request().call_in_threads_async(work));
             for failure in 0..u64::from(failures) {
                 assert!(poll(call.as_mut()).is_pending(), "{case}");
                 tells.recv().unwrap();
@@ -118,13 +118,13 @@ fn permits_of_those_whose_time_is_over_come_back() {
                     drop(gate.lock());
                     Outcome::Ok(1)
                 };
-                scope.spawn(move || pipeline.run(work))
+                scope.spawn(move || pipeline.request().call_in_threads(work))
             })
             .collect();
         until("all wait for their time", || {
             fixture.bulkhead.stats().pool.unwrap().running == 8 && fixture.time.timers() == 16
         });
-        let full = pipeline.run(|| Outcome::Ok(1)).unwrap_err();
+        let full = pipeline.request().call_in_threads(|| Outcome::Ok(1)).unwrap_err();
         assert_eq!(full.kind(), RejectionKind::BulkheadFull);
         fixture.time.advance(second);
         let kinds: Vec<_> = calls.into_iter().map(|call| call.join().unwrap().unwrap_err().kind()).collect();
@@ -145,12 +145,13 @@ fn a_panic_in_a_call_leaves_nothing_behind() {
     let fixture = fixture(1, 1);
     let pipeline = all(&fixture);
     for _ in 0..3 {
-        let call = || pipeline.run(|| -> Outcome { panic!("out of luck") });
+        let call = || pipeline.request().call_in_threads(|| -> Outcome { panic!("out of luck") });
         let panicked = std::panic::catch_unwind(AssertUnwindSafe(call));
         assert_eq!(panicked.unwrap_err().downcast_ref::<&str>(), Some(&"out of luck"));
         nothing_is_held(&fixture);
     }
-    let mut call = Box::pin(pipeline.run_async(|| -> Outcome { panic!("out of luck") }));
+    let mut call =
+        Box::pin(pipeline.request().call_in_threads_async(|| -> Outcome { panic!("out of luck") }));
     let panicked = loop {
         match std::panic::catch_unwind(AssertUnwindSafe(|| poll(call.as_mut()))) {
             Ok(polled) => assert!(polled.is_pending()),
@@ -248,7 +249,7 @@ fn what_has_ended_when_the_time_is_over_has_ended_in_time() {
     let second = Duration::from_secs(1);
     let pipeline = pipeline(&fixture, timeout::Config::default().total(second));
     let (work, begun, go) = hanging();
-    let mut call = Box::pin(pipeline.run_async(once(work)));
+    let mut call = Box::pin(pipeline.request().call_in_threads_async(once(work)));
     let woken = Arc::new(Woken::default());
     let waker = Arc::clone(&woken).into();
     assert!(call.as_mut().poll(&mut std::task::Context::from_waker(&waker)).is_pending());
@@ -272,5 +273,5 @@ fn a_verdict_of_ones_own_is_asked_for_each_attempt() {
             Verdict::of(outcome)
         }
     };
-    assert_eq!(pipeline.run_judged(Priority::Normal, || Outcome::Ok(crate::attempt()), judge), Ok(3));
+    assert_eq!(pipeline.request().judge(judge).call_in_threads(|| Outcome::Ok(crate::attempt())), Ok(3));
 }

@@ -151,7 +151,7 @@ fn a_timeout_leaves_synchronous_work_which_keeps_its_place_until_it_ends() {
     let pipeline = pipeline(&fixture, timeout::Config::default().total(second * 2).attempt(second));
     let (work, begun, go) = hanging();
     let late = std::thread::scope(|scope| {
-        let call = scope.spawn(|| pipeline.run(once(work)));
+        let call = scope.spawn(|| pipeline.request().call_in_threads(once(work)));
         begun.recv().unwrap();
         until("it waits for its time", || fixture.time.timers() > 0);
         fixture.time.advance(second);
@@ -160,12 +160,12 @@ fn a_timeout_leaves_synchronous_work_which_keeps_its_place_until_it_ends() {
     assert_eq!(late.unwrap_err().kind(), RejectionKind::AttemptTimeout);
     let stats = fixture.bulkhead.stats();
     assert_eq!((stats.in_use, stats.pool.unwrap().abandoned), (1, 1));
-    let full = pipeline.run(|| Outcome::Ok(1)).unwrap_err();
+    let full = pipeline.request().call_in_threads(|| Outcome::Ok(1)).unwrap_err();
     assert_eq!(full.kind(), RejectionKind::BulkheadFull);
     go.send(()).unwrap();
     until("it has ended", || fixture.bulkhead.stats().in_use == 0);
     assert_eq!(fixture.bulkhead.stats().pool.unwrap().abandoned, 0);
-    assert_eq!(pipeline.run(|| Outcome::Ok(2)), Ok(2));
+    assert_eq!(pipeline.request().call_in_threads(|| Outcome::Ok(2)), Ok(2));
     let ended = pipeline.stats();
     assert_eq!((ended.calls, ended.succeeded, ended.timed_out, ended.rejected), (3, 1, 1, 1));
     assert_eq!(fixture.registry.stats().circuit_breaker["c"].failed, 1, "what was refused is no evidence");
@@ -184,7 +184,7 @@ fn the_time_of_an_attempt_begins_with_the_work_and_the_total_with_the_call() {
         let ran = Arc::new(AtomicU32::new(0));
         let counts = Arc::clone(&ran);
         let waits = scope.spawn(|| {
-            pipeline.run(move || {
+            pipeline.request().call_in_threads(move || {
                 counts.fetch_add(1, Ordering::Relaxed);
                 Outcome::Ok(2)
             })
@@ -212,10 +212,11 @@ fn a_future_that_is_dropped_withdraws_what_waits_and_leaves_what_runs() {
     let fixture = fixture(1, 1);
     let pipeline = pipeline(&fixture, timeout::Config::default());
     let (work, begun, go) = hanging();
-    let mut first = Box::pin(pipeline.run_async(once(work)));
+    let mut first = Box::pin(pipeline.request().call_in_threads_async(once(work)));
     assert!(poll(first.as_mut()).is_pending());
     begun.recv().unwrap();
-    let mut second = Box::pin(pipeline.run_async(|| -> Outcome { unreachable!("it is withdrawn") }));
+    let mut second =
+        Box::pin(pipeline.request().call_in_threads_async(|| -> Outcome { unreachable!("it is withdrawn") }));
     assert!(poll(second.as_mut()).is_pending());
     assert_eq!(fixture.bulkhead.stats().in_use, 2);
     drop(second);
@@ -236,7 +237,8 @@ async fn blocking_work_is_awaited_and_sees_the_scope_of_its_call() {
     let calls = Arc::new(AtomicU32::new(0));
     let count = Arc::clone(&calls);
     let attempts: Result<u32, Rejection> = pipeline
-        .run_async(move || {
+        .request()
+        .call_in_threads_async(move || {
             let number = count.fetch_add(1, Ordering::Relaxed) + 1;
             assert_eq!(crate::attempt(), number);
             Ok(number)

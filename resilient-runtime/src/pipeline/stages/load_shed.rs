@@ -1,33 +1,35 @@
-//! A call at the load shedder: admitted once for all its attempts, and let out when the last has ended.
+//! Load shedding: a call is admitted once for all its attempts, and let out when the last has ended.
 
 use std::time::Duration;
 
-use super::{Call, Pipeline};
 use crate::classify::Class;
 use crate::clock::Instant;
 use crate::load_shed::{Admitted, End};
 use crate::observe::Ending;
 use crate::outcome::Verdict;
+use crate::pipeline::{Call, Pipeline};
 use crate::rejection::Rejection;
+
+/// The place of a call at the load shedder: from before the first attempt until after the last.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(in crate::pipeline) enum Load {
+    /// It has not passed the load shedder, or has been let out.
+    #[default]
+    None,
+    /// It is in flight.
+    InFlight,
+}
+
+impl Load {
+    #[inline]
+    pub(in crate::pipeline) fn is_in_flight(self) -> bool {
+        self == Self::InFlight
+    }
+}
 
 impl Call<'_> {
     /// Since when the call has been under way, on the registry's clock: what it has waited since then in a queue shows
     /// the load shedder whether that stands.
-    ///
-    /// ```
-    /// use std::time::Duration;
-    /// use resilient_runtime::{Priority, Registry, clock::ManualClock, pipeline::Call};
-    ///
-    /// let time = ManualClock::new();
-    /// let registry = Registry::with_clock(time.clock());
-    /// let pipeline = registry.pipeline("pay").load_shed("api").build();
-    /// for _ in 0..20 {
-    ///     let arrived = time.clock().now();
-    ///     time.advance(Duration::from_millis(35));
-    ///     Call::begin(&pipeline).set_arrived_at(arrived);
-    /// }
-    /// assert!(registry.load_shedder("api").try_acquire_as(Priority::Low).is_err(), "the queue stands");
-    /// ```
     #[inline(never)]
     pub fn set_arrived_at(&mut self, at: Instant) {
         if let Some(shedder) = &self.pipeline.load_shed {
@@ -35,28 +37,29 @@ impl Call<'_> {
         }
     }
 
-    /// Passes the load shedder, unless it has done so before. What comes once for all attempts, and behind it, is to
-    /// call this first.
+    /// Passes the load shedder, unless it has done so before. A stage behind it that comes once for all attempts calls
+    /// this first.
     #[inline]
-    pub(super) fn pass_shedder(&mut self) -> Result<(), Rejection> {
+    pub(in crate::pipeline) fn pass_shedder(&mut self) -> Result<(), Rejection> {
         if self.pipeline.load_shed.is_some() { self.ask_shedder() } else { Ok(()) }
     }
 
     #[inline(never)]
     fn ask_shedder(&mut self) -> Result<(), Rejection> {
         let pipeline = self.pipeline;
-        let Some(shedder) = pipeline.load_shed.as_deref().filter(|_| !self.holds_load && !self.is_flight())
+        let Some(shedder) =
+            pipeline.load_shed.as_deref().filter(|_| !self.load.is_in_flight() && !self.is_racer())
         else {
             return Ok(());
         };
-        if self.is_late() {
+        if self.clock.is_late() {
             let late = self.out_of_time();
             self.ending = Ending::of(&late);
             return Err(late);
         }
         let admitted = shedder.admit(self.priority, self.time());
         match admitted {
-            Ok(()) => self.holds_load = true,
+            Ok(()) => self.load = Load::InFlight,
             Err(_) => self.ending = Ending::Rejected,
         }
         admitted
@@ -64,7 +67,7 @@ impl Call<'_> {
 
     /// Passes it if nothing may be against that; counts nothing if not.
     #[inline]
-    pub(super) fn pass_shedder_plainly(&mut self) -> bool {
+    pub(in crate::pipeline) fn pass_shedder_plainly(&mut self) -> bool {
         self.pipeline.load_shed.is_none() || self.try_shedder()
     }
 
@@ -73,15 +76,16 @@ impl Call<'_> {
     fn try_shedder(&mut self) -> bool {
         let pipeline = self.pipeline;
         let Some(shedder) = &pipeline.load_shed else { return true };
-        if self.holds_load || self.is_flight() {
+        if self.load.is_in_flight() || self.is_racer() {
             return true;
         }
-        self.holds_load = shedder.try_enter(self.priority, self.time());
-        self.holds_load
+        let is_admitted = shedder.try_enter(self.priority, self.time());
+        self.load = if is_admitted { Load::InFlight } else { Load::None };
+        is_admitted
     }
 
     /// It comes back from the bulkhead, with a permit or without: if it was in the queue, then `since` that time.
-    pub(super) fn was_queued(&self, has_waited: bool, is_admitted: bool, since: Instant) {
+    pub(in crate::pipeline) fn was_queued(&self, has_waited: bool, is_admitted: bool, since: Instant) {
         let Some(shedder) = &self.pipeline.load_shed else { return };
         if has_waited {
             let now = self.pipeline.clock.now();
@@ -93,7 +97,7 @@ impl Call<'_> {
 
     /// It found a permit free: the queue does not stand.
     #[inline]
-    pub(super) fn was_not_queued(&self) {
+    pub(in crate::pipeline) fn was_not_queued(&self) {
         if self.pipeline.load_shed.is_some() {
             self.tell_of_no_queue();
         }
@@ -109,20 +113,24 @@ impl Call<'_> {
     }
 
     /// The last attempt has ended.
-    pub(super) fn leave_shedder(&mut self, end: End) {
-        if !self.holds_load {
+    pub(in crate::pipeline) fn leave_shedder(&mut self, end: End) {
+        if !self.load.is_in_flight() {
             return;
         }
-        self.holds_load = false;
+        self.load = Load::None;
         if let Some(shedder) = &self.pipeline.load_shed {
-            let call = Admitted { priority: self.priority, since: self.started };
-            shedder.leave(call, end, self.now);
+            shedder.leave(self.as_admitted(), end, self.clock.now.or_never());
         }
+    }
+
+    /// What the load shedder knows of the call.
+    pub(in crate::pipeline) fn as_admitted(&self) -> Admitted {
+        Admitted { priority: self.priority, since: self.clock.started.or_never() }
     }
 
     /// The same, going by how the call ended.
     #[inline(never)]
-    pub(super) fn leave_shedder_at_end(&mut self) {
+    pub(in crate::pipeline) fn leave_shedder_at_end(&mut self) {
         let end = match self.ending {
             Ending::Succeeded => End::Judged(Verdict::Success),
             Ending::Ignored => End::Judged(Verdict::Failure(Class::Ignored)),
@@ -134,8 +142,8 @@ impl Call<'_> {
 }
 
 impl Pipeline {
-    /// Says how long a call has waited in a queue before the pipeline, for the load shedder, where there is one. To be
-    /// said of each call before it is made, also of one that did not wait at all: it is the shortest wait that counts.
+    /// Reports how long a call has waited in a queue before the pipeline, for the load shedder, where there is one. Report
+    /// it for each call before it is made, also for one that did not wait at all: the shortest wait counts.
     ///
     /// ```
     /// use std::time::Duration;

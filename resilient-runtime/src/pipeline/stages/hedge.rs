@@ -1,16 +1,50 @@
-//! Several attempts of a call at the same time, each with an admission, a permit and a limit of its own.
+//! The hedge: several attempts of a call at the same time, each with an admission, a permit and a limit of its own.
 
 use std::future::Future;
 use std::pin::pin;
 
-use super::attempt::Polled;
-use super::call::{Next, Repeats};
-use super::{Call, open};
 use crate::clock::Instant;
 use crate::hedge::{Hedge, Left, Race, RaceOutcome, Sent};
 use crate::observe::Words;
 use crate::outcome::Judgement;
+use crate::pipeline::Call;
+use crate::pipeline::admission::Admission;
+use crate::pipeline::attempt_clock::{AttemptClock, Reading};
+use crate::pipeline::body::{Activity, Polled};
+use crate::pipeline::call::Next;
+use crate::pipeline::driver::{self, Judges};
+use crate::pipeline::stages::load_shed::Load;
+use crate::pipeline::stages::retry::Repeats;
 use crate::rejection::{Rejection, RejectionKind};
+
+/// What a [`Call`] is of the logical call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::pipeline) enum Role {
+    /// All of it.
+    Call,
+    /// One of several attempts at the same time: it has no record of its own, and is not repeated.
+    Racer {
+        /// It was sent beside another one or after it.
+        is_hedge: bool,
+    },
+    /// Its outcome was handed out, and is the only one.
+    HandedOut,
+    /// What is left where all of it was taken out: nothing.
+    Empty,
+}
+
+impl Role {
+    /// Whether the operation counts it.
+    #[inline]
+    pub(in crate::pipeline) fn has_record(self) -> bool {
+        matches!(self, Self::Call | Self::HandedOut)
+    }
+
+    #[inline]
+    pub(in crate::pipeline) fn is_hedge(self) -> bool {
+        self == Self::Racer { is_hedge: true }
+    }
+}
 
 /// One of the attempts when it has ended, and has settled with the stages.
 struct Flown<'p, R> {
@@ -21,107 +55,66 @@ struct Flown<'p, R> {
     open: Option<Box<Call<'p>>>,
 }
 
-/// What is asked about an attempt: how to judge it, its words, and how to judge what a refusal becomes.
-struct By<'a, J, D, H> {
-    judge: &'a J,
-    describe: &'a D,
-    hear: &'a H,
+/// Expanded code asks closures about an attempt.
+struct By<J, D, H> {
+    judge: J,
+    describe: D,
+    hear: H,
+}
+
+impl<R, J, D, H> Judges<R> for By<J, D, H>
+where
+    J: Fn(&R) -> Judgement,
+    D: Fn(&R, &mut Words),
+    H: Fn(&Rejection) -> Judgement,
+{
+    fn judge(&self, outcome: &R) -> Judgement {
+        (self.judge)(outcome)
+    }
+
+    fn hear(&self, rejection: &Rejection) -> Judgement {
+        (self.hear)(rejection)
+    }
+
+    fn describe(&self, outcome: &R, words: &mut Words) {
+        (self.describe)(outcome, words);
+    }
 }
 
 impl<'p> Call<'p> {
     #[inline]
-    pub(super) fn is_flight(&self) -> bool {
-        matches!(self.repeats, Repeats::Flight | Repeats::Hedge)
+    pub(in crate::pipeline) fn is_racer(&self) -> bool {
+        matches!(self.role, Role::Racer { .. })
     }
 
     /// Whether a slow attempt gets another beside it: where the call must not be carried out twice, it does not.
-    pub(super) fn is_hedged(&self) -> bool {
+    pub(in crate::pipeline) fn is_hedged(&self) -> bool {
         self.pipeline.hedge.is_some() && self.repeats != Repeats::Unsafe
     }
 
-    /// Makes an attempt, and another where it is slow; waits before a retry. What `judge` thinks of the outcome comes
-    /// with it; `hear` judges the error that a refusal or timeout of an attempt becomes.
-    ///
-    /// ```
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() {
-    /// use resilient_runtime::{Class, Component, Judgement, Registry, Rejection, Verdict, pipeline::Call};
-    ///
-    /// let registry = Registry::new();
-    /// let hear = |_: &Rejection| Judgement::from(Class::UNKNOWN);
-    /// let pipeline = registry.pipeline("read").hedge("replicas").build();
-    /// let mut call = Call::begin(&pipeline);
-    /// let mut replicas = [None, Some("row")].into_iter();
-    /// let read = call.hedged(|| std::future::ready(replicas.next().flatten()), Judgement::of, hear).await;
-    /// assert_eq!(read.unwrap(), (Some("row"), Verdict::Success.into()));
-    /// assert_eq!(registry.hedge("replicas").stats().sent, 1);
-    /// # }
-    /// ```
+    /// Makes an attempt, and another where it is slow; waits before a retry. What `judge` thinks of the outcome comes with it;
+    /// `describe` puts a failure in words, and `hear` judges the error that a refusal or timeout of an attempt becomes.
     ///
     /// # Cancel safety
     /// Dropping the future drops all attempts; they give back what they hold.
     pub async fn hedged<R, F: Future<Output = R>>(
-        &mut self,
-        work: impl FnMut() -> F,
-        judge: impl Fn(&R) -> Judgement,
-        hear: impl Fn(&Rejection) -> Judgement,
-    ) -> Result<(R, Judgement), Rejection> {
-        self.hedged_with(work, judge, |_, words| words.type_of::<R>(), hear).await
-    }
-
-    /// The same, with the words of `describe` for a failure.
-    ///
-    /// ```
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() {
-    /// use resilient_runtime::{Class, Judgement, Registry, Rejection, pipeline::Call};
-    ///
-    /// let pipeline = Registry::new().pipeline("read").hedge("replicas").build();
-    /// let mut call = Call::begin(&pipeline);
-    /// let hear = |_: &Rejection| Judgement::from(Class::UNKNOWN);
-    /// let work = async || None::<u32>;
-    /// let read = call.hedged_with(work, Judgement::of, |_, words| words.display(&"no row"), hear).await;
-    /// assert!(read.unwrap().0.is_none());
-    /// assert_eq!(pipeline.stats().last_error.unwrap().text, "no row");
-    /// # }
-    /// ```
-    ///
-    /// # Cancel safety
-    /// As of [`hedged`](Self::hedged).
-    pub async fn hedged_with<R, F: Future<Output = R>>(
         &mut self,
         mut work: impl FnMut() -> F,
         judge: impl Fn(&R) -> Judgement,
         describe: impl Fn(&R, &mut Words),
         hear: impl Fn(&Rejection) -> Judgement,
     ) -> Result<(R, Judgement), Rejection> {
-        let by = By { judge: &judge, describe: &describe, hear: &hear };
-        self.raced(&mut work, &by, false).await
+        self.raced(&mut work, &By { judge, describe, hear }, false).await
     }
 
-    /// As [`hedged`](Self::hedged), but the attempt that has won does not end: the call takes over what it holds.
-    pub(super) async fn hedged_open<R, F: Future<Output = R>>(
-        &mut self,
-        mut work: impl FnMut() -> F,
-        judge: &impl Fn(&R) -> Judgement,
-        hear: &impl Fn(&Rejection) -> Judgement,
-    ) -> Result<(R, Judgement), Rejection> {
-        let describe = |_: &R, words: &mut Words| words.type_of::<R>();
-        self.raced(&mut work, &By { judge, describe: &describe, hear }, true).await
-    }
-
-    async fn raced<R, F, J, D, H>(
+    /// Makes an attempt, and another where it is slow. Where it `stays_open`, the attempt that has won does not end: the call
+    /// takes over what it holds.
+    pub(in crate::pipeline) async fn raced<R, F: Future<Output = R>>(
         &mut self,
         work: &mut impl FnMut() -> F,
-        by: &By<'_, J, D, H>,
+        by: &impl Judges<R>,
         stays_open: bool,
-    ) -> Result<(R, Judgement), Rejection>
-    where
-        F: Future<Output = R>,
-        J: Fn(&R) -> Judgement,
-        D: Fn(&R, &mut Words),
-        H: Fn(&Rejection) -> Judgement,
-    {
+    ) -> Result<(R, Judgement), Rejection> {
         // The pause before the next round is that of a future.
         self.asynchronous = true;
         self.pass_shedder()?;
@@ -136,7 +129,7 @@ impl<'p> Call<'p> {
             // Boxed: it is so only while the registry is switched off.
             self.begin_attempt();
             let outcome = Box::pin(self.attempt(work())).await?;
-            let judgement = (by.judge)(&outcome);
+            let judgement = by.judge(&outcome);
             return Ok((outcome, judgement));
         };
         let budget = match &pipeline.retry {
@@ -149,14 +142,14 @@ impl<'p> Call<'p> {
             }
         };
         let (started, left) = (self.time(), self.left_to_send(hedge));
-        let template = self.flight();
+        let template = self.racer();
         let send = |sent: Sent| {
-            let mut call = template.flight();
+            let mut call = template.racer();
             if let Sent::Hedge { repeated } = sent {
-                call.repeats = Repeats::Hedge;
+                call.role = Role::Racer { is_hedge: true };
                 call.progress.retries += repeated;
-                if call.now != Instant::NEVER {
-                    call.now = pipeline.clock.now();
+                if call.clock.now.is_taken() {
+                    call.clock.read(&pipeline.clock);
                 }
             }
             fly(call, work(), by, stays_open)
@@ -186,28 +179,17 @@ impl<'p> Call<'p> {
             Some(retry) => Left {
                 beside: hedge.max().saturating_sub(self.rare.as_ref().map_or(0, |rare| rare.hedges)),
                 repeated: retry.left(self.progress),
-                until: if self.is_timed() { retry.latest(self.started) } else { Instant::NEVER },
+                until: if self.clock.is_timed() {
+                    retry.latest(self.clock.started.or_never())
+                } else {
+                    Instant::NEVER
+                },
             },
             None => Left::UNBOUNDED,
         }
     }
 
     /// All attempts of [`hedged`](Self::hedged) were refused or cut off: what comes after that.
-    ///
-    /// ```
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() {
-    /// use resilient_runtime::{Class, Judgement, Registry, Rejection, pipeline::{Call, Next}};
-    ///
-    /// let registry = Registry::new();
-    /// registry.circuit_breaker("db").force_open();
-    /// let pipeline = registry.pipeline("read").hedge("db").circuit_breaker("db").build();
-    /// let mut call = Call::begin(&pipeline);
-    /// let hear = |_: &Rejection| Judgement::from(Class::UNKNOWN);
-    /// let refused = call.hedged(async || Some(7), Judgement::of, hear).await.unwrap_err();
-    /// assert_eq!(call.hedges_refused(&refused), Next::Fail);
-    /// # }
-    /// ```
     #[cold]
     pub fn hedges_refused(&mut self, rejection: &Rejection) -> Next {
         self.hedges_refused_as(rejection, Judgement::UNKNOWN)
@@ -223,46 +205,41 @@ impl<'p> Call<'p> {
     }
 
     /// A call like this one, for one attempt: without a record, and without what comes around attempts.
-    fn flight(&self) -> Call<'p> {
+    fn racer(&self) -> Call<'p> {
         Call {
             pipeline: self.pipeline,
-            started: self.started,
-            deadline: self.deadline,
-            now: self.now,
-            attempt_started: Instant::NEVER,
+            clock: AttemptClock { attempt: Reading::NONE, ..self.clock },
             progress: self.progress,
-            rare: self.rare.as_ref().and_then(|rare| rare.for_flight()),
-            ticket: None,
+            rare: self.rare.as_ref().and_then(|rare| rare.for_racer()),
+            held: Admission::default(),
             rate_key: self.rate_key,
             weight: self.weight,
-            holds_token: false,
-            holds_slot: false,
-            holds_load: false,
-            in_body: false,
-            suspended: false,
+            load: Load::None,
+            activity: Activity::Between,
+            role: Role::Racer { is_hedge: false },
+            repeats: self.repeats,
             asynchronous: true,
             is_watched: self.is_watched,
-            repeats: Repeats::Flight,
             priority: self.priority,
             ending: self.ending,
-            missed: self.missed,
+            ending_without_fallback: self.ending_without_fallback,
             effect: self.effect,
         }
     }
+
+    /// Takes over what the best of several attempts at the same time holds.
+    fn adopt(&mut self, mut racer: Call<'_>) {
+        self.held = std::mem::take(&mut racer.held);
+        self.clock.attempt = std::mem::replace(&mut racer.clock.attempt, Reading::NONE);
+    }
 }
 
-async fn fly<'p, R, F, J, D, H>(
+async fn fly<'p, R, F: Future<Output = R>>(
     mut call: Call<'p>,
     body: F,
-    by: &By<'_, J, D, H>,
+    by: &impl Judges<R>,
     stays_open: bool,
-) -> Flown<'p, R>
-where
-    F: Future<Output = R>,
-    J: Fn(&R) -> Judgement,
-    D: Fn(&R, &mut Words),
-    H: Fn(&Rejection) -> Judgement,
-{
+) -> Flown<'p, R> {
     if !call.enter()
         && let Err(rejection) = call.enter_later().await
     {
@@ -275,21 +252,19 @@ where
         };
     }
     let end = call.attempt(body).await;
-    if stays_open && let Ok(outcome) = &end {
-        let judgement = (by.judge)(outcome);
-        if open::stays_open(judgement.verdict()) {
-            return Flown { worth: RaceOutcome::of(judgement), end, judgement, open: Some(Box::new(call)) };
-        }
-    }
     let (judgement, worth) = match &end {
         Ok(outcome) => {
-            let judgement = (by.judge)(outcome);
-            call.finish_with(judgement, |words| (by.describe)(outcome, words));
-            (judgement, RaceOutcome::of(judgement))
+            let judgement = by.judge(outcome);
+            let worth = RaceOutcome::of(judgement);
+            if stays_open && driver::stays_open(judgement.verdict()) {
+                return Flown { worth, end, judgement, open: Some(Box::new(call)) };
+            }
+            call.finish_with(judgement, |words| by.describe(outcome, words));
+            (judgement, worth)
         }
         Err(rejection) => {
             let is_evidence = call.evidence_of_time().is_some();
-            call.timed_out_as(rejection, (by.hear)(rejection));
+            call.timed_out_as(rejection, by.hear(rejection));
             // Out of its own time another may be faster; out of the call's, there is none for another. What the time of the
             // calls around cut off says nothing about how long attempts take.
             let worth = match rejection.kind() {

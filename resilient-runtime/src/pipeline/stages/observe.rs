@@ -1,4 +1,4 @@
-//! What few calls have: a pause before a retry, and spans, for whoever follows `tracing`.
+//! Observation: one record and, for whoever follows `tracing`, one span for each logical call.
 //!
 //! `resilient.call`, with the operation, the correlation id, the attempts, how it ended, the last error and why it was not
 //! repeated (`stopped`, such as `budget`); in it, for each attempt, `resilient.attempt` with its number and its error, in
@@ -13,22 +13,23 @@ use tracing::Span;
 use tracing::field::{Empty, display};
 use tracing::span::EnteredSpan;
 
-use super::Call;
 use crate::clock::Delay;
 use crate::correlation::CorrelationId;
-use crate::observe::{Cause, ERROR_TEXT_BYTES};
+use crate::observe::{Cause, ERROR_TEXT_BYTES, Ending};
+use crate::pipeline::Call;
+use crate::pipeline::body::Activity;
 use crate::retry::Stop;
 use crate::scope::{Entered, Retries};
 
 /// What few calls have: one that waits before a retry, one that is traced.
 #[derive(Debug, Default)]
-pub(super) struct Rare {
+pub(in crate::pipeline) struct Rare {
     /// What comes before the next attempt.
-    pub(super) pause: Delay,
+    pub(in crate::pipeline) pause: Delay,
     /// The retries inside of the next attempt that stand back.
-    pub(super) standing_back: Retries,
+    pub(in crate::pipeline) standing_back: Retries,
     /// Attempts sent beside a slow one.
-    pub(super) hedges: u32,
+    pub(in crate::pipeline) hedges: u32,
     spans: Option<Spans>,
     /// What the attempts before this one failed with.
     errors: Option<Arc<str>>,
@@ -49,7 +50,7 @@ const ERRORS_BYTES: usize = 2 * ERROR_TEXT_BYTES;
 const SEPARATOR: &str = "; ";
 
 /// While a body runs, or is polled.
-pub(super) struct InBody {
+pub(in crate::pipeline) struct InBody {
     // Left first.
     _span: Option<Box<EnteredSpan>>,
     _scope: Entered,
@@ -57,7 +58,7 @@ pub(super) struct InBody {
 
 impl Rare {
     #[inline]
-    pub(super) fn of(operation: &'static str) -> Option<Box<Self>> {
+    pub(in crate::pipeline) fn of(operation: &'static str) -> Option<Box<Self>> {
         if tracing::span_enabled!(target: "resilient_runtime::call", tracing::Level::INFO) {
             Some(Self::traced(operation))
         } else {
@@ -86,12 +87,12 @@ impl Rare {
         Box::new(Self { spans: Some(spans), ..Self::default() })
     }
 
-    pub(super) fn errors(&self) -> Option<&Arc<str>> {
+    pub(in crate::pipeline) fn errors(&self) -> Option<&Arc<str>> {
         self.errors.as_ref()
     }
 
     /// The last ones are kept, and each that follows another like it is told once.
-    pub(super) fn add_error(&mut self, Cause { text, attempt }: Cause<'_>) {
+    pub(in crate::pipeline) fn add_error(&mut self, Cause { text, attempt }: Cause<'_>) {
         let mut errors = self.errors.as_deref().unwrap_or_default();
         let told = format!(" failed: {text}");
         if errors.ends_with(&told) {
@@ -105,7 +106,7 @@ impl Rare {
     }
 
     /// For an attempt at the same time.
-    pub(super) fn for_flight(&self) -> Option<Box<Self>> {
+    pub(in crate::pipeline) fn for_racer(&self) -> Option<Box<Self>> {
         let spans = self.spans.clone().map(|spans| Spans { number: 0, ..spans });
         let standing_back = self.standing_back;
         let is_needed = spans.is_some() || !standing_back.is_empty();
@@ -129,27 +130,27 @@ impl Spans {
 
 impl Call<'_> {
     #[inline]
-    pub(super) fn in_body(&mut self, scope: Entered) -> InBody {
+    pub(in crate::pipeline) fn in_body(&mut self, scope: Entered) -> InBody {
         let span = if self.rare.is_some() { self.enter_span() } else { None };
         InBody { _span: span, _scope: scope }
     }
 
     /// The span of the attempt, if the call is traced.
     #[cold]
-    pub(super) fn enter_span(&mut self) -> Option<Box<EnteredSpan>> {
+    pub(in crate::pipeline) fn enter_span(&mut self) -> Option<Box<EnteredSpan>> {
         let number = self.progress.retries + 1;
         Some(self.rare.as_mut()?.spans.as_mut()?.enter(number))
     }
 
     /// The span of the call, if it is traced.
     #[cold]
-    pub(super) fn span(&self) -> Option<Box<Span>> {
+    pub(in crate::pipeline) fn span(&self) -> Option<Box<Span>> {
         Some(Box::new(self.rare.as_ref()?.spans.as_ref()?.call.clone()))
     }
 
     /// Says in the spans of the attempt and of the call what went wrong last.
     #[cold]
-    pub(super) fn record_error(&self, text: &str) {
+    pub(in crate::pipeline) fn record_error(&self, text: &str) {
         if let Some(spans) = self.rare.as_ref().and_then(|rare| rare.spans.as_ref()) {
             spans.attempt.record("error", text);
             spans.call.record("error", text);
@@ -158,7 +159,7 @@ impl Call<'_> {
 
     /// Says in the span how the call ended.
     #[cold]
-    pub(super) fn record_end(&self) {
+    pub(in crate::pipeline) fn record_end(&self) {
         if let Some(spans) = self.rare.as_ref().and_then(|rare| rare.spans.as_ref()) {
             spans.call.record("attempts", spans.begun.load(Ordering::Relaxed));
             spans.call.record("outcome", self.ending.as_str());
@@ -167,30 +168,44 @@ impl Call<'_> {
 
     /// Says in the span why the failed call is not repeated.
     #[cold]
-    pub(super) fn record_stop(&self, stop: Stop) {
+    pub(in crate::pipeline) fn record_stop(&self, stop: Stop) {
         if let Some(spans) = self.rare.as_ref().and_then(|rare| rare.spans.as_ref()) {
             spans.call.record("stopped", stop.as_str());
         }
     }
 
-    /// The retries inside of this attempt that stand back, besides those around the call.
+    /// What the attempt failed with, where that can be read: the statistics and the spans.
+    pub(in crate::pipeline) fn note_error<'t>(&self, text: Option<&'t str>) -> Option<Cause<'t>> {
+        let cause = Cause { text: text?, attempt: self.progress.retries + 1 };
+        self.pipeline.operation.failed_with(cause, self.clock.now.or_never());
+        self.record_error(cause.text);
+        Some(cause)
+    }
+
+    /// Time has passed since the attempt: in a pause, a predicate, an expression for the priority, or a fallback.
+    #[cold]
+    pub(in crate::pipeline) fn end_later(&mut self) {
+        self.clock.read_if_timed(&self.pipeline.clock);
+        if self.ending == Ending::Cancelled
+            && self.activity != Activity::Suspended
+            && std::thread::panicking()
+        {
+            self.ending = Ending::Panicked;
+        }
+    }
+
+    /// The call has ended: what the operation and the span keep of it.
     #[inline]
-    pub(super) fn standing_back(&self) -> Retries {
-        match &self.rare {
-            Some(rare) if self.progress.retries > 0 => rare.standing_back,
-            _ => Retries::NONE,
+    pub(in crate::pipeline) fn record(&mut self) {
+        if self.rare.is_some() {
+            self.record_end();
         }
-    }
-
-    #[cold]
-    pub(super) fn set_pause(&mut self, pause: Delay) {
-        if !pause.is_none() {
-            self.rare.get_or_insert_default().pause = pause;
+        self.pipeline.operation.ended(self.ending);
+        let Some(started) = self.clock.started.get() else { return };
+        // What was refused at once says nothing about how long calls take.
+        let is_refused = matches!(self.ending, Ending::Rejected | Ending::TimedOut);
+        if !(is_refused && self.clock.now == self.clock.started) {
+            self.pipeline.operation.took(self.clock.now.or_never().nanos_since(started), self.ending);
         }
-    }
-
-    #[cold]
-    pub(super) fn take_pause(&mut self) -> Delay {
-        self.rare.as_mut().map(|rare| std::mem::take(&mut rare.pause)).unwrap_or_default()
     }
 }

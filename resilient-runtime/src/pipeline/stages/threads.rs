@@ -1,4 +1,4 @@
-//! A body that runs on a thread of its bulkhead's own: it can be waited for no longer than its time.
+//! The threads of a bulkhead: a body that runs on one can be waited for no longer than its time.
 
 use std::fmt;
 use std::future::Future;
@@ -7,12 +7,15 @@ use std::task::{Context, Poll};
 
 use pin_project_lite::pin_project;
 
-use super::Call;
 use crate::bulkhead::{End, Running, Waiting, beside, in_place};
 use crate::clock::{Instant, NoTimer};
 use crate::coalesce::Leading;
 use crate::fallback::{self, Carried, Seen};
 use crate::idempotency::{self, Around};
+use crate::pipeline::Call;
+use crate::pipeline::attempt_clock::Reading;
+use crate::pipeline::body::Activity;
+use crate::pipeline::stages::bulkhead::Slot;
 use crate::rejection::{Rejection, RejectionKind};
 use crate::timeout::Limit;
 
@@ -34,18 +37,6 @@ impl Looked {
 impl<'p> Call<'p> {
     /// Runs the body on a thread of the bulkhead's own, and blocks this one until it has ended or its time is over; then
     /// it runs on, and keeps its place.
-    ///
-    /// ```
-    /// use resilient_runtime::{Component, Registry, bulkhead::Config, pipeline::Call};
-    ///
-    /// let registry = Registry::new();
-    /// registry.bulkhead("pdf").reconfigure(Config::default().threads(1)).unwrap();
-    /// let pipeline = registry.pipeline("print").bulkhead("pdf").build();
-    /// let mut call = Call::begin(&pipeline);
-    /// call.enter_blocking().unwrap();
-    /// let there = call.attempt_in_pool(|| std::thread::current().id()).unwrap();
-    /// assert_ne!(there, std::thread::current().id());
-    /// ```
     pub fn attempt_in_pool<R: Send + 'static>(
         &mut self,
         body: impl FnOnce() -> R + Send + 'static,
@@ -63,20 +54,6 @@ impl<'p> Call<'p> {
     }
 
     /// The same, without blocking this thread.
-    ///
-    /// ```
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() {
-    /// use resilient_runtime::{Component, Registry, bulkhead::Config, pipeline::Call};
-    ///
-    /// let registry = Registry::new();
-    /// registry.bulkhead("zip").reconfigure(Config::default().threads(1)).unwrap();
-    /// let pipeline = registry.pipeline("pack").bulkhead("zip").build();
-    /// let mut call = Call::begin(&pipeline);
-    /// assert!(call.enter());
-    /// assert_eq!(call.attempt_in_pool_async(|| 7).await, Ok(7));
-    /// # }
-    /// ```
     pub fn attempt_in_pool_async<'c, R: Send + 'static>(
         &'c mut self,
         body: impl FnOnce() -> R + Send + 'static,
@@ -107,14 +84,13 @@ impl<'p> Call<'p> {
             return in_place(&pipeline.clock, scope, body);
         };
         // What it has paid goes back should it never begin.
-        self.holds_token = pipeline.rate_limit.is_some();
-        self.holds_slot = false;
+        self.held.token.unspend();
+        self.held.slot = Slot::None;
         let is_limited = |limit: Limit| limit.at != Instant::NEVER;
         let tells_begin = pipeline.load_shed.is_some()
-            || pipeline
-                .timeout
-                .as_ref()
-                .is_some_and(|timeout| is_limited(timeout.limit(self.attempt_started, Instant::NEVER)));
+            || pipeline.timeout.as_ref().is_some_and(|timeout| {
+                is_limited(timeout.limit(self.clock.attempt.or_never(), Instant::NEVER))
+            });
         bulkhead.start(self.priority, scope, tells_begin, body)
     }
 
@@ -122,9 +98,9 @@ impl<'p> Call<'p> {
     fn look(&mut self, seen: &mut Looked, began: Option<Instant>) -> Instant {
         self.began_in_pool(seen, began);
         // The time of an attempt begins with its work: until then there is only the time in which it must begin.
-        let at = if began.is_some() { self.deadline } else { self.latest_start() };
+        let at = if began.is_some() { self.clock.deadline } else { self.latest_start() };
         seen.limit = match (&self.pipeline.timeout, began) {
-            (Some(timeout), Some(began)) => timeout.limit(began, self.deadline),
+            (Some(timeout), Some(began)) => timeout.limit(began, self.clock.deadline),
             _ => Limit { at, kind: RejectionKind::TotalTimeout },
         };
         seen.limit.at
@@ -134,15 +110,15 @@ impl<'p> Call<'p> {
     fn began_in_pool(&mut self, seen: &mut Looked, began: Option<Instant>) {
         let (false, Some(began)) = (seen.has_begun, began) else { return };
         seen.has_begun = true;
-        self.holds_token = false;
+        self.held.token.spend();
         self.waited_for_thread(began);
-        self.attempt_started = began;
+        self.clock.attempt = Reading::of(began);
     }
 
     /// The load shedder learns of the queue before the threads, as of any other.
     fn waited_for_thread(&self, until: Instant) {
         if let Some(shedder) = &self.pipeline.load_shed {
-            shedder.queued(until.nanos_since(self.attempt_started), until);
+            shedder.queued(until.nanos_since(self.clock.attempt.or_never()), until);
         }
     }
 
@@ -160,8 +136,7 @@ impl<'p> Call<'p> {
             }
             End::Panic(panic) => {
                 // It is one of this call.
-                self.suspended = false;
-                self.in_body = true;
+                self.activity = Activity::InBody;
                 std::panic::resume_unwind(panic)
             }
             End::Refused => Err(self.full()),
@@ -180,9 +155,9 @@ impl<'p> Call<'p> {
     /// The waiting is over, and the body runs on; or it has not begun, and never will.
     #[cold]
     fn left_pool(&mut self, seen: &mut Looked, began: Option<Instant>) -> Rejection {
-        self.now = self.pipeline.clock.now();
+        let now = self.clock.read(&self.pipeline.clock);
         if began.is_none() {
-            self.waited_for_thread(self.now);
+            self.waited_for_thread(now);
             // A refusal, though by its own time: no evidence, and what was paid goes back.
             self.settle(None);
             return self.out_of_time();
@@ -197,21 +172,6 @@ impl<'p> Call<'p> {
 
 pin_project! {
     /// An attempt whose body runs on a thread of its bulkhead's own.
-    ///
-    /// ```
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() {
-    /// use resilient_runtime::{Component, Registry, bulkhead::Config, pipeline::{Call, PoolAttempt}};
-    ///
-    /// let registry = Registry::new();
-    /// registry.bulkhead("ocr").reconfigure(Config::default().threads(1)).unwrap();
-    /// let pipeline = registry.pipeline("scan").bulkhead("ocr").build();
-    /// let mut call = Call::begin(&pipeline);
-    /// assert!(call.enter());
-    /// let attempt: PoolAttempt<'_, '_, _> = call.attempt_in_pool_async(|| "text");
-    /// assert_eq!(attempt.await, Ok("text"));
-    /// # }
-    /// ```
     ///
     /// # Cancel safety
     /// Dropping it withdraws the body if it has not begun; else it runs on, and keeps its place until it ends.
@@ -231,7 +191,7 @@ pin_project! {
             if !this.seen.has_begun {
                 let began = this.waiting.leave(&this.call.pipeline.clock);
                 if began.is_none() {
-                    this.call.attempt_started = Instant::NEVER;
+                    this.call.clock.attempt = Reading::NONE;
                 }
                 this.call.began_in_pool(this.seen, began);
                 if let (Some(around), Some(_)) = (&this.around, began) {
@@ -255,7 +215,7 @@ impl<R> Future for PoolAttempt<'_, '_, R> {
         let mut this = self.project();
         let (call, seen): (&mut Call<'_>, _) = (this.call, this.seen);
         let pipeline = call.pipeline;
-        call.suspended = false;
+        call.set_suspended(false);
         let polled = this.waiting.as_mut().poll_until(cx, &pipeline.clock, |began| call.look(seen, began));
         match polled {
             Poll::Ready(Ok(Some((began, end)))) => Poll::Ready(call.ended_in_pool(seen, began, end)),
@@ -270,7 +230,7 @@ impl<R> Future for PoolAttempt<'_, '_, R> {
                 None => Rejection::new(RejectionKind::NoTimer, pipeline.operation.name()),
             })),
             Poll::Pending => {
-                call.suspended = true;
+                call.set_suspended(true);
                 if let (Some(around), true) = (&this.around, seen.has_begun) {
                     around.has_begun();
                 }

@@ -1,0 +1,160 @@
+//! The body of a call while it runs: what it sees of the call, and whether it is being polled.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use pin_project_lite::pin_project;
+
+use super::Call;
+use super::stages::observe::InBody;
+use crate::clock::Instant;
+use crate::idempotency;
+use crate::scope::{Entered, Scope};
+
+/// What the call does: who drops it, and what that means, depends on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Activity {
+    /// It passes its stages: a panic is somebody else's.
+    Between,
+    /// The body runs, or is being polled: who drops the call now is a panic of the body.
+    InBody,
+    /// Nobody polls it: who drops it now, though it be in a panic of something else, cancels it.
+    Suspended,
+}
+
+impl Call<'_> {
+    /// Runs the body of a synchronous function. It is a `FnOnce`, so that the body may give out what it
+    /// captured.
+    #[inline]
+    pub fn attempt_sync<R>(&mut self, body: impl FnOnce() -> R) -> R {
+        let _scope = self.enter_body();
+        let outcome = body();
+        self.activity = Activity::Between;
+        outcome
+    }
+
+    #[inline]
+    pub(super) fn enter_body(&mut self) -> InBody {
+        let scope = self.enter_scope();
+        self.in_body(scope)
+    }
+
+    #[inline]
+    fn enter_scope(&mut self) -> Entered {
+        self.activity = Activity::InBody;
+        let has_deadline = self.clock.deadline != Instant::NEVER || self.pipeline.timeout.is_some();
+        if !has_deadline && self.pipeline.retry.is_none() && !self.is_racer() {
+            return Entered::none();
+        }
+        self.enter_own_scope(has_deadline)
+    }
+
+    fn enter_own_scope(&self, has_deadline: bool) -> Entered {
+        if self.is_racer() {
+            return self.racer_scope().enter();
+        }
+        // The scope around the call is that of whoever polls it.
+        let mut scope = Scope::current();
+        let attempt = self.progress.retries + 1;
+        if !has_deadline && scope.is_as_in_attempt(attempt) {
+            return Entered::none();
+        }
+        if has_deadline {
+            scope = scope.with_deadline(self.clock.deadline, &self.pipeline.clock);
+        }
+        if let Some(timeout) = &self.pipeline.timeout {
+            scope = scope.in_timeout(timeout.number());
+        }
+        if self.pipeline.retry.is_some() {
+            scope = scope.with_attempt(attempt, self.standing_back());
+        }
+        scope.enter()
+    }
+
+    /// That of the body of one of several attempts at the same time.
+    fn racer_scope(&self) -> Scope {
+        self.body_scope().hedged(self.role.is_hedge())
+    }
+
+    /// What the body sees: the scope around the call, the call's deadline and timeout, and the number of the attempt.
+    pub(super) fn body_scope(&self) -> Scope {
+        let mut scope = Scope::current().with_deadline(self.clock.deadline, &self.pipeline.clock);
+        if let Some(timeout) = &self.pipeline.timeout {
+            scope = scope.in_timeout(timeout.number());
+        }
+        if self.pipeline.retry.is_some() {
+            scope = scope.with_attempt(self.progress.retries + 1, self.standing_back());
+        }
+        scope
+    }
+
+    pub(super) async fn suspended<F: Future>(&mut self, wait: F) -> F::Output {
+        self.activity = Activity::Suspended;
+        let output = wait.await;
+        self.activity = Activity::Between;
+        output
+    }
+
+    #[inline]
+    pub(super) fn left_body(&mut self, is_pending: bool) {
+        self.set_suspended(is_pending);
+        if is_pending && self.pipeline.idempotency.is_some() {
+            idempotency::has_begun();
+        }
+    }
+
+    #[inline]
+    pub(super) fn set_suspended(&mut self, is_suspended: bool) {
+        self.activity = if is_suspended { Activity::Suspended } else { Activity::Between };
+    }
+}
+
+pin_project! {
+    /// What a call waits for that tells it whether it is being polled.
+    ///
+    /// # Cancel safety
+    /// Dropping it drops what is waited for; the call is then cancelled.
+    #[derive(Debug)]
+    pub(super) struct Polled<'c, 'p, F> {
+        #[pin]
+        work: F,
+        call: &'c mut Call<'p>,
+    }
+}
+
+impl<'c, 'p, F> Polled<'c, 'p, F> {
+    pub(super) fn new(call: &'c mut Call<'p>, work: F) -> Self {
+        Self { work, call }
+    }
+}
+
+impl<F: Future> Future for Polled<'_, '_, F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let this = self.project();
+        // A panic while it is polled is its own.
+        this.call.set_suspended(false);
+        let poll = this.work.poll(cx);
+        this.call.set_suspended(poll.is_pending());
+        poll
+    }
+}
+
+/// Polls the body of an attempt.
+#[inline]
+pub(super) fn poll_body<F: Future>(
+    call: &mut Call<'_>,
+    body: Pin<&mut F>,
+    cx: &mut Context<'_>,
+) -> Poll<F::Output> {
+    let entered = call.enter_body();
+    let poll = body.poll(cx);
+    if poll.is_pending() {
+        call.note_progress();
+    }
+    drop(entered);
+    call.left_body(poll.is_pending());
+    poll
+}

@@ -1,0 +1,227 @@
+//! The loop around the attempts of a call that is made by hand. The attribute writes the same loop around the body in place.
+
+use std::future::Future;
+
+use super::Call;
+use super::call::Next;
+use crate::classify::Class;
+use crate::fallback::into_failure;
+use crate::observe::Words;
+use crate::outcome::{Failure, Judgement, Outcome, Reject, Verdict};
+use crate::rejection::Rejection;
+
+/// A call that did not succeed.
+#[derive(Debug)]
+pub enum CallFailure<R> {
+    /// A stage refused it, or cut it off.
+    Rejected(Rejection),
+    /// The work failed.
+    Failed(R),
+}
+
+/// How the attempts of a call ended.
+pub(super) type Ended<R> = Result<R, CallFailure<R>>;
+
+impl<R: Reject> CallFailure<R> {
+    pub(super) fn surface(self) -> R {
+        match self {
+            Self::Rejected(rejection) => R::from_rejection(rejection),
+            Self::Failed(outcome) => outcome,
+        }
+    }
+}
+
+impl<R: Outcome> CallFailure<R> {
+    pub(super) fn into_failure(self) -> Failure<R::Error> {
+        match self {
+            Self::Rejected(rejection) => Failure::Rejected(rejection),
+            Self::Failed(outcome) => into_failure(outcome),
+        }
+    }
+}
+
+/// What the loop asks about an attempt.
+pub(super) trait Judges<R> {
+    fn judge(&self, outcome: &R) -> Judgement;
+
+    /// Judges what a refusal or timeout becomes.
+    fn hear(&self, rejection: &Rejection) -> Judgement;
+
+    /// Puts a failure in words.
+    fn describe(&self, outcome: &R, words: &mut Words);
+}
+
+/// Admission, one run of the body, and what comes of it, until it is not repeated. `admit` waits for admission, `run` gives the
+/// outcome of an attempt as it was judged, `cut_off` says what comes after an attempt without one. An outcome for which
+/// `hands_out` holds ends the loop, and not the call.
+macro_rules! attempts {
+    ($call:ident, $by:ident, admit: $admit:expr, run: $run:expr, cut_off: $cut_off:ident, hands_out: $hands_out:expr) => {
+        loop {
+            if let Err(rejection) = $admit {
+                match $call.refused(&rejection, || $by.hear(&rejection)) {
+                    Next::Retry => continue,
+                    _ => break Err(CallFailure::Rejected(rejection)),
+                }
+            }
+            match $run {
+                Ok((outcome, judgement)) if $hands_out(judgement) => break Ok(outcome),
+                Ok((outcome, judgement)) => {
+                    match $call.finish_with(judgement, |words| $by.describe(&outcome, words)) {
+                        Next::Return => break Ok(outcome),
+                        Next::Fail => break Err(CallFailure::Failed(outcome)),
+                        Next::Retry => {}
+                    }
+                }
+                Err(rejection) => {
+                    if $call.$cut_off(&rejection, $by.hear(&rejection)) == Next::Fail {
+                        break Err(CallFailure::Rejected(rejection));
+                    }
+                }
+            }
+        }
+    };
+}
+
+fn never(_: Judgement) -> bool {
+    false
+}
+
+fn judged<R, E>(by: &impl Judges<R>, outcome: Result<R, E>) -> Result<(R, Judgement), E> {
+    outcome.map(|outcome| {
+        let judgement = by.judge(&outcome);
+        (outcome, judgement)
+    })
+}
+
+fn noted<R, E>(
+    verdict: Option<&mut Verdict>,
+    judged: Result<(R, Judgement), E>,
+) -> Result<(R, Judgement), E> {
+    if let (Some(verdict), Ok((_, judgement))) = (verdict, &judged) {
+        *verdict = judgement.verdict();
+    }
+    judged
+}
+
+/// Runs the work in place.
+#[inline]
+pub(super) fn attempts<R>(
+    call: &mut Call<'_>,
+    work: &mut impl FnMut() -> R,
+    by: &impl Judges<R>,
+) -> Ended<R> {
+    attempts!(
+        call,
+        by,
+        admit: call.enter_blocking(),
+        run: judged(by, Ok::<_, Rejection>(call.attempt_sync(&mut *work))),
+        cut_off: timed_out_as,
+        hands_out: never
+    )
+}
+
+/// Runs a clone of the work on a thread of the bulkhead.
+pub(super) fn attempts_in_threads<R: Send + 'static>(
+    call: &mut Call<'_>,
+    work: &(impl FnOnce() -> R + Clone + Send + 'static),
+    by: &impl Judges<R>,
+) -> Ended<R> {
+    attempts!(
+        call,
+        by,
+        admit: call.enter_blocking(),
+        run: judged(by, call.attempt_in_pool(work.clone())),
+        cut_off: timed_out_as,
+        hands_out: never
+    )
+}
+
+/// Waits without blocking where [`Call::enter`] has not entered at once.
+macro_rules! entered {
+    ($call:ident) => {
+        if $call.enter() { Ok(()) } else { $call.enter_later().await }
+    };
+}
+
+/// Runs the future of the work; several at the same time where the pipeline has a hedge.
+pub(super) async fn attempts_async<R, F: Future<Output = R>>(
+    call: &mut Call<'_>,
+    work: &mut impl FnMut() -> F,
+    by: &impl Judges<R>,
+) -> Ended<R> {
+    if call.is_hedged() {
+        // Boxed: who does not hedge does not pay for it with a larger future.
+        return Box::pin(attempts_hedged(call, work, by, None)).await;
+    }
+    attempts!(
+        call,
+        by,
+        admit: entered!(call),
+        run: judged(by, call.attempt(work()).await),
+        cut_off: timed_out_as,
+        hands_out: never
+    )
+}
+
+/// As [`attempts_async`], up to the outcome that is handed out; with what the judge said of it.
+pub(super) async fn attempts_open<R, F: Future<Output = R>>(
+    call: &mut Call<'_>,
+    work: &mut impl FnMut() -> F,
+    by: &impl Judges<R>,
+) -> (Ended<R>, Verdict) {
+    let mut verdict = Verdict::Success;
+    if call.is_hedged() {
+        let ended = Box::pin(attempts_hedged(call, work, by, Some(&mut verdict))).await;
+        return (ended, verdict);
+    }
+    let ended = attempts!(
+        call,
+        by,
+        admit: entered!(call),
+        run: noted(Some(&mut verdict), judged(by, call.attempt(work()).await)),
+        cut_off: timed_out_as,
+        hands_out: |judgement: Judgement| stays_open(judgement.verdict())
+    );
+    (ended, verdict)
+}
+
+/// Each attempt is a race, in which each racer is admitted for itself. An outcome is handed out where it is to be known
+/// what the judge said of it.
+async fn attempts_hedged<R, F: Future<Output = R>>(
+    call: &mut Call<'_>,
+    work: &mut impl FnMut() -> F,
+    by: &impl Judges<R>,
+    mut verdict: Option<&mut Verdict>,
+) -> Ended<R> {
+    let hands_out = verdict.is_some();
+    attempts!(
+        call,
+        by,
+        admit: Ok::<(), Rejection>(()),
+        run: noted(verdict.as_deref_mut(), call.raced(&mut *work, by, hands_out).await),
+        cut_off: hedges_refused_as,
+        hands_out: |judgement: Judgement| hands_out && stays_open(judgement.verdict())
+    )
+}
+
+/// Whether the call goes on behind an outcome of this kind.
+pub(super) fn stays_open(verdict: Verdict) -> bool {
+    matches!(verdict, Verdict::Success | Verdict::Failure(Class::Ignored))
+}
+
+/// Runs a clone of the work on a thread of the bulkhead, without blocking this one. `work` by value: a reference to it could
+/// be sent only if it were `Sync`.
+pub(super) async fn attempts_in_threads_async<R: Send + 'static>(
+    call: &mut Call<'_>,
+    work: impl FnOnce() -> R + Clone + Send + 'static,
+    by: &impl Judges<R>,
+) -> Ended<R> {
+    attempts!(
+        call,
+        by,
+        admit: entered!(call),
+        run: judged(by, call.attempt_in_pool_async(work.clone()).await),
+        cut_off: timed_out_as,
+        hands_out: never
+    )
+}

@@ -1,0 +1,183 @@
+//! What a call by hand is told about its outcome: how to judge it, how to put it in words, and what becomes of a refusal.
+
+use std::future::Future;
+
+use super::Call;
+use super::driver::{CallFailure, Ended, Judges};
+use crate::fallback::{AllFailed, AsyncChain, Chain};
+use crate::observe::Words;
+use crate::outcome::{Judgement, Outcome, Reject};
+use crate::rejection::Rejection;
+
+/// Judges an outcome, and puts it in words.
+pub trait Judge<R> {
+    /// What it is worth.
+    fn judge(&self, outcome: &R) -> Judgement;
+
+    /// Words for a failure. By hand nothing is known of the type of an error but its name.
+    fn describe(&self, _: &R, words: &mut Words) {
+        words.type_of::<R>();
+    }
+}
+
+/// Judges by [`Verdict::of`](crate::Verdict::of).
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ByType;
+
+impl<R: Outcome<Error: 'static>> Judge<R> for ByType {
+    #[inline]
+    fn judge(&self, outcome: &R) -> Judgement {
+        Judgement::of(outcome)
+    }
+}
+
+/// Judges by a function.
+#[derive(Clone, Copy, Debug)]
+pub struct By<F>(pub(super) F);
+
+impl<R, J: Into<Judgement>, F: Fn(&R) -> J> Judge<R> for By<F> {
+    #[inline]
+    fn judge(&self, outcome: &R) -> Judgement {
+        (self.0)(outcome).into()
+    }
+}
+
+/// A judge that has words for the error.
+#[derive(Clone, Copy, Debug)]
+pub struct Described<J, D> {
+    pub(super) judge: J,
+    pub(super) describe: D,
+}
+
+impl<R: Outcome, J: Judge<R>, D: Fn(&R::Error, &mut Words)> Judge<R> for Described<J, D> {
+    #[inline]
+    fn judge(&self, outcome: &R) -> Judgement {
+        self.judge.judge(outcome)
+    }
+
+    fn describe(&self, outcome: &R, words: &mut Words) {
+        match outcome.error() {
+            Some(error) => (self.describe)(error, words),
+            None => words.type_of::<R>(),
+        }
+    }
+}
+
+/// What becomes of a refusal or timeout.
+pub trait Refusal<R> {
+    /// Whether levels answer what failed.
+    const HAS_LEVELS: bool;
+
+    /// The outcome that it becomes, where no fallback takes its place.
+    fn refused(&self, rejection: &Rejection) -> Option<R>;
+}
+
+/// What a synchronous call returns.
+pub trait Answer<R>: Refusal<R> {
+    /// The outcome, or what takes the place of a failure.
+    fn answer(self, call: &mut Call<'_>, ended: Ended<R>) -> R;
+}
+
+/// What an asynchronous call returns.
+pub trait AnswerLater<R>: Refusal<R> {
+    /// The outcome, or what takes the place of a failure.
+    fn answer_later(self, call: &mut Call<'_>, ended: Ended<R>) -> impl Future<Output = R>;
+}
+
+/// A refusal is returned as the outcome that it becomes, and judged as such.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Surface;
+
+impl<R: Reject> Refusal<R> for Surface {
+    const HAS_LEVELS: bool = false;
+
+    #[cold]
+    fn refused(&self, rejection: &Rejection) -> Option<R> {
+        Some(R::from_rejection(rejection.clone()))
+    }
+}
+
+impl<R: Reject> Answer<R> for Surface {
+    #[inline]
+    fn answer(self, _: &mut Call<'_>, ended: Ended<R>) -> R {
+        ended.unwrap_or_else(CallFailure::surface)
+    }
+}
+
+impl<R: Reject> AnswerLater<R> for Surface {
+    #[inline]
+    fn answer_later(self, _: &mut Call<'_>, ended: Ended<R>) -> impl Future<Output = R> {
+        std::future::ready(ended.unwrap_or_else(CallFailure::surface))
+    }
+}
+
+/// The levels of a fallback answer a refusal. They are built only then.
+#[derive(Clone, Copy, Debug)]
+pub struct Levels<C>(pub(super) C);
+
+impl<R, C> Refusal<R> for Levels<C> {
+    const HAS_LEVELS: bool = true;
+
+    fn refused(&self, _: &Rejection) -> Option<R> {
+        None
+    }
+}
+
+impl<'a, R: AllFailed, C: FnOnce() -> Chain<'a, R>> Answer<R> for Levels<C> {
+    #[inline]
+    fn answer(self, call: &mut Call<'_>, ended: Ended<R>) -> R {
+        match ended {
+            Ok(outcome) => outcome,
+            Err(failure) => (self.0)().answer(call, failure.into_failure()),
+        }
+    }
+}
+
+/// The levels of an asynchronous call, which may be synchronous themselves.
+pub trait AnyChain<R: AllFailed> {
+    /// Asks them.
+    fn ask(self, call: &mut Call<'_>, failure: CallFailure<R>) -> impl Future<Output = R>;
+}
+
+impl<R: AllFailed> AnyChain<R> for Chain<'_, R> {
+    fn ask(self, call: &mut Call<'_>, failure: CallFailure<R>) -> impl Future<Output = R> {
+        std::future::ready(self.answer(call, failure.into_failure()))
+    }
+}
+
+impl<R: AllFailed> AnyChain<R> for AsyncChain<'_, R> {
+    async fn ask(self, call: &mut Call<'_>, failure: CallFailure<R>) -> R {
+        self.answer(call, failure.into_failure()).await
+    }
+}
+
+impl<R: AllFailed, X: AnyChain<R>, C: FnOnce() -> X> AnswerLater<R> for Levels<C> {
+    async fn answer_later(self, call: &mut Call<'_>, ended: Ended<R>) -> R {
+        match ended {
+            Ok(outcome) => outcome,
+            Err(failure) => (self.0)().ask(call, failure).await,
+        }
+    }
+}
+
+/// Both, as the loop asks them.
+pub(super) struct Asked<'a, J, A> {
+    pub(super) judge: &'a J,
+    pub(super) answer: &'a A,
+}
+
+impl<R, J: Judge<R>, A: Refusal<R>> Judges<R> for Asked<'_, J, A> {
+    #[inline]
+    fn judge(&self, outcome: &R) -> Judgement {
+        self.judge.judge(outcome)
+    }
+
+    #[cold]
+    fn hear(&self, rejection: &Rejection) -> Judgement {
+        self.answer.refused(rejection).map_or(Judgement::UNKNOWN, |outcome| self.judge.judge(&outcome))
+    }
+
+    fn describe(&self, outcome: &R, words: &mut Words) {
+        self.judge.describe(outcome, words);
+    }
+}

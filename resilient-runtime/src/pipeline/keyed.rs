@@ -1,0 +1,176 @@
+//! The stages around all attempts of a call by hand that need a key: coalescing, and in it idempotency.
+
+use std::any::Any;
+use std::fmt::Display;
+use std::hash::Hash;
+
+use super::driver::{CallFailure, Ended};
+use super::honour::{Demand, Demands};
+use super::judges::Refusal;
+use super::stages::coalesce::Shared;
+use super::{Call, Pipeline};
+use crate::coalesce::{Joined, Lead};
+use crate::fallback::Seen;
+use crate::idempotency::{Codec, Fingerprint};
+use crate::outcome::Outcome;
+use crate::rejection::Rejection;
+
+/// The keys of a call. Those of stages that its pipeline does not have are left out.
+pub(super) struct Keys<R> {
+    pub(super) idempotency: Option<IdempotencyKey<R>>,
+    /// What the idempotency key is used for.
+    pub(super) fingerprint: Fingerprint,
+    pub(super) coalesce: Option<CoalesceKey<R>>,
+}
+
+impl<R> Keys<R> {
+    pub(super) const NONE: Self = Self { idempotency: None, fingerprint: Fingerprint::NONE, coalesce: None };
+
+    #[inline]
+    pub(super) fn is_none(&self) -> bool {
+        self.idempotency.is_none() && self.coalesce.is_none()
+    }
+
+    /// The stages that they satisfy.
+    #[inline]
+    pub(super) fn given(&self) -> Demands {
+        Demands::NONE
+            .with(Demand::Idempotency, self.idempotency.is_some())
+            .with(Demand::Coalesce, self.coalesce.is_some())
+    }
+}
+
+pub(super) struct IdempotencyKey<R> {
+    pub(super) key: Result<String, Rejection>,
+    pub(super) codec: Codec<R>,
+}
+
+impl<R> IdempotencyKey<R> {
+    pub(super) fn of(pipeline: &Pipeline, key: &dyn Display, codec: Codec<R>) -> Option<Self> {
+        let idempotency = pipeline.idempotency.as_deref()?;
+        Some(Self { key: idempotency.key(key), codec })
+    }
+}
+
+/// A key, and what can be done with an answer that is shared: known of its type only where the key is made.
+pub(super) struct CoalesceKey<R> {
+    hash: u128,
+    joined: for<'p> fn(&mut Call<'p>, Result<Joined<'p>, Rejection>) -> Result<Shared<'p, R>, Rejection>,
+    publish: for<'p> fn(&Call<'p>, Option<Lead<'p>>, &R, Option<Seen>),
+    is_failure: fn(&R) -> bool,
+}
+
+impl<R: Outcome + Any + Clone + Send + Sync> CoalesceKey<R> {
+    pub(super) fn of<K: Hash + ?Sized>(pipeline: &Pipeline, key: &K) -> Option<Self> {
+        let coalesce = pipeline.coalesce.as_deref()?;
+        Some(Self {
+            hash: coalesce.hash::<(R, Option<Seen>), K>(key),
+            joined: |call, joined| call.joined(joined),
+            publish: |call, lead, answer, seen| call.publish(lead, answer, seen),
+            is_failure: R::is_failure,
+        })
+    }
+}
+
+impl<'p> Call<'p> {
+    /// Asks who else asks the same, and waits for the answer.
+    pub(super) async fn share_key<R>(&mut self, key: &CoalesceKey<R>) -> Result<Shared<'p, R>, Rejection> {
+        let Some(join) = self.join_hash(key.hash) else { return Ok(Shared::Lead(None)) };
+        let joined = self.suspended(join).await;
+        (key.joined)(self, joined)
+    }
+
+    /// The same, blocking the thread.
+    pub(super) fn share_key_blocking<R>(&mut self, key: &CoalesceKey<R>) -> Result<Shared<'p, R>, Rejection> {
+        let Some(join) = self.join_hash(key.hash) else { return Ok(Shared::Lead(None)) };
+        let joined = self.block_on_join(join);
+        (key.joined)(self, joined)
+    }
+}
+
+impl<R> CoalesceKey<R> {
+    /// The outcome of another call.
+    pub(super) fn shared(&self, answer: R) -> Ended<R> {
+        if (self.is_failure)(&answer) { Err(CallFailure::Failed(answer)) } else { Ok(answer) }
+    }
+
+    /// Gives what came of the call to those who wait for it. A refusal that no type can hold, because levels answer it, is
+    /// not given: the next of them makes the call.
+    pub(super) fn publish<'p>(
+        &self,
+        call: &Call<'p>,
+        lead: Option<Lead<'p>>,
+        (ended, seen): (&Ended<R>, Option<Seen>),
+        refusal: &impl Refusal<R>,
+    ) {
+        match ended {
+            Ok(outcome) | Err(CallFailure::Failed(outcome)) => (self.publish)(call, lead, outcome, seen),
+            Err(CallFailure::Rejected(rejection)) => {
+                if let Some(outcome) = refusal.refused(rejection) {
+                    (self.publish)(call, lead, &outcome, seen);
+                }
+            }
+        }
+    }
+}
+
+/// What is kept under an idempotency key: not what a fallback takes the place of (T114).
+pub(super) fn kept<'r, R, A: Refusal<R>>(ended: &'r Ended<R>, _: &A) -> Option<&'r R> {
+    match ended {
+        Ok(outcome) => Some(outcome),
+        Err(CallFailure::Failed(outcome)) if !A::HAS_LEVELS => Some(outcome),
+        Err(_) => None,
+    }
+}
+
+/// The attempts of `run`, or the answer of an equal call that is under way, or that was carried out before.
+macro_rules! around {
+    (sync $call:ident, $keys:expr, $refusal:expr, $run:expr) => {
+        $crate::pipeline::keyed::around!(
+            @ $call, $keys, $refusal, $run;
+            share_key_blocking, led, claim_key_blocking, held, conclude_blocking; [||] []
+        )
+    };
+    (async $call:ident, $keys:expr, $refusal:expr, $run:expr) => {
+        $crate::pipeline::keyed::around!(
+            @ $call, $keys, $refusal, $run;
+            share_key, led_async, claim_key, held_async, conclude; [async] [.await]
+        )
+    };
+    (
+        @ $call:ident, $keys:expr, $refusal:expr, $run:expr;
+        $share:ident, $led:ident, $claim:ident, $held:ident, $conclude:ident; [$($begin:tt)*] [$($wait:tt)*]
+    ) => {{
+        let Keys { idempotency, fingerprint, coalesce } = $keys;
+        'shared: {
+            let lead = match &coalesce {
+                None => None,
+                Some(key) => match $call.$share(key)$($wait)* {
+                    Ok(Shared::Lead(lead)) => lead,
+                    Ok(Shared::Answer(answer)) => break 'shared key.shared(answer),
+                    Err(rejection) => break 'shared Err(CallFailure::Rejected(rejection)),
+                },
+            };
+            let (ended, seen) = $led(lead.as_ref(), $($begin)* {
+                'once: {
+                    let Some(IdempotencyKey { key, codec }) = idempotency else { break 'once $run };
+                    let lease = match $call.$claim(key, fingerprint)$($wait)* {
+                        Ok(ClaimOutcome::Run(lease)) => lease,
+                        Ok(ClaimOutcome::Replay(stored)) => {
+                            break 'once $call.replay(&stored, codec).map_err(CallFailure::Rejected);
+                        }
+                        Err(rejection) => break 'once Err(CallFailure::Rejected(rejection)),
+                    };
+                    let ended = $held(lease.as_ref(), $($begin)* { $run })$($wait)*;
+                    $call.$conclude(lease, codec, kept(&ended, $refusal))$($wait)*;
+                    ended
+                }
+            })$($wait)*;
+            if let Some(key) = &coalesce {
+                key.publish($call, lead, (&ended, seen), $refusal);
+            }
+            ended
+        }
+    }};
+}
+pub(super) use around;

@@ -1,0 +1,551 @@
+//! A call by hand, with what it says about itself.
+
+use std::any::Any;
+use std::fmt;
+use std::fmt::Display;
+use std::future::Future;
+use std::hash::Hash;
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use super::driver::{CallFailure, attempts, attempts_async, attempts_in_threads, attempts_in_threads_async};
+use super::honour::{Demand, Entry};
+use super::judges::{Answer, AnswerLater, Asked, By, ByType, Described, Judge, Levels, Refusal, Surface};
+use super::keyed::{CoalesceKey, IdempotencyKey, Keys, around, kept};
+use super::open::Opened;
+use super::stages::coalesce::{Shared, led, led_async};
+use super::stages::idempotency::{held, held_async};
+use super::{Call, Options, Pipeline};
+use crate::idempotency::{ClaimOutcome, Codec, Fingerprint, Replay};
+use crate::observe::Words;
+use crate::outcome::{Judgement, Outcome, Reject};
+use crate::priority::Priority;
+
+/// A call of a [`Pipeline`], with options; made by [`Pipeline::request`]. All options compose.
+///
+/// | stage of the pipeline | what the request needs |
+/// |---|---|
+/// | fallback | [`fallback`](Self::fallback) |
+/// | coalesce | [`coalesce_key`](Self::coalesce_key) |
+/// | idempotency | [`key`](Self::key) |
+/// | hedge | [`call_async`](Self::call_async) |
+/// | bulkhead with threads | [`call_in_threads`](Self::call_in_threads) or [`call_in_threads_async`](Self::call_in_threads_async) |
+///
+/// A call that would pass over a stage is refused with [`RejectionKind::Unsupported`](crate::RejectionKind::Unsupported),
+/// which names the option to add; a missing key with [`RejectionKind::InvalidKey`](crate::RejectionKind::InvalidKey).
+/// An option for a stage that the pipeline does not have changes nothing.
+///
+/// ```
+/// use resilient_runtime::{Registry, Verdict, fallback::{Chain, Level}};
+///
+/// let pipeline = Registry::new().pipeline("price").coalesce("prices").fallback("prices").build();
+/// let price = pipeline
+///     .request()
+///     .coalesce_key("EUR")
+///     .judge(Verdict::of)
+///     .fallback(|| Chain::of(Level::Default, |_| Some(1.0)))
+///     .call(|| None);
+/// assert_eq!(price, Some(1.0));
+/// ```
+#[must_use = "a request does nothing until it is called"]
+pub struct Request<'p, R, J = ByType, A = Surface> {
+    pub(super) pipeline: &'p Pipeline,
+    pub(super) options: Options,
+    pub(super) keys: Keys<R>,
+    pub(super) judge: J,
+    pub(super) answer: A,
+    of: PhantomData<fn() -> R>,
+}
+
+impl<R, J, A> fmt::Debug for Request<'_, R, J, A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (pipeline, options) = (self.pipeline.name(), &self.options);
+        f.debug_struct("Request")
+            .field("pipeline", &pipeline)
+            .field("options", options)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Pipeline {
+    /// A call with options, such as a key, a [`Priority`] or a fallback.
+    ///
+    /// ```
+    /// use resilient_runtime::{Class, Component, Priority, Registry, Verdict};
+    ///
+    /// let registry = Registry::new();
+    /// let pipeline = registry.pipeline("user").circuit_breaker("users").build();
+    /// let no_such_user = |_: &Option<u32>| Verdict::Failure(Class::Ignored);
+    /// pipeline.request().priority(Priority::High).judge(no_such_user).call(|| None);
+    /// assert_eq!(pipeline.stats().ignored, 1);
+    /// assert_eq!(registry.circuit_breaker("users").stats().failed, 0);
+    /// ```
+    #[inline]
+    pub fn request<R>(&self) -> Request<'_, R> {
+        Request::new(self, Surface)
+    }
+
+    /// A call that goes on after its outcome was handed out, until the [`OpenCall`](super::OpenCall) that comes with it has
+    /// ended, or is dropped. For responses whose body is read later.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// use std::sync::Arc;
+    /// use resilient_runtime::{Registry, Rejection, Verdict};
+    ///
+    /// let pipeline = Arc::new(Registry::new().pipeline("download").retry("mirror").build());
+    /// let send = async || Ok::<_, Rejection>("200 OK");
+    /// let (head, call) = pipeline.open_request().judge(Verdict::by_class).call_open_async(send).await;
+    /// assert_eq!((head, pipeline.stats().in_flight), (Ok("200 OK"), 1));
+    /// drop(call);
+    /// assert_eq!((pipeline.stats().in_flight, pipeline.stats().succeeded), (0, 1), "nobody wanted the body");
+    /// # }
+    /// ```
+    pub fn open_request<R>(self: &Arc<Self>) -> Request<'_, R, ByType, Opened<'_>> {
+        Request::new(self, Opened(self))
+    }
+
+    /// Runs `work` through the stages, judged by [`Verdict::of`](crate::Verdict::of). Blocks in queues and between attempts.
+    ///
+    /// A synchronous body cannot be cut off: the total of a timeout ends the waiting and the retries, not the body. A
+    /// pipeline that limits the time of an attempt, or has a hedge, is refused; for one with a fallback, coalescing or
+    /// idempotency use a [`request`](Self::request).
+    ///
+    /// ```
+    /// use resilient_runtime::{Registry, clock::ManualClock};
+    ///
+    /// let registry = Registry::with_clock(ManualClock::new().clock());
+    /// let pipeline = registry.pipeline("stock").retry("warehouse").build();
+    /// let mut answers = [None, Some(7)].into_iter();
+    /// assert_eq!(pipeline.call(|| answers.next().flatten()), Some(7));
+    /// assert_eq!(pipeline.stats().calls, 1, "one call of two attempts");
+    /// ```
+    pub fn call<R: Reject<Error: 'static>>(&self, work: impl FnMut() -> R) -> R {
+        self.request().call(work)
+    }
+
+    /// Runs `work` through the stages, judged by [`Verdict::of`](crate::Verdict::of).
+    ///
+    /// `work` may be an async closure that captures by reference, and the future can be spawned if that of `work`
+    /// can. (With `AsyncFnMut` it could not: rustc then asks for `Send` for every lifetime.) What an async
+    /// closure changes has to be in a `Cell`, an atomic or a lock.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() {
+    /// use resilient_runtime::{Registry, Rejection, RejectionKind, clock::Clock};
+    ///
+    /// let pipeline = Registry::with_clock(Clock::tokio()).pipeline("export").timeout("export").build();
+    /// assert_eq!(pipeline.call_async(async || Ok::<_, Rejection>(7)).await, Ok(7));
+    /// let late = pipeline.call_async(std::future::pending::<Result<u32, Rejection>>).await;
+    /// assert_eq!(late.unwrap_err().kind(), RejectionKind::TotalTimeout);
+    /// # }
+    /// ```
+    ///
+    /// # Cancel safety
+    /// Dropping the future, at whichever point, drops the work and gives back every permit; the circuit
+    /// breaker takes it neither for a success nor for a failure.
+    pub fn call_async<R: Reject<Error: 'static>, F: Future<Output = R>>(
+        &self,
+        work: impl FnMut() -> F,
+    ) -> impl Future<Output = R> {
+        self.request().call_async(work)
+    }
+}
+
+impl<'p, R, A> Request<'p, R, ByType, A> {
+    #[inline]
+    fn new(pipeline: &'p Pipeline, answer: A) -> Self {
+        let (options, keys) = (Options::default(), Keys::NONE);
+        Self { pipeline, options, keys, judge: ByType, answer, of: PhantomData }
+    }
+
+    /// Judges the outcome by a function, such as [`Verdict::by_class`](crate::Verdict::by_class) or
+    /// [`judge!`](crate::judge). It also judges what a refusal or timeout becomes: it can say `Permanent` or `Ignored` of that,
+    /// and whether to try again. `judge!()` needs the type of the outcome, as in `request::<Result<u32, PayError>>()`.
+    ///
+    /// ```
+    /// use resilient_runtime::{Component, Registry, Verdict};
+    ///
+    /// let registry = Registry::new();
+    /// let pipeline = registry.pipeline("read").retry("disk").build();
+    /// let read = || std::fs::read("/no/such/file");
+    /// assert!(pipeline.request().judge(Verdict::by_class).call(read).is_err());
+    /// assert_eq!(registry.retry("disk").stats().not_retryable, 1, "it would not be there the next time");
+    /// ```
+    #[inline]
+    pub fn judge<O: Into<Judgement>, F: Fn(&R) -> O>(self, judge: F) -> Request<'p, R, By<F>, A> {
+        let Self { pipeline, options, keys, answer, of, .. } = self;
+        Request { pipeline, options, keys, judge: By(judge), answer, of }
+    }
+}
+
+impl<'p, R, J> Request<'p, R, J> {
+    /// Asks the levels of the chain if the call fails. `chain` is called only then; it makes a
+    /// [`Chain`](crate::fallback::Chain) or, for an asynchronous call, an [`AsyncChain`](crate::fallback::AsyncChain).
+    ///
+    /// ```
+    /// use resilient_runtime::{Registry, fallback::{Chain, Level}};
+    ///
+    /// let registry = Registry::new();
+    /// let pipeline = registry.pipeline("rate").circuit_breaker("bank").fallback("rate").build();
+    /// registry.circuit_breaker("bank").force_open();
+    /// let chain = || Chain::of(Level::Default, |why| why.rejection().map(|_| 1.0));
+    /// assert_eq!(pipeline.request().fallback(chain).call(|| Some(1.1)), Some(1.0));
+    /// assert_eq!(pipeline.stats().fell_back, 1);
+    /// ```
+    #[inline]
+    pub fn fallback<X, C: FnOnce() -> X>(self, chain: C) -> Request<'p, R, J, Levels<C>> {
+        let Self { pipeline, options, keys, judge, of, .. } = self;
+        Request { pipeline, options, keys, judge, answer: Levels(chain), of }
+    }
+}
+
+impl<'p, R, J, A> Request<'p, R, J, A> {
+    /// Sets the importance of the call, for the load shedder and the bulkhead's queue.
+    ///
+    /// ```
+    /// use resilient_runtime::{Component, Priority, Registry};
+    ///
+    /// let registry = Registry::new();
+    /// let pipeline = registry.pipeline("pay").load_shed("api").build();
+    /// pipeline.request().priority(Priority::Critical).call(|| Some(995));
+    /// assert_eq!(registry.load_shedder("api").stats().classes.critical.admitted, 1);
+    /// ```
+    #[inline]
+    pub fn priority(mut self, priority: Priority) -> Self {
+        self.options = self.options.priority(priority);
+        self
+    }
+
+    /// Sets how many calls this one counts for in the rate limit; 1 by default.
+    ///
+    /// ```
+    /// use resilient_runtime::{Component, Registry, rate_limit::{Config, Rate}};
+    ///
+    /// let registry = Registry::new();
+    /// registry.rate_limiter("rows").reconfigure(Config::default().rate("500/h".parse::<Rate>().unwrap())).unwrap();
+    /// let pipeline = registry.pipeline("export").rate_limit("rows").build();
+    /// let export = |rows| pipeline.request().weight(rows).call(|| Some(rows));
+    /// assert_eq!((export(400), export(400)), (Some(400), None));
+    /// ```
+    #[inline]
+    pub fn weight(mut self, weight: u32) -> Self {
+        self.options = self.options.weight(weight);
+        self
+    }
+
+    /// Uses the rate limit of this key alone.
+    ///
+    /// ```
+    /// use resilient_runtime::{Component, Registry, rate_limit::{Config, Rate}};
+    ///
+    /// let registry = Registry::new();
+    /// let upload = registry.rate_limiter("upload");
+    /// upload.reconfigure(Config::default().rate("9/h".parse::<Rate>().unwrap())).unwrap();
+    /// let pipeline = registry.pipeline("upload").rate_limit(&upload).build();
+    /// pipeline.request().rate_key("ada").weight(5).call(|| Some(()));
+    /// assert_eq!(upload.check_key_weighted("ada", 0).remaining, 4);
+    /// assert_eq!(upload.check_key_weighted("bob", 0).remaining, 9);
+    /// ```
+    #[inline]
+    pub fn rate_key<K: Hash + ?Sized>(mut self, key: &K) -> Self {
+        self.options = self.options.rate_key(self.pipeline, key);
+        self
+    }
+
+    /// Says whether carrying this call out twice has the effect of once; by default, as the pipeline says. A call for which
+    /// it has not is never hedged, and repeated only after what surely had no effect.
+    ///
+    /// ```
+    /// use std::io::{Error, ErrorKind};
+    /// use resilient_runtime::{Registry, Verdict, retry};
+    /// # use std::time::Duration;
+    /// # use resilient_runtime::Component;
+    ///
+    /// let registry = Registry::new();
+    /// # registry.retry("r").reconfigure(retry::Config::default().base(Duration::ZERO)).unwrap();
+    /// let pipeline = registry.pipeline("post").retry("r").build();
+    /// let mut attempts = 0;
+    /// let broken = || {
+    ///     attempts += 1;
+    ///     Err::<(), _>(Error::from(ErrorKind::ConnectionReset)) // it may have been carried out
+    /// };
+    /// assert!(pipeline.request().idempotent(true).judge(Verdict::by_class).call(broken).is_err());
+    /// assert_eq!(attempts, 4);
+    /// ```
+    #[inline]
+    pub fn idempotent(mut self, is: bool) -> Self {
+        self.options = self.options.idempotent(is);
+        self
+    }
+
+    /// Sets all [`Options`] at once; a [`Priority`] alone will do.
+    ///
+    /// ```
+    /// use resilient_runtime::{Priority, Registry, pipeline::Options};
+    ///
+    /// let pipeline = Registry::new().pipeline("pay").load_shed("api").build();
+    /// let options = Options::default().priority(Priority::Low);
+    /// assert_eq!(pipeline.request().options(options).call(|| Some(995)), Some(995));
+    /// ```
+    #[inline]
+    pub fn options(mut self, options: impl Into<Options>) -> Self {
+        self.options = options.into();
+        self
+    }
+
+    /// Carries the call out once for this key: where a call with the key was carried out before, gives its answer. A failure
+    /// whose effect is unknown leaves the key taken; say more of your own errors with a [`judge`](Self::judge).
+    ///
+    /// ```
+    /// use resilient_runtime::{Registry, Rejection, idempotency::Fingerprint};
+    ///
+    /// let pipeline = Registry::new().pipeline("charge").idempotency("charge").retry("gateway").build();
+    /// let charge = |key: &str, cents: u32| -> Result<u32, Rejection> {
+    ///     pipeline.request().key(&key).fingerprint(Fingerprint::of(&cents)).call(|| Ok(cents))
+    /// };
+    /// assert_eq!(charge("order 7", 995), Ok(995));
+    /// assert_eq!(charge("order 7", 995), Ok(995));
+    /// assert!(resilient_runtime::replayed());
+    /// assert!(charge("order 7", 1).is_err(), "another payload");
+    /// ```
+    pub fn key(self, key: &dyn Display) -> Self
+    where
+        R: Replay,
+    {
+        self.key_with(key, Codec::answers())
+    }
+
+    /// The same, where the [`Codec`] says what is kept: errors as well, or values of a function that cannot fail.
+    ///
+    /// ```
+    /// use resilient_runtime::{Registry, idempotency::Codec};
+    ///
+    /// let pipeline = Registry::new().pipeline("refund").idempotency("refund").bulkhead("bank").build();
+    /// let refund = |cents: u32| pipeline.request().key_with(&"order 7", Codec::answers()).call(|| Some(cents));
+    /// assert_eq!((refund(995), refund(1)), (Some(995), Some(995)));
+    /// ```
+    pub fn key_with(mut self, key: &dyn Display, codec: Codec<R>) -> Self {
+        self.keys.idempotency = IdempotencyKey::of(self.pipeline, key, codec);
+        self
+    }
+
+    /// Tells the payload of this key from another one: a key that is used again with another fingerprint is refused.
+    ///
+    /// ```
+    /// use resilient_runtime::{Registry, Rejection, RejectionKind, idempotency::Fingerprint};
+    ///
+    /// let pipeline = Registry::new().pipeline("charge").idempotency("charge").build();
+    /// let charge = |cents: u32| -> Result<u32, Rejection> {
+    ///     pipeline.request().key(&"order 7").fingerprint(Fingerprint::of(&cents)).call(|| Ok(cents))
+    /// };
+    /// assert_eq!(charge(995), Ok(995));
+    /// assert_eq!(charge(1).unwrap_err().kind(), RejectionKind::KeyReused);
+    /// ```
+    pub fn fingerprint(mut self, fingerprint: Fingerprint) -> Self {
+        self.keys.fingerprint = fingerprint;
+        self
+    }
+
+    /// Waits for the answer of a call with this key that is under way, instead of making another one.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// use resilient_runtime::Registry;
+    ///
+    /// let pipeline = Registry::new().pipeline("rate").coalesce("rates").build();
+    /// let made = std::cell::Cell::new(0);
+    /// let rate = async || {
+    ///     made.set(made.get() + 1);
+    ///     tokio::task::yield_now().await;
+    ///     Some(1.1)
+    /// };
+    /// let call = || pipeline.request().coalesce_key("EUR").call_async(rate);
+    /// tokio::join!(call(), call());
+    /// assert_eq!((made.get(), pipeline.stats().succeeded), (1, 2));
+    /// # }
+    /// ```
+    pub fn coalesce_key<K: Hash + ?Sized>(mut self, key: &K) -> Self
+    where
+        R: Outcome + Any + Clone + Send + Sync,
+    {
+        self.keys.coalesce = CoalesceKey::of(self.pipeline, key);
+        self
+    }
+
+    /// Puts an error in words: by hand nothing is known of its type, and without words the statistics, events and refusals
+    /// can only name that.
+    ///
+    /// ```
+    /// use resilient_runtime::{Component, Registry, circuit_breaker::Config};
+    ///
+    /// let registry = Registry::new();
+    /// registry.circuit_breaker("disk").reconfigure(Config::default().failure_threshold(1)).unwrap();
+    /// let pipeline = registry.pipeline("load").circuit_breaker("disk").build();
+    /// let load = || Err::<u32, _>(std::io::Error::other("the disk is gone"));
+    /// let call = || pipeline.request().describe(|error: &std::io::Error, words| words.error(error)).call(load).unwrap_err();
+    /// call();
+    /// assert!(call().to_string().contains("1 failures in a row, last error: the disk is gone"));
+    /// ```
+    #[inline]
+    pub fn describe<D: Fn(&R::Error, &mut Words)>(self, describe: D) -> Request<'p, R, Described<J, D>, A>
+    where
+        R: Outcome,
+    {
+        let Self { pipeline, options, keys, judge, answer, of } = self;
+        Request { pipeline, options, keys, judge: Described { judge, describe }, answer, of }
+    }
+
+    /// Runs `work` through the stages. Blocks in queues and between attempts.
+    ///
+    /// ```
+    /// let pipeline = resilient_runtime::Registry::new().pipeline("stock").build();
+    /// assert_eq!(pipeline.request().call(|| Some(7)), Some(7));
+    /// ```
+    #[inline]
+    pub fn call(self, mut work: impl FnMut() -> R) -> R
+    where
+        J: Judge<R>,
+        A: Answer<R>,
+    {
+        let Self { pipeline, options, keys, judge, answer, .. } = self;
+        let call = &mut begin(pipeline, options);
+        let by = Asked { judge: &judge, answer: &answer };
+        let ended = match honoured::<R, A>(call, Entry::Call, &keys) {
+            Err(failure) => Err(failure),
+            Ok(()) if keys.is_none() => attempts(call, &mut work, &by),
+            Ok(()) => around!(sync call, keys, &answer, attempts(call, &mut work, &by)),
+        };
+        answer.answer(call, ended)
+    }
+
+    /// Runs `work` through the stages.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// use resilient_runtime::{Registry, fallback::{AsyncChain, Level}};
+    ///
+    /// let pipeline = Registry::new().pipeline("profile").fallback("profile").build();
+    /// let chain = || AsyncChain::of(Level::Replica, |_| async { Some("ada, an hour ago") });
+    /// let profile = pipeline.request().fallback(chain).call_async(async || None).await;
+    /// assert_eq!(profile, Some("ada, an hour ago"));
+    /// # }
+    /// ```
+    ///
+    /// # Cancel safety
+    /// Dropping the future, at whichever point, drops the work and gives back every permit; the circuit breaker takes it
+    /// neither for a success nor for a failure. With an idempotency key, a call that is dropped before its work was suspended
+    /// for the first time leaves the key free; one that is dropped later leaves it claimed until the lease is over. With a
+    /// coalescing key, the next call that waits for the answer runs its own work.
+    pub async fn call_async<F: Future<Output = R>>(self, mut work: impl FnMut() -> F) -> R
+    where
+        J: Judge<R>,
+        A: AnswerLater<R>,
+    {
+        let Self { pipeline, options, keys, judge, answer, .. } = self;
+        let call = &mut begin(pipeline, options);
+        let by = Asked { judge: &judge, answer: &answer };
+        let ended = match honoured::<R, A>(call, Entry::CallAsync, &keys) {
+            Err(failure) => Err(failure),
+            Ok(()) if keys.is_none() => attempts_async(call, &mut work, &by).await,
+            Ok(()) => around!(async call, keys, &answer, attempts_async(call, &mut work, &by).await),
+        };
+        answer.answer_later(call, ended).await
+    }
+
+    /// Runs `work` on a thread of the bulkhead's own, through the stages; blocks this thread, no longer than the timeout.
+    /// Each attempt runs a clone. Without a bulkhead that has `threads` the work is done in place, and cannot be left.
+    ///
+    /// A pipeline with a hedge is refused: an attempt that loses could not be stopped. So is one that limits the time of an
+    /// attempt, where the bulkhead has no threads.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use resilient_runtime::{Component, Registry, Rejection, RejectionKind, bulkhead, timeout};
+    ///
+    /// let registry = Registry::new();
+    /// registry.bulkhead("reports").reconfigure(bulkhead::Config::default().threads(2u32)).unwrap();
+    /// registry.timeout("reports").reconfigure(timeout::Config::default().total(Duration::from_millis(50))).unwrap();
+    /// let pipeline = registry.pipeline("report").bulkhead("reports").timeout("reports").build();
+    /// assert_eq!(pipeline.request().call_in_threads(|| Ok::<_, Rejection>(1)), Ok(1));
+    ///
+    /// let (end, hangs) = std::sync::mpsc::channel::<()>();
+    /// let hangs = std::sync::Arc::new(std::sync::Mutex::new(hangs));
+    /// let work = move || Ok::<_, Rejection>(drop(hangs.lock().unwrap().recv()));
+    /// let late = pipeline.request().call_in_threads(work);
+    /// assert_eq!(late.unwrap_err().kind(), RejectionKind::TotalTimeout);
+    /// assert_eq!(registry.bulkhead("reports").stats().pool.unwrap().abandoned, 1, "it runs on");
+    /// # drop(end);
+    /// ```
+    pub fn call_in_threads(self, work: impl FnOnce() -> R + Clone + Send + 'static) -> R
+    where
+        R: Send + 'static,
+        J: Judge<R>,
+        A: Answer<R>,
+    {
+        let Self { pipeline, options, keys, judge, answer, .. } = self;
+        let call = &mut begin(pipeline, options);
+        let by = Asked { judge: &judge, answer: &answer };
+        let ended = match honoured::<R, A>(call, Entry::InThreads, &keys) {
+            Err(failure) => Err(failure),
+            Ok(()) => around!(sync call, keys, &answer, attempts_in_threads(call, &work, &by)),
+        };
+        answer.answer(call, ended)
+    }
+
+    /// As [`call_in_threads`](Self::call_in_threads), without blocking this thread: for blocking work in an asynchronous
+    /// program.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// use resilient_runtime::{Component, Registry, bulkhead::Config};
+    ///
+    /// let registry = Registry::new();
+    /// registry.bulkhead("crypto").reconfigure(Config::default().threads(2)).unwrap();
+    /// let pipeline = registry.pipeline("sum").bulkhead("crypto").build();
+    /// let product = pipeline.request().call_in_threads_async(|| Some((1..=10).product::<u32>())).await;
+    /// assert_eq!(product, Some(3_628_800));
+    /// # }
+    /// ```
+    ///
+    /// # Cancel safety
+    /// Dropping the future withdraws the work if it has not begun; else it runs on, and keeps its permit until it ends.
+    pub async fn call_in_threads_async(self, work: impl FnOnce() -> R + Clone + Send + 'static) -> R
+    where
+        R: Send + 'static,
+        J: Judge<R>,
+        A: AnswerLater<R>,
+    {
+        let Self { pipeline, options, keys, judge, answer, .. } = self;
+        let call = &mut begin(pipeline, options);
+        let by = Asked { judge: &judge, answer: &answer };
+        let ended = match honoured::<R, A>(call, Entry::InThreadsAsync, &keys) {
+            Err(failure) => Err(failure),
+            Ok(()) => around!(async call, keys, &answer, attempts_in_threads_async(call, work, &by).await),
+        };
+        answer.answer_later(call, ended).await
+    }
+}
+
+#[inline]
+pub(super) fn begin(pipeline: &Pipeline, options: Options) -> Call<'_> {
+    let mut call = Call::begin(pipeline);
+    options.give_to(&mut call);
+    call
+}
+
+/// Whether the call honours all stages, with these keys and this fallback.
+#[inline]
+fn honoured<R, A: Refusal<R>>(
+    call: &mut Call<'_>,
+    entry: Entry,
+    keys: &Keys<R>,
+) -> Result<(), CallFailure<R>> {
+    let given = keys.given().with(Demand::Fallback, A::HAS_LEVELS);
+    call.honoured_by(entry, given).map_err(CallFailure::Rejected)
+}

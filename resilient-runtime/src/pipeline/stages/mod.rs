@@ -1,0 +1,14 @@
+//! A file for each stage: how it admits a call, what the call holds of it meanwhile, and how it settles and abandons.
+
+pub(crate) mod bulkhead;
+pub(crate) mod circuit_breaker;
+pub(crate) mod coalesce;
+pub(crate) mod fallback;
+pub(crate) mod hedge;
+pub(crate) mod idempotency;
+pub(crate) mod load_shed;
+pub(crate) mod observe;
+pub(crate) mod rate_limit;
+pub(crate) mod retry;
+pub(crate) mod threads;
+pub(crate) mod timeout;
