@@ -106,17 +106,18 @@ impl Writer<'_> {
 
     fn attempts(&self, attempt: &TokenStream) -> TokenStream {
         let mixed = Span::mixed_site();
-        if self.args.hedge.is_some() {
-            return self.hedged(attempt);
-        }
-        let Some(retry) = &self.args.retry else {
-            let (admission, run) = (self.admission(&Leave::Block), self.run(attempt, &Leave::Block));
-            return quote_spanned!(mixed=> '__attempt: { #admission #run });
+        let leave = if self.args.retry.is_some() { Leave::Loop } else { Leave::Block };
+        let run = if self.args.hedge.is_some() {
+            // Each of its attempts is admitted for itself.
+            self.hedged(attempt, &leave)
+        } else {
+            let (admission, run) = (self.admission(&leave), self.run(attempt, &leave));
+            quote!(#admission #run)
         };
+        let Some(retry) = &self.args.retry else { return quote_spanned!(mixed=> '__attempt: { #run }) };
         // rustc's "inside of this loop" then underlines the word `retry` in the attribute.
         let keyword = Token![loop](located(retry.policy.key.span()));
-        let (admission, run) = (self.admission(&Leave::Loop), self.run(attempt, &Leave::Loop));
-        quote_spanned!(mixed=> #keyword { #admission #run })
+        quote_spanned!(mixed=> #keyword { #run })
     }
 
     /// Goes on behind this if the stages admit the attempt. Nothing of it lives on: that would be part of the future.

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! loop {                                          // only with `retry`
-//!     match call.hedged(|| BODY, |out| verdict, |rejection| verdict).await {
+//!     match call.hedged(|| BODY, |out| verdict, |out, words| text, |rejection| verdict).await {
 //!         Ok((out, verdict)) => match call.finish(verdict) { .. }
 //!         Err(rejection) => break reject(rejection),
 //!     }
@@ -11,19 +11,16 @@
 
 use proc_macro2::{Span, TokenStream};
 use quote::quote_spanned;
-use syn::Token;
 
 use super::Writer;
 use super::around::Leave;
-use crate::spans::located;
 
 impl Writer<'_> {
     /// `attempt` is the body as an `async` block, which makes its own copies of the arguments.
-    pub(super) fn hedged(&self, attempt: &TokenStream) -> TokenStream {
+    pub(super) fn hedged(&self, attempt: &TokenStream, leave: &Leave) -> TokenStream {
         let (krate, output, mixed) = (self.krate(), self.output, Span::mixed_site());
-        let leave = if self.args.retry.is_some() { Leave::Loop } else { Leave::Block };
         let judge = self.verdict(&quote_spanned!(mixed=> __out));
-        let finish = self.finish_with(&leave, &TokenStream::new());
+        let finish = self.finish_with(leave, &TokenStream::new());
         let (heard, value) = self.heard();
         let hear = if self.hears_timeouts() {
             quote_spanned!(mixed=> |__rejection: &#krate::__rt::Rejection| { #heard __verdict })
@@ -42,8 +39,8 @@ impl Writer<'_> {
                 if let #krate::__rt::Next::Fail = __call.hedges_refused_as(&__rejection, __verdict) { break #value; }
             }},
         };
-        let run = quote_spanned! {mixed=>
-            match __call.hedged_with(
+        quote_spanned! {mixed=>
+            match __call.hedged(
                 || #attempt,
                 |__out: &#output| { #judge __verdict },
                 |__out: &#output, __words| #krate::__rt::describe!(__out, __words),
@@ -51,13 +48,6 @@ impl Writer<'_> {
             ).await {
                 ::core::result::Result::Ok((__out, __verdict)) => { #finish }
                 ::core::result::Result::Err(__rejection) => #refused,
-            }
-        };
-        match &self.args.retry {
-            None => quote_spanned!(mixed=> '__attempt: { #run }),
-            Some(retry) => {
-                let keyword = Token![loop](located(retry.policy.key.span()));
-                quote_spanned!(mixed=> #keyword { #run })
             }
         }
     }
