@@ -502,10 +502,22 @@ impl fmt::Display for Rejection {
     }
 }
 
+/// A rejection in words, without the correlation id.
+struct Words<'r> {
+    rejection: &'r Rejection,
+    with_errors: bool,
+}
+
+impl fmt::Display for Words<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.rejection.say(f, self.with_errors)
+    }
+}
+
 impl Rejection {
     /// Without the correlation id, for what has it already.
     pub(crate) fn words(&self) -> impl fmt::Display {
-        fmt::from_fn(|f| self.say(f, true))
+        Words { rejection: self, with_errors: true }
     }
 
     /// The rejection in words, without the texts of errors that led to it: for those who are not to learn what a dependency
@@ -524,7 +536,7 @@ impl Rejection {
     /// assert!(!refused.without_errors().to_string().contains("root"));
     /// ```
     pub fn without_errors(&self) -> impl fmt::Display {
-        fmt::from_fn(|f| self.say(f, false))
+        Words { rejection: self, with_errors: false }
     }
 
     fn say(&self, f: &mut fmt::Formatter<'_>, with_errors: bool) -> fmt::Result {
