@@ -45,7 +45,8 @@ use proc_macro::TokenStream;
 /// # Functions that return a future
 /// What the future gives is judged, not the future: with `async fn`, `-> impl Future<Output = R>`, and functions that end in
 /// `Box::pin(async move { .. })`, as `#[async_trait]` writes them, also behind a type alias. Any other function that returns a
-/// future is a compile error. A future inside `Ok` or `Some` is handed on: the `Result` says how it went to get one. So is a
+/// future is a compile error. What stands before that last expression runs when the function is called, once and without
+/// protection; a `return` there is a compile error, unless a macro of your own hides it. A future inside `Ok` or `Some` is handed on: the `Result` says how it went to get one. So is a
 /// stream, whose items are not looked at. (The type parameter `T` of a generic function is not known to be a future unless its
 /// bounds say so.)
 ///
