@@ -343,8 +343,9 @@ impl Writer<'_> {
         } else {
             TokenStream::new()
         };
-        let settled = self.settled(out);
-        let mut verdict = quote_spanned!(mixed=> #bound #settled let __verdict = #krate::__rt::judge!(#out););
+        let (settled, judge) = (self.settled(out), self.judge());
+        let mut verdict =
+            quote_spanned!(mixed=> #bound #settled let __verdict = #krate::__rt::#judge!(#out););
         if let Some(failure) = &self.args.failure {
             verdict.extend(self.ruled("failure", &failure.value, out));
         }
@@ -355,8 +356,13 @@ impl Writer<'_> {
     /// Binds `__verdict` for the outcome that a refusal became.
     fn rules(&self, out: &TokenStream) -> TokenStream {
         let (krate, mixed) = (self.krate(), Span::mixed_site());
-        let predicates = self.predicates(out);
-        quote_spanned!(mixed=> let __verdict = #krate::__rt::judge!(#out); #predicates)
+        let (judge, predicates) = (self.judge(), self.predicates(out));
+        quote_spanned!(mixed=> let __verdict = #krate::__rt::#judge!(#out); #predicates)
+    }
+
+    /// The macro that judges an outcome.
+    fn judge(&self) -> Ident {
+        Ident::new(if self.error_is_static() { "judge_static" } else { "judge" }, Span::mixed_site())
     }
 
     fn predicates(&self, out: &TokenStream) -> TokenStream {

@@ -3,6 +3,7 @@
 mod around;
 mod fallback;
 mod hedge;
+mod lifetime;
 mod moved;
 mod once;
 mod params;
@@ -14,7 +15,7 @@ use proc_macro2::{Span, TokenStream, TokenTree};
 use quote::{quote, quote_spanned};
 use syn::parse::{ParseStream, Parser};
 use syn::token::Brace;
-use syn::{GenericArgument, Item, Path, PathArguments, ReturnType, Token, Type};
+use syn::{Item, Path, ReturnType, Token, Type};
 
 pub(crate) use fallback::has_hole;
 use params::Binding;
@@ -159,11 +160,7 @@ impl Writer<'_> {
 
     /// `::resilient_runtime::__rt::NAME`, blamed on the `E` of `Result<T, E>` where that is written out.
     fn runtime_at_error(&self, name: &str) -> TokenStream {
-        if let Type::Path(path) = self.output
-            && let Some(PathArguments::AngleBracketed(args)) =
-                path.path.segments.last().map(|last| &last.arguments)
-            && let (2, Some(GenericArgument::Type(error))) = (args.args.len(), args.args.last())
-        {
+        if let Some(error) = self.error_type() {
             return runtime_at(self.krate(), name, ends(error));
         }
         self.runtime_at_output(name)

@@ -1,5 +1,6 @@
 //! Errors: which are worth a retry, which are evidence, and how a rejection becomes one.
 
+use std::cell::Cell;
 use std::io;
 
 use resilient_runtime::{Class, Classify, Component, Registry, Rejection, resilient};
@@ -52,6 +53,95 @@ fn a_generic_function_goes_by_its_bounds() {
     let registry = Registry::new();
     assert!(call(&registry, || Classified::NotFound).is_err());
     assert_eq!(window(&registry), (0, 0));
+}
+
+#[test]
+fn the_error_of_a_generic_function_is_judged_by_its_value_where_it_is_static() {
+    // B2
+    #[derive(Debug, thiserror::Error)]
+    #[error("{0}")]
+    struct Plain(io::Error);
+    impl From<Rejection> for Plain {
+        fn from(rejection: Rejection) -> Self {
+            Self(io::Error::other(rejection))
+        }
+    }
+    trait Ask {
+        type Error;
+        fn ask(&self) -> Result<u32, Self::Error>;
+    }
+    struct Fails(Cell<u32>);
+    impl Ask for Fails {
+        type Error = io::Error;
+        fn ask(&self) -> io::Result<u32> {
+            self.0.set(self.0.get() + 1);
+            Err(io::ErrorKind::NotFound.into())
+        }
+    }
+    #[resilient(retry(max = 2, base = "0ms"))]
+    fn bound<E: std::error::Error + From<Rejection> + 'static>(ask: impl Fn() -> E) -> Result<u32, E> {
+        Err(ask())
+    }
+    #[resilient(retry(max = 2, base = "0ms"))]
+    fn clause<E>(ask: impl Fn() -> E) -> Result<u32, E>
+    where
+        E: std::error::Error + From<Rejection> + 'static,
+    {
+        Err(ask())
+    }
+    #[resilient(retry(max = 2, base = "0ms"))]
+    fn no_error<E: 'static>(ask: impl Fn() -> E) -> Result<u32, E> {
+        Err(ask())
+    }
+    #[resilient(retry(max = 2, base = "0ms"))]
+    fn projection<A: Ask>(ask: &A) -> Result<u32, A::Error>
+    where
+        A::Error: std::error::Error + 'static,
+    {
+        ask.ask()
+    }
+    #[resilient(retry(max = 2, base = "0ms"), timeout = "1s")]
+    async fn later<E: std::error::Error + From<Rejection> + 'static>(ask: impl Fn() -> E) -> Result<u32, E> {
+        crate::tick().await;
+        Err(ask())
+    }
+    struct Client<E>(std::marker::PhantomData<E>);
+    impl<E: std::error::Error> Client<E> {
+        #[resilient(retry(max = 2, base = "0ms"))]
+        fn ask(&self, ask: impl Fn() -> E) -> Result<u32, E>
+        where
+            E: 'static,
+        {
+            Err(ask())
+        }
+    }
+    let calls = Cell::new(0);
+    let not_found = || {
+        calls.set(calls.get() + 1);
+        io::Error::from(io::ErrorKind::NotFound)
+    };
+    assert!(bound(not_found).is_err());
+    assert_eq!(calls.take(), 1, "permanent");
+    assert!(clause(not_found).is_err());
+    assert_eq!(calls.take(), 1);
+    assert!(no_error(not_found).is_err());
+    assert_eq!(calls.take(), 1);
+    assert!(Client(std::marker::PhantomData).ask(not_found).is_err());
+    assert_eq!(calls.take(), 1);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    assert!(runtime.block_on(later(not_found)).is_err());
+    assert_eq!(calls.take(), 1);
+    let fails = Fails(Cell::new(0));
+    assert!(projection(&fails).is_err());
+    assert_eq!(fails.0.get(), 1);
+    let unknown = || {
+        calls.set(calls.get() + 1);
+        Plain(io::Error::from(io::ErrorKind::NotFound))
+    };
+    assert!(bound(unknown).is_err());
+    assert_eq!(calls.take(), 3, "it has no `source()`");
+    assert!(no_error(|| std::sync::Arc::new(not_found())).is_err());
+    assert_eq!(calls.take(), 1);
 }
 
 #[test]
