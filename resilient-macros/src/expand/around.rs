@@ -116,7 +116,8 @@ impl Writer<'_> {
         // rustc's "inside of this loop" then underlines the word `retry` in the attribute.
         let keyword = Token![loop](located(retry.policy.key.span()));
         let (admission, run) = (self.admission(&Leave::Loop), self.run(attempt, &Leave::Loop));
-        quote_spanned!(mixed=> #keyword { #admission #run })
+        let needed_again = self.needed_again();
+        quote_spanned!(mixed=> #keyword { #needed_again #admission #run })
     }
 
     /// Goes on behind this if the stages admit the attempt. Nothing of it lives on: that would be part of the future.

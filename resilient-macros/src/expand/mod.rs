@@ -7,9 +7,11 @@ mod lifetime;
 mod moved;
 mod once;
 mod params;
+mod parts;
 mod share;
 mod site;
 mod threads;
+mod unsure;
 
 use proc_macro2::{Span, TokenStream, TokenTree};
 use quote::{quote, quote_spanned};

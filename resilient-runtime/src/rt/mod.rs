@@ -19,6 +19,7 @@ pub use crate::site::{Site, SiteMeta, StageUse};
 pub use inventory;
 
 pub use crate::{
+    __add_the_moved_argument_to_clone_in_the_attribute as add_the_moved_argument_to_clone_in_the_attribute,
     __all_failed as all_failed, __can_be_marked as can_be_marked, __describe as describe,
     __into_failure as into_failure, __is_marked as is_marked, __judge as judge,
     __judge_static as judge_static, __keep as keep, __last_good as last_good, __mark as mark,
@@ -60,6 +61,18 @@ macro_rules! __submit_site {
 #[macro_export]
 macro_rules! __submit_site {
     ($site:ident) => {};
+}
+
+/// Uses the arguments at the head of the loop of a retry. Where the body has moved one, rustc's error is about this use, and
+/// says the name of this macro.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __add_the_moved_argument_to_clone_in_the_attribute {
+    ($($argument:ident),*) => {
+        if false {
+            $(let _ = &$argument;)*
+        }
+    };
 }
 
 /// How `$outcome` (a reference) is judged, by the best rule that its type allows.
