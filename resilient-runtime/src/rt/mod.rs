@@ -39,7 +39,7 @@ mod settled;
 pub use answer::{Ask, asking, asking_later};
 pub use describe::{Describing, describing};
 pub use judge::{Combine, Judge, judging, judging_static};
-pub use keys::{KeyOf, Shareable, Shown, keying, shareable, shown};
+pub use keys::{KeyOf, Shareable, Shown, keying, publish, share, share_blocking, shown};
 pub use levels::{CacheKey, Describe, Leveled, leveling};
 pub use once::{Codecs, Prints, held, held_async, keeping, print};
 pub use repeated::{Again, Moved, Repeated, repeating};
