@@ -9,7 +9,6 @@ struct Job {
 
 enum Which {
     Number(u32),
-    Text(String),
     Both { id: u32, text: String },
 }
 
@@ -61,49 +60,12 @@ fn variants(which: Which) -> Option<u32> {
     match which {
         Which::Number(number) => Some(number),
         Which::Both { id, text } => save(text).map(|it| it + id),
-        Which::Text(_) => None,
     }
 }
 
 #[resilient(retry(max = 2))]
 fn vector(name: String) -> Option<u32> {
     save(vec![name].concat())
-}
-
-// These move nothing that is not `Copy`.
-#[resilient(retry(max = 2))]
-fn copies(which: Which, pair: (u32, u8), (a, b): (u32, &str), text: Option<&'static str>) -> Option<u32> {
-    let (c, d) = pair;
-    if let Some("x") = text {
-        return None;
-    }
-    if let Some(text) = text {
-        return text.parse().ok();
-    }
-    match which {
-        Which::Number(number) => Some(number + a + c + u32::from(d)),
-        Which::Text(ref text) => text.parse().ok(),
-        Which::Both { id, .. } => b.parse::<u32>().ok().map(|it| it + id),
-    }
-}
-
-type Alias<'a> = &'a Option<String>;
-
-#[resilient(retry(max = 2), hedge(after = "1s"), idempotent)]
-async fn borrows(
-    which: Option<String>,
-    alias: Alias<'_>,
-) -> Result<usize, resilient_runtime::Rejection> {
-    if let Some(text) = alias {
-        return Ok(text.len());
-    }
-    Ok(match &which {
-        Some(text) => text.len(),
-        None => match which {
-            Some(_) => 1,
-            None => 0,
-        },
-    })
 }
 
 fn main() {}
