@@ -45,11 +45,22 @@ use proc_macro::TokenStream;
 /// # Functions that return a future
 /// What the future gives is judged, not the future: with `async fn`, `-> impl Future<Output = R>`, and functions that end in
 /// `Box::pin(async move { .. })`, as `#[async_trait]` writes them, also behind a type alias. Any other function that returns a
-/// future is a compile error. A future inside `Ok` or `Some` is handed on: the `Result` says how it went to get one. So is a
-/// stream, whose items are not looked at. (The type parameter `T` of a generic function is not known to be a future unless its
-/// bounds say so.)
+/// future is a compile error. What stands before that last expression runs when the function is called, once and without
+/// protection; a `return` there is a compile error, unless a macro of your own hides it. A future inside `Ok` or `Some` is
+/// handed on: the `Result` says how it went to get one. So is a stream, whose items are not looked at. (The type parameter
+/// `T` of a generic function is not known to be a future unless its bounds say so.)
+///
+/// # Generic error types
+/// How an error is judged follows from the bounds in the function's signature: `E: Classify` is asked. With
+/// `E: Error + 'static` the error and its `source()` chain are searched for a known cause; without the `'static`, and where
+/// the bound stands on the `impl` block, only the chain. To name a bound of the block again, write `where E: 'static`.
 ///
 /// `#[track_caller]` has no effect on the body, which runs in a closure, and is a compile error.
+///
+/// # With `#[tokio::main]` and `#[tokio::test]`
+/// Write `#[resilient(..)]` above them. Below them it is given a synchronous function that starts a runtime: arguments that
+/// need an `async fn` are a compile error there. With `retry` alone each attempt starts a runtime of its own, in which the
+/// tasks of the attempt end, and the thread sleeps between attempts.
 ///
 /// # `circuit_breaker`
 /// `= "name"`, or `("name", ..)` with `failure_rate` (0.5 or "50%"), `window` ("30s", or a number of calls),
@@ -75,8 +86,8 @@ use proc_macro::TokenStream;
 ///
 /// The body borrows its arguments, so that each attempt finds them as they were. A `mut` argument is copied
 /// for each attempt. An argument that the body moves must be named in `clone(..)`. The attribute reports such an argument
-/// where the body passes, returns or stores it; other moves, such as `argument.consume()`, are reported by rustc as "value
-/// moved here, in previous iteration of loop", with the word `retry` underlined.
+/// where the body passes, returns, stores it or takes it apart by a pattern. Other moves, such as `argument.consume()`, are
+/// reported by rustc as "value borrowed here after move", with the word `retry` underlined.
 ///
 /// # `bulkhead`
 /// `= "name"`, or `("name", ..)` with `max_concurrent`, `max_queue`, `max_wait`,

@@ -51,6 +51,11 @@ pub mod judging {
     };
 }
 
+/// The traits to have in scope where the function says that its error type is `'static`.
+pub mod judging_static {
+    pub use super::{ByClass, ByError, ByErrorReference, ByLocalErrorReference, ByValue, Plain};
+}
+
 /// The error says what it is.
 pub trait ByClass<T, E> {
     /// Judges an outcome.
@@ -77,6 +82,22 @@ impl<T, E: Error> BySource<T, E> for &&&&Judge<Result<T, E>> {
         match outcome {
             Ok(_) => Judgement::SUCCESS,
             Err(error) => Judgement::by_source(error.source()),
+        }
+    }
+}
+
+/// The error itself may be a known cause, too: a generic function can be given one that has `Classify`.
+pub trait ByError<T, E> {
+    /// Judges an outcome.
+    fn verdict(&self, outcome: &Result<T, E>) -> Judgement;
+}
+
+impl<T, E: Error + 'static> ByError<T, E> for &&&&Judge<Result<T, E>> {
+    #[inline]
+    fn verdict(&self, outcome: &Result<T, E>) -> Judgement {
+        match outcome {
+            Ok(_) => Judgement::SUCCESS,
+            Err(error) => Judgement::by_source(Some(error)),
         }
     }
 }
@@ -123,6 +144,19 @@ impl<R: Outcome> ByOutcome<R> for &Judge<R> {
     #[inline]
     fn verdict(&self, outcome: &R) -> Judgement {
         if outcome.is_failure() { Judgement::UNKNOWN } else { Judgement::SUCCESS }
+    }
+}
+
+/// No bound says that the failure is an `Error`, but it can be of a known type.
+pub trait ByValue<T, E> {
+    /// Judges an outcome.
+    fn verdict(&self, outcome: &Result<T, E>) -> Judgement;
+}
+
+impl<T, E: 'static> ByValue<T, E> for &Judge<Result<T, E>> {
+    #[inline]
+    fn verdict(&self, outcome: &Result<T, E>) -> Judgement {
+        Judgement::of(outcome)
     }
 }
 
