@@ -54,6 +54,8 @@ pub struct Call<'p> {
     /// By whose rate limit it goes, and for how many calls it counts: a [`Request`], without the gap in one.
     pub(super) rate_key: RateKey,
     pub(super) weight: u32,
+    /// For how many calls its time counts; 0 if it is not taken.
+    pub(super) counts_for: u8,
     /// It has a place in the rate, and has not begun.
     pub(super) holds_token: bool,
     pub(super) holds_slot: bool,
@@ -127,7 +129,7 @@ impl<'p> Call<'p> {
     /// assert_eq!(pipeline.stats().cancelled, 1, "it was never made");
     /// ```
     pub fn begin(pipeline: &'p Pipeline) -> Self {
-        let is_sampled = pipeline.operation.started();
+        let sample = pipeline.operation.started();
         let is_on = pipeline.switch.is_on();
         let pipeline = if is_on { pipeline } else { pipeline.bypass() };
         if let Some(retry) = &pipeline.retry {
@@ -136,8 +138,9 @@ impl<'p> Call<'p> {
         let around = Scope::current();
         // Nor is anything refused because of a time around it.
         let inherited = if is_on { around.deadline_on(&pipeline.clock) } else { Instant::NEVER };
-        let is_timed = is_sampled || inherited != Instant::NEVER || pipeline.needs_time();
-        let started = if is_timed { pipeline.clock.now() } else { Instant::NEVER };
+        let needs_time = inherited != Instant::NEVER || pipeline.needs_time();
+        let counts_for = if needs_time { 1 } else { sample };
+        let started = if counts_for > 0 { pipeline.clock.now() } else { Instant::NEVER };
         let deadline = match &pipeline.timeout {
             Some(timeout) => timeout.deadline(started, inherited),
             None => inherited,
@@ -153,6 +156,7 @@ impl<'p> Call<'p> {
             ticket: None,
             rate_key: Request::ONE.key(),
             weight: Request::ONE.weight(),
+            counts_for,
             holds_token: false,
             holds_slot: false,
             holds_load: false,

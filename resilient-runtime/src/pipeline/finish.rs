@@ -519,7 +519,8 @@ impl Drop for Call<'_> {
         let is_refused = matches!(self.ending, Ending::Rejected | Ending::TimedOut);
         let at_once = is_refused && self.now == self.started;
         if self.is_timed() && !at_once {
-            self.pipeline.operation.took(self.now.nanos_since(self.started), self.ending);
+            let nanos = self.now.nanos_since(self.started);
+            self.pipeline.operation.took(nanos, self.ending, self.counts_for);
         }
     }
 }

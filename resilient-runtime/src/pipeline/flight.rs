@@ -235,6 +235,7 @@ impl<'p> Call<'p> {
             ticket: None,
             rate_key: self.rate_key,
             weight: self.weight,
+            counts_for: self.counts_for,
             holds_token: false,
             holds_slot: false,
             holds_load: false,
