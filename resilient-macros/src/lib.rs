@@ -78,9 +78,10 @@ use proc_macro::TokenStream;
 ///
 /// `when` is given the error and says whether to try again, within the limits of the retry. It has the last word on every
 /// error of the body, and on what the stages inside the retry say: a timeout of an attempt, a full bulkhead, a spent rate
-/// limit and an open circuit, each as the error that it becomes. (An open circuit is waited for until it lets a probe
-/// through, if that fits the limits.) The stages around the retry are not repeated: the total time, load shedding,
-/// coalescing and idempotency keys. Without `when`, the class of the error decides (`resilient_runtime::Class`); a refusal is
+/// limit and an open circuit, each as the error that it becomes; also a weight above the rate limit and a missing timer. (An open
+/// circuit is waited for until it lets a probe through, if that fits the limits.) It is not asked about the stages around the
+/// retry, which are not repeated: the total time, also where it ends in a queue, load shedding, coalescing and
+/// idempotency keys. Without `when`, the class of the error decides (`resilient_runtime::Class`); a refusal is
 /// repeated only if it says when to come again, and a timeout only if the function is `idempotent`. Where a fallback
 /// answers and the error type has no `From<Rejection>`, `when` is asked about errors of the body alone.
 ///

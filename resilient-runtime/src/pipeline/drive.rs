@@ -20,16 +20,14 @@ pub(super) trait Judges<R> {
 
     fn hear(&self, rejection: &Rejection) -> Judgement;
 
-    /// Puts a failure in words. By hand nothing is known of the type of an error but its name.
-    fn describe(&self, _: &R, words: &mut Words) {
-        words.type_of::<R>();
-    }
+    /// Puts a failure in words.
+    fn describe(&self, outcome: &R, words: &mut Words);
 }
 
 /// A refusal is returned as the outcome that it becomes, and judged as such.
 pub(super) struct Surfaced<F>(pub(super) F);
 
-impl<R: Reject, J: Into<Judgement>, F: Fn(&R) -> J> Judges<R> for Surfaced<F> {
+impl<R: Reject<Error: 'static>, J: Into<Judgement>, F: Fn(&R) -> J> Judges<R> for Surfaced<F> {
     #[inline]
     fn judge(&self, outcome: &R) -> Judgement {
         (self.0)(outcome).into()
@@ -39,12 +37,16 @@ impl<R: Reject, J: Into<Judgement>, F: Fn(&R) -> J> Judges<R> for Surfaced<F> {
     fn hear(&self, rejection: &Rejection) -> Judgement {
         (self.0)(&R::from_rejection(rejection.clone())).into()
     }
+
+    fn describe(&self, outcome: &R, words: &mut Words) {
+        words.outcome(outcome);
+    }
 }
 
 /// A fallback answers a refusal.
 pub(super) struct Surfaceless<F>(pub(super) F);
 
-impl<R, J: Into<Judgement>, F: Fn(&R) -> J> Judges<R> for Surfaceless<F> {
+impl<R: Outcome<Error: 'static>, J: Into<Judgement>, F: Fn(&R) -> J> Judges<R> for Surfaceless<F> {
     #[inline]
     fn judge(&self, outcome: &R) -> Judgement {
         (self.0)(outcome).into()
@@ -52,6 +54,10 @@ impl<R, J: Into<Judgement>, F: Fn(&R) -> J> Judges<R> for Surfaceless<F> {
 
     fn hear(&self, _: &Rejection) -> Judgement {
         Judgement::UNKNOWN
+    }
+
+    fn describe(&self, outcome: &R, words: &mut Words) {
+        words.outcome(outcome);
     }
 }
 
@@ -108,7 +114,7 @@ impl Pipeline {
     /// assert_eq!(pipeline.stats().ignored, 1);
     /// assert_eq!(registry.circuit_breaker("users").stats().failed, 0);
     /// ```
-    pub fn call_judged<R: Reject, J: Into<Judgement>>(
+    pub fn call_judged<R: Reject<Error: 'static>, J: Into<Judgement>>(
         &self,
         options: impl Into<Options>,
         mut work: impl FnMut() -> R,
@@ -118,8 +124,9 @@ impl Pipeline {
         drive(&mut call, Method::Call, &mut work, &Surfaced(judge)).unwrap_or_else(CallFailure::surface)
     }
 
-    /// Like [`call`](Self::call), with a judge of your own, and with words for an error: by hand nothing is known of its type,
-    /// and without them the statistics, events and refusals can only name that.
+    /// Like [`call`](Self::call), with a judge of your own, and with words for an error. Without them the statistics, events and
+    /// refusals have the text of a known error ([`Verdict::of`](crate::Verdict::of)) or string, and only the name of any other
+    /// type.
     ///
     /// ```
     /// use resilient_runtime::{Component, Registry, Verdict, circuit_breaker::Config};
@@ -139,8 +146,8 @@ impl Pipeline {
         describe: impl Fn(&R::Error, &mut Words),
     ) -> R {
         let mut call = self.begin(Options::default());
-        drive(&mut call, Method::Call, &mut work, &Described { judge, describe })
-            .unwrap_or_else(CallFailure::surface)
+        let judge = Described { judge, describe: of_error(describe) };
+        drive(&mut call, Method::Call, &mut work, &judge).unwrap_or_else(CallFailure::surface)
     }
 
     /// Like [`call_described`](Self::call_described), for a future.
@@ -161,11 +168,45 @@ impl Pipeline {
     /// As of [`call_async`](Self::call_async).
     pub async fn call_described_async<R: Reject, F: Future<Output = R>, J: Into<Judgement>>(
         &self,
-        mut work: impl FnMut() -> F,
+        work: impl FnMut() -> F,
         judge: impl Fn(&R) -> J,
         describe: impl Fn(&R::Error, &mut Words),
     ) -> R {
-        let mut call = self.begin(Options::default());
+        self.call_worded_async(Options::default(), work, judge, of_error(describe)).await
+    }
+
+    /// Like [`call_judged_async`](Self::call_judged_async), with words for a failed outcome, also for one that is no `Err`: the
+    /// answer of a client, in which its own error is.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// use resilient_runtime::{Class, Registry, Rejection, Verdict, observe::Words, pipeline::Options};
+    ///
+    /// let pipeline = Registry::new().pipeline("load").build();
+    /// let load = async || Ok::<Result<u32, &str>, Rejection>(Err("the disk is gone"));
+    /// let judge = |answer: &Result<Result<u32, &str>, Rejection>| match answer {
+    ///     Ok(Ok(_)) => Verdict::Success,
+    ///     Ok(Err(_)) | Err(_) => Verdict::Failure(Class::UNKNOWN),
+    /// };
+    /// let describe = |answer: &Result<Result<u32, &str>, Rejection>, words: &mut Words| {
+    ///     if let Ok(Err(error)) = answer { words.display(error) }
+    /// };
+    /// pipeline.call_worded_async(Options::default(), load, judge, describe).await.unwrap().unwrap_err();
+    /// assert_eq!(pipeline.stats().last_error.unwrap().text, "the disk is gone");
+    /// # }
+    /// ```
+    ///
+    /// # Cancel safety
+    /// As of [`call_async`](Self::call_async).
+    pub async fn call_worded_async<R: Reject, F: Future<Output = R>, J: Into<Judgement>>(
+        &self,
+        options: impl Into<Options>,
+        mut work: impl FnMut() -> F,
+        judge: impl Fn(&R) -> J,
+        describe: impl Fn(&R, &mut Words),
+    ) -> R {
+        let mut call = self.begin(options.into());
         let judge = Described { judge, describe };
         drive_async(&mut call, Method::CallAsync, &mut work, &judge)
             .await
@@ -243,7 +284,7 @@ impl Pipeline {
     ///
     /// # Cancel safety
     /// As of [`call_async`](Self::call_async).
-    pub async fn call_judged_async<R: Reject, F: Future<Output = R>, J: Into<Judgement>>(
+    pub async fn call_judged_async<R: Reject<Error: 'static>, F: Future<Output = R>, J: Into<Judgement>>(
         &self,
         options: impl Into<Options>,
         mut work: impl FnMut() -> F,
@@ -291,10 +332,17 @@ impl Pipeline {
     }
 }
 
-/// A judge that has words for the error.
-struct Described<J, D> {
-    judge: J,
-    describe: D,
+/// A judge that has words for a failed outcome.
+pub(super) struct Described<J, D> {
+    pub(super) judge: J,
+    pub(super) describe: D,
+}
+
+fn of_error<R: Outcome>(describe: impl Fn(&R::Error, &mut Words)) -> impl Fn(&R, &mut Words) {
+    move |outcome, words| match outcome.error() {
+        Some(error) => describe(error, words),
+        None => words.type_of::<R>(),
+    }
 }
 
 impl<R, J, O, D> Judges<R> for Described<J, D>
@@ -302,7 +350,7 @@ where
     R: Reject,
     J: Fn(&R) -> O,
     O: Into<Judgement>,
-    D: Fn(&R::Error, &mut Words),
+    D: Fn(&R, &mut Words),
 {
     #[inline]
     fn judge(&self, outcome: &R) -> Judgement {
@@ -315,10 +363,7 @@ where
     }
 
     fn describe(&self, outcome: &R, words: &mut Words) {
-        match outcome.error() {
-            Some(error) => (self.describe)(error, words),
-            None => words.type_of::<R>(),
-        }
+        (self.describe)(outcome, words);
     }
 }
 

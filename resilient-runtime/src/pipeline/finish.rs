@@ -119,8 +119,7 @@ impl Call<'_> {
     #[inline(never)]
     fn finish_failed(&mut self, judgement: Judgement, token: Instant, cause: Option<Cause<'_>>) -> Next {
         let verdict = judgement.verdict();
-        if let (Verdict::Failure(Class::NotExecuted { .. }), Some(limiter)) =
-            (verdict, &self.pipeline.rate_limit)
+        if let (true, Some(limiter)) = (judgement.is_unexecuted(), &self.pipeline.rate_limit)
             && self.is_attempt()
         {
             // Refused further in: what was paid for the attempt goes back.
@@ -316,7 +315,9 @@ impl Call<'_> {
         self.ending = Ending::of(rejection);
         let is_repeated = match rejection.kind() {
             RejectionKind::BulkheadFull | RejectionKind::RateLimited => true,
-            RejectionKind::CircuitOpen | RejectionKind::NoTimer => judgement.again() == Some(true),
+            RejectionKind::CircuitOpen | RejectionKind::NoTimer | RejectionKind::WeightExceedsLimit => {
+                judgement.again() == Some(true)
+            }
             // The stages around the retry have refused it, or its time is over.
             _ => false,
         };

@@ -104,10 +104,10 @@ impl<'p> Call<'p> {
         &mut self,
         mut work: impl FnMut() -> F,
         judge: &impl Fn(&R) -> Judgement,
+        describe: &impl Fn(&R, &mut Words),
         hear: &impl Fn(&Rejection) -> Judgement,
     ) -> Result<(R, Judgement), Rejection> {
-        let describe = |_: &R, words: &mut Words| words.type_of::<R>();
-        self.raced(&mut work, &By { judge, describe: &describe, hear }, true).await
+        self.raced(&mut work, &By { judge, describe, hear }, true).await
     }
 
     async fn raced<R, F, J, D, H>(

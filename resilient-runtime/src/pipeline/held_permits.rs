@@ -9,7 +9,7 @@ use super::{Call, Next, Options, Pipeline};
 use crate::bulkhead::Bulkhead;
 use crate::clock::Instant;
 use crate::load_shed::{Admitted, End, LoadShedder};
-use crate::observe::{Ending, Words};
+use crate::observe::Ending;
 use crate::outcome::{Judgement, Reject, Verdict};
 
 /// A permit of the bulkhead and a place at the load shedder that a call has left behind; given back when it is dropped.
@@ -92,7 +92,7 @@ impl Pipeline {
     ///
     /// # Cancel safety
     /// As of [`call_async`](Self::call_async).
-    pub async fn call_held_async<R: Reject, F: Future<Output = R>, J: Into<Judgement>>(
+    pub async fn call_held_async<R: Reject<Error: 'static>, F: Future<Output = R>, J: Into<Judgement>>(
         &self,
         options: impl Into<Options>,
         work: F,
@@ -110,7 +110,7 @@ impl Pipeline {
             Ok(outcome) => {
                 let judgement: Judgement = judge(&outcome).into();
                 let places = call.places(judgement.verdict());
-                if call.finish_with(judgement, Words::type_of::<R>) == Next::Retry {
+                if call.finish_with(judgement, |words| words.outcome(&outcome)) == Next::Retry {
                     call.ending = Ending::Failed;
                 }
                 (outcome, places)

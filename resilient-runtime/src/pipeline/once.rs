@@ -245,7 +245,7 @@ impl Pipeline {
     /// };
     /// assert_eq!((refund(995), refund(1)), (Some(995), Some(995)));
     /// ```
-    pub fn call_once_judged<R: Reject, J: Into<Judgement>>(
+    pub fn call_once_judged<R: Reject<Error: 'static>, J: Into<Judgement>>(
         &self,
         options: impl Into<Options>,
         (key, fingerprint, codec): (&dyn Display, Fingerprint, Codec<R>),
@@ -330,7 +330,7 @@ impl Pipeline {
     ///
     /// # Cancel safety
     /// As of [`call_once_async`](Self::call_once_async).
-    pub fn call_once_judged_async<R: Reject, F: Future<Output = R>, J: Into<Judgement>>(
+    pub fn call_once_judged_async<R: Reject<Error: 'static>, F: Future<Output = R>, J: Into<Judgement>>(
         &self,
         options: impl Into<Options>,
         (key, fingerprint, codec): (&dyn Display, Fingerprint, Codec<R>),

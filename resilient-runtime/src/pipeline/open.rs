@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use super::call::Repeats;
-use super::drive::{CallFailure, Judges, Surfaced};
+use super::drive::{CallFailure, Described, Judges};
 use super::methods::Method;
 use super::spans::Rare;
 use super::{Call, Next, Options, Pipeline};
@@ -14,7 +14,7 @@ use crate::circuit_breaker::Ticket;
 use crate::classify::Class;
 use crate::clock::{BoxedTimer, Instant};
 use crate::idempotency::Effect;
-use crate::observe::Ending;
+use crate::observe::{Ending, Words};
 use crate::outcome::{Judgement, Reject, Verdict};
 use crate::priority::Priority;
 use crate::rate_limit::RateKey;
@@ -47,7 +47,7 @@ use crate::retry::Progress;
 /// let registry = Registry::new();
 /// let pipeline = Arc::new(registry.pipeline("download").circuit_breaker("mirror").bulkhead("mirror").build());
 /// let send = async || Some("200 OK");
-/// let (head, mut call) = pipeline.call_open_async(Options::default(), send, Verdict::of).await;
+/// let (head, mut call) = pipeline.call_open_async(Options::default(), send, Verdict::of, |_, _| ()).await;
 /// assert_eq!((head, registry.bulkhead("mirror").stats().in_use), (Some("200 OK"), 1));
 ///
 /// let part = poll_fn(|cx| call.poll_part(cx, |_| Poll::Ready(Some("a part of the body")))).await;
@@ -67,7 +67,7 @@ struct Open {
     started: Instant,
     deadline: Instant,
     /// What the outcome was worth.
-    verdict: Verdict,
+    judgement: Judgement,
     /// `None` where the outcome has ended the call, and only the time of its body is bounded.
     parked: Option<Parked>,
     is_read: bool,
@@ -183,12 +183,12 @@ enum Late {
 }
 
 impl Open {
-    fn ended(pipeline: &Arc<Pipeline>, call: &Call<'_>, verdict: Verdict) -> Self {
+    fn ended(pipeline: &Arc<Pipeline>, call: &Call<'_>, judgement: Judgement) -> Self {
         Self {
             pipeline: Arc::clone(pipeline),
             started: call.started,
             deadline: call.deadline,
-            verdict,
+            judgement,
             parked: None,
             is_read: false,
             waiting_since: Instant::NEVER,
@@ -283,13 +283,13 @@ impl Open {
         rejection
     }
 
-    fn end(&mut self, verdict: Verdict) {
+    fn end(&mut self, judgement: Judgement, describe: impl FnOnce(&mut Words)) {
         let Some(parked) = self.parked.take() else { return };
-        let is_failure = !matches!(verdict, Verdict::Success | Verdict::Failure(Class::Ignored));
+        let is_failure = !stays_open(judgement.verdict());
         let mut call =
             if is_failure { parked.resume(&self.pipeline) } else { parked.resume_at_outcome(&self.pipeline) };
         call.suspended = false;
-        call.finish(verdict);
+        call.finish_with(judgement, describe);
     }
 }
 
@@ -307,7 +307,7 @@ impl OpenCall {
     /// let registry = Registry::with_clock(Clock::tokio());
     /// registry.timeout("mirror").reconfigure(Config::default().read(Duration::from_secs(5))).unwrap();
     /// let pipeline = Arc::new(registry.pipeline("download").timeout("mirror").build());
-    /// let (_head, mut call) = pipeline.call_open_async(Options::default(), async || Some(200), Verdict::of).await;
+    /// let (_head, mut call) = pipeline.call_open_async(Options::default(), async || Some(200), Verdict::of, |_, _| ()).await;
     /// let stalled = poll_fn(|cx| call.poll_part(cx, |_| Poll::<Option<()>>::Pending)).await;
     /// assert_eq!(stalled.unwrap().unwrap_err().kind(), RejectionKind::ReadTimeout);
     /// assert_eq!(pipeline.stats().timed_out, 1);
@@ -355,14 +355,33 @@ impl OpenCall {
     ///
     /// let registry = Registry::new();
     /// let pipeline = Arc::new(registry.pipeline("download").circuit_breaker("mirror").build());
-    /// let (_head, mut call) = pipeline.call_open_async(Options::default(), async || Some(200), Verdict::of).await;
+    /// let (_head, mut call) = pipeline.call_open_async(Options::default(), async || Some(200), Verdict::of, |_, _| ()).await;
     /// call.end(Verdict::Failure(Class::UNCERTAIN)); // the connection broke in the middle of the body
     /// assert_eq!((pipeline.stats().failed, registry.circuit_breaker("mirror").stats().failed), (1, 1));
     /// # }
     /// ```
-    pub fn end(&mut self, verdict: Verdict) {
+    pub fn end(&mut self, judgement: impl Into<Judgement>) {
+        self.end_with(judgement, |_| ());
+    }
+
+    /// Like [`end`](Self::end), with words for a failure.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// use std::sync::Arc;
+    /// use resilient_runtime::{Class, Registry, Verdict, pipeline::Options};
+    ///
+    /// let pipeline = Arc::new(Registry::new().pipeline("download").build());
+    /// let send = async || Some(200);
+    /// let (_head, mut call) = pipeline.call_open_async(Options::default(), send, Verdict::of, |_, _| ()).await;
+    /// call.end_with(Class::UNCERTAIN, |words| words.display(&"the connection broke off"));
+    /// assert_eq!(pipeline.stats().last_error.unwrap().text, "the connection broke off");
+    /// # }
+    /// ```
+    pub fn end_with(&mut self, judgement: impl Into<Judgement>, describe: impl FnOnce(&mut Words)) {
         if let Some(mut open) = self.0.take() {
-            open.end(verdict);
+            open.end(judgement.into(), describe);
         }
     }
 
@@ -375,14 +394,14 @@ impl OpenCall {
     /// use resilient_runtime::{Registry, Verdict, pipeline::Options};
     ///
     /// let pipeline = Arc::new(Registry::new().pipeline("download").build());
-    /// let (_head, mut call) = pipeline.call_open_async(Options::default(), async || Some(200), Verdict::of).await;
-    /// assert_eq!(call.verdict(), Some(Verdict::Success));
+    /// let (_head, mut call) = pipeline.call_open_async(Options::default(), async || Some(200), Verdict::of, |_, _| ()).await;
+    /// assert_eq!(call.judgement(), Some(Verdict::Success.into()));
     /// call.end(Verdict::Success);
-    /// assert_eq!(call.verdict(), None);
+    /// assert_eq!(call.judgement(), None);
     /// # }
     /// ```
-    pub fn verdict(&self) -> Option<Verdict> {
-        self.0.as_ref().map(|open| open.verdict)
+    pub fn judgement(&self) -> Option<Judgement> {
+        self.0.as_ref().map(|open| open.judgement)
     }
 }
 
@@ -390,8 +409,8 @@ impl Drop for OpenCall {
     fn drop(&mut self) {
         let Some(mut open) = self.0.take() else { return };
         if !open.is_read {
-            let verdict = open.verdict;
-            open.end(verdict);
+            let judgement = open.judgement;
+            open.end(judgement, |_| ());
         } else if let Some(parked) = open.parked.take() {
             // Cancelled: that is what dropping it says.
             drop(parked.resume(&open.pipeline));
@@ -417,6 +436,8 @@ impl Pipeline {
     /// As [`call_judged_async`](Self::call_judged_async), but a call that succeeded goes on after its outcome was handed out:
     /// until the [`OpenCall`] that comes with it has ended, or is dropped. For responses whose body is read later.
     ///
+    /// `describe` has words for a failed outcome, as in [`call_worded_async`](Self::call_worded_async).
+    ///
     /// Retries and hedges end with the first outcome that is not a failure; nothing is repeated behind it. The limit of an
     /// attempt (`timeout(attempt = ..)`) bounds the outcome alone, the total all of the call. A pipeline with idempotency needs
     /// a key, and refuses the call.
@@ -429,7 +450,7 @@ impl Pipeline {
     ///
     /// let pipeline = Arc::new(Registry::new().pipeline("download").retry("mirror").build());
     /// let send = async || Ok::<_, Rejection>("200 OK");
-    /// let (head, call) = pipeline.call_open_async(Options::default(), send, Verdict::by_class).await;
+    /// let (head, call) = pipeline.call_open_async(Options::default(), send, Verdict::by_class, |_, _| ()).await;
     /// assert_eq!((head, pipeline.stats().in_flight), (Ok("200 OK"), 1));
     /// drop(call);
     /// assert_eq!((pipeline.stats().in_flight, pipeline.stats().succeeded), (0, 1), "nobody wanted the body");
@@ -443,10 +464,11 @@ impl Pipeline {
         options: impl Into<Options>,
         mut work: impl FnMut() -> F,
         judge: impl Fn(&R) -> J,
+        describe: impl Fn(&R, &mut Words),
     ) -> (R, OpenCall) {
         let mut call = self.begin(options.into());
-        match drive_open(&mut call, &mut work, &Surfaced(judge)).await {
-            Ok((outcome, verdict)) => {
+        match drive_open(&mut call, &mut work, &Described { judge, describe }).await {
+            Ok((outcome, judgement)) => {
                 let (started, deadline) = (call.started, call.deadline);
                 let mut parked = Parked::take(call, self);
                 if let (Some(ticket), Some(breaker)) = (&mut parked.ticket, &self.circuit_breaker) {
@@ -456,7 +478,7 @@ impl Pipeline {
                     pipeline: Arc::clone(self),
                     started,
                     deadline,
-                    verdict,
+                    judgement,
                     parked: Some(parked),
                     is_read: false,
                     waiting_since: Instant::NEVER,
@@ -464,8 +486,8 @@ impl Pipeline {
                 };
                 (outcome, OpenCall(Some(Box::new(open))))
             }
-            Err((CallFailure::Failed(outcome), verdict)) => {
-                let open = Open::ended(self, &call, verdict);
+            Err((CallFailure::Failed(outcome), judgement)) => {
+                let open = Open::ended(self, &call, judgement);
                 (outcome, OpenCall(Some(Box::new(open))))
             }
             Err((missed, _)) => (missed.surface(), OpenCall::default()),
@@ -478,8 +500,8 @@ async fn drive_open<R, F: Future<Output = R>>(
     call: &mut Call<'_>,
     work: &mut impl FnMut() -> F,
     judge: &impl Judges<R>,
-) -> Result<(R, Verdict), (CallFailure<R>, Verdict)> {
-    let refused = |rejection| Err((CallFailure::Rejected(rejection), Verdict::Success));
+) -> Result<(R, Judgement), (CallFailure<R>, Judgement)> {
+    let refused = |rejection| Err((CallFailure::Rejected(rejection), Judgement::SUCCESS));
     if let Err(rejection) = call.honoured_by(Method::CallOpenAsync) {
         return refused(rejection);
     }
@@ -487,9 +509,10 @@ async fn drive_open<R, F: Future<Output = R>>(
     loop {
         let attempt = if is_hedged {
             // Boxed: who does not hedge does not pay for it with a larger future.
-            let (judge, hear) =
-                (|outcome: &R| judge.judge(outcome), |rejection: &Rejection| judge.hear(rejection));
-            Box::pin(call.hedged_open(&mut *work, &judge, &hear)).await
+            let judged = |outcome: &R| judge.judge(outcome);
+            let describe = |outcome: &R, words: &mut Words| judge.describe(outcome, words);
+            let hear = |rejection: &Rejection| judge.hear(rejection);
+            Box::pin(call.hedged_open(&mut *work, &judged, &describe, &hear)).await
         } else {
             if !call.enter()
                 && let Err(rejection) = call.enter_later().await
@@ -509,11 +532,11 @@ async fn drive_open<R, F: Future<Output = R>>(
         };
         match attempt {
             Ok((outcome, judgement)) if stays_open(judgement.verdict()) => {
-                return Ok((outcome, judgement.verdict()));
+                return Ok((outcome, judgement));
             }
             Ok((outcome, judgement)) => {
                 if call.finish_with(judgement, |words| judge.describe(&outcome, words)) != Next::Retry {
-                    return Err((CallFailure::Failed(outcome), judgement.verdict()));
+                    return Err((CallFailure::Failed(outcome), judgement));
                 }
             }
             Err(rejection) => {

@@ -50,7 +50,7 @@ impl Pipeline {
     /// assert_eq!(pipeline.run_judged(Priority::Low, || None, blank_is_fine), None);
     /// assert_eq!((pipeline.stats().ignored, pipeline.stats().failed), (1, 0));
     /// ```
-    pub fn run_judged<R: Reject + Send + 'static, J: Into<Judgement>>(
+    pub fn run_judged<R: Reject<Error: 'static> + Send + 'static, J: Into<Judgement>>(
         &self,
         options: impl Into<Options>,
         work: impl FnOnce() -> R + Clone + Send + 'static,
@@ -125,7 +125,7 @@ impl Pipeline {
     ///
     /// # Cancel safety
     /// As of [`run_async`](Self::run_async).
-    pub async fn run_judged_async<R: Reject + Send + 'static, J: Into<Judgement>>(
+    pub async fn run_judged_async<R: Reject<Error: 'static> + Send + 'static, J: Into<Judgement>>(
         &self,
         options: impl Into<Options>,
         work: impl FnOnce() -> R + Clone + Send + 'static,

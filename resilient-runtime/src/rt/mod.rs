@@ -82,7 +82,7 @@ macro_rules! __judge {
     ($outcome:expr) => {{
         use $crate::__rt::judging::*;
         let outcome = $outcome;
-        (&&&&&&$crate::__rt::Judge::of(outcome)).verdict(outcome)
+        (&&&&&&&$crate::__rt::Judge::of(outcome)).verdict(outcome)
     }};
 }
 

@@ -25,7 +25,7 @@ fn pipeline(registry: &Registry) -> Arc<Pipeline> {
 }
 
 async fn head(pipeline: &Arc<Pipeline>, outcome: impl Fn() -> Outcome) -> (Outcome, OpenCall) {
-    pipeline.call_open_async(Options::default(), async || outcome(), Verdict::by_class).await
+    pipeline.call_open_async(Options::default(), async || outcome(), Verdict::by_class, |_, _| ()).await
 }
 
 /// A part that comes after so many milliseconds, or never.
@@ -227,7 +227,8 @@ async fn the_best_of_several_attempts_leaves_its_permit_and_its_ticket_to_the_ca
             tokio::time::sleep(MS(if sent.get() == 1 { 400 } else { 10 })).await;
             Outcome::Ok(2)
         };
-        let (outcome, mut call) = pipeline.call_open_async(Options::default(), work, Verdict::by_class).await;
+        let (outcome, mut call) =
+            pipeline.call_open_async(Options::default(), work, Verdict::by_class, |_, _| ()).await;
         assert_eq!((outcome.unwrap(), sent.get()), (2, 2));
         assert_eq!(registry.bulkhead("x").stats().in_use, 1, "the loser has given its own back");
         assert!(part(&mut call, Some(1)).await.is_some());
