@@ -273,6 +273,14 @@ impl Samples {
         self.sorted().get(self.0.len() / 2).copied().unwrap_or(f64::NAN)
     }
 
+    /// The smallest time that can be told from nothing: the median distance of a sample from the median, and more where what
+    /// was taken off was more than the whole.
+    pub fn resolution(&self) -> f64 {
+        let median = self.median();
+        let distances = Self(self.0.iter().map(|sample| (sample - median).abs()).collect());
+        distances.median().max(-median)
+    }
+
     /// The fastest and the slowest one.
     pub fn extremes(&self) -> (f64, f64) {
         let sorted = self.sorted();

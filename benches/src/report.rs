@@ -107,7 +107,7 @@ impl<'a> Section<'a> {
             nanos(max),
         );
         if !row.alone.is_empty() {
-            let _ = write!(line, " {} |", nanos(row.alone.median()));
+            let _ = write!(line, " {} |", alone(row));
         }
         if let Some(gain) = row.gain() {
             let _ = write!(line, " {} | {gain:.2} x |", nanos(row.two.median()));
@@ -131,10 +131,16 @@ impl<'a> Section<'a> {
             "| {} | {}, {count:.0} allocations | {} | {} |",
             self.group.title,
             nanos(ours.one.median()),
-            nanos(ours.alone.median()),
+            alone(ours),
             others.collect::<Vec<_>>().join("<br>")
         ))
     }
+}
+
+/// The time of a call alone, or that it is less than what can be told from nothing.
+fn alone(row: &Row) -> String {
+    let (median, resolution) = (row.alone.median(), row.alone.resolution());
+    if median < resolution { format!("< {}", nanos(resolution)) } else { nanos(median) }
 }
 
 /// A span in a unit that fits.

@@ -7,11 +7,12 @@ use async_trait::async_trait;
 use http::Extensions;
 use reqwest::{Request, Response, ResponseBuilderExt};
 use reqwest_middleware::{Error, Middleware, Next, Result};
+use resilient_runtime::observe::Words;
 use resilient_runtime::pipeline::{OpenCall, Options};
 use resilient_runtime::registry::PipelineBuilder;
-use resilient_runtime::{Class, Classify, Judgement, Pipeline, Registry, Rejection, Verdict};
+use resilient_runtime::{Judgement, Pipeline, Registry, Rejection};
 
-use crate::layer::semantics::{is_idempotent, of_answer};
+use crate::layer::semantics::{describe_answer, is_idempotent, of_answer, of_error};
 use crate::layer::{CallBody, propagate};
 use crate::per_host::{PerHost, Pipelines};
 
@@ -20,7 +21,7 @@ use crate::per_host::{PerHost, Pipelines};
 ///
 /// - 5xx, 408, 425 and 429 are failures that are worth a retry, other 4xx are the caller's own; `Retry-After` is honoured,
 ///   as seconds or as a date on the server's clock, up to `max_retry_after` of the retry (60 s by default).
-///   Errors are what their [`Classify`] says.
+///   Errors are what their [`Classify`](resilient_runtime::Classify) says.
 /// - A request that may have been carried out is repeated, or hedged, only if its method is idempotent
 ///   ([RFC 9110](https://www.rfc-editor.org/rfc/rfc9110#section-9.2.2)), or it has an `Idempotency-Key`. One whose body is a
 ///   stream is sent once.
@@ -197,11 +198,20 @@ impl Middleware for ReqwestMiddleware {
         };
         let judge = |outcome: &std::result::Result<(Result<Response>, Extensions), Rejection>| match outcome {
             Ok((answer, _)) => judged(answer, can_repeat),
-            Err(rejection) => Judgement::from(rejection.classify()),
+            Err(rejection) => of_error(rejection),
+        };
+        let describe = |outcome: &std::result::Result<(Result<Response>, Extensions), Rejection>,
+                        words: &mut Words| {
+            match outcome {
+                Ok((Ok(response), _)) => describe_answer(response.status(), response.headers(), words),
+                Ok((Err(error), _)) => words.error(error),
+                Err(rejection) => words.error(rejection),
+            }
         };
         let options = Options::default().idempotent(is_idempotent);
         if self.until_head {
-            return match pipeline.request().options(options).judge(judge).call_async(attempt).await {
+            let request = pipeline.request().options(options).judge(judge).describe_outcome(describe);
+            return match request.call_async(attempt).await {
                 Ok((answer, theirs)) => {
                     *extensions = theirs;
                     answer
@@ -209,8 +219,8 @@ impl Middleware for ReqwestMiddleware {
                 Err(rejection) => Err(Error::middleware(Refused(rejection))),
             };
         }
-        let (outcome, call) =
-            pipeline.open_request().options(options).judge(judge).call_open_async(attempt).await;
+        let request = pipeline.open_request().options(options).judge(judge).describe_outcome(describe);
+        let (outcome, call) = request.call_open_async(attempt).await;
         match outcome {
             Ok((answer, theirs)) => {
                 *extensions = theirs;
@@ -222,14 +232,11 @@ impl Middleware for ReqwestMiddleware {
 }
 
 fn judged(answer: &Result<Response>, can_repeat: bool) -> Judgement {
-    let verdict = match answer {
+    let judgement = match answer {
         Ok(response) => of_answer(response.status(), response.headers()),
-        Err(Error::Reqwest(error)) => Verdict::Failure(error.classify()),
-        Err(Error::Middleware(error)) => {
-            Verdict::Failure(Class::found_in(error.as_ref()).unwrap_or(Class::UNCERTAIN))
-        }
+        Err(Error::Reqwest(error)) => of_error(error),
+        Err(Error::Middleware(error)) => of_error(error.as_ref()),
     };
-    let judgement = Judgement::from(verdict);
     // Whatever it is, it could not be sent again.
     if can_repeat { judgement } else { judgement.retry_when(false) }
 }

@@ -19,8 +19,9 @@ type Build = dyn Fn(PipelineBuilder, &str) -> PipelineBuilder + Send + Sync;
 /// password, always with the port. Components that are named otherwise are shared by all hosts.
 ///
 /// The number of hosts is bounded, by [`at_most`](Self::at_most) and by the names that a registry has. Hosts beyond it share
-/// one pipeline, which is built for [`PerHost::OTHERS`]; a warning says so once. Where hosts come from outside, as in a crawler or
-/// for webhooks, give that one no circuit breaker.
+/// one pipeline, which is built for [`PerHost::OTHERS`]; a warning says so once. That one has no circuit breaker, also where
+/// the function gives it one: a dead host would open the circuit of all the others. What else it has is shared, such as its
+/// bulkhead and its retry budget.
 ///
 /// ```
 /// use resilient_runtime::{Component, Registry};
@@ -28,8 +29,7 @@ type Build = dyn Fn(PipelineBuilder, &str) -> PipelineBuilder + Send + Sync;
 ///
 /// let registry = Registry::new();
 /// let hosts = PerHost::new(&registry, |pipeline, host| {
-///     let pipeline = pipeline.retry("web").timeout("web"); // one retry budget for all
-///     if host == PerHost::OTHERS { pipeline } else { pipeline.circuit_breaker(host) }
+///     pipeline.retry("web").timeout("web").circuit_breaker(host) // one retry budget for all
 /// });
 /// registry.circuit_breaker("dead.example:443").force_open();
 /// assert!(hosts.pipeline("https", "dead.example", None).call(|| Some(1)).is_none());
@@ -141,8 +141,9 @@ impl PerHost {
     }
 
     fn build(&self, host: &str) -> Arc<Pipeline> {
-        let builder = self.registry.pipeline(&format!("http {host}"));
-        Arc::new((self.build)(builder, host).build())
+        let builder = (self.build)(self.registry.pipeline(&format!("http {host}")), host);
+        let builder = if host == Self::OTHERS { builder.without_circuit_breaker() } else { builder };
+        Arc::new(builder.build())
     }
 
     /// That of the request's target, or of its `Host` where the target is a path alone.
@@ -226,6 +227,22 @@ mod tests {
         assert!(names(3..1000).iter().all(|name| name == "http other hosts"));
         assert_eq!(names(0..1), ["http h0:80"]);
         assert_eq!(hosts.hosts.read().unwrap().len(), 3);
+    }
+
+    #[test]
+    fn a_dead_host_beyond_the_bound_does_not_open_the_circuit_of_the_others() {
+        // E5
+        let registry = Registry::new();
+        let hosts = PerHost::new(&registry, |pipeline, host| pipeline.circuit_breaker(host)).at_most(1);
+        let call = |host: &str, answer: Option<u32>| hosts.pipeline("http", host, None).call(|| answer);
+        assert_eq!(call("a.first", Some(1)), Some(1));
+        for _ in 0..100 {
+            assert_eq!(call("b.dead", None), None);
+            assert_eq!(call("c.alive", Some(1)), Some(1));
+        }
+        let stages = hosts.pipeline("http", "c.alive", None).explain().stages;
+        assert!(stages.is_empty(), "{stages:?}");
+        assert!(!hosts.pipeline("http", "a.first", None).explain().stages.is_empty(), "it keeps its own");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use resilient_runtime::correlation::CorrelationId;
-use resilient_runtime::{Rejection, RejectionKind};
+use resilient_runtime::{Class, Classify, Rejection, RejectionKind};
 use serde_json::{Map, Value, json};
 
 use crate::layer::semantics::{
@@ -29,7 +29,12 @@ pub struct Problem {
     kind: Option<RejectionKind>,
     more: Map<String, Value>,
     retry_after: Option<std::time::Duration>,
+    is_unexecuted: bool,
 }
+
+/// In the extensions of an answer: the request had no effect.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Unexecuted;
 
 impl Problem {
     /// A problem in words.
@@ -43,7 +48,8 @@ impl Problem {
     /// assert_eq!(answer.headers()["content-type"], "application/problem+json");
     /// ```
     pub fn new(status: StatusCode, detail: impl Into<String>) -> Self {
-        Self { status, detail: detail.into(), kind: None, more: Map::new(), retry_after: None }
+        let (kind, more, retry_after) = (None, Map::new(), None);
+        Self { status, detail: detail.into(), kind, more, retry_after, is_unexecuted: false }
     }
 
     /// With another member.
@@ -83,6 +89,21 @@ impl Problem {
         self
     }
 
+    /// Says that the request had no effect: an [`IdempotencyLayer`](crate::layer::IdempotencyLayer) around the handler frees
+    /// the key, so that the client can send it again. A [`Rejection`] says so itself.
+    ///
+    /// ```
+    /// use http::StatusCode;
+    /// use resilient_http::Problem;
+    ///
+    /// let closed = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the shop is closed at night").unexecuted();
+    /// assert_eq!(closed.status(), 503);
+    /// ```
+    #[must_use]
+    pub fn unexecuted(self) -> Self {
+        Self { is_unexecuted: true, ..self }
+    }
+
     /// The status of the answer.
     ///
     /// ```
@@ -96,8 +117,8 @@ impl Problem {
     }
 }
 
-/// The status for a refusal: 429 for the caller's own rate, 504 where time ran out, 503 for most of the rest. For an
-/// idempotency key:
+/// The status for a refusal: 429 for the caller's own rate, 504 where time ran out, 500 where the program is at fault, 503 for
+/// most of the rest. For an idempotency key:
 ///
 /// | status | refusal | what the client can do |
 /// |---|---|---|
@@ -131,12 +152,17 @@ pub fn status_of(kind: RejectionKind) -> StatusCode {
         }
         RejectionKind::KeyReused => StatusCode::UNPROCESSABLE_ENTITY,
         RejectionKind::InvalidKey => StatusCode::BAD_REQUEST,
+        // It would be refused again: how the call is made, or how the program was set up.
+        RejectionKind::Unsupported | RejectionKind::NoStore | RejectionKind::NoTimer => {
+            StatusCode::INTERNAL_SERVER_ERROR
+        }
         _ => StatusCode::SERVICE_UNAVAILABLE,
     }
 }
 
 impl Problem {
-    /// What an error says; a refusal in it decides status and `Retry-After`, and `otherwise` is for the rest.
+    /// What an error says. A [`Rejection`] in it, or among its sources, is the whole answer, without the texts of other errors;
+    /// any other error has the status `otherwise`, and its own text.
     ///
     /// ```
     /// use http::StatusCode;
@@ -146,14 +172,8 @@ impl Problem {
     /// assert_eq!(Problem::of(&error, StatusCode::BAD_GATEWAY).status(), 502);
     /// ```
     pub fn of(error: &(dyn std::error::Error + 'static), otherwise: StatusCode) -> Self {
-        if let Some(rejection) = error.downcast_ref::<Rejection>() {
-            return rejection.into();
-        }
-        match RejectionKind::found_in(error) {
-            Some((kind, retry_after)) => {
-                let problem = Self::new(status_of(kind), error.to_string()).after(retry_after);
-                Self { kind: Some(kind), ..problem }
-            }
+        match Rejection::found_in(error) {
+            Some(rejection) => rejection.into(),
             None => Self::new(otherwise, error.to_string()),
         }
     }
@@ -165,6 +185,8 @@ impl From<&Rejection> for Problem {
         // Without the texts of errors: whoever is refused need not know what the dependency has said.
         let mut problem = Self::new(status_of(kind), rejection.without_errors().to_string());
         problem.kind = Some(kind);
+        problem.is_unexecuted =
+            !matches!(rejection.classify(), Class::Uncertain { .. } | Class::Unknown { .. });
         problem.with("component", rejection.component()).after(rejection.retry_after())
     }
 }
@@ -183,6 +205,8 @@ impl Problem {
     /// |---|---|
     /// | a rate limit, a full bulkhead, shed load | `RESOURCE_EXHAUSTED` |
     /// | an open circuit, a store that does not answer | `UNAVAILABLE` |
+    /// | a call that weighs more than its rate limit ever admits | `OUT_OF_RANGE` |
+    /// | a call that the program makes in a way that is not possible, or was not set up for | `INTERNAL` |
     /// | out of time | `DEADLINE_EXCEEDED` |
     /// | an idempotency key: unusable, used with another payload, in progress | `INVALID_ARGUMENT`, `FAILED_PRECONDITION`, `ABORTED` |
     /// | a stored answer that cannot be read | `FAILED_PRECONDITION` |
@@ -219,6 +243,9 @@ impl Problem {
             let millis = span.as_nanos().div_ceil(1_000_000).min(i32::MAX.unsigned_abs().into());
             headers.insert(GRPC_PUSHBACK, HeaderValue::from(u64::try_from(millis).unwrap_or(u64::MAX)));
         }
+        if self.is_unexecuted {
+            response.extensions_mut().insert(Unexecuted);
+        }
         response
     }
 }
@@ -238,6 +265,7 @@ fn percent_encoded(text: &str) -> String {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
+        let is_unexecuted = self.is_unexecuted;
         let name = |kind: RejectionKind| format!("urn:resilient:{}", kind.as_str());
         let kind = self.kind.map_or_else(|| "about:blank".to_owned(), name);
         let mut body = json!({
@@ -259,6 +287,9 @@ impl IntoResponse for Problem {
             // Whole seconds, rounded up: too early would be in vain.
             let seconds = span.as_secs() + u64::from(span.subsec_nanos() > 0);
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if is_unexecuted {
+            response.extensions_mut().insert(Unexecuted);
         }
         response
     }
@@ -314,6 +345,65 @@ mod tests {
         assert_eq!(web.headers()["content-type"], "application/grpc-web-text");
         let plain = Problem::new(StatusCode::GATEWAY_TIMEOUT, "late").response_to(&HeaderMap::new());
         assert_eq!(plain.status(), 504);
+    }
+
+    #[test]
+    fn a_refusal_is_told_without_the_texts_of_errors_wherever_it_is() {
+        // S8
+        #[derive(Debug, thiserror::Error)]
+        enum PayError {
+            #[error("paying failed: {0}")]
+            Shown(#[source] Rejection),
+            #[error(transparent)]
+            Transparent(#[from] Rejection),
+        }
+        let registry = Registry::new();
+        registry
+            .circuit_breaker("db")
+            .reconfigure(circuit_breaker::Config::default().failure_threshold(1))
+            .unwrap();
+        let secret = || Err::<u32, _>(std::io::Error::other("password hunter2"));
+        registry.circuit_breaker("db").call(secret).unwrap_err();
+        let open = registry.circuit_breaker("db").try_acquire().unwrap_err();
+        assert!(open.to_string().contains("hunter2"), "{open}");
+        let errors: [Box<dyn std::error::Error>; 5] = [
+            open.clone().into(),
+            std::io::Error::from(open.clone()).into(),
+            std::io::Error::other(PayError::Shown(open.clone())).into(),
+            Box::new(PayError::Transparent(open.clone())),
+            Box::new(std::sync::Arc::new(PayError::Shown(open))),
+        ];
+        for error in errors {
+            let problem = Problem::of(&*error, StatusCode::BAD_GATEWAY);
+            assert!(!problem.detail.contains("hunter2"), "{problem:?}");
+            assert!(problem.detail.starts_with("circuit breaker `db` is open"), "{problem:?}");
+            assert_eq!(
+                (problem.status, &problem.more["component"]),
+                (StatusCode::SERVICE_UNAVAILABLE, &"db".into())
+            );
+        }
+    }
+
+    #[test]
+    fn no_refusal_that_is_permanent_asks_to_try_again() {
+        for kind in RejectionKind::ALL {
+            let (status, code) = (status_of(*kind), code_of_refusal(*kind));
+            assert!((1..=16).contains(&code));
+            let is_permanent = matches!(
+                kind,
+                RejectionKind::WeightExceedsLimit
+                    | RejectionKind::KeyReused
+                    | RejectionKind::InvalidKey
+                    | RejectionKind::StoredValueMismatch
+                    | RejectionKind::NoStore
+                    | RejectionKind::Unsupported
+            );
+            // `RESOURCE_EXHAUSTED`, `ABORTED`, `UNAVAILABLE`.
+            assert!(!is_permanent || ![8, 10, 14].contains(&code), "{kind:?}: {code}");
+            assert!(!is_permanent || ![429, 503, 504].contains(&status.as_u16()), "{kind:?}: {status}");
+        }
+        assert_eq!(code_of_refusal(RejectionKind::WeightExceedsLimit), 11);
+        assert_eq!(code_of_refusal(RejectionKind::CircuitOpen), 14);
     }
 
     #[test]

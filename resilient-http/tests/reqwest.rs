@@ -120,6 +120,8 @@ async fn what_was_never_sent_is_repeated_and_an_open_circuit_says_so() {
     let (kind, retry_after) = RejectionKind::found_in(&open).expect("a refusal");
     assert!(kind == RejectionKind::CircuitOpen && retry_after.is_some(), "{open}");
     assert!(open.to_string().contains("circuit breaker `c` is open"), "{open}");
+    // E2
+    assert!(open.to_string().contains("onnection refused"), "{open}");
 }
 
 #[tokio::test]

@@ -45,11 +45,22 @@ use proc_macro::TokenStream;
 /// # Functions that return a future
 /// What the future gives is judged, not the future: with `async fn`, `-> impl Future<Output = R>`, and functions that end in
 /// `Box::pin(async move { .. })`, as `#[async_trait]` writes them, also behind a type alias. Any other function that returns a
-/// future is a compile error. A future inside `Ok` or `Some` is handed on: the `Result` says how it went to get one. So is a
-/// stream, whose items are not looked at. (The type parameter `T` of a generic function is not known to be a future unless its
-/// bounds say so.)
+/// future is a compile error. What stands before that last expression runs when the function is called, once and without
+/// protection; a `return` there is a compile error, unless a macro of your own hides it. A future inside `Ok` or `Some` is
+/// handed on: the `Result` says how it went to get one. So is a stream, whose items are not looked at. (The type parameter
+/// `T` of a generic function is not known to be a future unless its bounds say so.)
+///
+/// # Generic error types
+/// How an error is judged follows from the bounds in the function's signature: `E: Classify` is asked. With
+/// `E: Error + 'static` the error and its `source()` chain are searched for a known cause; without the `'static`, and where
+/// the bound stands on the `impl` block, only the chain. To name a bound of the block again, write `where E: 'static`.
 ///
 /// `#[track_caller]` has no effect on the body, which runs in a closure, and is a compile error.
+///
+/// # With `#[tokio::main]` and `#[tokio::test]`
+/// Write `#[resilient(..)]` above them. Below them it is given a synchronous function that starts a runtime: arguments that
+/// need an `async fn` are a compile error there. With `retry` alone each attempt starts a runtime of its own, in which the
+/// tasks of the attempt end, and the thread sleeps between attempts.
 ///
 /// # `circuit_breaker`
 /// `= "name"`, or `("name", ..)` with `failure_rate` (0.5 or "50%"), `window` ("30s", or a number of calls),
@@ -67,16 +78,17 @@ use proc_macro::TokenStream;
 ///
 /// `when` is given the error and says whether to try again, within the limits of the retry. It has the last word on every
 /// error of the body, and on what the stages inside the retry say: a timeout of an attempt, a full bulkhead, a spent rate
-/// limit and an open circuit, each as the error that it becomes. (An open circuit is waited for until it lets a probe
-/// through, if that fits the limits.) The stages around the retry are not repeated: the total time, load shedding,
-/// coalescing and idempotency keys. Without `when`, the class of the error decides (`resilient_runtime::Class`); a refusal is
+/// limit and an open circuit, each as the error that it becomes; also a weight above the rate limit and a missing timer. (An open
+/// circuit is waited for until it lets a probe through, if that fits the limits.) It is not asked about the stages around the
+/// retry, which are not repeated: the total time, also where it ends in a queue, load shedding, coalescing and
+/// idempotency keys. Without `when`, the class of the error decides (`resilient_runtime::Class`); a refusal is
 /// repeated only if it says when to come again, and a timeout only if the function is `idempotent`. Where a fallback
 /// answers and the error type has no `From<Rejection>`, `when` is asked about errors of the body alone.
 ///
 /// The body borrows its arguments, so that each attempt finds them as they were. A `mut` argument is copied
 /// for each attempt. An argument that the body moves must be named in `clone(..)`. The attribute reports such an argument
-/// where the body passes, returns or stores it; other moves, such as `argument.consume()`, are reported by rustc as "value
-/// moved here, in previous iteration of loop", with the word `retry` underlined.
+/// where the body passes, returns, stores it or takes it apart by a pattern. Other moves, such as `argument.consume()`, are
+/// reported by rustc as "value borrowed here after move", with the word `retry` underlined.
 ///
 /// # `bulkhead`
 /// `= "name"`, or `("name", ..)` with `max_concurrent`, `max_queue`, `max_wait`,

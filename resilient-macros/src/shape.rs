@@ -213,13 +213,18 @@ fn last_type<'a>(ty: &'a Type, names: &[&str]) -> Option<&'a Type> {
     }
 }
 
-/// Takes a body that ends in `async move { .. }` or `Box::pin(async move { .. })` apart.
+/// Takes a body that ends in `async move { .. }` or `Box::pin(async move { .. })` apart, with or without `return`.
 fn async_block(function: &FnItem, output: &Type) -> Option<AsyncBlock> {
     let body = &function.body;
     let mut before = syn::parse2::<Block>(quote!({ #body })).ok()?.stmts;
-    let (pin, inner) = match before.pop()? {
-        Stmt::Expr(Expr::Async(inner), None) => (None, inner),
-        Stmt::Expr(Expr::Call(call), None) if is_box_pin(&call.func) => match call.args.into_iter().next()? {
+    let last = match before.pop()? {
+        Stmt::Expr(Expr::Return(last), _) => *last.expr?,
+        Stmt::Expr(last, None) => last,
+        _ => return None,
+    };
+    let (pin, inner) = match last {
+        Expr::Async(inner) => (None, inner),
+        Expr::Call(call) if is_box_pin(&call.func) => match call.args.into_iter().next()? {
             Expr::Async(inner) => (Some(*call.func), inner),
             _ => return None,
         },

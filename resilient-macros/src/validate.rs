@@ -1,6 +1,7 @@
 //! Combinations that cannot work, found before rustc finds them in generated code.
 
 mod borrows;
+mod early;
 mod once;
 mod settings;
 mod shed;
@@ -28,6 +29,7 @@ pub(crate) fn check(args: &Args, function: &FnItem, shape: &Shape, errors: &mut 
         return;
     }
     caller_is_lost(function, shape, errors);
+    early::check(function, shape, errors);
     output(args, function, errors);
     option_has_no_error(args, function, shape, errors);
     needs_a_stage(args, errors);

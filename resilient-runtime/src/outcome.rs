@@ -381,12 +381,14 @@ pub struct Judgement {
     again: Option<bool>,
     /// `circuit_breaker("x", when = ..)`, likewise; `Some(false)` for a refusal further in.
     counts: Option<bool>,
+    /// A refusal further in says that the call was not carried out, whatever the class.
+    is_refused: bool,
 }
 
 impl From<Verdict> for Judgement {
     #[inline]
     fn from(verdict: Verdict) -> Self {
-        Self { verdict, again: None, counts: None }
+        Self::of_verdict(verdict)
     }
 }
 
@@ -404,9 +406,12 @@ impl PartialEq<Verdict> for Judgement {
 }
 
 impl Judgement {
-    pub(crate) const SUCCESS: Self = Self { verdict: Verdict::Success, again: None, counts: None };
-    pub(crate) const UNKNOWN: Self =
-        Self { verdict: Verdict::Failure(Class::UNKNOWN), again: None, counts: None };
+    pub(crate) const SUCCESS: Self = Self::of_verdict(Verdict::Success);
+    pub(crate) const UNKNOWN: Self = Self::of_verdict(Verdict::Failure(Class::UNKNOWN));
+
+    const fn of_verdict(verdict: Verdict) -> Self {
+        Self { verdict, again: None, counts: None, is_refused: false }
+    }
 
     /// Judges an outcome by the type of its error, as [`Verdict::of`] does.
     ///
@@ -437,6 +442,22 @@ impl Judgement {
     #[cold]
     pub(crate) fn by_source(first: Option<&(dyn Error + 'static)>) -> Self {
         first.and_then(found).unwrap_or(Self::UNKNOWN)
+    }
+
+    /// The judgement of the first known cause in an error and its `source()` chain: its class, as [`Class::found_in`] finds it,
+    /// and what else the cause says: that it is not to be repeated, or that it is no evidence for a circuit breaker.
+    ///
+    /// ```
+    /// use resilient_runtime::{Class, Judgement, Registry, Rejection};
+    ///
+    /// let keyed = Registry::new().pipeline("order").idempotency("order").build();
+    /// let no_key: Rejection = keyed.call(|| Ok::<u32, Rejection>(7)).unwrap_err();
+    /// let judgement = Judgement::found_in(&std::io::Error::from(no_key)).unwrap();
+    /// assert_eq!(judgement.class(), Some(Class::Permanent));
+    /// assert_ne!(judgement, Judgement::from(Class::Permanent), "a circuit breaker does not count it");
+    /// ```
+    pub fn found_in(error: &(dyn Error + 'static)) -> Option<Self> {
+        found(error).filter(|judgement| judgement.class() != Some(Class::UNKNOWN))
     }
 
     /// The verdict alone.
@@ -499,6 +520,17 @@ impl Judgement {
     #[must_use]
     pub fn breaker_when(self, counts: bool) -> Self {
         Self { counts: Some(counts), ..self }
+    }
+
+    /// A refusal further in: the call was not carried out.
+    #[must_use]
+    pub(crate) fn refused(self) -> Self {
+        Self { is_refused: true, ..self }
+    }
+
+    /// Whether the call was not carried out, and costs no token of a rate limit.
+    pub(crate) fn is_unexecuted(self) -> bool {
+        self.is_refused || matches!(self.verdict, Verdict::Failure(Class::NotExecuted { .. }))
     }
 
     #[must_use]

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::classify::{chain, held_error};
 use crate::correlation::CorrelationId;
 use crate::outage::{Met, Outage};
 use crate::pipeline::Misuse;
@@ -31,7 +32,6 @@ use crate::ratio::Ratio;
 /// deep it lies in other errors, also in a `#[error(transparent)]` variant, which shows nothing else of it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rejection {
-    component: &'static str,
     mark: Mark,
     detail: Detail,
 }
@@ -59,6 +59,7 @@ enum Detail {
 /// The part of a rejection that shows in the `source()` chain of the errors around it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Mark {
+    component: &'static str,
     pub(crate) kind: RejectionKind,
     pub(crate) retry_after: Option<Duration>,
     /// It is the refusal of a retry, and an attempt made before it may have had its effect.
@@ -66,36 +67,34 @@ pub(crate) struct Mark {
 }
 
 impl Mark {
-    const fn new(kind: RejectionKind, retry_after: Option<Duration>) -> Self {
-        Self { kind, retry_after, is_of_retry: false }
+    const fn new(kind: RejectionKind, component: &'static str, retry_after: Option<Duration>) -> Self {
+        Self { component, kind, retry_after, is_of_retry: false }
+    }
+}
+
+impl Mark {
+    /// Whether the call may have been carried out.
+    pub(crate) const fn may_have_run(self) -> bool {
+        // That no timer can be had shows only once the call has begun and has to wait.
+        self.is_of_retry
+            || matches!(
+                self.kind,
+                RejectionKind::TotalTimeout
+                    | RejectionKind::AttemptTimeout
+                    | RejectionKind::ReadTimeout
+                    | RejectionKind::OutcomeUnknown
+                    | RejectionKind::FallbackFailed
+                    | RejectionKind::NoTimer
+            )
     }
 }
 
 impl fmt::Display for Mark {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self.kind {
-            _ if self.is_of_retry => "the call may have been carried out",
-            // That no timer can be had shows only once the call has begun and has to wait.
-            RejectionKind::TotalTimeout
-            | RejectionKind::AttemptTimeout
-            | RejectionKind::ReadTimeout
-            | RejectionKind::OutcomeUnknown
-            | RejectionKind::FallbackFailed
-            | RejectionKind::NoTimer => "the call may have been carried out",
-            RejectionKind::CircuitOpen
-            | RejectionKind::BulkheadFull
-            | RejectionKind::QueueTimeout
-            | RejectionKind::ConnectTimeout
-            | RejectionKind::RateLimited
-            | RejectionKind::WeightExceedsLimit
-            | RejectionKind::Shed
-            | RejectionKind::InProgress
-            | RejectionKind::KeyReused
-            | RejectionKind::InvalidKey
-            | RejectionKind::StoredValueMismatch
-            | RejectionKind::NoStore
-            | RejectionKind::Unsupported
-            | RejectionKind::StoreUnavailable => "the call was not carried out",
+        f.write_str(if self.may_have_run() {
+            "the call may have been carried out"
+        } else {
+            "the call was not carried out"
         })
     }
 }
@@ -158,6 +157,36 @@ pub enum RejectionKind {
 }
 
 impl RejectionKind {
+    /// All kinds there are.
+    ///
+    /// ```
+    /// use resilient_runtime::RejectionKind;
+    ///
+    /// assert!(RejectionKind::ALL.contains(&RejectionKind::CircuitOpen));
+    /// ```
+    pub const ALL: &[Self] = &[
+        Self::CircuitOpen,
+        Self::BulkheadFull,
+        Self::TotalTimeout,
+        Self::AttemptTimeout,
+        Self::ConnectTimeout,
+        Self::ReadTimeout,
+        Self::QueueTimeout,
+        Self::RateLimited,
+        Self::WeightExceedsLimit,
+        Self::Shed,
+        Self::InProgress,
+        Self::KeyReused,
+        Self::OutcomeUnknown,
+        Self::InvalidKey,
+        Self::StoredValueMismatch,
+        Self::StoreUnavailable,
+        Self::FallbackFailed,
+        Self::NoStore,
+        Self::Unsupported,
+        Self::NoTimer,
+    ];
+
     /// The name used in events, statistics and JSON.
     ///
     /// ```
@@ -265,18 +294,18 @@ impl fmt::Display for OpenReason {
 
 impl Rejection {
     pub(crate) fn new(kind: RejectionKind, component: &'static str) -> Self {
-        Self { component, mark: Mark::new(kind, None), detail: Detail::None }
+        Self { mark: Mark::new(kind, component, None), detail: Detail::None }
     }
 
     /// With a time at which another call has a chance.
     #[inline]
     pub(crate) fn after(kind: RejectionKind, component: &'static str, retry_after: Option<Duration>) -> Self {
-        Self { component, mark: Mark::new(kind, retry_after), detail: Detail::None }
+        Self { mark: Mark::new(kind, component, retry_after), detail: Detail::None }
     }
 
     /// Out of its time, after so much of it.
     pub(crate) fn timed_out(kind: RejectionKind, component: &'static str, elapsed: Duration) -> Self {
-        Self { component, mark: Mark::new(kind, None), detail: Detail::Elapsed(elapsed, None) }
+        Self { mark: Mark::new(kind, component, None), detail: Detail::Elapsed(elapsed, None) }
     }
 
     /// The same as the refusal of a retry, where an attempt made before may have had its effect.
@@ -303,8 +332,8 @@ impl Rejection {
 
     /// The pipeline has a stage that this way to call it would pass over.
     pub(crate) fn unsupported(component: &'static str, misuse: Misuse) -> Self {
-        let mark = Mark::new(RejectionKind::Unsupported, None);
-        Self { component, mark, detail: Detail::Misuse(misuse) }
+        let mark = Mark::new(RejectionKind::Unsupported, component, None);
+        Self { mark, detail: Detail::Misuse(misuse) }
     }
 
     /// Made in one piece: an open circuit does hardly anything else.
@@ -315,12 +344,12 @@ impl Rejection {
         reason: Option<OpenReason>,
         outage: Option<Met>,
     ) -> Self {
-        let mark = Mark::new(RejectionKind::CircuitOpen, retry_after);
+        let mark = Mark::new(RejectionKind::CircuitOpen, component, retry_after);
         let detail = match reason {
             Some(reason) => Detail::Open(reason, outage),
             None => Detail::None,
         };
-        Self { component, mark, detail }
+        Self { mark, detail }
     }
 
     /// Of a call whose attempts before have failed with these errors.
@@ -365,7 +394,7 @@ impl Rejection {
     /// assert_eq!(breaker.try_acquire().unwrap_err().component(), "payment");
     /// ```
     pub fn component(&self) -> &'static str {
-        self.component
+        self.mark.component
     }
 
     /// When another call has a chance, counted from the refusal; `None` when that cannot be told.
@@ -502,10 +531,45 @@ impl fmt::Display for Rejection {
     }
 }
 
+/// A rejection in words, without the correlation id.
+struct Words<'r> {
+    rejection: &'r Rejection,
+    with_errors: bool,
+}
+
+impl fmt::Display for Words<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.rejection.say(f, self.with_errors)
+    }
+}
+
 impl Rejection {
+    /// The refusal in an error or among its sources, where there is one. Found also where the error is transparent; then only
+    /// its kind, its component and when to try again are known.
+    ///
+    /// ```
+    /// use resilient_runtime::{Registry, Rejection};
+    ///
+    /// #[derive(Debug, thiserror::Error)]
+    /// enum PayError {
+    ///     #[error(transparent)]
+    ///     Rejected(#[from] Rejection),
+    /// }
+    /// let breaker = Registry::new().circuit_breaker("payment");
+    /// breaker.force_open();
+    /// let error = PayError::from(breaker.try_acquire().unwrap_err());
+    /// assert_eq!(Rejection::found_in(&error).unwrap().component(), "payment");
+    /// ```
+    pub fn found_in(error: &(dyn Error + 'static)) -> Option<Self> {
+        chain(error).find_map(|error| {
+            let of_mark = || Some(Self { mark: *error.downcast_ref::<Mark>()?, detail: Detail::None });
+            held_error::<Self>(error).cloned().or_else(of_mark)
+        })
+    }
+
     /// Without the correlation id, for what has it already.
     pub(crate) fn words(&self) -> impl fmt::Display {
-        fmt::from_fn(|f| self.say(f, true))
+        Words { rejection: self, with_errors: true }
     }
 
     /// The rejection in words, without the texts of errors that led to it: for those who are not to learn what a dependency
@@ -524,11 +588,11 @@ impl Rejection {
     /// assert!(!refused.without_errors().to_string().contains("root"));
     /// ```
     pub fn without_errors(&self) -> impl fmt::Display {
-        fmt::from_fn(|f| self.say(f, false))
+        Words { rejection: self, with_errors: false }
     }
 
     fn say(&self, f: &mut fmt::Formatter<'_>, with_errors: bool) -> fmt::Result {
-        let name = self.component;
+        let name = self.mark.component;
         match self.mark.kind {
             RejectionKind::CircuitOpen => write!(f, "circuit breaker `{name}` is open")?,
             RejectionKind::BulkheadFull => write!(f, "bulkhead `{name}` is full")?,
@@ -624,14 +688,7 @@ impl RejectionKind {
     /// assert_eq!(kind, RejectionKind::CircuitOpen);
     /// ```
     pub fn found_in(error: &(dyn Error + 'static)) -> Option<(Self, Option<Duration>)> {
-        let mut next = Some(error);
-        while let Some(error) = next {
-            if let Some(mark) = error.downcast_ref::<Mark>() {
-                return Some((mark.kind, mark.retry_after));
-            }
-            next = error.source();
-        }
-        None
+        chain(error).find_map(|error| error.downcast_ref::<Mark>()).map(|mark| (mark.kind, mark.retry_after))
     }
 }
 
@@ -646,5 +703,18 @@ impl From<Rejection> for std::io::Error {
         let kind =
             if rejection.is_timeout() { std::io::ErrorKind::TimedOut } else { std::io::ErrorKind::Other };
         Self::new(kind, rejection)
+    }
+}
+
+#[cfg(all(test, not(resilient_loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_list_of_kinds_has_every_kind_once() {
+        for (index, kind) in RejectionKind::ALL.iter().enumerate() {
+            assert_eq!(*kind as usize, index, "{kind:?}");
+        }
+        assert_eq!(RejectionKind::ALL.last(), Some(&RejectionKind::NoTimer), "the last of the enum");
     }
 }

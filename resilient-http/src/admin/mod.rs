@@ -28,9 +28,10 @@
 //!   and may not write at all.
 //! - To write, each client needs the token. If you set none, [`Admin::serve`] makes one and prints it.
 //! - [`Admin::serve`] refuses to listen anywhere but on the machine itself without a token of yours.
-//! - Five wrong tokens from an address (IPv6: a network of 64 bits; the machine itself is one address) lock it out for a
-//!   while, and no other. While very many addresses show wrong tokens, each token takes a second to be checked, the right one
-//!   too. Each write is an event ([`OperatorAction`](resilient_runtime::EventKind::OperatorAction)), and logged (`resilient_runtime::audit`).
+//! - Five wrong tokens from an address (IPv6: a network of 64 bits) lock it out for a while, and no other. The address of the
+//!   machine itself is never locked out, as its programs and the clients of a proxy on it share it: after five wrong tokens
+//!   from there, and while very many addresses show wrong tokens, each token takes a second to be checked, the right one too.
+//!   Each write is an event ([`OperatorAction`](resilient_runtime::EventKind::OperatorAction)), and logged (`resilient_runtime::audit`).
 
 mod access;
 mod api;
@@ -227,7 +228,7 @@ impl Admin {
     }
 
     /// Sets how the address of a client that shows a wrong token is found. The default is the peer, which behind a proxy is the
-    /// same for all: then one client that guesses locks out all.
+    /// same for all: then one client that guesses locks out all, or, where the proxy is on this machine, slows down all.
     ///
     /// ```
     /// use resilient_http::{Admin, layer::ClientIp};

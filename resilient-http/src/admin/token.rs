@@ -32,8 +32,10 @@ const WARNING: Duration = Duration::from_secs(1);
 
 /// The token, and the clients that guess it.
 ///
-/// Only the client that guesses is locked out, never another one: there is no lock that many share. Where the client is not
-/// known, and while many clients guess, each token takes a second to be looked at instead.
+/// Only the client that guesses is locked out, never another one: there is no lock that many share. Programs on this machine
+/// share its address, as do all clients behind a proxy on it, and clients without a known address share one slot. After
+/// wrong tokens from such a slot, and while many clients guess, each token takes a second to be looked at instead: the
+/// right one is slower, and gets in. The number of connections bounds the guesses then.
 pub(super) struct Token {
     /// The digest alone: digests are of one length, and say nothing in a dump.
     digest: [u8; 32],
@@ -89,7 +91,7 @@ impl Token {
         let client = from.map(client_of);
         let mut guesses = self.guesses.lock().unwrap_or_else(PoisonError::into_inner);
         let is_guesser = guesses.owed(client, now) > PER_GUESS * (GUESSES - 1);
-        if is_guesser && client.is_some() {
+        if is_guesser && client.is_some_and(|client| !is_shared(client)) {
             return (Shown::Locked, Duration::ZERO);
         }
         let is_attack = guesses.owed_by_all(now) > PER_GUESS_OF_ALL * (MANY - 1);
@@ -100,6 +102,11 @@ impl Token {
         }
         (Shown::Wrong { is_told: guesses.note(client, now) }, pause)
     }
+}
+
+/// Whether programs that have nothing to do with each other have this address.
+fn is_shared(client: IpAddr) -> bool {
+    client.to_canonical().is_loopback()
 }
 
 impl Guesses {
@@ -181,8 +188,26 @@ mod tests {
             1 => "::1".parse().unwrap(),
             _ => Ipv4Addr::from_bits(0x7f00_0001 + n).to_ipv6_mapped().into(),
         });
-        let looked_at = guesses.filter(|from| is_wrong(token.show_at(WRONG, Some(*from), now).0)).count();
-        assert_eq!(looked_at, 5);
+        let paused = guesses.filter(|from| token.show_at(WRONG, Some(*from), now).1 == PAUSE).count();
+        assert_eq!(paused, 2995, "all but the first five");
+    }
+
+    // G8: a slot that many share.
+    #[test]
+    fn guesses_from_the_machine_itself_slow_down_and_lock_nobody_out() {
+        let token = Token::new(RIGHT);
+        let now = Instant::now();
+        let local: IpAddr = "127.0.0.1".parse().unwrap();
+        for _ in 0..5 {
+            assert_eq!(token.show_at(WRONG, Some(local), now).1, Duration::ZERO);
+        }
+        assert_eq!(token.show_at(RIGHT, Some(local), now), (Shown::Right, PAUSE));
+        assert_eq!(token.show_at(RIGHT, Some("::1".parse().unwrap()), now), (Shown::Right, PAUSE));
+        for _ in 0..1000 {
+            assert_eq!(token.show_at(WRONG, Some(local), now).1, PAUSE);
+        }
+        assert_eq!(token.show_at(RIGHT, Some(local), now), (Shown::Right, PAUSE));
+        assert_eq!(token.show_at(RIGHT, Some(local), now + PER_GUESS * 5), (Shown::Right, Duration::ZERO));
     }
 
     // G8

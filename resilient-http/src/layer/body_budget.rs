@@ -134,7 +134,9 @@ impl BodyBudget {
                 if !room.grow(capacity) {
                     self.0.refused.fetch_add(1, Ordering::Relaxed);
                     let what = "too many large requests are under way";
-                    return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, what).after(LATER));
+                    return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, what)
+                        .after(LATER)
+                        .unexecuted());
                 }
                 bytes.reserve_exact(capacity - bytes.len());
             }

@@ -4,14 +4,14 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use http::HeaderMap;
+use http::{HeaderMap, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 use resilient_runtime::pipeline::OpenCall;
-use resilient_runtime::{Class, Rejection, Verdict};
+use resilient_runtime::{Class, Rejection};
 use tower::BoxError;
 
-use super::semantics::{GRPC_STATUS, Protocol, of_grpc};
+use super::semantics::{GRPC_STATUS, Protocol, describe_answer, of_error, of_grpc};
 
 pin_project! {
     /// The body of a response that a client's pipeline has made: it is bounded in time, and the call ends with it.
@@ -59,8 +59,8 @@ impl<B: Body> CallBody<B> {
         let has_ended = body.is_end_stream();
         // An answer of gRPC that has its status in the head has no trailers.
         let awaits_trailers = Protocol::of(headers) == Protocol::Grpc && !headers.contains_key(GRPC_STATUS);
-        if has_ended && let Some(verdict) = call.verdict() {
-            call.end(if awaits_trailers { Verdict::Failure(Class::UNCERTAIN) } else { verdict });
+        if has_ended && let Some(judgement) = call.judgement() {
+            call.end(if awaits_trailers { Class::UNCERTAIN.into() } else { judgement });
         }
         Self { body, call, awaits_trailers, has_ended }
     }
@@ -73,9 +73,9 @@ impl<B: Body> CallBody<B> {
 
 /// How the call ends at the end of a body that is complete.
 fn complete(call: &mut OpenCall, awaits_trailers: bool) {
-    if let Some(verdict) = call.verdict() {
+    if let Some(judgement) = call.judgement() {
         // gRPC always ends with a status: without, the connection has ended before the answer.
-        call.end(if awaits_trailers { Verdict::Failure(Class::UNCERTAIN) } else { verdict });
+        call.end(if awaits_trailers { Class::UNCERTAIN.into() } else { judgement });
     }
 }
 
@@ -107,9 +107,11 @@ where
                 Poll::Ready(None)
             }
             Some(Ok(Ok(frame))) => {
-                if let Some(verdict) = frame.trailers_ref().and_then(of_grpc) {
+                if let Some(trailers) = frame.trailers_ref()
+                    && let Some(judgement) = of_grpc(trailers)
+                {
                     *this.awaits_trailers = false;
-                    this.call.end(verdict);
+                    this.call.end_with(judgement, |words| describe_answer(StatusCode::OK, trailers, words));
                 }
                 if this.body.is_end_stream() {
                     // Many readers know that it is the last, too, and do not ask again.
@@ -121,8 +123,7 @@ where
                 *this.has_ended = true;
                 let error = error.into();
                 // It has come halfway, whatever has broken it.
-                let class = Class::found_in(&*error).unwrap_or(Class::UNCERTAIN);
-                this.call.end(Verdict::Failure(class));
+                this.call.end_with(of_error(&*error), |words| words.error(&*error));
                 Poll::Ready(Some(Err(error)))
             }
             Some(Err(rejection)) => {

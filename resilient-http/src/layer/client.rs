@@ -9,14 +9,16 @@ use std::task::{Context, Poll};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use resilient_runtime::correlation::CorrelationId;
 use resilient_runtime::deadline::{self, Header};
+use resilient_runtime::observe::Words;
 use resilient_runtime::pipeline::Options;
-use resilient_runtime::{Class, Classify, Pipeline, Rejection, Verdict};
+use resilient_runtime::{Class, Judgement, Pipeline, Rejection, Verdict};
 use tower::{BoxError, Layer, Service};
 
 use super::HttpClientLayer;
+use super::semantics::of_error;
 
 /// What an answer or an error of a service means.
-type Judge<R> = dyn Fn(&Result<R, BoxError>) -> Verdict + Send + Sync;
+type Judge<R> = dyn Fn(&Result<R, BoxError>) -> Judgement + Send + Sync;
 
 /// What one request says about itself.
 type About<Q> = dyn Fn(&Q) -> Options + Send + Sync;
@@ -65,8 +67,8 @@ impl<Q, R> ClientLayer<Q, R> {
     /// ```
     pub fn new(pipeline: impl Into<Arc<Pipeline>>) -> Self {
         Self::judged(pipeline, |answer| match answer {
-            Ok(_) => Verdict::Success,
-            Err(error) => Verdict::Failure(Class::found_in(&**error).unwrap_or(Class::UNKNOWN)),
+            Ok(_) => Judgement::from(Verdict::Success),
+            Err(error) => Judgement::found_in(&**error).unwrap_or(Class::UNKNOWN.into()),
         })
     }
 
@@ -90,12 +92,13 @@ impl<Q, R> ClientLayer<Q, R> {
     /// assert_eq!(registry.circuit_breaker("index").stats().failed, 1);
     /// # }
     /// ```
-    pub fn judged(
+    pub fn judged<J: Into<Judgement>>(
         pipeline: impl Into<Arc<Pipeline>>,
-        judge: impl Fn(&Result<R, BoxError>) -> Verdict + Send + Sync + 'static,
+        judge: impl Fn(&Result<R, BoxError>) -> J + Send + Sync + 'static,
     ) -> Self {
         let about = Arc::new(|_: &Q| Options::default());
-        Self { pipeline: pipeline.into(), judge: Arc::new(judge), about }
+        let judge = Arc::new(move |answer: &Result<R, BoxError>| judge(answer).into());
+        Self { pipeline: pipeline.into(), judge, about }
     }
 
     /// With what each request says about itself: its priority, the key of its rate limit, whether it may run twice.
@@ -223,9 +226,16 @@ where
             };
             let judge = |outcome: &Result<Result<R, BoxError>, Rejection>| match outcome {
                 Ok(answer) => judge(answer),
-                Err(rejection) => Verdict::Failure(rejection.classify()),
+                Err(rejection) => of_error(rejection),
             };
-            pipeline.request().options(about(&request)).judge(judge).call_async(attempt).await?
+            let describe = |outcome: &Result<Result<R, BoxError>, Rejection>, words: &mut Words| match outcome
+            {
+                Ok(Ok(_)) => words.display(&"it answered with a failure"),
+                Ok(Err(error)) => words.error(&**error),
+                Err(rejection) => words.error(rejection),
+            };
+            let request = pipeline.request().options(about(&request)).judge(judge).describe_outcome(describe);
+            request.call_async(attempt).await?
         })
     }
 }

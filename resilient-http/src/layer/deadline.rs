@@ -131,7 +131,8 @@ impl<S> WithDeadline<S> {
         }
         match least {
             Some(left) if left.is_zero() => {
-                Err(Problem::new(StatusCode::GATEWAY_TIMEOUT, "the caller does not wait any longer"))
+                Err(Problem::new(StatusCode::GATEWAY_TIMEOUT, "the caller does not wait any longer")
+                    .unexecuted())
             }
             least => Ok(least),
         }

@@ -8,14 +8,15 @@ use std::task::{Context, Poll};
 
 use http::{Request, Response};
 use http_body::Body;
+use resilient_runtime::observe::Words;
 use resilient_runtime::pipeline::{OpenCall, Options};
 use resilient_runtime::registry::PipelineBuilder;
-use resilient_runtime::{Class, Classify, Pipeline, Registry, Rejection, Verdict};
+use resilient_runtime::{Judgement, Pipeline, Registry, Rejection};
 use tower::{BoxError, Layer, Service};
 
 use super::CallBody;
 use super::client::propagate;
-use super::semantics::{is_idempotent, of_answer};
+use super::semantics::{describe_answer, is_idempotent, of_answer, of_error};
 use crate::per_host::{PerHost, Pipelines};
 
 /// What one request says about itself.
@@ -249,21 +250,30 @@ where
             };
             let options = about(&request);
             if until_head {
-                let response = pipeline.request().options(options).judge(judge).call_async(attempt).await??;
+                let request = pipeline.request().options(options).judge(judge).describe_outcome(describe);
+                let response = request.call_async(attempt).await??;
                 return Ok(response.map(CallBody::unbounded));
             }
-            let (outcome, call) =
-                pipeline.open_request().options(options).judge(judge).call_open_async(attempt).await;
+            let request = pipeline.open_request().options(options).judge(judge).describe_outcome(describe);
+            let (outcome, call) = request.call_open_async(attempt).await;
             Ok(bounded(outcome??, call))
         })
     }
 }
 
-fn judge<B>(outcome: &Result<Result<Response<B>, BoxError>, Rejection>) -> Verdict {
+fn judge<B>(outcome: &Result<Result<Response<B>, BoxError>, Rejection>) -> Judgement {
     match outcome {
         Ok(Ok(response)) => of_answer(response.status(), response.headers()),
-        Ok(Err(error)) => Verdict::Failure(Class::found_in(&**error).unwrap_or(Class::UNCERTAIN)),
-        Err(rejection) => Verdict::Failure(rejection.classify()),
+        Ok(Err(error)) => of_error(&**error),
+        Err(rejection) => of_error(rejection),
+    }
+}
+
+fn describe<B>(outcome: &Result<Result<Response<B>, BoxError>, Rejection>, words: &mut Words) {
+    match outcome {
+        Ok(Ok(response)) => describe_answer(response.status(), response.headers(), words),
+        Ok(Err(error)) => words.error(&**error),
+        Err(rejection) => words.error(rejection),
     }
 }
 

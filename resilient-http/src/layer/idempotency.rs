@@ -14,15 +14,16 @@ use axum::response::IntoResponse;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use resilient_runtime::idempotency::{ClaimOutcome, Client, Fingerprint, Lease, Unsaved};
-use resilient_runtime::{Component, Degradation};
+use resilient_runtime::{Class, Component, Degradation};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest, Sha256};
 use tower::{BoxError, Layer, Service};
 
 use super::body::{self, Unread};
 use super::body_budget::BodyBudget;
-use super::semantics::status_of_answer;
+use super::semantics::{of_answer, status_of_answer};
 use crate::Problem;
+use crate::problem::Unexecuted;
 
 const KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
@@ -58,11 +59,16 @@ const WRONG_FOR: Duration = Duration::from_mins(1);
 /// |---|---|
 /// | 2xx, 3xx | is kept with its answer, for the `ttl` of the settings |
 /// | 4xx | is kept with its answer, for a minute: what is wrong costs little to find out again |
-/// | 408, 409, 425, 429 | is free: nothing was done yet |
-/// | 5xx but 504 | is free: the client may repeat it. A handler that fails and may have had its effect answers 504, or gives the effect a key of its own (`idempotent(key = ..)`) |
+/// | 408, 409, 425, 429, 501 and 505 | is free: nothing was done yet |
+/// | a [`Problem`] made of a [`Rejection`](resilient_runtime::Rejection) that says that the call was not carried out, or one that is [`unexecuted`](Problem::unexecuted) | is free, whatever its status |
+/// | any other 5xx | nobody knows what was done: `on_unknown` of the settings holds from then on, and refuses a repeat with 409 unless it is `reexecute` |
 /// | any in which a fallback level has a part ([`Degradation`]) | is free, whether a [`DegradedLayer`](super::DegradedLayer) marks it or not: the next one gets the real answer, if that is there again |
-/// | 504, none as the handler has panicked or the client has gone | nobody knows what was done: `on_unknown` of the settings holds from then on |
+/// | none, as the handler has panicked or the client has gone | likewise: nobody knows what was done |
 /// | one that is too large, or sent as it comes so that nobody knows its size | likewise: it cannot be given again |
+///
+/// An answer of gRPC counts as the status of HTTP that its code stands for, and is free where the code says that nothing was
+/// done ([`Judgement::of_grpc`](resilient_runtime::Judgement::of_grpc)). The rule is that of `idempotent(key = ..)` for the error of a function: what remains unknown
+/// frees no key. A 500 is not replayed: a repeat is told that the outcome is unknown, and not that it failed.
 ///
 /// An answer is kept in `max_value` bytes at most, 64 KiB unless the settings say otherwise: status, headers and body, byte
 /// by byte, headers with several values in their order. Not kept are the headers of the connection (`Connection` and what
@@ -448,8 +454,33 @@ where
     }
 }
 
-/// What a service says that has done nothing yet, besides 5xx.
-const NOT_DONE: [u16; 4] = [408, 409, 425, 429];
+/// What becomes of a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    /// It is kept with the answer, for so long at most.
+    Kept(Duration),
+    Free,
+    /// The outcome is unknown.
+    Lost,
+}
+
+impl Fate {
+    fn of<B>(response: &Response<B>, is_degraded: bool) -> Self {
+        if is_degraded || response.extensions().get::<Unexecuted>().is_some() {
+            return Self::Free;
+        }
+        match of_answer(response.status(), response.headers()).class() {
+            None => Self::Kept(Duration::MAX),
+            Some(Class::Uncertain { .. } | Class::Unknown { .. }) => Self::Lost,
+            Some(Class::Permanent | Class::Ignored) => {
+                let status = status_of_answer(response.status(), response.headers());
+                let is_wrong = status.is_client_error() && status != StatusCode::CONFLICT;
+                if is_wrong { Self::Kept(WRONG_FOR) } else { Self::Free }
+            }
+            Some(_) => Self::Free,
+        }
+    }
+}
 
 /// What comes of the key when the request was answered.
 async fn concluded<R>(
@@ -462,16 +493,17 @@ where
     R: http_body::Body<Data = Bytes> + Send + 'static,
     R::Error: Into<BoxError>,
 {
-    let status = status_of_answer(response.status(), response.headers());
-    if status == StatusCode::GATEWAY_TIMEOUT {
-        // It was cut off, and nobody knows how far it had come.
-        lease.lose().await;
-        return response.map(Body::new);
-    }
-    if is_degraded || status.is_server_error() || NOT_DONE.contains(&status.as_u16()) {
-        lease.give_up().await;
-        return response.map(Body::new);
-    }
+    let most = match Fate::of(&response, is_degraded) {
+        Fate::Kept(most) => most,
+        Fate::Free => {
+            lease.give_up().await;
+            return response.map(Body::new);
+        }
+        Fate::Lost => {
+            lease.lose().await;
+            return response.map(Body::new);
+        }
+    };
     let (parts, body) = response.into_parts();
     let is_known = body.size_hint().exact().is_some_and(|bytes| bytes <= max_value.into());
     if !is_known {
@@ -483,7 +515,6 @@ where
     }
     match lease.keep(to_bytes(Body::new(body), usize::MAX)).await {
         Ok(body) => {
-            let most = if status.is_client_error() { WRONG_FOR } else { Duration::MAX };
             lease.complete_for(&StoredOutcome::of(parts.status, &parts.headers, &body), most).await;
             let why = resilient_runtime::unsaved();
             let response = Response::from_parts(parts, Body::from(body));

@@ -1,9 +1,8 @@
 //! What a request and an answer of HTTP ([RFC 9110](https://www.rfc-editor.org/rfc/rfc9110)) and of gRPC mean.
 
-use std::time::Duration;
-
 use http::{HeaderMap, HeaderName, Method, StatusCode, header};
-use resilient_runtime::{Class, RejectionKind, Verdict};
+use resilient_runtime::observe::Words;
+use resilient_runtime::{Class, Judgement, RejectionKind, Verdict};
 
 pub(crate) const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 pub(crate) const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
@@ -16,15 +15,33 @@ pub(crate) fn is_idempotent(method: &Method, headers: &HeaderMap) -> bool {
 
 /// What an answer is worth, as far as its head says. That something may have been done before it failed is for
 /// [`Options::idempotent`](resilient_runtime::pipeline::Options::idempotent) to weigh.
-pub(crate) fn of_answer(status: StatusCode, headers: &HeaderMap) -> Verdict {
-    if let Some(verdict) = of_grpc(headers) {
-        return verdict;
+pub(crate) fn of_answer(status: StatusCode, headers: &HeaderMap) -> Judgement {
+    if let Some(judgement) = of_grpc(headers) {
+        return judgement;
     }
     match Class::of_response(status, headers) {
-        None => Verdict::Success,
+        None => Verdict::Success.into(),
         // Something may have been done before it failed.
-        Some(Class::Unknown { retry_after }) => Verdict::Failure(Class::Uncertain { retry_after }),
-        Some(class) => Verdict::Failure(class),
+        Some(Class::Unknown { retry_after }) => Class::Uncertain { retry_after }.into(),
+        Some(class) => class.into(),
+    }
+}
+
+/// What an error of a service means. A client that knows nothing of it has sent the request, maybe.
+pub(crate) fn of_error(error: &(dyn std::error::Error + 'static)) -> Judgement {
+    Judgement::found_in(error).unwrap_or(Class::UNCERTAIN.into())
+}
+
+/// Puts an answer that is a failure in words.
+pub(crate) fn describe_answer(status: StatusCode, headers: &HeaderMap, words: &mut Words) {
+    let text = |name| headers.get(name).and_then(|value: &http::HeaderValue| value.to_str().ok());
+    match text(GRPC_STATUS) {
+        None => words.display(&format_args!("HTTP status {status}")),
+        Some(code) => words.display(&format_args!(
+            "gRPC status {code}{}{}",
+            if headers.contains_key(GRPC_MESSAGE) { ": " } else { "" },
+            text(GRPC_MESSAGE).unwrap_or_default()
+        )),
     }
 }
 
@@ -62,38 +79,11 @@ impl Protocol {
 }
 
 /// What `grpc-status` says, in the head or in the trailers; `None` where it is in neither.
-pub(crate) fn of_grpc(headers: &HeaderMap) -> Option<Verdict> {
-    let code = headers.get(GRPC_STATUS)?.to_str().ok().and_then(|code| code.trim().parse().ok());
+pub(crate) fn of_grpc(headers: &HeaderMap) -> Option<Judgement> {
     // What is no number is, as gRPC says, `UNKNOWN`.
-    let code = code.unwrap_or(code::UNKNOWN);
-    if code == code::OK {
-        return Some(Verdict::Success);
-    }
-    let pushback = headers.get(GRPC_PUSHBACK).map(|wish| wish.to_str().ok()?.trim().parse().ok());
-    Some(Verdict::Failure(match pushback {
-        // It is not to be repeated.
-        Some(None) => Class::Permanent,
-        Some(Some(millis)) => of_code(code, Some(Duration::from_millis(millis))),
-        None => of_code(code, None),
-    }))
-}
-
-/// The same table as in the `Classify` of `tonic::Status`.
-fn of_code(code: u32, retry_after: Option<Duration>) -> Class {
-    match code {
-        code::ABORTED => Class::Transient { retry_after },
-        code::UNAVAILABLE | code::DEADLINE_EXCEEDED => Class::Uncertain { retry_after },
-        code::RESOURCE_EXHAUSTED => Class::Overload { retry_after },
-        code::CANCELLED
-        | code::INVALID_ARGUMENT
-        | code::NOT_FOUND
-        | code::ALREADY_EXISTS
-        | code::PERMISSION_DENIED
-        | code::FAILED_PRECONDITION
-        | code::OUT_OF_RANGE
-        | code::UNAUTHENTICATED => Class::Ignored,
-        _ => Class::Permanent,
-    }
+    let code = headers.get(GRPC_STATUS)?.to_str().ok().and_then(|code| code.trim().parse().ok());
+    let pushback = headers.get(GRPC_PUSHBACK).map(http::HeaderValue::as_bytes);
+    Some(Judgement::of_grpc(code.unwrap_or(2), pushback))
 }
 
 /// Whether an answer of a server says that the server itself has failed, as 5xx does.
@@ -142,7 +132,7 @@ pub(crate) mod code {
     pub(crate) const UNAUTHENTICATED: u32 = 16;
 }
 
-/// The code of a refusal.
+/// The code of a refusal. `UNAVAILABLE` tells a client to try again: no refusal has it that would be given again and again.
 pub(crate) fn code_of_refusal(kind: RejectionKind) -> u32 {
     match kind {
         RejectionKind::RateLimited | RejectionKind::Shed | RejectionKind::BulkheadFull => {
@@ -154,11 +144,13 @@ pub(crate) fn code_of_refusal(kind: RejectionKind) -> u32 {
         | RejectionKind::ReadTimeout
         | RejectionKind::QueueTimeout => code::DEADLINE_EXCEEDED,
         RejectionKind::InvalidKey => code::INVALID_ARGUMENT,
+        RejectionKind::WeightExceedsLimit => code::OUT_OF_RANGE,
         RejectionKind::KeyReused | RejectionKind::StoredValueMismatch => code::FAILED_PRECONDITION,
         RejectionKind::InProgress => code::ABORTED,
-        RejectionKind::OutcomeUnknown => code::UNKNOWN,
-        RejectionKind::NoTimer => code::INTERNAL,
-        _ => code::UNAVAILABLE,
+        RejectionKind::OutcomeUnknown | RejectionKind::FallbackFailed => code::UNKNOWN,
+        RejectionKind::CircuitOpen | RejectionKind::StoreUnavailable => code::UNAVAILABLE,
+        // The server's own mistake: how the call is made, or how the program was set up.
+        _ => code::INTERNAL,
     }
 }
 
@@ -183,6 +175,8 @@ pub(crate) fn code_of_status(status: StatusCode) -> u32 {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
@@ -239,11 +233,12 @@ mod tests {
         };
         let retry_after = Some(Duration::from_millis(1500));
         assert_eq!(of("0", None), Verdict::Success);
-        assert_eq!(of("5", None), Verdict::Failure(Class::Ignored));
-        assert_eq!(of("8", Some("1500")), Verdict::Failure(Class::Overload { retry_after }));
-        assert_eq!(of("14", None), Verdict::Failure(Class::UNCERTAIN));
-        assert_eq!(of("14", Some("-1")), Verdict::Failure(Class::Permanent));
-        assert_eq!(of("soon", None), Verdict::Failure(Class::Permanent));
+        assert_eq!(of("5", None), Judgement::from(Class::Ignored));
+        assert_eq!(of("8", Some("1500")), Judgement::from(Class::Overload { retry_after }));
+        assert_eq!(of("14", None), Judgement::from(Class::UNCERTAIN));
+        // B1: that it is not to be repeated does not say that nothing was done.
+        assert_eq!(of("14", Some("-1")), Judgement::from(Class::UNCERTAIN).retry_when(false));
+        assert_eq!(of("soon", None), Judgement::from(Class::UNCERTAIN));
         let server = |code: &str| {
             let mut headers = HeaderMap::new();
             headers.insert(GRPC_STATUS, code.parse().unwrap());
@@ -251,5 +246,25 @@ mod tests {
         };
         assert!(server("13") && server("14") && server("2"));
         assert!(!server("0") && !server("3") && !server("5") && !server("12") && !server("8"));
+    }
+
+    #[test]
+    fn a_code_of_grpc_means_the_same_in_a_response_and_in_a_status_of_tonic() {
+        // S2
+        for code in 1..=16 {
+            for pushback in [None, Some("40"), Some("-1")] {
+                let (mut headers, mut metadata) = (HeaderMap::new(), tonic::metadata::MetadataMap::new());
+                headers.insert(GRPC_STATUS, code.into());
+                if let Some(pushback) = pushback {
+                    headers.insert(GRPC_PUSHBACK, pushback.parse().unwrap());
+                    metadata.insert("grpc-retry-pushback-ms", pushback.parse().unwrap());
+                }
+                let status = tonic::Status::with_metadata(code.into(), "", metadata);
+                assert_eq!(Judgement::found_in(&status), of_grpc(&headers), "{code} {pushback:?}");
+            }
+        }
+        let mut headers = HeaderMap::new();
+        headers.insert(GRPC_STATUS, 0.into());
+        assert_eq!(of_grpc(&headers), Some(Verdict::Success.into()));
     }
 }

@@ -11,11 +11,11 @@ use axum::body::{Body, Bytes};
 use http::request::Parts;
 use http::{Request, Response};
 use resilient_runtime::pipeline::HeldPermits;
-use resilient_runtime::{Class, Classify, Pipeline, Priority, Rejection, Verdict};
+use resilient_runtime::{Class, Classify, Judgement, Pipeline, Priority, Rejection, Verdict};
 use tower::{BoxError, Layer, Service};
 
 use super::body::{GuardedBody, Unread};
-use super::semantics::{is_failed_server, of_grpc};
+use super::semantics::{is_failed_server, of_error, of_grpc};
 
 /// The pipeline has a stage that repeats, and a request to a server cannot be repeated: its body is gone.
 ///
@@ -189,18 +189,18 @@ pub struct Server<S> {
 /// What an attempt gives: whatever the service said, or the refusal of a stage.
 type Outcome<R, E> = Result<Result<Response<R>, E>, Rejection>;
 
-fn judge<R, E>(outcome: &Outcome<R, E>) -> Verdict {
+fn judge<R, E>(outcome: &Outcome<R, E>) -> Judgement {
     match outcome {
         Ok(Ok(response)) => {
             let (status, headers) = (response.status(), response.headers());
             if !is_failed_server(status, headers) {
-                return Verdict::Success;
+                return Verdict::Success.into();
             }
-            let grpc = of_grpc(headers).filter(|verdict| *verdict != Verdict::Success);
-            grpc.unwrap_or_else(|| Verdict::Failure(status.classify()))
+            let grpc = of_grpc(headers).filter(|judgement| *judgement != Verdict::Success);
+            grpc.unwrap_or_else(|| status.classify().into())
         }
-        Ok(Err(_)) => Verdict::Failure(Class::UNKNOWN),
-        Err(rejection) => Verdict::Failure(rejection.classify()),
+        Ok(Err(_)) => Class::UNKNOWN.into(),
+        Err(rejection) => of_error(rejection),
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::ConnectInfo;
+use axum::response::IntoResponse;
 use axum::routing::{get, post};
 use http::{Request, Response, StatusCode};
 use http_body::Frame;
@@ -17,6 +18,7 @@ use resilient_runtime::{
 use tower::{ServiceExt, service_fn};
 
 use super::*;
+use crate::Problem;
 
 fn request(uri: &str, headers: &[(&str, &str)]) -> Request<Body> {
     let request =
@@ -327,10 +329,17 @@ async fn requests_with_a_key_are_carried_out_once() {
     assert_eq!(text(again).await, "made 1");
     assert_eq!(send("k", "b", "ada").await.unwrap().status(), 422, "another body");
     assert_eq!(text(send("k", "a", "bob").await.unwrap()).await, "made 2", "another client");
-    for status in ["503", "429", "500", "502"] {
+    for status in ["429", "501"] {
         assert_eq!(send(status, status, "ada").await.unwrap().status().as_str(), status);
         assert_eq!(send(status, status, "ada").await.unwrap().headers().get("idempotency-replayed"), None);
     }
+    // B1: it may have been carried out.
+    let before = made.load(Ordering::Relaxed);
+    for status in ["503", "500", "502"] {
+        assert_eq!(send(status, status, "ada").await.unwrap().status().as_str(), status);
+        assert_eq!(send(status, status, "ada").await.unwrap().status(), 409, "nobody knows what it did");
+    }
+    assert_eq!(made.load(Ordering::Relaxed), before + 3);
     assert_eq!(send("404", "404", "ada").await.unwrap().status(), 404);
     assert_eq!(header(&send("404", "404", "ada").await.unwrap(), "idempotency-replayed"), Some("true"));
     assert_eq!(send("504", "504", "ada").await.unwrap().status(), 504);
@@ -848,4 +857,111 @@ async fn a_client_of_http_goes_by_the_status_and_honours_retry_after() {
     // A limit says that it was not.
     assert_eq!(ask("POST", 429).await, 429);
     assert_eq!(calls.load(Ordering::Relaxed), 8);
+}
+
+#[tokio::test]
+async fn a_key_is_free_again_only_where_the_answer_says_that_nothing_was_done() {
+    // B1, S1
+    let registry = Registry::new();
+    registry.circuit_breaker("bank").force_open();
+    let open = registry.circuit_breaker("bank").try_acquire().unwrap_err();
+    let made = Arc::new(AtomicU32::new(0));
+    let handler = {
+        let made = Arc::clone(&made);
+        move |request: Request<Body>| {
+            made.fetch_add(1, Ordering::Relaxed);
+            let what = request.headers()["x-answer"].to_str().unwrap().to_owned();
+            let code = |code: &str| ([("grpc-status", code.to_owned())], "").into_response();
+            let answer = match &*what {
+                "refused" => Problem::from(&open).into_response(),
+                "refused inside" => {
+                    let error = std::io::Error::from(open.clone());
+                    Problem::of(&error, StatusCode::BAD_GATEWAY).into_response()
+                }
+                "closed" => Problem::new(StatusCode::SERVICE_UNAVAILABLE, "").unexecuted().into_response(),
+                "failed" => Problem::new(StatusCode::SERVICE_UNAVAILABLE, "").into_response(),
+                what => match what.strip_prefix("grpc ") {
+                    Some(number) => code(number),
+                    None => StatusCode::from_bytes(what.as_bytes()).unwrap().into_response(),
+                },
+            };
+            std::future::ready(answer)
+        }
+    };
+    let layer = IdempotencyLayer::new(registry.idempotency("orders"));
+    let app = Router::new().route("/", post(handler)).layer(layer);
+    let runs = async |what: &str| {
+        let before = made.load(Ordering::Relaxed);
+        for _ in 0..2 {
+            let request = Request::post("/").header("idempotency-key", what.replace(' ', "-"));
+            let request = request.header("x-answer", what).body(Body::empty()).unwrap();
+            app.clone().oneshot(request).await.unwrap();
+        }
+        made.load(Ordering::Relaxed) - before
+    };
+    for free in
+        ["refused", "refused inside", "closed", "429", "408", "409", "501", "grpc 8", "grpc 10", "grpc 12"]
+    {
+        assert_eq!(runs(free).await, 2, "{free}");
+    }
+    for taken in ["failed", "500", "502", "503", "504", "404", "200"] {
+        assert_eq!(runs(taken).await, 1, "{taken}");
+    }
+    for taken in ["grpc 1", "grpc 2", "grpc 4", "grpc 13", "grpc 14", "grpc 15", "grpc 5", "grpc 0"] {
+        assert_eq!(runs(taken).await, 1, "{taken}");
+    }
+}
+
+#[tokio::test]
+async fn a_client_opens_no_circuit_for_a_refusal_that_is_none_by_hand() {
+    // B5: a key that was used before.
+    let registry = Registry::new();
+    let once = registry.pipeline("order").idempotency("orders").build();
+    let refused = once.call(|| Ok::<u32, resilient_runtime::Rejection>(7)).unwrap_err();
+    let client = registry.pipeline("client").circuit_breaker("by layer").build();
+    let service = service_fn(move |_: u32| {
+        std::future::ready(Err::<u32, tower::BoxError>(std::io::Error::from(refused.clone()).into()))
+    });
+    let client = tower::Layer::layer(&ClientLayer::new(client), service);
+    let by_hand = registry.circuit_breaker("by hand");
+    for _ in 0..3 {
+        client.clone().oneshot(7).await.unwrap_err();
+        by_hand.call(|| once.call(|| Ok::<u32, resilient_runtime::Rejection>(7))).unwrap_err();
+    }
+    assert_eq!((by_hand.stats().failed, registry.circuit_breaker("by layer").stats().failed), (0, 0));
+}
+
+#[tokio::test]
+async fn the_refusal_of_an_open_circuit_has_the_text_of_the_error_that_opened_it() {
+    // E2
+    async fn text<S, Q>(registry: &Registry, name: &'static str, client: S, request: Q) -> String
+    where
+        S: tower::Service<Q>,
+    {
+        let opens = resilient_runtime::circuit_breaker::Config::default().failure_threshold(1);
+        registry.circuit_breaker(name).reconfigure(opens).unwrap();
+        drop(client.oneshot(request).await);
+        registry.circuit_breaker(name).try_acquire().unwrap_err().to_string()
+    }
+    let registry = Registry::new();
+    let pipeline = |name| registry.pipeline(name).circuit_breaker(name).build();
+    let refused = service_fn(|_: Request<()>| {
+        std::future::ready(Err::<Response<Body>, _>(std::io::Error::other("connection refused")))
+    });
+    let answers = service_fn(|_: Request<()>| {
+        let answer = Response::builder().status(503).body(Body::empty()).unwrap();
+        std::future::ready(Ok::<_, std::convert::Infallible>(answer))
+    });
+    let client = tower::Layer::layer(&ClientLayer::http(pipeline("http")), refused);
+    let open = text(&registry, "http", client, Request::new(())).await;
+    assert!(open.contains("last error: connection refused"), "{open}");
+    let client = tower::Layer::layer(&ClientLayer::http(pipeline("head")).until_head(), refused);
+    let open = text(&registry, "head", client, Request::new(())).await;
+    assert!(open.contains("last error: connection refused"), "{open}");
+    let client = tower::Layer::layer(&ClientLayer::http(pipeline("status")), answers);
+    let open = text(&registry, "status", client, Request::new(())).await;
+    assert!(open.contains("last error: HTTP status 503"), "{open}");
+    let client = tower::Layer::layer(&ClientLayer::new(pipeline("any")), refused);
+    let open = text(&registry, "any", client, Request::new(())).await;
+    assert!(open.contains("last error: connection refused"), "{open}");
 }

@@ -177,6 +177,36 @@ fn the_rules_have_the_three_burn_rates_of_the_program() {
 }
 
 #[test]
+fn the_rules_have_an_alert_on_the_latency_of_all_instances() {
+    // E9
+    let rules = include_str!("../../monitoring/prometheus-rules.yml");
+    let record = "record: resilient:latency:p99_5m";
+    let (_, rule) = rules.split_once(record).unwrap();
+    assert!(rule.contains("sum by (le, operation) (rate(resilient_call_duration_seconds_bucket{"), "{rule}");
+    let (_, threshold) = rules.split_once("expr: resilient:latency:p99_5m > ").unwrap();
+    let threshold: f64 = threshold.lines().next().unwrap().parse().unwrap();
+    let bounds = resilient_runtime::observe::DurationHistogram::BOUNDS;
+    assert!(bounds.contains(&threshold), "between two bounds the quantile is a guess");
+}
+
+#[test]
+fn a_check_that_nobody_asked_yet_raises_no_alert() {
+    // D5
+    let rules = include_str!("../../monitoring/prometheus-rules.yml");
+    let used: Vec<&str> = rules.lines().filter(|line| line.contains("resilient_health_status")).collect();
+    assert_eq!(used, [r#"        expr: resilient_health_status{status="fail"} == 1"#]);
+    let registry = Registry::new();
+    registry.health("db");
+    let text = render(&registry, Format::Text);
+    let status = |status: &str| {
+        let label = format!("status=\"{status}\"");
+        let mut lines = text.lines().filter(|line| line.starts_with("resilient_health_status{"));
+        lines.find(|line| line.contains(&label)).unwrap().rsplit_once(' ').unwrap().1.to_owned()
+    };
+    assert_eq!((status("unknown"), status("fail")), ("1".into(), "0".into()));
+}
+
+#[test]
 fn the_dashboard_and_the_rules_use_names_that_are_exported() {
     let text = render(&full(), Format::Text);
     let names = |Family { name, kind, .. }| match &*kind {

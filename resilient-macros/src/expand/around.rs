@@ -117,7 +117,8 @@ impl Writer<'_> {
         let Some(retry) = &self.args.retry else { return quote_spanned!(mixed=> '__attempt: { #run }) };
         // rustc's "inside of this loop" then underlines the word `retry` in the attribute.
         let keyword = Token![loop](located(retry.policy.key.span()));
-        quote_spanned!(mixed=> #keyword { #run })
+        let needed_again = self.needed_again();
+        quote_spanned!(mixed=> #keyword { #needed_again #run })
     }
 
     /// Goes on behind this if the stages admit the attempt. Nothing of it lives on: that would be part of the future.
@@ -344,8 +345,9 @@ impl Writer<'_> {
         } else {
             TokenStream::new()
         };
-        let settled = self.settled(out);
-        let mut verdict = quote_spanned!(mixed=> #bound #settled let __verdict = #krate::__rt::judge!(#out););
+        let (settled, judge) = (self.settled(out), self.judge());
+        let mut verdict =
+            quote_spanned!(mixed=> #bound #settled let __verdict = #krate::__rt::#judge!(#out););
         if let Some(failure) = &self.args.failure {
             verdict.extend(self.ruled("failure", &failure.value, out));
         }
@@ -356,8 +358,13 @@ impl Writer<'_> {
     /// Binds `__verdict` for the outcome that a refusal became.
     fn rules(&self, out: &TokenStream) -> TokenStream {
         let (krate, mixed) = (self.krate(), Span::mixed_site());
-        let predicates = self.predicates(out);
-        quote_spanned!(mixed=> let __verdict = #krate::__rt::judge!(#out); #predicates)
+        let (judge, predicates) = (self.judge(), self.predicates(out));
+        quote_spanned!(mixed=> let __verdict = #krate::__rt::#judge!(#out); #predicates)
+    }
+
+    /// The macro that judges an outcome.
+    fn judge(&self) -> Ident {
+        Ident::new(if self.error_is_static() { "judge_static" } else { "judge" }, Span::mixed_site())
     }
 
     fn predicates(&self, out: &TokenStream) -> TokenStream {

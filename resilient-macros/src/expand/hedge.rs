@@ -39,9 +39,10 @@ impl Writer<'_> {
                 if let #krate::__rt::Next::Fail = __call.hedges_refused_as(&__rejection, __verdict) { break #value; }
             }},
         };
+        let attempts = self.repeatable(&quote_spanned!(mixed=> || #attempt));
         quote_spanned! {mixed=>
             match __call.hedged(
-                || #attempt,
+                #attempts,
                 |__out: &#output| { #judge __verdict },
                 |__out: &#output, __words| #krate::__rt::describe!(__out, __words),
                 #hear,

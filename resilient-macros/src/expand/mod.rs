@@ -3,18 +3,21 @@
 mod around;
 mod fallback;
 mod hedge;
+mod lifetime;
 mod moved;
 mod once;
 mod params;
+mod parts;
 mod share;
 mod site;
 mod threads;
+mod unsure;
 
 use proc_macro2::{Span, TokenStream, TokenTree};
 use quote::{quote, quote_spanned};
 use syn::parse::{ParseStream, Parser};
 use syn::token::Brace;
-use syn::{GenericArgument, Item, Path, PathArguments, ReturnType, Token, Type};
+use syn::{Item, Path, ReturnType, Token, Type};
 
 pub(crate) use fallback::has_hole;
 use params::Binding;
@@ -43,6 +46,8 @@ pub(crate) fn expand(
     let writer = Writer { args, function: &function, shape, output: &output, copies: &copies, bound: &bound };
     let mixed = Span::mixed_site();
     let site = writer.site();
+    // Written out for clippy, as in `Writer::call`.
+    let returned = Token![return](mixed);
     let body = match shape {
         Shape::Sync | Shape::Async if args.threads().is_some() => {
             let call = writer.call(&writer.sent_closure(function.brace, &function.body));
@@ -59,7 +64,7 @@ pub(crate) fn expand(
         Shape::ReturnsFuture(_) => {
             let body = braced(function.brace, function.body.clone());
             let call = writer.call(&writer.async_block(function.brace, &quote_spanned!(mixed=> #body.await)));
-            quote_spanned!(mixed=> #completion #site async move { #call })
+            quote_spanned!(mixed=> #completion #site #returned async move { #call };)
         }
         Shape::AsyncBlock(block) => {
             let (before, once) = (tokens(&block.before), tokens(&once));
@@ -72,7 +77,7 @@ pub(crate) fn expand(
             let future = quote_spanned!(mixed=> async #capture { #once #call });
             let future =
                 block.pin.as_ref().map_or(future.clone(), |pin| quote_spanned!(mixed=> #pin(#future)));
-            quote_spanned!(mixed=> #completion #before #site #future)
+            quote_spanned!(mixed=> #completion #before #site #returned #future;)
         }
     };
     function.with_body(&body)
@@ -159,11 +164,7 @@ impl Writer<'_> {
 
     /// `::resilient_runtime::__rt::NAME`, blamed on the `E` of `Result<T, E>` where that is written out.
     fn runtime_at_error(&self, name: &str) -> TokenStream {
-        if let Type::Path(path) = self.output
-            && let Some(PathArguments::AngleBracketed(args)) =
-                path.path.segments.last().map(|last| &last.arguments)
-            && let (2, Some(GenericArgument::Type(error))) = (args.args.len(), args.args.last())
-        {
+        if let Some(error) = self.error_type() {
             return runtime_at(self.krate(), name, ends(error));
         }
         self.runtime_at_output(name)

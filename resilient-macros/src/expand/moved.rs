@@ -15,20 +15,23 @@
 //! ```
 //!
 //! Whether a type is `Copy` only rustc knows; whether a use takes the value is looked for with care: what is not sure to
-//! take it is left to rustc.
+//! take it, such as `request.send()`, is left to rustc (`unsure`).
 
 use proc_macro2::{Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens, quote, quote_spanned};
+use syn::parse::Parser;
+use syn::punctuated::Punctuated;
 use syn::visit_mut::{self, VisitMut};
 use syn::{
     Arm, BinOp, Block, Expr, ExprArray, ExprAssign, ExprAsync, ExprAwait, ExprBinary, ExprBreak, ExprCall,
-    ExprClosure, ExprForLoop, ExprIf, ExprLet, ExprMethodCall, ExprPath, ExprRange, ExprRepeat, ExprReturn,
-    ExprStruct, ExprTry, ExprTuple, ExprUnary, ExprWhile, FnArg, Item, Local, Macro, Member, Pat, PatIdent,
-    ReceiverKind, Stmt, Type, UnOp,
+    ExprClosure, ExprForLoop, ExprIf, ExprLet, ExprMatch, ExprMethodCall, ExprPath, ExprRange, ExprRepeat,
+    ExprReturn, ExprStruct, ExprTry, ExprTuple, ExprUnary, ExprWhile, FnArg, Item, Local, Macro, Member, Pat,
+    PatIdent, ReceiverKind, Stmt, Token, Type, UnOp,
 };
 
 use super::Writer;
 use super::params::Binding;
+use super::parts::Parts;
 use crate::shape::{Shape, plain, tokens};
 use crate::spans::located;
 
@@ -60,7 +63,7 @@ impl Writer<'_> {
     }
 
     /// Arguments that the body owns and that are not made anew for each attempt.
-    fn candidates(&self) -> Vec<Candidate> {
+    pub(super) fn candidates(&self) -> Vec<Candidate> {
         let copied = self.args.clone.as_ref().map(|clone| clone.value.as_slice()).unwrap_or_default();
         let is_kept = |ident: &Ident| {
             let is_plain = |it: &Binding| {
@@ -83,11 +86,8 @@ impl Writer<'_> {
                 }
                 FnArg::Receiver(_) => {}
                 FnArg::Typed(typed) => {
-                    if let Pat::Ident(pat) = &*typed.pat
-                        && pat.subpat.is_none()
-                        && is_kept(&pat.ident)
-                        && may_be_moved(&typed.ty)
-                    {
+                    let Some(pat) = whole(&typed.pat) else { continue };
+                    if is_kept(&pat.ident) && may_be_moved(&typed.ty) {
                         let last = last_word(&typed.ty);
                         let points =
                             ["Arc", "Rc", "Box", "Pin", "Ref", "RefMut", "MutexGuard", "Cow", "Weak"];
@@ -98,6 +98,13 @@ impl Writer<'_> {
                 }
             }
         }
+        let wholes = self.function.sig.inputs.iter().filter_map(|argument| match argument {
+            FnArg::Typed(typed) => whole(&typed.pat).map(|pat| &pat.ident),
+            FnArg::Receiver(_) => None,
+        });
+        let wholes: Vec<&Ident> = wholes.collect();
+        let parts = self.bound.iter().map(|it| &it.ident).filter(|it| !wholes.contains(it) && is_kept(it));
+        candidates.extend(parts.map(|ident| Candidate { ident: ident.clone(), ty: None, has_fields: false }));
         candidates
     }
 
@@ -109,23 +116,41 @@ impl Writer<'_> {
             (None, Some(_)) => "`hedge` runs",
             _ => "`retry` runs",
         };
-        let moved = format!("`{name}` is moved here, but {policy} the body more than once");
+        let fault = format!("`{name}` is moved here, but {policy} the body more than once");
         let (message, note) = if name == "self" {
             (
-                format!("{moved}: take `&self`"),
+                format!("{fault}: take `&self`"),
                 "clone in the body what is given away, as in `self.name.clone()`".to_owned(),
             )
         } else {
             (
-                format!("{moved}: add `clone({name})` to the attribute"),
+                format!("{fault}: add `clone({name})` to the attribute"),
                 format!(
                     "`clone({name})` gives each attempt a copy of its own; or let the body borrow it, as in `&{name}`"
                 ),
             )
         };
         let label = "the next attempt needs it, too";
-        let again = quote_spanned!(place=> (&&#krate::__rt::Repeated::of(&#what)).again());
-        let call = quote_spanned!(place=> __again(#again););
+        let again = |place| quote_spanned!(place=> (&&#krate::__rt::Repeated::of(&#what)).again());
+        let call = match &moved.parts {
+            None => {
+                let again = again(place);
+                quote_spanned!(place=> __again(#again);)
+            }
+            Some(Parts { pattern, names }) => {
+                let parts = names.iter().map(|name| {
+                    let place = located(name.span());
+                    let again = again(place);
+                    quote_spanned!(place=> __again(#again.or((&&#krate::__rt::Repeated::of(#name)).again()));)
+                });
+                // By reference, so that each part has its own type whether the whole is borrowed or not.
+                quote_spanned! {mixed=> match &#what {
+                    #pattern => { #(#parts)* }
+                    #[allow(unreachable_patterns)]
+                    _ => {}
+                }}
+            }
+        };
         quote_spanned! {mixed=>
             #[allow(clippy::all, clippy::pedantic, clippy::nursery, clippy::restriction)]
             if false {
@@ -141,8 +166,8 @@ impl Writer<'_> {
 }
 
 /// An argument that might be moved.
-struct Candidate {
-    ident: Ident,
+pub(super) struct Candidate {
+    pub(super) ident: Ident,
     /// `None` for `self`.
     ty: Option<Type>,
     /// Whether `argument.field` is a part of the argument, and not of something that it points to.
@@ -153,6 +178,8 @@ struct Candidate {
 struct Moved {
     ident: Ident,
     what: TokenStream,
+    /// Where a pattern takes only parts of it.
+    parts: Option<Parts>,
     span: Span,
 }
 
@@ -174,6 +201,14 @@ fn may_be_moved(ty: &Type) -> bool {
 fn last_word(ty: &Type) -> Option<String> {
     match plain(ty) {
         Type::Path(path) => path.path.segments.last().map(|last| last.ident.to_string()),
+        _ => None,
+    }
+}
+
+/// The name of an argument that is no pattern.
+fn whole(pat: &Pat) -> Option<&PatIdent> {
+    match pat {
+        Pat::Ident(pat) if pat.subpat.is_none() => Some(pat),
         _ => None,
     }
 }
@@ -261,10 +296,23 @@ impl Find {
         self.report(ident.clone(), expr.to_token_stream());
     }
 
+    /// `expr` is matched against a pattern, which takes what it binds by name.
+    fn unpacks(&mut self, expr: &Expr, pat: &Pat) {
+        if is_name(pat) {
+            return self.takes(expr);
+        }
+        let (Some((ident, _)), Some(parts)) = (self.place(expr), Parts::of(pat)) else { return };
+        let is_known = self.found.iter().any(|moved| moved.ident == *ident && moved.parts.is_none());
+        if let (false, Some(first)) = (is_known, parts.names.first()) {
+            let (ident, what, span) = (ident.clone(), expr.to_token_stream(), first.span());
+            self.found.push(Moved { ident, what, parts: Some(parts), span });
+        }
+    }
+
     fn report(&mut self, ident: Ident, what: TokenStream) {
         if !self.found.iter().any(|moved| moved.ident == ident) {
             let span = ident.span();
-            self.found.push(Moved { ident, what, span });
+            self.found.push(Moved { ident, what, parts: None, span });
         }
     }
 
@@ -304,7 +352,10 @@ fn is_conditional(tokens: TokenStream) -> bool {
 /// Whether the pattern takes the value whole.
 fn is_name(pat: &Pat) -> bool {
     match pat {
-        Pat::Ident(pat) => pat.by_ref.is_none() && pat.subpat.is_none(),
+        Pat::Ident(pat) => {
+            let is_constant = pat.ident.to_string().starts_with(char::is_uppercase);
+            pat.by_ref.is_none() && pat.subpat.is_none() && !is_constant
+        }
         Pat::Type(pat) => is_name(&pat.pat),
         _ => false,
     }
@@ -327,9 +378,7 @@ impl VisitMut for Find {
 
     fn visit_local_mut(&mut self, local: &mut Local) {
         if let Some(init) = &mut local.init {
-            if is_name(&local.pat) {
-                self.takes(&init.expr);
-            }
+            self.unpacks(&init.expr, &local.pat);
             self.visit_expr_mut(&mut init.expr);
             if let Some((_, diverge)) = &mut init.diverge {
                 self.visit_expr_mut(diverge);
@@ -465,7 +514,15 @@ impl VisitMut for Find {
         self.within(|this| visit_mut::visit_expr_while_mut(this, expr));
     }
 
+    fn visit_expr_match_mut(&mut self, expr: &mut ExprMatch) {
+        for arm in expr.arms.iter().filter(|arm| !is_conditional(arm.to_token_stream())) {
+            self.unpacks(&expr.expr, &arm.pat);
+        }
+        visit_mut::visit_expr_match_mut(self, expr);
+    }
+
     fn visit_expr_let_mut(&mut self, expr: &mut ExprLet) {
+        self.unpacks(&expr.expr, &expr.pat);
         self.visit_expr_mut(&mut expr.expr);
         self.binds(&expr.pat);
     }
@@ -517,8 +574,17 @@ impl VisitMut for Find {
         }
     }
 
-    // What a macro makes of its words nobody knows.
-    fn visit_macro_mut(&mut self, _: &mut Macro) {}
+    // What a macro makes of its words nobody knows, but for those of the standard library that take values.
+    fn visit_macro_mut(&mut self, mac: &mut Macro) {
+        if !["vec", "dbg"].iter().any(|name| mac.path.is_ident(name)) {
+            return;
+        }
+        let list = Punctuated::<Expr, Token![,]>::parse_terminated;
+        for mut element in list.parse2(mac.tokens.clone()).unwrap_or_default() {
+            self.takes(&element);
+            self.visit_expr_mut(&mut element);
+        }
+    }
 
     // It sees no arguments.
     fn visit_item_mut(&mut self, _: &mut Item) {}

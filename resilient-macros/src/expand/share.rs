@@ -13,28 +13,31 @@ impl Writer<'_> {
             return attempts.clone();
         };
         let (krate, mixed, key) = (self.krate(), Span::mixed_site(), &coalesce.by.value);
-        let (borrow, given) = (quote_spanned!(ends(key).0=> &(#key)), quote_spanned!(ends(key).0=> __key));
-        // A value that is not given to several callers is blamed itself.
-        let shareable = self.runtime_at_output("shareable");
-        let output = self.output;
+        let (key, given) = (quote_spanned!(ends(key).0=> &(#key)), quote_spanned!(ends(key).0=> __key));
+        // A value that cannot be given to several callers is blamed itself: all three ask for the same, at the same place.
+        let at_output = |name| self.runtime_at_output(name);
+        let ((first, last), publish) = (self.output_ends(), at_output("publish"));
         let (share, lead) = if self.shape.is_async() {
+            let share = at_output("share");
             (
-                quote_spanned!(mixed=> __call.share(#given).await),
+                quote_spanned!(last=> #share(&mut __call, #given).await),
                 quote_spanned!(mixed=> #krate::__rt::led_async(__lead.as_ref(), async { #attempts }).await),
             )
         } else {
+            let share = at_output("share_blocking");
             (
-                quote_spanned!(mixed=> __call.share_blocking(#given)),
+                quote_spanned!(last=> #share(&mut __call, #given)),
                 quote_spanned!(mixed=> #krate::__rt::led(__lead.as_ref(), || #attempts)),
             )
         };
+        let borrow = quote_spanned!(first=> &);
+        let publish = quote_spanned!(last=> #publish(&__call, __lead, #borrow __led, __seen));
         let rejected = self.rejected();
         quote_spanned! {mixed=> {
-            #shareable::<#output>();
             // Without a key the call is made alone.
             let __shared = {
                 use #krate::__rt::keying::*;
-                match (&&#krate::__rt::KeyOf(#borrow)).key() {
+                match (&&#krate::__rt::KeyOf(#key)).key() {
                     ::core::option::Option::Some(__key) => #share,
                     ::core::option::Option::None => {
                         ::core::result::Result::Ok(#krate::__rt::Shared::Lead(::core::option::Option::None))
@@ -45,7 +48,7 @@ impl Writer<'_> {
                 ::core::result::Result::Ok(#krate::__rt::Shared::Answer(__answer)) => __answer,
                 ::core::result::Result::Ok(#krate::__rt::Shared::Lead(__lead)) => {
                     let (__led, __seen) = #lead;
-                    __call.publish(__lead, &__led, __seen);
+                    #publish;
                     __led
                 }
                 ::core::result::Result::Err(__rejection) => #rejected,

@@ -2,11 +2,12 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use super::Bulkhead;
-use super::gate::Arrival;
-use super::queue::Place;
+use super::gate::{self, Arrival};
+use super::queue::{Claim, Place};
 use crate::clock::{BoxedTimer, Instant, unparker};
 use crate::priority::Priority;
 use crate::rejection::{Rejection, RejectionKind};
@@ -37,14 +38,50 @@ struct Waiting<'a> {
 #[derive(Debug)]
 struct QueueTicket<'a> {
     bulkhead: &'a Bulkhead,
+    priority: Priority,
     place: Place,
+    until: Instant,
     open: bool,
+}
+
+/// How often a call in the queue looks whether a permit before it was not picked up.
+const LOOK_AGAIN: Duration = gate::PICK_UP;
+
+impl QueueTicket<'_> {
+    /// What became of the call, if that is known; else `waker` is woken when it is.
+    fn look(&mut self, waker: Option<&Waker>) -> Option<Result<(), Rejection>> {
+        match self.bulkhead.gate.claim(self.place, waker) {
+            Claim::Waiting => return None,
+            Claim::Granted => {}
+            Claim::Expired => {
+                let is_over = self.bulkhead.core.clock().now() > self.until;
+                if is_over || !self.bulkhead.try_enter(self.priority) {
+                    return Some(Err(self.bulkhead.refuse()));
+                }
+            }
+        }
+        self.open = false;
+        Some(Ok(()))
+    }
+
+    /// The time to look again has come: takes back what nobody picked up, unless the wait is over.
+    fn look_around(&self, now: Instant) -> Option<Instant> {
+        if now >= self.until {
+            return None;
+        }
+        self.bulkhead.gate.admit_waiters(now);
+        Some(self.next_look(now))
+    }
+
+    fn next_look(&self, now: Instant) -> Instant {
+        now.after(LOOK_AGAIN).min(self.until)
+    }
 }
 
 impl Drop for QueueTicket<'_> {
     fn drop(&mut self) {
         if self.open {
-            self.bulkhead.gate.withdraw(self.place);
+            self.bulkhead.gate.withdraw(self.place, self.bulkhead.core.clock().now());
         }
     }
 }
@@ -61,62 +98,55 @@ impl<'a> Admission<'a> {
 
     /// The same as awaiting it, blocking the thread.
     pub(crate) fn block(&mut self) -> Result<(), Rejection> {
-        if self.bulkhead.gate.try_enter(self.priority) { Ok(()) } else { self.wait_blocking() }
+        if self.bulkhead.try_enter(self.priority) { Ok(()) } else { self.wait_blocking() }
     }
 
     #[cold]
     fn wait_blocking(&mut self) -> Result<(), Rejection> {
         let bulkhead = self.bulkhead;
-        if !bulkhead.gate.has_queue() {
-            return Err(bulkhead.refuse());
-        }
-        let waker = unparker();
-        // Before it joins the queue: who sees it there may move the clock at once.
-        let until = bulkhead.patience(self.deadline);
-        let place = match bulkhead.gate.arrive(self.priority, Some(&waker)) {
-            Arrival::Entered => return Ok(()),
-            Arrival::Full => return Err(bulkhead.refuse()),
-            Arrival::Queued(place) => place,
+        let (mut ticket, now) = match self.join(&unparker()) {
+            Ok(joined) => joined,
+            Err(decided) => return decided,
         };
-        let mut ticket = QueueTicket { bulkhead, place, open: true };
-        self.has_waited = true;
-        bulkhead.counters.queued();
-        let clock = bulkhead.core.clock();
-        let mut over = clock.now() >= until;
+        let mut look_at = Some(ticket.next_look(now));
         loop {
-            if bulkhead.gate.is_granted(place, None) {
-                ticket.open = false;
-                return Ok(());
+            if let Some(decided) = ticket.look(None) {
+                return decided;
             }
-            if over {
+            let Some(at) = look_at else {
                 drop(ticket);
                 return Err(bulkhead.refuse());
+            };
+            // A thread that holds up a paused clock waits on, and only `park` says that its time is over.
+            if bulkhead.core.clock().park(at) {
+                look_at = ticket.look_around(at);
             }
-            over = clock.park(until);
         }
     }
 
+    /// Joins the queue, now. The error: there is no need to, or no room.
     #[cold]
-    fn arrive(&mut self, cx: &Context<'_>) -> Option<Result<(), Rejection>> {
-        let bulkhead = self.bulkhead;
+    fn join(&mut self, waker: &Waker) -> Result<(QueueTicket<'a>, Instant), Result<(), Rejection>> {
+        let (bulkhead, priority) = (self.bulkhead, self.priority);
         if !bulkhead.gate.has_queue() {
-            return Some(Err(bulkhead.refuse()));
+            return Err(Err(bulkhead.refuse()));
         }
         // Before it joins the queue: who sees it there may move the clock at once.
-        let until = bulkhead.patience(self.deadline);
-        let place = match bulkhead.gate.arrive(self.priority, Some(cx.waker())) {
-            Arrival::Entered => return Some(Ok(())),
-            Arrival::Full => return Some(Err(bulkhead.refuse())),
-            Arrival::Queued(place) => place,
-        };
-        let ticket = QueueTicket { bulkhead, place, open: true };
-        self.has_waited = true;
-        bulkhead.counters.queued();
-        let Ok(timer) = BoxedTimer::armed(bulkhead.core.clock(), until) else {
-            return Some(Err(bulkhead.refuse_for(RejectionKind::NoTimer)));
-        };
-        self.waiting = Some(Box::new(Waiting { ticket, timer }));
-        None
+        let now = bulkhead.core.clock().now();
+        let until = bulkhead.patience(now, self.deadline);
+        match bulkhead.gate.arrive(priority, Some(waker), now, until) {
+            Arrival::Entered => Err(Ok(())),
+            Arrival::Full => Err(Err(bulkhead.refuse())),
+            Arrival::Queued(place) => {
+                self.has_waited = true;
+                bulkhead.counters.queued();
+                Ok((QueueTicket { bulkhead, priority, place, until, open: true }, now))
+            }
+        }
+    }
+
+    fn refuse_without_timer(&self) -> Poll<Result<(), Rejection>> {
+        Poll::Ready(Err(self.bulkhead.refuse_for(RejectionKind::NoTimer)))
     }
 }
 
@@ -124,26 +154,40 @@ impl Future for Admission<'_> {
     type Output = Result<(), Rejection>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let bulkhead = self.bulkhead;
-        if self.waiting.is_none() {
-            if bulkhead.gate.try_enter(self.priority) {
+        let this = &mut *self;
+        let clock = this.bulkhead.core.clock();
+        if this.waiting.is_none() {
+            if this.bulkhead.try_enter(this.priority) {
                 return Poll::Ready(Ok(()));
             }
-            if let Some(decided) = self.arrive(cx) {
+            let (ticket, now) = match this.join(cx.waker()) {
+                Ok(joined) => joined,
+                Err(decided) => return Poll::Ready(decided),
+            };
+            let Ok(timer) = BoxedTimer::armed(clock, ticket.next_look(now)) else {
+                drop(ticket);
+                return this.refuse_without_timer();
+            };
+            this.waiting = Some(Box::new(Waiting { ticket, timer }));
+        }
+        while let Some(waiting) = &mut this.waiting {
+            if let Some(decided) = waiting.ticket.look(Some(cx.waker())) {
+                this.waiting = None;
                 return Poll::Ready(decided);
             }
+            if Pin::new(&mut waiting.timer).poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+            let Some(at) = waiting.ticket.look_around(clock.now()) else {
+                this.waiting = None;
+                return Poll::Ready(Err(this.bulkhead.refuse()));
+            };
+            let Ok(timer) = BoxedTimer::armed(clock, at) else {
+                this.waiting = None;
+                return this.refuse_without_timer();
+            };
+            waiting.timer = timer;
         }
-        let Some(waiting) = &mut self.waiting else {
-            return Poll::Pending;
-        };
-        if bulkhead.gate.is_granted(waiting.ticket.place, Some(cx.waker())) {
-            waiting.ticket.open = false;
-            return Poll::Ready(Ok(()));
-        }
-        if Pin::new(&mut waiting.timer).poll(cx).is_pending() {
-            return Poll::Pending;
-        }
-        self.waiting = None;
-        Poll::Ready(Err(bulkhead.refuse()))
+        Poll::Pending
     }
 }

@@ -1,9 +1,11 @@
 //! Who is in and who waits: one word, and a queue behind a lock that is touched only when it is not empty.
 
 use std::task::Waker;
+use std::time::Duration;
 
 use super::config::Config;
-use super::queue::{Place, Queue};
+use super::queue::{Claim, Place, Queue};
+use crate::clock::Instant;
 use crate::priority::Priority;
 use crate::sync::{AtomicU32, AtomicU64, Mutex, Ordering};
 
@@ -20,7 +22,12 @@ pub(super) struct Gate {
     limits: [AtomicU32; 4],
     max_queue: AtomicU32,
     queue: Mutex<Queue>,
+    /// Permits that were granted and not picked up yet. Written with the queue locked; relaxed, a hint to look there.
+    unclaimed: AtomicU32,
 }
+
+/// How long a granted permit is kept for a call that does not pick it up. A task that is alive is polled within microseconds.
+pub(super) const PICK_UP: Duration = Duration::from_secs(1);
 
 const WAITER: u64 = 1 << 32;
 
@@ -48,6 +55,7 @@ impl Gate {
             limits: std::array::from_fn(|_| AtomicU32::new(0)),
             max_queue: AtomicU32::new(0),
             queue: Mutex::default(),
+            unclaimed: AtomicU32::new(0),
         };
         gate.set_limits(config, permits);
         gate
@@ -91,11 +99,16 @@ impl Gate {
 
     /// Gives a permit back; release: what the call did comes before.
     #[inline]
-    pub(super) fn leave(&self) {
+    pub(super) fn leave(&self, now: impl FnOnce() -> Instant) {
         let before = self.word.fetch_sub(1, Ordering::Release);
         if waiting(before) > 0 {
-            self.admit_waiters();
+            self.admit_waiters(now());
         }
+    }
+
+    /// Whether a permit waits to be picked up by a call that may never come.
+    pub(super) fn is_unclaimed(&self) -> bool {
+        self.unclaimed.load(Ordering::Relaxed) > 0
     }
 
     /// Whether there is a queue to wait in.
@@ -103,10 +116,30 @@ impl Gate {
         self.max_queue.load(Ordering::Relaxed) > 0
     }
 
-    /// Enters, or joins the queue.
+    /// Enters, or joins the queue until then.
     #[cold]
-    pub(super) fn arrive(&self, priority: Priority, waker: Option<&Waker>) -> Arrival {
+    pub(super) fn arrive(
+        &self,
+        priority: Priority,
+        waker: Option<&Waker>,
+        now: Instant,
+        until: Instant,
+    ) -> Arrival {
         let mut queue = self.queue.lock();
+        let woken = self.settle(&mut queue, now);
+        let arrival = self.enter_or_join(&mut queue, priority, waker, until);
+        drop(queue);
+        woken.into_iter().for_each(Waker::wake);
+        arrival
+    }
+
+    fn enter_or_join(
+        &self,
+        queue: &mut Queue,
+        priority: Priority,
+        waker: Option<&Waker>,
+        until: Instant,
+    ) -> Arrival {
         let limit = self.limits[priority as usize].load(Ordering::Relaxed);
         let max_queue = u64::from(self.max_queue.load(Ordering::Relaxed));
         let may_pass = queue.first().is_none_or(|first| first < priority);
@@ -121,58 +154,73 @@ impl Gate {
             };
             match self.word.compare_exchange_weak(word, next, Ordering::Acquire, Ordering::Relaxed) {
                 Ok(_) if entered => return Arrival::Entered,
-                Ok(_) => return Arrival::Queued(queue.join(priority, waker.cloned())),
+                Ok(_) => return Arrival::Queued(queue.join(priority, waker.cloned(), until)),
                 Err(now) => word = now,
             }
         }
     }
 
-    /// Whether the waiter at `place` has been given a permit; else `waker` is woken when it is.
-    pub(super) fn is_granted(&self, place: Place, waker: Option<&Waker>) -> bool {
-        self.queue.lock().is_granted(place, waker)
+    /// Hands over the permit of the waiter at `place`, if it has been given one; else `waker` is woken when it is.
+    pub(super) fn claim(&self, place: Place, waker: Option<&Waker>) -> Claim {
+        let mut queue = self.queue.lock();
+        let claim = queue.claim(place, waker);
+        self.count_unclaimed(&queue);
+        claim
     }
 
     /// The waiter gives up. What it may have been granted in the meantime goes to the next.
-    pub(super) fn withdraw(&self, place: Place) {
-        let granted = {
+    pub(super) fn withdraw(&self, place: Place, now: Instant) {
+        let claim = {
             let mut queue = self.queue.lock();
-            let granted = queue.remove(place);
-            if !granted {
+            let claim = queue.remove(place);
+            if claim == Claim::Waiting {
                 self.word.fetch_sub(WAITER, Ordering::Relaxed);
             }
-            granted
+            self.count_unclaimed(&queue);
+            claim
         };
-        if granted {
-            self.leave();
-        } else {
+        match claim {
+            Claim::Granted => self.leave(|| now),
             // The one behind may be of a class that could enter and was held back by this one.
-            self.admit_waiters();
+            Claim::Waiting => self.admit_waiters(now),
+            Claim::Expired => {}
         }
     }
 
-    /// Hands free permits to those who wait, in their order.
+    /// Takes back what nobody picks up, and hands free permits to those who wait, in their order.
     #[cold]
-    fn admit_waiters(&self) {
-        let mut woken = Vec::new();
-        {
-            let mut queue = self.queue.lock();
-            while let Some(first) = queue.first() {
-                let limit = self.limits[first as usize].load(Ordering::Relaxed);
-                // One waiter less, one permit more, in one step.
-                let admit = |word: u64| (in_use(word) < limit).then_some(word - WAITER + 1);
-                if self.word.fetch_update(Ordering::Acquire, Ordering::Relaxed, admit).is_err() {
-                    break;
-                }
-                woken.extend(queue.grant_first());
-            }
-        }
+    pub(super) fn admit_waiters(&self, now: Instant) {
+        let woken = self.settle(&mut self.queue.lock(), now);
         // Outside the lock: a woken call may leave at once.
         woken.into_iter().for_each(Waker::wake);
     }
 
-    pub(super) fn resize(&self, config: &Config, permits: u32) {
+    /// See [`admit_waiters`](Self::admit_waiters); returns whom to wake, with the queue unlocked.
+    fn settle(&self, queue: &mut Queue, now: Instant) -> Vec<Waker> {
+        let expired = queue.expire(now);
+        self.word.fetch_sub(expired.waiters * WAITER + expired.permits, Ordering::Release);
+        let mut woken = expired.wakers;
+        while let Some(first) = queue.first() {
+            let limit = self.limits[first as usize].load(Ordering::Relaxed);
+            // One waiter less, one permit more, in one step.
+            let admit = |word: u64| (in_use(word) < limit).then_some(word - WAITER + 1);
+            if self.word.fetch_update(Ordering::Acquire, Ordering::Relaxed, admit).is_err() {
+                break;
+            }
+            woken.extend(queue.grant_first(now.after(PICK_UP)));
+        }
+        self.count_unclaimed(queue);
+        woken
+    }
+
+    fn count_unclaimed(&self, queue: &Queue) {
+        let count = u32::try_from(queue.granted()).unwrap_or(u32::MAX);
+        self.unclaimed.store(count, Ordering::Relaxed);
+    }
+
+    pub(super) fn resize(&self, config: &Config, permits: u32, now: Instant) {
         self.set_limits(config, permits);
-        self.admit_waiters();
+        self.admit_waiters(now);
     }
 
     pub(super) fn in_use(&self) -> u32 {

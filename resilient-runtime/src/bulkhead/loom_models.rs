@@ -4,8 +4,12 @@ use loom::sync::Arc;
 use loom::thread;
 
 use super::config::Config;
-use super::gate::{Arrival, Gate};
+use super::gate::{Arrival, Gate, PICK_UP};
+use super::queue::Claim;
+use crate::clock::Instant;
 use crate::priority::Priority;
+
+const START: Instant = Instant::from_nanos(1);
 
 fn gate(permits: u32, queue: u32) -> Arc<Gate> {
     let wait = std::time::Duration::from_secs(1);
@@ -19,12 +23,12 @@ fn loom_a_permit_given_back_reaches_who_joins_the_queue() {
         let gate = gate(1, 1);
         assert!(gate.try_enter(Priority::Normal));
         let other = Arc::clone(&gate);
-        let leaver = thread::spawn(move || other.leave());
-        let arrival = gate.arrive(Priority::Normal, None);
+        let leaver = thread::spawn(move || other.leave(|| START));
+        let arrival = gate.arrive(Priority::Normal, None, START, Instant::NEVER);
         leaver.join().unwrap();
         match arrival {
             Arrival::Entered => {}
-            Arrival::Queued(place) => assert!(gate.is_granted(place, None), "a lost wake-up"),
+            Arrival::Queued(place) => assert_eq!(gate.claim(place, None), Claim::Granted, "a lost wake-up"),
             Arrival::Full => panic!("there is room in the queue"),
         }
         assert_eq!((gate.in_use(), gate.waiting()), (1, 0));
@@ -37,10 +41,12 @@ fn loom_a_permit_granted_to_who_gives_up_is_not_lost() {
     loom::model(|| {
         let gate = gate(1, 1);
         assert!(gate.try_enter(Priority::Normal));
-        let Arrival::Queued(place) = gate.arrive(Priority::Normal, None) else { panic!("it is full") };
+        let Arrival::Queued(place) = gate.arrive(Priority::Normal, None, START, Instant::NEVER) else {
+            panic!("it is full")
+        };
         let other = Arc::clone(&gate);
-        let leaver = thread::spawn(move || other.leave());
-        gate.withdraw(place);
+        let leaver = thread::spawn(move || other.leave(|| START));
+        gate.withdraw(place, START);
         leaver.join().unwrap();
         assert_eq!((gate.in_use(), gate.waiting()), (0, 0));
         assert!(gate.try_enter(Priority::Normal));
@@ -59,7 +65,7 @@ fn loom_never_more_than_the_limit_are_in() {
                     let entered = gate.try_enter(Priority::Normal);
                     if entered {
                         assert_eq!(gate.in_use(), 1);
-                        gate.leave();
+                        gate.leave(|| START);
                     }
                 })
             })
@@ -75,11 +81,36 @@ fn loom_nobody_slips_in_between_a_permit_given_back_and_the_waiter() {
     loom::model(|| {
         let gate = gate(1, 1);
         assert!(gate.try_enter(Priority::Normal));
-        let Arrival::Queued(place) = gate.arrive(Priority::Normal, None) else { panic!("it is full") };
+        let Arrival::Queued(place) = gate.arrive(Priority::Normal, None, START, Instant::NEVER) else {
+            panic!("it is full")
+        };
         let other = Arc::clone(&gate);
-        let leaver = thread::spawn(move || other.leave());
+        let leaver = thread::spawn(move || other.leave(|| START));
         assert!(!gate.try_enter(Priority::Normal), "a newcomer of the same class");
         leaver.join().unwrap();
-        assert!(gate.is_granted(place, None));
+        assert_eq!(gate.claim(place, None), Claim::Granted);
+    });
+}
+
+#[test]
+fn loom_a_permit_is_picked_up_or_taken_back_and_never_both() {
+    // Finding D1
+    loom::model(|| {
+        let gate = gate(1, 1);
+        assert!(gate.try_enter(Priority::Normal));
+        let Arrival::Queued(place) = gate.arrive(Priority::Normal, None, START, Instant::NEVER) else {
+            panic!("it is full")
+        };
+        gate.leave(|| START);
+        let other = Arc::clone(&gate);
+        let late = START.after(PICK_UP * 2);
+        let newcomer = thread::spawn(move || {
+            other.admit_waiters(late);
+            other.try_enter(Priority::Normal)
+        });
+        let claim = gate.claim(place, None);
+        let entered = newcomer.join().unwrap();
+        assert_eq!(entered, claim == Claim::Expired);
+        assert_eq!((gate.in_use(), gate.waiting(), gate.is_unclaimed()), (1, 0, false));
     });
 }

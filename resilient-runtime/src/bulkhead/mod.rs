@@ -3,6 +3,9 @@
 //! - A call takes a permit or is refused. With `max_queue` it may wait up to `max_wait` for one.
 //! - The queue is ordered by [`Priority`], then by arrival; nobody overtakes their own class. A low class can
 //!   be overtaken again and again, but waits no longer than `max_wait`.
+//! - A call whose future is kept and not polled holds nobody up. Once its `max_wait` is over it is passed over, and a permit
+//!   that was granted and not picked up within a second goes to the next; a call in the queue notices within two. When it is
+//!   polled again it is refused.
 //! - `reserve_critical` and `reserve_high` keep permits for the higher classes.
 //! - The limit can be changed while calls run: a smaller one lets the calls in flight end, a larger one admits
 //!   waiters at once.
@@ -344,13 +347,20 @@ impl Bulkhead {
     /// Takes a permit if there is one now; counts nothing if not.
     #[inline]
     pub(crate) fn try_enter(&self, priority: Priority) -> bool {
+        self.gate.try_enter(priority) || (self.gate.is_unclaimed() && self.enter_after_others(priority))
+    }
+
+    /// As [`try_enter`](Self::try_enter), once what nobody picked up is taken back.
+    #[cold]
+    fn enter_after_others(&self, priority: Priority) -> bool {
+        self.gate.admit_waiters(self.core.clock().now());
         self.gate.try_enter(priority)
     }
 
     /// Takes a permit or refuses; never waits.
     #[inline]
     pub(crate) fn admit(&self, priority: Priority) -> Result<(), Rejection> {
-        if self.gate.try_enter(priority) { Ok(()) } else { Err(self.refuse()) }
+        if self.try_enter(priority) { Ok(()) } else { Err(self.refuse()) }
     }
 
     /// Takes a permit, if need be after waiting in the queue until `deadline`: to be awaited, or blocked on.
@@ -400,7 +410,7 @@ impl Bulkhead {
         loop {
             let config = self.core.config().in_force();
             let permits = self.adaptive.permits(&config);
-            self.gate.resize(&config, permits);
+            self.gate.resize(&config, permits, self.core.clock().now());
             // Of two who do this at once, the one who has the older limit may be the later to set it.
             if permits == self.adaptive.permits(&self.core.config().in_force()) {
                 break;
@@ -411,7 +421,7 @@ impl Bulkhead {
     /// Gives a permit back.
     #[inline]
     pub(crate) fn release(&self) {
-        self.gate.leave();
+        self.gate.leave(|| self.core.clock().now());
     }
 
     #[cold]
@@ -428,9 +438,9 @@ impl Bulkhead {
     }
 
     /// Until when a call that arrives now may wait.
-    fn patience(&self, deadline: Instant) -> Instant {
+    fn patience(&self, now: Instant, deadline: Instant) -> Instant {
         let wait = self.core.config().max_wait.unwrap_or(Duration::ZERO);
-        self.core.clock().now().after(wait).min(deadline)
+        now.after(wait).min(deadline)
     }
 }
 
@@ -462,6 +472,7 @@ impl Component for Bulkhead {
         let config = self.core.config().in_force();
         let permits = self.adaptive.permits(&config);
         let pool = self.pool.get().map(Pool::stats).filter(|pool| pool.threads > 0 || pool.alive > 0);
+        self.gate.admit_waiters(self.core.clock().now());
         Stats {
             adaptive: self.adaptive.stats(),
             ..self.counters.snapshot(&config, permits, &self.gate, pool)

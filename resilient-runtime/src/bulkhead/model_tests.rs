@@ -11,6 +11,8 @@ use crate::priority::Priority;
 use crate::registry::Registry;
 
 const WAIT: u64 = 100;
+/// How long a permit is kept for a waiter that does not pick it up.
+const KEPT: u64 = 1000;
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -22,6 +24,8 @@ enum Step {
     Leave,
     /// The waiter at this place gives up.
     GiveUp(usize),
+    /// Nobody polls the waiter at this place any more; its future is kept.
+    Forget(usize),
     Wait(u64),
     Resize(u32),
 }
@@ -32,7 +36,9 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (0..4usize).prop_map(Step::Try),
         4 => Just(Step::Leave),
         1 => any::<usize>().prop_map(Step::GiveUp),
+        1 => any::<usize>().prop_map(Step::Forget),
         1 => (0..WAIT).prop_map(Step::Wait),
+        1 => Just(Step::Wait(KEPT)),
         1 => (3..8u32).prop_map(Step::Resize),
     ]
 }
@@ -43,6 +49,9 @@ struct Model {
     in_use: u32,
     waiting: Vec<(u32, Priority, u64)>,
     admitted: Vec<u32>,
+    forgotten: Vec<u32>,
+    /// The ends of the permits that were granted to those who are forgotten.
+    unclaimed: Vec<u64>,
 }
 
 impl Model {
@@ -60,16 +69,29 @@ impl Model {
     }
 
     /// Lets in whoever may enter: the best class first, in it the earliest; stops at the first who may not.
-    fn admit(&mut self) {
+    fn admit(&mut self, now: u64) {
         while let Some(best) = self.waiting.iter().map(|(_, class, _)| *class).max() {
             if !self.may_enter(best) {
                 return;
             }
             let index = self.waiting.iter().position(|(_, class, _)| *class == best).unwrap();
             let (id, ..) = self.waiting.remove(index);
-            self.admitted.push(id);
+            if self.forgotten.contains(&id) {
+                self.unclaimed.push(now + KEPT);
+            } else {
+                self.admitted.push(id);
+            }
             self.in_use += 1;
         }
+    }
+
+    /// Takes out whose time is over: the forgotten ones are taken out by those who look, and so a moment later.
+    fn expire(&mut self, now: u64) {
+        let forgotten = &self.forgotten;
+        self.waiting.retain(|(id, _, until)| *until > now || (*until == now && forgotten.contains(id)));
+        let before = self.unclaimed.len();
+        self.unclaimed.retain(|until| *until >= now);
+        self.in_use -= u32::try_from(before - self.unclaimed.len()).unwrap();
     }
 }
 
@@ -98,8 +120,16 @@ fn run(config: Config, steps: Vec<Step>) -> Result<(), TestCaseError> {
     let bulkhead = Registry::with_clock(time.clock()).bulkhead("b");
     bulkhead.reconfigure(config.clone()).unwrap();
     let bulkhead: &Bulkhead = &bulkhead;
-    let mut model = Model { config, in_use: 0, waiting: Vec::new(), admitted: Vec::new() };
+    let mut model = Model {
+        config,
+        in_use: 0,
+        waiting: Vec::new(),
+        admitted: Vec::new(),
+        forgotten: Vec::new(),
+        unclaimed: Vec::new(),
+    };
     let mut waiters: Vec<Waiter<'_>> = Vec::new();
+    let mut unpolled: Vec<Waiter<'_>> = Vec::new();
     let mut now = 0;
     for (id, step) in (0..).zip(steps) {
         match step {
@@ -125,7 +155,7 @@ fn run(config: Config, steps: Vec<Step>) -> Result<(), TestCaseError> {
                 model.in_use += u32::from(entered);
             }
             Step::Leave => {
-                if model.in_use > 0 {
+                if model.in_use as usize > model.unclaimed.len() {
                     model.in_use -= 1;
                     bulkhead.release();
                 }
@@ -136,17 +166,26 @@ fn run(config: Config, steps: Vec<Step>) -> Result<(), TestCaseError> {
                     model.waiting.retain(|(id, ..)| *id != waiter.id);
                 }
             }
+            Step::Forget(index) => {
+                if !waiters.is_empty() {
+                    let waiter = waiters.remove(index % waiters.len());
+                    model.forgotten.push(waiter.id);
+                    unpolled.push(waiter);
+                }
+            }
             Step::Wait(millis) => {
                 now += millis;
                 time.advance(Duration::from_millis(millis));
-                model.waiting.retain(|(_, _, until)| *until > now);
+                model.expire(now);
             }
             Step::Resize(permits) => {
                 model.config.max_concurrent = permits;
                 bulkhead.reconfigure(model.config.clone()).unwrap();
             }
         }
-        model.admit();
+        model.admit(now);
+        // Somebody looks.
+        bulkhead.stats();
         let mut entered = poll_all(&mut waiters);
         entered.sort_unstable();
         let mut expected = std::mem::take(&mut model.admitted);
@@ -155,6 +194,11 @@ fn run(config: Config, steps: Vec<Step>) -> Result<(), TestCaseError> {
         let stats = bulkhead.stats();
         prop_assert_eq!((stats.in_use, stats.queued), (model.in_use, model.waiting.len() as u64));
     }
+    // Those who come back give nothing back that they do not have.
+    let in_use = model.in_use - u32::try_from(model.unclaimed.len()).unwrap();
+    drop((waiters, unpolled));
+    let stats = bulkhead.stats();
+    prop_assert_eq!((stats.in_use, stats.queued), (in_use, 0));
     Ok(())
 }
 

@@ -1,9 +1,13 @@
-//! Those who wait, by priority, then arrival.
+//! The calls that wait for a permit, by priority, then arrival.
+//!
+//! Each waits until a time of its own. A call whose time is over, and a permit that nobody picks up, are taken out by the
+//! next call that looks at the queue: a future that nobody polls holds nothing up.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::task::Waker;
 
+use crate::clock::Instant;
 use crate::priority::Priority;
 
 /// A waiter's place: the highest class first, then the earliest.
@@ -13,12 +17,39 @@ pub(super) struct Place {
     number: u64,
 }
 
+/// What a place in the queue is worth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Claim {
+    Waiting,
+    /// It has a permit.
+    Granted,
+    /// Its time was over and somebody else came.
+    Expired,
+}
+
+#[derive(Debug)]
+struct Waiter {
+    waker: Option<Waker>,
+    until: Instant,
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Queue {
-    waiting: BTreeMap<Place, Option<Waker>>,
-    /// Those who have a permit and do not know it yet.
-    granted: BTreeSet<Place>,
+    waiting: BTreeMap<Place, Waiter>,
+    /// Calls that have a permit and do not know it yet, with the time until which it is kept for them.
+    granted: BTreeMap<Place, Instant>,
+    /// The last moment of each place, the next one first.
+    ends: BTreeSet<(Instant, Place)>,
     arrivals: u64,
+}
+
+/// What was taken out because its time is over.
+#[derive(Debug, Default)]
+pub(super) struct Expired {
+    pub(super) waiters: u64,
+    pub(super) permits: u64,
+    /// To be woken with the queue unlocked: a waker may hold the last reference to a task that waits here.
+    pub(super) wakers: Vec<Waker>,
 }
 
 impl Queue {
@@ -27,37 +58,66 @@ impl Queue {
         self.waiting.first_key_value().map(|(place, _)| place.priority.0)
     }
 
-    pub(super) fn join(&mut self, priority: Priority, waker: Option<Waker>) -> Place {
+    /// How many permits wait to be picked up.
+    pub(super) fn granted(&self) -> usize {
+        self.granted.len()
+    }
+
+    pub(super) fn join(&mut self, priority: Priority, waker: Option<Waker>, until: Instant) -> Place {
         self.arrivals += 1;
         let place = Place { priority: Reverse(priority), number: self.arrivals };
-        self.waiting.insert(place, waker);
+        self.waiting.insert(place, Waiter { waker, until });
+        self.ends.insert((until, place));
         place
     }
 
-    /// Gives the first a permit; returns whom to wake.
-    pub(super) fn grant_first(&mut self) -> Option<Waker> {
-        let (place, waker) = self.waiting.pop_first()?;
-        self.granted.insert(place);
-        waker
+    /// Gives the first a permit, kept for it until then; returns whom to wake.
+    pub(super) fn grant_first(&mut self, until: Instant) -> Option<Waker> {
+        let (place, waiter) = self.waiting.pop_first()?;
+        self.ends.remove(&(waiter.until, place));
+        self.granted.insert(place, until);
+        self.ends.insert((until, place));
+        waiter.waker
     }
 
-    /// Takes note that the waiter knows of its permit; else keeps `waker` for it.
-    pub(super) fn is_granted(&mut self, place: Place, waker: Option<&Waker>) -> bool {
-        if self.granted.remove(&place) {
-            return true;
+    /// Hands the permit over if the place has one; else keeps `waker` for it.
+    pub(super) fn claim(&mut self, place: Place, waker: Option<&Waker>) -> Claim {
+        match self.waiting.get_mut(&place) {
+            Some(waiter) => {
+                if let Some(waker) = waker {
+                    waiter.waker = Some(waker.clone());
+                }
+                Claim::Waiting
+            }
+            None => self.remove(place),
         }
-        if let (Some(kept), Some(waker)) = (self.waiting.get_mut(&place), waker) {
-            *kept = Some(waker.clone());
-        }
-        false
     }
 
-    /// Takes a waiter out; whether it had been granted a permit.
-    pub(super) fn remove(&mut self, place: Place) -> bool {
-        let granted = self.granted.remove(&place);
-        if !granted {
-            self.waiting.remove(&place);
+    /// Takes a waiter out; returns what its place was worth.
+    pub(super) fn remove(&mut self, place: Place) -> Claim {
+        if let Some(until) = self.granted.remove(&place) {
+            self.ends.remove(&(until, place));
+            return Claim::Granted;
         }
-        granted
+        let Some(waiter) = self.waiting.remove(&place) else { return Claim::Expired };
+        self.ends.remove(&(waiter.until, place));
+        Claim::Waiting
+    }
+
+    /// Takes out all places whose last moment has passed.
+    pub(super) fn expire(&mut self, now: Instant) -> Expired {
+        let mut expired = Expired::default();
+        while let Some(&(until, place)) = self.ends.first()
+            && until < now
+        {
+            self.ends.pop_first();
+            if let Some(waiter) = self.waiting.remove(&place) {
+                expired.waiters += 1;
+                expired.wakers.extend(waiter.waker);
+            } else if self.granted.remove(&place).is_some() {
+                expired.permits += 1;
+            }
+        }
+        expired
     }
 }

@@ -62,6 +62,85 @@ fn a_permit_granted_to_a_waiter_that_is_dropped_goes_to_the_next() {
 }
 
 #[test]
+fn a_permit_that_an_unpolled_waiter_does_not_pick_up_goes_to_the_next() {
+    // Finding D1: a future that was polled once and is kept.
+    let (time, bulkhead) = fixture(queued(1, 4));
+    let held = bulkhead.try_acquire().unwrap();
+    let mut unpolled = enqueue(&bulkhead, Priority::Normal);
+    drop(held);
+    assert!(bulkhead.try_acquire().is_err(), "it is kept for the waiter for a second");
+    time.advance(Duration::from_hours(1));
+    assert_eq!(bulkhead.stats().in_use, 0);
+    for _ in 0..10 {
+        assert!(bulkhead.try_acquire().is_ok());
+        assert_eq!(bulkhead.call(|| Some(1)), Some(1));
+    }
+    let permit = bulkhead.try_acquire().unwrap();
+    let Poll::Ready(Err(rejection)) = poll(&mut unpolled) else { panic!("its time is over") };
+    assert_eq!(rejection.kind(), RejectionKind::BulkheadFull);
+    drop((unpolled, permit));
+    assert_eq!((bulkhead.stats().in_use, bulkhead.stats().queued), (0, 0));
+}
+
+#[test]
+fn those_behind_an_unpolled_waiter_get_its_permit_within_two_seconds() {
+    // Finding D1
+    let (time, bulkhead) = fixture(queued(1, 4).max_wait(Duration::from_mins(1)));
+    let held = bulkhead.try_acquire().unwrap();
+    let unpolled = enqueue(&bulkhead, Priority::Normal);
+    let mut behind = enqueue(&bulkhead, Priority::Normal);
+    drop(held);
+    let mut looks = 0;
+    while poll(&mut behind).is_pending() {
+        looks += 1;
+        time.advance(MS(1000));
+    }
+    assert_eq!(looks, 2);
+    drop(unpolled);
+    assert_eq!(bulkhead.stats().in_use, 1, "it was one permit");
+    bulkhead.release();
+    assert_eq!(bulkhead.stats().in_use, 0);
+}
+
+#[test]
+fn unpolled_waiters_do_not_fill_the_queue_and_are_passed_over() {
+    // Finding D1
+    let (time, bulkhead) = fixture(queued(1, 2));
+    let held = bulkhead.try_acquire().unwrap();
+    let mut unpolled = [enqueue(&bulkhead, Priority::Critical), enqueue(&bulkhead, Priority::Normal)];
+    time.advance(MS(51));
+    let mut waiter = enqueue(&bulkhead, Priority::Normal);
+    assert_eq!(bulkhead.stats().queued, 1);
+    drop(held);
+    assert_eq!(poll(&mut waiter), Poll::Ready(Ok(())));
+    assert!(unpolled.iter_mut().all(|waiter| matches!(poll(waiter), Poll::Ready(Err(_)))));
+    bulkhead.release();
+    assert_eq!((bulkhead.stats().in_use, bulkhead.stats().queued), (0, 0));
+}
+
+#[test]
+fn a_thread_in_the_queue_gets_the_permit_that_a_future_does_not_pick_up() {
+    // Finding D1
+    let bulkhead = Registry::with_clock(crate::clock::Clock::system()).bulkhead("b");
+    bulkhead.reconfigure(queued(1, 4).max_wait(Duration::from_mins(9))).unwrap();
+    let held = bulkhead.try_acquire().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let entered = runtime.enter();
+    let unpolled = enqueue(&bulkhead, Priority::High);
+    drop(entered);
+    std::thread::scope(|scope| {
+        let waiter = scope.spawn(|| bulkhead.acquire_blocking(Priority::Normal).map(drop));
+        while bulkhead.stats().queued < 2 {
+            std::thread::yield_now();
+        }
+        drop(held);
+        assert_eq!(waiter.join().unwrap(), Ok(()));
+    });
+    drop(unpolled);
+    assert_eq!((bulkhead.stats().in_use, bulkhead.stats().queued), (0, 0));
+}
+
+#[test]
 fn a_full_queue_refuses_at_once() {
     let (_, bulkhead) = fixture(queued(1, 1));
     let _held = bulkhead.try_acquire().unwrap();

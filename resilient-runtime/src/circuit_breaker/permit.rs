@@ -6,7 +6,7 @@ use super::CircuitBreaker;
 use super::state::Ticket;
 use crate::classify::Class;
 use crate::clock::Instant;
-use crate::observe::Cause;
+use crate::observe::{Cause, Words};
 use crate::outcome::{Judgement, Reject, Verdict};
 use crate::rejection::Rejection;
 use crate::scope;
@@ -40,7 +40,7 @@ impl CircuitBreaker {
     /// breaker.call_judged(read, Verdict::by_class).unwrap_err();
     /// assert_eq!(breaker.stats().failed, 1);
     /// ```
-    pub fn call_judged<R: Reject, J: Into<Judgement>>(
+    pub fn call_judged<R: Reject<Error: 'static>, J: Into<Judgement>>(
         &self,
         work: impl FnOnce() -> R,
         judge: impl FnOnce(&R) -> J,
@@ -48,7 +48,7 @@ impl CircuitBreaker {
         match self.try_acquire() {
             Ok(permit) => {
                 let outcome = work();
-                permit.settle(judge(&outcome));
+                permit.settle_outcome(judge(&outcome).into(), &outcome);
                 outcome
             }
             Err(rejection) => R::from_rejection(rejection),
@@ -96,7 +96,7 @@ impl CircuitBreaker {
     ///
     /// # Cancel safety
     /// As of [`call_async`](Self::call_async).
-    pub async fn call_judged_async<R: Reject, J: Into<Judgement>>(
+    pub async fn call_judged_async<R: Reject<Error: 'static>, J: Into<Judgement>>(
         &self,
         work: impl AsyncFnOnce() -> R,
         judge: impl FnOnce(&R) -> J,
@@ -107,7 +107,7 @@ impl CircuitBreaker {
             Err(rejection) => return R::from_rejection(rejection),
         };
         let outcome = work().await;
-        permit.settle(judge(&outcome));
+        permit.settle_outcome(judge(&outcome).into(), &outcome);
         outcome
     }
 
@@ -187,17 +187,29 @@ impl Permit<'_> {
     /// assert!(refused.to_string().contains("last error: the stream broke off"));
     /// ```
     pub fn settle_with(self, judgement: impl Into<Judgement>, error: &(dyn std::error::Error + 'static)) {
+        self.settle_described(judgement.into(), |words| words.error(error));
+    }
+
+    #[inline]
+    fn settle_outcome<R: Reject<Error: 'static>>(self, judgement: Judgement, outcome: &R) {
+        match judgement.for_breaker() {
+            Verdict::Success | Verdict::Failure(Class::Ignored | Class::NotExecuted { .. }) => {
+                self.settle(judgement)
+            }
+            Verdict::Failure(_) => self.settle_described(judgement, |words| words.outcome(outcome)),
+        }
+    }
+
+    #[cold]
+    fn settle_described(self, judgement: Judgement, describe: impl FnOnce(&mut Words)) {
         let this = ManuallyDrop::new(self);
-        let (breaker, verdict) = (this.breaker, judgement.into().for_breaker());
+        let (breaker, verdict) = (this.breaker, judgement.for_breaker());
         let evidence = if verdict == Verdict::Success { Some(verdict) } else { this.evidence(verdict) };
-        breaker.core.environment.texts().capture(
-            |words| words.error(error),
-            |text| {
-                let now = || breaker.core.clock().now();
-                let text = text.map(|text| Cause { text, attempt: crate::scope::attempt() });
-                breaker.settle_with(this.ticket, evidence, text, this.started, now);
-            },
-        );
+        breaker.core.environment.texts().capture(describe, |text| {
+            let now = || breaker.core.clock().now();
+            let text = text.map(|text| Cause { text, attempt: crate::scope::attempt() });
+            breaker.settle_with(this.ticket, evidence, text, this.started, now);
+        });
     }
 
     /// What ended only because the deadline of the calls around is over is no evidence, unless it was slow by then.

@@ -1,33 +1,99 @@
 //! The causes that are known, searched for in errors of any type.
 
 use std::any::{Any, TypeId};
+use std::cell::Cell;
 use std::error::Error;
 use std::io;
 use std::sync::Arc;
 
 use tokio::time::error::Elapsed;
 
-use super::Classify;
+use super::io::ByKind;
+use super::{Class, Classify};
 use crate::fallback::FallbackFailed;
+use crate::observe::Words;
 use crate::outcome::Judgement;
 use crate::rejection::{Mark, Rejection};
 
 /// How many sources are looked at: an error can be made so that it is its own source.
 const DEEPEST: usize = 128;
+/// How many known errors that look for a cause among their own sources are entered one in another.
+const NESTED: u32 = 8;
+
+thread_local! {
+    static NESTING: Cell<u32> = const { Cell::new(0) };
+}
+
+/// One search inside another, until it is dropped.
+struct Nested;
+
+impl Nested {
+    fn enter() -> Option<Self> {
+        let nesting = NESTING.get();
+        (nesting < NESTED).then(|| {
+            NESTING.set(nesting + 1);
+            Self
+        })
+    }
+}
+
+impl Drop for Nested {
+    fn drop(&mut self) {
+        NESTING.set(NESTING.get().saturating_sub(1));
+    }
+}
+
+/// An error and what is in it, from the outside inwards, bounded. An [`io::Error`] and an `Arc` return the source of what
+/// they hold as their own; here what they hold comes itself.
+pub(crate) fn chain<'e>(error: &'e (dyn Error + 'static)) -> impl Iterator<Item = &'e (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |&error| inner(error)).take(DEEPEST)
+}
+
+fn inner<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e (dyn Error + 'static)> {
+    if let Some(held) = held_error::<io::Error>(error).and_then(io::Error::get_ref) {
+        return Some(held);
+    }
+    match error.downcast_ref::<Arc<dyn Error + Send + Sync>>() {
+        Some(shared) => Some(&**shared),
+        None => error.source(),
+    }
+}
 
 /// What the first known cause says, from the error itself inwards. A known error that says nothing is passed over, as
 /// long as one further in says more.
 #[cold]
 pub(crate) fn found(error: &(dyn Error + 'static)) -> Option<Judgement> {
-    let mut unknown = None;
-    for error in std::iter::successors(Some(error), |&error| error.source()).take(DEEPEST) {
-        match known(error) {
-            Some(Judgement::UNKNOWN) => unknown = Some(Judgement::UNKNOWN),
-            Some(judgement) => return Some(judgement),
-            None => {}
+    let _nested = Nested::enter()?;
+    let mut otherwise = None;
+    for error in chain(error) {
+        let judgement = match held_error::<io::Error>(error) {
+            // What it holds comes next.
+            Some(error) => match ByKind::of(error) {
+                ByKind::Known(class) if !error.get_ref().is_some_and(|held| holds_refusal(held)) => {
+                    class.into()
+                }
+                ByKind::Known(_) => continue,
+                ByKind::Otherwise(Class::UNKNOWN) => Judgement::UNKNOWN,
+                ByKind::Otherwise(class) => {
+                    otherwise = Some(class.into());
+                    continue;
+                }
+            },
+            None => match known(error) {
+                Some(judgement) => judgement,
+                None => continue,
+            },
+        };
+        if judgement != Judgement::UNKNOWN {
+            return Some(judgement);
         }
+        otherwise.get_or_insert(judgement);
     }
-    unknown
+    otherwise
+}
+
+fn holds_refusal(error: &(dyn Error + 'static)) -> bool {
+    chain(error).any(|error| error.is::<Mark>())
 }
 
 /// Passes every type of error that is known to the macro `$each`.
@@ -73,18 +139,14 @@ macro_rules! known_values {
 
 impl Classify for Elapsed {
     /// Cut off: uncertain.
-    fn classify(&self) -> super::Class {
-        super::Class::UNCERTAIN
+    fn classify(&self) -> Class {
+        Class::UNCERTAIN
     }
 }
 
 fn known(error: &(dyn Error + 'static)) -> Option<Judgement> {
     if let Some(mark) = error.downcast_ref::<Mark>() {
         return Some(mark.__judged());
-    }
-    // The source of an `Arc` is that of what it holds.
-    if let Some(shared) = error.downcast_ref::<Arc<dyn Error + Send + Sync>>() {
-        return found(&**shared);
     }
     #[cfg(feature = "sqlx")]
     if let Some(error) = error.downcast_ref::<Box<dyn sqlx::error::DatabaseError>>() {
@@ -102,11 +164,15 @@ fn known(error: &(dyn Error + 'static)) -> Option<Judgement> {
 }
 
 fn as_error<E: Error + Classify + 'static>(error: &(dyn Error + 'static)) -> Option<Judgement> {
+    held_error::<E>(error).map(Classify::__judged)
+}
+
+/// The error, where it is one of this type, perhaps in an `Arc` or a `Box`.
+pub(crate) fn held_error<'e, E: Error + 'static>(error: &'e (dyn Error + 'static)) -> Option<&'e E> {
     error
         .downcast_ref::<E>()
         .or_else(|| error.downcast_ref::<Arc<E>>().map(|error| &**error))
         .or_else(|| error.downcast_ref::<Box<E>>().map(|error| &**error))
-        .map(Classify::__judged)
 }
 
 /// The judgement found in an error whose type is known to this crate, or which wraps an error of any type.
@@ -149,9 +215,46 @@ fn look_into(error: &dyn Any) -> Option<Judgement> {
 }
 
 fn as_value<E: Classify + 'static>(error: &dyn Any) -> Option<Judgement> {
-    error
+    held_value::<E>(error).map(Classify::__judged)
+}
+
+fn held_value<E: 'static>(value: &dyn Any) -> Option<&E> {
+    value
         .downcast_ref::<E>()
-        .or_else(|| error.downcast_ref::<Arc<E>>().map(|error| &**error))
-        .or_else(|| error.downcast_ref::<Box<E>>().map(|error| &**error))
-        .map(Classify::__judged)
+        .or_else(|| value.downcast_ref::<Arc<E>>().map(|value| &**value))
+        .or_else(|| value.downcast_ref::<Box<E>>().map(|value| &**value))
+}
+
+/// Puts an error in words whose type is known to this crate, which wraps an error of any type, or which is a string. Whether
+/// it is one of these.
+#[cold]
+pub(crate) fn describe_value<E: 'static>(error: &E, words: &mut Words) -> bool {
+    let error: &dyn Any = error;
+    macro_rules! look {
+        ($known:ty) => {
+            look!($known, |error| words.error(error));
+        };
+        ($known:ty, |$error:ident| $say:expr) => {
+            if let Some($error) = held_value::<$known>(error) {
+                $say;
+                return true;
+            }
+        };
+    }
+    known_errors!(look);
+    look!(FallbackFailed);
+    look!(Box<dyn Error + Send + Sync>, |error| words.error(&**error));
+    look!(Box<dyn Error + Send>, |error| words.error(&**error));
+    look!(Box<dyn Error>, |error| words.error(&**error));
+    look!(Arc<dyn Error + Send + Sync>, |error| words.error(&**error));
+    look!(Arc<dyn Error>, |error| words.error(&**error));
+    #[cfg(feature = "anyhow")]
+    look!(anyhow::Error, |error| words.error(error.as_ref()));
+    #[cfg(feature = "eyre")]
+    look!(eyre::Report, |error| words.error(error.as_ref()));
+    #[cfg(feature = "http")]
+    look!(http::StatusCode, |status| words.display(status));
+    look!(String, |text| words.display(text));
+    look!(&'static str, |text| words.display(text));
+    false
 }

@@ -1,5 +1,8 @@
 //! What an error means for retry, circuit breaker and idempotency key: the one place that decides it.
 
+#[cfg(any(feature = "http", feature = "tonic"))]
+mod grpc;
+mod io;
 mod known;
 #[cfg(feature = "redis")]
 mod redis;
@@ -16,14 +19,13 @@ mod tonic;
 pub use response::{HttpResponse, StatusError, checked};
 
 use std::error::Error;
-use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::outcome::Judgement;
 use crate::rejection::{Mark, Rejection, RejectionKind};
 
-pub(crate) use known::{found, found_in_value};
+pub(crate) use known::{chain, describe_value, found, found_in_value, held_error};
 
 /// What kind of failure an error is.
 ///
@@ -103,8 +105,7 @@ impl Class {
     /// is not in the chain. Write `#[error("..: {0}")] Io(#[source] io::Error)` (or `#[from]`), or implement [`Classify`].
     ///
     /// ```
-    /// use std::io;
-    /// use resilient_runtime::Class;
+    ///     /// use resilient_runtime::Class;
     ///
     /// #[derive(Debug, thiserror::Error)]
     /// #[error("no rates today")]
@@ -122,7 +123,7 @@ impl Class {
     /// assert_eq!(Class::found_in(&Hidden::from(io::Error::from(io::ErrorKind::ConnectionRefused))), None);
     /// ```
     pub fn found_in(error: &(dyn Error + 'static)) -> Option<Self> {
-        found(error).and_then(Judgement::class).filter(|class| *class != Self::UNKNOWN)
+        Judgement::found_in(error).and_then(Judgement::class)
     }
 
     /// Whether another attempt, made at the same time, may do better.
@@ -268,6 +269,12 @@ impl Classify for Rejection {
     }
 }
 
+/// Whether a refusal in a `source()` chain, of which the first error is given, says that the call was not carried out.
+#[cold]
+pub(crate) fn was_refused(first: &(dyn Error + 'static)) -> bool {
+    chain(first).find_map(|error| error.downcast_ref::<Mark>()).is_some_and(|mark| !mark.may_have_run())
+}
+
 impl Classify for Mark {
     fn classify(&self) -> Class {
         if self.is_of_retry {
@@ -305,6 +312,7 @@ impl Classify for Mark {
 
     fn __judged(&self) -> Judgement {
         let judgement = Judgement::from(self.classify());
+        let judgement = if self.may_have_run() { judgement } else { judgement.refused() };
         match self.kind {
             RejectionKind::NoTimer
             | RejectionKind::OutcomeUnknown
@@ -312,65 +320,6 @@ impl Classify for Mark {
             | RejectionKind::InvalidKey
             | RejectionKind::StoredValueMismatch => judgement.breaker_when(false),
             _ => judgement,
-        }
-    }
-}
-
-impl Classify for io::Error {
-    /// Not sent: transient. Refused by the system: permanent. Broken on the way or cut off: uncertain. A [`Rejection`] or
-    /// another known cause inside: as it says. Else: unknown.
-    fn classify(&self) -> Class {
-        self.__judged().class().unwrap_or(Class::UNKNOWN)
-    }
-
-    fn __judged(&self) -> Judgement {
-        use io::ErrorKind;
-        let inner = self.get_ref().and_then(|inner| found(inner));
-        let class = match self.kind() {
-            ErrorKind::ConnectionRefused
-            | ErrorKind::HostUnreachable
-            | ErrorKind::NetworkUnreachable
-            | ErrorKind::NetworkDown
-            | ErrorKind::NotConnected
-            | ErrorKind::ResourceBusy => Class::TRANSIENT,
-            // A blocking read that times out is `WouldBlock` on Unix.
-            ErrorKind::ConnectionReset
-            | ErrorKind::ConnectionAborted
-            | ErrorKind::BrokenPipe
-            | ErrorKind::TimedOut
-            | ErrorKind::WouldBlock
-            | ErrorKind::UnexpectedEof
-            // Found only once some of it was written.
-            | ErrorKind::WriteZero
-            | ErrorKind::StorageFull
-            | ErrorKind::QuotaExceeded
-            | ErrorKind::FileTooLarge => Class::UNCERTAIN,
-            ErrorKind::NotFound
-            | ErrorKind::PermissionDenied
-            | ErrorKind::AddrInUse
-            | ErrorKind::AddrNotAvailable
-            | ErrorKind::AlreadyExists
-            | ErrorKind::InvalidInput
-            | ErrorKind::Unsupported
-            | ErrorKind::NotADirectory
-            | ErrorKind::IsADirectory
-            | ErrorKind::DirectoryNotEmpty
-            | ErrorKind::ReadOnlyFilesystem
-            | ErrorKind::StaleNetworkFileHandle
-            | ErrorKind::NotSeekable
-            | ErrorKind::ExecutableFileBusy
-            | ErrorKind::CrossesDevices
-            | ErrorKind::TooManyLinks
-            | ErrorKind::InvalidFilename
-            | ErrorKind::ArgumentListTooLong => Class::Permanent,
-            // What came cannot be read: it would not help to ask again, but the request was sent.
-            ErrorKind::InvalidData => return inner.unwrap_or(Class::UNCERTAIN.into()),
-            _ => return inner.unwrap_or(Judgement::UNKNOWN),
-        };
-        let is_refusal = || self.get_ref().is_some_and(|inner| RejectionKind::found_in(inner).is_some());
-        match inner {
-            Some(inner) if is_refusal() => inner,
-            _ => class.into(),
         }
     }
 }

@@ -186,3 +186,66 @@ fn a_status_code_says_whether_the_server_failed_or_the_caller() {
     assert_eq!(class(429), Class::Overload { retry_after: None });
     assert_eq!((class(501), class(505)), (Class::Permanent, Class::Permanent));
 }
+
+static CIRCLE: std::sync::LazyLock<io::Error> = std::sync::LazyLock::new(|| io::Error::other(Around));
+
+/// An error whose source is the [`io::Error`] that holds it.
+#[derive(Debug)]
+struct Around;
+
+impl std::fmt::Display for Around {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("around")
+    }
+}
+
+impl Error for Around {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&*CIRCLE)
+    }
+}
+
+/// An error that is its own source.
+#[derive(Debug)]
+struct Own;
+
+impl std::fmt::Display for Own {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("own")
+    }
+}
+
+impl Error for Own {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(self)
+    }
+}
+
+#[test]
+fn a_chain_of_sources_without_an_end_is_given_up() {
+    // S6
+    for endless in [&Own as &(dyn Error + 'static), &*CIRCLE, &Around] {
+        assert_eq!(RejectionKind::found_in(endless), None);
+        assert_eq!(Rejection::found_in(endless), None);
+        assert_eq!(Class::found_in(endless), None);
+    }
+    assert_eq!(CIRCLE.classify(), Class::UNKNOWN);
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("wrapped")]
+struct Wrapped(#[source] io::Error);
+
+#[test]
+fn errors_in_errors_are_looked_at_once() {
+    // S6
+    let nested = |depth: u32, innermost: io::Error| {
+        (0..depth).fold(innermost, |inner, _| io::Error::other(Wrapped(inner)))
+    };
+    let started = std::time::Instant::now();
+    assert_eq!(nested(60, io::Error::other("a riddle")).classify(), Class::UNKNOWN);
+    assert_eq!(nested(60, kind(io::ErrorKind::ConnectionRefused)).classify(), Class::TRANSIENT);
+    let deep = nested(60, Rejection::new(RejectionKind::CircuitOpen, "db").into());
+    assert_eq!(deep.classify(), Class::NotExecuted { retry_after: None });
+    assert!(started.elapsed() < std::time::Duration::from_secs(5));
+}

@@ -1,33 +1,28 @@
 //! `Classify` for `tonic`.
 
 use std::error::Error as _;
-use std::time::Duration;
 
 use tonic::Code;
+use tonic::metadata::MetadataValue;
 
 use super::{Class, Classify};
+use crate::outcome::Judgement;
 
 impl Classify for tonic::Status {
-    /// What gRPC says of its [codes](https://grpc.io/docs/guides/status-codes/), and of
-    /// [pushback](https://github.com/grpc/proposal/blob/master/A6-client-retries.md#pushback):
-    ///
-    /// | code | class |
-    /// |---|---|
-    /// | `Aborted` | transient |
-    /// | `Unavailable`, `DeadlineExceeded`, `Cancelled`, `Unknown`, `Internal`, `DataLoss` | uncertain: it is no proof that nothing was done |
-    /// | `ResourceExhausted` | overload |
-    /// | `Unimplemented` | permanent |
-    /// | others | ignored: the caller's own |
-    ///
-    /// `grpc-retry-pushback-ms` is the server's wish; where it is negative or no number, the class is permanent.
+    /// The class of its code, as [`Judgement::of_grpc`] has it.
     ///
     /// A status with a `source()` was not sent by the server: the transport made it of an error of its own. A connection that
     /// was refused is transient, and a [`Rejection`](crate::Rejection) inside as it says. Any other is uncertain, whatever its
     /// code: a connection that broke (`Unknown`, `Internal`), a timeout of the channel (`Cancelled`).
     fn classify(&self) -> Class {
+        self.__judged().class().unwrap_or(Class::UNKNOWN)
+    }
+
+    fn __judged(&self) -> Judgement {
         if let Some(source) = self.source() {
-            let known = Class::found_in(source);
-            if let Some(known @ (Class::NotExecuted { .. } | Class::TRANSIENT)) = known {
+            let known = Judgement::found_in(source);
+            let is_known = |class| matches!(class, Class::NotExecuted { .. } | Class::TRANSIENT);
+            if let Some(known) = known.filter(|known| known.class().is_some_and(is_known)) {
                 return known;
             }
             let is_of_transport = matches!(
@@ -35,27 +30,14 @@ impl Classify for tonic::Status {
                 Code::Unknown | Code::Internal | Code::Cancelled | Code::Unavailable | Code::DeadlineExceeded
             );
             if is_of_transport {
-                return Class::UNCERTAIN;
+                return Class::UNCERTAIN.into();
             }
         }
         let pushback = self.metadata().get("grpc-retry-pushback-ms");
-        let wish = pushback.map(|wish| wish.to_str().ok()?.trim().parse().ok().map(Duration::from_millis));
-        let retry_after = match wish {
-            Some(None) => return Class::Permanent,
-            Some(wish) => wish,
-            None => None,
-        };
+        // `Ok` is no error, though a `Status` can be made of it.
         match self.code() {
-            Code::Aborted => Class::Transient { retry_after },
-            Code::Unavailable
-            | Code::DeadlineExceeded
-            | Code::Cancelled
-            | Code::Unknown
-            | Code::Internal
-            | Code::DataLoss => Class::Uncertain { retry_after },
-            Code::ResourceExhausted => Class::Overload { retry_after },
-            Code::Unimplemented => Class::Permanent,
-            _ => Class::Ignored,
+            Code::Ok => Class::Ignored.into(),
+            code => Judgement::of_grpc(code.into(), pushback.map(MetadataValue::as_encoded_bytes)),
         }
     }
 }
@@ -69,7 +51,7 @@ mod tests {
     use tonic::{Code, Status};
 
     use crate::rejection::{Rejection, RejectionKind};
-    use crate::{Class, Classify as _};
+    use crate::{Class, Classify as _, Judgement};
 
     #[test]
     fn a_status_of_grpc_is_retried_where_its_code_allows_it() {
@@ -91,14 +73,19 @@ mod tests {
 
     #[test]
     fn pushback_says_when_or_not_at_all() {
-        let class = |wish: &str| {
+        let judged = |code, wish: &str| {
             let mut metadata = MetadataMap::new();
             metadata.insert("grpc-retry-pushback-ms", wish.parse().unwrap());
-            Status::with_metadata(Code::Unavailable, "", metadata).classify()
+            Status::with_metadata(code, "", metadata).__judged()
         };
-        assert_eq!(class("1500"), Class::Uncertain { retry_after: Some(Duration::from_millis(1500)) });
-        assert_eq!(class("-1"), Class::Permanent);
-        assert_eq!(class("soon"), Class::Permanent);
+        let later = Class::Uncertain { retry_after: Some(Duration::from_millis(1500)) };
+        assert_eq!(judged(Code::Unavailable, "1500"), Judgement::from(later));
+        // B1: that it is not to be repeated does not say that nothing was done.
+        for stop in ["-1", "soon"] {
+            let uncertain = Judgement::from(Class::UNCERTAIN);
+            assert_eq!(judged(Code::Unavailable, stop), uncertain.retry_when(false));
+            assert_eq!(judged(Code::NotFound, stop), Judgement::from(Class::Ignored).retry_when(false));
+        }
     }
 
     #[test]

@@ -55,7 +55,7 @@ mod tests {
 
     use super::*;
     use crate::clock::Clock;
-    use crate::{Component, Registry, bulkhead, idempotency, retry};
+    use crate::{Component, Priority, Registry, bulkhead, coalesce, idempotency, rate_limit, retry};
 
     /// Counts what is said of blocking.
     #[derive(Clone, Default)]
@@ -128,6 +128,49 @@ mod tests {
         assert_eq!(said.0.load(Ordering::Relaxed), 4, "the first call does not wait");
         assert!(keyed.claim_blocking("order 7", idempotency::Fingerprint::NONE).is_err());
         assert_eq!(said.0.load(Ordering::Relaxed), 5, "the second waits for the first");
+    }
+
+    #[tokio::test]
+    async fn waiting_for_a_rate_another_call_or_a_thread_is_told_of_too() {
+        // E7
+        let said = Said::default();
+        let _here = tracing::subscriber::set_default(said.clone());
+        let told = || said.0.swap(0, Ordering::Relaxed);
+        let registry = registry();
+        let soon = Duration::from_millis(20);
+
+        let rate =
+            rate_limit::Config::default().rate("200/s".parse::<rate_limit::Rate>().unwrap()).burst(1u32);
+        registry.rate_limiter("blocks for a rate").reconfigure(rate.max_wait(soon)).unwrap();
+        let by_hand = registry.rate_limiter("blocks for a rate");
+        assert!(by_hand.call(|| Some(1)).is_some());
+        assert_eq!(told(), 0, "there is a token");
+        assert!(by_hand.call(|| Some(1)).is_some());
+        assert_eq!(told(), 1);
+        let limited = registry.pipeline("is limited").rate_limit("blocks for a rate").build();
+        assert!(limited.call(|| Some(1)).is_some());
+        assert_eq!(told(), 1);
+
+        let shared = registry.coalesce("blocks for another");
+        shared.reconfigure(coalesce::Config::default().max_wait(soon)).unwrap();
+        let mut leader = Box::pin(shared.call_async("key", std::future::pending::<Option<u32>>));
+        assert!(leader.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        assert!(shared.call("key", || Some(1_u32)).is_none());
+        assert_eq!(told(), 1);
+        let follows = registry.pipeline("follows").coalesce("blocks for another").build();
+        let mut leads =
+            Box::pin(follows.request().coalesce_key("key").call_async(std::future::pending::<Option<u32>>));
+        assert!(leads.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        assert!(follows.request().coalesce_key("key").call(|| Some(1_u32)).is_none());
+        assert_eq!(told(), 1);
+
+        let threads = registry.bulkhead("blocks for a thread");
+        threads.reconfigure(bulkhead::Config::default().threads(1u32)).unwrap();
+        assert_eq!(threads.run(Priority::Normal, || Some(1)), Some(1));
+        assert_eq!(told(), 1);
+        let on_threads = registry.pipeline("on threads").bulkhead("blocks for a thread").build();
+        assert_eq!(on_threads.request().call_in_threads(|| Some(1)), Some(1));
+        assert_eq!(told(), 1);
     }
 
     #[test]

@@ -261,8 +261,8 @@ pub struct Join<'a> {
 struct Waiting<'a> {
     waiter: Waiter<'a>,
     until: Instant,
-    /// For the next look at the leader. None without a runtime that has timers.
-    timer: Option<BoxedTimer>,
+    /// For the next look at the leader.
+    timer: BoxedTimer,
 }
 
 /// How long a leader may leave its work unpolled after it was woken. A task that is alive needs some microseconds.
@@ -290,6 +290,13 @@ impl<'a> Join<'a> {
                 waiter.taken(turn).ok_or(waiter)
             }
         }
+    }
+
+    /// Without timers nobody would find out that a leader is not polled any more: the call would wait for ever.
+    #[cold]
+    fn refuse_without_timer(&mut self) -> Poll<Result<Joined<'a>, Rejection>> {
+        self.waiting = None;
+        Poll::Ready(Err(self.coalesce.refuse(RejectionKind::NoTimer)))
     }
 
     /// The same as awaiting it, blocking the thread.
@@ -333,35 +340,32 @@ impl<'a> Future for Join<'a> {
                 Err(waiter) => waiter,
             };
             let (clock, until) = (this.coalesce.core.clock(), this.coalesce.patience(this.deadline));
-            let timer = BoxedTimer::armed(clock, clock.now().after(LOOK_AGAIN).min(until)).ok();
-            if timer.is_none() && this.coalesce.is_bounded(this.deadline) {
-                return Poll::Ready(Err(this.coalesce.refuse(RejectionKind::NoTimer)));
-            }
+            let Ok(timer) = BoxedTimer::armed(clock, clock.now().after(LOOK_AGAIN).min(until)) else {
+                return this.refuse_without_timer();
+            };
             this.waiting = Some(Box::new(Waiting { waiter, until, timer }));
         }
-        let Some(waiting) = &mut this.waiting else {
-            return Poll::Pending;
-        };
-        loop {
+        let clock = this.coalesce.core.clock();
+        while let Some(waiting) = &mut this.waiting {
             if let Some(joined) = waiting.waiter.try_take(cx.waker()) {
                 return Poll::Ready(Ok(joined));
             }
-            let Some(timer) = &mut waiting.timer else {
-                return Poll::Pending;
-            };
-            if Pin::new(timer).poll(cx).is_pending() {
+            if Pin::new(&mut waiting.timer).poll(cx).is_pending() {
                 return Poll::Pending;
             }
-            let (clock, now) = (this.coalesce.core.clock(), this.coalesce.core.clock().now());
+            let now = clock.now();
             if now >= waiting.until {
-                break;
+                this.waiting = None;
+                return Poll::Ready(Err(this.coalesce.give_up()));
             }
             if let Some(joined) = waiting.waiter.check_leader() {
                 return Poll::Ready(Ok(joined));
             }
-            waiting.timer = BoxedTimer::armed(clock, now.after(LOOK_AGAIN).min(waiting.until)).ok();
+            let Ok(timer) = BoxedTimer::armed(clock, now.after(LOOK_AGAIN).min(waiting.until)) else {
+                return this.refuse_without_timer();
+            };
+            waiting.timer = timer;
         }
-        this.waiting = None;
-        Poll::Ready(Err(this.coalesce.give_up()))
+        Poll::Pending
     }
 }

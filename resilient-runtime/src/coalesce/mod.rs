@@ -5,8 +5,9 @@
 //! - A leader that is dropped or panics hands over to the next waiting call: not all fail, and not all begin. So does one
 //!   whose answer panics when it is cloned.
 //! - A leader whose task is alive but does not poll it, for example `select!` over `&mut future`, holds up nobody for long:
-//!   after a second a waiting call wakes that task, and after another second without a poll it takes the lead. Without a
-//!   runtime that has timers this check is not made. A synchronous leader is never replaced.
+//!   after a second a waiting call wakes that task, and after another second without a poll it takes the lead. This needs
+//!   timers: without a tokio runtime that has them a call that would have to wait is refused, with
+//!   [`RejectionKind::NoTimer`]. A synchronous leader is never replaced.
 //! - Its failure is shared, or with `share_errors = false` not: then the next makes a call of its own.
 //! - A call of the same key inside of the leader's work is made, and does not wait for itself; also on the threads of a
 //!   bulkhead, and in a task that is spawned with [`carry`](crate::carry). In any other task it waits for itself, until its
@@ -195,11 +196,6 @@ impl Coalesce {
             u64::MAX => deadline,
             nanos => now.after(Duration::from_nanos(nanos)).min(deadline),
         }
-    }
-
-    /// Whether the call itself says how long it may wait.
-    fn is_bounded(&self, deadline: Instant) -> bool {
-        deadline != Instant::NEVER || self.max_wait.load(Ordering::Relaxed) != u64::MAX
     }
 
     #[cold]

@@ -27,6 +27,7 @@ pub enum Header {
     ExpectedTimeout,
 }
 
+const NANOS_PER_SECOND: u128 = 1_000_000_000;
 /// The units of gRPC in nanoseconds, finest first.
 const UNITS: [(u8, u128); 6] = [
     (b'n', 1),
@@ -113,7 +114,10 @@ impl Header {
         }
         let value = number.iter().fold(0_u128, |value, digit| value * 10 + u128::from(digit - b'0'));
         // At most 13 digits of milliseconds, or 8 of hours: some 10^20 ns.
-        Ok(Duration::from_nanos_u128(value * scale))
+        let nanos = value * scale;
+        let seconds = u64::try_from(nanos / NANOS_PER_SECOND).map_err(|_| error())?;
+        let rest = u32::try_from(nanos % NANOS_PER_SECOND).map_err(|_| error())?;
+        Ok(Duration::new(seconds, rest))
     }
 }
 

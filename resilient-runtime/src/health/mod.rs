@@ -85,7 +85,7 @@ struct Inner {
 #[derive(Debug)]
 struct State {
     probe: Option<Probe>,
-    check_state: CheckState,
+    streak: CheckState,
     last: Option<Last>,
     probes: u64,
     failed: u64,
@@ -94,19 +94,19 @@ struct State {
 
 impl State {
     fn new(kind: CheckKind, probe: Option<Probe>) -> Self {
-        let check_state = CheckState::new(kind);
-        Self { probe, check_state, last: None, probes: 0, failed: 0, turn: Turn::default() }
+        let streak = CheckState::new(kind);
+        Self { probe, streak, last: None, probes: 0, failed: 0, turn: Turn::default() }
     }
 
     /// How it stands; unknown without an answer, or with one that is too old.
     fn status(&self, config: &Config, now: Instant) -> Status {
         // A startup check is not probed again once it has passed.
-        let is_final = config.kind == CheckKind::Startup && self.check_state.passes;
+        let is_final = config.kind == CheckKind::Startup && self.streak.passes;
         let is_old = |last: &Last| !is_final && now > last.at.after(config.oldest());
         match &self.last {
             None => Status::Unknown,
             Some(last) if is_old(last) => Status::Unknown,
-            Some(_) if self.check_state.passes => Status::Pass,
+            Some(_) if self.streak.passes => Status::Pass,
             Some(_) if config.degrades_only => Status::Warn,
             Some(_) => Status::Fail,
         }
@@ -210,7 +210,7 @@ impl Inner {
     fn is_younger(&self, age: Duration) -> bool {
         let (config, now) = (self.core.config(), self.core.clock().now());
         let state = self.state.lock();
-        if config.kind == CheckKind::Startup && state.check_state.passes {
+        if config.kind == CheckKind::Startup && state.streak.passes {
             return true;
         }
         state.last.as_ref().is_some_and(|last| now < last.at.after(age))
@@ -264,7 +264,7 @@ impl Inner {
             state.probes += 1;
             state.failed += u64::from(!succeeded);
             state.last = Some(last);
-            state.check_state.observe(succeeded, config);
+            state.streak.observe(succeeded, config);
             (state.status(config, now) != before).then(|| {
                 let Stats { status, output, .. } = state.stats(config, now);
                 let status = status.as_str();
@@ -368,7 +368,7 @@ impl Component for HealthCheck {
         self.0.core.reconfigure(Self::KIND, config, |config| {
             let mut state = self.0.state.lock();
             if config.kind != before && state.probes == 0 {
-                state.check_state = CheckState::new(config.kind);
+                state.streak = CheckState::new(config.kind);
             }
         })
     }

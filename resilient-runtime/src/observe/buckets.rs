@@ -38,23 +38,24 @@ impl<const POWER: u8> Buckets<POWER> {
         Self { owned: make(), shared: make() }
     }
 
+    /// Adds a value so many times.
     #[inline]
-    pub(super) fn add(&self, value: u64) {
+    pub(super) fn add(&self, value: u64, times: u64) {
         let index = Self::index(value);
         let Some(stripe) = self.owned.get(slot::number()) else {
-            return self.add_shared(index);
+            return self.add_shared(index, times);
         };
         if let Some(bucket) = stripe.get_or_init(Self::stripe).get(index) {
             // Relaxed: a count orders nothing. No other thread writes here.
-            bucket.store(bucket.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
+            bucket.store(bucket.load(Ordering::Relaxed).wrapping_add(times), Ordering::Relaxed);
         }
     }
 
     #[inline(never)]
-    fn add_shared(&self, index: usize) {
+    fn add_shared(&self, index: usize, times: u64) {
         let stripe = &self.shared[slot::number() & (self.shared.len() - 1)];
         if let Some(bucket) = stripe.get_or_init(Self::stripe).get(index) {
-            bucket.fetch_add(1, Ordering::Relaxed);
+            bucket.fetch_add(times, Ordering::Relaxed);
         }
     }
 
@@ -105,7 +106,7 @@ mod tests {
             let mut expected = Histogram::new(GROUPING_POWER, 47).unwrap();
             expected.increment(value).unwrap();
             let buckets = Buckets::<47>::new();
-            buckets.add(value);
+            buckets.add(value, 1);
             assert_eq!(buckets.sums().unwrap(), expected, "{value}");
         }
         assert_eq!(Buckets::<36>::index(u64::MAX), Buckets::<36>::COUNT - 1);
@@ -124,7 +125,7 @@ mod tests {
                         if thread % 2 == 0 {
                             slot::take_number();
                         }
-                        (0..500).for_each(|_| buckets.add(7));
+                        (0..500).for_each(|_| buckets.add(7, 1));
                     });
                 }
             });

@@ -76,10 +76,10 @@ impl Operation {
         self.name
     }
 
-    /// Counts a call; whether its time is to be taken even if no stage needs it.
+    /// Counts a call. For how many calls its time counts where no stage needs it: 0 if it is not to be taken.
     #[inline]
-    pub(crate) fn started(&self) -> bool {
-        is_sampled(self.calls.fetch_add(STARTED))
+    pub(crate) fn started(&self) -> u8 {
+        sample(self.calls.fetch_add(STARTED))
     }
 
     #[inline]
@@ -93,12 +93,16 @@ impl Operation {
         self.calls.add(BUDGET_DENIED);
     }
 
+    /// A call that counts for so many took so long.
     #[inline]
-    pub(crate) fn took(&self, nanos: u64, ending: Ending) {
+    pub(crate) fn took(&self, nanos: u64, ending: Ending, calls: u8) {
+        let calls = u64::from(calls);
         match ending {
-            Ending::Succeeded | Ending::Ignored | Ending::FellBack => self.latencies.record(nanos),
+            Ending::Succeeded | Ending::Ignored | Ending::FellBack => {
+                self.latencies.record_for(nanos, calls);
+            }
             Ending::Failed | Ending::Rejected | Ending::TimedOut | Ending::Panicked => {
-                self.error_latencies.record(nanos);
+                self.error_latencies.record_for(nanos, calls);
             }
             // As long as whoever gave it up wanted.
             Ending::Cancelled => {}
@@ -197,12 +201,40 @@ impl Total {
     }
 }
 
-/// The first thousand, then one in eight. Not each eighth, which could always fall on the same kind of call: the
-/// multiples of the golden ratio are spread evenly, over the even numbers as over the odd (Weyl's theorem).
+/// So many calls are timed at first where no stage needs it, then one in eight.
+const FIRST: u64 = 1024;
+
+/// For how many calls the time of this one counts: for itself and for those before it that were not timed.
+#[inline]
+fn sample(number: u64) -> u8 {
+    if number < FIRST {
+        1
+    } else if is_sampled(number) {
+        counts_for(number)
+    } else {
+        0
+    }
+}
+
+/// One in eight. Not each eighth, which could always fall on the same kind of call: the multiples of the golden ratio are
+/// spread evenly, over the even numbers as over the odd (Weyl's theorem).
 #[inline]
 fn is_sampled(number: u64) -> bool {
     const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
-    number < 1024 || number.wrapping_mul(GOLDEN) < u64::MAX / 8
+    number.wrapping_mul(GOLDEN) < u64::MAX / 8
+}
+
+/// The distance to the sampled call before this one: 5, 8 or 13 (the three-gap theorem).
+#[inline(never)]
+fn counts_for(number: u64) -> u8 {
+    const GAPS: [u8; 3] = [5, 8, 13];
+    let is_gap = |gap: &u8| {
+        let before = number.wrapping_sub((*gap).into());
+        before < FIRST || is_sampled(before)
+    };
+    let gap = GAPS.into_iter().find(is_gap).unwrap_or(GAPS[2]);
+    // All before the thousandth count for themselves.
+    u8::try_from(number - FIRST + 1).map_or(gap, |since| gap.min(since))
 }
 
 /// The golden numbers of one operation. `calls` is the sum of `in_flight` and all the endings.
@@ -263,9 +295,21 @@ mod tests {
     #[test]
     fn an_eighth_of_the_calls_is_timed_whatever_comes_round_in_them() {
         for step in [1, 2, 3, 7, 8, 16, 100] {
-            let timed = (1_u64..=10_000).filter(|call| is_sampled(2000 + call * step)).count();
+            let timed = (1_u64..=10_000).filter(|call| sample(2000 + call * step) > 0).count();
             assert!((1200..=1300).contains(&timed), "{timed} of 10 000 with every {step}th");
         }
-        assert!((0..1024).all(is_sampled));
+        assert!((0..FIRST).all(|call| sample(call) == 1));
+    }
+
+    #[test]
+    fn the_timed_calls_count_for_all_calls_before_them() {
+        // E9
+        let mut counted = 0;
+        for call in 0..1_000_000_u64 {
+            let count = sample(call);
+            counted += u64::from(count);
+            assert!(count == 0 || counted == call + 1, "{counted} after {call}");
+            assert!(call + 1 - counted < 13, "{counted} after {call}");
+        }
     }
 }

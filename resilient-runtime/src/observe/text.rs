@@ -11,8 +11,10 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::seconds;
+use crate::classify::describe_value;
 use crate::clock::Instant;
 use crate::correlation::CorrelationId;
+use crate::outcome::Outcome;
 use crate::rejection::Mark;
 
 /// The most bytes of an error text that are kept.
@@ -160,6 +162,14 @@ impl Words {
     /// ```
     pub fn debug(&mut self, what: &dyn fmt::Debug) {
         let _ = write!(self, "{what:?}");
+    }
+
+    /// The error of a failed outcome, where its type is known or a string; else the name of its type.
+    #[cold]
+    pub(crate) fn outcome<R: Outcome<Error: 'static>>(&mut self, outcome: &R) {
+        if !outcome.error().is_some_and(|error| describe_value(error, self)) {
+            self.type_of::<R>();
+        }
     }
 
     /// Of a failure nothing is known but the type of what was returned.
@@ -353,7 +363,7 @@ impl ErrorSlot {
                 (kept.at, kept.attempt, kept.correlation_id) = (at, attempt, correlation_id);
             }
             None => {
-                *slot = Some(Box::new(StoredError { text: text.to_owned(), at, attempt, correlation_id }))
+                *slot = Some(Box::new(StoredError { text: text.to_owned(), at, attempt, correlation_id }));
             }
         }
     }

@@ -33,6 +33,8 @@ pub struct Call<'p> {
     /// By whose rate limit it goes, and for how many calls it counts: a [`Request`], without the gap in one.
     pub(super) rate_key: RateKey,
     pub(super) weight: u32,
+    /// For how many calls its time counts; 0 if it is not taken.
+    pub(super) counts_for: u8,
     pub(super) load: Load,
     pub(super) activity: Activity,
     pub(super) role: Role,
@@ -63,7 +65,7 @@ pub enum Next {
 impl<'p> Call<'p> {
     /// Starts a call: the first of its two readings of the clock, if it needs any.
     pub fn begin(pipeline: &'p Pipeline) -> Self {
-        let is_sampled = pipeline.operation.started();
+        let sample = pipeline.operation.started();
         let is_on = pipeline.switch.is_on();
         let pipeline = if is_on { pipeline } else { pipeline.bypass() };
         if let Some(retry) = &pipeline.retry {
@@ -72,8 +74,9 @@ impl<'p> Call<'p> {
         let around = Scope::current();
         // Nor is anything refused because of a time around it.
         let inherited = if is_on { around.deadline_on(&pipeline.clock) } else { Instant::NEVER };
-        let is_timed = is_sampled || inherited != Instant::NEVER || pipeline.needs_time();
-        let started = if is_timed { Reading::of(pipeline.clock.now()) } else { Reading::NONE };
+        let needs_time = inherited != Instant::NEVER || pipeline.needs_time();
+        let counts_for = if needs_time { 1 } else { sample };
+        let started = if counts_for > 0 { Reading::of(pipeline.clock.now()) } else { Reading::NONE };
         let deadline = match &pipeline.timeout {
             Some(timeout) => timeout.deadline(started.or_never(), inherited),
             None => inherited,
@@ -86,6 +89,7 @@ impl<'p> Call<'p> {
             held: Admission::default(),
             rate_key: Request::ONE.key(),
             weight: Request::ONE.weight(),
+            counts_for,
             load: Load::None,
             activity: Activity::Between,
             role: Role::Call,
@@ -173,9 +177,7 @@ impl<'p> Call<'p> {
     #[inline(never)]
     fn finish_failed(&mut self, judgement: Judgement, cause: Option<Cause<'_>>) -> Next {
         let verdict = judgement.verdict();
-        if let (Verdict::Failure(Class::NotExecuted { .. }), RateToken::Spent(mark)) =
-            (verdict, self.held.token)
-        {
+        if let (true, RateToken::Spent(mark)) = (judgement.is_unexecuted(), self.held.token) {
             // Refused further in: what was paid for the attempt goes back.
             self.pay_back(mark);
         }

@@ -94,11 +94,11 @@ fn judged<R, E>(by: &impl Judges<R>, outcome: Result<R, E>) -> Result<(R, Judgem
 }
 
 fn noted<R, E>(
-    verdict: Option<&mut Verdict>,
+    noted: Option<&mut Judgement>,
     judged: Result<(R, Judgement), E>,
 ) -> Result<(R, Judgement), E> {
-    if let (Some(verdict), Ok((_, judgement))) = (verdict, &judged) {
-        *verdict = judgement.verdict();
+    if let (Some(noted), Ok((_, judgement))) = (noted, &judged) {
+        *noted = *judgement;
     }
     judged
 }
@@ -168,21 +168,21 @@ pub(super) async fn attempts_open<R, F: Future<Output = R>>(
     call: &mut Call<'_>,
     work: &mut impl FnMut() -> F,
     by: &impl Judges<R>,
-) -> (Ended<R>, Verdict) {
-    let mut verdict = Verdict::Success;
+) -> (Ended<R>, Judgement) {
+    let mut said = Judgement::SUCCESS;
     if call.is_hedged() {
-        let ended = Box::pin(attempts_hedged(call, work, by, Some(&mut verdict))).await;
-        return (ended, verdict);
+        let ended = Box::pin(attempts_hedged(call, work, by, Some(&mut said))).await;
+        return (ended, said);
     }
     let ended = attempts!(
         call,
         by,
         admit: entered!(call),
-        run: noted(Some(&mut verdict), judged(by, call.attempt(work()).await)),
+        run: noted(Some(&mut said), judged(by, call.attempt(work()).await)),
         cut_off: timed_out_as,
         hands_out: |judgement: Judgement| stays_open(judgement.verdict())
     );
-    (ended, verdict)
+    (ended, said)
 }
 
 /// Each attempt is a race, in which each racer is admitted for itself. An outcome is handed out where it is to be known
@@ -191,14 +191,14 @@ async fn attempts_hedged<R, F: Future<Output = R>>(
     call: &mut Call<'_>,
     work: &mut impl FnMut() -> F,
     by: &impl Judges<R>,
-    mut verdict: Option<&mut Verdict>,
+    mut said: Option<&mut Judgement>,
 ) -> Ended<R> {
-    let hands_out = verdict.is_some();
+    let hands_out = said.is_some();
     attempts!(
         call,
         by,
         admit: Ok::<(), Rejection>(()),
-        run: noted(verdict.as_deref_mut(), call.raced(&mut *work, by, hands_out).await),
+        run: noted(said.as_deref_mut(), call.raced(&mut *work, by, hands_out).await),
         cut_off: hedges_refused_as,
         hands_out: |judgement: Judgement| hands_out && stays_open(judgement.verdict())
     )

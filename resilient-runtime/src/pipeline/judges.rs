@@ -14,10 +14,8 @@ pub trait Judge<R> {
     /// What it is worth.
     fn judge(&self, outcome: &R) -> Judgement;
 
-    /// Words for a failure. By hand nothing is known of the type of an error but its name.
-    fn describe(&self, _: &R, words: &mut Words) {
-        words.type_of::<R>();
-    }
+    /// Puts a failure in words.
+    fn describe(&self, outcome: &R, words: &mut Words);
 }
 
 /// Judges by [`Verdict::of`](crate::Verdict::of).
@@ -29,16 +27,24 @@ impl<R: Outcome<Error: 'static>> Judge<R> for ByType {
     fn judge(&self, outcome: &R) -> Judgement {
         Judgement::of(outcome)
     }
+
+    fn describe(&self, outcome: &R, words: &mut Words) {
+        words.outcome(outcome);
+    }
 }
 
 /// Judges by a function.
 #[derive(Clone, Copy, Debug)]
 pub struct By<F>(pub(super) F);
 
-impl<R, J: Into<Judgement>, F: Fn(&R) -> J> Judge<R> for By<F> {
+impl<R: Outcome<Error: 'static>, J: Into<Judgement>, F: Fn(&R) -> J> Judge<R> for By<F> {
     #[inline]
     fn judge(&self, outcome: &R) -> Judgement {
         (self.0)(outcome).into()
+    }
+
+    fn describe(&self, outcome: &R, words: &mut Words) {
+        words.outcome(outcome);
     }
 }
 
@@ -49,10 +55,10 @@ pub struct Described<J, D> {
     pub(super) describe: D,
 }
 
-impl<R: Outcome, J: Judge<R>, D: Fn(&R::Error, &mut Words)> Judge<R> for Described<J, D> {
+impl<R: Outcome, J: JudgeAlone<R>, D: Fn(&R::Error, &mut Words)> Judge<R> for Described<J, D> {
     #[inline]
     fn judge(&self, outcome: &R) -> Judgement {
-        self.judge.judge(outcome)
+        self.judge.judge_alone(outcome)
     }
 
     fn describe(&self, outcome: &R, words: &mut Words) {
@@ -60,6 +66,44 @@ impl<R: Outcome, J: Judge<R>, D: Fn(&R::Error, &mut Words)> Judge<R> for Describ
             Some(error) => (self.describe)(error, words),
             None => words.type_of::<R>(),
         }
+    }
+}
+
+/// A judge that has words for a failed outcome, also for one that is no `Err`.
+#[derive(Clone, Copy, Debug)]
+pub struct OutcomeDescribed<J, D> {
+    pub(super) judge: J,
+    pub(super) describe: D,
+}
+
+impl<R, J: JudgeAlone<R>, D: Fn(&R, &mut Words)> Judge<R> for OutcomeDescribed<J, D> {
+    #[inline]
+    fn judge(&self, outcome: &R) -> Judgement {
+        self.judge.judge_alone(outcome)
+    }
+
+    fn describe(&self, outcome: &R, words: &mut Words) {
+        (self.describe)(outcome, words);
+    }
+}
+
+/// Judges an outcome that it need not put in words.
+pub trait JudgeAlone<R> {
+    /// What it is worth.
+    fn judge_alone(&self, outcome: &R) -> Judgement;
+}
+
+impl<R: Outcome<Error: 'static>> JudgeAlone<R> for ByType {
+    #[inline]
+    fn judge_alone(&self, outcome: &R) -> Judgement {
+        Judgement::of(outcome)
+    }
+}
+
+impl<R, J: Into<Judgement>, F: Fn(&R) -> J> JudgeAlone<R> for By<F> {
+    #[inline]
+    fn judge_alone(&self, outcome: &R) -> Judgement {
+        (self.0)(outcome).into()
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::admission::Admission;
 use super::attempt_clock::AttemptClock;
 use super::body::Activity;
-use super::driver::{CallFailure, attempts_open};
+use super::driver::{CallFailure, attempts_open, stays_open};
 use super::honour::{Demands, Entry};
 use super::judges::{Asked, Judge, Refusal};
 use super::request::begin;
@@ -20,8 +20,8 @@ use super::{Call, Pipeline, Request};
 use crate::classify::Class;
 use crate::clock::{BoxedTimer, Instant};
 use crate::idempotency::Effect;
-use crate::observe::Ending;
-use crate::outcome::{Reject, Verdict};
+use crate::observe::{Ending, Words};
+use crate::outcome::{Judgement, Reject, Verdict};
 use crate::priority::Priority;
 use crate::rate_limit::RateKey;
 use crate::rejection::{Rejection, RejectionKind};
@@ -73,7 +73,7 @@ struct Open {
     started: Instant,
     deadline: Instant,
     /// What the outcome was worth.
-    verdict: Verdict,
+    judgement: Judgement,
     /// `None` where the outcome has ended the call, and only the time of its body is bounded.
     parked: Option<Parked>,
     is_read: bool,
@@ -94,6 +94,7 @@ struct Parked {
     load: Load,
     rate_key: RateKey,
     weight: u32,
+    counts_for: u8,
     repeats: Repeats,
     is_watched: bool,
     priority: Priority,
@@ -115,6 +116,7 @@ impl Parked {
             load: std::mem::take(&mut call.load),
             rate_key: call.rate_key,
             weight: call.weight,
+            counts_for: call.counts_for,
             repeats: call.repeats,
             is_watched: call.is_watched,
             priority: call.priority,
@@ -136,6 +138,7 @@ impl Parked {
             load: self.load,
             rate_key: self.rate_key,
             weight: self.weight,
+            counts_for: self.counts_for,
             // A panic of whoever reads is none of the call.
             activity: Activity::Suspended,
             role: Role::HandedOut,
@@ -169,12 +172,12 @@ enum Late {
 }
 
 impl Open {
-    fn ended(pipeline: &Arc<Pipeline>, call: &Call<'_>, verdict: Verdict) -> Self {
+    fn ended(pipeline: &Arc<Pipeline>, call: &Call<'_>, judgement: Judgement) -> Self {
         Self {
             pipeline: Arc::clone(pipeline),
             started: call.clock.started.or_never(),
             deadline: call.clock.deadline,
-            verdict,
+            judgement,
             parked: None,
             is_read: false,
             waiting_since: None,
@@ -269,13 +272,13 @@ impl Open {
         rejection
     }
 
-    fn end(&mut self, verdict: Verdict) {
+    fn end(&mut self, judgement: Judgement, describe: impl FnOnce(&mut Words)) {
         let Some(parked) = self.parked.take() else { return };
-        let is_failure = !matches!(verdict, Verdict::Success | Verdict::Failure(Class::Ignored));
+        let is_failure = !stays_open(judgement.verdict());
         let mut call =
             if is_failure { parked.resume(&self.pipeline) } else { parked.resume_at_outcome(&self.pipeline) };
         call.set_suspended(false);
-        call.finish(verdict);
+        call.finish_with(judgement, describe);
     }
 }
 
@@ -345,9 +348,28 @@ impl OpenCall {
     /// assert_eq!((pipeline.stats().failed, registry.circuit_breaker("mirror").stats().failed), (1, 1));
     /// # }
     /// ```
-    pub fn end(&mut self, verdict: Verdict) {
+    pub fn end(&mut self, judgement: impl Into<Judgement>) {
+        self.end_with(judgement, |_| ());
+    }
+
+    /// Like [`end`](Self::end), with words for a failure.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// use std::sync::Arc;
+    /// use resilient_runtime::{Class, Registry};
+    ///
+    /// let pipeline = Arc::new(Registry::new().pipeline("download").build());
+    /// let send = async || Some(200);
+    /// let (_head, mut call) = pipeline.open_request().call_open_async(send).await;
+    /// call.end_with(Class::UNCERTAIN, |words| words.display(&"the connection broke off"));
+    /// assert_eq!(pipeline.stats().last_error.unwrap().text, "the connection broke off");
+    /// # }
+    /// ```
+    pub fn end_with(&mut self, judgement: impl Into<Judgement>, describe: impl FnOnce(&mut Words)) {
         if let Some(mut open) = self.0.take() {
-            open.end(verdict);
+            open.end(judgement.into(), describe);
         }
     }
 
@@ -361,13 +383,13 @@ impl OpenCall {
     ///
     /// let pipeline = Arc::new(Registry::new().pipeline("download").build());
     /// let (_head, mut call) = pipeline.open_request().call_open_async(async || Some(200)).await;
-    /// assert_eq!(call.verdict(), Some(Verdict::Success));
+    /// assert_eq!(call.judgement(), Some(Verdict::Success.into()));
     /// call.end(Verdict::Success);
-    /// assert_eq!(call.verdict(), None);
+    /// assert_eq!(call.judgement(), None);
     /// # }
     /// ```
-    pub fn verdict(&self) -> Option<Verdict> {
-        self.0.as_ref().map(|open| open.verdict)
+    pub fn judgement(&self) -> Option<Judgement> {
+        self.0.as_ref().map(|open| open.judgement)
     }
 }
 
@@ -375,8 +397,8 @@ impl Drop for OpenCall {
     fn drop(&mut self) {
         let Some(mut open) = self.0.take() else { return };
         if !open.is_read {
-            let verdict = open.verdict;
-            open.end(verdict);
+            let judgement = open.judgement;
+            open.end(judgement, |_| ());
         } else if let Some(parked) = open.parked.take() {
             // Cancelled: that is what dropping it says.
             drop(parked.resume(&open.pipeline));
@@ -427,7 +449,7 @@ impl<R: Reject, J: Judge<R>> Request<'_, R, J, Opened<'_>> {
             return (R::from_rejection(rejection), OpenCall::default());
         }
         match attempts_open(&mut call, &mut work, &by).await {
-            (Ok(outcome), verdict) => {
+            (Ok(outcome), judgement) => {
                 let (started, deadline) = (call.clock.started.or_never(), call.clock.deadline);
                 let mut parked = Parked::take(call, pipeline);
                 if let (Some(ticket), Some(breaker)) = (&mut parked.held.ticket, &pipeline.circuit_breaker) {
@@ -437,7 +459,7 @@ impl<R: Reject, J: Judge<R>> Request<'_, R, J, Opened<'_>> {
                     pipeline: Arc::clone(pipeline),
                     started,
                     deadline,
-                    verdict,
+                    judgement,
                     parked: Some(parked),
                     is_read: false,
                     waiting_since: None,
@@ -445,8 +467,8 @@ impl<R: Reject, J: Judge<R>> Request<'_, R, J, Opened<'_>> {
                 };
                 (outcome, OpenCall(Some(Box::new(open))))
             }
-            (Err(CallFailure::Failed(outcome)), verdict) => {
-                let open = Open::ended(pipeline, &call, verdict);
+            (Err(CallFailure::Failed(outcome)), judgement) => {
+                let open = Open::ended(pipeline, &call, judgement);
                 (outcome, OpenCall(Some(Box::new(open))))
             }
             (Err(CallFailure::Rejected(rejection)), _) => (R::from_rejection(rejection), OpenCall::default()),

@@ -61,8 +61,7 @@ impl Pipeline {
             };
             Self::outcome(outcome, &[self.repeated(class), self.counted(class), self.with_key(key)])
         }));
-        let rejections = self.rejections();
-        all.extend(rejections.into_iter().map(|kind| self.explain_rejection(kind)));
+        all.extend(self.rejections().map(|kind| self.explain_rejection(kind)));
         all
     }
 
@@ -73,34 +72,41 @@ impl Pipeline {
     }
 
     /// The refusals and timeouts that its stages can give.
-    fn rejections(&self) -> Vec<RejectionKind> {
-        let mut kinds = Vec::new();
-        if self.timeout.is_some() {
-            kinds.extend([
-                RejectionKind::AttemptTimeout,
-                RejectionKind::TotalTimeout,
-                RejectionKind::QueueTimeout,
-            ]);
+    fn rejections(&self) -> impl Iterator<Item = RejectionKind> {
+        RejectionKind::ALL.iter().copied().filter(|kind| self.can_give(*kind))
+    }
+
+    fn can_give(&self, kind: RejectionKind) -> bool {
+        let waits = self.rate_limit.is_some() || self.bulkhead.is_some() || self.coalesce.is_some();
+        match kind {
+            RejectionKind::AttemptTimeout
+            | RejectionKind::ConnectTimeout
+            | RejectionKind::ReadTimeout
+            | RejectionKind::TotalTimeout => self.timeout.is_some(),
+            RejectionKind::QueueTimeout | RejectionKind::NoTimer => waits || self.timeout.is_some(),
+            RejectionKind::Shed => self.load_shed.is_some(),
+            RejectionKind::CircuitOpen => self.circuit_breaker.is_some(),
+            RejectionKind::RateLimited | RejectionKind::WeightExceedsLimit => self.rate_limit.is_some(),
+            RejectionKind::BulkheadFull => self.bulkhead.is_some(),
+            RejectionKind::InvalidKey => self.idempotency.is_some() || self.coalesce.is_some(),
+            RejectionKind::InProgress
+            | RejectionKind::OutcomeUnknown
+            | RejectionKind::KeyReused
+            | RejectionKind::StoredValueMismatch
+            | RejectionKind::StoreUnavailable
+            | RejectionKind::NoStore => self.idempotency.is_some(),
+            RejectionKind::FallbackFailed => self.fallback.is_some(),
+            RejectionKind::Unsupported => self.is_by_hand,
         }
-        kinds.extend(self.load_shed.as_ref().map(|_| RejectionKind::Shed));
-        if self.idempotency.is_some() {
-            kinds.extend([
-                RejectionKind::InProgress,
-                RejectionKind::OutcomeUnknown,
-                RejectionKind::KeyReused,
-            ]);
-        }
-        kinds.extend(self.circuit_breaker.as_ref().map(|_| RejectionKind::CircuitOpen));
-        kinds.extend(self.rate_limit.as_ref().map(|_| RejectionKind::RateLimited));
-        kinds.extend(self.bulkhead.as_ref().map(|_| RejectionKind::BulkheadFull));
-        kinds
     }
 
     fn explain_rejection(&self, kind: RejectionKind) -> OutcomeExplanation {
         let class = Rejection::new(kind, "").classify();
         let when = self.predicates.retry_when && self.retry.is_some();
         let (repeated, counted) = match kind {
-            RejectionKind::AttemptTimeout => (self.repeated(class), self.counted(class)),
+            RejectionKind::AttemptTimeout | RejectionKind::ConnectTimeout | RejectionKind::ReadTimeout => {
+                (self.repeated(class), self.counted(class))
+            }
             RejectionKind::TotalTimeout => {
                 (self.once("not repeated: the time of the call is over"), self.counted(class))
             }
@@ -112,6 +118,9 @@ impl Pipeline {
             }
             RejectionKind::RateLimited | RejectionKind::BulkheadFull => {
                 (self.once("repeated only after its hint, where it has one"), self.counted(class))
+            }
+            RejectionKind::WeightExceedsLimit | RejectionKind::NoTimer if when => {
+                (self.once("`retry(when = ..)` says whether it is repeated"), None)
             }
             _ => (self.once("not repeated"), None),
         };

@@ -10,7 +10,9 @@ use std::sync::Arc;
 
 use super::driver::{CallFailure, attempts, attempts_async, attempts_in_threads, attempts_in_threads_async};
 use super::honour::{Demand, Entry};
-use super::judges::{Answer, AnswerLater, Asked, By, ByType, Described, Judge, Levels, Refusal, Surface};
+use super::judges::{
+    Answer, AnswerLater, Asked, By, ByType, Described, Judge, Levels, OutcomeDescribed, Refusal, Surface,
+};
 use super::keyed::{CoalesceKey, IdempotencyKey, Keys, around, kept};
 use super::open::Opened;
 use super::stages::coalesce::{Shared, led, led_async};
@@ -397,6 +399,35 @@ impl<'p, R, J, A> Request<'p, R, J, A> {
     {
         let Self { pipeline, options, keys, judge, answer, of } = self;
         Request { pipeline, options, keys, judge: Described { judge, describe }, answer, of }
+    }
+
+    /// Puts a failed outcome in words, also one that is no `Err`: the answer of a client that holds its own error.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// use resilient_runtime::{Class, Registry, Rejection, Verdict};
+    ///
+    /// type Answer = Result<Result<u32, &'static str>, Rejection>;
+    /// let pipeline = Registry::new().pipeline("load").build();
+    /// let judge = |answer: &Answer| match answer {
+    ///     Ok(Ok(_)) => Verdict::Success,
+    ///     Ok(Err(_)) | Err(_) => Verdict::Failure(Class::UNKNOWN),
+    /// };
+    /// let request = pipeline.request::<Answer>().judge(judge).describe_outcome(|answer, words| {
+    ///     if let Ok(Err(error)) = answer { words.display(error) }
+    /// });
+    /// request.call_async(async || Ok(Err("the disk is gone"))).await.unwrap().unwrap_err();
+    /// assert_eq!(pipeline.stats().last_error.unwrap().text, "the disk is gone");
+    /// # }
+    /// ```
+    #[inline]
+    pub fn describe_outcome<D: Fn(&R, &mut Words)>(
+        self,
+        describe: D,
+    ) -> Request<'p, R, OutcomeDescribed<J, D>, A> {
+        let Self { pipeline, options, keys, judge, answer, of } = self;
+        Request { pipeline, options, keys, judge: OutcomeDescribed { judge, describe }, answer, of }
     }
 
     /// Runs `work` through the stages. Blocks in queues and between attempts.

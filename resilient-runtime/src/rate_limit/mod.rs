@@ -8,7 +8,8 @@
 //! | `leaky_bucket` | one at each interval; the others wait for their turn | what must be smooth |
 //!
 //! - With `max_wait` a call waits for its turn, in the order of arrival; who gives up gives its turn to the next. Who
-//!   could not have a turn in time is refused at once.
+//!   could not have a turn in time is refused at once. A call whose future is kept and not polled holds nobody up for longer
+//!   than its own `max_wait`: then it is passed over, and refused when it is polled again.
 //! - A call that is not made after all gives its place back: at once all of it, later what time has not made up for. So
 //!   what is given back never comes on top of what the algorithm admits.
 //! - A call may weigh more than one. One that weighs more than the limit can never be admitted: it is refused at once, with
@@ -517,7 +518,7 @@ impl RateLimiter {
             self.limits_nothing();
             return state::decision(rule, Ok(0), u32::MAX, 0);
         }
-        let ahead = self.queue.weight(request.key);
+        let ahead = self.queue.weight(request.key, now);
         let decision = if request.weight > rule.burst {
             self.state.refused(rule, now, request.key, None)
         } else if ahead > 0 && request.weight > 0 {
@@ -559,7 +560,7 @@ impl RateLimiter {
     pub(crate) fn give_back(&self, request: Request, mark: Instant) {
         let now = self.core.clock().now();
         self.state.give_back(self.rule.get(), now, request, mark.as_nanos());
-        self.queue.wake(request.key);
+        self.queue.wake(request.key, now);
     }
 
     /// The error: how long it would have to wait, where that helps.
@@ -574,7 +575,7 @@ impl RateLimiter {
     /// Nobody overtakes who waits for the same key.
     #[cold]
     fn try_take_behind(&self, request: Request, now: Instant) -> Result<Instant, Option<Duration>> {
-        let ahead = self.queue.weight(request.key);
+        let ahead = self.queue.weight(request.key, now);
         if ahead == 0 {
             return self.take(request, now);
         }
@@ -729,7 +730,7 @@ impl Component for RateLimiter {
             rate: self.core.config().rate,
             limit: rule.burst,
             remaining: self.remaining(rule, now),
-            queued: u64::from(self.queue.len()),
+            queued: u64::from(self.queue.waiting(now)),
             waited,
             rejected,
             keys: keys as u64,

@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use super::queue::Place;
+use super::queue::{Place, Standing};
 use super::{RateLimiter, Request};
 use crate::clock::{BoxedTimer, Instant, unparker};
 use crate::rejection::{Rejection, RejectionKind};
@@ -83,7 +83,7 @@ impl<'a> Turn<'a> {
         // Not even in the line: who cannot have a turn in time need not wait to find that out.
         let place = match wait {
             Some(span) if now.after(span) <= until => {
-                limiter.queue.join(self.request.key, self.request.weight, waker())
+                limiter.queue.join((self.request.key, self.request.weight), waker(), now, until)
             }
             _ => None,
         };
@@ -105,17 +105,20 @@ impl<'a> Turn<'a> {
         // Another one: the line has the first.
         let waker = unparker();
         let clock = self.limiter.core.clock();
+        let mut now = clock.now();
         loop {
             let Some(waiting) = &self.waiting else {
                 return Err(self.limiter.refuse(self.request, None));
             };
-            match waiting.step(self.request, &waker) {
+            match waiting.step(self.request, &waker, now) {
                 Step::Done(decided) => {
                     self.waiting = None;
                     return decided;
                 }
                 Step::WaitUntil(at) => {
-                    clock.park(at);
+                    let is_over = clock.park(at);
+                    // A thread that holds up a paused clock waits on, and only `park` says that its time has come.
+                    now = if is_over { clock.now().max(at) } else { clock.now() };
                 }
             }
         }
@@ -123,24 +126,26 @@ impl<'a> Turn<'a> {
 }
 
 impl Waiting<'_> {
-    fn step(&self, request: Request, waker: &Waker) -> Step {
+    fn step(&self, request: Request, waker: &Waker, now: Instant) -> Step {
         let limiter = self.ticket.limiter;
-        let is_first = limiter.queue.is_first(self.ticket.place, waker);
-        let now = limiter.core.clock().now();
-        let wait = if is_first {
-            match limiter.take(request, now) {
+        let wait = match limiter.queue.standing(self.ticket.place, waker, now) {
+            Standing::First => match limiter.take(request, now) {
                 Ok(mark) => return Step::Done(Ok(mark)),
                 Err(wait) => wait.unwrap_or(Duration::MAX),
+            },
+            // The first knows when its turn is; who is not, waits to become it.
+            Standing::Behind(look_at) if now < self.until => {
+                return Step::WaitUntil(look_at.min(self.until));
             }
-        } else {
-            Duration::MAX
+            Standing::Behind(_) | Standing::Expired => {
+                return Step::Done(Err(limiter.refuse(request, None)));
+            }
         };
         let at = now.after(wait);
-        // The first knows when its turn is; who is not, waits to become it.
-        if now >= self.until || (is_first && at > self.until) {
-            return Step::Done(Err(limiter.refuse(request, is_first.then_some(wait))));
+        if now >= self.until || at > self.until {
+            return Step::Done(Err(limiter.refuse(request, Some(wait))));
         }
-        Step::WaitUntil(at.min(self.until))
+        Step::WaitUntil(at)
     }
 }
 
@@ -159,7 +164,7 @@ impl Future for Turn<'_> {
             let Some(waiting) = &mut this.waiting else {
                 return Poll::Pending;
             };
-            match waiting.step(this.request, cx.waker()) {
+            match waiting.step(this.request, cx.waker(), this.limiter.core.clock().now()) {
                 Step::Done(decided) => {
                     this.waiting = None;
                     return Poll::Ready(decided);

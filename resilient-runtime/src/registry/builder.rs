@@ -218,6 +218,20 @@ impl PipelineBuilder {
         self
     }
 
+    /// Takes the circuit breaker out again, for a pipeline that several dependencies share: one of them that is dead would
+    /// open the circuit of the others.
+    ///
+    /// ```
+    /// use resilient_runtime::{Kind, Registry};
+    ///
+    /// let usual = Registry::new().pipeline("order").retry("db").circuit_breaker("db");
+    /// let stages = usual.without_circuit_breaker().build().explain().stages;
+    /// assert_eq!(stages.iter().map(|stage| stage.kind).collect::<Vec<_>>(), [Kind::Retry]);
+    /// ```
+    pub fn without_circuit_breaker(self) -> Self {
+        Self { circuit_breaker: None, ..self }
+    }
+
     /// The pipeline. Some stages need more than the work, such as a key: a call by a method that would pass one over is
     /// refused (see [`pipeline`](crate::pipeline)). Its numbers are those of the operation of this name in the registry.
     ///

@@ -15,7 +15,14 @@
 //! | 100 downloads at once, each fails twice; `max = 9` | 200 | 0 |
 //! | 100 downloads at once, each fails 9 times; `max = 9` | 900 | 0 |
 //! | 300 downloads at once, each fails 3 times; `max = 3` | 900 | 0 |
+//! | 500 downloads at once, each fails twice; `max = 9` | 1000 | 0 |
+//! | 1000 downloads at once, each fails twice; `max = 9` | 1000 | all 1000, after one retry each |
+//! | the same with `free = 10000` | 2000 | 0 |
 //! | 1000 calls/s for 60 s, all fail; `max = 3` | at most 1.1 times the calls, and 210 of reserve | nearly all calls |
+//!
+//! There is a cliff: where all calls of a batch of more than `free / n` fail n times, none of them gets its n-th retry. Each
+//! ends with its own error; the span, [`stopped`](crate::retry::stopped), the statistics, an event and a warning name the
+//! budget. Such a batch needs a larger `free`, or `budget = off`.
 //!
 //! The token bucket is that of Finagle's `RetryBudget`; gRPC (A6), the AWS SDKs and Linkerd have similar ones, Envoy
 //! bounds the retries in flight instead (`min_retry_concurrency` is its reserve). None of these lets a batch of 100 calls

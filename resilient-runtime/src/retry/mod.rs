@@ -60,7 +60,7 @@ pub use stop::{Stop, Stopped, stopped};
 use crate::classify::Class;
 use crate::clock::{Clock, Delay, Instant, NoTimer, nanos};
 use crate::component::{Component, Core, Create, Kind};
-use crate::observe::{Cause, ErrorSlot, EventKind, LogLimit, log_limited};
+use crate::observe::{Cause, ErrorSlot, EventKind, LogLimit, Words, log_limited};
 use crate::outcome::{Judgement, Outcome, Verdict};
 use crate::scope::{self, Entered, Retries, Scope};
 use crate::settings::{ConfigError, Effective};
@@ -205,7 +205,7 @@ impl Retry {
     /// assert_eq!((list, calls), (Err("refused"), 4), "once, and three times again");
     /// ```
     pub fn call<R: Outcome<Error: 'static>>(&self, work: impl FnMut() -> R) -> R {
-        self.call_judged(work, Judgement::of)
+        self.drive(work, Judgement::of, |outcome, words| words.outcome(outcome))
     }
 
     /// Like [`call`](Self::call), with a judge of your own, such as [`Verdict::by_class`].
@@ -221,10 +221,16 @@ impl Retry {
     /// assert!(Registry::new().retry("disk").call_judged(read, Verdict::by_class).is_err());
     /// assert_eq!(reads, 1, "it would not be there the next time either");
     /// ```
-    pub fn call_judged<R, J: Into<Judgement>>(
+    pub fn call_judged<R, J: Into<Judgement>>(&self, work: impl FnMut() -> R, judge: impl Fn(&R) -> J) -> R {
+        self.drive(work, judge, |_, _| ())
+    }
+
+    #[inline]
+    fn drive<R, J: Into<Judgement>>(
         &self,
         mut work: impl FnMut() -> R,
         judge: impl Fn(&R) -> J,
+        describe: impl Fn(&R, &mut Words),
     ) -> R {
         let (mut run, around) = (self.begin(false), Scope::current());
         // As a rule the first attempt succeeds, in the scope that there is.
@@ -232,14 +238,14 @@ impl Retry {
             let entered = run.enter();
             let outcome = work();
             drop(entered);
-            return self.go_on(run, outcome, work, judge);
+            return self.go_on(run, outcome, work, judge, describe);
         }
         let outcome = work();
         let judgement = judge(&outcome).into();
         if judgement == Verdict::Success {
             outcome
         } else {
-            self.go_on_from(run, outcome, judgement, work, judge)
+            self.go_on_from(run, outcome, judgement, work, judge, describe)
         }
     }
 
@@ -250,9 +256,10 @@ impl Retry {
         outcome: R,
         work: impl FnMut() -> R,
         judge: impl Fn(&R) -> J,
+        describe: impl Fn(&R, &mut Words),
     ) -> R {
         let judgement = judge(&outcome).into();
-        self.go_on_from(run, outcome, judgement, work, judge)
+        self.go_on_from(run, outcome, judgement, work, judge, describe)
     }
 
     /// What comes after the first attempt.
@@ -264,8 +271,9 @@ impl Retry {
         mut judgement: Judgement,
         mut work: impl FnMut() -> R,
         judge: impl Fn(&R) -> J,
+        describe: impl Fn(&R, &mut Words),
     ) -> R {
-        while let Some(delay) = run.after(judgement, Delay::blocking_in) {
+        while let Some(delay) = run.after(judgement, Delay::blocking_in, |words| describe(&outcome, words)) {
             drop(outcome);
             let clock = self.core.clock();
             if !delay.is_none() {
@@ -308,7 +316,7 @@ impl Retry {
         &self,
         work: impl FnMut() -> F,
     ) -> impl Future<Output = R> {
-        self.call_judged_async(work, Judgement::of)
+        self.drive_async(work, Judgement::of, |outcome, words| words.outcome(outcome))
     }
 
     /// Like [`call_async`](Self::call_async), with a judge of your own.
@@ -337,14 +345,24 @@ impl Retry {
     /// As of [`call_async`](Self::call_async).
     pub async fn call_judged_async<R, F: Future<Output = R>, J: Into<Judgement>>(
         &self,
+        work: impl FnMut() -> F,
+        judge: impl Fn(&R) -> J,
+    ) -> R {
+        self.drive_async(work, judge, |_, _| ()).await
+    }
+
+    async fn drive_async<R, F: Future<Output = R>, J: Into<Judgement>>(
+        &self,
         mut work: impl FnMut() -> F,
         judge: impl Fn(&R) -> J,
+        describe: impl Fn(&R, &mut Words),
     ) -> R {
         let mut run = self.begin(true);
         loop {
             let delay = {
                 let outcome = crate::scope::scoped(run.scope(), work()).await;
-                match run.after(judge(&outcome).into(), Delay::timer_in) {
+                let judgement = judge(&outcome).into();
+                match run.after(judgement, Delay::timer_in, |words| describe(&outcome, words)) {
                     Some(delay) => delay,
                     None => return outcome,
                 }
@@ -549,14 +567,20 @@ impl Run<'_> {
 
     /// The pause before the next attempt, or `None` when the outcome stands.
     #[inline]
-    fn after(&mut self, judgement: Judgement, pause: Pause) -> Option<Delay> {
+    fn after(
+        &mut self,
+        judgement: Judgement,
+        pause: Pause,
+        describe: impl FnOnce(&mut Words),
+    ) -> Option<Delay> {
         match judgement.verdict() {
             Verdict::Success if self.progress.retries == 0 && !self.is_marked => None,
             Verdict::Success => {
                 self.succeeded();
                 None
             }
-            Verdict::Failure(_) => self.after_failure(judgement, pause),
+            Verdict::Failure(Class::Ignored) => self.after_failure(judgement, pause, None),
+            Verdict::Failure(_) => self.after_error(judgement, pause, describe),
         }
     }
 
@@ -571,7 +595,25 @@ impl Run<'_> {
     }
 
     #[cold]
-    fn after_failure(&mut self, judgement: Judgement, pause: Pause) -> Option<Delay> {
+    fn after_error(
+        &mut self,
+        judgement: Judgement,
+        pause: Pause,
+        describe: impl FnOnce(&mut Words),
+    ) -> Option<Delay> {
+        let attempt = self.progress.retries + 1;
+        self.retry.core.environment.texts().capture(describe, |text| {
+            self.after_failure(judgement, pause, text.map(|text| Cause { text, attempt }))
+        })
+    }
+
+    #[cold]
+    fn after_failure(
+        &mut self,
+        judgement: Judgement,
+        pause: Pause,
+        cause: Option<Cause<'_>>,
+    ) -> Option<Delay> {
         // The scope of the body has been left again.
         let (clock, around) = (self.retry.core.clock(), Scope::current());
         let situation = Situation {
@@ -585,7 +627,7 @@ impl Run<'_> {
             standing_back: around.standing_back(),
             inside: self.inside,
             refused: &|_| false,
-            cause: None,
+            cause,
         };
         let next = self.retry.next(&mut self.progress, judgement, &situation, |span| pause(clock, span));
         let (delay, inside) = next.ok()?;

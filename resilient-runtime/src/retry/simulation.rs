@@ -144,6 +144,26 @@ fn a_batch_that_is_not_small_is_served_as_far_as_it_is_free() {
 }
 
 #[test]
+fn a_large_batch_that_fails_twice_ends_at_its_second_retry_unless_more_is_free() {
+    // H1: the n-th retry of each call is free up to n times the calls, so the second one for 500 calls and not for 1000.
+    for (calls, free, succeeded) in
+        [(500, 1000, 500), (1000, 1000, 0), (1000, 2000, 1000), (1000, 10_000, 1000)]
+    {
+        let config = config(9, 10).budget_free(free);
+        let (result, retry) = run_with(config, batch(calls, 2));
+        let retries = if succeeded > 0 { 2 * calls } else { calls };
+        let denied = u64::from(calls - succeeded);
+        assert_eq!(result, Result { calls, succeeded, retries, denied }, "{calls} calls, {free} free");
+        // Not silently: the statistics have each of them.
+        assert_eq!(retry.stats().denied_by_budget, denied);
+    }
+    // A storm is bounded with the larger number as well: it is what a batch may borrow, and pays back.
+    let result = run(config(3, 100).budget_free(10_000), storm(1000, 60));
+    assert!(result.load() < 1.3, "{:.3} attempts for each call: {result:?}", result.load());
+    assert!(result.denied > u64::from(result.calls) / 2);
+}
+
+#[test]
 fn a_storm_stays_within_the_share_of_its_calls_and_the_reserve() {
     // T37
     let reserve = |seconds: u32| 30 + 3 * (seconds + 20);

@@ -8,7 +8,7 @@ use std::convert::Infallible;
 use std::error::Error;
 use std::marker::PhantomData;
 
-use crate::classify::Classify;
+use crate::classify::{Classify, was_refused};
 use crate::fallback::{BoxError, FallbackFailed, Level, into_failure};
 use crate::outcome::{Failure, Judgement, Outcome, Reject};
 use crate::rejection::Rejection;
@@ -46,9 +46,36 @@ impl<R> Combine<R> {
 /// The traits to have in scope.
 pub mod judging {
     pub use super::{
-        ByClass, ByErrorReference, ByLocalErrorReference, ByOutcome, BySource, FailureOfOutcome,
-        FailureOfPlain, KeepsBoth, KeepsLast, KeepsOne, NotRejected, Plain, Rejected,
+        ByClass, ByClassAndSource, ByErrorReference, ByLocalErrorReference, ByOutcome, BySource,
+        FailureOfOutcome, FailureOfPlain, KeepsBoth, KeepsLast, KeepsOne, NotRejected, Plain, Rejected,
     };
+}
+
+/// The traits to have in scope where the function says that its error type is `'static`.
+pub mod judging_static {
+    pub use super::{
+        ByClass, ByClassAndSource, ByError, ByErrorReference, ByLocalErrorReference, ByValue, Plain,
+    };
+}
+
+/// The error says what it is, and a refusal among its sources whether it was carried out.
+pub trait ByClassAndSource<T, E> {
+    /// Judges an outcome.
+    fn verdict(&self, outcome: &Result<T, E>) -> Judgement;
+}
+
+impl<T, E: Classify + Error> ByClassAndSource<T, E> for &&&&&&Judge<Result<T, E>> {
+    #[inline]
+    fn verdict(&self, outcome: &Result<T, E>) -> Judgement {
+        match outcome {
+            Ok(_) => Judgement::SUCCESS,
+            Err(error) => {
+                let judgement = error.__judged();
+                let is_refused = error.source().is_some_and(was_refused);
+                if is_refused { judgement.refused() } else { judgement }
+            }
+        }
+    }
 }
 
 /// The error says what it is.
@@ -77,6 +104,22 @@ impl<T, E: Error> BySource<T, E> for &&&&Judge<Result<T, E>> {
         match outcome {
             Ok(_) => Judgement::SUCCESS,
             Err(error) => Judgement::by_source(error.source()),
+        }
+    }
+}
+
+/// The error itself may be a known cause, too: a generic function can be given one that has `Classify`.
+pub trait ByError<T, E> {
+    /// Judges an outcome.
+    fn verdict(&self, outcome: &Result<T, E>) -> Judgement;
+}
+
+impl<T, E: Error + 'static> ByError<T, E> for &&&&Judge<Result<T, E>> {
+    #[inline]
+    fn verdict(&self, outcome: &Result<T, E>) -> Judgement {
+        match outcome {
+            Ok(_) => Judgement::SUCCESS,
+            Err(error) => Judgement::by_source(Some(error)),
         }
     }
 }
@@ -123,6 +166,19 @@ impl<R: Outcome> ByOutcome<R> for &Judge<R> {
     #[inline]
     fn verdict(&self, outcome: &R) -> Judgement {
         if outcome.is_failure() { Judgement::UNKNOWN } else { Judgement::SUCCESS }
+    }
+}
+
+/// No bound says that the failure is an `Error`, but it can be of a known type.
+pub trait ByValue<T, E> {
+    /// Judges an outcome.
+    fn verdict(&self, outcome: &Result<T, E>) -> Judgement;
+}
+
+impl<T, E: 'static> ByValue<T, E> for &Judge<Result<T, E>> {
+    #[inline]
+    fn verdict(&self, outcome: &Result<T, E>) -> Judgement {
+        Judgement::of(outcome)
     }
 }
 

@@ -2,6 +2,14 @@
 //! compiler, with the same trick as in `judge`.
 
 use std::fmt::Display;
+use std::hash::Hash;
+
+use crate::coalesce::Lead;
+use crate::fallback::Seen;
+use crate::outcome::Outcome;
+use crate::pipeline::Call;
+use crate::pipeline::stages::coalesce::Shared;
+use crate::rejection::Rejection;
 
 /// Holds what was given as a key.
 #[derive(Debug)]
@@ -90,6 +98,34 @@ pub trait Shareable: Clone + Send + Sync + 'static {}
 #[diagnostic::do_not_recommend]
 impl<R: Clone + Send + Sync + 'static> Shareable for R {}
 
-/// Asks for nothing but the bound, with the words of its diagnostics.
+/// [`Call::share`]
 #[inline]
-pub const fn shareable<R: Shareable>() {}
+pub fn share<'p, V: Shareable + Outcome, K: Hash + ?Sized>(
+    call: &mut Call<'p>,
+    key: &K,
+) -> impl Future<Output = Result<Shared<'p, V>, Rejection>> {
+    call.share(key)
+}
+
+/// [`Call::share_blocking`]
+///
+/// # Errors
+/// As of that.
+#[inline]
+pub fn share_blocking<'p, V: Shareable + Outcome, K: Hash + ?Sized>(
+    call: &mut Call<'p>,
+    key: &K,
+) -> Result<Shared<'p, V>, Rejection> {
+    call.share_blocking(key)
+}
+
+/// [`Call::publish`]
+#[inline]
+pub fn publish<'p, V: Shareable + Outcome>(
+    call: &Call<'p>,
+    lead: Option<Lead<'p>>,
+    answer: &V,
+    seen: Option<Seen>,
+) {
+    call.publish(lead, answer, seen);
+}

@@ -24,10 +24,11 @@ pub use crate::site::{Site, SiteMeta, StageUse};
 pub use inventory;
 
 pub use crate::{
+    __add_the_moved_argument_to_clone_in_the_attribute as add_the_moved_argument_to_clone_in_the_attribute,
     __all_failed as all_failed, __can_be_marked as can_be_marked, __describe as describe,
-    __into_failure as into_failure, __is_marked as is_marked, __judge as judge, __keep as keep,
-    __last_good as last_good, __mark as mark, __rejected as rejected, __submit_site as submit_site,
-    __why as why,
+    __into_failure as into_failure, __is_marked as is_marked, __judge as judge,
+    __judge_static as judge_static, __keep as keep, __last_good as last_good, __mark as mark,
+    __rejected as rejected, __submit_site as submit_site, __why as why,
 };
 
 mod answer;
@@ -42,8 +43,8 @@ mod settled;
 
 pub use answer::{Ask, asking, asking_later};
 pub use describe::{Describing, describing};
-pub use judge::{Combine, Judge, judging};
-pub use keys::{KeyOf, Shareable, Shown, keying, shareable, shown};
+pub use judge::{Combine, Judge, judging, judging_static};
+pub use keys::{KeyOf, Shareable, Shown, keying, publish, share, share_blocking, shown};
 pub use levels::{CacheKey, Describe, Leveled, leveling};
 pub use once::{Codecs, Prints, keeping, print};
 pub use repeated::{Again, Moved, Repeated, repeating};
@@ -67,12 +68,35 @@ macro_rules! __submit_site {
     ($site:ident) => {};
 }
 
+/// Uses the arguments at the head of the loop of a retry. Where the body has moved one, rustc's error is about this use, and
+/// says the name of this macro.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __add_the_moved_argument_to_clone_in_the_attribute {
+    ($($argument:ident),*) => {
+        if false {
+            $(let _ = &$argument;)*
+        }
+    };
+}
+
 /// How `$outcome` (a reference) is judged, by the best rule that its type allows.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __judge {
     ($outcome:expr) => {{
         use $crate::__rt::judging::*;
+        let outcome = $outcome;
+        (&&&&&&&$crate::__rt::Judge::of(outcome)).verdict(outcome)
+    }};
+}
+
+/// [`judge`] where the function says that its error type is `'static`.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __judge_static {
+    ($outcome:expr) => {{
+        use $crate::__rt::judging_static::*;
         let outcome = $outcome;
         (&&&&&&$crate::__rt::Judge::of(outcome)).verdict(outcome)
     }};
@@ -104,6 +128,10 @@ macro_rules! __rejected {
 /// The rule is chosen where it is written: an error that has [`Classify`](crate::Classify) is asked; any other `Error`, and
 /// `Box<dyn Error>`, `anyhow::Error` and `eyre::Report`, is judged by the first known cause in its `source()` chain; and of
 /// everything else a failure is [`Class::Unknown`](crate::Class::Unknown).
+///
+/// In a generic function the rule follows from the bounds: with `E: Error`, the `source()` chain of the error is searched
+/// but the type of the error itself is not known. To have that looked at as well, write `E: Classify`, or use
+/// [`Verdict::of`](crate::Verdict::of) with `E: 'static`.
 ///
 /// ```
 /// use resilient_runtime::{Class, Classify, Registry, Rejection, judge};

@@ -23,6 +23,20 @@ pub struct Again;
 #[derive(Clone, Copy, Debug)]
 pub struct Moved;
 
+impl Again {
+    /// Whether a part is there again: a part of what is there again is.
+    pub const fn or<T: Copy>(self, _: T) -> Self {
+        self
+    }
+}
+
+impl Moved {
+    /// Whether a part is there again, of what is not whole.
+    pub const fn or<T: Copy>(self, part: T) -> T {
+        part
+    }
+}
+
 /// The traits to have in scope.
 pub mod repeating {
     #[allow(unused_imports)] // only one of them is needed at a time

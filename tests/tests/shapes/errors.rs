@@ -1,5 +1,6 @@
 //! Errors: which are worth a retry, which are evidence, and how a rejection becomes one.
 
+use std::cell::Cell;
 use std::io;
 
 use resilient_runtime::{Class, Classify, Component, Registry, Rejection, resilient};
@@ -55,6 +56,95 @@ fn a_generic_function_goes_by_its_bounds() {
 }
 
 #[test]
+fn the_error_of_a_generic_function_is_judged_by_its_value_where_it_is_static() {
+    // B2
+    #[derive(Debug, thiserror::Error)]
+    #[error("{0}")]
+    struct Plain(io::Error);
+    impl From<Rejection> for Plain {
+        fn from(rejection: Rejection) -> Self {
+            Self(io::Error::other(rejection))
+        }
+    }
+    trait Ask {
+        type Error;
+        fn ask(&self) -> Result<u32, Self::Error>;
+    }
+    struct Fails(Cell<u32>);
+    impl Ask for Fails {
+        type Error = io::Error;
+        fn ask(&self) -> io::Result<u32> {
+            self.0.set(self.0.get() + 1);
+            Err(io::ErrorKind::NotFound.into())
+        }
+    }
+    #[resilient(retry(max = 2, base = "0ms"))]
+    fn bound<E: std::error::Error + From<Rejection> + 'static>(ask: impl Fn() -> E) -> Result<u32, E> {
+        Err(ask())
+    }
+    #[resilient(retry(max = 2, base = "0ms"))]
+    fn clause<E>(ask: impl Fn() -> E) -> Result<u32, E>
+    where
+        E: std::error::Error + From<Rejection> + 'static,
+    {
+        Err(ask())
+    }
+    #[resilient(retry(max = 2, base = "0ms"))]
+    fn no_error<E: 'static>(ask: impl Fn() -> E) -> Result<u32, E> {
+        Err(ask())
+    }
+    #[resilient(retry(max = 2, base = "0ms"))]
+    fn projection<A: Ask>(ask: &A) -> Result<u32, A::Error>
+    where
+        A::Error: std::error::Error + 'static,
+    {
+        ask.ask()
+    }
+    #[resilient(retry(max = 2, base = "0ms"), timeout = "1s")]
+    async fn later<E: std::error::Error + From<Rejection> + 'static>(ask: impl Fn() -> E) -> Result<u32, E> {
+        crate::tick().await;
+        Err(ask())
+    }
+    struct Client<'a, E>(&'a dyn Fn() -> E);
+    impl<E: std::error::Error> Client<'_, E> {
+        #[resilient(retry(max = 2, base = "0ms"))]
+        fn ask(&self) -> Result<u32, E>
+        where
+            E: 'static,
+        {
+            Err((self.0)())
+        }
+    }
+    let calls = Cell::new(0);
+    let not_found = || {
+        calls.set(calls.get() + 1);
+        io::Error::from(io::ErrorKind::NotFound)
+    };
+    assert!(bound(not_found).is_err());
+    assert_eq!(calls.take(), 1, "permanent");
+    assert!(clause(not_found).is_err());
+    assert_eq!(calls.take(), 1);
+    assert!(no_error(not_found).is_err());
+    assert_eq!(calls.take(), 1);
+    assert!(Client(&not_found).ask().is_err());
+    assert_eq!(calls.take(), 1);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    assert!(runtime.block_on(later(not_found)).is_err());
+    assert_eq!(calls.take(), 1);
+    let fails = Fails(Cell::new(0));
+    assert!(projection(&fails).is_err());
+    assert_eq!(fails.0.get(), 1);
+    let unknown = || {
+        calls.set(calls.get() + 1);
+        Plain(io::Error::from(io::ErrorKind::NotFound))
+    };
+    assert!(bound(unknown).is_err());
+    assert_eq!(calls.take(), 3, "it has no `source()`");
+    assert!(no_error(|| std::sync::Arc::new(not_found())).is_err());
+    assert_eq!(calls.take(), 1);
+}
+
+#[test]
 fn a_refusal_further_in_is_no_evidence_for_the_breaker_outside() {
     // T21, for nested functions: found in the `source()` chain, without any `Classify`
     #[derive(Debug, thiserror::Error)]
@@ -104,7 +194,7 @@ fn a_refusal_further_in_is_no_evidence_for_the_breaker_outside() {
 fn io_errors_classify_themselves_and_hold_rejections() {
     // T33
     #[resilient(registry = registry, circuit_breaker = "x", retry(max = 2, base = "0ms"))]
-    fn call(registry: &Registry, kind: io::ErrorKind, calls: &std::cell::Cell<u32>) -> io::Result<u32> {
+    fn call(registry: &Registry, kind: io::ErrorKind, calls: &Cell<u32>) -> io::Result<u32> {
         calls.set(calls.get() + 1);
         Err(kind.into())
     }
@@ -114,12 +204,12 @@ fn io_errors_classify_themselves_and_hold_rejections() {
         (io::ErrorKind::ConnectionReset, 1),
         (io::ErrorKind::NotFound, 1),
     ] {
-        let calls = std::cell::Cell::new(0);
+        let calls = Cell::new(0);
         assert_eq!(call(&registry, kind, &calls).unwrap_err().kind(), kind);
         assert_eq!(calls.get(), attempts, "{kind}");
     }
     registry.circuit_breaker("x").force_open();
-    let error = call(&registry, io::ErrorKind::NotFound, &std::cell::Cell::new(0)).unwrap_err();
+    let error = call(&registry, io::ErrorKind::NotFound, &Cell::new(0)).unwrap_err();
     assert!(error.get_ref().and_then(|inner| inner.downcast_ref::<Rejection>()).is_some());
 }
 
@@ -146,15 +236,15 @@ fn anyhow_and_boxes_hold_a_rejection_by_themselves() {
 fn the_retry_marker_reaches_nested_functions() {
     // T46
     #[resilient(registry = registry, retry("outer", max = 3, base = "0ms"))]
-    fn outer(registry: &Registry, calls: &std::cell::Cell<u32>) -> Result<u32, Classified> {
+    fn outer(registry: &Registry, calls: &Cell<u32>) -> Result<u32, Classified> {
         inner(registry, calls)
     }
     #[resilient(registry = registry, retry("inner", max = 3, base = "0ms"))]
-    fn inner(registry: &Registry, calls: &std::cell::Cell<u32>) -> Result<u32, Classified> {
+    fn inner(registry: &Registry, calls: &Cell<u32>) -> Result<u32, Classified> {
         calls.set(calls.get() + 1);
         Err(Classified::Down)
     }
-    let calls = std::cell::Cell::new(0);
+    let calls = Cell::new(0);
     assert!(outer(&Registry::new(), &calls).is_err());
     assert_eq!(calls.get(), 7, "4 of the first attempt and 1 of each repetition, not 16");
 }

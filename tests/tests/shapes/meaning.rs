@@ -464,3 +464,70 @@ fn explain_says_what_becomes_of_each_failure() {
     assert_eq!(of("key_reused"), "not repeated");
     assert!(of("error").contains("first known cause in its `source()` chain"));
 }
+
+/// An error that calls everything the caller's own mistake.
+#[derive(Debug, thiserror::Error)]
+enum OwnMistake {
+    #[error(transparent)]
+    Rejected(#[from] Rejection),
+}
+
+impl Classify for OwnMistake {
+    fn classify(&self) -> Class {
+        Class::Ignored
+    }
+}
+
+struct Scale {
+    registry: Registry,
+}
+
+fn is_too_heavy(error: &Rejection) -> bool {
+    error.kind() == RejectionKind::WeightExceedsLimit
+}
+
+impl Scale {
+    #[resilient(registry = self.registry, rate_limit("inner", rate = "1/h", burst = 3, weight = weight))]
+    fn weigh(&self, weight: u32) -> Result<u32, Rejection> {
+        Ok(weight)
+    }
+
+    #[resilient(registry = self.registry, rate_limit("outer", rate = "5/h"))]
+    fn judged_by_rejection(&self) -> Result<u32, Rejection> {
+        self.weigh(4)
+    }
+
+    #[resilient(registry = self.registry, rate_limit("outer", rate = "5/h"))]
+    fn judged_by_own(&self) -> Result<u32, OwnMistake> {
+        Ok(self.weigh(4)?)
+    }
+
+    #[resilient(
+        registry = self.registry,
+        retry("again", max = 2, base = "0ms", when = is_too_heavy),
+        rate_limit("inner", rate = "1/h", burst = 3, weight = weight)
+    )]
+    fn insist(&self, weight: u32) -> Result<u32, Rejection> {
+        Ok(weight)
+    }
+}
+
+#[test]
+fn a_refusal_further_in_costs_no_token_whatever_its_class() {
+    // B7
+    let scale = Scale { registry: registry() };
+    for _ in 0..8 {
+        assert_eq!(scale.judged_by_rejection().unwrap_err().kind(), RejectionKind::WeightExceedsLimit);
+        let OwnMistake::Rejected(refused) = scale.judged_by_own().unwrap_err();
+        assert_eq!(refused.kind(), RejectionKind::WeightExceedsLimit, "{refused}");
+    }
+    assert_eq!(scale.registry.rate_limiter("outer").stats().rejected, 0);
+}
+
+#[test]
+fn the_predicate_of_the_retry_is_asked_about_a_weight_above_the_limit() {
+    // B3
+    let scale = Scale { registry: registry() };
+    assert_eq!(scale.insist(4).unwrap_err().kind(), RejectionKind::WeightExceedsLimit);
+    assert_eq!(scale.registry.retry("again").stats().retries, 2);
+}

@@ -2,7 +2,12 @@
 
 // What a body does oddly here it does to show where a value is taken.
 #![allow(clippy::redundant_closure_call, clippy::uninlined_format_args, clippy::single_element_loop)]
-#![allow(clippy::shadow_reuse, clippy::shadow_unrelated)]
+#![allow(
+    clippy::shadow_reuse,
+    clippy::shadow_unrelated,
+    clippy::equatable_if_let,
+    clippy::option_if_let_else
+)]
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -116,6 +121,69 @@ fn copied(calls: &Cell<u32>, name: String, mut names: Vec<String>) -> Option<Vec
     names.push(name);
     second_try(calls)?;
     Some(names)
+}
+
+enum Which {
+    Number(u32),
+    Text(String),
+    Both { id: u32, text: String },
+}
+
+/// Patterns that take nothing, or only what is `Copy`.
+#[resilient(retry(max = 1, base = "0ms"))]
+fn takes_apart(
+    calls: &Cell<u32>,
+    which: Which,
+    pair: (u32, u8),
+    (number, text): (u32, &str),
+    word: Option<&'static str>,
+    (owned, _): (String, u8),
+) -> Option<u32> {
+    second_try(calls)?;
+    let (first, second) = pair;
+    if let Some("none") = word {
+        return None;
+    }
+    if let Some(word) = word {
+        return word.parse().ok();
+    }
+    assert_eq!(owned, "owned");
+    match which {
+        Which::Number(given) => Some(given + number + first + u32::from(second)),
+        Which::Text(ref text) => text.parse().ok(),
+        Which::Both { id, .. } => text.parse::<u32>().ok().map(|it| it + id),
+    }
+}
+
+type Borrowed<'a> = &'a Option<String>;
+
+/// A type that is a reference, and a scrutinee that is borrowed.
+#[resilient(retry(max = 1, base = "0ms"), hedge(after = "1h"), idempotent)]
+async fn looks_into(which: Option<String>, borrowed: Borrowed<'_>) -> Result<usize, Rejection> {
+    tick().await;
+    if let Some(text) = borrowed {
+        return Ok(text.len());
+    }
+    Ok(match &which {
+        Some(text) => text.len(),
+        None => match which {
+            Some(_) => 1,
+            None => 0,
+        },
+    })
+}
+
+#[tokio::test]
+async fn a_pattern_that_takes_only_copies_is_no_move() {
+    // F1
+    let with = |which| takes_apart(&Cell::new(0), which, (2, 3), (4, "5"), None, ("owned".to_owned(), 0));
+    assert_eq!(with(Which::Number(1)), Some(10));
+    assert_eq!(with(Which::Text("7".to_owned())), Some(7));
+    assert_eq!(with(Which::Both { id: 1, text: String::new() }), Some(6));
+    let Which::Both { text, .. } = (Which::Both { id: 1, text: String::new() }) else { return };
+    assert_eq!(text, "");
+    assert_eq!(looks_into(Some("abc".to_owned()), &None).await.unwrap(), 3);
+    assert_eq!(looks_into(None, &Some("ab".to_owned())).await.unwrap(), 2);
 }
 
 struct Account(u32);

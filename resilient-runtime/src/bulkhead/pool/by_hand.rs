@@ -41,6 +41,7 @@ impl Bulkhead {
         if let Err(rejection) = self.admit_by(deadline, priority) {
             return R::from_rejection(rejection);
         }
+        self.core.clock().warn_of_blocking(self.core.name);
         let mut running = self.start(priority, Scope::current(), false, work);
         match running.wait_blocking(self.core.clock(), |_| deadline) {
             Some((_, end)) => self.ended(end),

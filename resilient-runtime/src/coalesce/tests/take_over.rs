@@ -158,3 +158,33 @@ fn a_thread_takes_over_from_an_asynchronous_leader_that_nobody_polls() {
     assert!(poll(leader.as_mut()).is_pending());
     assert_eq!(coalesce.call(&7, || -> Outcome { Ok(1) }), Ok(1));
 }
+
+#[test]
+fn without_timers_a_follower_is_refused_and_does_not_wait_for_ever() {
+    // Finding D1: no tokio runtime here, and neither a deadline nor a `max_wait`.
+    let coalesce = Registry::with_clock(Clock::system()).coalesce("c");
+    let ask = || coalesce.call_async(&7, async || -> Outcome { std::future::pending().await });
+    let (mut leader, mut follower) = (Box::pin(ask()), Box::pin(ask()));
+    assert!(poll(leader.as_mut()).is_pending());
+    let Poll::Ready(Err(rejection)) = poll(follower.as_mut()) else { panic!("it waits for ever") };
+    assert_eq!(rejection.kind(), RejectionKind::NoTimer);
+    drop(leader);
+    assert_eq!(coalesce.stats().in_flight, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_task_that_selects_over_its_leader_and_then_asks_by_the_same_key_gets_an_answer() {
+    // Finding D1, as it was found: the branch that ends goes on while `leader` is alive and not polled.
+    let coalesce = Registry::with_clock(Clock::tokio()).coalesce("c");
+    let mut leader = Box::pin(coalesce.call_async(&7, async || -> Outcome { std::future::pending().await }));
+    tokio::select! {
+        _ = &mut leader => panic!("it never ends"),
+        () = tokio::time::sleep(Duration::from_millis(10)) => {}
+    }
+    let began = tokio::time::Instant::now();
+    let answer = coalesce.call_async(&7, async || -> Outcome { Ok(1) }).await;
+    assert_eq!(answer, Ok(1));
+    assert!(began.elapsed() <= LOOK * 3, "{:?}", began.elapsed());
+    assert_eq!(coalesce.stats().handed_over, 1);
+    drop(leader);
+}

@@ -214,6 +214,7 @@ impl<'p> Call<'p> {
             held: Admission::default(),
             rate_key: self.rate_key,
             weight: self.weight,
+            counts_for: self.counts_for,
             load: Load::None,
             activity: Activity::Between,
             role: Role::Racer { is_hedge: false },

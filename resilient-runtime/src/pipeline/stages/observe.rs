@@ -205,7 +205,8 @@ impl Call<'_> {
         // What was refused at once says nothing about how long calls take.
         let is_refused = matches!(self.ending, Ending::Rejected | Ending::TimedOut);
         if !(is_refused && self.clock.now == self.clock.started) {
-            self.pipeline.operation.took(self.clock.now.or_never().nanos_since(started), self.ending);
+            let nanos = self.clock.now.or_never().nanos_since(started);
+            self.pipeline.operation.took(nanos, self.ending, self.counts_for);
         }
     }
 }

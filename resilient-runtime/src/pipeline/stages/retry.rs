@@ -50,7 +50,9 @@ impl Call<'_> {
         self.ending = Ending::of(rejection);
         let is_repeated = match rejection.kind() {
             RejectionKind::BulkheadFull | RejectionKind::RateLimited => true,
-            RejectionKind::CircuitOpen | RejectionKind::NoTimer => judgement.again() == Some(true),
+            RejectionKind::CircuitOpen | RejectionKind::NoTimer | RejectionKind::WeightExceedsLimit => {
+                judgement.again() == Some(true)
+            }
             // The stages around the retry have refused it, or its time is over.
             _ => false,
         };

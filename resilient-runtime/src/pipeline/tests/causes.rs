@@ -244,3 +244,23 @@ fn an_exhausted_budget_is_logged_once_in_a_second() {
     assert!(registry.retry("r").stats().denied_by_budget > 500);
     assert_eq!(log.with("the retry budget is used up").len(), 1);
 }
+
+#[test]
+fn by_hand_the_text_of_a_known_error_is_kept_without_a_word_from_the_caller() {
+    // E2
+    let registry = Registry::with_clock(crate::clock::ManualClock::new().clock());
+    let refused = || Err::<u32, std::io::Error>(std::io::Error::other("it is busy"));
+    let opens = crate::circuit_breaker::Config::default().failure_threshold(1);
+    let breaker = registry.circuit_breaker("by hand");
+    breaker.reconfigure(opens).unwrap();
+    breaker.call(refused).unwrap_err();
+    assert!(breaker.try_acquire().unwrap_err().to_string().contains("last error: it is busy"));
+    registry.retry("by hand").call(refused).unwrap_err();
+    assert_eq!(registry.retry("by hand").stats().last_error.unwrap().text, "it is busy");
+    let pipeline = registry.pipeline("by hand").build();
+    pipeline.call(refused).unwrap_err();
+    assert_eq!(pipeline.stats().last_error.unwrap().text, "it is busy");
+    let boxed = || Err::<u32, Box<dyn std::error::Error>>("no such thing".into());
+    pipeline.call(boxed).unwrap_err();
+    assert_eq!(pipeline.stats().last_error.unwrap().text, "no such thing");
+}

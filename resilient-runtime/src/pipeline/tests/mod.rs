@@ -428,3 +428,40 @@ fn a_circuit_closes_when_its_probe_ends_whatever_time_is_taken() {
         assert_eq!((stats.state, stats.unchanged_for), (State::Closed, Duration::ZERO));
     }
 }
+
+#[test]
+fn explain_says_what_becomes_of_each_refusal_that_a_stage_can_give() {
+    use RejectionKind::*;
+    let registry = Registry::new();
+    let explained = |build: fn(crate::registry::PipelineBuilder) -> crate::registry::PipelineBuilder| {
+        let explained = build(registry.pipeline("op")).build().explain();
+        let is_refusal = |name: &&str| RejectionKind::ALL.iter().any(|kind| kind.as_str() == *name);
+        explained.outcomes.iter().map(|outcome| outcome.outcome).filter(is_refusal).collect::<Vec<_>>()
+    };
+    let names = |kinds: &[RejectionKind]| {
+        let given = |kind: &&RejectionKind| kinds.contains(kind) || **kind == Unsupported;
+        RejectionKind::ALL.iter().filter(given).map(|kind| kind.as_str()).collect::<Vec<_>>()
+    };
+    assert_eq!(explained(|it| it.retry("x")), names(&[]));
+    assert_eq!(explained(|it| it.circuit_breaker("x")), names(&[CircuitOpen]));
+    assert_eq!(
+        explained(|it| it.rate_limit("x")),
+        names(&[RateLimited, WeightExceedsLimit, QueueTimeout, NoTimer])
+    );
+    assert_eq!(explained(|it| it.bulkhead("x")), names(&[BulkheadFull, QueueTimeout, NoTimer]));
+    assert_eq!(
+        explained(|it| it.timeout("x")),
+        names(&[TotalTimeout, AttemptTimeout, ConnectTimeout, ReadTimeout, QueueTimeout, NoTimer])
+    );
+    assert_eq!(explained(|it| it.load_shed("x")), names(&[Shed]));
+    assert_eq!(explained(|it| it.coalesce("x")), names(&[InvalidKey, QueueTimeout, NoTimer]));
+    assert_eq!(explained(|it| it.fallback("x")), names(&[FallbackFailed]));
+    let keyed =
+        [InProgress, KeyReused, OutcomeUnknown, InvalidKey, StoredValueMismatch, StoreUnavailable, NoStore];
+    assert_eq!(explained(|it| it.idempotency("x")), names(&keyed));
+    let all = |it: crate::registry::PipelineBuilder| {
+        let it = it.retry("x").circuit_breaker("x").rate_limit("x").bulkhead("x").timeout("x").load_shed("x");
+        it.coalesce("x").fallback("x").idempotency("x")
+    };
+    assert_eq!(explained(all), names(RejectionKind::ALL));
+}

@@ -434,3 +434,23 @@ async fn a_hedge_runs_work_with_a_key_twice_only_where_that_was_allowed() {
         assert_eq!(told.contains("hedge: `x`: no attempt is hedged"), expected == 1, "{told}");
     }
 }
+
+#[cfg(feature = "tonic")]
+#[test]
+fn a_server_that_wants_no_retry_has_not_said_that_nothing_was_done() {
+    // B1
+    let fixture = Fixture::new();
+    let pipeline = fixture.registry.pipeline("charge").idempotency("x").retry("x").build();
+    let charges = Cell::new(0);
+    let charge = || {
+        pipeline.request().key_with(&7, Codec::answers()).fingerprint(A).call(|| {
+            charges.set(charges.get() + 1);
+            let mut status = tonic::Status::unavailable("the connection broke");
+            status.metadata_mut().insert("grpc-retry-pushback-ms", "-1".parse().unwrap());
+            Err::<u32, std::io::Error>(std::io::Error::other(status))
+        })
+    };
+    charge().unwrap_err();
+    let (kind, _) = RejectionKind::found_in(&charge().unwrap_err()).unwrap();
+    assert_eq!((kind, charges.get()), (RejectionKind::OutcomeUnknown, 1));
+}

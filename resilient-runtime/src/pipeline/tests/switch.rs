@@ -88,6 +88,49 @@ async fn switched_off_a_hedged_call_makes_one_attempt() {
 }
 
 #[tokio::test]
+async fn switched_off_nothing_is_coalesced_hedged_or_cut_off() {
+    // E8
+    let fixture = Fixture::new();
+    let registry = &fixture.registry;
+    fixture.all();
+    let hedge = crate::hedge::Config::default().after(MS(50));
+    registry.hedge("x").reconfigure(hedge).unwrap();
+    let pipeline = registry.pipeline("op").coalesce("x").hedge("x").timeout("x").idempotent().build();
+    let (made, gate) = (Cell::new(0), tokio::sync::Notify::new());
+    let ask = || {
+        pipeline.request().coalesce_key("key").call_async(|| async {
+            made.set(made.get() + 1);
+            gate.notified().await;
+            Ok::<_, Rejection>(made.get())
+        })
+    };
+    let mut on = [Box::pin(ask()), Box::pin(ask())];
+    for call in &mut on {
+        assert!(once(call).await.is_none());
+    }
+    fixture.time.advance(MS(50));
+    assert!(once(&mut on[0]).await.is_none());
+    assert_eq!(made.take(), 2, "one call for both, and its hedge");
+    drop(on);
+
+    registry.set_enabled(false);
+    let mut off = [Box::pin(ask()), Box::pin(ask())];
+    for call in &mut off {
+        assert!(once(call).await.is_none());
+    }
+    fixture.time.advance(Duration::from_hours(1));
+    for call in &mut off {
+        assert!(once(call).await.is_none(), "no limit of time");
+    }
+    assert_eq!((made.get(), fixture.time.timers()), (2, 0), "each makes its own call, and no hedge");
+    gate.notify_waiters();
+    for call in &mut off {
+        assert_eq!(once(call).await.expect("it waits for nothing else"), Ok(2));
+    }
+    fixture.nothing_is_held();
+}
+
+#[tokio::test]
 async fn switched_off_a_body_of_a_pool_runs_all_the_same() {
     // T124
     let fixture = Fixture::new();

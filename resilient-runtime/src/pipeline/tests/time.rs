@@ -209,3 +209,26 @@ fn components_of_another_registry_bring_their_clock_along() {
     time.advance(MS(5000));
     assert!(pipeline.call(|| Outcome::Ok(1)).is_ok());
 }
+
+#[test]
+fn the_histogram_counts_every_call_whether_a_stage_needs_the_time_or_not() {
+    // E9
+    let registry = Registry::new();
+    let timed = registry.pipeline("timed").timeout("x").build();
+    let plain = registry.pipeline("plain").build();
+    for call in 0..9000 {
+        for pipeline in [&timed, &plain] {
+            pipeline.call(|| (call % 3 > 0).then_some(call));
+        }
+    }
+    let counts = |pipeline: &Pipeline| {
+        let stats = pipeline.stats();
+        (stats.durations.count(), stats.error_durations.count())
+    };
+    assert_eq!(counts(&timed), (6000, 3000));
+    let (answered, failed) = counts(&plain);
+    assert!((answered + failed).abs_diff(9000) <= 16, "{answered} and {failed}");
+    assert!(failed.abs_diff(3000) < 300, "{failed} of 3000");
+    let total = registry.stats().total;
+    assert!(total.latency.measured.abs_diff(12_000) < 400, "{}", total.latency.measured);
+}

@@ -45,6 +45,69 @@ fn nobody_overtakes_who_waits_for_the_same_key() {
     assert!(poll(waiting.as_mut()).is_ready());
 }
 
+fn is_ok<T>(poll: &Poll<Result<T, Rejection>>) -> bool {
+    matches!(poll, Poll::Ready(Ok(_)))
+}
+
+#[test]
+fn an_unpolled_waiter_holds_nobody_up_once_its_time_is_over() {
+    // Finding D1: a future that was polled once and is kept.
+    let (time, limiter) = limiter(rate("1/s").burst(1u32).max_wait(MS * 2000));
+    assert!(limiter.try_acquire().is_ok());
+    let mut unpolled = Box::pin(limiter.acquire());
+    assert!(poll(unpolled.as_mut()).is_pending());
+    time.advance(Duration::from_hours(1));
+    for attempt in 0..10 {
+        if attempt % 2 == 0 {
+            assert!(is_ok(&poll(pin!(limiter.acquire()))), "{attempt}");
+        } else {
+            assert!(limiter.try_acquire().is_ok(), "{attempt}");
+        }
+        time.advance(MS * 1000);
+    }
+    assert_eq!(limiter.stats().queued, 0);
+    assert!(limiter.try_acquire().is_ok());
+    assert!(matches!(poll(unpolled.as_mut()), Poll::Ready(Err(_))), "its time is over");
+    drop(unpolled);
+    assert_eq!(limiter.stats().queued, 0);
+}
+
+#[test]
+fn those_behind_an_unpolled_waiter_come_when_its_time_is_over() {
+    // Finding D1
+    let (time, limiter) = limiter(rate("1/s").burst(1u32).max_wait(MS * 2000));
+    assert!(limiter.try_acquire().is_ok());
+    let mut unpolled = Box::pin(limiter.acquire());
+    assert!(poll(unpolled.as_mut()).is_pending());
+    time.advance(MS * 900);
+    let woken = Arc::new(Woken::default());
+    let waker = Waker::from(Arc::clone(&woken));
+    let mut behind = Box::pin(limiter.acquire());
+    assert!(behind.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+    time.advance(MS * 1100);
+    assert!(poll(behind.as_mut()).is_pending(), "the first still has its time");
+    assert!(behind.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+    woken.0.store(0, Ordering::Relaxed);
+    time.advance(MS);
+    assert!(woken.0.load(Ordering::Relaxed) > 0, "its own timer wakes it");
+    assert!(is_ok(&poll(behind.as_mut())));
+    assert!(limiter.try_acquire().is_err(), "one token was there");
+}
+
+#[test]
+fn unpolled_waiters_do_not_fill_the_queue() {
+    // Finding D1
+    let (time, limiter) = limiter(rate("1/s").burst(1u32).max_wait(MS * 3000).max_queue(2u32));
+    assert!((0..3u32).all(|key| limiter.check_key(&key).allowed));
+    let mut unpolled = [Box::pin(limiter.acquire_key(&0u32)), Box::pin(limiter.acquire_key(&1u32))];
+    assert!(unpolled.iter_mut().all(|turn| poll(turn.as_mut()).is_pending()));
+    assert!(poll(pin!(limiter.acquire_key(&2u32))).is_ready(), "the queue is full");
+    time.advance(MS * 3001);
+    assert!(limiter.check_key(&2u32).allowed);
+    let mut next = Box::pin(limiter.acquire_key(&2u32));
+    assert!(poll(next.as_mut()).is_pending(), "there is room");
+}
+
 #[test]
 fn who_could_not_have_a_turn_in_time_does_not_wait() {
     let config = rate("10/s").algorithm(Algorithm::LeakyBucket).max_wait(MS * 250).max_queue(3u32);
@@ -136,4 +199,13 @@ fn by_key_and_by_weight_one_waits_as_well() {
     assert!(poll(heavy.as_mut()).is_ready());
     let mut impossible = Box::pin(limiter.acquire_weighted(6));
     assert!(matches!(poll(impossible.as_mut()), Poll::Ready(Err(_))), "T89: at once");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_thread_that_waits_has_its_turn_though_it_holds_a_paused_clock() {
+    let limiter = Registry::with_clock(Clock::tokio()).rate_limiter("r");
+    limiter.reconfigure(rate("100/s").burst(1u32).max_wait(MS * 1000)).unwrap();
+    assert!(limiter.try_acquire().is_ok());
+    assert!(limiter.acquire_blocking().is_ok());
+    assert_eq!(limiter.stats().queued, 0);
 }
