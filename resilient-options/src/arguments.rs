@@ -104,116 +104,46 @@ pub const SWITCH: Remedy = Remedy {
     text: "a policy is on where it is written: leave it out, or write `enabled = false` in its table of the settings file",
 };
 
-const fn instead(words: &'static [&'static str], text: &'static str) -> Remedy {
-    Remedy { group: "", words, text }
+macro_rules! remedies {
+    ($([$($word:ident)*] $text:literal;)*) => {
+        /// What to write instead of words that are no argument.
+        pub const ARGUMENT_REMEDIES: &[Remedy] =
+            &[$(Remedy { group: "", words: &[$(stringify!($word)),*], text: $text },)*];
+    };
 }
 
-/// What to write instead of words that are no argument.
-pub const ARGUMENT_REMEDIES: &[Remedy] = &[
-    instead(
-        &["max", "max_retries", "max_retry", "retry_count", "max_retry_attempts", "times", "retry_max"],
-        "write `retry(max = 3)`",
-    ),
-    instead(
-        &["attempts", "max_attempts", "max_tries", "tries", "stop_after_attempt", "stop"],
-        "write `retry(attempts = 3)`, which counts the first one too",
-    ),
-    instead(
-        &[
-            "retry_on",
-            "retry_if",
-            "retry_when",
-            "when",
-            "retry_exceptions",
-            "abort_on",
-            "abort_if",
-            "should_retry",
-        ],
-        "write `retry(max = 3, when = |error| ..)`, which is true for the errors to try again",
-    ),
-    instead(
-        &[
-            "fail_on",
-            "skip_on",
-            "record_exceptions",
-            "ignore_exceptions",
-            "should_handle",
-            "handle",
-            "is_failure",
-            "is_successful",
-        ],
-        "write `circuit_breaker(\"name\", when = |error| ..)` to say which errors count as failures, `retry(max = 3, when = \
-         |error| ..)` to say which errors to try again, or `failure = |output| ..` to count a returned value as a failure",
-    ),
-    instead(
-        &[
-            "backoff",
-            "delay",
-            "base",
-            "base_delay",
-            "wait_duration",
-            "wait",
-            "exponential_backoff",
-            "jitter",
-            "use_jitter",
-            "max_delay",
-        ],
-        "write `retry(max = 3, backoff = exponential, base = \"100ms\", jitter = 0.5)`",
-    ),
-    instead(
-        &["retry_budget", "budget"],
-        "write `retry(max = 3, budget(ratio = 0.1, reserve = 3))`, or `retry(max = 3, budget = \"name\")`",
-    ),
-    instead(
-        &[
-            "rate",
-            "limit_for_period",
-            "limit_refresh_period",
-            "requests_per_second",
-            "per_second",
-            "rps",
-            "burst",
-        ],
-        "write `rate_limit(\"name\", rate = \"100/s\")`",
-    ),
-    instead(
-        &[
-            "failure_rate",
-            "failure_rate_threshold",
-            "failure_ratio",
-            "failure_threshold",
-            "threshold",
-            "open_for",
-            "request_volume_threshold",
-            "break_duration",
-            "wait_duration_in_open_state",
-            "sliding_window_size",
-            "minimum_throughput",
-            "sampling_duration",
-        ],
-        "write `circuit_breaker(\"name\", failure_rate = 0.5, window = \"30s\", min_calls = 20, open_for = \"5s\")`",
-    ),
-    instead(
-        &["max_concurrent", "max_concurrent_calls", "max_parallelization", "permits", "max_concurrency"],
-        "write `bulkhead(\"name\", max_concurrent = 64)`",
-    ),
-    instead(
-        &["max_in_flight", "max_inflight"],
-        "write `load_shed(\"name\", max_in_flight = 100)`, or `bulkhead(\"name\", max_concurrent = 100)`",
-    ),
-    instead(
-        &["cache", "cached", "cacheable", "memoize", "cache_key", "ttl", "stale_if_error"],
-        "no policy answers before the call; `fallback(local_cache(max_age = \"10m\", key = id))` gives the last good answer \
-         when the call fails, and `coalesce(key = id)` shares one call",
-    ),
-    instead(
-        &["key"],
-        "write it in its policy, as in `idempotent(key = id)`, `coalesce(key = id)` or `rate_limit(\"name\", rate = \"100/s\", \
-         key = id)`",
-    ),
-    instead(
-        ON,
-        "a policy is on where it is written: leave it out, or switch off all of them by `enabled = false` at the top of the \
-         settings file",
-    ),
-];
+remedies! {
+    [max max_retries max_retry retry_count max_retry_attempts times retry_max]
+        "write `retry(max = 3)`";
+    [attempts max_attempts max_tries tries stop_after_attempt stop]
+        "write `retry(attempts = 3)`, which counts the first one too";
+    [retry_on retry_if retry_when when retry_exceptions abort_on abort_if should_retry]
+        "write `retry(max = 3, when = |error| ..)`, which is true for the errors to try again";
+    [fail_on skip_on record_exceptions ignore_exceptions should_handle handle is_failure is_successful]
+        "write `circuit_breaker(\"name\", when = |error| ..)` to say which errors count as failures, `retry(max \
+         = 3, when = |error| ..)` to say which errors to try again, or `failure = |output| ..` to count a \
+         returned value as a failure";
+    [backoff delay base base_delay wait_duration wait exponential_backoff jitter use_jitter max_delay]
+        "write `retry(max = 3, backoff = exponential, base = \"100ms\", jitter = 0.5)`";
+    [retry_budget budget]
+        "write `retry(max = 3, budget(ratio = 0.1, reserve = 3))`, or `retry(max = 3, budget = \"name\")`";
+    [rate limit_for_period limit_refresh_period requests_per_second per_second rps burst]
+        "write `rate_limit(\"name\", rate = \"100/s\")`";
+    [failure_rate failure_rate_threshold failure_ratio failure_threshold threshold open_for request_volume_threshold
+     break_duration wait_duration_in_open_state sliding_window_size minimum_throughput sampling_duration]
+        "write `circuit_breaker(\"name\", failure_rate = 0.5, window = \"30s\", min_calls = 20, open_for = \
+         \"5s\")`";
+    [max_concurrent max_concurrent_calls max_parallelization permits max_concurrency]
+        "write `bulkhead(\"name\", max_concurrent = 64)`";
+    [max_in_flight max_inflight]
+        "write `load_shed(\"name\", max_in_flight = 100)`, or `bulkhead(\"name\", max_concurrent = 100)`";
+    [cache cached cacheable memoize cache_key ttl stale_if_error]
+        "no policy answers before the call; `fallback(local_cache(max_age = \"10m\", key = id))` gives the last \
+         good answer when the call fails, and `coalesce(key = id)` shares one call";
+    [key]
+        "write it in its policy, as in `idempotent(key = id)`, `coalesce(key = id)` or `rate_limit(\"name\", \
+         rate = \"100/s\", key = id)`";
+    [enabled enable disabled disable active]
+        "a policy is on where it is written: leave it out, or switch off all of them by `enabled = false` at the \
+         top of the settings file";
+}

@@ -19,9 +19,9 @@ table! {
     /// Permits that calls of lower priority cannot take; all together less than `max_concurrent`.
     reserve: group, "reserve(critical = 4, high = 8)" {
         /// Permits that only critical calls may take; less than `max_concurrent`.
-        critical as reserve_critical: count(0, 1_000_000, "calls") = 0, "critical = 4"
+        critical as reserve_critical: count(0, 4_294_967_295, "calls") = 0, "critical = 4"
         /// Permits that only high and critical calls may take, besides those for critical ones alone.
-        high as reserve_high: count(0, 1_000_000, "calls") = 0, "high = 8"
+        high as reserve_high: count(0, 4_294_967_295, "calls") = 0, "high = 8"
     }
     /// Whether the bulkhead finds out, from how long calls take, how many may run at once. `max_concurrent` then has no
     /// effect.

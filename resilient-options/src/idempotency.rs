@@ -8,6 +8,7 @@ table! {
     /// What calls with the same key must agree in; `none` for nothing. By default all arguments but `self`.
     fingerprint: code, "fingerprint = (cents, &account)" [payload hash]
     /// How long an answer is kept, and a key is taken. Within it a repeat gets the first answer.
+    // Not 0: a key that is free once its call has ended protects nobody (T112).
     ttl: time("1s", "31d") = "1h", "ttl = \"1h\"" [expires expiry expire_after max_age]
     /// How long a call that does not show any more holds its key. Renewed each third of it while an asynchronous call runs,
     /// not while a synchronous one does. Not shorter than the total timeout of the call, or `Registry::validate` says so.
@@ -28,7 +29,7 @@ table! {
     store_timeout: span("1h") = "1s", "store_timeout = \"1s\""
     /// The largest answer that is kept, in bytes of its stored form. A call with a larger one is recorded as lost, and its
     /// caller can see it (`unsaved`).
-    max_value: count(1, 4_294_967_295, "bytes") = 65_536, "max_value = 65_536"
+    max_value: count(1, 4_294_967_295, "byte") = 65_536, "max_value = 65_536"
 
     remedies {
         "" [enabled enable disabled disable active] "this cannot be switched off: leave it out";

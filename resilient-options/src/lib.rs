@@ -83,6 +83,22 @@ pub struct Table {
 }
 
 impl Table {
+    /// The setting of this name in the component's `Config`; for a constant.
+    ///
+    /// # Panics
+    /// While the constant is evaluated, if there is no such setting.
+    #[doc(hidden)]
+    pub const fn row(&self, field: &str) -> &'static Setting {
+        let mut index = 0;
+        while index < self.settings.len() {
+            if is_same(self.settings[index].field, field) {
+                return &self.settings[index];
+            }
+            index += 1;
+        }
+        panic!("the table has no such field")
+    }
+
     /// The setting of this name in the component's `Config`.
     pub fn field(&self, field: &str) -> Option<&'static Setting> {
         self.settings.iter().find(|setting| setting.field == field)
@@ -100,6 +116,23 @@ impl Table {
     pub fn option(&self, group: &str, option: &str) -> Option<&'static Setting> {
         self.options(group).find(|setting| setting.option == option)
     }
+}
+
+const fn is_same(one: &str, other: &str) -> bool {
+    let (one, other) = (one.as_bytes(), other.as_bytes());
+    let mut index = 0;
+    while index < one.len() && index < other.len() && one[index] == other[index] {
+        index += 1;
+    }
+    index == one.len() && index == other.len()
+}
+
+/// Whether two names differ in case and `_` only: `failureRate`, `FailureRate` and `failure_rate` are one word.
+pub fn is_same_word(one: &str, other: &str) -> bool {
+    fn folded(word: &str) -> impl Iterator<Item = char> {
+        word.chars().filter(|letter| *letter != '_').flat_map(char::to_lowercase)
+    }
+    folded(one).eq(folded(other))
 }
 
 /// The table of each kind.

@@ -29,6 +29,8 @@ table! {
     target_latency: span("1h") = none, "target_latency = \"50ms\"" [latency]
     /// How long a delay must last before a priority is shed, and the pace at which it comes back.
     interval: time("1ms", "1m") = "100ms", "interval = \"100ms\""
+    /// What a refused call is told to wait. Each is told up to a half more or less, so that they do not come back together.
+    retry_after: span("1h") = "1s", "retry_after = \"1s\""
     /// Whether calls that the other side would not accept are refused here.
     throttle: flag = false, "throttle or throttle(factor = 2, window = \"2m\", floor = 0.1, min_calls = 20)"
         [accept_factor adaptive_throttler]
@@ -42,8 +44,6 @@ table! {
         /// Fewer calls of a priority in the window are too few to judge by.
         min_calls as throttle_min_calls: count(1, 1_000_000, "calls") = 20, "min_calls = 20"
     }
-    /// What a refused call is told to wait. Each is told up to a half more or less, so that they do not come back together.
-    retry_after: span("1h") = "1s", "retry_after = \"1s\""
     /// Since when the call waits, on the registry's clock.
     arrived_at: code, "arrived_at = request.arrived_at" [arrived]
     /// Whether calls are refused at all.

@@ -42,7 +42,7 @@ table! {
         /// The share of a token that each call deposits in the retry's own budget.
         ratio as budget_ratio: share = 0.1, "ratio = 0.1" [percent percentage rate share retry_percent]
         /// The tokens that each second deposits in the retry's own budget.
-        reserve as budget_reserve: number(0.0, 1_000_000.0) = 3.0, "reserve = 3"
+        reserve as budget_reserve: number(0.0, 1_000_000.0, "tokens per second") = 3.0, "reserve = 3"
             [min_per_second min_retries_per_second minimum min]
         /// How many retries in ten seconds need no token while there are few calls. See `BudgetConfig::free`.
         free as budget_free: count(0, 1_000_000, "retries") = 1_000, "free = 1000"

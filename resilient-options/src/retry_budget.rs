@@ -6,7 +6,7 @@ table! {
     /// The share of a token that each call deposits.
     ratio: share = 0.1, "ratio = 0.1"
     /// The tokens that each second deposits. 0: no retry is made without a token, and `free` has no effect.
-    reserve: number(0.0, 1_000_000.0) = 3.0, "reserve = 3"
+    reserve: number(0.0, 1_000_000.0, "tokens per second") = 3.0, "reserve = 3"
     /// The tokens that can be saved beyond ten seconds of reserve.
     burst: count(0, 1_000_000, "tokens") = 100, "burst = 100"
     /// How many retries in ten seconds need no token while there are few calls: the n-th retry of a call needs none as long

@@ -15,7 +15,7 @@
 //! | `span("1h")` | a time of more than zero, and at most this |
 //! | `limit("1h")` | the same, or `none` |
 //! | `count(1, 9, "calls")` | a whole number in this range |
-//! | `number(1.0, 9.0)` | a number in this range |
+//! | `number(1.0, 9.0)`, `number(1.0, 9.0, "per cent")` | a number in this range |
 //! | `share`, `share(0.1)` | a share from 0 or this to 1 |
 //! | `some` | a share of more than 0 |
 //! | `word("a", "b")` | one of these words |
@@ -110,7 +110,7 @@ macro_rules! table {
         #[macro_export]
         macro_rules! $name {
             $(
-($option) => {
+                ($option) => {
                     concat!(
                         $($about),+,
                         $crate::range_text!($takes $(($($range)*))?), $crate::default_text!($($default)?)
@@ -135,15 +135,27 @@ macro_rules! table {
 }
 
 macro_rules! field {
-    (code $option:ident) => { "" };
-    (group $option:ident) => { "" };
-    ($takes:ident $option:ident) => { stringify!($option) };
-    ($takes:ident $option:ident $field:ident) => { stringify!($field) };
+    (code $option:ident) => {
+        ""
+    };
+    (group $option:ident) => {
+        ""
+    };
+    ($takes:ident $option:ident) => {
+        stringify!($option)
+    };
+    ($takes:ident $option:ident $field:ident) => {
+        stringify!($field)
+    };
 }
 
 macro_rules! option {
-    (switch $option:ident) => { "" };
-    ($takes:ident $option:ident) => { stringify!($option) };
+    (switch $option:ident) => {
+        ""
+    };
+    ($takes:ident $option:ident) => {
+        stringify!($option)
+    };
 }
 
 /// Nothing for what the attribute does not have.
@@ -161,8 +173,13 @@ macro_rules! takes {
     (count($min:literal, $max:literal, $unit:literal)) => {
         $crate::Takes::Count { min: $min, max: $max, unit: $unit }
     };
-    (number($min:literal)) => { $crate::Takes::Number { min: $min, max: f64::MAX } };
-    (number($min:literal, $max:literal)) => { $crate::Takes::Number { min: $min, max: $max } };
+    (number($min:literal)) => { $crate::Takes::Number { min: $min, max: f64::MAX, unit: "" } };
+    (number($min:literal, $max:literal)) => {
+        $crate::Takes::Number { min: $min, max: $max, unit: "" }
+    };
+    (number($min:literal, $max:literal, $unit:literal)) => {
+        $crate::Takes::Number { min: $min, max: $max, unit: $unit }
+    };
     (share) => { $crate::Takes::Ratio { min: 0.0, above: false } };
     (share($min:literal)) => { $crate::Takes::Ratio { min: $min, above: false } };
     (some) => { $crate::Takes::Ratio { min: 0.0, above: true } };
@@ -177,19 +194,45 @@ macro_rules! takes {
 }
 
 macro_rules! default {
-    ($takes:ident) => { $crate::Value::Unset };
-    ($takes:ident none) => { $crate::Value::Unset };
-    (time $text:literal) => { $crate::Value::Duration($crate::takes::nanos($text)) };
-    (span $text:literal) => { $crate::Value::Duration($crate::takes::nanos($text)) };
-    (limit $text:literal) => { $crate::Value::Duration($crate::takes::nanos($text)) };
-    (window $text:literal) => { $crate::Value::Duration($crate::takes::nanos($text)) };
-    (count $count:literal) => { $crate::Value::Count($count) };
-    (number $number:literal) => { $crate::Value::Number($number) };
-    (share $share:literal) => { $crate::Value::Ratio($share) };
-    (some $share:literal) => { $crate::Value::Ratio($share) };
-    (word $word:literal) => { $crate::Value::Text($word) };
-    (flag $flag:literal) => { $crate::Value::Flag($flag) };
-    (switch $flag:literal) => { $crate::Value::Flag($flag) };
+    ($takes:ident) => {
+        $crate::Value::Unset
+    };
+    ($takes:ident none) => {
+        $crate::Value::Unset
+    };
+    (time $text:literal) => {
+        $crate::Value::Duration($crate::takes::nanos($text))
+    };
+    (span $text:literal) => {
+        $crate::Value::Duration($crate::takes::nanos($text))
+    };
+    (limit $text:literal) => {
+        $crate::Value::Duration($crate::takes::nanos($text))
+    };
+    (window $text:literal) => {
+        $crate::Value::Duration($crate::takes::nanos($text))
+    };
+    (count $count:literal) => {
+        $crate::Value::Count($count)
+    };
+    (number $number:literal) => {
+        $crate::Value::Number($number)
+    };
+    (share $share:literal) => {
+        $crate::Value::Ratio($share)
+    };
+    (some $share:literal) => {
+        $crate::Value::Ratio($share)
+    };
+    (word $word:literal) => {
+        $crate::Value::Text($word)
+    };
+    (flag $flag:literal) => {
+        $crate::Value::Flag($flag)
+    };
+    (switch $flag:literal) => {
+        $crate::Value::Flag($flag)
+    };
 }
 
 /// The range as a literal, for documentation.
@@ -204,7 +247,7 @@ macro_rules! range_text {
         concat!(" From ", stringify!($min), " to ", stringify!($max), ".")
     };
     (number($min:literal)) => { concat!(" At least ", stringify!($min), ".") };
-    (number($min:literal, $max:literal)) => {
+    (number($min:literal, $max:literal $(, $unit:literal)?)) => {
         concat!(" From ", stringify!($min), " to ", stringify!($max), ".")
     };
     (share) => { " From 0 to 1." };
@@ -221,7 +264,13 @@ macro_rules! range_text {
 #[doc(hidden)]
 #[macro_export]
 macro_rules! default_text {
-    () => { "" };
-    (none) => { "" };
-    ($default:literal) => { concat!(" Default: `", stringify!($default), "`.") };
+    () => {
+        ""
+    };
+    (none) => {
+        ""
+    };
+    ($default:literal) => {
+        concat!(" Default: `", stringify!($default), "`.")
+    };
 }

@@ -39,6 +39,8 @@ pub enum Takes {
         min: f64,
         /// The most.
         max: f64,
+        /// What it is a number of.
+        unit: &'static str,
     },
     /// One of these words.
     Word(&'static [&'static str]),
@@ -90,7 +92,7 @@ impl Takes {
             (Self::Ratio { min, above }, Value::Ratio(share)) => {
                 (min..=1.0).contains(&share) && !(above && share <= min)
             }
-            (Self::Number { min, max }, Value::Number(number)) => (min..=max).contains(&number),
+            (Self::Number { min, max, .. }, Value::Number(number)) => (min..=max).contains(&number),
             (Self::Window, Value::Duration(nanos)) => Self::WINDOW_TIME.contains(&nanos),
             (Self::Window, Value::Count(calls)) => Self::WINDOW_CALLS.contains(&calls),
             (Self::Word(words), Value::Text(word)) => words.contains(&word),
@@ -114,8 +116,9 @@ impl fmt::Display for Takes {
             Self::Count { min, max, unit } => write!(f, "{min} to {max} {unit}"),
             Self::Ratio { min, above: true } => write!(f, "more than {min}, at most 1"),
             Self::Ratio { min, above: false } => write!(f, "{min} to 1"),
-            Self::Number { min, max: f64::MAX } => write!(f, "at least {min}"),
-            Self::Number { min, max } => write!(f, "{min} to {max}"),
+            Self::Number { min, max: f64::MAX, .. } => write!(f, "at least {min}"),
+            Self::Number { min, max, unit: "" } => write!(f, "{min} to {max}"),
+            Self::Number { min, max, unit } => write!(f, "{min} to {max} {unit}"),
             Self::Word(words) => {
                 f.write_str("one of ")?;
                 for (index, word) in words.iter().enumerate() {
@@ -150,7 +153,9 @@ struct Time(u64);
 impl fmt::Display for Time {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // A day is 24 h: everybody reads that at once, and several days as days.
-        let divides = |(_, scale): &&(&str, u64)| self.0.is_multiple_of(*scale) && self.0 != *scale * u64::from(*scale == UNITS[0].1);
+        let divides = |(_, scale): &&(&str, u64)| {
+            self.0.is_multiple_of(*scale) && self.0 != *scale * u64::from(*scale == UNITS[0].1)
+        };
         let (unit, scale) = UNITS.iter().find(divides).unwrap_or(&UNITS[6]);
         write!(f, "{}{unit}", self.0 / scale)
     }

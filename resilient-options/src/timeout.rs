@@ -18,7 +18,7 @@ table! {
         "adaptive or adaptive(percentile = 95, factor = 1.5, min = \"50ms\", max = \"30s\", window = \"1m\", min_samples = 100)"
     {
         /// The share of attempts, in per cent, that take no longer.
-        percentile: number(1.0, 99.9) = 95.0, "percentile = 95" [quantile]
+        percentile: number(1.0, 99.9, "per cent") = 95.0, "percentile = 95" [quantile]
         /// The factor on that percentile.
         factor: number(1.0, 100.0) = 1.5, "factor = 1.5" [multiplier safety_factor]
         /// The shortest time of an attempt; at most `max` and `total`.

@@ -17,6 +17,8 @@ pub use crate::site::SiteHook;
 pub use crate::site::{Site, SiteMeta, StageUse};
 #[cfg(feature = "inventory")]
 pub use inventory;
+/// What an editor completes inside the attribute; the expansion refers to it under `cfg(rust_analyzer)` only.
+pub use resilient_options::ide;
 
 pub use crate::{
     __all_failed as all_failed, __can_be_marked as can_be_marked, __describe as describe,
@@ -27,7 +29,6 @@ pub use crate::{
 
 mod answer;
 mod describe;
-pub mod ide;
 mod judge;
 mod keys;
 mod levels;
