@@ -5,38 +5,33 @@
 
 use proc_macro2::{Ident, TokenStream, TokenTree};
 use quote::{format_ident, quote};
+use resilient_options::TABLES;
 use syn::Path;
-
-/// The arguments that have options, as modules of `__rt::ide`.
-const WITH_OPTIONS: &[&str] = &[
-    "circuit_breaker",
-    "retry",
-    "bulkhead",
-    "timeout",
-    "fallback",
-    "rate_limit",
-    "hedge",
-    "coalesce",
-    "load_shed",
-    "idempotent",
-];
-
-/// Options that have options of their own.
-const NESTED: &[(&str, &str)] = &[("timeout", "adaptive")];
 
 /// A statement for the top of the function body; nothing to rustc.
 pub(crate) fn triggers(args: &TokenStream, krate: &Path) -> TokenStream {
     let arguments = keys(args.clone());
-    let words = |name: &str, options: TokenStream| {
+    let words = |argument: &str, group: &str, options: TokenStream| {
         let words = keys(options);
-        let (module, source) = (format_ident!("__{name}"), format_ident!("{name}"));
-        quote!(mod #module { use #krate::__rt::ide::#source::*; use self::{ #(#words as _,)* }; })
+        let source = format_ident!("{argument}");
+        let (module, path) = if group.is_empty() {
+            (format_ident!("__{argument}"), quote!(#source))
+        } else {
+            let inner = format_ident!("{group}");
+            (format_ident!("__{argument}_{group}"), quote!(#source::#inner))
+        };
+        quote!(mod #module { use #krate::__rt::ide::#path::*; use self::{ #(#words as _,)* }; })
     };
-    let options =
-        WITH_OPTIONS.iter().filter_map(|argument| Some(words(argument, inside(args.clone(), argument)?)));
-    let nested = NESTED.iter().filter_map(|(argument, option)| {
-        Some(words(option, inside(inside(args.clone(), argument)?, option)?))
-    });
+    let mut options = Vec::new();
+    for table in TABLES.iter().filter(|table| !table.argument.is_empty()) {
+        let Some(inner) = inside(args.clone(), table.argument) else { continue };
+        for option in table.options("").filter(|option| table.options(option.option).next().is_some()) {
+            if let Some(innermost) = inside(inner.clone(), option.option) {
+                options.push(words(table.argument, option.option, innermost));
+            }
+        }
+        options.push(words(table.argument, "", inner));
+    }
     quote! {
         #[allow(unexpected_cfgs)]
         const _: () = {
@@ -44,7 +39,6 @@ pub(crate) fn triggers(args: &TokenStream, krate: &Path) -> TokenStream {
             {
                 mod __arguments { use #krate::__rt::ide::arguments::*; use self::{ #(#arguments as _,)* }; }
                 #(#options)*
-                #(#nested)*
             }
         };
     }

@@ -16,12 +16,19 @@ const UNITS: &[(&str, u64)] = &[
     ("s", 1_000_000_000),
     ("m", 60_000_000_000),
     ("h", 3_600_000_000_000),
+    ("d", DAY),
 ];
 
 const DAY: u64 = 24 * 3_600_000_000_000;
 
 /// `"250ms"`, `"2s"`, `"1m30s"` to nanoseconds; at most 24 h.
-pub(crate) fn duration(lit: &LitStr) -> Result<u64> {
+fn duration(lit: &LitStr) -> Result<u64> {
+    duration_up_to(lit, DAY)
+}
+
+/// The same, up to this many nanoseconds, but for less than a day up to that: the range of the option says more.
+pub(crate) fn duration_up_to(lit: &LitStr, longest: u64) -> Result<u64> {
+    let longest = longest.max(DAY);
     let text = lit.value();
     let fail = |message: String| Err(Error::new(lit.span(), message));
     let mut rest = text.trim();
@@ -48,13 +55,14 @@ pub(crate) fn duration(lit: &LitStr) -> Result<u64> {
         }
         let Some((_, scale)) = UNITS.iter().find(|(name, _)| *name == unit) else {
             return fail(format!(
-                "unknown time unit `{unit}`; expected one of `ns`, `us`, `ms`, `s`, `m`, `h`"
+                "unknown time unit `{unit}`; expected one of `ns`, `us`, `ms`, `s`, `m`, `h`, `d`"
             ));
         };
         let span = number.parse().ok().and_then(|n: u64| n.checked_mul(*scale));
         total = match span.and_then(|span| total.checked_add(span)) {
-            Some(sum) if sum <= DAY => sum,
-            _ => return fail(format!("`{text}` is more than 24 hours")),
+            Some(sum) if sum <= longest => sum,
+            _ if longest == DAY => return fail(format!("`{text}` is more than 24 hours")),
+            _ => return fail(format!("`{text}` is more than {} days", longest / DAY)),
         };
         rest = next.trim_start();
     }

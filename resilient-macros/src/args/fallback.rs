@@ -1,12 +1,14 @@
 //! `fallback = ..` and `fallback(level = .., ..)`.
 
 use proc_macro2::Span;
+use resilient_options::fallback;
 use syn::parse::ParseStream;
 use syn::{Error, Expr, ExprLit, Ident, Lit, Result, Token, token};
 
-use super::policies::{Opt, POSITIVE, options};
-use super::value::{self, Setting, Takes};
-use super::{Keyed, each, expression, inside, key, unknown};
+use super::place::Place;
+use super::policies::options;
+use super::value::{self, Setting};
+use super::{Keyed, each, expression, inside, key};
 use crate::diag::Errors;
 
 pub(crate) struct Fallback {
@@ -55,26 +57,17 @@ impl Fallback {
     }
 }
 
-/// As written, the variant, and the options of one that is code; in the order of the chain.
-const LEVELS: &[(&str, &str, &[Opt])] = &[
-    ("replica", "Replica", &[("timeout", "replica_timeout", POSITIVE)]),
-    ("distributed_cache", "DistributedCache", &[("timeout", "distributed_cache_timeout", POSITIVE)]),
-    ("local_cache", "LocalCache", &[("timeout", "local_cache_timeout", POSITIVE)]),
-    ("backup", "Backup", &[("timeout", "backup_timeout", POSITIVE)]),
-    ("default", "Default", &[]),
+/// As written, and the variant; in the order of the chain.
+const LEVELS: [(&str, &str); 5] = [
+    ("replica", "Replica"),
+    ("distributed_cache", "DistributedCache"),
+    ("local_cache", "LocalCache"),
+    ("backup", "Backup"),
+    ("default", "Default"),
 ];
 
-/// What the levels have in common.
-const OPTIONS: &[Opt] = &[
-    ("level_timeout", "level_timeout", POSITIVE),
-    ("grace", "grace", Takes::Duration { zero: true }),
-    ("max_concurrent", "max_concurrent", Takes::Count { min: 1, max: 1_000_000 }),
-];
-
-const CACHE: &[Opt] = &[
-    ("max_age", "cache_max_age", POSITIVE),
-    ("max_entries", "cache_max_entries", Takes::Count { min: 16, max: 1_000_000 }),
-];
+/// The option of a level that is code; the others are those of the built-in local cache.
+const TIMEOUT: &str = "timeout";
 
 pub(super) fn parse(name: Ident, input: ParseStream<'_>, errors: &mut Errors) -> Result<Fallback> {
     if !input.peek(token::Paren) {
@@ -92,14 +85,13 @@ pub(super) fn parse(name: Ident, input: ParseStream<'_>, errors: &mut Errors) ->
             if seen.contains(&word) {
                 return Err(Error::new(word.span(), format!("`{word}` is given twice")));
             }
-            if let Some((_, field, takes)) = OPTIONS.iter().find(|(name, ..)| word == name) {
-                let (value, span) = value::parse(&word, *takes, input)?;
-                settings.push(Setting { field, value, span });
+            let Some(place) = LEVELS.iter().position(|(name, _)| word == name) else {
+                let options = Place::of(&fallback::TABLE);
+                let row = options.find(&word).ok_or_else(|| no_level(&word, &options, input))?;
+                let (value, span) = value::parse(&word, row.takes, input)?;
+                settings.push(Setting { field: row.field, value, span });
                 seen.push(word);
                 return Ok(());
-            }
-            let Some(place) = LEVELS.iter().position(|(name, ..)| word == name) else {
-                return Err(no_level(&word, input));
             };
             seen.push(word.clone());
             let answer = level(word, place, input, errors, &mut settings)?;
@@ -116,14 +108,12 @@ pub(super) fn parse(name: Ident, input: ParseStream<'_>, errors: &mut Errors) ->
     Ok(Fallback { levels, is_single: false, settings })
 }
 
-fn no_level(word: &Ident, input: ParseStream<'_>) -> Error {
+fn no_level(word: &Ident, known: &Place, input: ParseStream<'_>) -> Error {
     if !input.peek(Token![=]) && !input.peek(token::Paren) {
         let message = "`fallback(..)` takes named levels, as in `fallback(default = zero)`; for a single one write `fallback = zero`";
         return Error::new(word.span(), message);
     }
-    let known: Vec<&str> =
-        LEVELS.iter().map(|(name, ..)| *name).chain(OPTIONS.iter().map(|(name, ..)| *name)).collect();
-    unknown(word, "fallback level", "fallback", &known)
+    known.unknown(word, "fallback level")
 }
 
 /// `= expression`, `= "10m"` of a local cache, or either in parentheses with options.
@@ -134,24 +124,27 @@ fn level(
     errors: &mut Errors,
     settings: &mut Vec<Setting>,
 ) -> Result<Answer> {
-    let (name, _, table) = LEVELS[place];
+    let (name, _) = LEVELS[place];
+    let mut options_here = Place::within(&fallback::TABLE, name);
     if !input.peek(token::Paren) {
         let ahead = input.fork();
         let is_kept = name == "local_cache" && ahead.parse::<Token![=]>().is_ok() && is_text(&ahead);
         if is_kept {
-            let (value, span) = value::parse(&word, POSITIVE, input)?;
-            settings.push(Setting { field: "cache_max_age", value, span });
+            let row = const { fallback::TABLE.row("cache_max_age") };
+            let (value, span) = value::parse(&word, row.takes, input)?;
+            settings.push(Setting { field: row.field, value, span });
             return Ok(Answer::LocalCache(LocalCache { word, key: None, is_broken: false }));
         }
         return Ok(Answer::Code(expression(word, input, "|failure| ..")?.value));
     }
-    if table.is_empty() {
+    if options_here.rows.is_empty() {
         let message = format!("`{word}` has no options: write `{word} = ..`; it must answer at once");
         return Err(Error::new(word.span(), message));
     }
     inside(input, |content| {
         if name == "local_cache" && (content.is_empty() || is_option(content)) {
-            return kept(word, content, errors, settings);
+            options_here.rows.retain(|row| row.option != TIMEOUT);
+            return kept(word, &options_here, content, errors, settings);
         }
         if content.is_empty() || is_option(content) {
             let message =
@@ -164,7 +157,8 @@ fn level(
                 .parse::<Token![,]>()
                 .map_err(|error| Error::new(error.span(), "expected `,` between two options"))?;
         }
-        options(&word, table, &[], content, errors, settings, |_, _, _, _| Ok(false));
+        options_here.rows.retain(|row| row.option == TIMEOUT);
+        options(&options_here, content, errors, settings, |_, _, _, _| Ok(false));
         Ok(Answer::Code(answer))
     })
 }
@@ -181,6 +175,7 @@ fn is_text(input: ParseStream<'_>) -> bool {
 /// `local_cache(max_age = "10m", ..)`
 fn kept(
     word: Ident,
+    place: &Place,
     content: ParseStream<'_>,
     errors: &mut Errors,
     settings: &mut Vec<Setting>,
@@ -194,7 +189,7 @@ fn kept(
         by = Some(expression(option.clone(), input, "id")?);
         Ok(true)
     };
-    options(&word, CACHE, &["key"], content, errors, settings, special);
+    options(place, content, errors, settings, special);
     let has_age = settings[before.1..].iter().any(|setting| setting.field == "cache_max_age");
     if !has_age && errors.count() == before.0 {
         let message = "`local_cache` needs `max_age`: how old an answer may be, as in `local_cache(max_age = \"10m\", key = id)`";

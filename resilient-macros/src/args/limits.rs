@@ -1,11 +1,12 @@
 //! The policies with expressions in them: a rate limit by key, a hedge, calls that share one.
 
 use proc_macro2::Span;
+use resilient_options::{Value as Default, coalesce, hedge, rate_limit};
 use syn::parse::ParseStream;
 use syn::{Error, Expr, ExprLit, Ident, Lit, Result, Token, token};
 
-use super::policies::{Opt, POSITIVE, Policy, group, listed, named};
-use super::value::{self, Setting, Takes, Value};
+use super::policies::{Policy, listed, named};
+use super::value::{self, Setting, Value};
 use super::{Keyed, expression};
 use crate::diag::Errors;
 
@@ -22,39 +23,6 @@ pub(crate) struct Coalesce {
     pub(crate) by: Keyed<Expr>,
 }
 
-const MILLION: u64 = 1_000_000;
-
-const RATE_LIMIT: &[Opt] = &[
-    ("rate", "rate", Takes::Rate),
-    ("burst", "burst", Takes::Count { min: 1, max: MILLION }),
-    (
-        "algorithm",
-        "algorithm",
-        Takes::Word(&["token_bucket", "sliding_window", "sliding_log", "leaky_bucket"]),
-    ),
-    ("max_wait", "max_wait", POSITIVE),
-    ("max_queue", "max_queue", Takes::Count { min: 1, max: MILLION }),
-    ("max_keys", "max_keys", Takes::Count { min: 16, max: 10 * MILLION }),
-];
-
-const HEDGE: &[Opt] = &[
-    ("after", "after", Takes::Duration { zero: true }),
-    ("percentile", "percentile", Takes::Number { min: 50.0, max: 99.9 }),
-    ("max", "max", Takes::Count { min: 1, max: 10 }),
-    ("min_delay", "min_delay", POSITIVE),
-];
-
-const HEDGE_BUDGET: &[Opt] = &[
-    ("ratio", "budget_ratio", Takes::Ratio { zero: true }),
-    ("reserve", "budget_reserve", Takes::Number { min: 0.0, max: 1e6 }),
-];
-
-const COALESCE: &[Opt] = &[
-    ("share_errors", "share_errors", Takes::Flag),
-    ("max_wait", "max_wait", POSITIVE),
-    ("max_flights", "max_flights", Takes::Count { min: 1, max: MILLION }),
-];
-
 pub(super) fn rate_limit(key: Ident, input: ParseStream<'_>, errors: &mut Errors) -> Result<RateLimit> {
     let (mut by, mut weight) = (None, None);
     let before = errors.count();
@@ -68,7 +36,7 @@ pub(super) fn rate_limit(key: Ident, input: ParseStream<'_>, errors: &mut Errors
         }
         Ok(true)
     };
-    let policy = named(key, RATE_LIMIT, &["key", "weight"], input, errors, special)?;
+    let policy = named(key, &rate_limit::TABLE, input, errors, special)?;
     let has_rate = policy.settings.iter().any(|setting| setting.field == "rate");
     if !policy.settings.is_empty() && !has_rate && errors.count() == before {
         let message = "`rate_limit` with options needs a rate, as in `rate_limit(\"api\", rate = \"100/s\")`";
@@ -79,11 +47,7 @@ pub(super) fn rate_limit(key: Ident, input: ParseStream<'_>, errors: &mut Errors
 
 pub(super) fn hedge(key: Ident, input: ParseStream<'_>, errors: &mut Errors) -> Result<Policy> {
     const EXAMPLE: &str = "hedge(after = \"50ms\")";
-    let special = |option: &Ident, input: ParseStream<'_>, errors: &mut Errors, into: &mut Vec<Setting>| {
-        if option == "budget" {
-            group(option, HEDGE_BUDGET, "budget(ratio = 0.1, reserve = 3)", input, errors, into)?;
-            return Ok(true);
-        }
+    let special = |option: &Ident, input: ParseStream<'_>, _: &mut Errors, into: &mut Vec<Setting>| {
         if option != "after" {
             return Ok(false);
         }
@@ -97,7 +61,7 @@ pub(super) fn hedge(key: Ident, input: ParseStream<'_>, errors: &mut Errors) -> 
         let name = Some(value::component_name(&key, input)?);
         return Ok(Policy { key, name, settings: Vec::new() });
     }
-    listed(key, HEDGE, &["budget"], EXAMPLE, input, errors, special)
+    listed(key, &hedge::TABLE, EXAMPLE, input, errors, special)
 }
 
 /// `= "p95"`, if that is what is there.
@@ -113,9 +77,10 @@ fn percentile(input: ParseStream<'_>) -> Result<Option<(f64, Span)>> {
     let Some(number) = value.trim().strip_prefix('p') else { return Ok(None) };
     input.parse::<Token![=]>()?;
     value::expr(input)?;
+    let takes = const { hedge::TABLE.row("percentile") }.takes;
     match number.parse::<f64>() {
-        Ok(number) if (50.0..=99.9).contains(&number) => Ok(Some((number, text.span()))),
-        _ => Err(Error::new(text.span(), "a percentile is from 50 to 99.9, as in `after = \"p95\"`")),
+        Ok(number) if takes.admits(Default::Number(number)) => Ok(Some((number, text.span()))),
+        _ => Err(Error::new(text.span(), format!("a percentile is from {takes}, as in `after = \"p95\"`"))),
     }
 }
 
@@ -135,7 +100,7 @@ pub(super) fn coalesce(key: Ident, input: ParseStream<'_>, errors: &mut Errors) 
         return Err(Error::new(key.span(), message));
     }
     let before = errors.count();
-    let policy = listed(key, COALESCE, &["key"], EXAMPLE, input, errors, special)?;
+    let policy = listed(key, &coalesce::TABLE, EXAMPLE, input, errors, special)?;
     match by {
         Some(by) => Ok(Some(Coalesce { policy, by })),
         None if errors.count() > before => Ok(None),

@@ -1,9 +1,9 @@
 //! The grammar of `#[resilient(...)]`.
 
-mod aliases;
 mod fallback;
 mod limits;
 mod once;
+mod place;
 mod policies;
 mod shed;
 mod value;
@@ -21,8 +21,6 @@ pub(crate) use shed::LoadShed;
 pub(crate) use value::{Setting, Value};
 
 use crate::diag::Errors;
-use crate::text::closest;
-use aliases::Meant;
 
 /// An argument that is one expression.
 pub(crate) struct Keyed<T> {
@@ -59,26 +57,6 @@ pub(crate) struct Args {
     /// Whether there was a key that is none.
     pub(crate) has_unknown: bool,
 }
-
-const ARGUMENTS: &[&str] = &[
-    "bulkhead",
-    "circuit_breaker",
-    "clone",
-    "coalesce",
-    "crate",
-    "failure",
-    "fallback",
-    "hedge",
-    "idempotent",
-    "load_shed",
-    "map_err",
-    "name",
-    "priority",
-    "rate_limit",
-    "registry",
-    "retry",
-    "timeout",
-];
 
 impl Args {
     /// Never fails: what cannot be understood is reported and left out.
@@ -156,7 +134,7 @@ impl Args {
             "crate" => self.krate = crate_path(&key, input)?,
             _ => {
                 self.has_unknown = true;
-                return Err(unknown(&key, "argument", aliases::ARGUMENT, ARGUMENTS));
+                return Err(place::unknown_argument(&key));
             }
         }
         Ok(())
@@ -233,28 +211,6 @@ fn key(input: ParseStream<'_>, expected: &str) -> Result<Ident> {
         return Err(input.error(format!("expected {expected}{found}")));
     }
     input.call(Ident::parse_any)
-}
-
-/// The error for an unknown word. `what` names the kind of word expected; `place` is the policy an option belongs to.
-fn unknown(key: &Ident, what: &str, place: &str, known: &[&str]) -> Error {
-    let word = key.to_string();
-    let list = known.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
-    let of = if what == "option" { format!(" of `{place}`") } else { String::new() };
-    let near = || {
-        let same = known.iter().copied().find(|name| aliases::folded(name) == aliases::folded(&word));
-        same.or_else(|| closest(&word, known.iter().copied()))
-    };
-    let message = match aliases::meant(place, &word, known) {
-        Some(Meant::Word(name)) => {
-            format!("unknown {what} `{word}`{of}; did you mean `{name}`?\nknown: {list}")
-        }
-        Some(Meant::Remedy(remedy)) => format!("unknown {what} `{word}`{of}: {remedy}\nknown: {list}"),
-        None => match near() {
-            Some(name) => format!("unknown {what} `{word}`{of}; did you mean `{name}`?\nknown: {list}"),
-            None => format!("unknown {what} `{word}`{of}\nknown: {list}"),
-        },
-    };
-    Error::new(key.span(), message)
 }
 
 /// `= expression`

@@ -1,10 +1,11 @@
 //! Idempotency by key.
 
+use resilient_options::idempotency;
 use syn::parse::ParseStream;
 use syn::{Error, Expr, Ident, Result, Token, token};
 
-use super::policies::{Opt, POSITIVE, Policy, listed};
-use super::value::{Setting, Takes};
+use super::policies::{Policy, listed};
+use super::value::Setting;
 use super::{Keyed, expression};
 use crate::diag::Errors;
 
@@ -23,18 +24,6 @@ pub(crate) struct Once {
     /// What a call with the same key must agree in; all arguments where nothing is said.
     pub(crate) fingerprint: Option<Keyed<Expr>>,
 }
-
-const ONCE: &[Opt] = &[
-    ("ttl", "ttl", POSITIVE),
-    ("lease", "lease", POSITIVE),
-    ("on_unknown", "on_unknown", Takes::Word(&["reject", "reexecute"])),
-    ("max_wait", "max_wait", Takes::Duration { zero: true }),
-    ("keep_errors", "keep_errors", Takes::Flag),
-    ("on_store_failure", "on_store_failure", Takes::Word(&["closed", "open"])),
-    ("store", "store", Takes::Name),
-    ("store_timeout", "store_timeout", POSITIVE),
-    ("max_value", "max_value", Takes::Count { min: 1, max: u32::MAX as u64 }),
-];
 
 const EXAMPLE: &str = "idempotent(key = order.id)";
 
@@ -69,7 +58,7 @@ pub(super) fn idempotent(
         Ok(true)
     };
     let before = errors.count();
-    let policy = listed(key, ONCE, &["key", "fingerprint"], EXAMPLE, input, errors, special)?;
+    let policy = listed(key, &idempotency::TABLE, EXAMPLE, input, errors, special)?;
     match by {
         Some(by) => Ok(Some(Idempotent::ByKey(Box::new(Once { policy, by, fingerprint })))),
         None if errors.count() > before => Ok(None),

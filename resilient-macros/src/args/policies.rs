@@ -1,12 +1,14 @@
 //! The policies that are components: each a table of its options.
 
 use proc_macro2::Span;
+use resilient_options::{Setting as Row, Table, Takes, bulkhead, circuit_breaker, retry, timeout};
 use syn::ext::IdentExt;
 use syn::parse::ParseStream;
 use syn::{Error, Expr, Ident, LitInt, LitStr, Result, Token, token};
 
-use super::value::{self, Setting, Takes, Value};
-use super::{each, expression, inside, unknown};
+use super::place::Place;
+use super::value::{self, Setting, Value};
+use super::{each, expression, inside};
 use crate::diag::Errors;
 
 /// A component with its inline settings.
@@ -22,82 +24,6 @@ pub(crate) struct Retry {
     pub(crate) when: Option<super::Keyed<Expr>>,
 }
 
-/// An option: its name, the field it sets, what it takes.
-pub(super) type Opt = (&'static str, &'static str, Takes);
-
-pub(super) const POSITIVE: Takes = Takes::Duration { zero: false };
-const MILLION: u64 = 1_000_000;
-
-const CIRCUIT_BREAKER: &[Opt] = &[
-    ("failure_rate", "failure_rate", Takes::Ratio { zero: false }),
-    ("window", "window", Takes::Window),
-    ("min_calls", "min_calls", Takes::Count { min: 1, max: MILLION }),
-    ("failure_threshold", "failure_threshold", Takes::Count { min: 1, max: MILLION }),
-    ("success_threshold", "success_threshold", Takes::Count { min: 1, max: MILLION }),
-    ("open_for", "open_for", POSITIVE),
-    ("open_max", "open_max", POSITIVE),
-    ("half_open_calls", "half_open_calls", Takes::Count { min: 1, max: 1000 }),
-    ("slow_call", "slow_call", POSITIVE),
-    ("slow_rate", "slow_rate", Takes::Ratio { zero: false }),
-    ("low_volume_failures", "low_volume_failures", Takes::Count { min: 0, max: MILLION }),
-    ("slow_in_flight", "slow_in_flight", Takes::Flag),
-    ("open_jitter", "open_jitter", Takes::Ratio { zero: true }),
-    ("probe_lease", "probe_lease", POSITIVE),
-];
-
-const RETRY: &[Opt] = &[
-    ("max", "max", Takes::Count { min: 1, max: 1000 }),
-    ("attempts", "max", Takes::Count { min: 2, max: 1001 }),
-    ("backoff", "backoff", Takes::Word(&["exponential", "constant", "linear", "fibonacci", "decorrelated"])),
-    ("base", "base", Takes::Duration { zero: true }),
-    ("factor", "factor", Takes::Number { min: 1.0, max: 100.0 }),
-    ("max_delay", "max_delay", Takes::Duration { zero: true }),
-    ("jitter", "jitter", Takes::Ratio { zero: true }),
-    ("max_elapsed", "max_elapsed", POSITIVE),
-    ("max_retry_after", "max_retry_after", Takes::Duration { zero: true }),
-];
-
-const BUDGET: &[Opt] = &[
-    ("ratio", "budget_ratio", Takes::Ratio { zero: true }),
-    ("reserve", "budget_reserve", Takes::Number { min: 0.0, max: 1e6 }),
-    ("free", "budget_free", Takes::Count { min: 0, max: MILLION }),
-];
-
-const BULKHEAD: &[Opt] = &[
-    ("max_concurrent", "max_concurrent", Takes::Count { min: 1, max: MILLION }),
-    ("max_queue", "max_queue", Takes::Count { min: 0, max: MILLION }),
-    ("max_wait", "max_wait", POSITIVE),
-    ("threads", "threads", Takes::Count { min: 1, max: 1024 }),
-];
-
-/// The limit that a bulkhead finds.
-const FOUND: &[Opt] = &[
-    ("min", "adaptive_min", Takes::Count { min: 1, max: MILLION }),
-    ("max", "adaptive_max", Takes::Count { min: 1, max: MILLION }),
-    ("initial", "adaptive_initial", Takes::Count { min: 1, max: MILLION }),
-];
-
-const RESERVE: &[Opt] = &[
-    ("critical", "reserve_critical", Takes::Count { min: 0, max: MILLION }),
-    ("high", "reserve_high", Takes::Count { min: 0, max: MILLION }),
-];
-
-const TIMEOUT: &[Opt] = &[
-    ("total", "total", Takes::Limit),
-    ("attempt", "attempt", POSITIVE),
-    ("connect", "connect", Takes::Limit),
-    ("read", "read", Takes::Limit),
-];
-
-const ADAPTIVE: &[Opt] = &[
-    ("percentile", "percentile", Takes::Number { min: 1.0, max: 99.9 }),
-    ("factor", "factor", Takes::Number { min: 1.0, max: 100.0 }),
-    ("min", "min", POSITIVE),
-    ("max", "max", POSITIVE),
-    ("window", "window", POSITIVE),
-    ("min_samples", "min_samples", Takes::Count { min: 10, max: MILLION }),
-];
-
 /// The breaker, and the predicate that says what it counts.
 pub(super) fn circuit_breaker(
     key: Ident,
@@ -112,21 +38,23 @@ pub(super) fn circuit_breaker(
         when = Some(expression(option.clone(), input, "is_outage")?);
         Ok(true)
     };
-    let policy = named(key, CIRCUIT_BREAKER, &["when"], input, errors, special)?;
+    let policy = named(key, &circuit_breaker::TABLE, input, errors, special)?;
     Ok((policy, when))
 }
 
 pub(super) fn bulkhead(key: Ident, input: ParseStream<'_>, errors: &mut Errors) -> Result<Policy> {
     let special = |option: &Ident, input: ParseStream<'_>, errors: &mut Errors, into: &mut Vec<Setting>| {
-        if adapts(option, "max_concurrent", FOUND, "adaptive(min = 1, max = 200)", input, errors, into)? {
-            return Ok(true);
-        }
-        if option != "reserve" {
-            return Ok(false);
-        }
-        group(option, RESERVE, "reserve(critical = 4)", input, errors, into).map(|()| true)
+        adapts(
+            option,
+            &bulkhead::TABLE,
+            const { bulkhead::TABLE.row("adaptive") },
+            "max_concurrent",
+            input,
+            errors,
+            into,
+        )
     };
-    named(key, BULKHEAD, &["reserve", "adaptive"], input, errors, special)
+    named(key, &bulkhead::TABLE, input, errors, special)
 }
 
 pub(super) fn timeout(key: Ident, input: ParseStream<'_>, errors: &mut Errors) -> Result<Policy> {
@@ -134,15 +62,22 @@ pub(super) fn timeout(key: Ident, input: ParseStream<'_>, errors: &mut Errors) -
         if let Some(error) = value::no_time(input) {
             return Err(error);
         }
-        let (value, span) = value::parse(&key, POSITIVE, input)?;
+        let (value, span) = value::parse(&key, const { timeout::TABLE.row("total") }.takes, input)?;
         return Ok(Policy { key, name: None, settings: vec![Setting { field: "total", value, span }] });
     }
     let before = errors.count();
     let special = |option: &Ident, input: ParseStream<'_>, errors: &mut Errors, into: &mut Vec<Setting>| {
-        let example = "adaptive(percentile = 95, max = \"10s\")";
-        adapts(option, "attempt", ADAPTIVE, example, input, errors, into)
+        adapts(
+            option,
+            &timeout::TABLE,
+            const { timeout::TABLE.row("adaptive") },
+            "attempt",
+            input,
+            errors,
+            into,
+        )
     };
-    let policy = listed(key, TIMEOUT, &["adaptive"], "timeout = \"2s\"", input, errors, special)?;
+    let policy = listed(key, &timeout::TABLE, "timeout = \"2s\"", input, errors, special)?;
     if policy.settings.is_empty() && policy.name.is_none() && errors.count() == before {
         let message = "`timeout` needs a limit, as in `timeout = \"2s\"` or `timeout(attempt = \"500ms\")`";
         return Err(Error::new(policy.key.span(), message));
@@ -153,9 +88,9 @@ pub(super) fn timeout(key: Ident, input: ParseStream<'_>, errors: &mut Errors) -
 /// `adaptive`, or what it finds: `attempt = adaptive(..)`.
 fn adapts(
     option: &Ident,
+    table: &'static Table,
+    row: &'static Row,
     found: &str,
-    table: &'static [Opt],
-    example: &str,
     input: ParseStream<'_>,
     errors: &mut Errors,
     into: &mut Vec<Setting>,
@@ -171,7 +106,7 @@ fn adapts(
     if into.iter().any(|setting| setting.field == "adaptive") {
         return Err(Error::new(word.span(), "`adaptive` is given twice"));
     }
-    adaptive(&word, table, example, input, errors, into).map(|()| true)
+    switch(&word, table, row, input, errors, into).map(|()| true)
 }
 
 /// `= adaptive`
@@ -181,31 +116,38 @@ fn is_adaptive(input: ParseStream<'_>) -> bool {
 }
 
 /// `adaptive`, `adaptive = true`, or `adaptive(percentile = 95, ..)`
-fn adaptive(
+fn switch(
     option: &Ident,
-    table: &'static [Opt],
-    example: &str,
+    table: &'static Table,
+    row: &'static Row,
     input: ParseStream<'_>,
     errors: &mut Errors,
     into: &mut Vec<Setting>,
 ) -> Result<()> {
     if input.peek(Token![=]) {
-        let (value, span) = value::parse(option, Takes::Flag, input)?;
-        into.push(Setting { field: "adaptive", value, span });
+        let (value, span) = value::parse(option, row.takes, input)?;
+        into.push(Setting { field: row.field, value, span });
         return Ok(());
     }
-    into.push(Setting { field: "adaptive", value: Value::Flag(true), span: option.span() });
+    into.push(Setting { field: row.field, value: Value::Flag(true), span: option.span() });
     if input.is_empty() || input.peek(Token![,]) {
         return Ok(());
     }
     let before = (errors.count(), into.len());
-    group(option, table, example, input, errors, into)?;
+    group(option, table, row, input, errors, into)?;
     if (errors.count(), into.len()) == before {
-        let message =
-            format!("`adaptive()` says nothing: write `adaptive` for the usual settings, or `{example}`");
+        let message = format!(
+            "`{option}()` says nothing: write `{option}` for the usual settings, or `{}`",
+            in_parentheses(row)
+        );
         return Err(Error::new(option.span(), message));
     }
     Ok(())
+}
+
+/// Of the forms of an option the last, with options of its own.
+fn in_parentheses(row: &'static Row) -> &'static str {
+    row.form.rsplit(" or ").next().unwrap_or(row.form)
 }
 
 pub(super) fn retry(key: Ident, input: ParseStream<'_>, errors: &mut Errors) -> Result<Retry> {
@@ -220,7 +162,7 @@ pub(super) fn retry(key: Ident, input: ParseStream<'_>, errors: &mut Errors) -> 
         return Ok(Retry { policy: Policy { key, name, settings: Vec::new() }, when: None });
     }
     let mut when = None;
-    let special = |option: &Ident, input: ParseStream<'_>, errors: &mut Errors, into: &mut Vec<Setting>| {
+    let special = |option: &Ident, input: ParseStream<'_>, _: &mut Errors, into: &mut Vec<Setting>| {
         if option == "when" {
             when = Some(expression(option.clone(), input, "is_transient")?);
             return Ok(true);
@@ -228,20 +170,12 @@ pub(super) fn retry(key: Ident, input: ParseStream<'_>, errors: &mut Errors) -> 
         if option != "budget" {
             return Ok(false);
         }
-        if input.peek(token::Paren) {
-            return group(option, BUDGET, "budget(ratio = 0.1, reserve = 3)", input, errors, into)
-                .map(|()| true);
-        }
-        if let Some(span) = off(input)? {
-            into.push(Setting { field: "budget", value: Value::Text("off".to_owned()), span });
-            return Ok(true);
-        }
-        let (value, span) = value::parse(option, Takes::Name, input)?;
-        into.push(Setting { field: "budget", value, span });
+        let Some(span) = off(input)? else { return Ok(false) };
+        into.push(Setting { field: "budget", value: Value::Text("off".to_owned()), span });
         Ok(true)
     };
     let before = errors.count();
-    let mut policy = listed(key, RETRY, &["when", "budget"], "retry(max = 3)", input, errors, special)?;
+    let mut policy = listed(key, &retry::TABLE, "retry(max = 3)", input, errors, special)?;
     // A limit that could not be understood is not one that was forgotten.
     if errors.count() == before {
         limit(&mut policy, errors)?;
@@ -272,6 +206,10 @@ fn limit(policy: &mut Policy, errors: &mut Errors) -> Result<()> {
             errors.span(second.span, message);
             Ok(())
         }
+        (Some(Setting { value: Value::Count(0), span, .. }), None) => {
+            errors.span(*span, "`max = 0` repeats nothing: leave `retry` out, or write `max = 1`");
+            Ok(())
+        }
         _ => Ok(()),
     }
 }
@@ -279,8 +217,7 @@ fn limit(policy: &mut Policy, errors: &mut Errors) -> Result<()> {
 /// `= "name"` or `("name", option = value, ..)`
 pub(super) fn named(
     key: Ident,
-    table: &'static [Opt],
-    also: &[&'static str],
+    table: &'static Table,
     input: ParseStream<'_>,
     errors: &mut Errors,
     special: impl FnMut(&Ident, ParseStream<'_>, &mut Errors, &mut Vec<Setting>) -> Result<bool>,
@@ -291,7 +228,7 @@ pub(super) fn named(
     }
     let example = format!("{key}(\"payment\", ..)");
     let before = errors.count();
-    let policy = listed(key, table, also, &example, input, errors, special)?;
+    let policy = listed(key, table, &example, input, errors, special)?;
     if policy.name.is_none() && errors.count() == before {
         let key = &policy.key;
         let message =
@@ -304,8 +241,7 @@ pub(super) fn named(
 /// `(["name",] option = value, ..)`
 pub(super) fn listed(
     key: Ident,
-    table: &'static [Opt],
-    also: &[&'static str],
+    table: &'static Table,
     example: &str,
     input: ParseStream<'_>,
     errors: &mut Errors,
@@ -314,15 +250,18 @@ pub(super) fn listed(
     if !input.peek(token::Paren) {
         return Err(Error::new(key.span(), format!("`{key}` needs its options, as in `{example}`")));
     }
+    let place = Place::of(table);
     let (mut name, mut settings) = (None, Vec::new());
     inside(input, |content| {
         if content.peek(LitInt) {
             let number: LitInt = content.parse()?;
-            let message = match table[0] {
-                (option, _, Takes::Count { .. }) if example.contains('"') => {
+            let message = match place.rows.first() {
+                Some(Row { option, takes: Takes::Count { .. }, .. }) if example.contains('"') => {
                     format!("write `{key}(\"payment\", {option} = {number})`")
                 }
-                (option, _, Takes::Count { .. }) => format!("write `{key}({option} = {number})`"),
+                Some(Row { option, takes: Takes::Count { .. }, .. }) => {
+                    format!("write `{key}({option} = {number})`")
+                }
                 _ => format!("`{key}` needs its options by name, as in `{example}`"),
             };
             return Err(Error::new(number.span(), message));
@@ -337,11 +276,11 @@ pub(super) fn listed(
             }
         } else if content.peek(Ident) && !content.peek2(Token![=]) && !content.peek2(token::Paren) {
             let first: Ident = content.fork().parse()?;
-            if !table.iter().map(|(name, ..)| name).chain(also).any(|name| first == name) {
+            if place.find(&first).is_none() {
                 value::literal_name(&key, content)?;
             }
         }
-        options(&key, table, also, content, errors, &mut settings, |option, input, errors, into| {
+        options(&place, content, errors, &mut settings, |option, input, errors, into| {
             if option == "name" {
                 let message =
                     format!("the name comes first and without a key, as in `{key}(\"payment\", ..)`");
@@ -355,27 +294,27 @@ pub(super) fn listed(
 }
 
 /// `option(option = value, ..)`
-pub(super) fn group(
-    key: &Ident,
-    table: &'static [Opt],
-    example: &str,
+fn group(
+    option: &Ident,
+    table: &'static Table,
+    row: &'static Row,
     input: ParseStream<'_>,
     errors: &mut Errors,
     into: &mut Vec<Setting>,
 ) -> Result<()> {
     if !input.peek(token::Paren) {
-        return Err(Error::new(key.span(), format!("`{key}` needs its options, as in `{example}`")));
+        let example = in_parentheses(row);
+        return Err(Error::new(option.span(), format!("`{option}` needs its options, as in `{example}`")));
     }
     inside(input, |content| {
-        options(key, table, &[], content, errors, into, |_, _, _, _| Ok(false));
+        options(&Place::within(table, row.option), content, errors, into, |_, _, _, _| Ok(false));
         Ok(())
     })
 }
 
+/// Parses options by the rows of a place; `special` first, which says whether it has parsed one.
 pub(super) fn options(
-    of: &Ident,
-    table: &'static [Opt],
-    also: &[&'static str],
+    place: &Place,
     content: ParseStream<'_>,
     errors: &mut Errors,
     into: &mut Vec<Setting>,
@@ -384,7 +323,9 @@ pub(super) fn options(
     let mut seen: Vec<Ident> = Vec::new();
     each(content, errors, "options", |input, errors| {
         if !input.peek(Ident::peek_any) {
-            return Err(input.error(format!("expected an option of `{of}`, as in `{} = ..`", table[0].0)));
+            let first = place.rows.first().map_or("option", |row| row.option);
+            let message = format!("expected an option of `{}`, as in `{first} = ..`", place.name());
+            return Err(input.error(message));
         }
         let option = input.call(Ident::parse_any)?;
         if seen.contains(&option) {
@@ -394,15 +335,22 @@ pub(super) fn options(
         if special(&option, input, errors, into)? {
             return Ok(());
         }
-        let Some((name, field, takes)) = table.iter().find(|(name, ..)| option == name) else {
-            let known: Vec<&str> = table.iter().map(|(name, ..)| *name).chain(also.iter().copied()).collect();
-            return Err(unknown(&option, "option", &of.to_string(), &known));
-        };
-        let (mut value, span) = value::parse(&option, *takes, input)?;
-        if let ("attempts", Value::Count(all)) = (*name, &value) {
-            value = Value::Count(all - 1);
+        let row = place.find(&option).ok_or_else(|| place.unknown(&option, "option"))?;
+        let has_options = place.group.is_empty() && place.table.options(row.option).next().is_some();
+        match row.takes {
+            Takes::Flag if has_options => switch(&option, place.table, row, input, errors, into),
+            Takes::Group => group(&option, place.table, row, input, errors, into),
+            _ if has_options && input.peek(token::Paren) => {
+                group(&option, place.table, row, input, errors, into)
+            }
+            takes => {
+                let (mut value, span) = value::parse(&option, takes, input)?;
+                if let ("attempts", Value::Count(all)) = (row.option, &value) {
+                    value = Value::Count(all.saturating_sub(1));
+                }
+                into.push(Setting { field: row.field, value, span });
+                Ok(())
+            }
         }
-        into.push(Setting { field, value, span });
-        Ok(())
     });
 }

@@ -2,36 +2,12 @@
 
 use proc_macro2::Span;
 use quote::ToTokens;
+use resilient_options::{Takes, Value as Default};
 use syn::parse::ParseStream;
 use syn::spanned::Spanned;
 use syn::{Error, Expr, ExprLit, Ident, Lit, LitStr, Result, Token};
 
-use crate::text::{Quantity, closest, duration, percentage, quantity, rate};
-
-/// What an option takes.
-#[derive(Clone, Copy)]
-pub(super) enum Takes {
-    /// A duration; zero only where it makes sense.
-    Duration { zero: bool },
-    /// A duration of more than zero, or `none`.
-    Limit,
-    /// A whole number in a range.
-    Count { min: u64, max: u64 },
-    /// A share; zero only where it makes sense.
-    Ratio { zero: bool },
-    /// A number in a range.
-    Number { min: f64, max: f64 },
-    /// One of these words.
-    Word(&'static [&'static str]),
-    /// A duration or a number of calls.
-    Window,
-    /// The name of a component.
-    Name,
-    /// So many in such a time.
-    Rate,
-    /// `true` or `false`.
-    Flag,
-}
+use crate::text::{Quantity, closest, duration_up_to, percentage, quantity, rate};
 
 /// The value of a setting.
 #[derive(Clone, Debug, PartialEq)]
@@ -82,7 +58,7 @@ pub(super) fn parse(key: &Ident, takes: Takes, input: ParseStream<'_>) -> Result
 
 fn example(takes: Takes) -> &'static str {
     match takes {
-        Takes::Duration { .. } | Takes::Limit => "\"250ms\"",
+        Takes::Duration { .. } | Takes::Limit { .. } => "\"250ms\"",
         Takes::Count { .. } => "3",
         Takes::Ratio { .. } => "0.5",
         Takes::Number { .. } => "2.0",
@@ -91,6 +67,7 @@ fn example(takes: Takes) -> &'static str {
         Takes::Name => "\"payment\"",
         Takes::Rate => "\"100/s\"",
         Takes::Flag => "true",
+        Takes::Code | Takes::Group => "..",
     }
 }
 
@@ -101,47 +78,53 @@ fn read(key: &Ident, takes: Takes, expr: &Expr) -> Result<Value> {
     };
     let fail = |message: String| Err(Error::new_spanned(expr, message));
     match (takes, lit) {
-        (Takes::Duration { zero }, Some(Lit::Str(text))) => match duration(text)? {
-            0 if !zero => fail(format!("`{key}` must be more than zero")),
-            nanos => Ok(Value::Duration(nanos)),
-        },
+        (Takes::Duration { max, .. }, Some(Lit::Str(text))) => {
+            let nanos = duration_up_to(text, max)?;
+            in_range(key, takes, Default::Duration(nanos), expr).map(|()| Value::Duration(nanos))
+        }
         (Takes::Duration { .. }, _) => {
             fail(format!("`{key}` must be a string with a unit, as in `\"100ms\"`"))
         }
-        (Takes::Limit, lit) => {
+        (Takes::Limit { max }, lit) => {
             let is_none = match (lit, expr) {
                 (Some(Lit::Str(text)), _) => text.value() == "none",
                 (None, Expr::Path(path)) => path.path.is_ident("none"),
                 _ => false,
             };
-            if is_none { Ok(Value::Unset) } else { read(key, Takes::Duration { zero: false }, expr) }
+            if is_none { Ok(Value::Unset) } else { read(key, Takes::Duration { min: 1, max }, expr) }
         }
-        (Takes::Window, Some(Lit::Str(text))) => match duration(text)? {
-            nanos @ 10_000_000..=3_600_000_000_000 => Ok(Value::Duration(nanos)),
-            _ => fail("a window of time is from 10 ms to 1 h".into()),
-        },
-        (Takes::Window, Some(Lit::Int(_))) => read(key, Takes::Count { min: 1, max: 10_000 }, expr),
+        (Takes::Window, Some(Lit::Str(text))) => {
+            let nanos = duration_up_to(text, *Takes::WINDOW_TIME.end())?;
+            if Takes::WINDOW_TIME.contains(&nanos) {
+                return Ok(Value::Duration(nanos));
+            }
+            fail("a window of time is from 10 ms to 1 h".into())
+        }
+        (Takes::Window, Some(Lit::Int(_))) => {
+            let (min, max) = Takes::WINDOW_CALLS.into_inner();
+            read(key, Takes::Count { min, max, unit: "calls" }, expr)
+        }
         (Takes::Window, _) => {
             fail("`window` is a duration, such as `\"30s\"`, or a number of calls, such as `100`".into())
         }
-        (Takes::Count { min, max }, Some(Lit::Int(number))) => match number.base10_parse::<u64>() {
-            Ok(count) if (min..=max).contains(&count) => Ok(Value::Count(count)),
-            _ => fail(format!("`{key}` must be from {min} to {max}")),
-        },
+        (Takes::Count { .. }, Some(Lit::Int(number))) => {
+            // What does not fit is more than any range holds.
+            let count = number.base10_parse::<u64>().unwrap_or(u64::MAX);
+            in_range(key, takes, Default::Count(count), expr).map(|()| Value::Count(count))
+        }
         (Takes::Count { .. }, Some(Lit::Str(text))) if text.value().parse::<u64>().is_ok() => {
             fail(format!("`{key}` is a number: write `{key} = {}`", text.value()))
         }
-        (Takes::Count { min, max }, _) => fail(format!("`{key}` must be a whole number from {min} to {max}")),
-        (Takes::Ratio { zero }, lit) => match ratio(lit)? {
-            Some(share) if share > 0.0 || zero => Ok(Value::Ratio(share)),
-            Some(_) => fail(format!("`{key}` must be more than zero")),
+        (Takes::Count { .. }, _) => fail(format!("`{key}` must be a whole number{}", range(takes))),
+        (Takes::Ratio { .. }, lit) => match ratio(lit)? {
+            Some(share) => in_range(key, takes, Default::Ratio(share), expr).map(|()| Value::Ratio(share)),
             None => fail(format!(
                 "`{key}` is a share: a number from 0 to 1, such as `0.5`, or a percentage, such as `\"50%\"`"
             )),
         },
-        (Takes::Number { min, max }, lit) => match number(lit) {
-            Some(number) if (min..=max).contains(&number) => Ok(Value::Number(number)),
-            _ => fail(format!("`{key}` must be a number from {min} to {max}")),
+        (Takes::Number { .. }, lit) => match number(lit) {
+            Some(number) if takes.admits(Default::Number(number)) => Ok(Value::Number(number)),
+            _ => fail(format!("`{key}` must be a number{}", range(takes))),
         },
         (Takes::Rate, Some(Lit::Str(text))) => rate(text).map(Value::Text),
         (Takes::Rate, _) => fail(format!("`{key}` is a text such as `\"100/s\"` or `\"10/min\"`")),
@@ -150,7 +133,29 @@ fn read(key: &Ident, takes: Takes, expr: &Expr) -> Result<Value> {
         (Takes::Word(words), _) => word(key, words, expr),
         (Takes::Name, Some(Lit::Str(text))) => check_name(key, text).map(|()| Value::Text(text.value())),
         (Takes::Name, _) => fail(name_must_be_literal(key)),
+        (Takes::Code | Takes::Group, _) => fail(format!("`{key}` takes no such value")),
     }
+}
+
+/// ` from 1 to 100 calls`
+fn range(takes: Takes) -> String {
+    let range = takes.to_string();
+    let from = if range.starts_with(|letter: char| letter.is_ascii_digit()) { "from " } else { "" };
+    format!(" {from}{range}")
+}
+
+fn in_range(key: &Ident, takes: Takes, value: Default, expr: &Expr) -> Result<()> {
+    if takes.admits(value) {
+        return Ok(());
+    }
+    let is_zero = matches!(value, Default::Duration(0)) || value == Default::Ratio(0.0);
+    let message = match takes {
+        Takes::Duration { min: 1, .. } | Takes::Ratio { above: true, .. } if is_zero => {
+            format!("`{key}` must be more than zero")
+        }
+        _ => format!("`{key}` must be{}", range(takes)),
+    };
+    Err(Error::new_spanned(expr, message))
 }
 
 fn ratio(lit: Option<&Lit>) -> Result<Option<f64>> {

@@ -1,37 +1,23 @@
 //! What of idempotency by key cannot be.
 
 use quote::ToTokens;
+use resilient_options::idempotency;
 use syn::{Expr, ExprLit, Lit};
 
 use super::has_hole;
-use super::settings::{duration, find, total};
+use super::settings::{duration, find, total, usual};
 use crate::args::Value;
 use crate::args::{Args, Once};
 use crate::diag::Errors;
 use crate::item::FnItem;
 use crate::shape::Shape;
 
-/// What the runtime takes where the attribute is silent, and at all.
-const LEASE: u64 = 60_000_000_000;
-const SHORTEST_LEASE: u64 = 10_000_000;
-const LONGEST_STORE_TIMEOUT: u64 = 3600 * 1_000_000_000;
-const TTL: std::ops::RangeInclusive<u64> = 1_000_000_000..=31 * 24 * LONGEST_STORE_TIMEOUT;
 const LONGEST_KEY: usize = 1024;
 
 pub(super) fn check(args: &Args, function: &FnItem, shape: &Shape, errors: &mut Errors) {
     let Some(once) = &args.once else { return };
     key_is_possible(once, errors);
     lease_is_long_enough(args, once, errors);
-    if let Some((nanos, span)) = duration(&once.policy, "store_timeout")
-        && nanos > LONGEST_STORE_TIMEOUT
-    {
-        errors.span(span, "`store_timeout` is 1 h at most");
-    }
-    if let Some((nanos, span)) = duration(&once.policy, "ttl")
-        && !TTL.contains(&nanos)
-    {
-        errors.span(span, "`ttl` is from 1 s to 31 days: within it a repeat gets the first answer");
-    }
     if let (Some(hedge), false) = (&args.hedge, reexecutes(once)) {
         errors.at(
             &hedge.key,
@@ -72,12 +58,6 @@ fn key_is_possible(once: &Once, errors: &mut Errors) {
 /// T127: another would be let in while the first may still run.
 fn lease_is_long_enough(args: &Args, once: &Once, errors: &mut Errors) {
     let given = duration(&once.policy, "lease");
-    if let Some((lease, span)) = given
-        && lease < SHORTEST_LEASE
-    {
-        errors.span(span, "a lease is 10 ms at least");
-        return;
-    }
     let Some(timeout) = &args.timeout else { return };
     // A named timeout that says nothing has its limit elsewhere.
     if timeout.name.is_some() && find(timeout, "total").is_none() {
@@ -85,7 +65,7 @@ fn lease_is_long_enough(args: &Args, once: &Once, errors: &mut Errors) {
     }
     // Without a total the heartbeat of the lease is all there is.
     let Some(total) = total(timeout) else { return };
-    let lease = given.map_or(LEASE, |(lease, _)| lease);
+    let lease = given.map_or_else(|| usual(&idempotency::TABLE, "lease"), |(lease, _)| lease);
     if lease >= total {
         return;
     }

@@ -1,5 +1,6 @@
 //! Settings that contradict each other, or what the runtime takes where the attribute is silent.
 
+use resilient_options::{Table, Value as Default, bulkhead, circuit_breaker, retry, timeout};
 use syn::{Expr, ExprLit, Lit};
 
 use crate::args::{Args, Policy, RateLimit, Value};
@@ -22,6 +23,14 @@ pub(super) fn count(policy: &Policy, field: &str) -> Option<(u64, proc_macro2::S
     match find(policy, field)? {
         (Value::Count(count), span) => Some((*count, span)),
         _ => None,
+    }
+}
+
+/// What the runtime takes where the attribute is silent.
+pub(super) fn usual(table: &Table, field: &str) -> u64 {
+    match table.field(field).map(|row| row.default) {
+        Some(Default::Duration(value) | Default::Count(value)) => value,
+        _ => 0,
     }
 }
 
@@ -65,21 +74,22 @@ pub(super) fn contradictions(args: &Args, errors: &mut Errors) {
     time_runs_out(args, errors);
 }
 
-/// What the runtime takes where the attribute is silent.
-const BASE: u64 = 100_000_000;
+/// The longest delay where neither that nor the first one says more.
 const MAX_DELAY: u64 = 5_000_000_000;
-const JITTER: f64 = 0.5;
 
 /// The shortest delay before the first retry, in nanoseconds: what jitter leaves of it.
 fn first_delay(retry: &Policy) -> u64 {
-    let base = duration(retry, "base").map_or(BASE, |(base, _)| base);
+    let base = duration(retry, "base").map_or_else(|| usual(&retry::TABLE, "base"), |(base, _)| base);
     let longest = duration(retry, "max_delay").map_or(base.max(MAX_DELAY), |(longest, _)| longest);
     let is_decorrelated =
         matches!(find(retry, "backoff"), Some((Value::Text(word), _)) if word == "decorrelated");
     let jitter = match find(retry, "jitter") {
         _ if is_decorrelated => 0.0,
         Some((Value::Ratio(jitter), _)) => *jitter,
-        _ => JITTER,
+        _ => match const { retry::TABLE.row("jitter") }.default {
+            Default::Ratio(jitter) => jitter,
+            _ => 0.0,
+        },
     };
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss)]
     // A share of it, to the nanosecond.
@@ -173,19 +183,13 @@ fn time_runs_out(args: &Args, errors: &mut Errors) {
     }
 }
 
-/// What the runtime takes where the attribute is silent.
-const OPEN_FOR: u64 = 5_000_000_000;
-const MAX_CONCURRENT: u64 = 64;
-/// The least and the most that an adaptive bulkhead finds where nothing is said.
-const ADAPTIVE_MIN: u64 = 1;
-const ADAPTIVE_MAX: u64 = 200;
-const TOTAL: u64 = 60_000_000_000;
-
 /// The total of a timeout: as given, or what the runtime takes where the attribute is silent; none for `total = none`.
 pub(super) fn total(timeout: &Policy) -> Option<u64> {
     match find(timeout, "total") {
         Some((Value::Unset, _)) => None,
-        _ => Some(duration(timeout, "total").map_or(TOTAL, |(total, _)| total)),
+        _ => Some(
+            duration(timeout, "total").map_or_else(|| usual(&timeout::TABLE, "total"), |(total, _)| total),
+        ),
     }
 }
 
@@ -194,8 +198,15 @@ fn open_period(breaker: &Policy, errors: &mut Errors) {
         (Some((open_for, span)), Some((open_max, _))) if open_for > open_max => {
             errors.span(span, "`open_for` is longer than `open_max`");
         }
-        (None, Some((open_max, span))) if OPEN_FOR > open_max => {
-            errors.span(span, "`open_max` is shorter than `open_for`, which is 5 s unless you give it");
+        (None, Some((open_max, span))) => {
+            let open_for = usual(&circuit_breaker::TABLE, "open_for");
+            if open_for > open_max {
+                let words = words(open_for);
+                errors.span(
+                    span,
+                    format!("`open_max` is shorter than `open_for`, which is {words} unless you give it"),
+                );
+            }
         }
         _ => {}
     }
@@ -224,9 +235,17 @@ fn bulkhead_contradictions(bulkhead: &Policy, errors: &mut Errors) {
     let sum: u64 = reserved.iter().flatten().map(|(count, _)| *count).sum();
     let last = reserved.iter().flatten().next_back();
     let (field, max) = if is_adaptive {
-        ("min", count(bulkhead, "adaptive_min").map_or(ADAPTIVE_MIN, |(min, _)| min))
+        (
+            "min",
+            count(bulkhead, "adaptive_min")
+                .map_or_else(|| usual(&bulkhead::TABLE, "adaptive_min"), |(min, _)| min),
+        )
     } else {
-        ("max_concurrent", count(bulkhead, "max_concurrent").map_or(MAX_CONCURRENT, |(max, _)| max))
+        (
+            "max_concurrent",
+            count(bulkhead, "max_concurrent")
+                .map_or_else(|| usual(&bulkhead::TABLE, "max_concurrent"), |(max, _)| max),
+        )
     };
     if let Some((_, span)) = last
         && sum >= max
@@ -247,8 +266,8 @@ fn found_limit(bulkhead: &Policy, errors: &mut Errors) {
         );
     }
     let (min, max) = (count(bulkhead, "adaptive_min"), count(bulkhead, "adaptive_max"));
-    let least = min.map_or(ADAPTIVE_MIN, |(min, _)| min);
-    let most = max.map_or(ADAPTIVE_MAX, |(max, _)| max);
+    let least = min.map_or_else(|| usual(&bulkhead::TABLE, "adaptive_min"), |(min, _)| min);
+    let most = max.map_or_else(|| usual(&bulkhead::TABLE, "adaptive_max"), |(max, _)| max);
     if let (Some((_, span)), true) = (max.or(min), least > most) {
         errors.span(span, format!("the adaptive limit has no room: `min = {least}` is above `max = {most}`"));
     } else if let Some((initial, span)) = count(bulkhead, "adaptive_initial")
@@ -319,25 +338,23 @@ fn timeout_contradictions(timeout: &Policy, errors: &mut Errors) {
     adaptive_contradictions(timeout, errors);
 }
 
-/// What the runtime takes where the attribute is silent.
-const LEAST: u64 = 50_000_000;
-const SECOND: u64 = 1_000_000_000;
-const MOST: u64 = 30_000_000_000;
-
 fn adaptive_contradictions(timeout: &Policy, errors: &mut Errors) {
     if !matches!(find(timeout, "adaptive"), Some((Value::Flag(true), _))) {
         return;
     }
     let given = |field: &str| duration(timeout, field);
     let (min, max) = (given("min"), given("max"));
-    let (least, most) = (min.map_or(LEAST, |(min, _)| min), max.map_or(MOST, |(max, _)| max));
+    let (usual_min, usual_max) = (usual(&timeout::TABLE, "min"), usual(&timeout::TABLE, "max"));
+    let (least, most) = (min.map_or(usual_min, |(min, _)| min), max.map_or(usual_max, |(max, _)| max));
     match (min, max) {
         (Some((_, span)), Some(_)) if least > most => errors.span(span, "`min` is longer than `max`"),
         (Some((_, span)), None) if least > most => {
-            errors.span(span, "`min` is longer than `max`, which is 30 s unless you give it");
+            let words = words(usual_max);
+            errors.span(span, format!("`min` is longer than `max`, which is {words} unless you give it"));
         }
         (None, Some((_, span))) if least > most => {
-            errors.span(span, "`max` is shorter than `min`, which is 50 ms unless you give it");
+            let words = words(usual_min);
+            errors.span(span, format!("`max` is shorter than `min`, which is {words} unless you give it"));
         }
         _ => {}
     }
@@ -354,12 +371,12 @@ fn adaptive_contradictions(timeout: &Policy, errors: &mut Errors) {
             span,
             "the window must be at least twice `max`, or an attempt could be forgotten before it has ended",
         ),
-        Some((window, span)) if window < SECOND => errors.span(span, "a window of time is 1 s at least"),
         _ => {}
     }
     if total(timeout).is_some_and(|total| total < least) {
         let span = min.or(given("total")).map_or(timeout.key.span(), |(_, span)| span);
-        errors.span(span, "the adaptive timeout can never fire: the total is shorter than its `min`, which is 50 ms unless you give it");
+        let words = words(usual_min);
+        errors.span(span, format!("the adaptive timeout can never fire: the total is shorter than its `min`, which is {words} unless you give it"));
     }
 }
 

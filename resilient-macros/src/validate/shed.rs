@@ -1,44 +1,18 @@
 //! What of a load shedder's settings cannot be.
 
-use super::settings::{count, duration, find};
+use resilient_options::{Setting as Row, Value as Default, load_shed};
+
+use super::settings::{count, find, usual};
 use crate::args::{Policy, Value};
 use crate::diag::Errors;
 
-/// What the runtime takes where the attribute is silent.
-const MIN_IN_FLIGHT: u64 = 10;
-const MAX_IN_FLIGHT: u64 = 1000;
-const SHARES: [(&str, &str, f64); 3] =
-    [("share_low", "low", 0.5), ("share_normal", "normal", 0.8), ("share_high", "high", 0.9)];
-
-const MILLISECOND: u64 = 1_000_000;
-const MINUTE: u64 = 60_000 * MILLISECOND;
-const HOUR: u64 = 60 * MINUTE;
-
-/// The option, the field, the shortest time it takes and the longest, in words.
-const TIMES: [(&str, &str, u64, u64, &str); 5] = [
-    ("target_delay", "target_delay", 1, HOUR, "at most 1 h"),
-    ("target_latency", "target_latency", 1, HOUR, "at most 1 h"),
-    ("retry_after", "retry_after", 1, HOUR, "at most 1 h"),
-    ("interval", "interval", MILLISECOND, MINUTE, "from 1 ms to 1 min"),
-    ("window", "throttle_window", 100 * MILLISECOND, HOUR, "from 100 ms to 1 h"),
-];
-
 pub(super) fn contradictions(shed: &Policy, errors: &mut Errors) {
-    for (option, field, least, most, words) in TIMES {
-        if let Some((nanos, span)) = duration(shed, field)
-            && !(least..=most).contains(&nanos)
-        {
-            errors.span(span, format!("`{option}` is {words}"));
-        }
-    }
     limits(shed, errors);
     shares(shed, errors);
-    if let Some((Value::Ratio(floor), span)) = find(shed, "throttle_floor")
-        && *floor < 0.01
-    {
-        errors.span(span, "`floor` is at least 0.01, or nobody would see the other side recover");
-    }
 }
+
+/// The highest limit where nothing is said and one is found.
+const MAX_IN_FLIGHT: u64 = 1000;
 
 fn limits(shed: &Policy, errors: &mut Errors) {
     let bounds = [
@@ -54,9 +28,9 @@ fn limits(shed: &Policy, errors: &mut Errors) {
         }
         return;
     }
+    let usual_min = usual(&load_shed::TABLE, "min_in_flight");
     let (least, most) = (count(shed, "min_in_flight"), count(shed, "max_in_flight"));
-    let (min, max) =
-        (least.map_or(MIN_IN_FLIGHT, |(min, _)| min), most.map_or(MAX_IN_FLIGHT, |(max, _)| max));
+    let (min, max) = (least.map_or(usual_min, |(min, _)| min), most.map_or(MAX_IN_FLIGHT, |(max, _)| max));
     if let (true, Some((_, span))) = (min > max, least.or(most)) {
         let message = match (least, most) {
             (Some(_), Some(_)) => "`min_in_flight` is above `max_in_flight`".to_owned(),
@@ -64,7 +38,7 @@ fn limits(shed: &Policy, errors: &mut Errors) {
                 "`min_in_flight` is above `max_in_flight`, which is {MAX_IN_FLIGHT} unless you give it"
             ),
             _ => format!(
-                "`max_in_flight` is below `min_in_flight`, which is {MIN_IN_FLIGHT} unless you give it: add `min_in_flight = {max}`, \
+                "`max_in_flight` is below `min_in_flight`, which is {usual_min} unless you give it: add `min_in_flight = {max}`, \
                  or `adaptive = false`"
             ),
         };
@@ -74,11 +48,17 @@ fn limits(shed: &Policy, errors: &mut Errors) {
 
 /// Each class may fill at least as much as the one below it.
 fn shares(shed: &Policy, errors: &mut Errors) {
-    let share = |(field, name, default): (&str, &'static str, f64)| match find(shed, field) {
-        Some((Value::Ratio(share), span)) => (name, *share, Some(span)),
-        _ => (name, default, None),
+    const ROWS: [&Row; 3] = [
+        load_shed::TABLE.row("share_low"),
+        load_shed::TABLE.row("share_normal"),
+        load_shed::TABLE.row("share_high"),
+    ];
+    let share = |row: &'static Row| match (find(shed, row.field), row.default) {
+        (Some((Value::Ratio(share), span)), _) => (row.option, *share, Some(span)),
+        (_, Default::Ratio(share)) => (row.option, share, None),
+        _ => (row.option, 1.0, None),
     };
-    let [low, normal, high] = SHARES.map(share);
+    let [low, normal, high] = ROWS.map(share);
     for ((lower, less, lower_span), (upper, more, upper_span)) in [(low, normal), (normal, high)] {
         if let (true, Some(span)) = (less > more, upper_span.or(lower_span)) {
             errors.span(span, format!("`{upper}` calls may fill {more} of the limit, and `{lower}` ones {less}: a higher class gets at least as much"));

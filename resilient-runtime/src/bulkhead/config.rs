@@ -17,32 +17,18 @@ settings! {
     /// assert!(config.validate().is_err(), "a queue needs `max_wait`");
     /// assert!(config.max_wait(Duration::from_millis(100)).validate().is_ok());
     /// ```
-    pub struct Config {
-        /// Calls that may run at once; 1 to 1 000 000. Without effect where `adaptive` is on.
-        pub max_concurrent: u32 = 64,
-        /// Calls that may wait for a permit; 0 to 1 000 000. A queue needs `max_wait`.
-        pub max_queue: u32 = 0,
-        /// How long a call may wait; more than 0, at most 24 h.
-        pub max_wait: Option<Duration> = None,
-        /// Threads of its own, for the calls that run there; 1 to 1024. It then admits `threads` and `max_queue` calls, of
-        /// which those wait that have no thread yet, by priority; `max_concurrent` has no meaning. None: calls run where
-        /// they are made.
-        pub threads: Option<u32> = None,
-        /// Permits that only critical calls may take; less than `max_concurrent`.
-        pub reserve_critical: u32 = 0,
-        /// Permits that only high and critical calls may take, besides those for critical ones alone.
-        pub reserve_high: u32 = 0,
-        /// Whether the bulkhead [finds out](crate::adaptive) how many calls may run at once; `max_concurrent` is then
-        /// without effect.
-        pub adaptive: bool = false,
-        /// The least it may find; 1 to 1 000 000, more than all reserves together.
-        pub adaptive_min: u32 = 1,
-        /// The most it may find; `adaptive_min` to 1 000 000.
-        pub adaptive_max: u32 = 200,
-        /// What it begins with; `None` is 20, or what of `adaptive_min` and `adaptive_max` is nearest to that.
-        pub adaptive_initial: Option<u32> = None,
-        /// Whether calls are bounded at all. A bulkhead with `threads` cannot be switched off: calls run there.
-        pub enabled: bool = true,
+    pub struct Config: bulkhead, check {
+        max_concurrent: u32,
+        max_queue: u32,
+        max_wait: Option<Duration>,
+        threads: Option<u32>,
+        reserve_critical: u32,
+        reserve_high: u32,
+        adaptive: bool,
+        adaptive_min: u32,
+        adaptive_max: u32,
+        adaptive_initial: Option<u32>,
+        enabled: bool,
     }
 }
 
@@ -59,14 +45,6 @@ pub(super) struct Bounds {
 
 impl Config {
     pub(super) fn check(&self, error: &mut ConfigError) {
-        const DAY: Duration = Duration::from_hours(24);
-        let permits = (1..=MOST).contains(&self.max_concurrent);
-        error.require(permits, "max_concurrent", self.max_concurrent, "1 to 1000000 calls");
-        error.require(self.max_queue <= MOST, "max_queue", self.max_queue, "0 to 1000000 calls");
-        let wait = self.max_wait.is_none_or(|span| !span.is_zero() && span <= DAY);
-        error.require(wait, "max_wait", self.max_wait, "more than 0, at most 24 h");
-        let threads = self.threads.is_none_or(|threads| (1..=1024).contains(&threads));
-        error.require(threads, "threads", self.threads, "1 to 1024 threads");
         let pooled = self.threads.is_some();
         let waits = !pooled || self.max_wait.is_none();
         let allowed = "calls wait for a thread as long as their timeout lets them: leave it away";
@@ -127,8 +105,6 @@ impl Config {
 
     fn check_adaptive(&self, error: &mut ConfigError) {
         let (min, max) = (self.adaptive_min, self.adaptive_max);
-        error.require((1..=MOST).contains(&min), "adaptive_min", min, "1 to 1000000 calls");
-        error.require((1..=MOST).contains(&max), "adaptive_max", max, "1 to 1000000 calls");
         error.require(min <= max, "adaptive_min", min, format!("at most adaptive_max = {max}"));
         let begins_within = self.adaptive_initial.is_none_or(|initial| (min..=max).contains(&initial));
         let allowed = format!("adaptive_min = {min} to adaptive_max = {max}");

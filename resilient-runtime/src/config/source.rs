@@ -18,12 +18,7 @@ settings! {
     ///
     /// assert!(SourceConfig::FIELDS.is_empty());
     /// ```
-    pub struct Config {}
-}
-
-impl Config {
-    #[allow(clippy::unused_self)] // the form that every config has
-    fn check(&self, _: &mut ConfigError) {}
+    pub struct Config: config_source {}
 }
 
 /// How a source of settings stands.

@@ -139,11 +139,6 @@ impl Parameter for Rate {
     fn expected() -> Cow<'static, str> {
         InvalidRate.to_string().into()
     }
-
-    #[cfg(feature = "config-file")]
-    fn schema() -> schemars::Schema {
-        schemars::json_schema!({ "type": "string", "examples": ["100/s", "5/min"] })
-    }
 }
 
 #[cfg(test)]

@@ -67,9 +67,3 @@ pub(super) fn check(kind: Kind, said: &SettingLayers) -> Result<(), ConfigError>
         config.validate()
     })
 }
-
-/// The fields of a kind, with their documentation and what they take.
-#[cfg(feature = "config-file")]
-pub(crate) fn fields(kind: Kind) -> Vec<crate::settings::Field> {
-    with_config!(kind, |Config| Config::described())
-}

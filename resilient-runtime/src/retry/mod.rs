@@ -63,7 +63,7 @@ use crate::component::{Component, Core, Create, Kind};
 use crate::observe::{Cause, ErrorSlot, EventKind, LogLimit, Words, log_limited};
 use crate::outcome::{Judgement, Outcome, Verdict};
 use crate::scope::{self, Entered, Retries, Scope};
-use crate::settings::{ConfigError, Effective};
+use crate::settings::{ConfigError, Effective, Settings};
 use crate::sync::{AtomicBool, AtomicU64, Mutex, Ordering};
 use stats::Counters;
 
@@ -691,8 +691,7 @@ impl Component for Retry {
     }
 
     fn reconfigure(&self, config: Config) -> Result<(), ConfigError> {
-        let mut error = ConfigError::default();
-        config.check(&mut error);
+        let mut error = config.validate().err().unwrap_or_default();
         let shared = self.is_shared().then(|| self.budget.name());
         let same = config.is_unbudgeted() || config.shared_budget().map(|name| &**name) == shared;
         let allowed = "the budget is chosen when the retry is made; afterwards it can only be taken away with `off`, and given back";

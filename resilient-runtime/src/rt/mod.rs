@@ -22,6 +22,8 @@ pub use crate::site::SiteHook;
 pub use crate::site::{Site, SiteMeta, StageUse};
 #[cfg(feature = "inventory")]
 pub use inventory;
+/// What an editor completes inside the attribute; the expansion refers to it under `cfg(rust_analyzer)` only.
+pub use resilient_options::ide;
 
 pub use crate::{
     __add_the_moved_argument_to_clone_in_the_attribute as add_the_moved_argument_to_clone_in_the_attribute,
@@ -33,7 +35,6 @@ pub use crate::{
 
 mod answer;
 mod describe;
-pub mod ide;
 mod judge;
 mod keys;
 mod levels;

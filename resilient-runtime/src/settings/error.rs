@@ -71,6 +71,12 @@ impl ConfigError {
         self
     }
 
+    /// The problems in the order of the fields.
+    pub(crate) fn in_order(mut self, fields: &[&str]) -> Self {
+        self.problems.sort_by_key(|problem| fields.iter().position(|field| *field == problem.field));
+        self
+    }
+
     /// All well, or this error.
     pub(crate) fn finish(self) -> Result<(), Self> {
         if self.problems.is_empty() { Ok(()) } else { Err(self) }

@@ -3,8 +3,6 @@
 //! A config is a plain struct, defined by `settings!` together with the table of its fields, by which each
 //! can be read, set and traced to where its value came from.
 
-#[cfg(all(test, not(resilient_loom)))]
-mod attribute_tests;
 mod error;
 mod into;
 mod layered;
@@ -57,6 +55,36 @@ pub enum Value {
     Text(Cow<'static, str>),
     /// On or off.
     Flag(bool),
+}
+
+impl From<resilient_options::Value> for Value {
+    fn from(value: resilient_options::Value) -> Self {
+        use resilient_options::Value as Row;
+        match value {
+            Row::Unset => Self::Unset,
+            Row::Duration(nanos) => Self::Duration(Duration::from_nanos(nanos)),
+            Row::Count(count) => Self::Count(count),
+            Row::Ratio(share) => Self::Ratio(share),
+            Row::Number(number) => Self::Number(number),
+            Row::Text(text) => Self::Text(Cow::Borrowed(text)),
+            Row::Flag(flag) => Self::Flag(flag),
+        }
+    }
+}
+
+impl Value {
+    /// Whether a value of the right type is in the range.
+    fn is_in(&self, takes: &resilient_options::Takes) -> bool {
+        use resilient_options::Value as Row;
+        match self {
+            Self::Duration(span) => takes.admits(Row::Duration(crate::clock::nanos(*span))),
+            Self::Count(count) => takes.admits(Row::Count(*count)),
+            Self::Ratio(share) => takes.admits(Row::Ratio(*share)),
+            Self::Number(number) => takes.admits(Row::Number(*number)),
+            // The types of the fields admit no others.
+            Self::Text(_) | Self::Flag(_) | Self::Unset => true,
+        }
+    }
 }
 
 impl fmt::Display for Value {
@@ -176,24 +204,6 @@ pub struct Effective {
     pub origin: Origin,
 }
 
-/// A field of a config, for those who describe it.
-#[cfg(feature = "config-file")]
-#[derive(Debug)]
-pub(crate) struct Field {
-    pub(crate) name: &'static str,
-    pub(crate) schema: schemars::Schema,
-}
-
-#[cfg(feature = "config-file")]
-impl Field {
-    pub(crate) fn new<T: Parameter>(name: &'static str, about: &[&str]) -> Self {
-        let mut schema = T::schema();
-        let about: Vec<_> = about.iter().map(|line| line.trim()).collect();
-        schema.insert("description".into(), about.join(" ").into());
-        Self { name, schema }
-    }
-}
-
 /// A config whose fields can be reached by name.
 ///
 /// ```
@@ -257,47 +267,47 @@ pub trait Settings: Clone + Default + PartialEq + Send + Sync + 'static {
     /// # Errors
     /// With the field, the value and the allowed range of each problem.
     fn validate(&self) -> Result<(), ConfigError>;
+
+    /// The table of the fields.
+    #[doc(hidden)]
+    fn table() -> &'static resilient_options::Table;
 }
 
-/// Defines a component's `Config`: its fields with their types, defaults and documentation, one setter each,
-/// and the table by which they are reached by name. It still needs an inherent
-/// `fn check(&self, error: &mut ConfigError)` for the ranges.
+/// Defines a component's `Config` over its table in `resilient_options`, from which come the defaults, the ranges and the
+/// documentation of the fields. One setter each, and access by name. What settings must agree in is checked by the method
+/// that stands after the table: `fn check(&self, error: &mut ConfigError)`.
 macro_rules! settings {
     (
         $(#[$about:meta])*
-        pub struct $config:ident {
-            $($(#[doc = $doc:literal])* pub $field:ident: $type:ty = $default:expr,)*
+        pub struct $config:ident: $table:ident $(, $check:ident)? {
+            $($field:ident: $type:ty,)*
         }
     ) => {
         $(#[$about])*
         #[derive(Clone, Debug, PartialEq)]
         #[non_exhaustive]
         pub struct $config {
-            $($(#[doc = $doc])* pub $field: $type,)*
+            $(#[doc = resilient_options::$table!($field)] pub $field: $type,)*
         }
 
         impl Default for $config {
             fn default() -> Self {
-                Self { $($field: $default,)* }
+                Self {
+                    $($field: $crate::settings::default_of(
+                        const { resilient_options::$table::TABLE.row(stringify!($field)) },
+                    ),)*
+                }
             }
         }
 
         impl $config {
             $(
-                $(#[doc = $doc])*
+                #[doc = resilient_options::$table!($field)]
                 pub fn $field(mut self, $field: impl $crate::settings::IntoSetting<$type>) -> Self {
                     self.$field = $field.into_setting();
                     self
                 }
             )*
-        }
-
-        #[cfg(feature = "config-file")]
-        impl $config {
-            /// Its fields, for those who describe them.
-            pub(crate) fn described() -> Vec<$crate::settings::Field> {
-                vec![$($crate::settings::Field::new::<$type>(stringify!($field), &[$($doc),*])),*]
-            }
         }
 
         impl $crate::settings::Settings for $config {
@@ -329,13 +339,33 @@ macro_rules! settings {
 
             fn validate(&self) -> Result<(), $crate::settings::ConfigError> {
                 let mut error = $crate::settings::ConfigError::default();
-                self.check(&mut error);
-                error.finish()
+                $crate::settings::check_ranges(self, &mut error);
+                $(self.$check(&mut error);)?
+                error.in_order(Self::FIELDS).finish()
+            }
+
+            fn table() -> &'static resilient_options::Table {
+                &resilient_options::$table::TABLE
             }
         }
     };
 }
 pub(crate) use settings;
+
+/// The default that the table gives.
+pub(crate) fn default_of<T: Parameter + Default>(row: &resilient_options::Setting) -> T {
+    T::from_value(&row.default.into()).unwrap_or_default()
+}
+
+/// Refuses what is beyond the ranges of the table.
+pub(crate) fn check_ranges<C: Settings>(config: &C, error: &mut ConfigError) {
+    for field in C::FIELDS {
+        let (Some(row), Some(value)) = (C::table().field(field), config.get(field)) else { continue };
+        if !value.is_in(&row.takes) {
+            error.problems.push(Problem { field, value, allowed: row.takes.to_string().into() });
+        }
+    }
+}
 
 pub(crate) fn assign<T: Parameter>(
     place: &mut T,

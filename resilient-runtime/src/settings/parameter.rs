@@ -17,11 +17,6 @@ pub(crate) trait Parameter: Sized {
     fn words() -> &'static [&'static str] {
         &[]
     }
-    /// Likewise, for editors.
-    #[cfg(feature = "config-file")]
-    fn schema() -> schemars::Schema {
-        schemars::json_schema!({ "$comment": Self::expected() })
-    }
 }
 
 impl Parameter for Duration {
@@ -34,10 +29,6 @@ impl Parameter for Duration {
     fn expected() -> Cow<'static, str> {
         "a duration with a unit, such as 250ms or 1m30s".into()
     }
-    #[cfg(feature = "config-file")]
-    fn schema() -> schemars::Schema {
-        schemars::json_schema!({ "type": "string", "pattern": r"^\s*(\d+\s*(d|h|m|s|ms|us|µs|ns)\s*)+$", "examples": ["250ms", "1m30s"] })
-    }
 }
 
 impl Parameter for u32 {
@@ -49,10 +40,6 @@ impl Parameter for u32 {
     }
     fn expected() -> Cow<'static, str> {
         "a whole number from 0 to 4294967295".into()
-    }
-    #[cfg(feature = "config-file")]
-    fn schema() -> schemars::Schema {
-        schemars::json_schema!({ "type": "integer", "minimum": 0, "maximum": u32::MAX })
     }
 }
 
@@ -70,13 +57,6 @@ impl Parameter for Ratio {
     fn expected() -> Cow<'static, str> {
         "a share from 0 to 1".into()
     }
-    #[cfg(feature = "config-file")]
-    fn schema() -> schemars::Schema {
-        schemars::json_schema!({ "anyOf": [
-            { "type": "number", "minimum": 0, "maximum": 1 },
-            { "type": "string", "pattern": r"^\s*\d+(\.\d+)?\s*%$", "examples": ["30%"] },
-        ] })
-    }
 }
 
 impl Parameter for f64 {
@@ -93,10 +73,6 @@ impl Parameter for f64 {
     fn expected() -> Cow<'static, str> {
         "a number".into()
     }
-    #[cfg(feature = "config-file")]
-    fn schema() -> schemars::Schema {
-        schemars::json_schema!({ "type": "number" })
-    }
 }
 
 impl Parameter for bool {
@@ -109,10 +85,6 @@ impl Parameter for bool {
     fn expected() -> Cow<'static, str> {
         "true or false".into()
     }
-    #[cfg(feature = "config-file")]
-    fn schema() -> schemars::Schema {
-        schemars::json_schema!({ "type": "boolean" })
-    }
 }
 
 impl Parameter for Arc<str> {
@@ -124,10 +96,6 @@ impl Parameter for Arc<str> {
     }
     fn expected() -> Cow<'static, str> {
         "a name".into()
-    }
-    #[cfg(feature = "config-file")]
-    fn schema() -> schemars::Schema {
-        schemars::json_schema!({ "type": "string" })
     }
 }
 
@@ -143,9 +111,5 @@ impl<T: Parameter> Parameter for Option<T> {
     }
     fn words() -> &'static [&'static str] {
         T::words()
-    }
-    #[cfg(feature = "config-file")]
-    fn schema() -> schemars::Schema {
-        T::schema()
     }
 }

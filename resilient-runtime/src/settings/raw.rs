@@ -65,11 +65,23 @@ impl Raw {
     }
 }
 
+/// The field that an unknown word means: one that other libraries give this name, or one of nearly the same letters.
+fn meant<C: Settings>(word: &str) -> Option<&'static str> {
+    let known = |row: &&resilient_options::Setting| C::FIELDS.contains(&row.field);
+    let is_alias = |row: &&resilient_options::Setting| {
+        row.aliases.iter().any(|alias| resilient_options::is_same_word(alias, word))
+    };
+    let mut rows = C::table().settings.iter();
+    rows.find(|row| known(row) && is_alias(row))
+        .map(|row| row.field)
+        .or_else(|| nearest(word, C::FIELDS.iter().copied()))
+}
+
 /// The field of this name, and the value that it takes; or what is wrong, in words.
 pub(crate) fn read<C: Settings>(field: &str, raw: &Raw) -> Result<(&'static str, Value), String> {
     let Some(known) = C::FIELDS.iter().find(|known| **known == field) else {
         let field: String = field.chars().take(64).collect();
-        return Err(match nearest(&field, C::FIELDS.iter().copied()) {
+        return Err(match meant::<C>(&field) {
             Some(name) => format!("there is no setting `{field}`; did you mean `{name}`?"),
             None => format!("there is no setting `{field}`; known: {}", C::FIELDS.join(", ")),
         });
@@ -114,6 +126,8 @@ mod tests {
         // T126
         let wrong = |field: &str, raw: &Raw| read::<circuit_breaker::Config>(field, raw).unwrap_err();
         assert!(wrong("open_fro", &text("5s")).contains("did you mean `open_for`?"));
+        // The names of other libraries.
+        assert!(wrong("recoveryTimeout", &text("5s")).contains("did you mean `open_for`?"));
         let unitless = wrong("open_for", &Raw::Integer(5));
         assert!(unitless.contains("unit") && unitless.contains("did you mean `5s` or `5ms`?"), "{unitless}");
         assert!(wrong("open_for", &Raw::Untyped("5".into())).contains("did you mean `5s` or `5ms`?"));

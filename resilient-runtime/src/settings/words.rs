@@ -23,11 +23,6 @@ macro_rules! words {
             fn expected() -> std::borrow::Cow<'static, str> {
                 format!("one of {}", Self::words().join(", ")).into()
             }
-
-            #[cfg(feature = "config-file")]
-            fn schema() -> schemars::Schema {
-                schemars::json_schema!({ "enum": [$($word),*] })
-            }
         }
     };
 }
