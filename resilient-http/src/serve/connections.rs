@@ -27,6 +27,8 @@ const SLACK: usize = 16;
 /// Connections, one in so many of all: by which an address may be above its share while its own are closing, and that may
 /// wait without a place.
 pub(super) const BESIDE: usize = 8;
+/// Connections that each address may have as long as there are places.
+pub(super) const SMALL_SHARE: usize = 16;
 /// Slow requests of one address, one in so many of its places.
 const SLOW_REQUESTS: usize = 32;
 
@@ -122,6 +124,19 @@ enum Full {
     SoonOfShare,
     /// The address has its share, and all of its requests are being answered.
     Share,
+}
+
+/// When there is room, after connections were asked to close.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Room {
+    /// When they are closed.
+    Closing,
+    /// In a moment one will be found silent.
+    Soon,
+    /// If a client that is waited for is found slow.
+    Late,
+    /// When one of the requests is answered.
+    None,
 }
 
 /// What becomes of a new connection.
@@ -287,18 +302,25 @@ impl Connections {
     fn try_place(self: &Arc<Self>, address: Option<IpAddr>) -> Result<Place, Full> {
         let mut open = self.open();
         if let Some(address) = address.filter(|_| self.per_address < self.most) {
-            let is_closing = open.active(address) >= self.per_address
-                && open.make_room(Some(address), 1 + self.per_address / SLACK);
+            // As many as are free: however many addresses take their share, there is one left for the next.
+            let free = (self.most + open.ending).saturating_sub(open.all.len());
+            let share = self.per_address.min(free.max(SMALL_SHARE));
+            let is_closing = open.active(address) >= share
+                && open.make_room(Some(address), 1 + share / SLACK) != Room::None;
             // Those that are closing are not waited for, as long as they are few: others would wait, too.
-            let most = self.per_address + self.most / BESIDE;
-            if open.active(address) >= self.per_address || open.all_of(address) >= most {
+            let most = share + self.most / BESIDE;
+            if open.active(address) >= share || open.all_of(address) >= most {
                 return Err(if is_closing { Full::SoonOfShare } else { Full::Share });
             }
         }
         let used = open.all.len();
         let missing = (used + 1 + self.most / SLACK).saturating_sub(self.most + open.ending);
-        if missing > 0 {
-            open.make_room(None, missing);
+        if missing > 0 && open.make_room(None, missing) >= Room::Late {
+            // Nobody is slow or idle: the address with the most connections gives up those that lag most.
+            let (most, active) = open.largest();
+            if most != address && active > address.map_or(0, |address| open.active(address)) + 1 {
+                open.make_room(most, missing);
+            }
         }
         if used >= self.most {
             return Err(Full::All);
@@ -379,8 +401,14 @@ impl Open {
         self.addresses.get(&address).map_or(0, |count| count.all - count.ending)
     }
 
-    /// Asks so many connections to close, of one address or of all; whether any is closing, or will be in a moment.
-    fn make_room(&mut self, address: Option<IpAddr>, missing: usize) -> bool {
+    /// The address with the most connections that are not closing, and their number.
+    fn largest(&self) -> (Option<IpAddr>, usize) {
+        let counts = self.addresses.iter().map(|(address, count)| (Some(*address), count.all - count.ending));
+        counts.max_by_key(|(_, active)| *active).unwrap_or((None, 0))
+    }
+
+    /// Asks so many connections to close, of one address or of all.
+    fn make_room(&mut self, address: Option<IpAddr>, missing: usize) -> Room {
         let now = Instant::now();
         let patience = if address.is_some() { Patience::AT_SHARE } else { Patience::WITH_ALL };
         let (mut is_silent, mut is_waited_for) = (false, false);
@@ -401,7 +429,12 @@ impl Open {
             claims.select_nth_unstable_by(more - 1, |(one, _), (other, _)| other.cmp(one));
             claims[..more].iter().for_each(|(_, connection)| self.ask_to_end(connection));
         }
-        is_silent || is_waited_for || more > 0
+        match (more, is_silent, is_waited_for) {
+            (1.., ..) => Room::Closing,
+            (0, true, _) => Room::Soon,
+            (0, false, true) => Room::Late,
+            (0, false, false) => Room::None,
+        }
     }
 
     fn ask_to_end(&mut self, connection: &Connection) {
@@ -795,6 +828,57 @@ mod tests {
         assert!(all.wait(A).await.is_some() && must_end(&first));
         assert!(began.elapsed() >= Patience::AT_SHARE.slow);
         drop(answers);
+    }
+
+    const C: Option<IpAddr> = Some(IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 3)));
+
+    // G1
+    #[tokio::test(start_paused = true)]
+    async fn addresses_that_each_take_their_share_leave_one_for_others() {
+        let all = all(90, 45);
+        let mut places = Vec::new();
+        for _ in 0..90 {
+            for address in [A, B] {
+                if let Ok(place) = all.try_place(address) {
+                    places.push((place.connection().begin(), place));
+                }
+            }
+        }
+        assert_eq!(places.len(), 60, "a third each");
+        for _ in 0..SMALL_SHARE {
+            let place = all.try_place(C).expect("it has few");
+            places.push((place.connection().begin(), place));
+        }
+        assert!(!places.iter().any(|(_, place)| must_end(place)), "there is room");
+    }
+
+    // G1
+    #[tokio::test(start_paused = true)]
+    async fn while_all_places_are_in_use_the_address_with_the_most_gives_up_its_slowest() {
+        let all = all(100, 99);
+        let mut places = Vec::new();
+        // A took its share before B did.
+        for address in [A; 50].into_iter().chain([B; 25]).chain([C; 16]).chain([None; 9]) {
+            let place = all.try_place(address).expect("there is room");
+            let (busy, body) = (place.connection().begin(), place.connection().begin_body());
+            body.wait();
+            places.push((place, body, busy));
+            sleep(1).await;
+        }
+        // They send as fast as they must, each in its turn.
+        for (_, body, _) in &places {
+            body.add(100);
+            body.wait();
+        }
+        sleep(40).await;
+        let next = Some(IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 4)));
+        assert!(all.try_place(next).is_err());
+        let given_up = places.iter().map(|(place, ..)| must_end(place));
+        let given_up: Vec<_> =
+            given_up.enumerate().filter_map(|(n, is_given_up)| is_given_up.then_some(n)).collect();
+        assert!(given_up.len() == 7 && given_up.iter().all(|n| *n < 50), "{given_up:?}");
+        places.retain(|(place, ..)| !must_end(place));
+        assert!(all.try_place(next).is_ok());
     }
 
     // G1

@@ -29,9 +29,9 @@ use tokio::time::MissedTickBehavior;
 use tower::ServiceExt;
 
 use crate::Problem;
-use crate::layer::{ClientIp, GuardedBody, network_of};
-use connections::{BESIDE, Busy, Connection, Connections, Ending, Entry};
-use slow_body::{OutOfTime, SlowBody};
+use crate::layer::{BodyBudget, ClientIp, GuardedBody, network_of, no_room};
+use connections::{BESIDE, Busy, Connection, Connections, Ending, Entry, SMALL_SHARE};
+use slow_body::{BodyState, GivenUp, SlowBody};
 use socket::Socket;
 
 /// Serves a router over HTTP/1.1, with limits for slow, idle and hostile clients.
@@ -39,15 +39,18 @@ use socket::Socket;
 /// - A client has 10 s for the head of a request, and between two requests; 64 headers and about 32 KiB. It has 30 s for the
 ///   body; then the answer is 408. It has to take some bytes of an answer each 30 s.
 /// - There are 1 000 connections at once, or half as many as the process may have descriptors (`ulimit -n`). An address (IPv6:
-///   a network of 64 bits) has half of the connections, if those are more than 16. A connection counts until its socket is
-///   closed.
+///   a network of 64 bits) may have as many as are free for others, but 16 in any case: one alone half of them, two a third
+///   each. A connection counts until its socket is closed.
 /// - When all connections are in use, a new one replaces one that is slow, else one that has never sent a request, else the
 ///   one that is idle for longest; never one whose request is being answered. While there is none to replace, the new one
-///   waits. The same holds for an address that uses its share, but there a new one waits for a second at most and then gets
-///   503, and nobody else waits for it.
+///   waits, and the address with the most connections gives up those of its requests whose client is waited for.
+/// - The same holds for an address that uses its share, but there a new one waits for a second at most and then gets 503,
+///   and nobody else waits for it.
 /// - A request is slow when the server waits a second longer for its body, or for the client to take its answer, than 1 KiB
 ///   in a second takes. It is the last second or two that counts. When an address has many slow requests, they are given up
 ///   also when there are free connections. A response that has nothing to send for a while is not slow.
+/// - The bodies of all requests under way take 64 MiB at most, large ones 48 MiB; a request for whose body there is no room
+///   gets 503 and `Retry-After`. Of a body of more than 2 MiB, which the extractors of axum refuse by default, 2 MiB count.
 /// - A handler that panics is answered for with 500.
 /// - There is no TLS, no HTTP/2 and no upgrade (web sockets): that is for what stands before it, or for `axum::serve`.
 /// - Who asks is in the request, as [`ConnectInfo<SocketAddr>`](ConnectInfo).
@@ -73,16 +76,17 @@ pub struct HttpServer {
     body_time: Duration,
     write_time: Duration,
     grace: Duration,
+    bodies: BodyBudget,
 }
 
 const CONNECTIONS: usize = 1000;
 /// Descriptors that are not for connections, where their limit is large enough.
 const SPARE: usize = 64;
-/// Connections that each address may have at least, if the server can have as many.
-const SMALL_SHARE: usize = 16;
 const HEADER_TIME: Duration = Duration::from_secs(10);
 const BODY_TIME: Duration = Duration::from_secs(30);
 const WRITE_TIME: Duration = Duration::from_secs(30);
+/// Bytes of the bodies of all requests under way.
+const BODY_BYTES: usize = 64 << 20;
 const GRACE: Duration = Duration::from_secs(5);
 const HEADERS: usize = 64;
 const BUFFER: usize = 32 * 1024;
@@ -116,6 +120,7 @@ impl HttpServer {
             body_time: BODY_TIME,
             write_time: WRITE_TIME,
             grace: GRACE,
+            bodies: BodyBudget::new(BODY_BYTES),
         }
     }
 
@@ -296,6 +301,34 @@ impl HttpServer {
         Self { grace: span, ..self }
     }
 
+    /// Bounds the memory of the bodies of all requests under way, which the handlers hold until they have answered; 64 MiB
+    /// where nothing is said.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// # use axum::{Router, routing::post};
+    /// # use tokio::{io::{AsyncReadExt, AsyncWriteExt}, net::{TcpListener, TcpStream}};
+    /// use resilient_http::{HttpServer, layer::BodyBudget};
+    ///
+    /// # let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    /// # let address = listener.local_addr().unwrap();
+    /// let until_refused = async {
+    ///     let mut stream = TcpStream::connect(address).await.unwrap();
+    ///     stream.write_all(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 9\r\n\r\nnine byte").await.unwrap();
+    ///     let mut status = [0; 12];
+    ///     stream.read_exact(&mut status).await.unwrap();
+    ///     assert_eq!(&status, b"HTTP/1.1 503");
+    /// };
+    /// let router = Router::new().route("/", post(async |body: String| body));
+    /// HttpServer::new(router).body_budget(&BodyBudget::new(8)).run(listener, until_refused).await;
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn body_budget(self, budget: &BodyBudget) -> Self {
+        Self { bodies: budget.clone(), ..self }
+    }
+
     /// Serves until `stop` is there; then idle connections are closed, and the others have a grace to end.
     ///
     /// ```
@@ -395,29 +428,30 @@ impl HttpServer {
         connection: &Arc<Connection>,
     ) -> Result<Response<GuardedBody<axum::body::Body, Busy>>, Infallible> {
         let busy = connection.begin();
-        let late = OutOfTime::default();
+        let body = Arc::new(BodyState::new(self.bodies.room()));
         let hosts = request.headers().get_all(header::HOST).iter().count();
         let mut request =
-            request.map(|body| SlowBody::wrap(body, self.body_time, &late, || connection.begin_body()));
+            request.map(|it| SlowBody::wrap(it, self.body_time, &body, || connection.begin_body()));
         request.extensions_mut().insert(ConnectInfo(peer));
         if hosts > 1 || (hosts == 0 && request.version() == Version::HTTP_11) {
             // One could be that of a rule, and the other that of a handler (RFC 9112, 3.2).
-            let response = ended_by(StatusCode::BAD_REQUEST, "a request has one `host` header");
+            let response = ended_by(Problem::new(StatusCode::BAD_REQUEST, "a request has one `host` header"));
             return Ok(response.map(|body| GuardedBody::new(body, Some(busy))));
         }
         let answered = AssertUnwindSafe(self.router.clone().oneshot(request)).catch_unwind();
-        let response = match answered.await {
+        let response = match (answered.await, body.given_up()) {
             // The rest of it may yet come.
-            _ if late.is_so() => {
-                ended_by(StatusCode::REQUEST_TIMEOUT, "the body of the request came too slowly")
+            (_, Some(GivenUp::NoRoom)) => ended_by(no_room()),
+            (_, Some(slow @ GivenUp::TooSlow)) => {
+                ended_by(Problem::new(StatusCode::REQUEST_TIMEOUT, slow.to_string()))
             }
-            Ok(Ok(response)) => response,
-            Err(_panic) => {
+            (Ok(Ok(response)), None) => response,
+            (Err(_panic), None) => {
                 if let Some(left_out) = PANICS.pass(&Clock::system()) {
                     let suppressed = (left_out > 0).then_some(left_out);
                     tracing::error!(target: "resilient_http", %peer, suppressed, "a handler panicked");
                 }
-                ended_by(StatusCode::INTERNAL_SERVER_ERROR, "something went wrong here")
+                ended_by(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "something went wrong here"))
             }
         };
         Ok(response.map(|body| GuardedBody::new(body, Some(busy))))
@@ -425,8 +459,8 @@ impl HttpServer {
 }
 
 /// An answer after which nothing more is read from the connection.
-fn ended_by(status: StatusCode, what: &str) -> Response<axum::body::Body> {
-    let mut response = Problem::new(status, what).into_response();
+fn ended_by(problem: Problem) -> Response<axum::body::Body> {
+    let mut response = problem.into_response();
     response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     response
 }
