@@ -304,6 +304,134 @@ fn small_pieces_of_a_body_count_with_what_they_take_in_memory() {
     }
 }
 
+/// A client of HTTP/2 that sends the frames it likes.
+struct Http2(TcpStream);
+
+/// Kinds of frames (RFC 9113, 6), and reasons.
+const DATA: u8 = 0;
+const HEADERS: u8 = 1;
+const RST_STREAM: u8 = 3;
+const SETTINGS: u8 = 4;
+const GOAWAY: u8 = 7;
+const REFUSED_STREAM: u8 = 7;
+const ENHANCE_YOUR_CALM: u8 = 11;
+
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+    [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
+}
+
+/// A `GET`, whole.
+fn get_frame(stream: u32, path: &str) -> Vec<u8> {
+    // Of the static table: GET, http; and a path and an authority as literals (RFC 7541).
+    let mut block = vec![0x82, 0x86, 0x04, u8::try_from(path.len()).unwrap()];
+    block.extend_from_slice(path.as_bytes());
+    block.extend_from_slice(b"\x01\x01x");
+    frame(HEADERS, 0x5, stream, &block)
+}
+
+impl Http2 {
+    fn connect(served: &Served) -> Self {
+        Self::with(served, &[])
+    }
+
+    /// With these settings of the client.
+    fn with(served: &Served, settings: &[u8]) -> Self {
+        let mut stream = served.connect();
+        stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").unwrap();
+        stream.write_all(&frame(SETTINGS, 0, 0, settings)).unwrap();
+        Self(stream)
+    }
+
+    /// Kind, stream and payload of the next frame; none at the end.
+    fn next(&mut self) -> Option<(u8, u32, Vec<u8>)> {
+        let mut head = [0; 9];
+        self.0.read_exact(&mut head).ok()?;
+        let mut payload = vec![0; u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize];
+        self.0.read_exact(&mut payload).ok()?;
+        Some((head[3], u32::from_be_bytes([head[5], head[6], head[7], head[8]]), payload))
+    }
+
+    /// The payload of the next frame of this kind.
+    fn next_of(&mut self, kind: u8) -> Option<Vec<u8>> {
+        loop {
+            let (it, _, payload) = self.next()?;
+            if it == kind {
+                return Some(payload);
+            }
+        }
+    }
+}
+
+#[test]
+fn http_2_is_spoken_on_the_same_port() {
+    let served = serve(|server| server);
+    let mut client = Http2::connect(&served);
+    client.0.write_all(&[get_frame(1, "/"), get_frame(3, "/")].concat()).unwrap();
+    assert_eq!(client.next_of(DATA).unwrap(), b"well");
+    assert_eq!(client.next_of(DATA).unwrap(), b"well");
+    assert!(served.is_well(), "HTTP/1.1 is, too");
+}
+
+#[test]
+fn who_resets_streams_rapidly_is_cut_off() {
+    let served = serve(|server| server);
+    let mut client = Http2::connect(&served);
+    let mut stream = 1;
+    let rapid: Vec<u8> = std::iter::repeat_with(|| {
+        stream += 2;
+        [get_frame(stream, "/endless"), frame(RST_STREAM, 0, stream, &[0, 0, 0, 8])].concat()
+    })
+    .take(20_000)
+    .flatten()
+    .collect();
+    // It may be cut off meanwhile.
+    let _ = client.0.write_all(&rapid);
+    let reason = client.next_of(GOAWAY).map(|payload| payload[7]);
+    assert!(reason.is_none_or(|reason| reason == ENHANCE_YOUR_CALM), "{reason:?}");
+    let mut end = [0];
+    assert!(matches!(client.0.read(&mut end), Ok(0) | Err(_)), "it is closed");
+    assert!(served.is_well());
+}
+
+#[test]
+fn a_connection_has_a_bounded_number_of_streams() {
+    let served = serve(|server| server);
+    // Its streams may send nothing, so that they stay.
+    let mut client = Http2::with(&served, &[0, 4, 0, 0, 0, 0]);
+    let many: Vec<u8> = (0..200).flat_map(|number| get_frame(number * 2 + 1, "/endless")).collect();
+    client.0.write_all(&many).unwrap();
+    let (mut answered, mut refused) = (0, 0);
+    while answered + refused < 200 {
+        let (kind, _, payload) = client.next().expect("it stays open for some time");
+        answered += usize::from(kind == HEADERS);
+        refused += usize::from(kind == RST_STREAM && payload[3] == REFUSED_STREAM);
+    }
+    assert_eq!((answered, refused), (64, 136));
+    assert!(served.is_well());
+}
+
+#[test]
+fn an_answer_over_http_2_that_is_not_taken_is_given_up() {
+    let served = serve(|server| server.write_time(Duration::from_millis(300)));
+    let mut client = Http2::connect(&served);
+    client.0.write_all(&get_frame(1, "/big")).unwrap();
+    // It takes what its window holds, and says nothing of it: `PING`s do not help.
+    let start = Instant::now();
+    while client.next().is_some() {
+        assert!(start.elapsed() < PATIENCE, "it is not cut off");
+    }
+    let served = serve(|server| server.header_time(Duration::from_millis(300)));
+    let mut idle = Http2::connect(&served);
+    idle.0.write_all(&get_frame(1, "/")).unwrap();
+    assert_eq!(idle.next_of(DATA).unwrap(), b"well");
+    // It is idle, whatever it sends but requests.
+    while idle.0.write_all(&frame(SETTINGS, 0, 0, &[])).is_ok() {
+        assert!(start.elapsed() < PATIENCE, "it is not cut off");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
 #[test]
 fn odd_clients_and_handlers_that_panic_are_answered() {
     let served = serve(|server| server);

@@ -189,6 +189,10 @@ enum Attack {
     KeylessUploads,
     /// Sends a large body at 1.2 KiB a second, which is not slow; from two addresses.
     Drips,
+    /// Opens and resets streams of HTTP/2 as fast as it can, and reads nothing.
+    RapidReset,
+    /// Sends frames of settings as fast as it can, each of which is to be acknowledged, and reads nothing.
+    SettingsFlood,
     /// Orders, and waits for the answer.
     Orders,
 }
@@ -221,6 +225,9 @@ impl Attack {
                  content-length: 1000000\r\n\r\n"
             ),
             Self::IsSilent => String::new(),
+            Self::RapidReset | Self::SettingsFlood => {
+                "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0".into()
+            }
             Self::Uploads => post(1_000_000) + &" ".repeat(900_000),
             Self::KeylessUploads => post(2_000_000) + &" ".repeat(1_900_000),
             Self::Orders => post(order.len()) + &order,
@@ -231,6 +238,28 @@ impl Attack {
         Attacker { stream, begun: Instant::now(), sent: 0 }
     }
 
+    /// Some hundred of frames.
+    fn frames(self, round: usize) -> Vec<u8> {
+        let one = |number: usize| match self {
+            Self::RapidReset => {
+                let stream = u32::try_from(round * 100 + number).expect("it is soon over") * 2 + 1;
+                let stream = stream.to_be_bytes();
+                // `GET /api/resilience/health/live`, and its end.
+                let mut head = vec![0, 0, 34, 1, 5];
+                head.extend(stream);
+                head.extend(b"\x82\x86\x04\x1b");
+                head.extend(ALIVE.as_bytes());
+                head.extend(b"\x01\x01x");
+                head.extend([0, 0, 4, 3, 0]);
+                head.extend(stream);
+                head.extend([0, 0, 0, 8]);
+                head
+            }
+            _ => b"\0\0\0\x04\0\0\0\0\0".to_vec(),
+        };
+        (0..100).flat_map(one).collect()
+    }
+
     fn goes_on(self, Attacker { stream, begun, sent }: &mut Attacker) -> bool {
         if let Self::Drips = self {
             let due = usize::try_from(begun.elapsed().as_millis()).expect("it is soon over") * 12 / 10;
@@ -238,6 +267,18 @@ impl Attack {
                 // Its end is seen below.
                 let _ = stream.write(&vec![b' '; due - *sent]);
                 *sent = due;
+            }
+        }
+        if let Self::RapidReset | Self::SettingsFlood = self {
+            loop {
+                let frames = self.frames(*sent);
+                *sent += 1;
+                match stream.write(&frames) {
+                    Ok(count) if count == frames.len() => {}
+                    // A frame was cut: it goes on with a new connection, when this one is full.
+                    Ok(_) => return false,
+                    Err(error) => return error.kind() == ErrorKind::WouldBlock && begun.elapsed() < PATIENCE,
+                }
             }
         }
         match self {
@@ -271,15 +312,15 @@ fn attack(
             let addresses = attack.addresses();
             while !stop.load(Ordering::Relaxed) {
                 open.retain_mut(|attacker| attack.goes_on(attacker));
-                // A few at a time, so that the others go on meanwhile.
-                for _ in open.len()..connections.min(open.len() + 50) {
+                while open.len() < connections && !stop.load(Ordering::Relaxed) {
                     let number = begun.fetch_add(1, Ordering::Relaxed);
                     if let Ok(stream) = payments.connect(addresses[number % addresses.len()]) {
                         open.push(attack.begin(stream, number));
                     }
-                }
-                if open.len() < connections {
-                    continue;
+                    if matches!(attack, Attack::Drips) && open.len() % 50 == 0 {
+                        // The others go on meanwhile.
+                        open.retain_mut(|attacker| attack.goes_on(attacker));
+                    }
                 }
                 std::thread::sleep(Duration::from_millis(50));
             }
@@ -361,6 +402,19 @@ fn large_bodies_take_bounded_memory_and_leave_room_for_orders() {
         let seen = attack(&payments, uploads, 400, (GOOD, ORDER), ASKS);
         println!("peak: {} bytes", payments.peak());
         assert_served(GOOD, &seen, CONNECTIONS);
+        assert!(payments.peak() < 200 << 20, "{} bytes", payments.peak());
+    }
+}
+
+#[test]
+fn rapid_resets_and_floods_of_settings_are_in_nobodys_way() {
+    for flood in [Attack::RapidReset, Attack::SettingsFlood] {
+        let payments = Payments::start(ENOUGH);
+        let seen = attack(&payments, flood, 20, (GOOD, SIMPLE), ASKS);
+        assert_served(GOOD, &seen, CONNECTIONS);
+        if let Attack::RapidReset = flood {
+            assert!(seen.connections > 20, "they are cut off: {seen:?}");
+        }
         assert!(payments.peak() < 200 << 20, "{} bytes", payments.peak());
     }
 }

@@ -77,8 +77,12 @@ pub(super) struct Connection {
 struct State {
     /// It has sent the head of a request.
     has_spoken: bool,
-    /// A request is being answered.
-    answers: bool,
+    /// Requests that are being answered.
+    answers: usize,
+    /// It speaks HTTP/2: requests come at any time, with much between them that is none.
+    is_http2: bool,
+    /// Answers over HTTP/2 of which a piece waits to be sent.
+    unsent: usize,
     /// Bytes of an answer wait for the client to take them.
     writes: bool,
     /// Part of a request's head has come.
@@ -214,7 +218,14 @@ enum Claim {
 
 impl State {
     fn is_idle(&self) -> bool {
-        !(self.answers || self.writes || self.has_part)
+        self.answers == 0 && !self.writes && !self.has_part
+    }
+
+    fn is_over(&self, now: Instant, idle: Duration, write: Duration) -> bool {
+        let takes_nothing = self.writing.since.is_some_and(|since| now - since > write);
+        // What is written without any request is no answer, such as what acknowledges settings of HTTP/2.
+        let sends_answer = self.writes && self.has_spoken && !self.is_http2;
+        takes_nothing || (self.answers == 0 && !sends_answer && now - self.idle_since > idle)
     }
 
     fn lag(&self, now: Instant) -> Option<Duration> {
@@ -342,13 +353,18 @@ impl Connections {
         open.make_room(None, few.max(1));
     }
 
-    /// Gives up requests that are slow, where one address has many of them.
-    pub(super) fn give_up_slow(&self) {
+    /// Gives up connections that are idle for longer than `idle`, those whose client takes nothing for `write`, and slow
+    /// requests where one address has many of them.
+    pub(super) fn give_up(&self, idle: Duration, write: Duration) {
         let now = Instant::now();
+        let mut given_up = Vec::new();
         let mut slow: HashMap<IpAddr, Vec<(Duration, Arc<Connection>)>> = HashMap::new();
-        for connection in self.open().all.values() {
+        let mut open = self.open();
+        for connection in open.all.values() {
             let state = connection.state();
-            if let Some(address) = connection.address
+            if state.is_over(now, idle, write) {
+                given_up.push(Arc::clone(connection));
+            } else if let Some(address) = connection.address
                 && state.has_spoken
                 && let Some(Claim::Slow(lag)) = state.claim(now, Patience::WITH_ALL)
             {
@@ -356,12 +372,11 @@ impl Connections {
             }
         }
         let few = (self.per_address / SLOW_REQUESTS).max(4);
-        slow.retain(|_, of_one| of_one.len() > few);
-        for mut of_one in slow.into_values() {
+        for mut of_one in slow.into_values().filter(|of_one| of_one.len() > few) {
             of_one.sort_unstable_by_key(|(lag, _)| *lag);
-            let mut open = self.open();
-            of_one.iter().skip(few).for_each(|(_, connection)| open.ask_to_end(connection));
+            given_up.extend(of_one.drain(few..).map(|(_, connection)| connection));
         }
+        given_up.iter().for_each(|connection| open.ask_to_end(connection));
     }
 
     /// Asks all to close: idle ones now, the others after their answer.
@@ -472,7 +487,9 @@ impl Connection {
     fn new(address: Option<IpAddr>, all: Arc<Connections>) -> Self {
         let state = State {
             has_spoken: false,
-            answers: false,
+            answers: 0,
+            is_http2: false,
+            unsent: 0,
             writes: false,
             has_part: false,
             idle_since: Instant::now(),
@@ -489,10 +506,13 @@ impl Connection {
     }
 
     /// The head of a request has come.
-    pub(super) fn begin(self: &Arc<Self>) -> Busy {
+    pub(super) fn begin(self: &Arc<Self>, is_http2: bool) -> Busy {
         let mut state = self.state();
-        (state.has_spoken, state.answers, state.has_part) = (true, true, false);
-        state.reading = Lag::default();
+        (state.has_spoken, state.is_http2, state.has_part) = (true, is_http2, false);
+        if state.answers == 0 {
+            state.reading = Lag::default();
+        }
+        state.answers += 1;
         Busy(Arc::clone(self))
     }
 
@@ -503,7 +523,7 @@ impl Connection {
     /// Nothing is there to be read.
     pub(super) fn nothing_came(&self) {
         let mut state = self.state();
-        if !state.answers && (state.has_part || !state.has_spoken) {
+        if state.answers == 0 && !state.is_http2 && (state.has_part || !state.has_spoken) {
             state.reading.wait(Instant::now());
         }
     }
@@ -511,7 +531,7 @@ impl Connection {
     /// So many bytes were read, or are there to be read.
     pub(super) fn came(&self, bytes: usize) {
         let mut state = self.state();
-        if !state.answers && bytes > 0 {
+        if state.answers == 0 && !state.is_http2 && bytes > 0 {
             state.has_part = true;
             state.reading.moved(bytes, Instant::now());
         }
@@ -520,9 +540,15 @@ impl Connection {
     /// The client has taken some bytes, and whether that was all.
     pub(super) fn taken(&self, bytes: usize, is_all: bool) {
         let mut state = self.state();
-        state.writing.moved(bytes, Instant::now());
+        let now = Instant::now();
+        state.writing.moved(bytes, now);
+        if state.unsent > 0 {
+            state.writing.wait(now);
+        }
         state.writes = !is_all;
-        self.note_idle(state);
+        if state.has_spoken && !state.is_http2 {
+            self.note_idle(state);
+        }
     }
 
     /// The client takes nothing.
@@ -530,6 +556,22 @@ impl Connection {
         let mut state = self.state();
         state.writes = true;
         state.writing.wait(Instant::now());
+    }
+
+    /// An answer over HTTP/2 has given a piece, and gives the next one when the client lets it be sent.
+    pub(super) fn give(&self) {
+        let mut state = self.state();
+        state.unsent += 1;
+        state.writing.wait(Instant::now());
+    }
+
+    /// It was sent, or nobody waits for that.
+    pub(super) fn given(&self) {
+        let mut state = self.state();
+        state.unsent -= 1;
+        if state.unsent == 0 && !state.writes {
+            state.writing.moved(0, Instant::now());
+        }
     }
 
     fn note_idle(&self, mut state: MutexGuard<'_, State>) {
@@ -546,6 +588,10 @@ impl Connection {
         self.end.notified().await;
     }
 
+    pub(super) fn is_answering(&self) -> bool {
+        self.state().answers > 0
+    }
+
     pub(super) fn is_ending(&self) -> bool {
         self.state().is_ending
     }
@@ -558,7 +604,8 @@ impl Connection {
     /// How it closes, after it was asked to and has looked for what came meanwhile.
     pub(super) fn ending(&self) -> Ending {
         let state = self.state();
-        let is_in_use = state.answers || state.writes || (state.has_part && state.reading.since.is_none());
+        let is_in_use =
+            state.answers > 0 || state.writes || (state.has_part && state.reading.since.is_none());
         let ending = match (state.is_last, is_in_use) {
             (_, false) => Ending::Now,
             (true, true) => Ending::AfterAnswer,
@@ -618,8 +665,10 @@ impl Drop for Place {
 impl Drop for Busy {
     fn drop(&mut self) {
         let mut state = self.0.state();
-        state.answers = false;
-        state.reading = Lag::default();
+        state.answers -= 1;
+        if state.answers == 0 {
+            state.reading = Lag::default();
+        }
         self.0.note_idle(state);
     }
 }
@@ -635,6 +684,7 @@ impl Drop for Reading {
 mod tests {
     use super::*;
 
+    const HOUR: Duration = Duration::from_hours(1);
     const A: Option<IpAddr> = Some(IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1)));
     const B: Option<IpAddr> = Some(IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 2)));
 
@@ -657,7 +707,7 @@ mod tests {
         /// That of a client that has had an answer.
         async fn take_idle(self: &Arc<Self>, address: Option<IpAddr>) -> Place {
             let place = self.take(address).await;
-            drop(place.connection().begin());
+            drop(place.connection().begin(false));
             place
         }
 
@@ -689,9 +739,9 @@ mod tests {
         let (first, second) = (all.take_idle(A).await, all.take_idle(A).await);
         let silent = all.take_silent(A).await;
         let busy = all.take(A).await;
-        let _busy = busy.connection().begin();
+        let _busy = busy.connection().begin(false);
         sleep(5000).await;
-        drop(first.connection().begin());
+        drop(first.connection().begin(false));
         sleep(100).await;
         let later = || async { all.take_silent(B).await };
         let mut waiting = std::pin::pin!(later());
@@ -701,12 +751,12 @@ mod tests {
         drop(silent);
         // The new one has sent something, and is being answered.
         let new = waiting.await;
-        let _also = new.connection().begin();
+        let _also = new.connection().begin(false);
         assert!(!all.has_place(B).await);
         assert!(must_end(&second) && !must_end(&first), "the second is idle for longer");
         drop(second);
         let newer = all.take(B).await;
-        let _too = newer.connection().begin();
+        let _too = newer.connection().begin(false);
         assert!(!all.has_place(B).await);
         assert!(must_end(&first) && !must_end(&busy) && !must_end(&new), "never one that is being answered");
     }
@@ -735,7 +785,7 @@ mod tests {
         assert!(must_end(&only));
         only.connection().came(1);
         assert_eq!(only.connection().ending(), Ending::Not);
-        let busy = only.connection().begin();
+        let busy = only.connection().begin(false);
         assert!(!all.has_place(A).await);
         assert!(!must_end(&only));
         // Not before all is sent.
@@ -755,13 +805,13 @@ mod tests {
     async fn a_fast_start_is_no_credit_for_later() {
         let all = all(3, 3);
         let place = all.take(A).await;
-        let (_busy, body) = (place.connection().begin(), place.connection().begin_body());
+        let (_busy, body) = (place.connection().begin(false), place.connection().begin_body());
         body.wait();
         body.add(33_000);
         let fast = all.take(A).await;
-        let (_answers, steady) = (fast.connection().begin(), fast.connection().begin_body());
+        let (_answers, steady) = (fast.connection().begin(false), fast.connection().begin_body());
         let app = all.take(A).await;
-        let (_too, unread) = (app.connection().begin(), app.connection().begin_body());
+        let (_too, unread) = (app.connection().begin(false), app.connection().begin_body());
         unread.wait();
         unread.add(1);
         body.wait();
@@ -784,7 +834,7 @@ mod tests {
     async fn a_client_that_takes_nothing_of_its_answer_is_slow_and_a_silent_answer_is_not() {
         let all = all(2, 2);
         let (takes_nothing, long_poll) = (all.take(A).await, all.take(B).await);
-        let busy = [&takes_nothing, &long_poll].map(|place| place.connection().begin());
+        let busy = [&takes_nothing, &long_poll].map(|place| place.connection().begin(false));
         takes_nothing.connection().taken(1 << 20, false);
         takes_nothing.connection().nothing_taken();
         long_poll.connection().taken(100, true);
@@ -802,10 +852,35 @@ mod tests {
 
     // G1
     #[tokio::test(start_paused = true)]
+    async fn over_http_2_a_client_that_lets_nothing_be_sent_is_slow_and_what_is_no_request_is_none() {
+        let all = all(3, 3);
+        let (stalls, streams) = (all.take(A).await, all.take(A).await);
+        let busy = [&stalls, &streams].map(|place| [(); 2].map(|()| place.connection().begin(true)));
+        stalls.connection().give();
+        stalls.connection().taken(9, true);
+        streams.connection().give();
+        streams.connection().given();
+        let idle = all.take(B).await;
+        drop(idle.connection().begin(true));
+        idle.connection().came(9);
+        idle.connection().nothing_came();
+        sleep(1100).await;
+        let mut waiting = std::pin::pin!(all.place(B));
+        assert!(futures_util::poll!(waiting.as_mut()).is_pending());
+        assert!(must_end(&stalls) && !must_end(&streams) && !must_end(&idle));
+        assert_eq!(stalls.connection().ending(), Ending::Reset);
+        all.give_up(Duration::from_secs(1), HOUR);
+        assert!(must_end(&idle) && !must_end(&streams), "it is idle for a second");
+        assert_eq!(idle.connection().ending(), Ending::Now);
+        drop(busy);
+    }
+
+    // G1
+    #[tokio::test(start_paused = true)]
     async fn an_address_has_its_share_and_others_have_the_rest() {
         let all = all(16, 4);
         let places = [all.take(A).await, all.take(A).await, all.take(A).await, all.take(A).await];
-        let _busy = places.each_ref().map(|place| place.connection().begin());
+        let _busy = places.each_ref().map(|place| place.connection().begin(false));
         assert!(all.place(A).await.is_none(), "refused at once: all of its own are being answered");
         let other = all.take(B).await;
         // A proxy has no share.
@@ -818,7 +893,7 @@ mod tests {
         sleep(30).await;
         let first = all.place(A).await.expect("the other one is closing");
         assert_eq!(places.each_ref().map(must_end), [false, false, true, false]);
-        let answers = first.connection().begin();
+        let answers = first.connection().begin(false);
         assert!(matches!(all.enter(A).await, Entry::Refused));
         // Its client is waited for, but not long enough yet: only its own wait for that.
         let body = first.connection().begin_body();
@@ -840,14 +915,14 @@ mod tests {
         for _ in 0..90 {
             for address in [A, B] {
                 if let Ok(place) = all.try_place(address) {
-                    places.push((place.connection().begin(), place));
+                    places.push((place.connection().begin(false), place));
                 }
             }
         }
         assert_eq!(places.len(), 60, "a third each");
         for _ in 0..SMALL_SHARE {
             let place = all.try_place(C).expect("it has few");
-            places.push((place.connection().begin(), place));
+            places.push((place.connection().begin(false), place));
         }
         assert!(!places.iter().any(|(_, place)| must_end(place)), "there is room");
     }
@@ -860,7 +935,7 @@ mod tests {
         // A took its share before B did.
         for address in [A; 50].into_iter().chain([B; 25]).chain([C; 16]).chain([None; 9]) {
             let place = all.try_place(address).expect("there is room");
-            let (busy, body) = (place.connection().begin(), place.connection().begin_body());
+            let (busy, body) = (place.connection().begin(false), place.connection().begin_body());
             body.wait();
             places.push((place, body, busy));
             sleep(1).await;
@@ -886,7 +961,7 @@ mod tests {
     async fn a_new_connection_is_no_reason_to_wait_longer_for_a_request_that_lags() {
         let all = all(100, 2);
         let (lags, _new) = (all.take(A).await, all.take(A).await);
-        let (_busy, body) = (lags.connection().begin(), lags.connection().begin_body());
+        let (_busy, body) = (lags.connection().begin(false), lags.connection().begin_body());
         body.wait();
         sleep(30).await;
         assert!(all.try_place(A).is_ok());
@@ -900,17 +975,17 @@ mod tests {
         let mut slow = Vec::new();
         for address in [A; 40].into_iter().chain([B; 3]) {
             let place = all.take(address).await;
-            let (busy, body) = (place.connection().begin(), place.connection().begin_body());
+            let (busy, body) = (place.connection().begin(false), place.connection().begin_body());
             body.wait();
             slow.push((body, busy, place));
             sleep(1).await;
         }
         let idle = [all.take_idle(A).await, all.take_silent(A).await];
         let given_up = || slow.iter().map(|(_, _, place)| must_end(place)).collect::<Vec<_>>();
-        all.give_up_slow();
+        all.give_up(HOUR, HOUR);
         assert!(!given_up().contains(&true));
         sleep(1000).await;
-        all.give_up_slow();
+        all.give_up(HOUR, HOUR);
         let few = 500 / SLOW_REQUESTS;
         let expected: Vec<_> = (0..43).map(|n| n < 40 - few).collect();
         assert_eq!(given_up(), expected, "those that wait for longest, and none of another address");
@@ -921,7 +996,7 @@ mod tests {
     async fn the_end_is_when_all_are_closed() {
         let all = all(9, 9);
         let (idle, busy) = (all.take_idle(A).await, all.take(A).await);
-        let _busy = busy.connection().begin();
+        let _busy = busy.connection().begin(false);
         all.close();
         idle.connection().asked_to_end().await;
         busy.connection().asked_to_end().await;

@@ -1,6 +1,7 @@
 //! A server that slow, idle and hostile clients do not harm.
 
 mod connections;
+mod sent_body;
 mod slow_body;
 mod socket;
 
@@ -19,9 +20,9 @@ use axum::response::IntoResponse;
 use futures_util::FutureExt;
 use http::{HeaderValue, Request, Response, StatusCode, Version, header};
 use hyper::body::Incoming;
-use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
 use resilient_runtime::clock::Clock;
 use resilient_runtime::observe::LogLimit;
 use tokio::net::{TcpListener, TcpStream};
@@ -29,12 +30,13 @@ use tokio::time::MissedTickBehavior;
 use tower::ServiceExt;
 
 use crate::Problem;
-use crate::layer::{BodyBudget, ClientIp, GuardedBody, network_of, no_room};
-use connections::{BESIDE, Busy, Connection, Connections, Ending, Entry, SMALL_SHARE};
+use crate::layer::{BodyBudget, ClientIp, network_of, no_room};
+use connections::{BESIDE, Connection, Connections, Ending, Entry, SMALL_SHARE};
+use sent_body::SentBody;
 use slow_body::{BodyState, GivenUp, SlowBody};
 use socket::Socket;
 
-/// Serves a router over HTTP/1.1, with limits for slow, idle and hostile clients.
+/// Serves a router over HTTP/1.1 and HTTP/2, with limits for slow, idle and hostile clients.
 ///
 /// - A client has 10 s for the head of a request, and between two requests; 64 headers and about 32 KiB. It has 30 s for the
 ///   body; then the answer is 408. It has to take some bytes of an answer each 30 s.
@@ -52,7 +54,11 @@ use socket::Socket;
 /// - The bodies of all requests under way take 64 MiB at most, large ones 48 MiB; a request for whose body there is no room
 ///   gets 503 and `Retry-After`. Of a body of more than 2 MiB, which the extractors of axum refuse by default, 2 MiB count.
 /// - A handler that panics is answered for with 500.
-/// - There is no TLS, no HTTP/2 and no upgrade (web sockets): that is for what stands before it, or for `axum::serve`.
+/// - HTTP/2 is spoken with clients that know beforehand (h2c with prior knowledge, as gRPC does without TLS). There a
+///   connection has 64 requests at once, and counts as one. It ends when its client opens and resets requests faster than
+///   they are looked at ("rapid reset"), or lets nothing of an answer be sent for 30 s. Streams of a client (gRPC) are
+///   bodies: they end within 30 s.
+/// - There is no TLS and no upgrade (web sockets): that is for what stands before it, or for `axum::serve`.
 /// - Who asks is in the request, as [`ConnectInfo<SocketAddr>`](ConnectInfo).
 ///
 /// ```no_run
@@ -90,9 +96,17 @@ const BODY_BYTES: usize = 64 << 20;
 const GRACE: Duration = Duration::from_secs(5);
 const HEADERS: usize = 64;
 const BUFFER: usize = 32 * 1024;
+/// Requests of one connection at a time, over HTTP/2.
+const STREAMS: u32 = 64;
+/// Streams of a connection that the client has reset before they were looked at: with one more, the connection ends.
+const RESETS: usize = 20;
+/// Bytes of the headers of a request over HTTP/2, and what a connection takes of a body, and of an answer, in advance.
+const HEADER_LIST: u32 = 32 * 1024;
+const STREAM_WINDOW: u32 = 64 * 1024;
+const SEND_BUFFER: usize = 16 * 1024;
 /// How long the answer may take that tells a client that its request was slow.
 const CUT_TIME: Duration = Duration::from_millis(50);
-/// How often slow requests are looked for.
+/// How often slow and idle connections are looked for.
 const WATCH: Duration = Duration::from_millis(500);
 /// The pauses after a connection could not be accepted, from the first to the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
@@ -363,7 +377,7 @@ impl HttpServer {
             biased;
             () = stop => {}
             () = accept(&listener, &server, &connections) => {}
-            () = watch(&connections) => {}
+            () = watch(&connections, &server) => {}
         }
         drop(listener);
         connections.close();
@@ -388,17 +402,29 @@ impl HttpServer {
         self.connections.min(most)
     }
 
-    async fn converse(&self, stream: TcpStream, peer: SocketAddr, connection: &Arc<Connection>) {
-        let service = service_fn(|request| self.answer(request, peer, connection));
-        let socket = Socket::new(stream, Arc::clone(connection), self.write_time);
-        let conversation = http1::Builder::new()
+    async fn converse(self: &Arc<Self>, stream: TcpStream, peer: SocketAddr, connection: &Arc<Connection>) {
+        let service = service_fn(|request| {
+            Arc::clone(self).answer(request, peer, Arc::clone(connection)).map(Ok::<_, Infallible>)
+        });
+        let mut server = auto::Builder::new(TokioExecutor::new());
+        server
+            .http1()
             .timer(TokioTimer::new())
             .header_read_timeout(self.header_time)
             .max_headers(HEADERS)
             .max_buf_size(BUFFER)
-            .half_close(true)
-            .serve_connection(TokioIo::new(socket), service);
-        let mut conversation = pin!(conversation);
+            .half_close(true);
+        server
+            .http2()
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(STREAMS)
+            .max_pending_accept_reset_streams(RESETS)
+            .max_header_list_size(HEADER_LIST)
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(2 * STREAM_WINDOW)
+            .max_send_buf_size(SEND_BUFFER);
+        let socket = Socket::new(stream, Arc::clone(connection));
+        let mut conversation = pin!(server.serve_connection(TokioIo::new(socket), service));
         let ended = loop {
             tokio::select! {
                 // First, so that a request that has come meanwhile is seen, and what can be sent has been sent.
@@ -406,14 +432,20 @@ impl HttpServer {
                 ended = conversation.as_mut() => break ended,
                 () = connection.asked_to_end() => {}
             }
-            match connection.ending() {
-                Ending::Not => {}
-                Ending::Now | Ending::Reset => return,
-                Ending::Cut => match tokio::time::timeout(CUT_TIME, conversation.as_mut()).await {
+            let ending = connection.ending();
+            match ending {
+                Ending::Not => continue,
+                Ending::Reset => return,
+                Ending::Now | Ending::AfterAnswer => conversation.as_mut().graceful_shutdown(),
+                Ending::Cut => {}
+            }
+            if ending != Ending::AfterAnswer {
+                match tokio::time::timeout(CUT_TIME, conversation.as_mut()).await {
                     Ok(ended) => break ended,
+                    // A stream that was opened before its client knew of the end.
+                    Err(_elapsed) if ending == Ending::Now && connection.is_answering() => {}
                     Err(_elapsed) => return,
-                },
-                Ending::AfterAnswer => conversation.as_mut().graceful_shutdown(),
+                }
             }
         };
         if let Err(error) = ended {
@@ -422,45 +454,47 @@ impl HttpServer {
     }
 
     async fn answer(
-        &self,
+        self: Arc<Self>,
         request: Request<Incoming>,
         peer: SocketAddr,
-        connection: &Arc<Connection>,
-    ) -> Result<Response<GuardedBody<axum::body::Body, Busy>>, Infallible> {
-        let busy = connection.begin();
+        connection: Arc<Connection>,
+    ) -> Response<SentBody> {
+        let is_http2 = request.version() == Version::HTTP_2;
+        let busy = connection.begin(is_http2);
         let body = Arc::new(BodyState::new(self.bodies.room()));
         let hosts = request.headers().get_all(header::HOST).iter().count();
         let mut request =
             request.map(|it| SlowBody::wrap(it, self.body_time, &body, || connection.begin_body()));
         request.extensions_mut().insert(ConnectInfo(peer));
-        if hosts > 1 || (hosts == 0 && request.version() == Version::HTTP_11) {
+        let response = if hosts > 1 || (hosts == 0 && request.version() == Version::HTTP_11) {
             // One could be that of a rule, and the other that of a handler (RFC 9112, 3.2).
-            let response = ended_by(Problem::new(StatusCode::BAD_REQUEST, "a request has one `host` header"));
-            return Ok(response.map(|body| GuardedBody::new(body, Some(busy))));
-        }
-        let answered = AssertUnwindSafe(self.router.clone().oneshot(request)).catch_unwind();
-        let response = match (answered.await, body.given_up()) {
-            // The rest of it may yet come.
-            (_, Some(GivenUp::NoRoom)) => ended_by(no_room()),
-            (_, Some(slow @ GivenUp::TooSlow)) => {
-                ended_by(Problem::new(StatusCode::REQUEST_TIMEOUT, slow.to_string()))
-            }
-            (Ok(Ok(response)), None) => response,
-            (Err(_panic), None) => {
-                if let Some(left_out) = PANICS.pass(&Clock::system()) {
-                    let suppressed = (left_out > 0).then_some(left_out);
-                    tracing::error!(target: "resilient_http", %peer, suppressed, "a handler panicked");
+            ended_by(Problem::new(StatusCode::BAD_REQUEST, "a request has one `host` header"))
+        } else {
+            let answered = AssertUnwindSafe(self.router.clone().oneshot(request)).catch_unwind().await;
+            match (answered, body.given_up()) {
+                // The rest of it may yet come.
+                (_, Some(GivenUp::NoRoom)) => ended_by(no_room()),
+                (_, Some(slow @ GivenUp::TooSlow)) => {
+                    ended_by(Problem::new(StatusCode::REQUEST_TIMEOUT, slow.to_string()))
                 }
-                ended_by(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "something went wrong here"))
+                (Ok(Ok(response)), None) => response,
+                (Err(_panic), None) => {
+                    if let Some(left_out) = PANICS.pass(&Clock::system()) {
+                        let suppressed = (left_out > 0).then_some(left_out);
+                        tracing::error!(target: "resilient_http", %peer, suppressed, "a handler panicked");
+                    }
+                    ended_by(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "something went wrong here"))
+                }
             }
         };
-        Ok(response.map(|body| GuardedBody::new(body, Some(busy))))
+        response.map(|body| SentBody::new(body, busy, is_http2.then_some(connection)))
     }
 }
 
-/// An answer after which nothing more is read from the connection.
+/// An answer after which nothing more is read from a connection over HTTP/1.
 fn ended_by(problem: Problem) -> Response<axum::body::Body> {
     let mut response = problem.into_response();
+    // Over HTTP/2 hyper takes it out, and resets the stream.
     response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     response
 }
@@ -524,13 +558,13 @@ fn refuse(stream: &TcpStream, peer: SocketAddr) {
     let _ = stream.try_write(REFUSED);
 }
 
-/// Gives up slow requests, for ever.
-async fn watch(connections: &Connections) {
+/// Gives up slow and idle connections, for ever.
+async fn watch(connections: &Connections, server: &HttpServer) {
     let mut clock = tokio::time::interval(WATCH);
     clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         clock.tick().await;
-        connections.give_up_slow();
+        connections.give_up(server.header_time, server.write_time);
     }
 }
 
