@@ -1,40 +1,24 @@
 //! A server that slow, idle and hostile clients do not harm.
 
+mod accept;
+mod connection;
 mod connections;
+mod conversation;
+mod lag;
 mod sent_body;
 mod slow_body;
 mod socket;
 
-use std::convert::Infallible;
 use std::future::Future;
-use std::io::ErrorKind;
-use std::net::SocketAddr;
-use std::panic::AssertUnwindSafe;
-use std::pin::pin;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::connect_info::ConnectInfo;
-use axum::response::IntoResponse;
-use futures_util::FutureExt;
-use http::{HeaderValue, Request, Response, StatusCode, Version, header};
-use hyper::body::Incoming;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
-use resilient_runtime::clock::Clock;
-use resilient_runtime::observe::LogLimit;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::time::MissedTickBehavior;
-use tower::ServiceExt;
+use tokio::net::TcpListener;
 
-use crate::Problem;
-use crate::layer::{BodyBudget, ClientIp, network_of, no_room};
-use connections::{BESIDE, Connection, Connections, Ending, Entry, SMALL_SHARE};
-use sent_body::SentBody;
-use slow_body::{BodyState, GivenUp, SlowBody};
-use socket::Socket;
+use crate::layer::{BodyBudget, ClientIp};
+use accept::{accept, watch};
+use connections::{BESIDE, Connections, SMALL_SHARE};
 
 /// Serves a router over HTTP/1.1 and HTTP/2, with limits for slow, idle and hostile clients.
 ///
@@ -59,7 +43,7 @@ use socket::Socket;
 ///   they are looked at ("rapid reset"), or lets nothing of an answer be sent for 30 s. Streams of a client (gRPC) are
 ///   bodies: they end within 30 s.
 /// - There is no TLS and no upgrade (web sockets): that is for what stands before it, or for `axum::serve`.
-/// - Who asks is in the request, as [`ConnectInfo<SocketAddr>`](ConnectInfo).
+/// - Who asks is in the request, as [`ConnectInfo<SocketAddr>`](axum::extract::ConnectInfo).
 ///
 /// ```no_run
 /// use axum::{Router, routing::get};
@@ -94,25 +78,6 @@ const WRITE_TIME: Duration = Duration::from_secs(30);
 /// Bytes of the bodies of all requests under way.
 const BODY_BYTES: usize = 64 << 20;
 const GRACE: Duration = Duration::from_secs(5);
-const HEADERS: usize = 64;
-const BUFFER: usize = 32 * 1024;
-/// Requests of one connection at a time, over HTTP/2.
-const STREAMS: u32 = 64;
-/// Streams of a connection that the client has reset before they were looked at: with one more, the connection ends.
-const RESETS: usize = 20;
-/// Bytes of the headers of a request over HTTP/2, and what a connection takes of a body, and of an answer, in advance.
-const HEADER_LIST: u32 = 32 * 1024;
-const STREAM_WINDOW: u32 = 64 * 1024;
-const SEND_BUFFER: usize = 16 * 1024;
-/// How long the answer may take that tells a client that its request was slow.
-const CUT_TIME: Duration = Duration::from_millis(50);
-/// How often slow and idle connections are looked for.
-const WATCH: Duration = Duration::from_millis(500);
-/// The pauses after a connection could not be accepted, from the first to the longest.
-const FIRST_PAUSE: Duration = Duration::from_millis(5);
-const LAST_PAUSE: Duration = Duration::from_millis(500);
-const REFUSED: &[u8] =
-    b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
 
 impl HttpServer {
     /// Of this router.
@@ -400,171 +365,6 @@ impl HttpServer {
             );
         }
         self.connections.min(most)
-    }
-
-    async fn converse(self: &Arc<Self>, stream: TcpStream, peer: SocketAddr, connection: &Arc<Connection>) {
-        let service = service_fn(|request| {
-            Arc::clone(self).answer(request, peer, Arc::clone(connection)).map(Ok::<_, Infallible>)
-        });
-        let mut server = auto::Builder::new(TokioExecutor::new());
-        server
-            .http1()
-            .timer(TokioTimer::new())
-            .header_read_timeout(self.header_time)
-            .max_headers(HEADERS)
-            .max_buf_size(BUFFER)
-            .half_close(true);
-        server
-            .http2()
-            .timer(TokioTimer::new())
-            .max_concurrent_streams(STREAMS)
-            .max_pending_accept_reset_streams(RESETS)
-            .max_header_list_size(HEADER_LIST)
-            .initial_stream_window_size(STREAM_WINDOW)
-            .initial_connection_window_size(2 * STREAM_WINDOW)
-            .max_send_buf_size(SEND_BUFFER);
-        let socket = Socket::new(stream, Arc::clone(connection));
-        let mut conversation = pin!(server.serve_connection(TokioIo::new(socket), service));
-        let ended = loop {
-            tokio::select! {
-                // First, so that a request that has come meanwhile is seen, and what can be sent has been sent.
-                biased;
-                ended = conversation.as_mut() => break ended,
-                () = connection.asked_to_end() => {}
-            }
-            let ending = connection.ending();
-            match ending {
-                Ending::Not => continue,
-                Ending::Reset => return,
-                Ending::Now | Ending::AfterAnswer => conversation.as_mut().graceful_shutdown(),
-                Ending::Cut => {}
-            }
-            if ending != Ending::AfterAnswer {
-                match tokio::time::timeout(CUT_TIME, conversation.as_mut()).await {
-                    Ok(ended) => break ended,
-                    // A stream that was opened before its client knew of the end.
-                    Err(_elapsed) if ending == Ending::Now && connection.is_answering() => {}
-                    Err(_elapsed) => return,
-                }
-            }
-        };
-        if let Err(error) = ended {
-            tracing::debug!(target: "resilient_http", %peer, %error, "a connection ended");
-        }
-    }
-
-    async fn answer(
-        self: Arc<Self>,
-        request: Request<Incoming>,
-        peer: SocketAddr,
-        connection: Arc<Connection>,
-    ) -> Response<SentBody> {
-        let is_http2 = request.version() == Version::HTTP_2;
-        let busy = connection.begin(is_http2);
-        let body = Arc::new(BodyState::new(self.bodies.room()));
-        let hosts = request.headers().get_all(header::HOST).iter().count();
-        let mut request =
-            request.map(|it| SlowBody::wrap(it, self.body_time, &body, || connection.begin_body()));
-        request.extensions_mut().insert(ConnectInfo(peer));
-        let response = if hosts > 1 || (hosts == 0 && request.version() == Version::HTTP_11) {
-            // One could be that of a rule, and the other that of a handler (RFC 9112, 3.2).
-            ended_by(Problem::new(StatusCode::BAD_REQUEST, "a request has one `host` header"))
-        } else {
-            let answered = AssertUnwindSafe(self.router.clone().oneshot(request)).catch_unwind().await;
-            match (answered, body.given_up()) {
-                // The rest of it may yet come.
-                (_, Some(GivenUp::NoRoom)) => ended_by(no_room()),
-                (_, Some(slow @ GivenUp::TooSlow)) => {
-                    ended_by(Problem::new(StatusCode::REQUEST_TIMEOUT, slow.to_string()))
-                }
-                (Ok(Ok(response)), None) => response,
-                (Err(_panic), None) => {
-                    if let Some(left_out) = PANICS.pass(&Clock::system()) {
-                        let suppressed = (left_out > 0).then_some(left_out);
-                        tracing::error!(target: "resilient_http", %peer, suppressed, "a handler panicked");
-                    }
-                    ended_by(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "something went wrong here"))
-                }
-            }
-        };
-        response.map(|body| SentBody::new(body, busy, is_http2.then_some(connection)))
-    }
-}
-
-/// An answer after which nothing more is read from a connection over HTTP/1.
-fn ended_by(problem: Problem) -> Response<axum::body::Body> {
-    let mut response = problem.into_response();
-    // Over HTTP/2 hyper takes it out, and resets the stream.
-    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-    response
-}
-
-/// Any client can cause these events, so each kind is logged at most once per second.
-static PANICS: LazyLock<LogLimit> = LazyLock::new(LogLimit::new);
-static NOT_ACCEPTED: LazyLock<LogLimit> = LazyLock::new(LogLimit::new);
-
-/// Never ends.
-async fn accept(listener: &TcpListener, server: &Arc<HttpServer>, connections: &Arc<Connections>) {
-    let mut pause = FIRST_PAUSE;
-    loop {
-        let error = match listener.accept().await {
-            Ok((stream, peer)) => {
-                pause = FIRST_PAUSE;
-                admit(stream, peer, server, connections).await;
-                continue;
-            }
-            Err(error) => error,
-        };
-        // That one connection is gone already (Linux reports errors of it here) concerns no other.
-        let of_one = [ErrorKind::ConnectionAborted, ErrorKind::ConnectionReset, ErrorKind::ConnectionRefused];
-        if of_one.contains(&error.kind()) {
-            continue;
-        }
-        if let Some(left_out) = NOT_ACCEPTED.pass(&Clock::system()) {
-            let suppressed = (left_out > 0).then_some(left_out);
-            tracing::warn!(target: "resilient_http", %error, suppressed, "connections cannot be accepted; closing idle ones");
-        }
-        // Out of file descriptors, most likely. At once it would fail again.
-        connections.make_room();
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(LAST_PAUSE);
-    }
-}
-
-async fn admit(stream: TcpStream, peer: SocketAddr, server: &Arc<HttpServer>, all: &Arc<Connections>) {
-    let address = peer.ip().to_canonical();
-    let address = (!server.proxies.trusts(address)).then(|| network_of(address));
-    let (server, entry) = (Arc::clone(server), all.enter(address).await);
-    let all = Arc::clone(all);
-    match entry {
-        // The place is dropped after the socket, which is part of the conversation.
-        Entry::Place(place) => {
-            tokio::spawn(async move { server.converse(stream, peer, place.connection()).await });
-        }
-        Entry::Waits(permit) => {
-            tokio::spawn(async move {
-                let Some(place) = all.wait(address).await else { return refuse(&stream, peer) };
-                drop(permit);
-                server.converse(stream, peer, place.connection()).await;
-            });
-        }
-        Entry::Refused => refuse(&stream, peer),
-    }
-}
-
-fn refuse(stream: &TcpStream, peer: SocketAddr) {
-    tracing::debug!(target: "resilient_http", %peer, "refused: its address has its share of the connections");
-    // If the kernel does not take so little, the client learns it by the end of the connection.
-    let _ = stream.try_write(REFUSED);
-}
-
-/// Gives up slow and idle connections, for ever.
-async fn watch(connections: &Connections, server: &HttpServer) {
-    let mut clock = tokio::time::interval(WATCH);
-    clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        clock.tick().await;
-        connections.give_up(server.header_time, server.write_time);
     }
 }
 

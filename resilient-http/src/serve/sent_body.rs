@@ -8,7 +8,7 @@ use axum::body::Body;
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
-use super::connections::{Busy, Connection};
+use super::connection::{Busy, Connection};
 use crate::layer::GuardedBody;
 
 /// Over HTTP/1 a client that reads nothing is seen at the socket. Over HTTP/2 it lets each stream send so much, and then the

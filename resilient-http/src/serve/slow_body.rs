@@ -11,7 +11,7 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 
-use super::connections::Reading;
+use super::connection::Reading;
 use crate::layer::Room;
 
 /// Bytes of a body that count: as many as the extractors of axum read into memory, unless their limit is changed. Of larger

@@ -10,7 +10,7 @@ use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-use super::connections::Connection;
+use super::connection::Connection;
 
 /// Bytes that wait in the kernel to be sent, at most. It is then the client's pace that is seen, not that at which a large
 /// buffer is filled; and a client that takes nothing holds little memory.
