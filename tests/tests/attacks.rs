@@ -323,7 +323,7 @@ fn attack(
                     if let Ok(stream) = payments.connect(addresses[number % addresses.len()]) {
                         open.push(attack.begin(stream, number));
                     }
-                    if matches!(attack, Attack::Drips) && open.len() % 50 == 0 {
+                    if matches!(attack, Attack::Drips) && open.len().is_multiple_of(50) {
                         // The others go on meanwhile.
                         open.retain_mut(|attacker| attack.goes_on(attacker));
                     }
