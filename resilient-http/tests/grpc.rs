@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use bytes::{Buf as _, BufMut as _};
 use http::uri::PathAndQuery;
+use resilient_http::HttpServer;
 use resilient_http::layer::{
     ClientIp, DeadlineLayer, HttpClientLayer, IdempotencyLayer, RateLimitLayer, ReplayBody, ServerLayer,
 };
@@ -220,6 +221,34 @@ async fn a_limit_says_when_to_try_again() {
     assert!(one(server.clone(), "0", &[]).await.is_ok());
     let refused = one(server, "0", &[]).await.unwrap_err();
     assert_eq!((refused.code(), pushback(&refused).is_some()), (Code::ResourceExhausted, true));
+}
+
+/// Answers as `Stock` does, in a server of ours.
+async fn serve_stock(stock: Stock, layer: RateLimitLayer) -> Channel {
+    let stock = tower::service_fn(move |request: http::Request<axum::body::Body>| {
+        tower::Service::call(&mut stock.clone(), request.map(Body::new))
+    });
+    let router = axum::Router::new().fallback_service(stock).layer(layer);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(HttpServer::new(router).run(listener, std::future::pending()));
+    Endpoint::from_shared(format!("http://{address}")).unwrap().connect_lazy()
+}
+
+#[tokio::test]
+async fn a_client_of_tonic_talks_to_our_own_server() {
+    let limiter = Registry::new().rate_limiter("all");
+    limiter.reconfigure(Limits::default().rate("3/h".parse::<Rate>().unwrap())).unwrap();
+    let stock = Stock::default();
+    let server = serve_stock(stock.clone(), RateLimitLayer::new(limiter, ClientIp::direct())).await;
+    assert_eq!(one(server.clone(), "0", &[]).await.unwrap(), "seven");
+    assert_eq!(one(server.clone(), "9", &[]).await.unwrap_err().code(), Code::FailedPrecondition);
+    let mut stream = many(server.clone(), "10").await.unwrap();
+    assert_eq!(stream.message().await.unwrap().unwrap(), "first");
+    assert_eq!(stream.message().await.unwrap_err().code(), Code::Aborted, "in the trailers");
+    let refused = one(server, "0", &[]).await.unwrap_err();
+    assert_eq!((refused.code(), pushback(&refused).is_some()), (Code::ResourceExhausted, true));
+    assert_eq!(stock.requests.load(Ordering::Relaxed), 3);
 }
 
 #[tokio::test]

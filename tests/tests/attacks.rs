@@ -27,10 +27,13 @@ const OWN: usize = 60;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 const ATTACKER: u8 = 2;
+const ATTACKERS: [u8; 2] = [ATTACKER, 3];
 const GOOD: u8 = 1;
 /// What the good client asks for: this needs the gateway, and that does not.
 const SIMPLE: &str = "/api/resilience/simple-protected";
 const ALIVE: &str = "/api/resilience/health/live";
+/// This has no layer before it.
+const UNLIMITED: &str = "/gateway/faults";
 /// This is a small order with a key.
 const ORDER: &str = "/api/resilience/protected-endpoint";
 
@@ -102,14 +105,18 @@ impl Payments {
             static NUMBER: AtomicUsize = AtomicUsize::new(0);
             let key = format!("good-{}", NUMBER.fetch_add(1, Ordering::Relaxed));
             let order = format!(r#"{{"order_id": "{key}", "cents": 1}}"#);
-            post(&key, order.len()) + &order
+            post(Some(&key), order.len()) + &order
         } else {
             format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
         };
         stream.write_all(request.as_bytes()).ok()?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer).ok()?;
-        answer.starts_with("HTTP/1.1 200").then(|| began.elapsed())
+        let is_good = answer.starts_with("HTTP/1.1 200");
+        if !is_good {
+            println!("after {:?}: {answer}", began.elapsed());
+        }
+        is_good.then(|| began.elapsed())
     }
 
     fn descriptors(&self) -> usize {
@@ -133,11 +140,12 @@ impl Payments {
     }
 }
 
-/// The head of an order with a key.
-fn post(key: impl Display, length: usize) -> String {
+/// The head of an order with a key, or without one.
+fn post(key: Option<impl Display>, length: usize) -> String {
+    let key = key.map(|key| format!("idempotency-key: {key}\r\n")).unwrap_or_default();
     format!(
         "POST {ORDER} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\
-         content-type: application/json\r\nidempotency-key: {key}\r\ncontent-length: {length}\r\n\r\n"
+         content-type: application/json\r\n{key}content-length: {length}\r\n\r\n"
     )
 }
 
@@ -181,30 +189,107 @@ enum Attack {
     IsSilent,
     /// Sends nearly all of a large body, and then nothing.
     Uploads,
+    /// The same without a key, with nearly as much as a body may have.
+    KeylessUploads,
+    /// Sends a large body at 1.2 KiB a second, which is not slow; from two addresses.
+    Drips,
+    /// Opens and resets streams of HTTP/2 as fast as it can, and reads nothing.
+    RapidReset,
+    /// Sends frames of settings as fast as it can, each of which is to be acknowledged, and reads nothing.
+    SettingsFlood,
     /// Orders, and waits for the answer.
     Orders,
 }
 
+/// A connection of an attacker.
+struct Attacker {
+    stream: TcpStream,
+    begun: Instant,
+    /// Bytes of a body, or rounds of frames.
+    sent: usize,
+    /// What did not fit yet.
+    rest: Vec<u8>,
+}
+
 impl Attack {
-    fn begin(self, stream: &mut TcpStream, number: usize) {
+    fn has_key(self) -> bool {
+        !matches!(self, Self::KeylessUploads)
+    }
+
+    fn addresses(self) -> &'static [u8] {
+        if matches!(self, Self::Drips) { &ATTACKERS } else { &ATTACKERS[..1] }
+    }
+
+    fn begin(self, mut stream: TcpStream, number: usize) -> Attacker {
         let order = format!(r#"{{"order_id": "order-{number}", "cents": 1}}"#);
-        let post = |length: usize| post(number, length);
+        let post = |length: usize| post(self.has_key().then_some(number), length);
         let sent = match self {
             Self::Stalls => post(1_000_000) + &" ".repeat(33_000),
             Self::ReadsNothing => "GET /dashboard/uplot.js HTTP/1.1\r\nhost: localhost\r\n\r\n".repeat(120),
+            Self::Drips => format!(
+                "PUT {UNLIMITED} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n\
+                 content-length: 1000000\r\n\r\n"
+            ),
             Self::IsSilent => String::new(),
+            Self::RapidReset | Self::SettingsFlood => {
+                "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0".into()
+            }
             Self::Uploads => post(1_000_000) + &" ".repeat(900_000),
+            Self::KeylessUploads => post(2_000_000) + &" ".repeat(1_900_000),
             Self::Orders => post(order.len()) + &order,
         };
         // It may be refused before all of it is sent.
         let _ = stream.write_all(sent.as_bytes());
         let _ = stream.set_nonblocking(true);
+        Attacker { stream, begun: Instant::now(), sent: 0, rest: Vec::new() }
     }
 
-    fn goes_on(self, stream: &mut TcpStream, begun: Instant) -> bool {
+    /// Some hundred of frames.
+    fn frames(self, round: usize) -> Vec<u8> {
+        let one = |number: usize| match self {
+            Self::RapidReset => {
+                let stream = u32::try_from(round * 100 + number).expect("it is soon over") * 2 + 1;
+                let stream = stream.to_be_bytes();
+                // `GET /api/resilience/health/live`, and its end.
+                let mut head = vec![0, 0, 34, 1, 5];
+                head.extend(stream);
+                head.extend(b"\x82\x86\x04\x1b");
+                head.extend(ALIVE.as_bytes());
+                head.extend(b"\x01\x01x");
+                head.extend([0, 0, 4, 3, 0]);
+                head.extend(stream);
+                head.extend([0, 0, 0, 8]);
+                head
+            }
+            _ => b"\0\0\0\x04\0\0\0\0\0".to_vec(),
+        };
+        (0..100).flat_map(one).collect()
+    }
+
+    fn goes_on(self, Attacker { stream, begun, sent, rest }: &mut Attacker) -> bool {
+        if let Self::Drips = self {
+            let due = usize::try_from(begun.elapsed().as_millis()).expect("it is soon over") * 12 / 10;
+            if due >= *sent + 120 {
+                // Its end is seen below.
+                let _ = stream.write(&vec![b' '; due - *sent]);
+                *sent = due;
+            }
+        }
+        if let Self::RapidReset | Self::SettingsFlood = self {
+            loop {
+                if rest.is_empty() {
+                    *rest = self.frames(*sent);
+                    *sent += 1;
+                }
+                match stream.write(rest) {
+                    Ok(count) => drop(rest.drain(..count)),
+                    Err(error) => return error.kind() == ErrorKind::WouldBlock,
+                }
+            }
+        }
         match self {
             Self::ReadsNothing => begun.elapsed() < Duration::from_secs(2),
-            Self::Stalls | Self::IsSilent | Self::Uploads | Self::Orders => loop {
+            _ => loop {
                 match stream.read(&mut [0; 1024]) {
                     Ok(1..) => {}
                     Ok(0) => return false,
@@ -229,13 +314,18 @@ fn attack(
     let mut seen = Seen::default();
     std::thread::scope(|scope| {
         scope.spawn(|| {
-            let mut open: Vec<(TcpStream, Instant)> = Vec::new();
+            let mut open: Vec<Attacker> = Vec::new();
+            let addresses = attack.addresses();
             while !stop.load(Ordering::Relaxed) {
-                open.retain_mut(|(stream, begun)| attack.goes_on(stream, *begun));
+                open.retain_mut(|attacker| attack.goes_on(attacker));
                 while open.len() < connections && !stop.load(Ordering::Relaxed) {
-                    if let Ok(mut stream) = payments.connect(ATTACKER) {
-                        attack.begin(&mut stream, begun.fetch_add(1, Ordering::Relaxed));
-                        open.push((stream, Instant::now()));
+                    let number = begun.fetch_add(1, Ordering::Relaxed);
+                    if let Ok(stream) = payments.connect(addresses[number % addresses.len()]) {
+                        open.push(attack.begin(stream, number));
+                    }
+                    if matches!(attack, Attack::Drips) && open.len().is_multiple_of(50) {
+                        // The others go on meanwhile.
+                        open.retain_mut(|attacker| attack.goes_on(attacker));
                     }
                 }
                 std::thread::sleep(Duration::from_millis(50));
@@ -290,6 +380,16 @@ fn bodies_that_stall_after_a_fast_start_are_in_nobodys_way() {
 
 // G1
 #[test]
+fn uploads_from_several_addresses_that_are_just_fast_enough_leave_places_for_others() {
+    let payments = Payments::start(ENOUGH);
+    let seen = attack(&payments, Attack::Drips, 1000, (GOOD, ALIVE), ASKS);
+    assert_served(GOOD, &seen, CONNECTIONS);
+    // Each small piece of a body held the buffer of 8 KiB into which it was read.
+    assert!(seen.bytes < 200 << 20, "{seen:?}");
+}
+
+// G1
+#[test]
 fn clients_that_never_read_are_in_nobodys_way() {
     let payments = Payments::start(FEW);
     for good in CLIENTS {
@@ -301,13 +401,28 @@ fn clients_that_never_read_are_in_nobodys_way() {
 
 // G7
 #[test]
-fn large_bodies_with_keys_take_bounded_memory_and_leave_room_for_orders() {
-    let payments = Payments::start(ENOUGH);
-    let seen = attack(&payments, Attack::Uploads, 400, (GOOD, ORDER), ASKS);
-    println!("peak: {} bytes", payments.peak());
-    assert_served(GOOD, &seen, CONNECTIONS);
-    // 360 MB were sent.
-    assert!(payments.peak() < 200 << 20, "{} bytes", payments.peak());
+fn large_bodies_take_bounded_memory_and_leave_room_for_orders() {
+    // 360 MB and 760 MB are sent.
+    for uploads in [Attack::Uploads, Attack::KeylessUploads] {
+        let payments = Payments::start(ENOUGH);
+        let seen = attack(&payments, uploads, 400, (GOOD, ORDER), ASKS);
+        println!("peak: {} bytes", payments.peak());
+        assert_served(GOOD, &seen, CONNECTIONS);
+        assert!(payments.peak() < 200 << 20, "{} bytes", payments.peak());
+    }
+}
+
+#[test]
+fn rapid_resets_and_floods_of_settings_are_in_nobodys_way() {
+    for flood in [Attack::RapidReset, Attack::SettingsFlood] {
+        let payments = Payments::start(ENOUGH);
+        let seen = attack(&payments, flood, 20, (GOOD, SIMPLE), ASKS);
+        assert_served(GOOD, &seen, CONNECTIONS);
+        if let Attack::RapidReset = flood {
+            assert!(seen.connections > 20, "they are cut off: {seen:?}");
+        }
+        assert!(payments.peak() < 200 << 20, "{} bytes", payments.peak());
+    }
 }
 
 // G5

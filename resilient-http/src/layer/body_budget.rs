@@ -24,8 +24,8 @@ const SMALL: usize = 16 << 10;
 /// When there may be room again.
 const LATER: Duration = Duration::from_secs(1);
 
-/// How many bytes of request bodies are held in memory at a time, over all requests of all layers that share it. A
-/// request for whose body there is no room is answered with 503 and `Retry-After` at once.
+/// How many bytes of request bodies are held in memory at a time, over all requests of the layers that share it, or of an
+/// [`HttpServer`](crate::HttpServer). A request for whose body there is no room is answered with 503 and `Retry-After` at once.
 ///
 /// Bodies of more than 16 KiB can use three quarters of it; the rest is reserved for small ones, so that large uploads
 /// do not keep out ordinary requests.
@@ -102,6 +102,11 @@ impl BodyBudget {
         self.0.held.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
     }
 
+    /// For a body of which nothing is held yet.
+    pub(crate) fn room(&self) -> Room {
+        Room { budget: self.clone(), bytes: AtomicUsize::new(0) }
+    }
+
     /// Reads a body of at most `most` bytes, in at most `span`.
     pub(super) async fn read(
         &self,
@@ -112,7 +117,7 @@ impl BodyBudget {
         if body.size_hint().lower() > most as u64 {
             return Err(too_large(most));
         }
-        let (mut bytes, mut room) = (Vec::new(), Room { budget: self.clone(), bytes: 0 });
+        let (mut bytes, room) = (Vec::new(), self.room());
         let mut timer = None;
         loop {
             let frame = match within(body.frame(), &mut timer, span).await {
@@ -132,17 +137,18 @@ impl BodyBudget {
             if length > bytes.capacity() {
                 let capacity = length.max(bytes.capacity() * 2).max(FIRST).min(most);
                 if !room.grow(capacity) {
-                    self.0.refused.fetch_add(1, Ordering::Relaxed);
-                    let what = "too many large requests are under way";
-                    return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, what)
-                        .after(LATER)
-                        .unexecuted());
+                    return Err(no_room());
                 }
                 bytes.reserve_exact(capacity - bytes.len());
             }
             bytes.extend_from_slice(&data);
         }
     }
+}
+
+/// The answer to a request for whose body there is no room.
+pub(crate) fn no_room() -> Problem {
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too many large requests are under way").after(LATER).unexecuted()
 }
 
 fn too_large(most: usize) -> Problem {
@@ -189,18 +195,21 @@ impl fmt::Debug for BodyBudget {
 
 /// What one body takes.
 #[derive(Debug)]
-pub(super) struct Room {
+pub(crate) struct Room {
     budget: BodyBudget,
-    bytes: usize,
+    /// Only one thread at a time changes it.
+    bytes: AtomicUsize,
 }
 
 impl Room {
     /// To so many bytes, if there is room for them.
-    fn grow(&mut self, bytes: usize) -> bool {
-        let more = bytes.saturating_sub(self.bytes);
+    pub(crate) fn grow(&self, bytes: usize) -> bool {
+        let more = bytes.saturating_sub(self.bytes.load(Ordering::Relaxed));
         let has_room = self.budget.take(more, bytes);
         if has_room {
-            self.bytes += more;
+            self.bytes.fetch_add(more, Ordering::Relaxed);
+        } else {
+            self.budget.0.refused.fetch_add(1, Ordering::Relaxed);
         }
         has_room
     }
@@ -208,6 +217,6 @@ impl Room {
 
 impl Drop for Room {
     fn drop(&mut self) {
-        self.budget.0.held.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.budget.0.held.fetch_sub(*self.bytes.get_mut(), Ordering::Relaxed);
     }
 }

@@ -58,6 +58,7 @@ mod tests;
 pub use body::GuardedBody;
 pub(crate) use body::Unread;
 pub use body_budget::BodyBudget;
+pub(crate) use body_budget::{Room, no_room};
 pub use call_body::CallBody;
 pub use client::{Client, ClientLayer, propagate};
 pub use client_ip::{BadNetwork, ClientIp};

@@ -2,13 +2,11 @@
 //!
 //! A place is taken when a connection is accepted and is free again when its socket is closed, not when it is asked to
 //! close: the number of places bounds the number of descriptors.
-//!
-//! Whether a client is slow is measured by its [`Lag`]: the time for which the server waited for this client, less a second
-//! for each [`RATE`] bytes that moved. A fast start earns no credit for later, and time in which the application keeps the
-//! client waiting does not count. A response without anything to send (a long poll, server-sent events) has no lag.
+
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
-use std::future::Future;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -16,10 +14,9 @@ use std::time::Duration;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
-/// Bytes a second. A client that sends or takes less is slow.
-const RATE: u32 = 1024;
-/// With this lag a client is slow.
-const SLOW: Duration = Duration::from_secs(1);
+use super::connection::Connection;
+use super::lag::{Claim, Patience, SLOW};
+
 /// How often somebody who waits for a place looks again: lag grows without an event.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 /// A part of the places, one in so many, is kept free by closing early: closing takes a moment.
@@ -27,6 +24,8 @@ const SLACK: usize = 16;
 /// Connections, one in so many of all: by which an address may be above its share while its own are closing, and that may
 /// wait without a place.
 pub(super) const BESIDE: usize = 8;
+/// Connections that each address may have as long as there are places.
+pub(super) const SMALL_SHARE: usize = 16;
 /// Slow requests of one address, one in so many of its places.
 const SLOW_REQUESTS: usize = 32;
 
@@ -59,60 +58,6 @@ struct Count {
     ending: usize,
 }
 
-/// One of them.
-#[derive(Debug)]
-pub(super) struct Connection {
-    /// Whose share it is a part of; none for a proxy.
-    address: Option<IpAddr>,
-    state: Mutex<State>,
-    end: Notify,
-    body_cut: Notify,
-    all: Arc<Connections>,
-}
-
-#[derive(Debug)]
-#[allow(clippy::struct_excessive_bools)] // Each is a fact of its own.
-struct State {
-    /// It has sent the head of a request.
-    has_spoken: bool,
-    /// A request is being answered.
-    answers: bool,
-    /// Bytes of an answer wait for the client to take them.
-    writes: bool,
-    /// Part of a request's head has come.
-    has_part: bool,
-    idle_since: Instant,
-    reading: Lag,
-    writing: Lag,
-    /// It was asked to close.
-    is_ending: bool,
-    /// The server stops.
-    is_last: bool,
-}
-
-/// How far a client is behind.
-#[derive(Debug, Default)]
-struct Lag {
-    before: Duration,
-    /// Since when the client is waited for.
-    since: Option<Instant>,
-}
-
-/// How a connection that was asked to close closes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Ending {
-    /// Now.
-    Now,
-    /// The client does not take its answer: what the kernel holds of it is discarded.
-    Reset,
-    /// The request's body was cut, so that the client can be told why.
-    Cut,
-    /// After the answer under way.
-    AfterAnswer,
-    /// Not: something came from the client meanwhile.
-    Not,
-}
-
 /// No place, and why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Full {
@@ -122,6 +67,19 @@ enum Full {
     SoonOfShare,
     /// The address has its share, and all of its requests are being answered.
     Share,
+}
+
+/// When there is room, after connections were asked to close.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Room {
+    /// When they are closed.
+    Closing,
+    /// In a moment one will be found silent.
+    Soon,
+    /// If a client that is waited for is found slow.
+    Late,
+    /// When one of the requests is answered.
+    None,
 }
 
 /// What becomes of a new connection.
@@ -139,88 +97,6 @@ pub(super) enum Entry {
 pub(super) struct Place {
     id: u64,
     connection: Arc<Connection>,
-}
-
-/// While it lives, a request is being answered.
-#[derive(Debug)]
-pub(super) struct Busy(Arc<Connection>);
-
-/// While it lives, the body of a request is on its way.
-#[derive(Debug)]
-pub(super) struct Reading(Arc<Connection>);
-
-impl Lag {
-    fn wait(&mut self, now: Instant) {
-        self.since.get_or_insert(now);
-    }
-
-    fn moved(&mut self, bytes: usize, now: Instant) {
-        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
-        self.before = self.at(now).saturating_sub(Duration::from_secs(1) * bytes / RATE);
-        self.since = None;
-    }
-
-    fn at(&self, now: Instant) -> Duration {
-        self.before + self.since.map_or(Duration::ZERO, |since| now - since)
-    }
-
-    /// While the client is waited for.
-    fn now(&self, now: Instant) -> Option<Duration> {
-        self.since.map(|_| self.at(now))
-    }
-}
-
-type IsIdle = bool;
-
-/// From which lag on a connection may be closed for another one.
-#[derive(Clone, Copy, Debug)]
-struct Patience {
-    /// Of one that has sent nothing yet.
-    silent: Duration,
-    /// Of one with a request.
-    slow: Duration,
-}
-
-impl Patience {
-    const WITH_ALL: Self = Self { silent: Duration::from_millis(10), slow: SLOW };
-    /// Where an address uses all its places: the one of them that lags most is closed early.
-    const AT_SHARE: Self = Self { silent: Duration::ZERO, slow: Duration::from_millis(20) };
-}
-
-/// The order in which connections are closed: those later in it first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Claim {
-    /// By a tenth of how long it is idle, or by its lag: a client that was answered before is believed longer.
-    Waits(Duration, IsIdle),
-    /// It has never sent a request.
-    Silent(Duration),
-    Slow(Duration),
-}
-
-impl State {
-    fn is_idle(&self) -> bool {
-        !(self.answers || self.writes || self.has_part)
-    }
-
-    fn lag(&self, now: Instant) -> Option<Duration> {
-        self.reading.now(now).max(self.writing.now(now))
-    }
-
-    fn claim(&self, now: Instant, patience: Patience) -> Option<Claim> {
-        if self.is_ending {
-            return None;
-        }
-        if self.has_spoken && self.is_idle() {
-            return Some(Claim::Waits((now - self.idle_since) / 10, true));
-        }
-        // Otherwise it waits for the application, or was not looked at yet.
-        let lag = self.lag(now)?;
-        match lag {
-            lag if lag >= SLOW => Some(Claim::Slow(lag)),
-            lag if self.has_spoken => (lag >= patience.slow).then_some(Claim::Waits(lag, false)),
-            lag => (lag >= patience.silent).then_some(Claim::Silent(lag)),
-        }
-    }
 }
 
 impl Connections {
@@ -287,18 +163,25 @@ impl Connections {
     fn try_place(self: &Arc<Self>, address: Option<IpAddr>) -> Result<Place, Full> {
         let mut open = self.open();
         if let Some(address) = address.filter(|_| self.per_address < self.most) {
-            let is_closing = open.active(address) >= self.per_address
-                && open.make_room(Some(address), 1 + self.per_address / SLACK);
+            // As many as are free: however many addresses take their share, there is one left for the next.
+            let free = (self.most + open.ending).saturating_sub(open.all.len());
+            let share = self.per_address.min(free.max(SMALL_SHARE));
+            let is_closing = open.active(address) >= share
+                && open.make_room(Some(address), 1 + share / SLACK) != Room::None;
             // Those that are closing are not waited for, as long as they are few: others would wait, too.
-            let most = self.per_address + self.most / BESIDE;
-            if open.active(address) >= self.per_address || open.all_of(address) >= most {
+            let most = share + self.most / BESIDE;
+            if open.active(address) >= share || open.all_of(address) >= most {
                 return Err(if is_closing { Full::SoonOfShare } else { Full::Share });
             }
         }
         let used = open.all.len();
         let missing = (used + 1 + self.most / SLACK).saturating_sub(self.most + open.ending);
-        if missing > 0 {
-            open.make_room(None, missing);
+        if missing > 0 && open.make_room(None, missing) >= Room::Late {
+            // Nobody is slow or idle: the address with the most connections gives up those that lag most.
+            let (most, active) = open.largest();
+            if most != address && active > address.map_or(0, |address| open.active(address)) + 1 {
+                open.make_room(most, missing);
+            }
         }
         if used >= self.most {
             return Err(Full::All);
@@ -320,13 +203,18 @@ impl Connections {
         open.make_room(None, few.max(1));
     }
 
-    /// Gives up requests that are slow, where one address has many of them.
-    pub(super) fn give_up_slow(&self) {
+    /// Gives up connections that are idle for longer than `idle`, those whose client takes nothing for `write`, and slow
+    /// requests where one address has many of them.
+    pub(super) fn give_up(&self, idle: Duration, write: Duration) {
         let now = Instant::now();
+        let mut given_up = Vec::new();
         let mut slow: HashMap<IpAddr, Vec<(Duration, Arc<Connection>)>> = HashMap::new();
-        for connection in self.open().all.values() {
+        let mut open = self.open();
+        for connection in open.all.values() {
             let state = connection.state();
-            if let Some(address) = connection.address
+            if state.is_over(now, idle, write) {
+                given_up.push(Arc::clone(connection));
+            } else if let Some(address) = connection.address
                 && state.has_spoken
                 && let Some(Claim::Slow(lag)) = state.claim(now, Patience::WITH_ALL)
             {
@@ -334,12 +222,11 @@ impl Connections {
             }
         }
         let few = (self.per_address / SLOW_REQUESTS).max(4);
-        slow.retain(|_, of_one| of_one.len() > few);
-        for mut of_one in slow.into_values() {
+        for mut of_one in slow.into_values().filter(|of_one| of_one.len() > few) {
             of_one.sort_unstable_by_key(|(lag, _)| *lag);
-            let mut open = self.open();
-            of_one.iter().skip(few).for_each(|(_, connection)| open.ask_to_end(connection));
+            given_up.extend(of_one.drain(few..).map(|(_, connection)| connection));
         }
+        given_up.iter().for_each(|connection| open.ask_to_end(connection));
     }
 
     /// Asks all to close: idle ones now, the others after their answer.
@@ -350,6 +237,22 @@ impl Connections {
             connection.state().is_last = true;
             open.ask_to_end(&connection);
         }
+    }
+
+    /// A connection that was asked to close stays.
+    pub(super) fn stays(&self, connection: &Connection) {
+        let mut open = self.open();
+        let was_asked = std::mem::replace(&mut connection.state().is_ending, false);
+        if was_asked {
+            open.count_ending(connection.address, |count| count - 1);
+        }
+        drop(open);
+        self.has_changed();
+    }
+
+    /// For those who wait for a place.
+    pub(super) fn has_changed(&self) {
+        self.changed.notify_waiters();
     }
 
     /// Waits until all are closed.
@@ -379,8 +282,14 @@ impl Open {
         self.addresses.get(&address).map_or(0, |count| count.all - count.ending)
     }
 
-    /// Asks so many connections to close, of one address or of all; whether any is closing, or will be in a moment.
-    fn make_room(&mut self, address: Option<IpAddr>, missing: usize) -> bool {
+    /// The address with the most connections that are not closing, and their number.
+    fn largest(&self) -> (Option<IpAddr>, usize) {
+        let counts = self.addresses.iter().map(|(address, count)| (Some(*address), count.all - count.ending));
+        counts.max_by_key(|(_, active)| *active).unwrap_or((None, 0))
+    }
+
+    /// Asks so many connections to close, of one address or of all.
+    fn make_room(&mut self, address: Option<IpAddr>, missing: usize) -> Room {
         let now = Instant::now();
         let patience = if address.is_some() { Patience::AT_SHARE } else { Patience::WITH_ALL };
         let (mut is_silent, mut is_waited_for) = (false, false);
@@ -401,7 +310,12 @@ impl Open {
             claims.select_nth_unstable_by(more - 1, |(one, _), (other, _)| other.cmp(one));
             claims[..more].iter().for_each(|(_, connection)| self.ask_to_end(connection));
         }
-        is_silent || is_waited_for || more > 0
+        match (more, is_silent, is_waited_for) {
+            (1.., ..) => Room::Closing,
+            (0, true, _) => Room::Soon,
+            (0, false, true) => Room::Late,
+            (0, false, false) => Room::None,
+        }
     }
 
     fn ask_to_end(&mut self, connection: &Connection) {
@@ -435,139 +349,6 @@ impl Open {
     }
 }
 
-impl Connection {
-    fn new(address: Option<IpAddr>, all: Arc<Connections>) -> Self {
-        let state = State {
-            has_spoken: false,
-            answers: false,
-            writes: false,
-            has_part: false,
-            idle_since: Instant::now(),
-            reading: Lag::default(),
-            writing: Lag::default(),
-            is_ending: false,
-            is_last: false,
-        };
-        Self { address, state: Mutex::new(state), end: Notify::new(), body_cut: Notify::new(), all }
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The head of a request has come.
-    pub(super) fn begin(self: &Arc<Self>) -> Busy {
-        let mut state = self.state();
-        (state.has_spoken, state.answers, state.has_part) = (true, true, false);
-        state.reading = Lag::default();
-        Busy(Arc::clone(self))
-    }
-
-    pub(super) fn begin_body(self: &Arc<Self>) -> Reading {
-        Reading(Arc::clone(self))
-    }
-
-    /// Nothing is there to be read.
-    pub(super) fn nothing_came(&self) {
-        let mut state = self.state();
-        if !state.answers && (state.has_part || !state.has_spoken) {
-            state.reading.wait(Instant::now());
-        }
-    }
-
-    /// So many bytes were read, or are there to be read.
-    pub(super) fn came(&self, bytes: usize) {
-        let mut state = self.state();
-        if !state.answers && bytes > 0 {
-            state.has_part = true;
-            state.reading.moved(bytes, Instant::now());
-        }
-    }
-
-    /// The client has taken some bytes, and whether that was all.
-    pub(super) fn taken(&self, bytes: usize, is_all: bool) {
-        let mut state = self.state();
-        state.writing.moved(bytes, Instant::now());
-        state.writes = !is_all;
-        self.note_idle(state);
-    }
-
-    /// The client takes nothing.
-    pub(super) fn nothing_taken(&self) {
-        let mut state = self.state();
-        state.writes = true;
-        state.writing.wait(Instant::now());
-    }
-
-    fn note_idle(&self, mut state: MutexGuard<'_, State>) {
-        if state.is_idle() {
-            state.idle_since = Instant::now();
-            state.writing = Lag::default();
-            drop(state);
-            self.all.changed.notify_waiters();
-        }
-    }
-
-    /// Waits until it must close.
-    pub(super) async fn asked_to_end(&self) {
-        self.end.notified().await;
-    }
-
-    pub(super) fn is_ending(&self) -> bool {
-        self.state().is_ending
-    }
-
-    /// Whether to discard the bytes that the client has not read.
-    pub(super) fn is_reset(&self) -> bool {
-        self.state().writing.since.is_some()
-    }
-
-    /// How it closes, after it was asked to and has looked for what came meanwhile.
-    pub(super) fn ending(&self) -> Ending {
-        let state = self.state();
-        let is_in_use = state.answers || state.writes || (state.has_part && state.reading.since.is_none());
-        let ending = match (state.is_last, is_in_use) {
-            (_, false) => Ending::Now,
-            (true, true) => Ending::AfterAnswer,
-            (false, true) if state.writing.since.is_some() => Ending::Reset,
-            (false, true) if state.reading.since.is_some() => Ending::Cut,
-            (false, true) => Ending::Not,
-        };
-        if ending == Ending::Not {
-            // The counts are locked before a connection.
-            drop(state);
-            let mut open = self.all.open();
-            let was_asked = std::mem::replace(&mut self.state().is_ending, false);
-            if was_asked {
-                open.count_ending(self.address, |count| count - 1);
-            }
-            drop(open);
-            self.all.changed.notify_waiters();
-        } else if ending == Ending::Cut {
-            self.body_cut.notify_one();
-        }
-        ending
-    }
-}
-
-impl Reading {
-    /// The application waits for more of it.
-    pub(super) fn wait(&self) {
-        self.0.state().reading.wait(Instant::now());
-    }
-
-    /// More of it has come.
-    pub(super) fn add(&self, bytes: usize) {
-        self.0.state().reading.moved(bytes, Instant::now());
-    }
-
-    /// Waits until the connection must close.
-    pub(super) fn cut(&self) -> impl Future<Output = ()> + Send + use<> {
-        let connection = Arc::clone(&self.0);
-        async move { connection.body_cut.notified().await }
-    }
-}
-
 impl Place {
     pub(super) fn connection(&self) -> &Arc<Connection> {
         &self.connection
@@ -579,275 +360,5 @@ impl Drop for Place {
         let all = &self.connection.all;
         all.open().remove(self.id, &self.connection);
         all.changed.notify_waiters();
-    }
-}
-
-impl Drop for Busy {
-    fn drop(&mut self) {
-        let mut state = self.0.state();
-        state.answers = false;
-        state.reading = Lag::default();
-        self.0.note_idle(state);
-    }
-}
-
-impl Drop for Reading {
-    fn drop(&mut self) {
-        let mut state = self.0.state();
-        state.reading = Lag::default();
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const A: Option<IpAddr> = Some(IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1)));
-    const B: Option<IpAddr> = Some(IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 2)));
-
-    fn all(most: usize, per_address: usize) -> Arc<Connections> {
-        Arc::new(Connections::new(most, per_address))
-    }
-
-    impl Connections {
-        async fn place(self: &Arc<Self>, address: Option<IpAddr>) -> Option<Place> {
-            match self.enter(address).await {
-                Entry::Place(place) => Some(place),
-                Entry::Waits(_) | Entry::Refused => None,
-            }
-        }
-
-        async fn take(self: &Arc<Self>, address: Option<IpAddr>) -> Place {
-            self.place(address).await.expect("there is a place")
-        }
-
-        /// That of a client that has had an answer.
-        async fn take_idle(self: &Arc<Self>, address: Option<IpAddr>) -> Place {
-            let place = self.take(address).await;
-            drop(place.connection().begin());
-            place
-        }
-
-        /// That of a client that sends nothing.
-        async fn take_silent(self: &Arc<Self>, address: Option<IpAddr>) -> Place {
-            let place = self.take(address).await;
-            place.connection().nothing_came();
-            place
-        }
-
-        /// Whether somebody gets a place, without anybody closing.
-        async fn has_place(self: &Arc<Self>, address: Option<IpAddr>) -> bool {
-            tokio::time::timeout(SLOW * 3, self.place(address)).await.is_ok_and(|place| place.is_some())
-        }
-    }
-
-    fn must_end(place: &Place) -> bool {
-        place.connection().is_ending()
-    }
-
-    async fn sleep(millis: u64) {
-        tokio::time::sleep(Duration::from_millis(millis)).await;
-    }
-
-    // G6
-    #[tokio::test(start_paused = true)]
-    async fn silent_connections_go_before_idle_ones_and_idle_ones_by_how_long_they_are_idle() {
-        let all = all(4, 4);
-        let (first, second) = (all.take_idle(A).await, all.take_idle(A).await);
-        let silent = all.take_silent(A).await;
-        let busy = all.take(A).await;
-        let _busy = busy.connection().begin();
-        sleep(5000).await;
-        drop(first.connection().begin());
-        sleep(100).await;
-        let later = || async { all.take_silent(B).await };
-        let mut waiting = std::pin::pin!(later());
-        assert!(futures_util::poll!(waiting.as_mut()).is_pending());
-        assert!(must_end(&silent) && !must_end(&first) && !must_end(&second));
-        assert_eq!(silent.connection().ending(), Ending::Now);
-        drop(silent);
-        // The new one has sent something, and is being answered.
-        let new = waiting.await;
-        let _also = new.connection().begin();
-        assert!(!all.has_place(B).await);
-        assert!(must_end(&second) && !must_end(&first), "the second is idle for longer");
-        drop(second);
-        let newer = all.take(B).await;
-        let _too = newer.connection().begin();
-        assert!(!all.has_place(B).await);
-        assert!(must_end(&first) && !must_end(&busy) && !must_end(&new), "never one that is being answered");
-    }
-
-    // G5
-    #[tokio::test(start_paused = true)]
-    async fn a_place_is_free_when_its_connection_is_closed_and_not_before() {
-        let all = all(1, 1);
-        let only = all.take_idle(A).await;
-        let mut waiting = std::pin::pin!(all.place(A));
-        assert!(futures_util::poll!(waiting.as_mut()).is_pending());
-        only.connection().asked_to_end().await;
-        sleep(60_000).await;
-        assert!(futures_util::poll!(waiting.as_mut()).is_pending(), "it is still open");
-        drop(only);
-        assert!(waiting.await.is_some());
-        assert!(all.open().all.is_empty() && all.open().addresses.is_empty());
-    }
-
-    // G6
-    #[tokio::test(start_paused = true)]
-    async fn a_request_that_comes_while_its_connection_is_asked_to_close_is_answered() {
-        let all = all(1, 1);
-        let only = all.take_idle(A).await;
-        assert!(!all.has_place(A).await);
-        assert!(must_end(&only));
-        only.connection().came(1);
-        assert_eq!(only.connection().ending(), Ending::Not);
-        let busy = only.connection().begin();
-        assert!(!all.has_place(A).await);
-        assert!(!must_end(&only));
-        // Not before all is sent.
-        only.connection().nothing_taken();
-        drop(busy);
-        let mut waiting = std::pin::pin!(all.place(A));
-        assert!(futures_util::poll!(waiting.as_mut()).is_pending());
-        assert!(!must_end(&only));
-        only.connection().taken(9, true);
-        sleep(LOOK_AGAIN.as_millis().try_into().unwrap()).await;
-        assert!(futures_util::poll!(waiting.as_mut()).is_pending());
-        assert_eq!(only.connection().ending(), Ending::Now);
-    }
-
-    // G1
-    #[tokio::test(start_paused = true)]
-    async fn a_fast_start_is_no_credit_for_later() {
-        let all = all(3, 3);
-        let place = all.take(A).await;
-        let (_busy, body) = (place.connection().begin(), place.connection().begin_body());
-        body.wait();
-        body.add(33_000);
-        let fast = all.take(A).await;
-        let (_answers, steady) = (fast.connection().begin(), fast.connection().begin_body());
-        let app = all.take(A).await;
-        let (_too, unread) = (app.connection().begin(), app.connection().begin_body());
-        unread.wait();
-        unread.add(1);
-        body.wait();
-        for _ in 0..30 {
-            steady.wait();
-            sleep(100).await;
-            steady.add(110);
-        }
-        let mut waiting = std::pin::pin!(all.place(A));
-        assert!(futures_util::poll!(waiting.as_mut()).is_pending());
-        assert!(must_end(&place), "it sent 33 KB, and nothing for 3 s");
-        assert!(!must_end(&fast), "1 KiB in each second");
-        assert!(!must_end(&app), "the application does not ask for more");
-        assert_eq!(place.connection().ending(), Ending::Cut);
-        body.cut().await;
-    }
-
-    // G1
-    #[tokio::test(start_paused = true)]
-    async fn a_client_that_takes_nothing_of_its_answer_is_slow_and_a_silent_answer_is_not() {
-        let all = all(2, 2);
-        let (takes_nothing, long_poll) = (all.take(A).await, all.take(B).await);
-        let busy = [&takes_nothing, &long_poll].map(|place| place.connection().begin());
-        takes_nothing.connection().taken(1 << 20, false);
-        takes_nothing.connection().nothing_taken();
-        long_poll.connection().taken(100, true);
-        sleep(900).await;
-        let mut waiting = std::pin::pin!(all.place(B));
-        assert!(futures_util::poll!(waiting.as_mut()).is_pending());
-        assert!(!must_end(&takes_nothing));
-        sleep(200).await;
-        assert!(futures_util::poll!(waiting.as_mut()).is_pending());
-        assert!(must_end(&takes_nothing) && !must_end(&long_poll));
-        assert_eq!(takes_nothing.connection().ending(), Ending::Reset);
-        drop((busy, takes_nothing));
-        assert!(waiting.await.is_some());
-    }
-
-    // G1
-    #[tokio::test(start_paused = true)]
-    async fn an_address_has_its_share_and_others_have_the_rest() {
-        let all = all(16, 4);
-        let places = [all.take(A).await, all.take(A).await, all.take(A).await, all.take(A).await];
-        let _busy = places.each_ref().map(|place| place.connection().begin());
-        assert!(all.place(A).await.is_none(), "refused at once: all of its own are being answered");
-        let other = all.take(B).await;
-        // A proxy has no share.
-        let proxied =
-            [all.take(None).await, all.take(None).await, all.take(None).await, all.take(None).await];
-        assert!(!must_end(&other) && !proxied.iter().any(must_end));
-        // Only its own make room for its own.
-        let body = places[2].connection().begin_body();
-        body.wait();
-        sleep(30).await;
-        let first = all.place(A).await.expect("the other one is closing");
-        assert_eq!(places.each_ref().map(must_end), [false, false, true, false]);
-        let answers = first.connection().begin();
-        assert!(matches!(all.enter(A).await, Entry::Refused));
-        // Its client is waited for, but not long enough yet: only its own wait for that.
-        let body = first.connection().begin_body();
-        body.wait();
-        assert!(matches!(all.enter(A).await, Entry::Waits(_)));
-        let began = Instant::now();
-        assert!(all.wait(A).await.is_some() && must_end(&first));
-        assert!(began.elapsed() >= Patience::AT_SHARE.slow);
-        drop(answers);
-    }
-
-    // G1
-    #[tokio::test(start_paused = true)]
-    async fn a_new_connection_is_no_reason_to_wait_longer_for_a_request_that_lags() {
-        let all = all(100, 2);
-        let (lags, _new) = (all.take(A).await, all.take(A).await);
-        let (_busy, body) = (lags.connection().begin(), lags.connection().begin_body());
-        body.wait();
-        sleep(30).await;
-        assert!(all.try_place(A).is_ok());
-        assert!(must_end(&lags));
-    }
-
-    // G1
-    #[tokio::test(start_paused = true)]
-    async fn many_slow_requests_of_an_address_are_given_up_while_there_is_room() {
-        let all = all(1000, 500);
-        let mut slow = Vec::new();
-        for address in [A; 40].into_iter().chain([B; 3]) {
-            let place = all.take(address).await;
-            let (busy, body) = (place.connection().begin(), place.connection().begin_body());
-            body.wait();
-            slow.push((body, busy, place));
-            sleep(1).await;
-        }
-        let idle = [all.take_idle(A).await, all.take_silent(A).await];
-        let given_up = || slow.iter().map(|(_, _, place)| must_end(place)).collect::<Vec<_>>();
-        all.give_up_slow();
-        assert!(!given_up().contains(&true));
-        sleep(1000).await;
-        all.give_up_slow();
-        let few = 500 / SLOW_REQUESTS;
-        let expected: Vec<_> = (0..43).map(|n| n < 40 - few).collect();
-        assert_eq!(given_up(), expected, "those that wait for longest, and none of another address");
-        assert!(!idle.iter().any(must_end));
-    }
-
-    #[tokio::test]
-    async fn the_end_is_when_all_are_closed() {
-        let all = all(9, 9);
-        let (idle, busy) = (all.take_idle(A).await, all.take(A).await);
-        let _busy = busy.connection().begin();
-        all.close();
-        idle.connection().asked_to_end().await;
-        busy.connection().asked_to_end().await;
-        assert_eq!(
-            [&idle, &busy].map(|place| place.connection().ending()),
-            [Ending::Now, Ending::AfterAnswer]
-        );
-        let mut closed = std::pin::pin!(all.closed());
-        assert!(futures_util::poll!(closed.as_mut()).is_pending());
-        drop((idle, busy));
-        assert!(futures_util::poll!(closed.as_mut()).is_ready());
     }
 }

@@ -1,56 +1,49 @@
 //! A server that slow, idle and hostile clients do not harm.
 
+mod accept;
+mod connection;
 mod connections;
+mod conversation;
+mod lag;
+mod sent_body;
 mod slow_body;
 mod socket;
 
-use std::convert::Infallible;
 use std::future::Future;
-use std::io::ErrorKind;
-use std::net::SocketAddr;
-use std::panic::AssertUnwindSafe;
-use std::pin::pin;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::connect_info::ConnectInfo;
-use axum::response::IntoResponse;
-use futures_util::FutureExt;
-use http::{HeaderValue, Request, Response, StatusCode, Version, header};
-use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use resilient_runtime::clock::Clock;
-use resilient_runtime::observe::LogLimit;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::time::MissedTickBehavior;
-use tower::ServiceExt;
+use tokio::net::TcpListener;
 
-use crate::Problem;
-use crate::layer::{ClientIp, GuardedBody, network_of};
-use connections::{BESIDE, Busy, Connection, Connections, Ending, Entry};
-use slow_body::{OutOfTime, SlowBody};
-use socket::Socket;
+use crate::layer::{BodyBudget, ClientIp};
+use accept::{accept, watch};
+use connections::{BESIDE, Connections, SMALL_SHARE};
 
-/// Serves a router over HTTP/1.1, with limits for slow, idle and hostile clients.
+/// Serves a router over HTTP/1.1 and HTTP/2, with limits for slow, idle and hostile clients.
 ///
 /// - A client has 10 s for the head of a request, and between two requests; 64 headers and about 32 KiB. It has 30 s for the
 ///   body; then the answer is 408. It has to take some bytes of an answer each 30 s.
 /// - There are 1 000 connections at once, or half as many as the process may have descriptors (`ulimit -n`). An address (IPv6:
-///   a network of 64 bits) has half of the connections, if those are more than 16. A connection counts until its socket is
-///   closed.
+///   a network of 64 bits) may have as many as are free for others, but 16 in any case: one alone half of them, two a third
+///   each. A connection counts until its socket is closed.
 /// - When all connections are in use, a new one replaces one that is slow, else one that has never sent a request, else the
 ///   one that is idle for longest; never one whose request is being answered. While there is none to replace, the new one
-///   waits. The same holds for an address that uses its share, but there a new one waits for a second at most and then gets
-///   503, and nobody else waits for it.
+///   waits, and the address with the most connections gives up those of its requests whose client is waited for.
+/// - The same holds for an address that uses its share, but there a new one waits for a second at most and then gets 503,
+///   and nobody else waits for it.
 /// - A request is slow when the server waits a second longer for its body, or for the client to take its answer, than 1 KiB
 ///   in a second takes. It is the last second or two that counts. When an address has many slow requests, they are given up
 ///   also when there are free connections. A response that has nothing to send for a while is not slow.
+/// - The bodies of all requests under way take 64 MiB at most, large ones 48 MiB; a request for whose body there is no room
+///   gets 503 and `Retry-After`. Of a body of more than 2 MiB, which the extractors of axum refuse by default, 2 MiB count.
 /// - A handler that panics is answered for with 500.
-/// - There is no TLS, no HTTP/2 and no upgrade (web sockets): that is for what stands before it, or for `axum::serve`.
-/// - Who asks is in the request, as [`ConnectInfo<SocketAddr>`](ConnectInfo).
+/// - HTTP/2 is spoken with clients that know beforehand (h2c with prior knowledge, as gRPC does without TLS). There a
+///   connection has 64 requests at once, and counts as one. It ends when its client opens and resets requests faster than
+///   they are looked at ("rapid reset"), or lets nothing of an answer be sent for 30 s. Streams of a client (gRPC) are
+///   bodies: they end within 30 s.
+/// - There is no TLS and no upgrade (web sockets): that is for what stands before it, or for `axum::serve`.
+/// - Who asks is in the request, as [`ConnectInfo<SocketAddr>`](axum::extract::ConnectInfo).
 ///
 /// ```no_run
 /// use axum::{Router, routing::get};
@@ -73,28 +66,18 @@ pub struct HttpServer {
     body_time: Duration,
     write_time: Duration,
     grace: Duration,
+    bodies: BodyBudget,
 }
 
 const CONNECTIONS: usize = 1000;
 /// Descriptors that are not for connections, where their limit is large enough.
 const SPARE: usize = 64;
-/// Connections that each address may have at least, if the server can have as many.
-const SMALL_SHARE: usize = 16;
 const HEADER_TIME: Duration = Duration::from_secs(10);
 const BODY_TIME: Duration = Duration::from_secs(30);
 const WRITE_TIME: Duration = Duration::from_secs(30);
+/// Bytes of the bodies of all requests under way.
+const BODY_BYTES: usize = 64 << 20;
 const GRACE: Duration = Duration::from_secs(5);
-const HEADERS: usize = 64;
-const BUFFER: usize = 32 * 1024;
-/// How long the answer may take that tells a client that its request was slow.
-const CUT_TIME: Duration = Duration::from_millis(50);
-/// How often slow requests are looked for.
-const WATCH: Duration = Duration::from_millis(500);
-/// The pauses after a connection could not be accepted, from the first to the longest.
-const FIRST_PAUSE: Duration = Duration::from_millis(5);
-const LAST_PAUSE: Duration = Duration::from_millis(500);
-const REFUSED: &[u8] =
-    b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
 
 impl HttpServer {
     /// Of this router.
@@ -116,6 +99,7 @@ impl HttpServer {
             body_time: BODY_TIME,
             write_time: WRITE_TIME,
             grace: GRACE,
+            bodies: BodyBudget::new(BODY_BYTES),
         }
     }
 
@@ -296,6 +280,34 @@ impl HttpServer {
         Self { grace: span, ..self }
     }
 
+    /// Bounds the memory of the bodies of all requests under way, which the handlers hold until they have answered; 64 MiB
+    /// where nothing is said.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// # use axum::{Router, routing::post};
+    /// # use tokio::{io::{AsyncReadExt, AsyncWriteExt}, net::{TcpListener, TcpStream}};
+    /// use resilient_http::{HttpServer, layer::BodyBudget};
+    ///
+    /// # let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    /// # let address = listener.local_addr().unwrap();
+    /// let until_refused = async {
+    ///     let mut stream = TcpStream::connect(address).await.unwrap();
+    ///     stream.write_all(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 9\r\n\r\nnine byte").await.unwrap();
+    ///     let mut status = [0; 12];
+    ///     stream.read_exact(&mut status).await.unwrap();
+    ///     assert_eq!(&status, b"HTTP/1.1 503");
+    /// };
+    /// let router = Router::new().route("/", post(async |body: String| body));
+    /// HttpServer::new(router).body_budget(&BodyBudget::new(8)).run(listener, until_refused).await;
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn body_budget(self, budget: &BodyBudget) -> Self {
+        Self { bodies: budget.clone(), ..self }
+    }
+
     /// Serves until `stop` is there; then idle connections are closed, and the others have a grace to end.
     ///
     /// ```
@@ -330,7 +342,7 @@ impl HttpServer {
             biased;
             () = stop => {}
             () = accept(&listener, &server, &connections) => {}
-            () = watch(&connections) => {}
+            () = watch(&connections, &server) => {}
         }
         drop(listener);
         connections.close();
@@ -353,150 +365,6 @@ impl HttpServer {
             );
         }
         self.connections.min(most)
-    }
-
-    async fn converse(&self, stream: TcpStream, peer: SocketAddr, connection: &Arc<Connection>) {
-        let service = service_fn(|request| self.answer(request, peer, connection));
-        let socket = Socket::new(stream, Arc::clone(connection), self.write_time);
-        let conversation = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(self.header_time)
-            .max_headers(HEADERS)
-            .max_buf_size(BUFFER)
-            .half_close(true)
-            .serve_connection(TokioIo::new(socket), service);
-        let mut conversation = pin!(conversation);
-        let ended = loop {
-            tokio::select! {
-                // First, so that a request that has come meanwhile is seen, and what can be sent has been sent.
-                biased;
-                ended = conversation.as_mut() => break ended,
-                () = connection.asked_to_end() => {}
-            }
-            match connection.ending() {
-                Ending::Not => {}
-                Ending::Now | Ending::Reset => return,
-                Ending::Cut => match tokio::time::timeout(CUT_TIME, conversation.as_mut()).await {
-                    Ok(ended) => break ended,
-                    Err(_elapsed) => return,
-                },
-                Ending::AfterAnswer => conversation.as_mut().graceful_shutdown(),
-            }
-        };
-        if let Err(error) = ended {
-            tracing::debug!(target: "resilient_http", %peer, %error, "a connection ended");
-        }
-    }
-
-    async fn answer(
-        &self,
-        request: Request<Incoming>,
-        peer: SocketAddr,
-        connection: &Arc<Connection>,
-    ) -> Result<Response<GuardedBody<axum::body::Body, Busy>>, Infallible> {
-        let busy = connection.begin();
-        let late = OutOfTime::default();
-        let hosts = request.headers().get_all(header::HOST).iter().count();
-        let mut request =
-            request.map(|body| SlowBody::wrap(body, self.body_time, &late, || connection.begin_body()));
-        request.extensions_mut().insert(ConnectInfo(peer));
-        if hosts > 1 || (hosts == 0 && request.version() == Version::HTTP_11) {
-            // One could be that of a rule, and the other that of a handler (RFC 9112, 3.2).
-            let response = ended_by(StatusCode::BAD_REQUEST, "a request has one `host` header");
-            return Ok(response.map(|body| GuardedBody::new(body, Some(busy))));
-        }
-        let answered = AssertUnwindSafe(self.router.clone().oneshot(request)).catch_unwind();
-        let response = match answered.await {
-            // The rest of it may yet come.
-            _ if late.is_so() => {
-                ended_by(StatusCode::REQUEST_TIMEOUT, "the body of the request came too slowly")
-            }
-            Ok(Ok(response)) => response,
-            Err(_panic) => {
-                if let Some(left_out) = PANICS.pass(&Clock::system()) {
-                    let suppressed = (left_out > 0).then_some(left_out);
-                    tracing::error!(target: "resilient_http", %peer, suppressed, "a handler panicked");
-                }
-                ended_by(StatusCode::INTERNAL_SERVER_ERROR, "something went wrong here")
-            }
-        };
-        Ok(response.map(|body| GuardedBody::new(body, Some(busy))))
-    }
-}
-
-/// An answer after which nothing more is read from the connection.
-fn ended_by(status: StatusCode, what: &str) -> Response<axum::body::Body> {
-    let mut response = Problem::new(status, what).into_response();
-    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-    response
-}
-
-/// Any client can cause these events, so each kind is logged at most once per second.
-static PANICS: LazyLock<LogLimit> = LazyLock::new(LogLimit::new);
-static NOT_ACCEPTED: LazyLock<LogLimit> = LazyLock::new(LogLimit::new);
-
-/// Never ends.
-async fn accept(listener: &TcpListener, server: &Arc<HttpServer>, connections: &Arc<Connections>) {
-    let mut pause = FIRST_PAUSE;
-    loop {
-        let error = match listener.accept().await {
-            Ok((stream, peer)) => {
-                pause = FIRST_PAUSE;
-                admit(stream, peer, server, connections).await;
-                continue;
-            }
-            Err(error) => error,
-        };
-        // That one connection is gone already (Linux reports errors of it here) concerns no other.
-        let of_one = [ErrorKind::ConnectionAborted, ErrorKind::ConnectionReset, ErrorKind::ConnectionRefused];
-        if of_one.contains(&error.kind()) {
-            continue;
-        }
-        if let Some(left_out) = NOT_ACCEPTED.pass(&Clock::system()) {
-            let suppressed = (left_out > 0).then_some(left_out);
-            tracing::warn!(target: "resilient_http", %error, suppressed, "connections cannot be accepted; closing idle ones");
-        }
-        // Out of file descriptors, most likely. At once it would fail again.
-        connections.make_room();
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(LAST_PAUSE);
-    }
-}
-
-async fn admit(stream: TcpStream, peer: SocketAddr, server: &Arc<HttpServer>, all: &Arc<Connections>) {
-    let address = peer.ip().to_canonical();
-    let address = (!server.proxies.trusts(address)).then(|| network_of(address));
-    let (server, entry) = (Arc::clone(server), all.enter(address).await);
-    let all = Arc::clone(all);
-    match entry {
-        // The place is dropped after the socket, which is part of the conversation.
-        Entry::Place(place) => {
-            tokio::spawn(async move { server.converse(stream, peer, place.connection()).await });
-        }
-        Entry::Waits(permit) => {
-            tokio::spawn(async move {
-                let Some(place) = all.wait(address).await else { return refuse(&stream, peer) };
-                drop(permit);
-                server.converse(stream, peer, place.connection()).await;
-            });
-        }
-        Entry::Refused => refuse(&stream, peer),
-    }
-}
-
-fn refuse(stream: &TcpStream, peer: SocketAddr) {
-    tracing::debug!(target: "resilient_http", %peer, "refused: its address has its share of the connections");
-    // If the kernel does not take so little, the client learns it by the end of the connection.
-    let _ = stream.try_write(REFUSED);
-}
-
-/// Gives up slow requests, for ever.
-async fn watch(connections: &Connections) {
-    let mut clock = tokio::time::interval(WATCH);
-    clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        clock.tick().await;
-        connections.give_up_slow();
     }
 }
 

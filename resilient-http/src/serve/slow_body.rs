@@ -1,9 +1,8 @@
-//! A request body that must come by a time, and steadily.
+//! A request body that must come by a time, and steadily, and for which there must be room.
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -12,15 +11,44 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 
-use super::connections::Reading;
+use super::connection::Reading;
+use crate::layer::Room;
 
-/// Whether a body was given up before it had come.
-#[derive(Clone, Debug, Default)]
-pub(super) struct OutOfTime(Arc<AtomicBool>);
+/// Bytes of a body that count: as many as the extractors of axum read into memory, unless their limit is changed. Of larger
+/// bodies, which handlers take in pieces, only so many count.
+const COUNTED: usize = 2 << 20;
+/// What a piece of a body takes besides its bytes, about.
+const PIECE: usize = 128;
+/// A piece of less is copied: it would hold the whole buffer, of several KiB, into which it was read.
+const COPIED: usize = 16 << 10;
 
-impl OutOfTime {
-    pub(super) fn is_so(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+/// What a server knows of a body that its handler has, and what that body takes.
+#[derive(Debug)]
+pub(super) struct BodyState {
+    given_up: OnceLock<GivenUp>,
+    room: Room,
+}
+
+/// Why a body was given up before it had come.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+pub(super) enum GivenUp {
+    #[error("the body came too slowly")]
+    TooSlow,
+    #[error("too many large requests are under way")]
+    NoRoom,
+}
+
+impl BodyState {
+    pub(super) fn new(room: Room) -> Self {
+        Self { given_up: OnceLock::new(), room }
+    }
+
+    pub(super) fn given_up(&self) -> Option<GivenUp> {
+        self.given_up.get().copied()
+    }
+
+    fn give_up<T>(&self, why: GivenUp) -> Poll<Option<Result<T, axum::BoxError>>> {
+        Poll::Ready(Some(Err((*self.given_up.get_or_init(|| why)).into())))
     }
 }
 
@@ -28,19 +56,18 @@ pub(super) struct SlowBody {
     body: Incoming,
     reading: Reading,
     limit: Pin<Box<dyn Future<Output = ()> + Send>>,
-    late: OutOfTime,
+    state: Arc<BodyState>,
+    bytes: usize,
+    counted: usize,
 }
 
-#[derive(Debug, thiserror::Error)]
-#[error("the body came too slowly")]
-struct TooSlow;
-
 impl SlowBody {
-    /// Wraps the body. It fails when its time is over, or when it is slow and its connection must close.
+    /// Wraps the body. It fails when its time is over, when it is slow and its connection must close, or when there is
+    /// no room for more of it.
     pub(super) fn wrap(
         body: Incoming,
         span: Duration,
-        late: &OutOfTime,
+        state: &Arc<BodyState>,
         begin: impl FnOnce() -> Reading,
     ) -> Body {
         if http_body::Body::is_end_stream(&body) {
@@ -52,7 +79,7 @@ impl SlowBody {
             // Either way it has ended.
             let _ = tokio::time::timeout(span, cut).await;
         });
-        Body::new(Self { body, reading, limit, late: late.clone() })
+        Body::new(Self { body, reading, limit, state: Arc::clone(state), bytes: 0, counted: 0 })
     }
 }
 
@@ -67,13 +94,22 @@ impl http_body::Body for SlowBody {
         let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) else {
             self.reading.wait();
             ready!(self.limit.as_mut().poll(cx));
-            self.late.0.store(true, Ordering::Relaxed);
-            return Poll::Ready(Some(Err(TooSlow.into())));
+            return self.state.give_up(GivenUp::TooSlow);
         };
-        if let Some(data) = frame.as_ref().and_then(|frame| frame.as_ref().ok()?.data_ref()) {
+        let Some(Ok(frame)) = frame else { return Poll::Ready(frame.map(|frame| frame.map_err(Into::into))) };
+        let frame =
+            frame.map_data(|data| if data.len() < COPIED { Bytes::copy_from_slice(&data) } else { data });
+        if let Some(data) = frame.data_ref() {
             self.reading.add(data.len());
+            self.bytes = self.bytes.saturating_add(data.len());
+            if self.bytes <= COUNTED {
+                self.counted += data.len() + PIECE;
+            }
+            if !self.state.room.grow(self.counted) {
+                return self.state.give_up(GivenUp::NoRoom);
+            }
         }
-        Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
+        Poll::Ready(Some(Ok(frame)))
     }
 
     fn is_end_stream(&self) -> bool {

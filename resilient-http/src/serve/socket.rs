@@ -1,65 +1,43 @@
-//! A socket that tells its [`Connection`] what moves, and fails when the client takes nothing for a time.
+//! A socket that tells its [`Connection`] what moves.
 
-use std::future::Future;
-use std::io::{Error, ErrorKind, IoSlice, Result};
+use std::io::{IoSlice, Result};
 use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::time::Sleep;
 
-use super::connections::Connection;
+use super::connection::Connection;
 
 /// Bytes that wait in the kernel to be sent, at most. It is then the client's pace that is seen, not that at which a large
 /// buffer is filled; and a client that takes nothing holds little memory.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 const UNSENT: u32 = 16 * 1024;
 
-/// Fails when nothing has been taken for a time.
 #[derive(Debug)]
 pub(super) struct Socket {
     stream: TcpStream,
     connection: Arc<Connection>,
-    write_time: Duration,
-    /// Until when the client must take something; none while nothing waits.
-    limit: Option<Pin<Box<Sleep>>>,
 }
 
 impl Socket {
-    pub(super) fn new(stream: TcpStream, connection: Arc<Connection>, write_time: Duration) -> Self {
+    pub(super) fn new(stream: TcpStream, connection: Arc<Connection>) -> Self {
         // Where it cannot be set, a slow client is noticed later.
         #[cfg(any(target_os = "linux", target_os = "android"))]
         let _ = SockRef::from(&stream).set_tcp_notsent_lowat(UNSENT);
-        Self { stream, connection, write_time, limit: None }
+        Self { stream, connection }
     }
 
-    fn written(
-        &mut self,
-        cx: &mut Context<'_>,
-        poll: Poll<Result<usize>>,
-        all: usize,
-    ) -> Poll<Result<usize>> {
-        match poll {
-            Poll::Ready(Ok(count)) => {
-                self.limit = None;
-                self.connection.taken(count, count == all);
-                poll
-            }
-            Poll::Ready(Err(_)) => poll,
-            Poll::Pending => {
-                self.connection.nothing_taken();
-                let span = self.write_time;
-                let limit = self.limit.get_or_insert_with(|| Box::pin(tokio::time::sleep(span)));
-                limit.as_mut().poll(cx).map(|()| {
-                    Err(Error::new(ErrorKind::TimedOut, "the client does not take what it is sent"))
-                })
-            }
+    fn written(&self, poll: Poll<Result<usize>>, all: usize) -> Poll<Result<usize>> {
+        match &poll {
+            Poll::Ready(Ok(count)) => self.connection.taken(*count, *count == all),
+            Poll::Ready(Err(_)) => {}
+            Poll::Pending => self.connection.nothing_taken(),
         }
+        poll
     }
 }
 
@@ -96,7 +74,7 @@ impl Drop for Socket {
 impl AsyncWrite for Socket {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<Result<usize>> {
         let poll = Pin::new(&mut self.stream).poll_write(cx, bytes);
-        self.written(cx, poll, bytes.len())
+        self.written(poll, bytes.len())
     }
 
     fn poll_write_vectored(
@@ -106,7 +84,7 @@ impl AsyncWrite for Socket {
     ) -> Poll<Result<usize>> {
         let poll = Pin::new(&mut self.stream).poll_write_vectored(cx, parts);
         let all = parts.iter().map(|part| part.len()).sum();
-        self.written(cx, poll, all)
+        self.written(poll, all)
     }
 
     fn is_write_vectored(&self) -> bool {
