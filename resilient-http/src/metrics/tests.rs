@@ -148,7 +148,7 @@ fn so_many_names_are_told_and_no_more() {
     assert!(text.contains("resilient_names_left_out{kind=\"bulkhead\"} 476\n"));
     // Of these nothing is told by name.
     let untold = [Kind::RetryBudget, Kind::ConfigSource];
-    let told = Kind::ALL.into_iter().filter(|kind| !untold.contains(kind)).map(Kind::as_str);
+    let told = Kind::all().filter(|kind| !untold.contains(kind)).map(Kind::as_str);
     for kind in told.chain(["operation"]) {
         assert!(text.contains(&format!("resilient_names_left_out{{kind=\"{kind}\"}} ")), "{kind}");
     }

@@ -4,7 +4,7 @@ use schemars::{Schema, json_schema};
 use serde_json::{Map, Value};
 
 use crate::component::Kind;
-use crate::registry::kinds;
+use crate::kind::settings as kinds;
 
 /// The schema of a configuration file. The repository keeps it as `resilient.schema.json`.
 ///
@@ -14,7 +14,7 @@ use crate::registry::kinds;
 /// assert!(max.is_object(), "{schema}");
 /// ```
 pub fn schema() -> Schema {
-    let kinds = Kind::ALL.into_iter().map(|kind| (kind, kinds::fields(kind)));
+    let kinds = Kind::all().map(|kind| (kind, kinds::fields(kind)));
     let mut tables: Map<String, Value> = kinds
         .filter(|(_, fields)| !fields.is_empty())
         .map(|(kind, fields)| {

@@ -100,6 +100,8 @@ impl Source {
 }
 
 impl Create for Source {
+    const ALWAYS_ON: Option<&str> = Some("a source of settings cannot be switched off: remove the file");
+
     fn create(core: Core<Config>) -> Self {
         Self { core, stats: Mutex::default(), log_limit: LogLimit::new() }
     }

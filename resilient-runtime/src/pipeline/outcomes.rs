@@ -61,8 +61,7 @@ impl Pipeline {
             };
             Self::outcome(outcome, &[self.repeated(class), self.counted(class), self.with_key(key)])
         }));
-        let rejections = self.rejections();
-        all.extend(rejections.into_iter().map(|kind| self.explain_rejection(kind)));
+        all.extend(self.refusals().into_iter().map(|kind| self.explain_rejection(kind)));
         all
     }
 
@@ -70,30 +69,6 @@ impl Pipeline {
         let parts: Vec<&str> = parts.iter().flatten().map(String::as_str).collect();
         let treatment = if parts.is_empty() { "returned".to_owned() } else { parts.join("; ") };
         OutcomeExplanation { outcome, treatment }
-    }
-
-    /// The refusals and timeouts that its stages can give.
-    fn rejections(&self) -> Vec<RejectionKind> {
-        let mut kinds = Vec::new();
-        if self.timeout.is_some() {
-            kinds.extend([
-                RejectionKind::AttemptTimeout,
-                RejectionKind::TotalTimeout,
-                RejectionKind::QueueTimeout,
-            ]);
-        }
-        kinds.extend(self.load_shed.as_ref().map(|_| RejectionKind::Shed));
-        if self.idempotency.is_some() {
-            kinds.extend([
-                RejectionKind::InProgress,
-                RejectionKind::OutcomeUnknown,
-                RejectionKind::KeyReused,
-            ]);
-        }
-        kinds.extend(self.circuit_breaker.as_ref().map(|_| RejectionKind::CircuitOpen));
-        kinds.extend(self.rate_limit.as_ref().map(|_| RejectionKind::RateLimited));
-        kinds.extend(self.bulkhead.as_ref().map(|_| RejectionKind::BulkheadFull));
-        kinds
     }
 
     fn explain_rejection(&self, kind: RejectionKind) -> OutcomeExplanation {

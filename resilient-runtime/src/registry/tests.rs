@@ -2,9 +2,10 @@ use std::time::Duration;
 
 use super::*;
 use crate::clock::ManualClock;
-use crate::component::Component;
-use crate::settings::{Origin, Value};
-use crate::site::{SiteMeta, StageUse};
+use crate::component::{Component, Kind};
+use crate::observe::EventKind;
+use crate::settings::{Origin, Setting, Value};
+use crate::site::{Site, SiteMeta, StageUse};
 use crate::{Ratio, Rejection, bulkhead, circuit_breaker, rate_limit, timeout};
 
 #[test]

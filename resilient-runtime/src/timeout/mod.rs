@@ -223,6 +223,9 @@ impl Timeout {
 }
 
 impl Create for Timeout {
+    const REFUSALS: &[RejectionKind] =
+        &[RejectionKind::AttemptTimeout, RejectionKind::TotalTimeout, RejectionKind::QueueTimeout];
+
     fn create(core: Core<Config>) -> Self {
         let config = core.config();
         let phases = Phases::new(&core);

@@ -221,11 +221,11 @@ fn every_kind_lists_all_its_settings() {
     registry.health("x");
     registry.alert("x");
     let text = registry.to_toml();
-    for kind in Kind::ALL.into_iter().filter(|kind| *kind != Kind::ConfigSource) {
+    for kind in Kind::all().filter(|kind| *kind != Kind::ConfigSource) {
         let (_, table) =
             text.split_once(&format!("[{kind}.x]")).unwrap_or_else(|| panic!("no {kind}: {text}"));
         let table = table.split("\n[").next().unwrap_or_default();
-        for field in crate::registry::kinds::fields(kind) {
+        for field in crate::kind::settings::fields(kind) {
             let is_listed =
                 |line: &str| line.trim_start_matches("# ").starts_with(&format!("{} ", field.name));
             assert!(table.lines().any(is_listed), "{kind}: no `{}` in {table}", field.name);
