@@ -27,14 +27,14 @@ impl By {
 impl Registry {
     /// Gets or makes a component. What attributes say about it is laid under what it is told at run time.
     pub(super) fn component<C: Shelved>(&self, name: &str, by: Option<By>) -> Arc<C> {
-        let shelf = C::shelf(&self.0.shelves);
-        if let (Some(found), None) = (shelf.get(name), by) {
+        let kept = C::shelf(&self.0.shelves);
+        if let (Some(found), None) = (kept.get(name), by) {
             return found;
         }
         let name = name::normal(name);
         let settings = self.settings_for(C::KIND, &name, by);
         let mut made = None;
-        let (component, overflows) = shelf.get_or_make(&name, |name| {
+        let (component, overflows) = kept.get_or_make(&name, |name| {
             let (layered, refused) = Layered::new(settings, self.0.overrides.lock().of(C::KIND, name));
             made = Some(refused);
             C::make(self, Core { name, environment: self.0.environment.clone(), settings: layered })
@@ -56,6 +56,7 @@ impl Registry {
     }
 
     /// Makes a component that needs nothing but its core.
+    #[allow(clippy::unused_self)] // called like the others
     pub(super) fn alone<C: Create>(&self, core: Core<C::Config>) -> C {
         C::create(core)
     }
