@@ -1,145 +1,18 @@
 //! What every component can do, so that who knows one knows all.
 
 use std::collections::BTreeSet;
-use std::fmt;
-use std::str::FromStr;
 use std::sync::Arc;
 
 use serde::Serialize;
 
 use crate::clock::Clock;
-use crate::nearest::nearest;
+use crate::kind::table::components;
+pub use crate::kind::{Kind, UnknownKind};
 use crate::observe::{Event, EventKind, Events, Texts};
 use crate::random::Random;
+use crate::ratio::Ratio;
+use crate::rejection::RejectionKind;
 use crate::settings::{ConfigError, Effective, Layered, Settings};
-
-/// The kinds of component.
-///
-/// ```
-/// use resilient_runtime::{Bulkhead, Component, Kind};
-///
-/// assert_eq!(Bulkhead::KIND, Kind::Bulkhead);
-/// assert_eq!("rate_limit".parse(), Ok(Kind::RateLimit));
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum Kind {
-    /// [`CircuitBreaker`](crate::CircuitBreaker)
-    CircuitBreaker,
-    /// [`Retry`](crate::Retry)
-    Retry,
-    /// [`RetryBudget`](crate::retry::RetryBudget)
-    RetryBudget,
-    /// [`Bulkhead`](crate::Bulkhead)
-    Bulkhead,
-    /// [`Timeout`](crate::Timeout)
-    Timeout,
-    /// [`Fallback`](crate::Fallback)
-    Fallback,
-    /// [`RateLimiter`](crate::RateLimiter)
-    RateLimit,
-    /// [`LoadShedder`](crate::LoadShedder)
-    LoadShed,
-    /// [`Hedge`](crate::Hedge)
-    Hedge,
-    /// [`Coalesce`](crate::Coalesce)
-    Coalesce,
-    /// [`Idempotency`](crate::Idempotency)
-    Idempotency,
-    /// [`config::Source`](crate::config::Source)
-    ConfigSource,
-    /// [`HealthCheck`](crate::HealthCheck)
-    Health,
-    /// [`Alert`](crate::Alert)
-    Alert,
-}
-
-impl Kind {
-    /// All kinds.
-    pub const ALL: [Self; 14] = [
-        Self::CircuitBreaker,
-        Self::Retry,
-        Self::RetryBudget,
-        Self::Bulkhead,
-        Self::Timeout,
-        Self::Fallback,
-        Self::RateLimit,
-        Self::LoadShed,
-        Self::Hedge,
-        Self::Coalesce,
-        Self::Idempotency,
-        Self::ConfigSource,
-        Self::Health,
-        Self::Alert,
-    ];
-
-    /// The name used in the attribute, in JSON and in paths.
-    ///
-    /// ```
-    /// use resilient_runtime::Kind;
-    ///
-    /// assert!(Kind::ALL.iter().all(|kind| kind.as_str().parse() == Ok(*kind)));
-    /// ```
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::CircuitBreaker => "circuit_breaker",
-            Self::Retry => "retry",
-            Self::RetryBudget => "retry_budget",
-            Self::Bulkhead => "bulkhead",
-            Self::Timeout => "timeout",
-            Self::Fallback => "fallback",
-            Self::RateLimit => "rate_limit",
-            Self::LoadShed => "load_shed",
-            Self::Hedge => "hedge",
-            Self::Coalesce => "coalesce",
-            Self::Idempotency => "idempotency",
-            Self::ConfigSource => "config_source",
-            Self::Health => "health",
-            Self::Alert => "alert",
-        }
-    }
-}
-
-impl fmt::Display for Kind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
-    }
-}
-
-/// There is no such kind of component.
-///
-/// ```
-/// use resilient_runtime::Kind;
-///
-/// let error = "bulkhed".parse::<Kind>().unwrap_err();
-/// assert_eq!(error.to_string(), "no kind of component is called `bulkhed`; did you mean `bulkhead`?");
-/// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct UnknownKind(String);
-
-impl fmt::Display for UnknownKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let known = Kind::ALL.map(Kind::as_str);
-        // Not more of a hostile name than helps to recognise it.
-        let shown: String = self.0.chars().take(64).collect();
-        write!(f, "no kind of component is called `{shown}`")?;
-        match nearest(&self.0, known) {
-            Some(name) => write!(f, "; did you mean `{name}`?"),
-            None => write!(f, "; known: {}", known.join(", ")),
-        }
-    }
-}
-
-impl std::error::Error for UnknownKind {}
-
-impl FromStr for Kind {
-    type Err = UnknownKind;
-
-    fn from_str(name: &str) -> Result<Self, UnknownKind> {
-        Self::ALL.into_iter().find(|kind| kind.as_str() == name).ok_or_else(|| UnknownKind(name.to_owned()))
-    }
-}
 
 /// A named part of a call's protection, seen and steered at run time.
 ///
@@ -157,7 +30,7 @@ impl FromStr for Kind {
 /// assert_eq!(changed_settings(&*registry.bulkhead("gateway")), 0);
 /// assert_eq!(changed_settings(&*registry.retry("stock")), 0);
 /// ```
-pub trait Component: Send + Sync + 'static {
+pub trait Component: Sealed + Send + Sync + 'static {
     /// What kind it is.
     const KIND: Kind;
     /// Its settings.
@@ -243,13 +116,35 @@ pub trait Component: Send + Sync + 'static {
     fn effective(&self) -> Vec<Effective>;
 }
 
-/// How a registry makes a component.
+/// Only the library has components.
+pub trait Sealed {}
+
+macro_rules! seal {
+    ($($kind:ident $name:ident $accessor:ident $module:ident::{$type:ident, $stats:ident} $make:ident;)*) => {
+        $(impl Sealed for crate::$module::$type {})*
+    };
+}
+
+components!(all seal);
+
+/// What a component is to the library itself.
 pub(crate) trait Create: Component + Sized {
+    /// Why it cannot be switched off.
+    const ALWAYS_ON: Option<&str> = None;
+    /// The refusals and timeouts that it can give a call.
+    const REFUSALS: &[RejectionKind] = &[];
+
     fn create(core: Core<Self::Config>) -> Self;
     fn core(&self) -> &Core<Self::Config>;
+
     /// What else there is to say about it in an explanation; one line each.
     fn notes(&self) -> Vec<String> {
         Vec::new()
+    }
+
+    /// How much of its limit is in use, where it has one.
+    fn saturation(&self) -> Option<Ratio> {
+        None
     }
 }
 

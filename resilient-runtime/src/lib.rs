@@ -68,6 +68,7 @@ mod carry;
 mod classify;
 mod component;
 mod key;
+mod kind;
 mod nearest;
 mod outage;
 mod outcome;

@@ -134,6 +134,6 @@ fn text(name: &str) -> Value {
 }
 
 fn kind() -> Value {
-    let kinds = Kind::ALL.map(Kind::as_str);
+    let kinds: Vec<_> = Kind::all().map(Kind::as_str).collect();
     json!({ "name": "kind", "in": "path", "required": true, "schema": { "enum": kinds } })
 }

@@ -6,6 +6,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
 use bytes::Bytes;
 use http::header;
+use resilient_runtime::Kind;
 
 /// By its name below `/dashboard/`.
 const FILES: [(&str, &str, &[u8]); 14] = [
@@ -32,7 +33,10 @@ const CSS: &str = "text/css; charset=utf-8";
 pub(crate) fn routes<S: Clone + Send + Sync + 'static>(prefix: &str) -> Router<S> {
     // All relative to the page: it may be mounted below another path.
     let prefix = if prefix.is_empty() { "." } else { prefix.trim_start_matches('/') };
-    let page = Bytes::from(include_str!("assets/index.html").replace("{prefix}", &escaped(prefix)));
+    let kinds = Kind::all().map(Kind::as_str).collect::<Vec<_>>().join(" ");
+    let page =
+        include_str!("assets/index.html").replace("{kinds}", &kinds).replace("{prefix}", &escaped(prefix));
+    let page = Bytes::from(page);
     let page = move || {
         let page = page.clone();
         async move { file("text/html; charset=utf-8", page) }

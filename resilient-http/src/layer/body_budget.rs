@@ -148,7 +148,9 @@ impl BodyBudget {
 
 /// The answer to a request for whose body there is no room.
 pub(crate) fn no_room() -> Problem {
-    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too many large requests are under way").after(LATER).unexecuted()
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too many large requests are under way")
+        .after(LATER)
+        .unexecuted()
 }
 
 fn too_large(most: usize) -> Problem {

@@ -4,10 +4,9 @@ use std::time::Duration;
 
 use metrics::{Key, KeyName, Label, Level, Metadata, Recorder, Unit, with_recorder};
 use resilient_runtime::Registry;
-use resilient_runtime::observe::DurationHistogram;
+use resilient_runtime::observe::{Metric, MetricKind, MetricValue};
 
-use super::families;
-use super::sink::{BUCKET, COUNT, SUM, Sink, Type, Value, series};
+use super::series::{BUCKET, COUNT, Number, SUM, series};
 
 /// Writes all metrics of a registry to the recorder of the crate [`metrics`], under the names of
 /// [`render`](super::render()). A histogram comes as its series `.._bucket` with the label `le`, `.._count` and `.._sum`, which
@@ -20,7 +19,12 @@ use super::sink::{BUCKET, COUNT, SUM, Sink, Type, Value, series};
 /// ```
 pub fn publish(registry: &Registry) {
     let stats = super::fresh(registry);
-    with_recorder(|recorder| families::tell(&stats, &mut Facade { recorder, family: ("", Type::Gauge) }));
+    with_recorder(|recorder| {
+        for family in stats.metrics() {
+            describe(recorder, family.metric());
+            family.each(|labels, value| record(recorder, family.metric(), labels, value));
+        }
+    });
 }
 
 /// [Publishes](publish) them again and again, for ever: to be spawned. The numbers of a call are there within the period; a
@@ -49,58 +53,45 @@ pub async fn publish_every(registry: Registry, period: Duration) {
     }
 }
 
-struct Facade<'r> {
-    recorder: &'r dyn Recorder,
-    family: (&'static str, Type),
-}
-
 static METADATA: Metadata<'static> = Metadata::new("resilient", Level::INFO, Some("resilient"));
 
 fn owned<'l>(labels: &'l [(&'static str, &str)]) -> impl Iterator<Item = Label> + use<'l> {
     labels.iter().map(|&(name, value)| Label::new(name, value.to_owned()))
 }
 
-impl Facade<'_> {
-    fn tell(&self, key: &Key, is_counter: bool, value: Value) {
-        if is_counter {
-            self.recorder.register_counter(key, &METADATA).absolute(value.count());
-        } else {
-            self.recorder.register_gauge(key, &METADATA).set(value.amount());
+fn describe(recorder: &dyn Recorder, metric: Metric) {
+    let Metric { name, help, .. } = metric;
+    let unit = metric.unit.map(|_| Unit::Seconds);
+    match metric.kind {
+        MetricKind::Counter => recorder.describe_counter(KeyName::from_const_str(name), unit, help.into()),
+        MetricKind::Gauge => recorder.describe_gauge(KeyName::from_const_str(name), unit, help.into()),
+        MetricKind::Histogram => {
+            // The recorder's own histograms take one value after the other; these are counted already.
+            let named = |suffix| KeyName::from(format!("{name}{suffix}"));
+            recorder.describe_counter(named(BUCKET), None, help.into());
+            recorder.describe_counter(named(COUNT), None, help.into());
+            recorder.describe_gauge(named(SUM), unit, help.into());
         }
     }
 }
 
-impl Sink for Facade<'_> {
-    fn family(&mut self, name: &'static str, kind: Type, help: &'static str) {
-        self.family = (name, kind);
-        let unit = name.ends_with("_seconds").then_some(Unit::Seconds);
-        let key = KeyName::from_const_str(name);
-        match kind {
-            Type::Counter => self.recorder.describe_counter(key, unit, help.into()),
-            Type::Gauge => self.recorder.describe_gauge(key, unit, help.into()),
-            Type::Histogram => {
-                // The recorder's own histograms take one value after the other; these are counted already.
-                let describe = |suffix| KeyName::from(format!("{name}{suffix}"));
-                self.recorder.describe_counter(describe(BUCKET), None, help.into());
-                self.recorder.describe_counter(describe(COUNT), None, help.into());
-                self.recorder.describe_gauge(describe(SUM), unit, help.into());
-            }
-        }
-    }
-
-    fn sample(&mut self, labels: &[(&'static str, &str)], value: Value) {
-        let (name, kind) = self.family;
-        let labels = owned(labels).collect::<Vec<_>>();
-        self.tell(&Key::from_parts(name, labels), kind == Type::Counter, value);
-    }
-
-    fn histogram(&mut self, labels: &[(&'static str, &str)], durations: &DurationHistogram) {
-        let (name, _) = self.family;
-        series(durations, |suffix, bound, value| {
+fn record(recorder: &dyn Recorder, metric: Metric, labels: &[(&'static str, &str)], value: MetricValue<'_>) {
+    let key = || Key::from_parts(metric.name, owned(labels).collect::<Vec<_>>());
+    let gauge = |key: &Key, amount| recorder.register_gauge(key, &METADATA).set(amount);
+    let counter = |key: &Key, count| recorder.register_counter(key, &METADATA).absolute(count);
+    match value {
+        MetricValue::Count(count) if metric.kind == MetricKind::Counter => counter(&key(), count),
+        MetricValue::Count(count) => gauge(&key(), count as f64),
+        MetricValue::Amount(amount) => gauge(&key(), amount),
+        MetricValue::Durations(durations) => series(durations, |suffix, bound, value| {
             let bound = bound.map(|bound| Label::new("le", bound.to_owned()));
             let labels: Vec<_> = owned(labels).chain(bound).collect();
-            // A sum of seconds is no whole number, which a counter must be.
-            self.tell(&Key::from_parts(format!("{name}{suffix}"), labels), suffix != SUM, value);
-        });
+            let key = Key::from_parts(format!("{}{suffix}", metric.name), labels);
+            match value {
+                // A sum of seconds is no whole number, which a counter must be.
+                Number::Amount(sum) => gauge(&key, sum),
+                Number::Count(calls) => counter(&key, calls),
+            }
+        }),
     }
 }

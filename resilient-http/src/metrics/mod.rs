@@ -15,14 +15,16 @@
 
 #[cfg(feature = "metrics")]
 mod facade;
-mod families;
 #[cfg(feature = "otel")]
 mod otel;
-mod sink;
+#[cfg(any(feature = "metrics", feature = "otel"))]
+mod series;
 mod text;
 
+use prometheus_client::encoding::{prometheus_text, text as openmetrics};
+use prometheus_client::registry::Registry as Collection;
 use resilient_runtime::Registry;
-use text::Writer;
+use text::Snapshot;
 
 #[cfg(feature = "metrics")]
 pub use facade::{publish, publish_every};
@@ -89,9 +91,16 @@ impl Format {
 /// assert!(text.contains("operation=\"checkout\""), "{text}");
 /// ```
 pub fn render(registry: &Registry, format: Format) -> String {
-    let mut writer = Writer::new(format);
-    families::tell(&fresh(registry), &mut writer);
-    writer.finish()
+    let mut all = Collection::default();
+    all.register_collector(Box::new(Snapshot(fresh(registry))));
+    let mut text = String::new();
+    let outcome = match format {
+        Format::Text => prometheus_text::encode(&mut text, &all),
+        Format::OpenMetrics => openmetrics::encode(&mut text, &all),
+    };
+    // Writing to a string cannot fail.
+    debug_assert!(outcome.is_ok());
+    text
 }
 
 /// What the alerts say is of now, too.

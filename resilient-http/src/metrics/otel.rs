@@ -1,15 +1,13 @@
 //! For OpenTelemetry: instruments that are read when its reader asks.
 
-use std::borrow::Cow;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::Meter;
 use resilient_runtime::Registry;
-use resilient_runtime::observe::DurationHistogram;
+use resilient_runtime::observe::{Metric, MetricFamily, MetricKind, MetricValue};
 
-use super::families;
-use super::sink::{BUCKET, COUNT, SUM, Sink, Type, Value, series};
+use super::series::{BUCKET, COUNT, Number, SUM, series};
 
 /// Gives a meter all metrics of a registry, as observable instruments: nothing is added to a call, and they are read as often
 /// as the reader behind the meter likes. To be called once for each meter.
@@ -28,37 +26,37 @@ use super::sink::{BUCKET, COUNT, SUM, Sink, Type, Value, series};
 /// # Ok(()) }
 /// ```
 pub fn observe(registry: &Registry, meter: &Meter) {
-    let mut all = Collected::default();
-    families::tell(&registry.stats(), &mut all);
-    let families: Vec<_> =
-        all.families.iter().map(|family| (family.name.clone(), family.kind, family.help)).collect();
-    let source =
-        Arc::new(Mutex::new(Source { registry: registry.clone(), told: vec![true; families.len()], all }));
-    for (index, (name, kind, help)) in families.into_iter().enumerate() {
+    let metrics: Vec<_> = registry.stats().metrics().iter().map(MetricFamily::metric).collect();
+    let instruments =
+        metrics.into_iter().flat_map(|metric| suffixes(metric).iter().map(move |suffix| (metric, suffix)));
+    let instruments: Vec<_> = instruments.collect();
+    let source = Source { registry: registry.clone(), told: vec![true; instruments.len()], all: Vec::new() };
+    let source = Arc::new(Mutex::new(source));
+    for (index, (metric, suffix)) in instruments.into_iter().enumerate() {
         let source = Arc::clone(&source);
         let samples = move || source.lock().unwrap_or_else(PoisonError::into_inner).samples(index);
-        match kind {
-            Type::Counter => {
+        let name = format!("{}{suffix}", metric.name);
+        match metric.kind {
+            MetricKind::Counter => {
                 let name = name.strip_suffix("_total").unwrap_or(&name).to_owned();
-                let told = meter.u64_observable_counter(name).with_description(help).with_callback(
-                    move |observer| {
-                        samples().iter().for_each(|(labels, value)| observer.observe(value.count(), labels));
-                    },
-                );
+                let told = meter.u64_observable_counter(name).with_description(metric.help);
+                let told = told.with_callback(move |observer| {
+                    samples().iter().for_each(|(labels, value)| observer.observe(value.count(), labels));
+                });
                 told.build();
             }
-            Type::Gauge => {
-                let unit = if name.ends_with("_seconds") { "s" } else { "1" };
-                let told = meter.f64_observable_gauge(name).with_description(help).with_unit(unit);
+            MetricKind::Gauge => {
+                let unit = if metric.unit.is_some() { "s" } else { "1" };
+                let told = meter.f64_observable_gauge(name).with_description(metric.help).with_unit(unit);
                 let told = told.with_callback(move |observer| {
                     samples().iter().for_each(|(labels, value)| observer.observe(value.amount(), labels));
                 });
                 told.build();
             }
-            Type::Histogram => {
+            MetricKind::Histogram => {
                 // There is no observable histogram. A sum that is not said to be monotonic keeps its name on the way to
                 // Prometheus, which reads the three series as a histogram.
-                let told = meter.f64_observable_up_down_counter(name).with_description(help);
+                let told = meter.f64_observable_up_down_counter(name).with_description(metric.help);
                 let told = told.with_callback(move |observer| {
                     samples().iter().for_each(|(labels, value)| observer.observe(value.amount(), labels));
                 });
@@ -68,25 +66,36 @@ pub fn observe(registry: &Registry, meter: &Meter) {
     }
 }
 
-type Samples = Vec<(Vec<KeyValue>, Value)>;
+impl Number {
+    fn count(self) -> u64 {
+        match self {
+            Self::Count(count) => count,
+            // Counters are counts: it never comes to this.
+            Self::Amount(_) => 0,
+        }
+    }
 
-/// The families at one moment.
-#[derive(Default)]
-struct Collected {
-    families: Vec<Family>,
+    fn amount(self) -> f64 {
+        match self {
+            Self::Count(count) => count as f64,
+            Self::Amount(amount) => amount,
+        }
+    }
 }
 
-struct Family {
-    name: Cow<'static, str>,
-    kind: Type,
-    help: &'static str,
-    samples: Arc<Samples>,
+/// What follows the name of a metric in those of its instruments.
+fn suffixes(metric: Metric) -> &'static [&'static str] {
+    if metric.kind == MetricKind::Histogram { &[BUCKET, SUM, COUNT] } else { &[""] }
 }
+
+/// The values of one instrument at one moment.
+type Samples = Vec<(Vec<KeyValue>, Number)>;
 
 /// Where the instruments get their numbers: each is asked by itself, and all of a round are to be of the same moment.
 struct Source {
     registry: Registry,
-    all: Collected,
+    /// By instrument.
+    all: Vec<Arc<Samples>>,
     /// Which instruments have told what was collected. One that is asked again begins the next round.
     told: Vec<bool>,
 }
@@ -94,53 +103,32 @@ struct Source {
 impl Source {
     fn samples(&mut self, index: usize) -> Arc<Samples> {
         if self.told[index] {
-            self.all.families.clear();
-            families::tell(&super::fresh(&self.registry), &mut self.all);
+            let stats = super::fresh(&self.registry);
+            self.all = stats.metrics().iter().flat_map(samples_of).map(Arc::new).collect();
             self.told.fill(false);
         }
         self.told[index] = true;
-        Arc::clone(&self.all.families[index].samples)
+        Arc::clone(&self.all[index])
     }
 }
 
-impl Collected {
-    /// Adds to the last family, or to one before it.
-    fn add(&mut self, from_last: usize, labels: Vec<KeyValue>, value: Value) {
-        let family = self.families.len().checked_sub(1 + from_last).and_then(|at| self.families.get_mut(at));
-        // Nobody else has it yet.
-        if let Some(samples) = family.and_then(|family| Arc::get_mut(&mut family.samples)) {
-            samples.push((labels, value));
+/// The values of a metric, by its instruments.
+fn samples_of(family: &MetricFamily<'_>) -> Vec<Samples> {
+    let suffixes = suffixes(family.metric());
+    let mut all = vec![Samples::new(); suffixes.len()];
+    family.each(|labels, value| {
+        let owned =
+            || labels.iter().map(|&(name, value)| KeyValue::new(name, value.to_owned())).collect::<Vec<_>>();
+        match value {
+            MetricValue::Count(count) => all[0].push((owned(), Number::Count(count))),
+            MetricValue::Amount(amount) => all[0].push((owned(), Number::Amount(amount))),
+            MetricValue::Durations(durations) => series(durations, |suffix, bound, value| {
+                let mut labels = owned();
+                labels.extend(bound.map(|bound| KeyValue::new("le", bound.to_owned())));
+                let instrument = suffixes.iter().position(|one| *one == suffix);
+                all[instrument.unwrap_or_default()].push((labels, value));
+            }),
         }
-    }
+    });
+    all
 }
-
-fn owned(labels: &[(&'static str, &str)]) -> Vec<KeyValue> {
-    labels.iter().map(|&(name, value)| KeyValue::new(name, value.to_owned())).collect()
-}
-
-impl Sink for Collected {
-    fn family(&mut self, name: &'static str, kind: Type, help: &'static str) {
-        let mut add = |name| self.families.push(Family { name, kind, help, samples: Arc::default() });
-        match kind {
-            Type::Counter | Type::Gauge => add(name.into()),
-            Type::Histogram => {
-                SERIES.into_iter().for_each(|suffix| add(format!("{name}{suffix}").into()));
-            }
-        }
-    }
-
-    fn sample(&mut self, labels: &[(&'static str, &str)], value: Value) {
-        self.add(0, owned(labels), value);
-    }
-
-    fn histogram(&mut self, labels: &[(&'static str, &str)], durations: &DurationHistogram) {
-        series(durations, |suffix, bound, value| {
-            let mut labels = owned(labels);
-            labels.extend(bound.map(|bound| KeyValue::new("le", bound.to_owned())));
-            let from_last = SERIES.iter().rev().position(|one| *one == suffix).unwrap_or_default();
-            self.add(from_last, labels, value);
-        });
-    }
-}
-
-const SERIES: [&str; 3] = [BUCKET, SUM, COUNT];

@@ -90,7 +90,7 @@ fn durations_are_a_histogram_that_can_be_added_up() {
     pipeline.call(|| None::<()>);
     let text = render(&registry, Format::Text);
     let labels = "operation=\"report\",outcome=\"success\"";
-    for (bound, calls) in [("0.0025", 0), ("0.005", 1), ("0.05", 3), ("1.0", 3), ("60.0", 3), ("+Inf", 4)] {
+    for (bound, calls) in [("0.0025", 0), ("0.005", 1), ("0.05", 3), ("1", 3), ("60", 3), ("+Inf", 4)] {
         let bucket = format!("resilient_call_duration_seconds_bucket{{{labels},le=\"{bound}\"}} {calls}\n");
         assert!(text.contains(&bucket), "{bucket} is not in\n{text}");
     }
@@ -99,6 +99,10 @@ fn durations_are_a_histogram_that_can_be_added_up() {
         text.contains("resilient_call_duration_seconds_count{operation=\"report\",outcome=\"error\"} 1\n")
     );
     assert!(text.contains("# TYPE resilient_call_duration_seconds histogram\n"));
+    let canonical = format!("resilient_call_duration_seconds_bucket{{le=\"60.0\",{labels}}} 3\n");
+    let openmetrics = render(&registry, Format::OpenMetrics);
+    assert!(openmetrics.contains(&canonical), "{openmetrics}");
+    assert!(openmetrics.contains("# UNIT resilient_call_duration_seconds seconds\n"), "{openmetrics}");
 }
 
 #[test]
@@ -148,7 +152,7 @@ fn so_many_names_are_told_and_no_more() {
     assert!(text.contains("resilient_names_left_out{kind=\"bulkhead\"} 476\n"));
     // Of these nothing is told by name.
     let untold = [Kind::RetryBudget, Kind::ConfigSource];
-    let told = Kind::ALL.into_iter().filter(|kind| !untold.contains(kind)).map(Kind::as_str);
+    let told = Kind::all().filter(|kind| !untold.contains(kind)).map(Kind::as_str);
     for kind in told.chain(["operation"]) {
         assert!(text.contains(&format!("resilient_names_left_out{{kind=\"{kind}\"}} ")), "{kind}");
     }

@@ -1,88 +1,65 @@
-//! The two text formats, which differ in little.
+//! The text formats of Prometheus, written by its client library.
 
-use std::fmt::Write as _;
+use std::fmt;
 
-use resilient_runtime::observe::DurationHistogram;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::registry::Unit;
+use resilient_runtime::observe::{DurationHistogram, MetricFamily, MetricKind, MetricValue};
+use resilient_runtime::registry::Stats;
 
-use super::Format;
-use super::sink::{Sink, Type, Value, series};
+/// A snapshot, to be collected once.
+#[derive(Debug)]
+pub(super) struct Snapshot(pub(super) Stats);
 
-pub(super) struct Writer {
-    format: Format,
-    text: String,
-    family: &'static str,
-}
-
-impl Writer {
-    pub(super) fn new(format: Format) -> Self {
-        Self { format, text: String::new(), family: "" }
-    }
-
-    pub(super) fn finish(mut self) -> String {
-        if self.format == Format::OpenMetrics {
-            self.text.push_str("# EOF\n");
-        }
-        self.text
+impl Collector for Snapshot {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        self.0.metrics().iter().try_for_each(|family| encode(family, &mut encoder))
     }
 }
 
-impl Sink for Writer {
-    fn family(&mut self, name: &'static str, kind: Type, help: &'static str) {
-        self.family = name;
-        let family = match (self.format, kind) {
-            (Format::OpenMetrics, Type::Counter) => name.strip_suffix("_total").unwrap_or(name),
-            _ => name,
-        };
-        let kind = match kind {
-            Type::Counter => "counter",
-            Type::Gauge => "gauge",
-            Type::Histogram => "histogram",
-        };
-        // Writing to a string cannot fail.
-        let _ = writeln!(self.text, "# HELP {family} {help}\n# TYPE {family} {kind}");
-        if self.format == Format::OpenMetrics && family.ends_with("_seconds") {
-            let _ = writeln!(self.text, "# UNIT {family} seconds");
+fn encode(family: &MetricFamily<'_>, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+    let metric = family.metric();
+    let kind = match metric.kind {
+        MetricKind::Counter => MetricType::Counter,
+        MetricKind::Gauge => MetricType::Gauge,
+        MetricKind::Histogram => MetricType::Histogram,
+    };
+    // The library adds the unit, and the ending of a counter.
+    let unit = metric.unit.map(|unit| Unit::Other(unit.to_owned()));
+    let name = metric.name.strip_suffix("_total").unwrap_or(metric.name);
+    let name = metric.unit.map_or(name, |unit| name.trim_end_matches(unit).trim_end_matches('_'));
+    let mut encoder = encoder.encode_descriptor(name, metric.help, unit.as_ref(), kind)?;
+    let mut outcome = Ok(());
+    family.each(|labels, value| {
+        if outcome.is_ok() {
+            outcome = encoder.encode_family(&labels).and_then(|encoder| sample(encoder, metric.kind, value));
         }
-    }
+    });
+    outcome
+}
 
-    fn sample(&mut self, labels: &[(&'static str, &str)], value: Value) {
-        self.line("", labels, None, value);
-    }
-
-    fn histogram(&mut self, labels: &[(&'static str, &str)], durations: &DurationHistogram) {
-        series(durations, |suffix, bound, value| self.line(suffix, labels, bound, value));
+fn sample(mut encoder: MetricEncoder<'_>, kind: MetricKind, value: MetricValue<'_>) -> fmt::Result {
+    match (kind, value) {
+        (MetricKind::Counter, MetricValue::Count(count)) => {
+            encoder.encode_counter::<NoLabelSet, _, u64>(&count, None)
+        }
+        (_, MetricValue::Count(count)) => encoder.encode_gauge(&count),
+        (_, MetricValue::Amount(amount)) => encoder.encode_gauge(&amount),
+        (_, MetricValue::Durations(durations)) => encoder.encode_histogram::<NoLabelSet>(
+            durations.sum(),
+            durations.count(),
+            &buckets(durations),
+            None,
+        ),
     }
 }
 
-impl Writer {
-    fn line(&mut self, suffix: &str, labels: &[(&'static str, &str)], bound: Option<&str>, value: Value) {
-        let text = &mut self.text;
-        text.push_str(self.family);
-        text.push_str(suffix);
-        let bound = bound.map(|bound| ("le", bound));
-        for (index, (name, value)) in labels.iter().copied().chain(bound).enumerate() {
-            let separator = if index == 0 { '{' } else { ',' };
-            let _ = write!(text, "{separator}{name}=\"");
-            escape(value, text);
-            text.push('"');
-        }
-        if !labels.is_empty() || bound.is_some() {
-            text.push('}');
-        }
-        let _ = match value {
-            Value::Count(count) => writeln!(text, " {count}"),
-            Value::Amount(amount) => writeln!(text, " {amount}"),
-        };
-    }
-}
-
-fn escape(value: &str, text: &mut String) {
-    for character in value.chars() {
-        match character {
-            '\\' => text.push_str("\\\\"),
-            '"' => text.push_str("\\\""),
-            '\n' => text.push_str("\\n"),
-            other => text.push(other),
-        }
-    }
+/// The library adds the buckets up itself.
+fn buckets(durations: &DurationHistogram) -> Vec<(f64, u64)> {
+    let all = durations.cumulative().chain([(f64::INFINITY, durations.count())]);
+    let mut below = 0;
+    let single = |(bound, calls)| (bound, calls - std::mem::replace(&mut below, calls));
+    all.map(single).collect()
 }

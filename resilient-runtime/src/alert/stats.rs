@@ -1,9 +1,13 @@
 //! How an alert stands.
 
+use std::fmt;
+
 use serde::Serialize;
 
 use super::Severity;
 use super::config::Signal;
+use crate::observe::{Describe, Family};
+use crate::settings::Parameter;
 
 /// A snapshot of an [`Alert`](crate::Alert).
 ///
@@ -25,4 +29,23 @@ pub struct Stats {
     pub value: Option<f64>,
     /// How often it fired, or got worse.
     pub fired: u64,
+}
+
+impl Describe for Stats {
+    const LABEL: &str = "alert";
+    const METRICS: &[Family<Self>] =
+        &[Family::gauge("resilient_alert_state", "1 where it fires.", |alert, to| {
+            let all = [Severity::Warning, Severity::Critical];
+            to.by("severity", all.map(|severity| (severity.as_str(), alert.severity == Some(severity))));
+        })];
+
+    fn describe(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let severity = self.severity.map_or("quiet", Severity::as_str);
+        let operation = self.operation.as_deref().unwrap_or("all operations");
+        write!(f, "{severity}, {} of {operation}", self.signal.to_value())?;
+        if let Some(value) = self.value {
+            write!(f, " {value:.3}")?;
+        }
+        write!(f, ", fired {}", self.fired)
+    }
 }

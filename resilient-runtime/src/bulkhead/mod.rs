@@ -91,6 +91,7 @@ use crate::component::{Component, Core, Create, Kind};
 use crate::observe::EventKind;
 use crate::outcome::{Judgement, Reject, Verdict};
 use crate::priority::Priority;
+use crate::ratio::Ratio;
 use crate::rejection::{Rejection, RejectionKind};
 use crate::scope::Scope;
 use crate::settings::{ConfigError, Effective};
@@ -445,6 +446,9 @@ impl Bulkhead {
 }
 
 impl Create for Bulkhead {
+    const REFUSALS: &[RejectionKind] =
+        &[RejectionKind::BulkheadFull, RejectionKind::QueueTimeout, RejectionKind::NoTimer];
+
     fn create(core: Core<Config>) -> Self {
         let config = core.config().in_force();
         let adaptive = Adaptive::new(&config);
@@ -456,6 +460,11 @@ impl Create for Bulkhead {
 
     fn core(&self) -> &Core<Config> {
         &self.core
+    }
+
+    fn saturation(&self) -> Option<Ratio> {
+        let stats = self.stats();
+        Some(Ratio::of(stats.in_use.into(), stats.limit.into()))
     }
 }
 

@@ -1,11 +1,14 @@
 //! What a bulkhead counts.
 
+use std::fmt;
+
 use serde::Serialize;
 
 use super::config::Config;
 use super::gate::Gate;
 use super::pool::PoolStats;
 use crate::adaptive::AdaptiveLimitStats;
+use crate::observe::{Describe, Family};
 use crate::priority::Priority;
 use crate::sync::{AtomicU64, Ordering};
 
@@ -92,6 +95,54 @@ pub struct Stats {
     pub pool: Option<PoolStats>,
     /// Where the bulkhead finds its limit by itself, how.
     pub adaptive: Option<AdaptiveLimitStats>,
+}
+
+impl Describe for Stats {
+    const METRICS: &[Family<Self>] = &[
+        Family::gauge("resilient_bulkhead_in_flight", "Calls that hold a permit.", |bulkhead, to| {
+            to.add(bulkhead.in_use);
+        }),
+        Family::gauge("resilient_bulkhead_limit", "Calls that may hold one.", |bulkhead, to| {
+            to.add(bulkhead.limit);
+        }),
+        Family::gauge("resilient_bulkhead_queued", "Calls that wait for a permit.", |bulkhead, to| {
+            to.add(bulkhead.queued);
+        }),
+        Family::gauge("resilient_bulkhead_queue_limit", "Calls that may wait.", |bulkhead, to| {
+            to.add(bulkhead.max_queue);
+        }),
+        Family::counter("resilient_bulkhead_rejected_total", "Calls that were refused.", |bulkhead, to| {
+            to.add(bulkhead.rejected);
+        }),
+        Family::counter("resilient_bulkhead_waited_total", "Calls that waited.", |bulkhead, to| {
+            to.add(bulkhead.waited);
+        }),
+        Family::gauge(
+            "resilient_bulkhead_threads_running",
+            "Bodies that run on threads of the bulkhead.",
+            |bulkhead, to| to.add(bulkhead.pool.map_or(0, |pool| pool.running)),
+        ),
+        Family::gauge(
+            "resilient_bulkhead_threads_abandoned",
+            "Of them, those that nobody waits for any more.",
+            |bulkhead, to| to.add(bulkhead.pool.map_or(0, |pool| pool.abandoned)),
+        ),
+    ];
+
+    fn describe(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} of {} in use", self.in_use, self.limit)?;
+        if self.max_queue > 0 {
+            write!(f, ", {} of {} queued, {} waited", self.queued, self.max_queue, self.waited)?;
+        }
+        write!(f, ", {} rejected", self.rejected)?;
+        if let Some(AdaptiveLimitStats { reason, latency, baseline, .. }) = self.adaptive {
+            write!(f, "; adaptive: {reason}")?;
+            if let (Some(latency), Some(baseline)) = (latency, baseline) {
+                write!(f, ", latency {latency:.1?} against {baseline:.1?}")?;
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Up to how many calls in flight each class may enter.

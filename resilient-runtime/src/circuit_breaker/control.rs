@@ -14,7 +14,7 @@ use super::window::{CountWindow, TimeWindow, Window};
 use crate::clock::Instant;
 use crate::component::{Component, Core, Create, Kind};
 use crate::observe::{EventKind, Striped};
-use crate::rejection::OpenReason;
+use crate::rejection::{OpenReason, RejectionKind};
 use crate::settings::{ConfigError, Effective};
 use crate::sync::{AtomicBool, AtomicU32, AtomicU64, Mutex, Ordering};
 
@@ -177,6 +177,8 @@ impl CircuitBreaker {
 }
 
 impl Create for CircuitBreaker {
+    const REFUSALS: &[RejectionKind] = &[RejectionKind::CircuitOpen];
+
     fn create(core: Core<Config>) -> Self {
         let config = core.config();
         let now = core.clock().now();

@@ -1,6 +1,7 @@
 //! What a circuit breaker shows of itself.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -9,7 +10,7 @@ use super::state::State;
 use super::transition::Inner;
 use super::window::{Grade, Window};
 use super::{CircuitBreaker, IGNORED, LATE, PROBED, REJECTED};
-use crate::observe::{LastError, optional_seconds, seconds};
+use crate::observe::{Describe, Family, LastError, optional_seconds, seconds};
 use crate::outage::Outage;
 use crate::ratio::Ratio;
 use crate::rejection::OpenReason;
@@ -65,6 +66,82 @@ pub struct Stats {
     pub late: u64,
     /// Calls that were refused.
     pub rejected: u64,
+}
+
+impl Describe for Stats {
+    const METRICS: &[Family<Self>] = &[
+        Family::gauge(
+            "resilient_circuit_breaker_state",
+            "1 for the state it is in, 0 for the others.",
+            |breaker, to| {
+                to.by("state", State::ALL.map(|state| (state.as_str(), state == breaker.state)));
+            },
+        ),
+        Family::counter(
+            "resilient_circuit_breaker_calls_total",
+            "Calls that were judged, by what they were.",
+            |breaker, to| {
+                to.by(
+                    "kind",
+                    [
+                        ("successful", breaker.successful),
+                        ("failed", breaker.failed),
+                        ("ignored", breaker.ignored),
+                        ("late", breaker.late),
+                    ],
+                );
+            },
+        ),
+        Family::counter(
+            "resilient_circuit_breaker_slow_calls_total",
+            "Calls that were slow.",
+            |breaker, to| {
+                to.add(breaker.slow);
+            },
+        ),
+        Family::counter(
+            "resilient_circuit_breaker_rejected_total",
+            "Calls that were refused.",
+            |breaker, to| {
+                to.add(breaker.rejected);
+            },
+        ),
+        Family::gauge("resilient_circuit_breaker_window_calls", "Calls in the window.", |breaker, to| {
+            let window = &breaker.window;
+            to.by("kind", [("all", window.calls), ("failed", window.failed), ("slow", window.slow)]);
+        }),
+        Family::gauge(
+            "resilient_circuit_breaker_failure_rate",
+            "The share of failed calls in the window, from 0 to 1.",
+            |breaker, to| to.add(breaker.window.failure_rate.get()),
+        ),
+        Family::gauge(
+            "resilient_circuit_breaker_slow_call_rate",
+            "The share of slow calls in the window, from 0 to 1.",
+            |breaker, to| to.add(breaker.window.slow_rate.get()),
+        ),
+        Family::counter(
+            "resilient_circuit_breaker_transitions_total",
+            "Changes of state, by the state entered.",
+            |breaker, to| {
+                to.by("to", breaker.entered.iter().map(|(state, entered)| (state.as_str(), *entered)));
+            },
+        ),
+    ];
+
+    fn describe(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let WindowStats { calls, failed, slow, .. } = self.window;
+        write!(f, "{}, {failed} failed and {slow} slow of {calls} in the window", self.state)?;
+        if let Some(span) = self.retry_after {
+            write!(f, ", again in {span:.1?}")?;
+        }
+        if let Some(outage) = &self.outage {
+            write!(f, " (opened by: {outage})")?;
+        } else if let Some(outage) = &self.last_outage {
+            write!(f, " (last outage: {outage})")?;
+        }
+        write!(f, ", {} rejected", self.rejected)
+    }
 }
 
 /// The window of a circuit breaker.

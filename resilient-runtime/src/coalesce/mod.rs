@@ -220,6 +220,9 @@ impl Coalesce {
 }
 
 impl Create for Coalesce {
+    const REFUSALS: &[RejectionKind] =
+        &[RejectionKind::InvalidKey, RejectionKind::QueueTimeout, RejectionKind::NoTimer];
+
     fn create(core: Core<Config>) -> Self {
         let config = core.config();
         let coalesce = Self {

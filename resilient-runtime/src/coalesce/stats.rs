@@ -1,7 +1,10 @@
 //! What a coalescer counts.
 
+use std::fmt;
+
 use serde::Serialize;
 
+use crate::observe::{Describe, Family};
 use crate::sync::{AtomicU64, Ordering};
 
 #[derive(Debug)]
@@ -83,4 +86,16 @@ pub struct Stats {
     pub alone: u64,
     /// Calls that waited as long as they could.
     pub gave_up: u64,
+}
+
+impl Describe for Stats {
+    const METRICS: &[Family<Self>] =
+        &[Family::counter("resilient_coalesce_total", "Calls that may share one.", |coalesce, to| {
+            let handed_over = ("handed_over", coalesce.handed_over);
+            to.by("kind", [("led", coalesce.led), ("shared", coalesce.shared), handed_over]);
+        })];
+
+    fn describe(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} led, {} shared, {} in flight", self.led, self.shared, self.in_flight)
+    }
 }

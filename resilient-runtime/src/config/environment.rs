@@ -38,7 +38,7 @@ fn one(path: &str, value: &str, tables: &mut Tables) -> Result<Setting, String> 
     let Some((kind, rest)) = path.split_once("__") else { return Err(form()) };
     // A name may have `__` in it, a field has not.
     let Some((name, field)) = rest.rsplit_once("__") else { return Err(form()) };
-    let known = Kind::ALL.map(|kind| (kind, variable_name(kind.as_str())));
+    let known: Vec<_> = Kind::all().map(|kind| (kind, variable_name(kind.as_str()))).collect();
     let Some((kind, _)) = known.iter().find(|(_, name)| name == kind) else {
         let nearest = nearest(kind, known.iter().map(|(_, name)| name.as_str()));
         let nearest = nearest.map(|name| format!("; did you mean `{name}`?")).unwrap_or_default();

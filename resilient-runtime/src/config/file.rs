@@ -9,8 +9,8 @@ use toml::de::{DeTable, DeValue};
 use super::fault::{Fault, Place, position};
 use super::tables::{Tables, variable_name};
 use crate::component::Kind;
+use crate::kind::settings::ENABLED;
 use crate::registry::Contradiction;
-use crate::registry::kinds::ENABLED;
 use crate::settings::Raw;
 
 /// By kind, name (`None`: the default) and field; without a field the table itself.

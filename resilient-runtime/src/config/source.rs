@@ -1,12 +1,13 @@
 //! Where settings from outside come from, and how that went: a component like all others, so that it shows in statistics
 //! and events.
 
+use std::fmt;
 use std::sync::Arc;
 
 use serde::Serialize;
 
 use crate::component::{Component, Core, Create, Kind};
-use crate::observe::{EventKind, LogLimit, log_limited};
+use crate::observe::{Describe, EventKind, LogLimit, log_limited};
 use crate::settings::{ConfigError, Effective, settings};
 use crate::sync::Mutex;
 
@@ -41,6 +42,19 @@ pub struct Stats {
     pub digest: Option<String>,
     /// What was wrong the last time, if anything: one line for each problem.
     pub problem: Option<String>,
+}
+
+impl Describe for Stats {
+    fn describe(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "applied {}, refused {}", self.applied, self.refused)?;
+        if let Some(digest) = &self.digest {
+            write!(f, "; in force {digest}")?;
+        }
+        for problem in self.problem.iter().flat_map(|problem| problem.lines()) {
+            write!(f, "\n! {problem}")?;
+        }
+        Ok(())
+    }
 }
 
 /// A source of settings, such as a file.
@@ -95,6 +109,8 @@ impl Source {
 }
 
 impl Create for Source {
+    const ALWAYS_ON: Option<&str> = Some("a source of settings cannot be switched off: remove the file");
+
     fn create(core: Core<Config>) -> Self {
         Self { core, stats: Mutex::default(), log_limit: LogLimit::new() }
     }

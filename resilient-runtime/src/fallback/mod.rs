@@ -358,6 +358,10 @@ impl<'f> Levels<'f> for &'f Fallback {
 }
 
 impl Create for Fallback {
+    const ALWAYS_ON: Option<&str> =
+        Some("a fallback cannot be switched off: without it a failed call may have nothing to return");
+    const REFUSALS: &[RejectionKind] = &[RejectionKind::FallbackFailed];
+
     fn create(core: Core<Config>) -> Self {
         let zero = || AtomicU64::new(0);
         let config = core.config();

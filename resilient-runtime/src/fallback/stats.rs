@@ -1,10 +1,12 @@
 //! What a fallback counts.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde::Serialize;
 
 use super::Level;
+use crate::observe::{Describe, Family, counts};
 use crate::sync::{AtomicU64, Ordering};
 
 /// A snapshot of a [`Fallback`](crate::Fallback).
@@ -110,5 +112,39 @@ impl Counters {
         let [asked, served, timed_out, refused, skipped, panicked] =
             self.0.each_ref().map(|counter| counter.load(Ordering::Relaxed));
         LevelStats { asked, served, timed_out, refused, skipped, panicked }
+    }
+}
+
+impl Describe for Stats {
+    const METRICS: &[Family<Self>] = &[
+        Family::counter("resilient_fallback_total", "Calls that a level answered.", |fallback, to| {
+            let served = |level: Level| fallback.levels.get(&level).map_or(0, |level| level.served);
+            to.by("level", Level::ALL.map(|level| (level.as_str(), served(level))));
+        }),
+        Family::counter(
+            "resilient_fallback_failed_total",
+            "Calls that no level answered.",
+            |fallback, to| {
+                to.add(fallback.all_failed);
+            },
+        ),
+    ];
+
+    fn describe(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (level, stats) in &self.levels {
+            let missed = [
+                ("timed out", stats.timed_out),
+                ("refused", stats.refused),
+                ("skipped", stats.skipped),
+                ("panicked", stats.panicked),
+            ];
+            if stats.asked == 0 && missed.iter().all(|(_, count)| *count == 0) {
+                continue;
+            }
+            write!(f, "{level} {} of {}", stats.served, stats.asked)?;
+            counts(f, " ", &missed, |f, what, count| write!(f, "({count} {what})"))?;
+            f.write_str(", ")?;
+        }
+        write!(f, "all failed {}", self.all_failed)
     }
 }

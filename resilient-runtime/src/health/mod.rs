@@ -323,6 +323,10 @@ async fn within<T>(
 }
 
 impl Create for HealthCheck {
+    const ALWAYS_ON: Option<&str> = Some(
+        "a health check cannot be switched off: nobody would see the failure; `degrades_only = true` makes it a warning",
+    );
+
     fn create(core: Core<Config>) -> Self {
         let state = Mutex::new(State::new(core.config().kind, None));
         Self(Arc::new(Inner { core, ended: Notify::new(), state }))

@@ -1,11 +1,12 @@
 //! What a health check knows.
 
+use std::fmt;
 use std::time::Duration;
 
 use serde::Serialize;
 
 use super::CheckKind;
-use crate::observe::optional_seconds;
+use crate::observe::{Describe, Family, optional_seconds};
 
 /// Whether all is well.
 ///
@@ -76,4 +77,23 @@ pub struct Stats {
     pub age: Option<Duration>,
     /// What the last probe said, where it failed.
     pub output: Option<String>,
+}
+
+impl Describe for Stats {
+    const LABEL: &str = "check";
+    const METRICS: &[Family<Self>] = &[Family::gauge(
+        "resilient_health_status",
+        "1 for how the check stands, 0 for the others.",
+        |check, to| {
+            let all = [Status::Pass, Status::Warn, Status::Fail, Status::Unknown];
+            let all = all.map(|status| (status.as_str(), status == check.status));
+            to.by_with(("kind", check.kind.as_str()), "status", all);
+        },
+    )];
+
+    fn describe(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { kind, status, probes, failed, .. } = self;
+        write!(f, "{} ({}), {failed} of {probes} probes failed", status.as_str(), kind.as_str())?;
+        self.output.as_ref().map_or(Ok(()), |output| write!(f, ": {output}"))
+    }
 }

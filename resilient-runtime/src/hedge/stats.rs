@@ -1,10 +1,11 @@
 //! What a hedge counts.
 
+use std::fmt;
 use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::observe::{LatencyStats, optional_seconds};
+use crate::observe::{Describe, Family, LatencyStats, optional_seconds};
 use crate::retry::BudgetStats;
 use crate::sync::{AtomicU64, Ordering};
 
@@ -75,4 +76,16 @@ pub struct Stats {
     pub denied_by_budget: u64,
     /// The hedge's own budget; where there is a retry, its budget is used.
     pub budget: BudgetStats,
+}
+
+impl Describe for Stats {
+    const METRICS: &[Family<Self>] =
+        &[Family::counter("resilient_hedge_total", "Attempts besides the first.", |hedge, to| {
+            to.by("kind", [("sent", hedge.sent), ("won", hedge.won), ("budget", hedge.denied_by_budget)]);
+        })];
+
+    fn describe(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { sent, won, denied_by_budget, .. } = self;
+        write!(f, "{sent} sent, {won} won, {denied_by_budget} denied by the budget")
+    }
 }

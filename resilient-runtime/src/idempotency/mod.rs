@@ -586,6 +586,19 @@ fn unknown_store(name: &str, known: &[Arc<str>]) -> String {
 }
 
 impl Create for Idempotency {
+    const ALWAYS_ON: Option<&str> = Some(
+        "idempotency cannot be switched off: a repeated call would be carried out twice; `ttl = \"0s\"` keeps no answers",
+    );
+    const REFUSALS: &[RejectionKind] = &[
+        RejectionKind::InProgress,
+        RejectionKind::OutcomeUnknown,
+        RejectionKind::KeyReused,
+        RejectionKind::InvalidKey,
+        RejectionKind::StoredValueMismatch,
+        RejectionKind::StoreUnavailable,
+        RejectionKind::NoStore,
+    ];
+
     fn create(core: Core<Config>) -> Self {
         Self::with_stores(core, Arc::default())
     }

@@ -1,7 +1,10 @@
 //! What idempotency counts.
 
+use std::fmt;
+
 use serde::Serialize;
 
+use crate::observe::{Describe, Family, counts};
 use crate::sync::{AtomicU64, Ordering};
 
 /// Off the hot path: an idempotent call allocates, and asks a store.
@@ -103,4 +106,41 @@ pub struct Stats {
     pub full: u64,
     /// Times the store did not answer a claim.
     pub store_failures: u64,
+}
+
+impl Describe for Stats {
+    const METRICS: &[Family<Self>] = &[
+        Family::counter("resilient_idempotency_total", "Calls with a key.", |once, to| {
+            to.by(
+                "kind",
+                [
+                    ("executed", once.executed),
+                    ("replayed", once.replayed),
+                    ("in_progress", once.in_progress),
+                    ("key_reused", once.key_reused),
+                    ("outcome_unknown", once.outcome_unknown),
+                    ("not_kept", once.not_kept),
+                    ("full", once.full),
+                ],
+            );
+        }),
+        Family::counter(
+            "resilient_idempotency_store_failures_total",
+            "Questions that the store did not answer.",
+            |once, to| to.add(once.store_failures),
+        ),
+    ];
+
+    fn describe(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} executed, {} replayed", self.executed, self.replayed)?;
+        let others = [
+            ("in progress", self.in_progress),
+            ("key reused", self.key_reused),
+            ("unknown", self.outcome_unknown),
+            ("not kept", self.not_kept),
+            ("store full", self.full),
+            ("store failures", self.store_failures),
+        ];
+        counts(f, ", ", &others, |f, what, count| write!(f, "{count} {what}"))
+    }
 }

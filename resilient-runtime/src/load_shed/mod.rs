@@ -69,6 +69,7 @@ use crate::component::{Component, Core, Create, Kind};
 use crate::observe::EventKind;
 use crate::outcome::Verdict;
 use crate::priority::Priority;
+use crate::ratio::Ratio;
 use crate::rejection::{Rejection, RejectionKind};
 use crate::settings::{ConfigError, Effective};
 use crate::sync::{AtomicBool, AtomicU64, Ordering};
@@ -339,6 +340,8 @@ impl End {
 }
 
 impl Create for LoadShedder {
+    const REFUSALS: &[RejectionKind] = &[RejectionKind::Shed];
+
     fn create(core: Core<Config>) -> Self {
         let (config, now) = (core.config(), core.clock().now());
         let shedder = Self {
@@ -358,6 +361,11 @@ impl Create for LoadShedder {
 
     fn core(&self) -> &Core<Config> {
         &self.core
+    }
+
+    fn saturation(&self) -> Option<Ratio> {
+        let stats = self.stats();
+        Some(Ratio::of(stats.in_flight.into(), stats.limit.unwrap_or(0).into()))
     }
 }
 

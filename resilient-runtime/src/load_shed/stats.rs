@@ -1,5 +1,6 @@
 //! What a load shedder counts.
 
+use std::fmt;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -8,7 +9,7 @@ use super::gauge::Gauge;
 use super::queue_delay::QueueDelay;
 use super::throttle::Throttle;
 use crate::clock::Instant;
-use crate::observe::{Striped, optional_seconds};
+use crate::observe::{Describe, Family, Striped, optional_seconds};
 use crate::priority::Priority;
 use crate::ratio::Ratio;
 use crate::sync::{AtomicU64, Mutex, Ordering};
@@ -209,6 +210,16 @@ impl Classes {
     fn all(&self) -> [&ClassStats; 4] {
         [&self.low, &self.normal, &self.high, &self.critical]
     }
+
+    /// A figure of each class, by the name of the class.
+    fn each(&self, figure: impl Fn(&ClassStats) -> u64) -> [(&'static str, u64); 4] {
+        [
+            (Priority::Low.as_str(), figure(&self.low)),
+            (Priority::Normal.as_str(), figure(&self.normal)),
+            (Priority::High.as_str(), figure(&self.high)),
+            (Priority::Critical.as_str(), figure(&self.critical)),
+        ]
+    }
 }
 
 /// A snapshot of one class.
@@ -256,4 +267,40 @@ pub struct ShedBy {
     pub delay: u64,
     /// The other side would not have accepted.
     pub throttle: u64,
+}
+
+impl Describe for Stats {
+    const METRICS: &[Family<Self>] = &[
+        Family::gauge("resilient_load_shed_in_flight", "Calls in flight.", |shed, to| to.add(shed.in_flight)),
+        Family::gauge(
+            "resilient_load_shed_limit",
+            "Calls that may be; 0 where there is no limit.",
+            |shed, to| {
+                to.add(shed.limit.unwrap_or(0));
+            },
+        ),
+        Family::counter(
+            "resilient_load_shed_admitted_total",
+            "Calls that were admitted, by their priority.",
+            |shed, to| to.by("priority", shed.classes.each(|class| class.admitted)),
+        ),
+        Family::counter("resilient_shed_total", "Calls that were shed, by their priority.", |shed, to| {
+            to.by("priority", shed.classes.each(|class| class.shed));
+        }),
+    ];
+
+    fn describe(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.in_flight)?;
+        if let Some(limit) = self.limit {
+            write!(f, " of {limit}")?;
+        }
+        write!(f, " in flight, {} admitted, {} shed", self.admitted(), self.shed())?;
+        if let Some(class) = self.shedding {
+            write!(f, "; sheds up to {} calls", class.as_str())?;
+        }
+        if let Some(delay) = self.delay {
+            write!(f, "; delay {delay:.1?}")?;
+        }
+        Ok(())
+    }
 }

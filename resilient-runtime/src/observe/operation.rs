@@ -1,9 +1,14 @@
 //! The golden numbers of one operation: an annotated function, or a pipeline.
 
+use std::fmt;
+
 use histogram::SparseHistogram;
 use serde::Serialize;
 
-use super::{Cause, DurationHistogram, ErrorSlot, LastError, Latencies, LatencyStats, Striped};
+use super::{
+    Cause, Describe, DurationHistogram, ErrorSlot, Family, LastError, Latencies, LatencyStats, Striped,
+    counts,
+};
 use crate::clock::Instant;
 use crate::ratio::Ratio;
 use crate::rejection::Rejection;
@@ -286,6 +291,65 @@ pub struct OperationStats {
     /// All the times of `error_latency` since the beginning. Not serialised.
     #[serde(skip)]
     pub error_durations: DurationHistogram,
+}
+
+impl Describe for OperationStats {
+    const LABEL: &str = "operation";
+    const METRICS: &[Family<Self>] = &[
+        Family::counter("resilient_calls_total", "Calls by how they ended.", |op, to| {
+            let endings = [
+                (Ending::Succeeded, op.succeeded),
+                (Ending::Failed, op.failed),
+                (Ending::Ignored, op.ignored),
+                (Ending::Rejected, op.rejected),
+                (Ending::TimedOut, op.timed_out),
+                (Ending::FellBack, op.fell_back),
+                (Ending::Cancelled, op.cancelled),
+                (Ending::Panicked, op.panicked),
+            ];
+            to.by("outcome", endings.map(|(ending, calls)| (ending.as_str(), calls)));
+        }),
+        Family::gauge("resilient_calls_in_flight", "Calls that have begun and not ended.", |op, to| {
+            to.add(op.in_flight);
+        }),
+        Family::gauge(
+            "resilient_saturation",
+            "How much of the scarcest thing that the operation needs is in use, from 0 to 1.",
+            |op, to| to.add(op.saturation.get()),
+        ),
+        Family::histogram(
+            "resilient_call_duration_seconds",
+            "How long calls took, of those whose time was taken: all, or the first thousand and then one in eight.",
+            |op, to| {
+                to.durations("outcome", "success", &op.durations);
+                to.durations("outcome", "error", &op.error_durations);
+            },
+        ),
+    ];
+
+    fn describe(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} calls", self.calls)?;
+        let endings = [
+            ("in flight", self.in_flight),
+            ("succeeded", self.succeeded),
+            ("failed", self.failed),
+            ("ignored", self.ignored),
+            ("rejected", self.rejected),
+            ("timed out", self.timed_out),
+            ("fell back", self.fell_back),
+            ("cancelled", self.cancelled),
+            ("panicked", self.panicked),
+        ];
+        counts(f, "\n    ", &endings, |f, ending, count| write!(f, "{ending:<10} {count}"))?;
+        if self.calls > 0 {
+            let LatencyStats { p50, p95, p99, p999, .. } = self.latency;
+            write!(f, "\n    latency    p50 {p50:.1?}  p95 {p95:.1?}  p99 {p99:.1?}  p99.9 {p999:.1?}")?;
+        }
+        if let Some(LastError { text, age, attempt, .. }) = &self.last_error {
+            write!(f, "\n    last error {text} (attempt {attempt}, {age:.1?} ago)")?;
+        }
+        Ok(())
+    }
 }
 
 #[cfg(all(test, not(resilient_loom)))]

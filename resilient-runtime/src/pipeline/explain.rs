@@ -8,7 +8,9 @@ use serde::Serialize;
 use super::{OutcomeExplanation, Pipeline};
 use crate::component::{Component, Create, Kind};
 use crate::fallback::Level;
+use crate::kind::table::components;
 use crate::observe::optional_seconds;
+use crate::rejection::RejectionKind;
 use crate::settings::{Effective, Value};
 
 /// The stages of a pipeline, outer to inner, with every setting in force and where it came from, and what becomes of each
@@ -95,47 +97,63 @@ impl Pipeline {
     /// # assert_eq!(kinds, ["timeout", "retry"]);
     /// ```
     pub fn explain(&self) -> Explanation {
-        let stages = [
-            self.explain_fallback(),
-            stage(self.coalesce.as_deref()),
-            stage(self.timeout.as_deref()),
-            stage(self.load_shed.as_deref()),
-            stage(self.idempotency.as_deref()),
-            stage(self.retry.as_deref()),
-            stage(self.hedge.as_deref()),
-            stage(self.circuit_breaker.as_deref()),
-            stage(self.rate_limit.as_deref()),
-            stage(self.bulkhead.as_deref()),
-        ];
         Explanation {
             operation: self.name().to_owned(),
             idempotent: self.idempotent,
-            stages: stages.into_iter().flatten().collect(),
+            stages: self.explain_stages(),
             outcomes: self.explain_outcomes(),
             called_by: self.called_by(),
         }
     }
-}
 
-impl Pipeline {
-    fn explain_fallback(&self) -> Option<StageExplanation> {
-        let config = self.fallback.as_ref()?.config();
+    fn explain_levels(&self) -> Vec<LevelExplanation> {
+        let Some(config) = self.fallback.as_ref().map(|fallback| fallback.config()) else {
+            return Vec::new();
+        };
         let explain = |level: &Level| {
             let is_kept = *level == Level::LocalCache && self.keeps;
             let timeout = config.timeout_of(*level).filter(|_| self.asynchronous && !is_kept);
             LevelExplanation { level: *level, timeout, max_age: is_kept.then_some(config.cache_max_age) }
         };
-        let levels = self.levels.iter().map(explain).collect();
-        stage(self.fallback.as_deref()).map(|stage| StageExplanation { levels, ..stage })
+        self.levels.iter().map(explain).collect()
+    }
+
+    fn explain_stage<C: Create>(&self, component: &C) -> StageExplanation {
+        StageExplanation {
+            kind: C::KIND,
+            component: component.name().to_owned(),
+            settings: component.effective(),
+            notes: component.notes(),
+            levels: if C::KIND == Kind::Fallback { self.explain_levels() } else { Vec::new() },
+        }
     }
 }
 
-fn stage<C: Create>(component: Option<&C>) -> Option<StageExplanation> {
-    let component = component?;
-    let settings = component.effective();
-    let (notes, levels) = (component.notes(), Vec::new());
-    Some(StageExplanation { kind: C::KIND, component: component.name().to_owned(), settings, notes, levels })
+macro_rules! explained {
+    ($($kind:ident $name:ident $accessor:ident $module:ident::{$type:ident, $stats:ident} $make:ident;)*) => {
+        impl Pipeline {
+            fn explain_stages(&self) -> Vec<StageExplanation> {
+                let stages = [$(self.$name.as_deref().map(|component| self.explain_stage(component)),)*];
+                stages.into_iter().flatten().collect()
+            }
+
+            /// The refusals and timeouts that its stages can give.
+            pub(super) fn refusals(&self) -> Vec<RejectionKind> {
+                fn of<C: Create>(_: &C) -> &'static [RejectionKind] {
+                    C::REFUSALS
+                }
+                let refusals = [$(self.$name.as_deref().map(of).unwrap_or_default(),)*].concat();
+                // One that several stages can give is named once. A call by hand may miss an option that a stage needs.
+                let is_given = |kind: &RejectionKind| {
+                    refusals.contains(kind) || *kind == RejectionKind::Unsupported && self.is_by_hand
+                };
+                RejectionKind::ALL.iter().copied().filter(is_given).collect()
+            }
+        }
+    };
 }
+
+components!(stages explained);
 
 impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

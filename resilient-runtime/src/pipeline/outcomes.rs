@@ -61,7 +61,7 @@ impl Pipeline {
             };
             Self::outcome(outcome, &[self.repeated(class), self.counted(class), self.with_key(key)])
         }));
-        all.extend(self.rejections().map(|kind| self.explain_rejection(kind)));
+        all.extend(self.refusals().into_iter().map(|kind| self.explain_rejection(kind)));
         all
     }
 
@@ -69,35 +69,6 @@ impl Pipeline {
         let parts: Vec<&str> = parts.iter().flatten().map(String::as_str).collect();
         let treatment = if parts.is_empty() { "returned".to_owned() } else { parts.join("; ") };
         OutcomeExplanation { outcome, treatment }
-    }
-
-    /// The refusals and timeouts that its stages can give.
-    fn rejections(&self) -> impl Iterator<Item = RejectionKind> {
-        RejectionKind::ALL.iter().copied().filter(|kind| self.can_give(*kind))
-    }
-
-    fn can_give(&self, kind: RejectionKind) -> bool {
-        let waits = self.rate_limit.is_some() || self.bulkhead.is_some() || self.coalesce.is_some();
-        match kind {
-            RejectionKind::AttemptTimeout
-            | RejectionKind::ConnectTimeout
-            | RejectionKind::ReadTimeout
-            | RejectionKind::TotalTimeout => self.timeout.is_some(),
-            RejectionKind::QueueTimeout | RejectionKind::NoTimer => waits || self.timeout.is_some(),
-            RejectionKind::Shed => self.load_shed.is_some(),
-            RejectionKind::CircuitOpen => self.circuit_breaker.is_some(),
-            RejectionKind::RateLimited | RejectionKind::WeightExceedsLimit => self.rate_limit.is_some(),
-            RejectionKind::BulkheadFull => self.bulkhead.is_some(),
-            RejectionKind::InvalidKey => self.idempotency.is_some() || self.coalesce.is_some(),
-            RejectionKind::InProgress
-            | RejectionKind::OutcomeUnknown
-            | RejectionKind::KeyReused
-            | RejectionKind::StoredValueMismatch
-            | RejectionKind::StoreUnavailable
-            | RejectionKind::NoStore => self.idempotency.is_some(),
-            RejectionKind::FallbackFailed => self.fallback.is_some(),
-            RejectionKind::Unsupported => self.is_by_hand,
-        }
     }
 
     fn explain_rejection(&self, kind: RejectionKind) -> OutcomeExplanation {

@@ -75,6 +75,7 @@ use crate::clock::Instant;
 use crate::component::{Component, Core, Create, Kind};
 use crate::observe::EventKind;
 use crate::outcome::{Judgement, Reject};
+use crate::ratio::Ratio;
 use crate::rejection::{Rejection, RejectionKind};
 use crate::scope::Scope;
 use crate::settings::{ConfigError, Effective};
@@ -692,6 +693,13 @@ impl RateLimiter {
 }
 
 impl Create for RateLimiter {
+    const REFUSALS: &[RejectionKind] = &[
+        RejectionKind::RateLimited,
+        RejectionKind::WeightExceedsLimit,
+        RejectionKind::QueueTimeout,
+        RejectionKind::NoTimer,
+    ];
+
     fn create(core: Core<Config>) -> Self {
         let config = core.config();
         let limiter = Self {
@@ -710,6 +718,14 @@ impl Create for RateLimiter {
 
     fn core(&self) -> &Core<Config> {
         &self.core
+    }
+
+    fn saturation(&self) -> Option<Ratio> {
+        let stats = self.stats();
+        // By key nobody has a limit in common, and one call at a time is always either none or all.
+        let is_common = stats.rate.is_some() && stats.keys == 0 && stats.limit > 1;
+        let limit = if is_common { stats.limit } else { 0 };
+        Some(Ratio::of(limit.saturating_sub(stats.remaining).into(), limit.into()))
     }
 }
 

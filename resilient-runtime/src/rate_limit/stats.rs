@@ -1,8 +1,11 @@
 //! What a rate limiter counts.
 
+use std::fmt;
+
 use serde::Serialize;
 
 use super::Rate;
+use crate::observe::{Describe, Family};
 use crate::sync::{AtomicU64, Ordering};
 
 #[derive(Debug)]
@@ -63,4 +66,43 @@ pub struct Stats {
     pub keys: u64,
     /// How often a key found none, and shared with others.
     pub overflows: u64,
+}
+
+impl Describe for Stats {
+    const METRICS: &[Family<Self>] = &[
+        Family::gauge(
+            "resilient_rate_limit_remaining",
+            "Calls that may begin now; not of a limit by key.",
+            |limit, to| to.add(limit.remaining),
+        ),
+        Family::gauge("resilient_rate_limit_queued", "Calls that wait for their turn.", |limit, to| {
+            to.add(limit.queued);
+        }),
+        Family::gauge("resilient_rate_limit_keys", "Keys with a limit of their own.", |limit, to| {
+            to.add(limit.keys);
+        }),
+        Family::counter(
+            "resilient_rate_limit_decisions_total",
+            "Calls that did not just pass.",
+            |limit, to| {
+                to.by("decision", [("waited", limit.waited), ("rejected", limit.rejected)]);
+            },
+        ),
+        Family::counter(
+            "resilient_rate_limit_overflows_total",
+            "Keys that had to share a limit with others.",
+            |limit, to| to.add(limit.overflows),
+        ),
+    ];
+
+    fn describe(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.rate {
+            Some(rate) => write!(f, "{rate}, {} at once", self.limit)?,
+            None => f.write_str("no limit")?,
+        }
+        if self.keys > 0 {
+            write!(f, ", {} keys", self.keys)?;
+        }
+        write!(f, ", {} queued, {} rejected", self.queued, self.rejected)
+    }
 }

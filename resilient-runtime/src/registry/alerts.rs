@@ -78,7 +78,7 @@ impl Registry {
     /// # drop(permit);
     /// ```
     pub fn evaluate_alerts(&self) {
-        let alerts = self.0.alerts.all();
+        let alerts = self.0.shelves.alert.all();
         if alerts.is_empty() {
             return;
         }
@@ -120,6 +120,6 @@ impl Registry {
                 None => format!("alert: `{name}`: there is no operation `{operation}` so far"),
             })
         };
-        self.0.alerts.all().into_iter().filter_map(problem).collect()
+        self.0.shelves.alert.all().into_iter().filter_map(problem).collect()
     }
 }

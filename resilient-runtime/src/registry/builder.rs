@@ -3,20 +3,11 @@
 use std::sync::Arc;
 
 use super::{Registry, registry};
-use crate::bulkhead::Bulkhead;
-use crate::circuit_breaker::CircuitBreaker;
 use crate::clock::Clock;
-use crate::coalesce::Coalesce;
 use crate::component::Create;
-use crate::fallback::Fallback;
-use crate::hedge::Hedge;
-use crate::idempotency::Idempotency;
-use crate::load_shed::LoadShedder;
+use crate::kind::table::components;
 use crate::pipeline::{Bypass, Demands, Pipeline, Predicates};
-use crate::rate_limit::RateLimiter;
-use crate::retry::Retry;
 use crate::sync::AtomicBool;
-use crate::timeout::Timeout;
 
 /// Something that names or is a component.
 ///
@@ -67,24 +58,53 @@ impl<C> IntoComponent<C> for &Arc<C> {
 pub struct PipelineBuilder {
     name: String,
     registry: Registry,
-    retry: Option<Arc<Retry>>,
-    circuit_breaker: Option<Arc<CircuitBreaker>>,
-    rate_limit: Option<Arc<RateLimiter>>,
-    bulkhead: Option<Arc<Bulkhead>>,
-    timeout: Option<Arc<Timeout>>,
-    fallback: Option<Arc<Fallback>>,
-    coalesce: Option<Arc<Coalesce>>,
-    hedge: Option<Arc<Hedge>>,
-    load_shed: Option<Arc<LoadShedder>>,
-    idempotency: Option<Arc<Idempotency>>,
+    stages: StageComponents,
     idempotent: bool,
 }
 
 macro_rules! stages {
-    ($($stage:ident: $component:ident = $accessor:ident),*) => {
+    ($($kind:ident $name:ident $accessor:ident $module:ident::{$type:ident, $stats:ident} $make:ident;)*) => {
+        /// The components of a pipeline, one for each stage that was asked for.
+        #[derive(Clone, Debug, Default)]
+        pub(crate) struct StageComponents {
+            $(pub(crate) $name: Option<Arc<crate::$module::$type>>,)*
+        }
+
+        impl StageComponents {
+            /// The clock of the timeout, whose times the pipeline keeps; else that of the innermost stage.
+            fn clock(&self) -> Option<&Clock> {
+                fn of<C: Create>(component: Option<&Arc<C>>) -> Option<&Clock> {
+                    component.map(|component| component.core().clock())
+                }
+                let innermost = None;
+                $(let innermost = of(self.$name.as_ref()).or(innermost);)*
+                of(self.timeout.as_ref()).or(innermost)
+            }
+
+            /// The pipeline of these components around the operation `name`.
+            pub(super) fn around(self, registry: &Registry, name: &str, clock: Clock) -> Pipeline {
+                Pipeline {
+                    operation: registry.operation(name),
+                    clock,
+                    texts: registry.0.environment.texts().clone(),
+                    switch: registry.0.switch.clone(),
+                    bypass: Bypass::default(),
+                    $($name: self.$name,)*
+                    levels: &[],
+                    keeps: false,
+                    asynchronous: false,
+                    idempotent: false,
+                    predicates: Predicates::default(),
+                    is_by_hand: false,
+                    needs: Demands::default(),
+                    is_misuse_told: AtomicBool::new(false),
+                }
+            }
+        }
+
         $(
-            impl IntoComponent<$component> for &str {
-                fn into_component(self, registry: &Registry) -> Arc<$component> {
+            impl IntoComponent<crate::$module::$type> for &str {
+                fn into_component(self, registry: &Registry) -> Arc<crate::$module::$type> {
                     registry.$accessor(self)
                 }
             }
@@ -92,17 +112,17 @@ macro_rules! stages {
 
         impl PipelineBuilder {
             $(
-                #[doc = concat!("Adds this [`", stringify!($component), "`], or the one of this name.")]
+                #[doc = concat!("Adds this [`", stringify!($type), "`](crate::", stringify!($module), "::", stringify!($type), "), or the one of this name.")]
                 ///
                 /// ```
-                #[doc = concat!("use resilient_runtime::{Component, Registry, ", stringify!($component), "};")]
+                #[doc = concat!("use resilient_runtime::{Component, Registry, ", stringify!($module), "::", stringify!($type), "};")]
                 ///
-                #[doc = concat!("let order = Registry::new().pipeline(\"order\").", stringify!($stage), "(\"shop\").build();")]
+                #[doc = concat!("let order = Registry::new().pipeline(\"order\").", stringify!($name), "(\"shop\").build();")]
                 /// let stage = &order.explain().stages[0];
-                #[doc = concat!("assert_eq!((stage.kind, &*stage.component), (", stringify!($component), "::KIND, \"shop\"));")]
+                #[doc = concat!("assert_eq!((stage.kind, &*stage.component), (", stringify!($type), "::KIND, \"shop\"));")]
                 /// ```
-                pub fn $stage(mut self, component: impl IntoComponent<$component>) -> Self {
-                    self.$stage = Some(component.into_component(&self.registry));
+                pub fn $name(mut self, component: impl IntoComponent<crate::$module::$type>) -> Self {
+                    self.stages.$name = Some(component.into_component(&self.registry));
                     self
                 }
             )*
@@ -110,18 +130,7 @@ macro_rules! stages {
     };
 }
 
-stages! {
-    coalesce: Coalesce = coalesce,
-    load_shed: LoadShedder = load_shedder,
-    idempotency: Idempotency = idempotency,
-    retry: Retry = retry,
-    hedge: Hedge = hedge,
-    circuit_breaker: CircuitBreaker = circuit_breaker,
-    rate_limit: RateLimiter = rate_limiter,
-    bulkhead: Bulkhead = bulkhead,
-    timeout: Timeout = timeout,
-    fallback: Fallback = fallback
-}
+components!(stages stages);
 
 impl Pipeline {
     /// Starts a pipeline for the operation `name`, with components of the process's registry.
@@ -157,39 +166,8 @@ impl Registry {
 
 impl PipelineBuilder {
     fn new(name: &str, registry: &Registry) -> Self {
-        Self {
-            name: name.to_owned(),
-            registry: registry.clone(),
-            retry: None,
-            circuit_breaker: None,
-            rate_limit: None,
-            bulkhead: None,
-            timeout: None,
-            fallback: None,
-            coalesce: None,
-            hedge: None,
-            load_shed: None,
-            idempotency: None,
-            idempotent: false,
-        }
-    }
-
-    /// That of its components, which may be of another registry than that in which names are looked up.
-    fn clock(&self) -> Clock {
-        fn of<C: Create>(component: Option<&Arc<C>>) -> Option<&Clock> {
-            component.map(|component| component.core().clock())
-        }
-        let known = of(self.timeout.as_ref())
-            .or(of(self.circuit_breaker.as_ref()))
-            .or(of(self.rate_limit.as_ref()))
-            .or(of(self.bulkhead.as_ref()))
-            .or(of(self.retry.as_ref()))
-            .or(of(self.hedge.as_ref()))
-            .or(of(self.load_shed.as_ref()))
-            .or(of(self.idempotency.as_ref()))
-            .or(of(self.coalesce.as_ref()))
-            .or(of(self.fallback.as_ref()));
-        known.unwrap_or_else(|| self.registry.clock()).clone()
+        let (name, registry) = (name.to_owned(), registry.clone());
+        Self { name, registry, stages: StageComponents::default(), idempotent: false }
     }
 
     /// Looks names up in this registry from here on, and takes its clock. Say it first.
@@ -242,31 +220,11 @@ impl PipelineBuilder {
     /// assert_eq!(other.stats().calls, 1, "one name, one operation");
     /// ```
     pub fn build(self) -> Pipeline {
-        let mut pipeline = Pipeline {
-            operation: self.registry.operation(&self.name),
-            clock: self.clock(),
-            texts: self.registry.0.environment.texts().clone(),
-            switch: self.registry.0.switch.clone(),
-            bypass: Bypass::default(),
-            retry: self.retry,
-            circuit_breaker: self.circuit_breaker,
-            rate_limit: self.rate_limit,
-            bulkhead: self.bulkhead,
-            timeout: self.timeout,
-            fallback: self.fallback,
-            coalesce: self.coalesce,
-            hedge: self.hedge,
-            load_shed: self.load_shed,
-            idempotency: self.idempotency,
-            levels: &[],
-            keeps: false,
-            asynchronous: false,
-            idempotent: self.idempotent,
-            predicates: Predicates::default(),
-            is_by_hand: true,
-            needs: Demands::default(),
-            is_misuse_told: AtomicBool::new(false),
-        };
+        // Its components may be of another registry than the one in which names are looked up.
+        let clock = self.stages.clock().unwrap_or_else(|| self.registry.clock()).clone();
+        let mut pipeline = self.stages.around(&self.registry, &self.name, clock);
+        pipeline.idempotent = self.idempotent;
+        pipeline.is_by_hand = true;
         pipeline.needs = pipeline.demands_of_stages();
         self.registry.explain_as(pipeline.name(), pipeline.explain());
         pipeline

@@ -3,10 +3,9 @@
 use std::fmt::{self, Write};
 
 use super::Registry;
-use super::stats::with_shelf;
-use crate::component::{Component, Kind};
 use crate::config::Tables;
-use crate::settings::{Effective, Settings, Value, duration_text};
+use crate::kind::{self, Kind};
+use crate::settings::{Effective, Value, duration_text};
 
 impl Registry {
     /// Every setting in force of every component, as a configuration file in TOML says it, and where each came from.
@@ -22,30 +21,26 @@ impl Registry {
     /// ```
     pub fn to_toml(&self) -> String {
         let mut text = if self.is_enabled() { String::new() } else { "enabled = false\n\n".to_owned() };
-        for kind in Kind::ALL.into_iter().filter(|kind| *kind != Kind::ConfigSource) {
-            with_shelf!(self, kind, |shelf, _variant| {
-                for (name, component) in shelf.all() {
-                    // To a string nothing fails.
-                    let _ = table(&mut text, name, &*component);
-                }
-            });
+        for (kind, components) in self.effective() {
+            for (name, settings) in components {
+                // To a string nothing fails.
+                let _ = table(&mut text, kind, &name, settings);
+            }
         }
         text
     }
 }
 
-fn table<C: Component>(text: &mut String, name: &str, component: &C) -> fmt::Result {
-    let effective = component.effective();
-    if effective.is_empty() {
+fn table(text: &mut String, kind: Kind, name: &str, settings: Vec<Effective>) -> fmt::Result {
+    if settings.is_empty() {
         return Ok(());
     }
     // A table of this name would be for all of the kind.
     let mark = if name == Tables::DEFAULT { "# " } else { "" };
-    writeln!(text, "{mark}[{}.{}]", C::KIND, Key(name))?;
-    let default = C::Config::default();
-    for Effective { field, value, origin } in effective {
+    writeln!(text, "{mark}[{kind}.{}]", Key(name))?;
+    for Effective { field, value, origin } in settings {
         match value {
-            Value::Unset if default.get(field) == Some(Value::Unset) => {
+            Value::Unset if kind::settings::default_of(kind, field) == Some(Value::Unset) => {
                 writeln!(text, "# {field} is not set  # {origin}")?;
             }
             value => writeln!(text, "{mark}{field} = {}  # {origin}", Written(&value))?,

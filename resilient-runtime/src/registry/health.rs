@@ -34,7 +34,7 @@ impl Registry {
     /// Dropping the future waits no further; the probes that are asked go on, as those of
     /// [`HealthCheck::check`](crate::HealthCheck::check) do.
     pub async fn health_report(&self, ask: Ask) -> Report {
-        let all = || self.0.health_checks.all().into_iter().map(|(_, check)| check);
+        let all = || self.0.shelves.health.all().into_iter().map(|(_, check)| check);
         let startup = all().filter(|check| check.config().kind == CheckKind::Startup).collect();
         let checks = all().filter(|check| ask.includes(check)).collect();
         let mut report = Report::of(startup, checks, &ask).await;
@@ -90,7 +90,8 @@ impl Registry {
     fn probe_what_is_due(&self) {
         let (startup, others): (Vec<_>, Vec<_>) = self
             .0
-            .health_checks
+            .shelves
+            .health
             .all()
             .into_iter()
             .map(|(_, check)| check)
@@ -106,7 +107,7 @@ impl Registry {
     /// Degraded, and no worse: calls are answered, if by fallbacks.
     fn open_circuits(&self) -> Vec<CheckReport> {
         let is_worse = |state| matches!(state, State::Open | State::ForcedOpen | State::HalfOpen);
-        let breakers = self.0.circuit_breakers.all().into_iter();
+        let breakers = self.0.shelves.circuit_breaker.all().into_iter();
         let worse =
             breakers.map(|(name, breaker)| (name, breaker.state())).filter(|(_, state)| is_worse(*state));
         let report = |(name, state): (&str, State)| CheckReport {
@@ -121,7 +122,7 @@ impl Registry {
 
     /// Idempotency stores that refuse new keys because they are full: degraded, as what is recorded is still answered.
     fn full_stores(&self) -> Vec<CheckReport> {
-        let full = self.0.idempotencies.all().into_iter().filter_map(|(name, once)| {
+        let full = self.0.shelves.idempotency.all().into_iter().filter_map(|(name, once)| {
             let output = Some(once.full_store()?);
             Some(CheckReport {
                 name: name.to_owned(),

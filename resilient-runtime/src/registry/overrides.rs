@@ -3,14 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use super::stats::with_shelf;
-use super::{Registry, UnknownComponent, kinds, name};
-use crate::component::{Component, Create, Kind};
-use crate::config::{Source, Tables, variable_name};
+use super::{Registry, UnknownComponent, name};
+use crate::component::Kind;
+use crate::config::{Tables, variable_name};
+use crate::kind::settings as kinds;
 use crate::nearest::nearest;
-use crate::settings::{
-    ConfigError, Origin, Raw, Setting, SettingLayers, Settings, forget_runtime, lay_attribute, lay_overrides,
-};
+use crate::settings::{ConfigError, Origin, Raw, Setting, SettingLayers};
 use crate::site;
 
 /// What goes with the settings of a component, and does not go together.
@@ -108,20 +106,15 @@ impl Registry {
         // No code asks for an alert by its name: without this, one in a file would look at nothing, and say nothing.
         tables.named().filter(|(kind, _)| *kind == Kind::Alert).for_each(|(_, name)| drop(self.alert(name)));
         let mut changed = 0;
-        for kind in Kind::ALL {
-            with_shelf!(self, kind, |shelf, _variant| {
-                for (name, component) in shelf.all() {
-                    let overrides = tables.of(kind, name);
-                    let change = |said: &mut SettingLayers| lay_overrides(said, &overrides);
-                    // Validated before; a change at run time that came in between may contradict, and then stays.
-                    let put = |config| component.reconfigure(config);
-                    match component.core().settings.relay(change, put) {
-                        Ok(is_other) => changed += usize::from(is_other),
-                        // Possible only together with an annotated function that has not been called yet.
-                        Err(refused) => self.0.conflicts.lock().refused(kind, name, &refused.to_string()),
-                    }
+        for kind in Kind::all() {
+            for (name, component) in self.0.shelves.of(kind).all() {
+                // Validated before; a change at run time that came in between may contradict, and then stays.
+                match component.lay_overrides(&tables.of(kind, name)) {
+                    Ok(is_other) => changed += usize::from(is_other),
+                    // Possible only together with an annotated function that has not been called yet.
+                    Err(refused) => self.0.conflicts.lock().refused(kind, name, &refused.to_string()),
                 }
-            });
+            }
         }
         Ok(changed)
     }
@@ -142,49 +135,25 @@ impl Registry {
                 problems.push(Contradiction { kind, name: name.to_owned(), error });
             }
         };
-        for kind in Kind::ALL {
-            with_shelf!(self, kind, |shelf, _variant| {
-                for (name, component) in shelf.all() {
-                    let overrides = tables.of(kind, name);
-                    let settings = &component.core().settings;
-                    let alone = validate(&settings.preview(|said| lay_overrides(said, &overrides)));
-                    add(
-                        kind,
-                        name,
-                        alone.or_else(|refused| {
-                            let with = |attribute: &'static [Setting]| {
-                                validate(&of(component.as_ref(), |said| {
-                                    lay_beneath_of(component.as_ref(), said, attribute);
-                                    lay_overrides(said, &overrides);
-                                }))
-                            };
-                            let known = self.may_come(kind, |site| site == name);
-                            if known.into_iter().any(|attribute| with(attribute).is_ok()) {
-                                Ok(())
-                            } else {
-                                Err(refused)
-                            }
-                        }),
-                    );
-                }
-            });
+        for kind in Kind::all() {
+            for (name, component) in self.0.shelves.of(kind).all() {
+                let overrides = tables.of(kind, name);
+                let outcome = component.check(None, &overrides).or_else(|refused| {
+                    let known = self.may_come(kind, |site| site == name);
+                    let goes_with = |attribute| component.check(Some(attribute), &overrides).is_ok();
+                    if known.into_iter().any(goes_with) { Ok(()) } else { Err(refused) }
+                });
+                add(kind, name, outcome);
+            }
         }
         for (kind, name) in self.still_to_come(tables) {
             let said = self.said_of(kind, &name, tables);
-            let alone = kinds::check(kind, &said);
-            add(
-                kind,
-                &name,
-                alone.or_else(|refused| {
-                    let known = self.may_come(kind, |site| site == name || variable_name(site) == name);
-                    let with = |attribute| kinds::check(kind, &beneath(attribute, &said));
-                    if known.into_iter().any(|attribute| with(attribute).is_ok()) {
-                        Ok(())
-                    } else {
-                        Err(refused)
-                    }
-                }),
-            );
+            let outcome = kinds::check(kind, &said).or_else(|refused| {
+                let known = self.may_come(kind, |site| site == name || variable_name(site) == name);
+                let goes_with = |attribute| kinds::check(kind, &beneath(attribute, &said)).is_ok();
+                if known.into_iter().any(goes_with) { Ok(()) } else { Err(refused) }
+            });
+            add(kind, &name, outcome);
         }
         problems
     }
@@ -231,7 +200,7 @@ impl Registry {
 
     /// Another kind that has a component of this name.
     fn elsewhere(&self, kind: Kind, name: &str) -> Option<Kind> {
-        let others = Kind::ALL.into_iter().filter(|other| *other != kind && *other != Kind::ConfigSource);
+        let others = Kind::all().filter(|other| *other != kind && *other != Kind::ConfigSource);
         others.into_iter().find(|other| self.names_of(*other).iter().any(|known| known == name))
     }
 
@@ -305,16 +274,7 @@ impl Registry {
         let changes = read.collect::<Result<Vec<_>, _>>()?;
         // Two that change the same component each keep what the other has changed.
         let _turn = self.0.configuring.lock();
-        with_shelf!(self, kind, |shelf, _variant| match shelf.get(&name::normal(name)) {
-            Some(component) => {
-                let mut config = component.config().as_ref().clone();
-                for (field, value) in &changes {
-                    crate::settings::Settings::set(&mut config, field, value)?;
-                }
-                Ok(component.reconfigure(config)?)
-            }
-            None => Err(self.unknown(kind, name).into()),
-        })
+        Ok(self.known(kind, name)?.set(&changes)?)
     }
 
     /// Takes back what was changed at run time of one component: what the file, the environment and the attribute say is
@@ -333,30 +293,9 @@ impl Registry {
     /// # Errors
     /// When there is no such component, or what is beneath does not go together.
     pub fn clear_overrides(&self, kind: Kind, name: &str) -> Result<(), ChangeError> {
-        with_shelf!(self, kind, |shelf, _variant| match shelf.get(&name::normal(name)) {
-            Some(component) => {
-                let _turn = self.0.configuring.lock();
-                component.core().settings.relay(forget_runtime, |config| component.reconfigure(config))?;
-                Ok(())
-            }
-            None => Err(self.unknown(kind, name).into()),
-        })
-    }
-
-    /// The source of settings of this name: its statistics say whether the last reading was refused.
-    ///
-    /// ```
-    /// use resilient_runtime::{Component, Kind, Registry, config::Tables, settings::Raw};
-    ///
-    /// let registry = Registry::new();
-    /// let mut tables = Tables::default();
-    /// tables.set(Kind::Bulkhead, Some("db"), "max_queue", &Raw::Integer(9)).unwrap(); // and no `max_wait`
-    /// assert!(registry.apply("mine", &tables).is_err());
-    /// let source = registry.config_source("mine").stats();
-    /// assert_eq!((source.applied, source.refused), (0, 1));
-    /// ```
-    pub fn config_source(&self, name: &str) -> std::sync::Arc<Source> {
-        self.component(&self.0.config_sources, name, None)
+        let component = self.known(kind, name)?;
+        let _turn = self.0.configuring.lock();
+        Ok(component.forget_runtime()?)
     }
 }
 
@@ -381,19 +320,6 @@ impl fmt::Display for Unused {
             (None, None) => Ok(()),
         }
     }
-}
-
-fn validate<C: Settings>(config: &C) -> Result<(), ConfigError> {
-    config.validate()
-}
-
-/// The config that a change of the layers of a component would give.
-fn of<C: Create>(component: &C, change: impl FnOnce(&mut SettingLayers)) -> C::Config {
-    component.core().settings.preview(change)
-}
-
-fn lay_beneath_of<C: Create>(_: &C, said: &mut SettingLayers, attribute: &[Setting]) {
-    lay_attribute::<C::Config>(said, attribute, &ConfigError::default());
 }
 
 /// What an attribute says, below what was said.

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use super::*;
 use crate::clock::ManualClock;
-use crate::component::Component;
+use crate::component::{Component, Kind};
+use crate::observe::EventKind;
 use crate::rate_limit::Rate;
-use crate::settings::{Raw, Value};
-use crate::site::{SiteMeta, StageUse};
+use crate::settings::{Raw, Setting, Value};
+use crate::site::{Site, SiteMeta, StageUse};
 use crate::{Ratio, bulkhead, circuit_breaker, hedge, rate_limit, retry, timeout};
 
 fn registry() -> Registry {
@@ -307,8 +308,8 @@ fn the_outside_switches_all_protection() {
 #[test]
 fn each_kind_of_component_can_be_switched_off_or_says_why_not() {
     // E8
-    for kind in Kind::ALL {
-        let outcome = kinds::read(kind, "enabled", &Raw::Flag(false));
+    for kind in Kind::all() {
+        let outcome = crate::kind::settings::read(kind, "enabled", &Raw::Flag(false));
         match kind {
             Kind::Fallback | Kind::Idempotency | Kind::Health | Kind::ConfigSource => {
                 assert!(outcome.unwrap_err().contains("cannot be switched off"));

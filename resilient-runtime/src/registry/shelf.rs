@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use crate::component::lasting;
+use super::erased::{AnyComponent, AnyShelf};
+use super::{ComponentStats, Registry};
+use crate::component::{Core, Create, Kind, lasting};
+use crate::kind::table::components;
 use crate::sync::{AtomicU64, Ordering};
 
 /// The most names of one kind; further ones share [`OVERFLOW`].
@@ -12,7 +15,7 @@ pub(super) const MOST_NAMES: usize = 16_384;
 pub(super) const OVERFLOW: &str = "__overflow__";
 
 #[derive(Debug)]
-pub(super) struct Shelf<T> {
+pub(crate) struct Shelf<T> {
     items: RwLock<BTreeMap<&'static str, Arc<T>>>,
     /// How often a name got the shared item, because there were too many.
     overflows: AtomicU64,
@@ -54,5 +57,63 @@ impl<T> Shelf<T> {
     pub(super) fn all(&self) -> Vec<(&'static str, Arc<T>)> {
         let map = self.items.read().unwrap_or_else(PoisonError::into_inner);
         map.iter().map(|(name, item)| (*name, Arc::clone(item))).collect()
+    }
+}
+
+/// A component that the registry has a shelf for.
+pub(crate) trait Shelved: Create {
+    fn shelf(shelves: &Shelves) -> &Shelf<Self>;
+    fn make(registry: &Registry, core: Core<Self::Config>) -> Self;
+    fn of_any_kind(stats: Self::Stats) -> ComponentStats;
+}
+
+macro_rules! shelves {
+    ($($kind:ident $name:ident $accessor:ident $module:ident::{$type:ident, $stats:ident} $make:ident;)*) => {
+        /// All components of a registry.
+        #[derive(Debug, Default)]
+        pub(crate) struct Shelves {
+            $(pub(super) $name: Shelf<crate::$module::$type>,)*
+        }
+
+        impl Shelves {
+            /// The components of a kind that is known at run time only.
+            pub(super) fn of(&self, kind: Kind) -> &dyn AnyShelf {
+                match kind {
+                    $(Kind::$kind => &self.$name,)*
+                }
+            }
+        }
+
+        $(
+            impl Shelved for crate::$module::$type {
+                fn shelf(shelves: &Shelves) -> &Shelf<Self> {
+                    &shelves.$name
+                }
+
+                fn make(registry: &Registry, core: Core<Self::Config>) -> Self {
+                    registry.$make(core)
+                }
+
+                fn of_any_kind(stats: Self::Stats) -> ComponentStats {
+                    ComponentStats::$kind(stats)
+                }
+            }
+        )*
+    };
+}
+
+components!(all shelves);
+
+impl<C: Shelved> AnyShelf for Shelf<C> {
+    fn get(&self, name: &str) -> Option<Arc<dyn AnyComponent>> {
+        Self::get(self, name).map(|component| component as _)
+    }
+
+    fn all(&self) -> Vec<(&'static str, Arc<dyn AnyComponent>)> {
+        Self::all(self).into_iter().map(|(name, component)| (name, component as _)).collect()
+    }
+
+    fn overflows(&self) -> u64 {
+        Self::overflows(self)
     }
 }

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use super::{By, Registry, registry};
+use super::making::By;
+use super::{Registry, StageComponents, registry};
 use crate::component::Kind;
-use crate::pipeline::{Bypass, Demands, Pipeline, Predicates};
+use crate::kind::table::components;
+use crate::pipeline::{Pipeline, Predicates};
 use crate::site::Site;
-use crate::sync::AtomicBool;
 
 impl Site {
     /// The stages of a function that names no registry: one load, after the first call.
@@ -34,42 +35,37 @@ impl Registry {
     }
 
     fn build_site(&self, site: &'static Site) -> Pipeline {
-        let name = site.operation_name();
-        let stage = |kind| site.meta().stages.iter().find(|stage| stage.kind == kind);
-        let by = |kind| {
-            stage(kind).map(|stage| (stage.name.unwrap_or(&name), By { settings: stage.settings, site }))
-        };
+        let (name, meta) = (site.operation_name(), site.meta());
         Pipeline {
-            is_by_hand: false,
-            needs: Demands::default(),
-            is_misuse_told: AtomicBool::new(false),
-            operation: self.operation(&name),
-            texts: self.0.environment.texts().clone(),
-            clock: self.clock().clone(),
-            switch: self.0.switch.clone(),
-            bypass: Bypass::default(),
-            retry: by(Kind::Retry).map(|(name, by)| self.retry_with(name, Some(by))),
-            circuit_breaker: by(Kind::CircuitBreaker)
-                .map(|(name, by)| self.component(&self.0.circuit_breakers, name, Some(by))),
-            rate_limit: by(Kind::RateLimit)
-                .map(|(name, by)| self.component(&self.0.rate_limiters, name, Some(by))),
-            bulkhead: by(Kind::Bulkhead).map(|(name, by)| self.component(&self.0.bulkheads, name, Some(by))),
-            timeout: by(Kind::Timeout).map(|(name, by)| self.component(&self.0.timeouts, name, Some(by))),
-            fallback: by(Kind::Fallback).map(|(name, by)| self.component(&self.0.fallbacks, name, Some(by))),
-            coalesce: by(Kind::Coalesce).map(|(name, by)| self.component(&self.0.coalescers, name, Some(by))),
-            load_shed: by(Kind::LoadShed)
-                .map(|(name, by)| self.component(&self.0.load_shedders, name, Some(by))),
-            hedge: by(Kind::Hedge).map(|(name, by)| self.component(&self.0.hedges, name, Some(by))),
-            idempotency: by(Kind::Idempotency).map(|(name, by)| self.idempotency_with(name, Some(by))),
-            levels: site.meta().levels,
-            keeps: site.meta().keeps,
-            asynchronous: site.meta().asynchronous,
-            idempotent: site.meta().idempotent,
+            levels: meta.levels,
+            keeps: meta.keeps,
+            asynchronous: meta.asynchronous,
+            idempotent: meta.idempotent,
             predicates: Predicates {
                 by_attribute: true,
-                retry_when: site.meta().retry_when,
-                breaker_when: site.meta().breaker_when,
+                retry_when: meta.retry_when,
+                breaker_when: meta.breaker_when,
             },
+            ..self.site_components(site, &name).around(self, &name, self.clock().clone())
         }
     }
 }
+
+macro_rules! site_components {
+    ($($kind:ident $name:ident $accessor:ident $module:ident::{$type:ident, $stats:ident} $make:ident;)*) => {
+        impl Registry {
+            /// The components of the stages that the function asks for.
+            fn site_components(&self, site: &'static Site, operation: &str) -> StageComponents {
+                let stage = |kind| site.meta().stages.iter().find(|stage| stage.kind == kind);
+                StageComponents {
+                    $($name: stage(Kind::$kind).map(|stage| {
+                        let by = By { settings: stage.settings, site };
+                        self.component(stage.name.unwrap_or(operation), Some(by))
+                    }),)*
+                }
+            }
+        }
+    };
+}
+
+components!(stages site_components);

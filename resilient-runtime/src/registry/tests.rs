@@ -2,9 +2,10 @@ use std::time::Duration;
 
 use super::*;
 use crate::clock::ManualClock;
-use crate::component::Component;
-use crate::settings::{Origin, Value};
-use crate::site::{SiteMeta, StageUse};
+use crate::component::{Component, Kind};
+use crate::observe::EventKind;
+use crate::settings::{Origin, Setting, Value};
+use crate::site::{Site, SiteMeta, StageUse};
 use crate::{Ratio, Rejection, bulkhead, circuit_breaker, rate_limit, timeout};
 
 #[test]
@@ -346,4 +347,50 @@ fn of_two_who_change_a_component_at_once_each_keeps_what_the_other_changed() {
         (one.join().unwrap(), other.join().unwrap())
     });
     assert_eq!(lost, (0, 0));
+}
+
+/// A component of each kind, called `shop`.
+fn one_of_each() -> Registry {
+    let registry = Registry::new();
+    macro_rules! make {
+        ($($kind:ident $name:ident $accessor:ident $module:ident::{$type:ident, $stats:ident} $make:ident;)*) => {
+            $(registry.$accessor("shop");)*
+        };
+    }
+    crate::kind::table::components!(all make);
+    registry
+}
+
+#[test]
+fn every_kind_has_a_line_for_people() {
+    let table = one_of_each().stats().to_string();
+    for kind in Kind::all() {
+        assert!(table.contains(&format!("{kind} shop: ")), "{kind} is not in\n{table}");
+    }
+    let (alert, health) = (
+        "alert shop: quiet, error_rate of all operations, fired 0\n",
+        "health shop: unknown (readiness), 0 of 0 probes failed\n",
+    );
+    assert!(table.contains(alert) && table.contains(health), "{table}");
+}
+
+#[test]
+fn the_list_of_metrics_does_not_depend_on_what_is_there() {
+    let names = |registry: &Registry| -> Vec<_> {
+        registry.stats().metrics().iter().map(|family| family.metric().name).collect()
+    };
+    let all = names(&one_of_each());
+    assert_eq!(names(&Registry::new()), all);
+    let distinct: std::collections::BTreeSet<_> = all.iter().collect();
+    assert_eq!(distinct.len(), all.len(), "each name once");
+}
+
+#[test]
+fn a_component_is_found_by_its_type_and_only_if_it_is_there() {
+    let registry = Registry::new();
+    assert!(registry.find::<crate::Bulkhead>("shop").is_none());
+    assert!(registry.names().iter().all(|(_, names)| names.is_empty()), "nothing is made");
+    let made = registry.bulkhead("shop");
+    assert!(Arc::ptr_eq(&registry.find("shop").unwrap(), &made));
+    assert!(registry.find::<crate::Hedge>("shop").is_none());
 }

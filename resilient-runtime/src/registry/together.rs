@@ -28,7 +28,7 @@ impl Registry {
         }
         let mut problems = Vec::new();
         if let (Some((hedge, own)), Some((once, keyed))) =
-            (config(explanation, &self.0.hedges), config(explanation, &self.0.idempotencies))
+            (config(explanation, &self.0.shelves.hedge), config(explanation, &self.0.shelves.idempotency))
             && own.enabled
             && keyed.on_unknown == OnUnknown::Reject
             && !explanation.idempotent
@@ -40,7 +40,7 @@ impl Registry {
             ));
         }
         let Some((timeout, limits)) =
-            config(explanation, &self.0.timeouts).filter(|(_, limits)| limits.enabled)
+            config(explanation, &self.0.shelves.timeout).filter(|(_, limits)| limits.enabled)
         else {
             return problems;
         };
@@ -51,7 +51,7 @@ impl Registry {
             ));
         };
         if let Some(total) = limits.total {
-            if let Some((name, retry)) = config(explanation, &self.0.retries)
+            if let Some((name, retry)) = config(explanation, &self.0.shelves.retry)
                 && retry.enabled
                 && retry.max > 0
                 && retry.shortest_first_delay() >= total
@@ -65,11 +65,11 @@ impl Registry {
                     total,
                 );
             }
-            let bulkhead = config(explanation, &self.0.bulkheads)
+            let bulkhead = config(explanation, &self.0.shelves.bulkhead)
                 .map(|(name, own)| (Kind::Bulkhead, name, own.max_wait));
-            let limiter = config(explanation, &self.0.rate_limiters)
+            let limiter = config(explanation, &self.0.shelves.rate_limit)
                 .map(|(name, own)| (Kind::RateLimit, name, own.max_wait));
-            let coalesce = config(explanation, &self.0.coalescers)
+            let coalesce = config(explanation, &self.0.shelves.coalesce)
                 .map(|(name, own)| (Kind::Coalesce, name, own.max_wait));
             for (kind, name, wait) in [bulkhead, limiter, coalesce].into_iter().flatten() {
                 if let Some(wait) = wait.filter(|wait| *wait > total) {
@@ -79,7 +79,7 @@ impl Registry {
         }
         for (field, limit) in [("attempt", limits.attempt), ("total", limits.total)] {
             let Some(limit) = limit else { continue };
-            if let Some((name, hedge)) = config(explanation, &self.0.hedges)
+            if let Some((name, hedge)) = config(explanation, &self.0.shelves.hedge)
                 && let Some(after) = hedge.after.filter(|after| hedge.enabled && *after >= limit)
             {
                 add(
@@ -90,7 +90,7 @@ impl Registry {
                     limit,
                 );
             }
-            if let Some((name, breaker)) = config(explanation, &self.0.circuit_breakers)
+            if let Some((name, breaker)) = config(explanation, &self.0.shelves.circuit_breaker)
                 && let Some(slow) = breaker.slow_call.filter(|slow| breaker.enabled && *slow > limit)
             {
                 add(
@@ -107,7 +107,7 @@ impl Registry {
 
     /// A2: limiters that limit nothing.
     pub(super) fn limiters_without_rate(&self) -> Vec<String> {
-        let all = self.0.rate_limiters.all().into_iter().filter(|(_, limiter)| limiter.lacks_rate());
+        let all = self.0.shelves.rate_limit.all().into_iter().filter(|(_, limiter)| limiter.lacks_rate());
         let problem = |(name, _): (&str, _)| match quantity(name) {
             Some(_) => format!(
                 "rate_limit: `{name}` is a name, and limits nothing: a rate is given after a name, as in \
@@ -131,19 +131,19 @@ impl Registry {
                 ));
             }
         };
-        for (name, retry) in self.0.retries.all() {
+        for (name, retry) in self.0.shelves.retry.all() {
             let config = retry.config();
             if config.enabled && config.max > 0 && config.budget.is_none() {
                 check(Kind::Retry, name, config.budget_ratio, config.budget_reserve);
             }
         }
-        for (name, hedge) in self.0.hedges.all() {
+        for (name, hedge) in self.0.shelves.hedge.all() {
             let config = hedge.config();
             if config.enabled {
                 check(Kind::Hedge, name, config.budget_ratio, config.budget_reserve);
             }
         }
-        for (name, budget) in self.0.retry_budgets.all() {
+        for (name, budget) in self.0.shelves.retry_budget.all() {
             let config = budget.config();
             if config.enabled {
                 check(Kind::RetryBudget, name, config.ratio, config.reserve);
@@ -154,7 +154,7 @@ impl Registry {
 
     /// A3: a budget that only one retry names, and whose name is nearly that of another.
     pub(super) fn budgets_by_a_slip(&self) -> Vec<String> {
-        let retries = self.0.retries.all();
+        let retries = self.0.shelves.retry.all();
         let users: Vec<_> = retries
             .iter()
             .filter_map(|(name, retry)| Some((*name, retry.config().shared_budget()?.to_string())))

@@ -94,7 +94,7 @@ impl Registry {
     }
 
     fn unknown_stores(&self) -> Vec<String> {
-        let all = self.0.idempotencies.all().into_iter();
+        let all = self.0.shelves.idempotency.all().into_iter();
         let problem = |(name, component): (_, std::sync::Arc<crate::Idempotency>)| {
             component.store_problem().map(|problem| format!("idempotency: `{name}`: {problem}"))
         };
@@ -120,8 +120,8 @@ impl Registry {
     fn short_leases(&self) -> BTreeSet<String> {
         let problem = |explanation: Explanation| {
             let name_of = |kind| explanation.stages.iter().find(|stage| stage.kind == kind);
-            let timeout = self.0.timeouts.get(&name_of(Kind::Timeout)?.component)?;
-            let idempotency = self.0.idempotencies.get(&name_of(Kind::Idempotency)?.component)?;
+            let timeout = self.0.shelves.timeout.get(&name_of(Kind::Timeout)?.component)?;
+            let idempotency = self.0.shelves.idempotency.get(&name_of(Kind::Idempotency)?.component)?;
             let (lease, total) = (idempotency.config().lease, timeout.config().total?);
             let (name, other) = (idempotency.name(), timeout.name());
             (lease < total).then(|| {

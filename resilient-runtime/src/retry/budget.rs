@@ -30,6 +30,7 @@
 //!
 //! Deposits are a striped count on the success path; they are turned into tokens when one is withdrawn.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -38,7 +39,7 @@ use serde::Serialize;
 use super::recent::Recent;
 use crate::clock::Instant;
 use crate::component::{Component, Core, Create, Environment, Kind};
-use crate::observe::{EventKind, Striped};
+use crate::observe::{Describe, EventKind, Striped};
 use crate::ratio::Ratio;
 use crate::settings::{ConfigError, Effective, Layered, settings};
 use crate::sync::{AtomicU64, Mutex, Ordering};
@@ -351,4 +352,10 @@ pub struct BudgetStats {
     pub free: u64,
     /// Retries refused.
     pub denied: u64,
+}
+
+impl Describe for BudgetStats {
+    fn describe(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:.1} of {:.0}, {} denied", self.tokens, self.capacity, self.denied)
+    }
 }

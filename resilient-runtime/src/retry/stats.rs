@@ -1,11 +1,12 @@
 //! What a retry counts.
 
+use std::fmt;
 use std::sync::Arc;
 
 use serde::Serialize;
 
 use super::{BudgetStats, Stop};
-use crate::observe::LastError;
+use crate::observe::{Describe, Family, LastError};
 
 /// All off the success path of a call, so a lock holds them together.
 #[derive(Debug, Default)]
@@ -108,4 +109,49 @@ pub struct Stats {
     pub budget: BudgetStats,
     /// The last error that it was asked about, where its text is known: that of an annotated function or of a pipeline.
     pub last_error: Option<LastError>,
+}
+
+impl Describe for Stats {
+    const METRICS: &[Family<Self>] = &[
+        Family::counter(
+            "resilient_retry_total",
+            "Retries, and what became of the calls that failed.",
+            |retry, to| {
+                to.by(
+                    "kind",
+                    [
+                        ("retried", retry.retries),
+                        ("recovered", retry.recovered),
+                        ("exhausted", retry.exhausted),
+                        ("not_retryable", retry.not_retryable),
+                        ("may_have_run", retry.may_have_run),
+                        ("nested", retry.nested),
+                        ("out_of_time", retry.out_of_time),
+                        ("hint_too_long", retry.hint_too_long),
+                        ("circuit_open", retry.circuit_open),
+                        ("budget", retry.denied_by_budget),
+                    ],
+                );
+            },
+        ),
+        Family::gauge("resilient_retry_budget_tokens", "Retries that the budget has left.", |retry, to| {
+            to.add(retry.budget.tokens);
+        }),
+        Family::counter(
+            "resilient_retry_budget_exhausted_total",
+            "Retries that the budget denied.",
+            |retry, to| {
+                to.add(retry.budget.denied);
+            },
+        ),
+    ];
+
+    fn describe(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { retries, recovered, exhausted, denied_by_budget, budget, .. } = self;
+        write!(f, "{retries} retries, {recovered} calls recovered, {exhausted} exhausted")?;
+        if *denied_by_budget > 0 {
+            write!(f, ", {denied_by_budget} denied by the budget")?;
+        }
+        write!(f, "; budget {:.1} of {:.0}", budget.tokens, budget.capacity)
+    }
 }

@@ -223,6 +223,15 @@ impl Timeout {
 }
 
 impl Create for Timeout {
+    const REFUSALS: &[RejectionKind] = &[
+        RejectionKind::AttemptTimeout,
+        RejectionKind::ConnectTimeout,
+        RejectionKind::ReadTimeout,
+        RejectionKind::TotalTimeout,
+        RejectionKind::QueueTimeout,
+        RejectionKind::NoTimer,
+    ];
+
     fn create(core: Core<Config>) -> Self {
         let config = core.config();
         let phases = Phases::new(&core);

@@ -1,10 +1,11 @@
 //! What a timeout counts.
 
+use std::fmt;
 use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::observe::optional_seconds;
+use crate::observe::{Describe, Family, counts, optional_seconds};
 
 /// A snapshot of a [`Timeout`](crate::Timeout); times are in seconds when serialised.
 ///
@@ -77,4 +78,63 @@ pub struct AdaptiveTimeoutStats {
     /// 99.9 % of the attempts took no longer.
     #[serde(serialize_with = "optional_seconds")]
     pub p999: Option<Duration>,
+}
+
+impl Describe for Stats {
+    const METRICS: &[Family<Self>] = &[
+        Family::counter(
+            "resilient_timeout_total",
+            "Calls and attempts that ran out of their time.",
+            |timeout, to| {
+                to.by(
+                    "kind",
+                    [
+                        ("total", timeout.total_timeouts),
+                        ("attempt", timeout.attempt_timeouts),
+                        ("queue", timeout.queue_timeouts),
+                        ("connect", timeout.connect_timeouts),
+                        ("read", timeout.read_timeouts),
+                    ],
+                );
+            },
+        ),
+        Family::<Self>::gauge(
+            "resilient_timeout_current_seconds",
+            "How long is given now; 0 where there is no limit.",
+            |timeout, to| {
+                to.by(
+                    "kind",
+                    [
+                        ("total", timeout.total.unwrap_or_default()),
+                        ("attempt", timeout.attempt.unwrap_or_default()),
+                        ("connect", timeout.connect.unwrap_or_default()),
+                        ("read", timeout.read.unwrap_or_default()),
+                    ],
+                );
+            },
+        )
+        .seconds(),
+    ];
+
+    fn describe(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let limit = |span: Option<Duration>| span.map_or_else(|| "-".to_owned(), |span| format!("{span:?}"));
+        let (total, attempt) = (limit(self.total), limit(self.attempt));
+        let (totals, attempts) = (self.total_timeouts, self.attempt_timeouts);
+        write!(f, "total {total} fired {totals}, attempt {attempt} fired {attempts}")?;
+        let others = [
+            ("queue", self.queue_timeouts),
+            ("connect", self.connect_timeouts),
+            ("read", self.read_timeouts),
+        ];
+        counts(f, ", ", &others, |f, place, fired| write!(f, "{place} fired {fired}"))?;
+        if let Some(adaptive) = &self.adaptive {
+            let (samples, censored) = (adaptive.samples, adaptive.censored);
+            let at =
+                |span: Option<Duration>| span.map_or_else(|| "-".to_owned(), |span| format!("{span:.1?}"));
+            let [p50, p95, p99, p999] = [adaptive.p50, adaptive.p95, adaptive.p99, adaptive.p999].map(at);
+            write!(f, ", adapted to {samples} attempts, {censored} censored:")?;
+            write!(f, " p50 {p50}  p95 {p95}  p99 {p99}  p99.9 {p999}")?;
+        }
+        Ok(())
+    }
 }

@@ -3,8 +3,8 @@
 import { count, share, time, words } from './parts.js';
 import { store } from './store.js';
 
-/** In the order of the list of kinds. */
-export const KINDS = ['operations', 'circuit_breaker', 'bulkhead', 'retry', 'rate_limit', 'load_shed', 'timeout', 'fallback', 'hedge', 'coalesce', 'idempotency', 'retry_budget', 'health', 'alert', 'config_source'];
+/** Operations, and the kinds of component in the order of a call; the server knows them. */
+export const KINDS = ['operations', ...document.querySelector('meta[name=kinds]').content.split(' ')];
 
 export const kindWords = (kind) => (kind === 'operations' ? 'operation' : words(kind));
 

@@ -221,7 +221,7 @@ fn every_kind_lists_all_its_settings() {
     registry.health("x");
     registry.alert("x");
     let text = registry.to_toml();
-    for kind in Kind::ALL.into_iter().filter(|kind| *kind != Kind::ConfigSource) {
+    for kind in Kind::all().filter(|kind| *kind != Kind::ConfigSource) {
         let (_, table) =
             text.split_once(&format!("[{kind}.x]")).unwrap_or_else(|| panic!("no {kind}: {text}"));
         let table = table.split("\n[").next().unwrap_or_default();

@@ -1,0 +1,110 @@
+//! The kinds of component, and what can be asked of a kind that is known at run time only.
+
+pub(crate) mod settings;
+pub(crate) mod table;
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Serialize, Serializer};
+
+use crate::nearest::nearest;
+use table::components;
+
+macro_rules! kinds {
+    ($($kind:ident $name:ident $accessor:ident $module:ident::{$type:ident, $stats:ident} $make:ident;)*) => {
+        /// The kinds of component. The stages of a call stand first, outer to inner.
+        ///
+        /// ```
+        /// use resilient_runtime::{Bulkhead, Component, Kind};
+        ///
+        /// assert_eq!(Bulkhead::KIND, Kind::Bulkhead);
+        /// assert_eq!("rate_limit".parse(), Ok(Kind::RateLimit));
+        /// ```
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[non_exhaustive]
+        pub enum Kind {
+            $(
+                #[doc = concat!("[`", stringify!($type), "`](crate::", stringify!($module), "::", stringify!($type), ")")]
+                $kind,
+            )*
+        }
+
+        impl Kind {
+            const ALL: &[Self] = &[$(Self::$kind,)*];
+
+            /// The name used in the attribute, in JSON and in paths.
+            ///
+            /// ```
+            /// use resilient_runtime::Kind;
+            ///
+            /// assert!(Kind::all().all(|kind| kind.as_str().parse() == Ok(kind)));
+            /// ```
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$kind => stringify!($name),)*
+                }
+            }
+        }
+    };
+}
+
+components!(all kinds);
+
+impl Kind {
+    /// All kinds.
+    ///
+    /// ```
+    /// use resilient_runtime::Kind;
+    ///
+    /// assert!(Kind::all().any(|kind| kind == Kind::Bulkhead));
+    /// ```
+    pub fn all() -> impl ExactSizeIterator<Item = Self> + DoubleEndedIterator + Clone {
+        Self::ALL.iter().copied()
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl Serialize for Kind {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+/// There is no such kind of component.
+///
+/// ```
+/// use resilient_runtime::Kind;
+///
+/// let error = "bulkhed".parse::<Kind>().unwrap_err();
+/// assert_eq!(error.to_string(), "no kind of component is called `bulkhed`; did you mean `bulkhead`?");
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnknownKind(String);
+
+impl fmt::Display for UnknownKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Not more of a hostile name than helps to recognise it.
+        let shown: String = self.0.chars().take(64).collect();
+        write!(f, "no kind of component is called `{shown}`")?;
+        match nearest(&self.0, Kind::all().map(Kind::as_str)) {
+            Some(name) => write!(f, "; did you mean `{name}`?"),
+            None => write!(f, "; known: {}", Kind::all().map(Kind::as_str).collect::<Vec<_>>().join(", ")),
+        }
+    }
+}
+
+impl std::error::Error for UnknownKind {}
+
+impl FromStr for Kind {
+    type Err = UnknownKind;
+
+    fn from_str(name: &str) -> Result<Self, UnknownKind> {
+        Self::all().find(|kind| kind.as_str() == name).ok_or_else(|| UnknownKind(name.to_owned()))
+    }
+}

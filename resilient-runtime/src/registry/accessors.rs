@@ -1,0 +1,50 @@
+//! The components of a registry by their names.
+
+use std::any::Any;
+use std::sync::Arc;
+
+use super::{Registry, name};
+use crate::component::Component;
+use crate::kind::table::components;
+
+macro_rules! accessors {
+    ($($kind:ident $name:ident $accessor:ident $module:ident::{$type:ident, $stats:ident} $make:ident;)*) => {
+        /// The components by their names. Each is made the first time its name is used.
+        impl Registry {
+            $(
+                #[doc = concat!("The [`", stringify!($type), "`](crate::", stringify!($module), "::", stringify!($type), ") of this name.")]
+                ///
+                /// ```
+                /// use resilient_runtime::{Component, Registry};
+                ///
+                /// let registry = Registry::new();
+                #[doc = concat!("let shared = registry.", stringify!($accessor), "(\"shop\");")]
+                /// assert_eq!(shared.name(), "shop");
+                #[doc = concat!("assert!(std::sync::Arc::ptr_eq(&shared, &registry.", stringify!($accessor), "(\"shop\")));")]
+                /// ```
+                pub fn $accessor(&self, name: &str) -> Arc<crate::$module::$type> {
+                    self.component(name, None)
+                }
+            )*
+        }
+    };
+}
+
+components!(all accessors);
+
+impl Registry {
+    /// The component of this type and name, if there is one. Never makes one.
+    ///
+    /// ```
+    /// use resilient_runtime::{Bulkhead, Registry};
+    ///
+    /// let registry = Registry::new();
+    /// assert!(registry.find::<Bulkhead>("gateway").is_none());
+    /// registry.bulkhead("gateway");
+    /// assert!(registry.find::<Bulkhead>("gateway").is_some());
+    /// ```
+    pub fn find<C: Component>(&self, name: &str) -> Option<Arc<C>> {
+        let found: Arc<dyn Any + Send + Sync> = self.0.shelves.of(C::KIND).get(&name::normal(name))?;
+        found.downcast().ok()
+    }
+}
