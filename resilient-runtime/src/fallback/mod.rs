@@ -80,6 +80,7 @@ pub use stats::{CacheStats, LevelStats, Stats};
 use crate::clock::{Clock, Instant, nanos};
 use crate::component::{Component, Core, Create, Kind};
 use crate::observe::{EventKind, LogLimit, log_limited};
+use crate::rejection::RejectionKind;
 use crate::scope::Scope;
 use crate::settings::{ConfigError, Effective};
 use crate::sync::{AtomicU32, AtomicU64, Ordering};

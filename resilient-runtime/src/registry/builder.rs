@@ -206,8 +206,9 @@ impl PipelineBuilder {
     /// let stages = usual.without_circuit_breaker().build().explain().stages;
     /// assert_eq!(stages.iter().map(|stage| stage.kind).collect::<Vec<_>>(), [Kind::Retry]);
     /// ```
-    pub fn without_circuit_breaker(self) -> Self {
-        Self { circuit_breaker: None, ..self }
+    pub fn without_circuit_breaker(mut self) -> Self {
+        self.stages.circuit_breaker = None;
+        self
     }
 
     /// The pipeline. Some stages need more than the work, such as a key: a call by a method that would pass one over is
