@@ -250,7 +250,7 @@ impl Registry {
         attribute.chain(tables.of(kind, name)).collect()
     }
 
-    /// Changes settings of one component by their names, as [`Component::reconfigure`] does.
+    /// Changes settings of one component by their names, as [`Component::reconfigure`](crate::Component::reconfigure) does.
     ///
     /// # Errors
     /// When there is no such component, no such setting, or the settings would not go together; then nothing has changed.
