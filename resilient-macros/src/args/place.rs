@@ -59,8 +59,8 @@ fn unknown<'a>(
     let names = || known.iter().map(|(name, _)| *name);
     let list = names().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
     let is_word = |alias: &&str| is_same_word(alias, &word);
-    let alias = known.iter().find(|(_, aliases)| aliases.iter().any(|alias| is_word(&alias)));
-    let remedy = || remedies.into_iter().find(|remedy| remedy.words.iter().any(|alias| is_word(&alias)));
+    let alias = known.iter().find(|(_, aliases)| aliases.iter().any(is_word));
+    let remedy = || remedies.into_iter().find(|remedy| remedy.words.iter().any(is_word));
     let near = || names().find(is_word).or_else(|| closest(&word, names()));
     let means = match alias.map(|(name, _)| *name) {
         Some(name) => format!("; did you mean `{name}`?"),
