@@ -14,7 +14,7 @@ use super::HttpServer;
 use super::connections::{Connections, Entry};
 use crate::layer::network_of;
 
-/// How often slow and idle connections are looked for.
+/// How often slow and idle connections are looked for, or more often where they have less time.
 const WATCH: Duration = Duration::from_millis(500);
 /// The pauses after a connection could not be accepted, from the first to the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
@@ -81,7 +81,8 @@ fn refuse(stream: &TcpStream, peer: SocketAddr) {
 
 /// Gives up slow and idle connections, for ever.
 pub(super) async fn watch(connections: &Connections, server: &HttpServer) {
-    let mut clock = tokio::time::interval(WATCH);
+    let least = server.header_time.min(server.write_time) / 2;
+    let mut clock = tokio::time::interval(WATCH.min(least).max(Duration::from_millis(1)));
     clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         clock.tick().await;
