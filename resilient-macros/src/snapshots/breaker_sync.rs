@@ -39,7 +39,9 @@ fn f(x: &str) -> Result<u32, E> {
     let mut __call = ::resilient_runtime::__rt::Call::begin(__RESILIENT_SITE.pipeline());
     return '__attempt: {
         if let ::core::result::Result::Err(__rejection) = __call.enter_blocking() {
-            break '__attempt ::resilient_runtime::__rt::reject::<Result<u32, E>>(__rejection);
+            break '__attempt ::resilient_runtime::__rt::reject::<
+                Result<u32, E>,
+            >(__rejection);
         }
         let __out = __call.attempt_sync(|| -> Result<u32, E> { Ok(x.parse()?) });
         let __verdict = ::resilient_runtime::__rt::judge!(& __out);

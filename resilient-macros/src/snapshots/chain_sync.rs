@@ -39,7 +39,10 @@ fn rate(&self) -> u32 {
                 settings: &[],
             },
         ],
-        levels: &[::resilient_runtime::__rt::Level::Replica, ::resilient_runtime::__rt::Level::Default],
+        levels: &[
+            ::resilient_runtime::__rt::Level::Replica,
+            ::resilient_runtime::__rt::Level::Default,
+        ],
         keeps: false,
         retry_when: false,
         breaker_when: false,
@@ -69,7 +72,9 @@ fn rate(&self) -> u32 {
                 )
             {
                 ::resilient_runtime::__rt::Next::Fail => {
-                    ::core::result::Result::Err(::resilient_runtime::__rt::into_failure!(__out))
+                    ::core::result::Result::Err(
+                        ::resilient_runtime::__rt::into_failure!(__out),
+                    )
                 }
                 _ => ::core::result::Result::Ok(__out),
             }
@@ -77,7 +82,8 @@ fn rate(&self) -> u32 {
     } {
         ::core::result::Result::Ok(__out) => __out,
         ::core::result::Result::Err(__failure) => {
-            let __why = if __call.is_watched() || ::resilient_runtime::__rt::can_be_marked!(u32)
+            let __why = if __call.is_watched()
+                || ::resilient_runtime::__rt::can_be_marked!(u32)
             {
                 ::core::option::Option::Some(
                     __call.may_tell(&::resilient_runtime::__rt::why!(& __failure)),
@@ -91,7 +97,9 @@ fn rate(&self) -> u32 {
                     let __last: ::core::result::Result<
                         u32,
                         ::resilient_runtime::__rt::NoAnswer,
-                    > = match __call.enter_level(::resilient_runtime::__rt::Level::Replica) {
+                    > = match __call
+                        .enter_level(::resilient_runtime::__rt::Level::Replica)
+                    {
                         #[allow(unused_mut)]
                         ::core::result::Result::Ok(mut __asking) => {
                             let __scope = __asking.enter();
@@ -132,7 +140,8 @@ fn rate(&self) -> u32 {
                             );
                         }
                         __last => {
-                            __call.level_failed(::resilient_runtime::__rt::Level::Replica);
+                            __call
+                                .level_failed(::resilient_runtime::__rt::Level::Replica);
                             ::resilient_runtime::__rt::let_go(__last);
                         }
                     }

@@ -78,7 +78,9 @@ async fn charge(order: &Order) -> Result<Receipt, PayError> {
                 )
             {
                 ::resilient_runtime::__rt::Next::Fail => {
-                    ::core::result::Result::Err(::resilient_runtime::__rt::into_failure!(__out))
+                    ::core::result::Result::Err(
+                        ::resilient_runtime::__rt::into_failure!(__out),
+                    )
                 }
                 _ => ::core::result::Result::Ok(__out),
             }
@@ -87,7 +89,9 @@ async fn charge(order: &Order) -> Result<Receipt, PayError> {
         ::core::result::Result::Ok(__out) => __out,
         ::core::result::Result::Err(__failure) => {
             let __why = if __call.is_watched()
-                || ::resilient_runtime::__rt::can_be_marked!(Result < Receipt, PayError >)
+                || ::resilient_runtime::__rt::can_be_marked!(
+                    Result < Receipt, PayError >
+                )
             {
                 ::core::option::Option::Some(
                     __call.may_tell(&::resilient_runtime::__rt::why!(& __failure)),

@@ -111,7 +111,9 @@ async fn charge(order: &Order) -> Result<Receipt, PayError> {
                     let __rejection = <::resilient_runtime::__rt::Rejection as ::core::clone::Clone>::clone(
                         &__rejection,
                     );
-                    ::resilient_runtime::__rt::reject::<Result<Receipt, PayError>>(__rejection)
+                    ::resilient_runtime::__rt::reject::<
+                        Result<Receipt, PayError>,
+                    >(__rejection)
                 };
                 let __verdict = ::resilient_runtime::__rt::judge!(& __refused);
                 if let ::resilient_runtime::__rt::Next::Fail = __call
