@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use super::Call;
-use super::stages::bulkhead::Slot;
+use super::body::Activity;
 use super::stages::rate_limit::RateToken;
 use crate::bulkhead::Admission as Queue;
 use crate::circuit_breaker::Ticket;
@@ -14,19 +14,18 @@ use crate::observe::Ending;
 use crate::rate_limit::Turn;
 use crate::rejection::Rejection;
 
-/// What an attempt holds of the stages around it.
+/// What an attempt holds of the stages around it, but for its permit of the bulkhead, which is one byte of the call.
 #[derive(Debug, Default)]
 pub(super) struct Admission {
     pub(super) ticket: Option<Ticket>,
     pub(super) token: RateToken,
-    pub(super) slot: Slot,
 }
 
 impl Admission {
     /// Whether something has to go back.
     #[inline]
     pub(super) fn is_any(&self) -> bool {
-        self.slot.is_held() || self.token.is_paid() || self.ticket.is_some()
+        self.token.is_paid() || self.ticket.is_some()
     }
 }
 
@@ -123,11 +122,14 @@ impl<'p> Call<'p> {
     /// Dropping the future leaves the queue; the call then gives back what it holds.
     pub async fn enter_later(&mut self) -> Result<(), Rejection> {
         let mut entering = self.entering()?;
-        while let Some(mut wait) = self.next_wait(&mut entering)? {
-            let waited = self.suspended(&mut wait).await;
+        // Neither `while let` nor `suspended`: both make the future of every call larger.
+        loop {
+            let Some(mut wait) = self.next_wait(&mut entering)? else { return Ok(()) };
+            self.activity = Activity::Suspended;
+            let waited = (&mut wait).await;
+            self.activity = Activity::Between;
             self.waited(&mut entering, waited, wait.has_waited())?;
         }
-        Ok(())
     }
 
     /// Enters an attempt of a synchronous call: blocks for the pause before a retry and in the queues.

@@ -4,10 +4,10 @@ use super::Pipeline;
 use super::admission::Admission;
 use super::attempt_clock::{AttemptClock, Reading};
 use super::body::Activity;
+use super::stages::bulkhead::Slot;
 use super::stages::hedge::Role;
 use super::stages::load_shed::Load;
 use super::stages::observe::Rare;
-use super::stages::rate_limit::RateToken;
 use super::stages::retry::Repeats;
 use crate::classify::Class;
 use crate::clock::Instant;
@@ -35,6 +35,7 @@ pub struct Call<'p> {
     pub(super) weight: u32,
     /// For how many calls its time counts; 0 if it is not taken.
     pub(super) counts_for: u8,
+    pub(super) slot: Slot,
     pub(super) load: Load,
     pub(super) activity: Activity,
     pub(super) role: Role,
@@ -90,6 +91,7 @@ impl<'p> Call<'p> {
             rate_key: Request::ONE.key(),
             weight: Request::ONE.weight(),
             counts_for,
+            slot: Slot::None,
             load: Load::None,
             activity: Activity::Between,
             role: Role::Call,
@@ -177,9 +179,9 @@ impl<'p> Call<'p> {
     #[inline(never)]
     fn finish_failed(&mut self, judgement: Judgement, cause: Option<Cause<'_>>) -> Next {
         let verdict = judgement.verdict();
-        if let (true, RateToken::Spent(mark)) = (judgement.is_unexecuted(), self.held.token) {
+        if judgement.is_unexecuted() {
             // Refused further in: what was paid for the attempt goes back.
-            self.pay_back(mark);
+            self.pay_back();
         }
         let evidence = self.evidence(verdict);
         self.settle_with(evidence.map(|_| judgement), cause);
@@ -214,8 +216,8 @@ impl<'p> Call<'p> {
     /// The same, with what it failed with.
     #[inline]
     pub(super) fn settle_with(&mut self, judgement: Option<Judgement>, cause: Option<Cause<'_>>) {
-        if let RateToken::Paid(mark) = std::mem::take(&mut self.held.token) {
-            self.pay_back(mark);
+        if self.held.token.is_paid() {
+            self.pay_back();
         }
         self.give_back_slot(judgement);
         self.settle_breaker(judgement, cause);
@@ -232,7 +234,7 @@ impl<'p> Call<'p> {
     #[inline(never)]
     fn settle_the_rest(&mut self) {
         let is_attempt = self.is_watched && self.is_attempt();
-        if self.activity == Activity::InBody || is_attempt || self.held.is_any() {
+        if self.activity == Activity::InBody || is_attempt || self.slot.is_held() || self.held.is_any() {
             self.abandon();
         }
         if self.load.is_in_flight() {

@@ -51,11 +51,18 @@ pub(super) trait Judges<R> {
     fn describe(&self, outcome: &R, words: &mut Words);
 }
 
-/// Admission, one run of the body, and what comes of it, until it is not repeated. `admit` waits for admission, `run` gives the
-/// outcome of an attempt as it was judged, `cut_off` says what comes after an attempt without one. An outcome for which
-/// `hands_out` holds ends the loop, and not the call.
+/// Admission, one run of the body, and what comes of it, until it is not repeated. `admit` waits for admission; `run` gives the
+/// outcome of an attempt as this pattern, and `judged` what the judge says of it; `cut_off` says what comes after an attempt
+/// without an outcome. An outcome for which `hands_out` holds ends the loop, and not the call.
 macro_rules! attempts {
-    ($call:ident, $by:ident, admit: $admit:expr, run: $run:expr, cut_off: $cut_off:ident, hands_out: $hands_out:expr) => {
+    (
+        $call:ident, $by:ident,
+        admit: $admit:expr,
+        run: $run:expr => $done:pat,
+        judged: $outcome:ident, $judged:expr,
+        cut_off: $cut_off:ident,
+        hands_out: $hands_out:expr
+    ) => {
         loop {
             if let Err(rejection) = $admit {
                 match $call.refused(&rejection, || $by.hear(&rejection)) {
@@ -64,11 +71,14 @@ macro_rules! attempts {
                 }
             }
             match $run {
-                Ok((outcome, judgement)) if $hands_out(judgement) => break Ok(outcome),
-                Ok((outcome, judgement)) => {
-                    match $call.finish_with(judgement, |words| $by.describe(&outcome, words)) {
-                        Next::Return => break Ok(outcome),
-                        Next::Fail => break Err(CallFailure::Failed(outcome)),
+                Ok($done) => {
+                    let judgement: Judgement = $judged;
+                    if $hands_out(judgement) {
+                        break Ok($outcome);
+                    }
+                    match $call.finish_with(judgement, |words| $by.describe(&$outcome, words)) {
+                        Next::Return => break Ok($outcome),
+                        Next::Fail => break Err(CallFailure::Failed($outcome)),
                         Next::Retry => {}
                     }
                 }
@@ -82,25 +92,9 @@ macro_rules! attempts {
     };
 }
 
+#[inline]
 fn never(_: Judgement) -> bool {
     false
-}
-
-fn judged<R, E>(by: &impl Judges<R>, outcome: Result<R, E>) -> Result<(R, Judgement), E> {
-    outcome.map(|outcome| {
-        let judgement = by.judge(&outcome);
-        (outcome, judgement)
-    })
-}
-
-fn noted<R, E>(
-    noted: Option<&mut Judgement>,
-    judged: Result<(R, Judgement), E>,
-) -> Result<(R, Judgement), E> {
-    if let (Some(noted), Ok((_, judgement))) = (noted, &judged) {
-        *noted = *judgement;
-    }
-    judged
 }
 
 /// Runs the work in place.
@@ -114,7 +108,8 @@ pub(super) fn attempts<R>(
         call,
         by,
         admit: call.enter_blocking(),
-        run: judged(by, Ok::<_, Rejection>(call.attempt_sync(&mut *work))),
+        run: Ok::<_, Rejection>(call.attempt_sync(&mut *work)) => outcome,
+        judged: outcome, by.judge(&outcome),
         cut_off: timed_out_as,
         hands_out: never
     )
@@ -130,7 +125,8 @@ pub(super) fn attempts_in_threads<R: Send + 'static>(
         call,
         by,
         admit: call.enter_blocking(),
-        run: judged(by, call.attempt_in_pool(work.clone())),
+        run: call.attempt_in_pool(work.clone()) => outcome,
+        judged: outcome, by.judge(&outcome),
         cut_off: timed_out_as,
         hands_out: never
     )
@@ -157,7 +153,8 @@ pub(super) async fn attempts_async<R, F: Future<Output = R>>(
         call,
         by,
         admit: entered!(call),
-        run: judged(by, call.attempt(work()).await),
+        run: call.attempt(work()).await => outcome,
+        judged: outcome, by.judge(&outcome),
         cut_off: timed_out_as,
         hands_out: never
     )
@@ -178,7 +175,8 @@ pub(super) async fn attempts_open<R, F: Future<Output = R>>(
         call,
         by,
         admit: entered!(call),
-        run: noted(Some(&mut said), judged(by, call.attempt(work()).await)),
+        run: call.attempt(work()).await => outcome,
+        judged: outcome, noted(by.judge(&outcome), Some(&mut said)),
         cut_off: timed_out_as,
         hands_out: |judgement: Judgement| stays_open(judgement.verdict())
     );
@@ -198,7 +196,8 @@ async fn attempts_hedged<R, F: Future<Output = R>>(
         call,
         by,
         admit: Ok::<(), Rejection>(()),
-        run: noted(said.as_deref_mut(), call.raced(&mut *work, by, hands_out).await),
+        run: call.raced(&mut *work, by, hands_out).await => (outcome, judgement),
+        judged: outcome, noted(judgement, said.as_deref_mut()),
         cut_off: hedges_refused_as,
         hands_out: |judgement: Judgement| hands_out && stays_open(judgement.verdict())
     )
@@ -220,8 +219,16 @@ pub(super) async fn attempts_in_threads_async<R: Send + 'static>(
         call,
         by,
         admit: entered!(call),
-        run: judged(by, call.attempt_in_pool_async(work.clone()).await),
+        run: call.attempt_in_pool_async(work.clone()).await => outcome,
+        judged: outcome, by.judge(&outcome),
         cut_off: timed_out_as,
         hands_out: never
     )
+}
+
+fn noted(judgement: Judgement, said: Option<&mut Judgement>) -> Judgement {
+    if let Some(said) = said {
+        *said = judgement;
+    }
+    judgement
 }

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use super::attempt_clock::Reading;
 use super::call::Next;
+use super::calls::begin;
 use super::driver::Judges;
 use super::honour::{Demands, Entry};
 use super::judges::{Asked, Judge};
-use super::request::begin;
 use super::stages::bulkhead::Slot;
 use super::stages::load_shed::Load;
 use super::{Call, Pipeline, Request};
@@ -60,8 +60,8 @@ impl Call<'_> {
         let before = std::mem::replace(&mut self.clock.now, Reading::of(now));
         let evidence = self.evidence(verdict);
         self.clock.now = before;
-        if let (Slot::Held, Some(bulkhead)) = (self.held.slot, &self.pipeline.bulkhead) {
-            self.held.slot = Slot::None;
+        if let (Slot::Held, Some(bulkhead)) = (self.slot, &self.pipeline.bulkhead) {
+            self.slot = Slot::None;
             if let (Some(verdict), Some(started)) = (evidence, self.clock.attempt.get()) {
                 bulkhead.learn(verdict, started, || now);
             }

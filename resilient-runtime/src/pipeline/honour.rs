@@ -31,9 +31,9 @@ pub(crate) enum Demand {
     AttemptLimit,
 }
 
-/// A set of [`Demand`]s.
+/// A set of demands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Demands(u8);
+pub struct Demands(u8);
 
 impl Demands {
     pub(super) const NONE: Self = Self(0);

@@ -1,7 +1,7 @@
 //! The stages around all attempts of a call by hand that need a key: coalescing, and in it idempotency.
 
 use std::any::Any;
-use std::fmt::Display;
+use std::fmt::{self, Display};
 use std::hash::Hash;
 
 use super::driver::{CallFailure, Ended};
@@ -15,28 +15,61 @@ use crate::idempotency::{Codec, Fingerprint};
 use crate::outcome::Outcome;
 use crate::rejection::Rejection;
 
-/// The keys of a call. Those of stages that its pipeline does not have are left out.
-pub(super) struct Keys<R> {
+/// The keys of a call.
+pub trait KeySet<R> {
+    /// The stages that they satisfy.
+    fn given(&self) -> Demands;
+
+    /// The keys, if there are any.
+    fn into_keys(self) -> Option<Keys<R>>;
+}
+
+/// A call without a key.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoKeys;
+
+impl<R> KeySet<R> for NoKeys {
+    #[inline]
+    fn given(&self) -> Demands {
+        Demands::NONE
+    }
+
+    #[inline]
+    fn into_keys(self) -> Option<Keys<R>> {
+        None
+    }
+}
+
+/// At least one key. Those of stages that the pipeline does not have are left out.
+pub struct Keys<R> {
     pub(super) idempotency: Option<IdempotencyKey<R>>,
     /// What the idempotency key is used for.
     pub(super) fingerprint: Fingerprint,
     pub(super) coalesce: Option<CoalesceKey<R>>,
 }
 
-impl<R> Keys<R> {
-    pub(super) const NONE: Self = Self { idempotency: None, fingerprint: Fingerprint::NONE, coalesce: None };
-
-    #[inline]
-    pub(super) fn is_none(&self) -> bool {
-        self.idempotency.is_none() && self.coalesce.is_none()
+impl<R> Default for Keys<R> {
+    fn default() -> Self {
+        Self { idempotency: None, fingerprint: Fingerprint::NONE, coalesce: None }
     }
+}
 
-    /// The stages that they satisfy.
-    #[inline]
-    pub(super) fn given(&self) -> Demands {
+impl<R> KeySet<R> for Keys<R> {
+    fn given(&self) -> Demands {
         Demands::NONE
             .with(Demand::Idempotency, self.idempotency.is_some())
             .with(Demand::Coalesce, self.coalesce.is_some())
+    }
+
+    fn into_keys(self) -> Option<Self> {
+        Some(self)
+    }
+}
+
+impl<R> fmt::Debug for Keys<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let has = (self.idempotency.is_some(), self.coalesce.is_some());
+        f.debug_struct("Keys").field("idempotency", &has.0).field("coalesce", &has.1).finish_non_exhaustive()
     }
 }
 
@@ -52,11 +85,15 @@ impl<R> IdempotencyKey<R> {
     }
 }
 
+type JoinedAs<R> =
+    for<'p> fn(&mut Call<'p>, Result<Joined<'p>, Rejection>) -> Result<Shared<'p, R>, Rejection>;
+type Publish<R> = for<'p> fn(&Call<'p>, Option<Lead<'p>>, &R, Option<Seen>);
+
 /// A key, and what can be done with an answer that is shared: known of its type only where the key is made.
 pub(super) struct CoalesceKey<R> {
     hash: u128,
-    joined: for<'p> fn(&mut Call<'p>, Result<Joined<'p>, Rejection>) -> Result<Shared<'p, R>, Rejection>,
-    publish: for<'p> fn(&Call<'p>, Option<Lead<'p>>, &R, Option<Seen>),
+    joined: JoinedAs<R>,
+    publish: Publish<R>,
     is_failure: fn(&R) -> bool,
 }
 

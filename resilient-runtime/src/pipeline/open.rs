@@ -5,27 +5,17 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use super::admission::Admission;
-use super::attempt_clock::AttemptClock;
-use super::body::Activity;
+use super::calls::begin;
 use super::driver::{CallFailure, attempts_open, stays_open};
 use super::honour::{Demands, Entry};
 use super::judges::{Asked, Judge, Refusal};
-use super::request::begin;
-use super::stages::hedge::Role;
-use super::stages::load_shed::Load;
-use super::stages::observe::Rare;
-use super::stages::retry::Repeats;
+use super::parked::Parked;
 use super::{Call, Pipeline, Request};
 use crate::classify::Class;
 use crate::clock::{BoxedTimer, Instant};
-use crate::idempotency::Effect;
 use crate::observe::{Ending, Words};
 use crate::outcome::{Judgement, Reject, Verdict};
-use crate::priority::Priority;
-use crate::rate_limit::RateKey;
 use crate::rejection::{Rejection, RejectionKind};
-use crate::retry::Progress;
 
 /// A call whose outcome was handed out before its end, such as a response whose body is still to be read. Made by
 /// [`Request::call_open_async`].
@@ -80,86 +70,6 @@ struct Open {
     /// Since when a part is waited for.
     waiting_since: Option<Instant>,
     timer: Option<BoxedTimer>,
-}
-
-/// What a call is made of, but for its hold on the pipeline.
-#[derive(Debug)]
-struct Parked {
-    /// It goes past the stages of its pipeline.
-    is_bypassing: bool,
-    clock: AttemptClock,
-    progress: Progress,
-    rare: Option<Box<Rare>>,
-    held: Admission,
-    load: Load,
-    rate_key: RateKey,
-    weight: u32,
-    counts_for: u8,
-    repeats: Repeats,
-    is_watched: bool,
-    priority: Priority,
-    effect: Effect,
-}
-
-impl Parked {
-    /// Takes all out of a call whose outcome is there; what is left of it ends without a trace.
-    fn take(mut call: Call<'_>, pipeline: &Pipeline) -> Self {
-        if call.clock.is_timed() || call.held.ticket.is_some() {
-            call.clock.read(&call.pipeline.clock);
-        }
-        let parked = Self {
-            is_bypassing: !std::ptr::eq(call.pipeline, pipeline),
-            clock: call.clock,
-            progress: call.progress,
-            rare: call.rare.take(),
-            held: std::mem::take(&mut call.held),
-            load: std::mem::take(&mut call.load),
-            rate_key: call.rate_key,
-            weight: call.weight,
-            counts_for: call.counts_for,
-            repeats: call.repeats,
-            is_watched: call.is_watched,
-            priority: call.priority,
-            effect: call.effect,
-        };
-        call.ending = Ending::Succeeded;
-        call.role = Role::Empty;
-        parked
-    }
-
-    /// The call again, as it was.
-    fn resume(self, pipeline: &Pipeline) -> Call<'_> {
-        Call {
-            pipeline: if self.is_bypassing { pipeline.bypass() } else { pipeline },
-            clock: self.clock,
-            progress: self.progress,
-            rare: self.rare,
-            held: self.held,
-            load: self.load,
-            rate_key: self.rate_key,
-            weight: self.weight,
-            counts_for: self.counts_for,
-            // A panic of whoever reads is none of the call.
-            activity: Activity::Suspended,
-            role: Role::HandedOut,
-            repeats: self.repeats,
-            asynchronous: true,
-            is_watched: self.is_watched,
-            priority: self.priority,
-            ending: Ending::Cancelled,
-            ending_without_fallback: Ending::Failed,
-            effect: self.effect,
-        }
-    }
-
-    /// The call again, as long as it had taken to its outcome.
-    fn resume_at_outcome(self, pipeline: &Pipeline) -> Call<'_> {
-        let mut call = self.resume(pipeline);
-        if let Some(ended) = call.clock.now.get() {
-            call.clock.skip(pipeline.clock.now().since(ended));
-        }
-        call
-    }
 }
 
 /// How a body was late.

@@ -3,24 +3,17 @@
 use std::any::Any;
 use std::fmt;
 use std::fmt::Display;
-use std::future::Future;
 use std::hash::Hash;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use super::driver::{CallFailure, attempts, attempts_async, attempts_in_threads, attempts_in_threads_async};
-use super::honour::{Demand, Entry};
-use super::judges::{
-    Answer, AnswerLater, Asked, By, ByType, Described, Judge, Levels, OutcomeDescribed, Refusal, Surface,
-};
-use super::keyed::{CoalesceKey, IdempotencyKey, Keys, around, kept};
+use super::judges::{By, ByType, Described, Levels, OutcomeDescribed, Surface};
+use super::keyed::{CoalesceKey, IdempotencyKey, KeySet, Keys, NoKeys};
 use super::open::Opened;
-use super::stages::coalesce::{Shared, led, led_async};
-use super::stages::idempotency::{held, held_async};
-use super::{Call, Options, Pipeline};
-use crate::idempotency::{ClaimOutcome, Codec, Fingerprint, Replay};
+use super::{Options, Pipeline};
+use crate::idempotency::{Codec, Fingerprint, Replay};
 use crate::observe::Words;
-use crate::outcome::{Judgement, Outcome, Reject};
+use crate::outcome::{Judgement, Outcome};
 use crate::priority::Priority;
 
 /// A call of a [`Pipeline`], with options; made by [`Pipeline::request`]. All options compose.
@@ -50,16 +43,16 @@ use crate::priority::Priority;
 /// assert_eq!(price, Some(1.0));
 /// ```
 #[must_use = "a request does nothing until it is called"]
-pub struct Request<'p, R, J = ByType, A = Surface> {
+pub struct Request<'p, R, J = ByType, A = Surface, K = NoKeys> {
     pub(super) pipeline: &'p Pipeline,
     pub(super) options: Options,
-    pub(super) keys: Keys<R>,
+    pub(super) keys: K,
     pub(super) judge: J,
     pub(super) answer: A,
     of: PhantomData<fn() -> R>,
 }
 
-impl<R, J, A> fmt::Debug for Request<'_, R, J, A> {
+impl<R, J, A, K> fmt::Debug for Request<'_, R, J, A, K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (pipeline, options) = (self.pipeline.name(), &self.options);
         f.debug_struct("Request")
@@ -107,62 +100,17 @@ impl Pipeline {
     pub fn open_request<R>(self: &Arc<Self>) -> Request<'_, R, ByType, Opened<'_>> {
         Request::new(self, Opened(self))
     }
-
-    /// Runs `work` through the stages, judged by [`Verdict::of`](crate::Verdict::of). Blocks in queues and between attempts.
-    ///
-    /// A synchronous body cannot be cut off: the total of a timeout ends the waiting and the retries, not the body. A
-    /// pipeline that limits the time of an attempt, or has a hedge, is refused; for one with a fallback, coalescing or
-    /// idempotency use a [`request`](Self::request).
-    ///
-    /// ```
-    /// use resilient_runtime::{Registry, clock::ManualClock};
-    ///
-    /// let registry = Registry::with_clock(ManualClock::new().clock());
-    /// let pipeline = registry.pipeline("stock").retry("warehouse").build();
-    /// let mut answers = [None, Some(7)].into_iter();
-    /// assert_eq!(pipeline.call(|| answers.next().flatten()), Some(7));
-    /// assert_eq!(pipeline.stats().calls, 1, "one call of two attempts");
-    /// ```
-    pub fn call<R: Reject<Error: 'static>>(&self, work: impl FnMut() -> R) -> R {
-        self.request().call(work)
-    }
-
-    /// Runs `work` through the stages, judged by [`Verdict::of`](crate::Verdict::of).
-    ///
-    /// `work` may be an async closure that captures by reference, and the future can be spawned if that of `work`
-    /// can. (With `AsyncFnMut` it could not: rustc then asks for `Send` for every lifetime.) What an async
-    /// closure changes has to be in a `Cell`, an atomic or a lock.
-    ///
-    /// ```
-    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
-    /// # async fn main() {
-    /// use resilient_runtime::{Registry, Rejection, RejectionKind, clock::Clock};
-    ///
-    /// let pipeline = Registry::with_clock(Clock::tokio()).pipeline("export").timeout("export").build();
-    /// assert_eq!(pipeline.call_async(async || Ok::<_, Rejection>(7)).await, Ok(7));
-    /// let late = pipeline.call_async(std::future::pending::<Result<u32, Rejection>>).await;
-    /// assert_eq!(late.unwrap_err().kind(), RejectionKind::TotalTimeout);
-    /// # }
-    /// ```
-    ///
-    /// # Cancel safety
-    /// Dropping the future, at whichever point, drops the work and gives back every permit; the circuit
-    /// breaker takes it neither for a success nor for a failure.
-    pub fn call_async<R: Reject<Error: 'static>, F: Future<Output = R>>(
-        &self,
-        work: impl FnMut() -> F,
-    ) -> impl Future<Output = R> {
-        self.request().call_async(work)
-    }
 }
 
 impl<'p, R, A> Request<'p, R, ByType, A> {
     #[inline]
     fn new(pipeline: &'p Pipeline, answer: A) -> Self {
-        let (options, keys) = (Options::default(), Keys::NONE);
-        Self { pipeline, options, keys, judge: ByType, answer, of: PhantomData }
+        let options = Options::default();
+        Self { pipeline, options, keys: NoKeys, judge: ByType, answer, of: PhantomData }
     }
+}
 
+impl<'p, R, A, K> Request<'p, R, ByType, A, K> {
     /// Judges the outcome by a function, such as [`Verdict::by_class`](crate::Verdict::by_class) or
     /// [`judge!`](crate::judge). It also judges what a refusal or timeout becomes: it can say `Permanent` or `Ignored` of that,
     /// and whether to try again. `judge!()` needs the type of the outcome, as in `request::<Result<u32, PayError>>()`.
@@ -177,13 +125,13 @@ impl<'p, R, A> Request<'p, R, ByType, A> {
     /// assert_eq!(registry.retry("disk").stats().not_retryable, 1, "it would not be there the next time");
     /// ```
     #[inline]
-    pub fn judge<O: Into<Judgement>, F: Fn(&R) -> O>(self, judge: F) -> Request<'p, R, By<F>, A> {
+    pub fn judge<O: Into<Judgement>, F: Fn(&R) -> O>(self, judge: F) -> Request<'p, R, By<F>, A, K> {
         let Self { pipeline, options, keys, answer, of, .. } = self;
         Request { pipeline, options, keys, judge: By(judge), answer, of }
     }
 }
 
-impl<'p, R, J> Request<'p, R, J> {
+impl<'p, R, J, K> Request<'p, R, J, Surface, K> {
     /// Asks the levels of the chain if the call fails. `chain` is called only then; it makes a
     /// [`Chain`](crate::fallback::Chain) or, for an asynchronous call, an [`AsyncChain`](crate::fallback::AsyncChain).
     ///
@@ -198,13 +146,13 @@ impl<'p, R, J> Request<'p, R, J> {
     /// assert_eq!(pipeline.stats().fell_back, 1);
     /// ```
     #[inline]
-    pub fn fallback<X, C: FnOnce() -> X>(self, chain: C) -> Request<'p, R, J, Levels<C>> {
+    pub fn fallback<X, C: FnOnce() -> X>(self, chain: C) -> Request<'p, R, J, Levels<C>, K> {
         let Self { pipeline, options, keys, judge, of, .. } = self;
         Request { pipeline, options, keys, judge, answer: Levels(chain), of }
     }
 }
 
-impl<'p, R, J, A> Request<'p, R, J, A> {
+impl<'p, R, J, A, K> Request<'p, R, J, A, K> {
     /// Sets the importance of the call, for the load shedder and the bulkhead's queue.
     ///
     /// ```
@@ -252,7 +200,7 @@ impl<'p, R, J, A> Request<'p, R, J, A> {
     /// assert_eq!(upload.check_key_weighted("bob", 0).remaining, 9);
     /// ```
     #[inline]
-    pub fn rate_key<K: Hash + ?Sized>(mut self, key: &K) -> Self {
+    pub fn rate_key<Q: Hash + ?Sized>(mut self, key: &Q) -> Self {
         self.options = self.options.rate_key(self.pipeline, key);
         self
     }
@@ -313,9 +261,10 @@ impl<'p, R, J, A> Request<'p, R, J, A> {
     /// assert!(resilient_runtime::replayed());
     /// assert!(charge("order 7", 1).is_err(), "another payload");
     /// ```
-    pub fn key(self, key: &dyn Display) -> Self
+    pub fn key(self, key: &dyn Display) -> Request<'p, R, J, A, Keys<R>>
     where
         R: Replay,
+        K: KeySet<R>,
     {
         self.key_with(key, Codec::answers())
     }
@@ -329,26 +278,13 @@ impl<'p, R, J, A> Request<'p, R, J, A> {
     /// let refund = |cents: u32| pipeline.request().key_with(&"order 7", Codec::answers()).call(|| Some(cents));
     /// assert_eq!((refund(995), refund(1)), (Some(995), Some(995)));
     /// ```
-    pub fn key_with(mut self, key: &dyn Display, codec: Codec<R>) -> Self {
-        self.keys.idempotency = IdempotencyKey::of(self.pipeline, key, codec);
-        self
-    }
-
-    /// Tells the payload of this key from another one: a key that is used again with another fingerprint is refused.
-    ///
-    /// ```
-    /// use resilient_runtime::{Registry, Rejection, RejectionKind, idempotency::Fingerprint};
-    ///
-    /// let pipeline = Registry::new().pipeline("charge").idempotency("charge").build();
-    /// let charge = |cents: u32| -> Result<u32, Rejection> {
-    ///     pipeline.request().key(&"order 7").fingerprint(Fingerprint::of(&cents)).call(|| Ok(cents))
-    /// };
-    /// assert_eq!(charge(995), Ok(995));
-    /// assert_eq!(charge(1).unwrap_err().kind(), RejectionKind::KeyReused);
-    /// ```
-    pub fn fingerprint(mut self, fingerprint: Fingerprint) -> Self {
-        self.keys.fingerprint = fingerprint;
-        self
+    pub fn key_with(self, key: &dyn Display, codec: Codec<R>) -> Request<'p, R, J, A, Keys<R>>
+    where
+        K: KeySet<R>,
+    {
+        let mut request = self.keyed();
+        request.keys.idempotency = IdempotencyKey::of(request.pipeline, key, codec);
+        request
     }
 
     /// Waits for the answer of a call with this key that is under way, instead of making another one.
@@ -370,12 +306,22 @@ impl<'p, R, J, A> Request<'p, R, J, A> {
     /// assert_eq!((made.get(), pipeline.stats().succeeded), (1, 2));
     /// # }
     /// ```
-    pub fn coalesce_key<K: Hash + ?Sized>(mut self, key: &K) -> Self
+    pub fn coalesce_key<Q: Hash + ?Sized>(self, key: &Q) -> Request<'p, R, J, A, Keys<R>>
     where
         R: Outcome + Any + Clone + Send + Sync,
+        K: KeySet<R>,
     {
-        self.keys.coalesce = CoalesceKey::of(self.pipeline, key);
-        self
+        let mut request = self.keyed();
+        request.keys.coalesce = CoalesceKey::of(request.pipeline, key);
+        request
+    }
+
+    fn keyed(self) -> Request<'p, R, J, A, Keys<R>>
+    where
+        K: KeySet<R>,
+    {
+        let Self { pipeline, options, keys, judge, answer, of } = self;
+        Request { pipeline, options, keys: keys.into_keys().unwrap_or_default(), judge, answer, of }
     }
 
     /// Puts an error in words: by hand nothing is known of its type, and without words the statistics, events and refusals
@@ -393,7 +339,7 @@ impl<'p, R, J, A> Request<'p, R, J, A> {
     /// assert!(call().to_string().contains("1 failures in a row, last error: the disk is gone"));
     /// ```
     #[inline]
-    pub fn describe<D: Fn(&R::Error, &mut Words)>(self, describe: D) -> Request<'p, R, Described<J, D>, A>
+    pub fn describe<D: Fn(&R::Error, &mut Words)>(self, describe: D) -> Request<'p, R, Described<J, D>, A, K>
     where
         R: Outcome,
     {
@@ -425,158 +371,27 @@ impl<'p, R, J, A> Request<'p, R, J, A> {
     pub fn describe_outcome<D: Fn(&R, &mut Words)>(
         self,
         describe: D,
-    ) -> Request<'p, R, OutcomeDescribed<J, D>, A> {
+    ) -> Request<'p, R, OutcomeDescribed<J, D>, A, K> {
         let Self { pipeline, options, keys, judge, answer, of } = self;
         Request { pipeline, options, keys, judge: OutcomeDescribed { judge, describe }, answer, of }
     }
-
-    /// Runs `work` through the stages. Blocks in queues and between attempts.
-    ///
-    /// ```
-    /// let pipeline = resilient_runtime::Registry::new().pipeline("stock").build();
-    /// assert_eq!(pipeline.request().call(|| Some(7)), Some(7));
-    /// ```
-    #[inline]
-    pub fn call(self, mut work: impl FnMut() -> R) -> R
-    where
-        J: Judge<R>,
-        A: Answer<R>,
-    {
-        let Self { pipeline, options, keys, judge, answer, .. } = self;
-        let call = &mut begin(pipeline, options);
-        let by = Asked { judge: &judge, answer: &answer };
-        let ended = match honoured::<R, A>(call, Entry::Call, &keys) {
-            Err(failure) => Err(failure),
-            Ok(()) if keys.is_none() => attempts(call, &mut work, &by),
-            Ok(()) => around!(sync call, keys, &answer, attempts(call, &mut work, &by)),
-        };
-        answer.answer(call, ended)
-    }
-
-    /// Runs `work` through the stages.
-    ///
-    /// ```
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() {
-    /// use resilient_runtime::{Registry, fallback::{AsyncChain, Level}};
-    ///
-    /// let pipeline = Registry::new().pipeline("profile").fallback("profile").build();
-    /// let chain = || AsyncChain::of(Level::Replica, |_| async { Some("ada, an hour ago") });
-    /// let profile = pipeline.request().fallback(chain).call_async(async || None).await;
-    /// assert_eq!(profile, Some("ada, an hour ago"));
-    /// # }
-    /// ```
-    ///
-    /// # Cancel safety
-    /// Dropping the future, at whichever point, drops the work and gives back every permit; the circuit breaker takes it
-    /// neither for a success nor for a failure. With an idempotency key, a call that is dropped before its work was suspended
-    /// for the first time leaves the key free; one that is dropped later leaves it claimed until the lease is over. With a
-    /// coalescing key, the next call that waits for the answer runs its own work.
-    pub async fn call_async<F: Future<Output = R>>(self, mut work: impl FnMut() -> F) -> R
-    where
-        J: Judge<R>,
-        A: AnswerLater<R>,
-    {
-        let Self { pipeline, options, keys, judge, answer, .. } = self;
-        let call = &mut begin(pipeline, options);
-        let by = Asked { judge: &judge, answer: &answer };
-        let ended = match honoured::<R, A>(call, Entry::CallAsync, &keys) {
-            Err(failure) => Err(failure),
-            Ok(()) if keys.is_none() => attempts_async(call, &mut work, &by).await,
-            Ok(()) => around!(async call, keys, &answer, attempts_async(call, &mut work, &by).await),
-        };
-        answer.answer_later(call, ended).await
-    }
-
-    /// Runs `work` on a thread of the bulkhead's own, through the stages; blocks this thread, no longer than the timeout.
-    /// Each attempt runs a clone. Without a bulkhead that has `threads` the work is done in place, and cannot be left.
-    ///
-    /// A pipeline with a hedge is refused: an attempt that loses could not be stopped. So is one that limits the time of an
-    /// attempt, where the bulkhead has no threads.
-    ///
-    /// ```
-    /// use std::time::Duration;
-    /// use resilient_runtime::{Component, Registry, Rejection, RejectionKind, bulkhead, timeout};
-    ///
-    /// let registry = Registry::new();
-    /// registry.bulkhead("reports").reconfigure(bulkhead::Config::default().threads(2u32)).unwrap();
-    /// registry.timeout("reports").reconfigure(timeout::Config::default().total(Duration::from_millis(50))).unwrap();
-    /// let pipeline = registry.pipeline("report").bulkhead("reports").timeout("reports").build();
-    /// assert_eq!(pipeline.request().call_in_threads(|| Ok::<_, Rejection>(1)), Ok(1));
-    ///
-    /// let (end, hangs) = std::sync::mpsc::channel::<()>();
-    /// let hangs = std::sync::Arc::new(std::sync::Mutex::new(hangs));
-    /// let work = move || Ok::<_, Rejection>(drop(hangs.lock().unwrap().recv()));
-    /// let late = pipeline.request().call_in_threads(work);
-    /// assert_eq!(late.unwrap_err().kind(), RejectionKind::TotalTimeout);
-    /// assert_eq!(registry.bulkhead("reports").stats().pool.unwrap().abandoned, 1, "it runs on");
-    /// # drop(end);
-    /// ```
-    pub fn call_in_threads(self, work: impl FnOnce() -> R + Clone + Send + 'static) -> R
-    where
-        R: Send + 'static,
-        J: Judge<R>,
-        A: Answer<R>,
-    {
-        let Self { pipeline, options, keys, judge, answer, .. } = self;
-        let call = &mut begin(pipeline, options);
-        let by = Asked { judge: &judge, answer: &answer };
-        let ended = match honoured::<R, A>(call, Entry::InThreads, &keys) {
-            Err(failure) => Err(failure),
-            Ok(()) => around!(sync call, keys, &answer, attempts_in_threads(call, &work, &by)),
-        };
-        answer.answer(call, ended)
-    }
-
-    /// As [`call_in_threads`](Self::call_in_threads), without blocking this thread: for blocking work in an asynchronous
-    /// program.
-    ///
-    /// ```
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() {
-    /// use resilient_runtime::{Component, Registry, bulkhead::Config};
-    ///
-    /// let registry = Registry::new();
-    /// registry.bulkhead("crypto").reconfigure(Config::default().threads(2)).unwrap();
-    /// let pipeline = registry.pipeline("sum").bulkhead("crypto").build();
-    /// let product = pipeline.request().call_in_threads_async(|| Some((1..=10).product::<u32>())).await;
-    /// assert_eq!(product, Some(3_628_800));
-    /// # }
-    /// ```
-    ///
-    /// # Cancel safety
-    /// Dropping the future withdraws the work if it has not begun; else it runs on, and keeps its permit until it ends.
-    pub async fn call_in_threads_async(self, work: impl FnOnce() -> R + Clone + Send + 'static) -> R
-    where
-        R: Send + 'static,
-        J: Judge<R>,
-        A: AnswerLater<R>,
-    {
-        let Self { pipeline, options, keys, judge, answer, .. } = self;
-        let call = &mut begin(pipeline, options);
-        let by = Asked { judge: &judge, answer: &answer };
-        let ended = match honoured::<R, A>(call, Entry::InThreadsAsync, &keys) {
-            Err(failure) => Err(failure),
-            Ok(()) => around!(async call, keys, &answer, attempts_in_threads_async(call, work, &by).await),
-        };
-        answer.answer_later(call, ended).await
-    }
 }
 
-#[inline]
-pub(super) fn begin(pipeline: &Pipeline, options: Options) -> Call<'_> {
-    let mut call = Call::begin(pipeline);
-    options.give_to(&mut call);
-    call
-}
-
-/// Whether the call honours all stages, with these keys and this fallback.
-#[inline]
-fn honoured<R, A: Refusal<R>>(
-    call: &mut Call<'_>,
-    entry: Entry,
-    keys: &Keys<R>,
-) -> Result<(), CallFailure<R>> {
-    let given = keys.given().with(Demand::Fallback, A::HAS_LEVELS);
-    call.honoured_by(entry, given).map_err(CallFailure::Rejected)
+impl<R, J, A> Request<'_, R, J, A, Keys<R>> {
+    /// Tells the payload of this key from another one: a key that is used again with another fingerprint is refused.
+    ///
+    /// ```
+    /// use resilient_runtime::{Registry, Rejection, RejectionKind, idempotency::Fingerprint};
+    ///
+    /// let pipeline = Registry::new().pipeline("charge").idempotency("charge").build();
+    /// let charge = |cents: u32| -> Result<u32, Rejection> {
+    ///     pipeline.request().key(&"order 7").fingerprint(Fingerprint::of(&cents)).call(|| Ok(cents))
+    /// };
+    /// assert_eq!(charge(995), Ok(995));
+    /// assert_eq!(charge(1).unwrap_err().kind(), RejectionKind::KeyReused);
+    /// ```
+    pub fn fingerprint(mut self, fingerprint: Fingerprint) -> Self {
+        self.keys.fingerprint = fingerprint;
+        self
+    }
 }

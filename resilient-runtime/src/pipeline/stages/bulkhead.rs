@@ -31,7 +31,7 @@ impl<'p> Call<'p> {
         if !bulkhead.try_enter(self.priority) {
             return false;
         }
-        self.held.slot = Slot::Held;
+        self.slot = Slot::Held;
         self.was_not_queued();
         true
     }
@@ -50,17 +50,17 @@ impl<'p> Call<'p> {
     ) -> Result<(), Rejection> {
         self.was_queued(has_waited, admitted.is_ok(), self.clock.now.or_never());
         self.back_from_queue(admitted, has_waited)?;
-        self.held.slot = Slot::Held;
+        self.slot = Slot::Held;
         Ok(())
     }
 
     /// Gives the permit back; an adaptive bulkhead learns from the attempt first.
     #[inline]
     pub(in crate::pipeline) fn give_back_slot(&mut self, judgement: Option<Judgement>) {
-        if !self.held.slot.is_held() {
+        if !self.slot.is_held() {
             return;
         }
-        self.held.slot = Slot::None;
+        self.slot = Slot::None;
         if let Some(bulkhead) = &self.pipeline.bulkhead {
             // A call that began before the bulkhead was adaptive may not know when.
             if let (Some(judgement), Some(started)) = (judgement, self.clock.attempt.get()) {

@@ -13,6 +13,7 @@ use crate::pipeline::attempt_clock::{AttemptClock, Reading};
 use crate::pipeline::body::{Activity, Polled};
 use crate::pipeline::call::Next;
 use crate::pipeline::driver::{self, Judges};
+use crate::pipeline::stages::bulkhead::Slot;
 use crate::pipeline::stages::load_shed::Load;
 use crate::pipeline::stages::retry::Repeats;
 use crate::rejection::{Rejection, RejectionKind};
@@ -215,6 +216,7 @@ impl<'p> Call<'p> {
             rate_key: self.rate_key,
             weight: self.weight,
             counts_for: self.counts_for,
+            slot: Slot::None,
             load: Load::None,
             activity: Activity::Between,
             role: Role::Racer { is_hedge: false },
@@ -231,6 +233,7 @@ impl<'p> Call<'p> {
     /// Takes over what the best of several attempts at the same time holds.
     fn adopt(&mut self, mut racer: Call<'_>) {
         self.held = std::mem::take(&mut racer.held);
+        self.slot = std::mem::take(&mut racer.slot);
         self.clock.attempt = std::mem::replace(&mut racer.clock.attempt, Reading::NONE);
     }
 }

@@ -8,36 +8,50 @@ use crate::pipeline::admission::Wait;
 use crate::rate_limit::Request;
 use crate::rejection::Rejection;
 
-/// The token of an attempt. The limit finds what was paid by its mark.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(in crate::pipeline) enum RateToken {
-    #[default]
-    None,
-    /// Paid; the body has not begun. Dropped now, it goes back.
-    Paid(Instant),
-    /// The body has begun. It goes back only if the body says that it was not executed.
-    Spent(Instant),
+/// The token of an attempt, by the mark under which the limit finds what was paid. One word: it is a part of the future of
+/// every call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::pipeline) struct RateToken(u64);
+
+/// The body has begun, and may have ended. The token goes back only if that says that nothing was executed.
+const SPENT: u64 = 1 << 63;
+
+impl Default for RateToken {
+    fn default() -> Self {
+        Self::NONE
+    }
 }
 
 impl RateToken {
+    pub(in crate::pipeline) const NONE: Self = Self(u64::MAX);
+
+    /// The body has not begun. Dropped now, the token goes back.
     #[inline]
-    pub(in crate::pipeline) fn is_paid(self) -> bool {
-        matches!(self, Self::Paid(_))
+    fn paid(mark: Instant) -> Self {
+        Self(mark.as_nanos() & !SPENT)
     }
 
-    /// Nothing refuses the attempt any more.
+    #[inline]
+    pub(in crate::pipeline) fn is_paid(self) -> bool {
+        self.0 & SPENT == 0
+    }
+
+    /// Nothing refuses the attempt any more. None stays none.
     #[inline]
     pub(in crate::pipeline) fn spend(&mut self) {
-        if let Self::Paid(mark) = *self {
-            *self = Self::Spent(mark);
-        }
+        self.0 |= SPENT;
     }
 
     /// It turns out that the body may never begin.
     pub(in crate::pipeline) fn unspend(&mut self) {
-        if let Self::Spent(mark) = *self {
-            *self = Self::Paid(mark);
+        if *self != Self::NONE {
+            self.0 &= !SPENT;
         }
+    }
+
+    /// What was paid.
+    fn mark(self) -> Option<Instant> {
+        (self != Self::NONE).then(|| Instant::from_nanos(self.0 & !SPENT))
     }
 }
 
@@ -68,7 +82,7 @@ impl<'p> Call<'p> {
         let Some(limiter) = &self.pipeline.rate_limit else { return true };
         match limiter.try_enter(self.rate_request(), self.clock.now.or_never()) {
             Some(mark) => {
-                self.held.token = RateToken::Paid(mark);
+                self.held.token = RateToken::paid(mark);
                 true
             }
             None => false,
@@ -88,14 +102,15 @@ impl<'p> Call<'p> {
         has_waited: bool,
     ) -> Result<(), Rejection> {
         let mark = self.back_from_queue(paid, has_waited)?;
-        self.held.token = RateToken::Paid(mark);
+        self.held.token = RateToken::paid(mark);
         Ok(())
     }
 
-    /// The attempt that has paid was not made: what was paid goes back.
+    /// The attempt was not made: what was paid for it goes back.
     #[cold]
-    pub(in crate::pipeline) fn pay_back(&mut self, mark: Instant) {
-        if let Some(limiter) = &self.pipeline.rate_limit {
+    pub(in crate::pipeline) fn pay_back(&mut self) {
+        let paid = std::mem::take(&mut self.held.token);
+        if let (Some(mark), Some(limiter)) = (paid.mark(), &self.pipeline.rate_limit) {
             limiter.give_back(self.rate_request(), mark);
         }
     }

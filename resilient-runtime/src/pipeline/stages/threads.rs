@@ -85,7 +85,7 @@ impl<'p> Call<'p> {
         };
         // What it has paid goes back should it never begin.
         self.held.token.unspend();
-        self.held.slot = Slot::None;
+        self.slot = Slot::None;
         let is_limited = |limit: Limit| limit.at != Instant::NEVER;
         let tells_begin = pipeline.load_shed.is_some()
             || pipeline.timeout.as_ref().is_some_and(|timeout| {

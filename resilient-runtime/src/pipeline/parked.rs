@@ -1,0 +1,99 @@
+//! A call whose outcome was handed out, while nobody polls it: all of it but its hold on the pipeline.
+
+use super::admission::Admission;
+use super::attempt_clock::AttemptClock;
+use super::body::Activity;
+use super::stages::bulkhead::Slot;
+use super::stages::hedge::Role;
+use super::stages::load_shed::Load;
+use super::stages::observe::Rare;
+use super::stages::retry::Repeats;
+use super::{Call, Pipeline};
+use crate::idempotency::Effect;
+use crate::observe::Ending;
+use crate::priority::Priority;
+use crate::rate_limit::RateKey;
+use crate::retry::Progress;
+
+/// What a call is made of, but for its hold on the pipeline.
+#[derive(Debug)]
+pub(super) struct Parked {
+    /// It goes past the stages of its pipeline.
+    is_bypassing: bool,
+    clock: AttemptClock,
+    progress: Progress,
+    rare: Option<Box<Rare>>,
+    pub(super) held: Admission,
+    slot: Slot,
+    load: Load,
+    rate_key: RateKey,
+    weight: u32,
+    counts_for: u8,
+    repeats: Repeats,
+    is_watched: bool,
+    priority: Priority,
+    effect: Effect,
+}
+
+impl Parked {
+    /// Takes all out of a call whose outcome is there; what is left of it ends without a trace.
+    pub(super) fn take(mut call: Call<'_>, pipeline: &Pipeline) -> Self {
+        if call.clock.is_timed() || call.held.ticket.is_some() {
+            call.clock.read(&call.pipeline.clock);
+        }
+        let parked = Self {
+            is_bypassing: !std::ptr::eq(call.pipeline, pipeline),
+            clock: call.clock,
+            progress: call.progress,
+            rare: call.rare.take(),
+            held: std::mem::take(&mut call.held),
+            slot: std::mem::take(&mut call.slot),
+            load: std::mem::take(&mut call.load),
+            rate_key: call.rate_key,
+            weight: call.weight,
+            counts_for: call.counts_for,
+            repeats: call.repeats,
+            is_watched: call.is_watched,
+            priority: call.priority,
+            effect: call.effect,
+        };
+        call.ending = Ending::Succeeded;
+        call.role = Role::Empty;
+        parked
+    }
+
+    /// The call again, as it was.
+    pub(super) fn resume(self, pipeline: &Pipeline) -> Call<'_> {
+        Call {
+            pipeline: if self.is_bypassing { pipeline.bypass() } else { pipeline },
+            clock: self.clock,
+            progress: self.progress,
+            rare: self.rare,
+            held: self.held,
+            slot: self.slot,
+            load: self.load,
+            rate_key: self.rate_key,
+            weight: self.weight,
+            counts_for: self.counts_for,
+            // A panic of whoever reads is none of the call.
+            activity: Activity::Suspended,
+            role: Role::HandedOut,
+            repeats: self.repeats,
+            asynchronous: true,
+            is_watched: self.is_watched,
+            priority: self.priority,
+            ending: Ending::Cancelled,
+            ending_without_fallback: Ending::Failed,
+            effect: self.effect,
+        }
+    }
+
+    /// The call again, as long as it had taken to its outcome.
+    pub(super) fn resume_at_outcome(self, pipeline: &Pipeline) -> Call<'_> {
+        let mut call = self.resume(pipeline);
+        if let Some(ended) = call.clock.now.get() {
+            call.clock.skip(pipeline.clock.now().since(ended));
+        }
+        call
+    }
+}
