@@ -464,8 +464,9 @@ impl Pipeline {
         describe: impl Fn(&R, &mut Words),
     ) -> (R, OpenCall) {
         let mut call = self.begin(options.into());
-        match drive_open(&mut call, &mut work, &Described { judge, describe }).await {
-            Ok((outcome, judgement)) => {
+        let (ended, judgement) = drive_open(&mut call, &mut work, &Described { judge, describe }).await;
+        match ended {
+            Ok(outcome) => {
                 let (started, deadline) = (call.started, call.deadline);
                 let mut parked = Parked::take(call, self);
                 if let (Some(ticket), Some(breaker)) = (&mut parked.ticket, &self.circuit_breaker) {
@@ -483,11 +484,11 @@ impl Pipeline {
                 };
                 (outcome, OpenCall(Some(Box::new(open))))
             }
-            Err((CallFailure::Failed(outcome), judgement)) => {
+            Err(CallFailure::Failed(outcome)) => {
                 let open = Open::ended(self, &call, judgement);
                 (outcome, OpenCall(Some(Box::new(open))))
             }
-            Err((missed, _)) => (missed.surface(), OpenCall::default()),
+            Err(missed) => (missed.surface(), OpenCall::default()),
         }
     }
 }
@@ -497,8 +498,8 @@ async fn drive_open<R, F: Future<Output = R>>(
     call: &mut Call<'_>,
     work: &mut impl FnMut() -> F,
     judge: &impl Judges<R>,
-) -> Result<(R, Judgement), (CallFailure<R>, Judgement)> {
-    let refused = |rejection| Err((CallFailure::Rejected(rejection), Judgement::SUCCESS));
+) -> (Result<R, CallFailure<R>>, Judgement) {
+    let refused = |rejection| (Err(CallFailure::Rejected(rejection)), Judgement::SUCCESS);
     if let Err(rejection) = call.honoured_by(Method::CallOpenAsync) {
         return refused(rejection);
     }
@@ -529,11 +530,11 @@ async fn drive_open<R, F: Future<Output = R>>(
         };
         match attempt {
             Ok((outcome, judgement)) if stays_open(judgement.verdict()) => {
-                return Ok((outcome, judgement));
+                return (Ok(outcome), judgement);
             }
             Ok((outcome, judgement)) => {
                 if call.finish_with(judgement, |words| judge.describe(&outcome, words)) != Next::Retry {
-                    return Err((CallFailure::Failed(outcome), judgement));
+                    return (Err(CallFailure::Failed(outcome)), judgement);
                 }
             }
             Err(rejection) => {
