@@ -87,6 +87,11 @@ impl Mark {
                     | RejectionKind::NoTimer
             )
     }
+
+    /// Whether the call was refused before anything was tried. An attempt to connect was.
+    pub(crate) fn is_refusal(self) -> bool {
+        !self.may_have_run() && self.kind != RejectionKind::ConnectTimeout
+    }
 }
 
 impl fmt::Display for Mark {

@@ -194,7 +194,7 @@ impl Permit<'_> {
     fn settle_outcome<R: Reject<Error: 'static>>(self, judgement: Judgement, outcome: &R) {
         match judgement.for_breaker() {
             Verdict::Success | Verdict::Failure(Class::Ignored | Class::NotExecuted { .. }) => {
-                self.settle(judgement)
+                self.settle(judgement);
             }
             Verdict::Failure(_) => self.settle_described(judgement, |words| words.outcome(outcome)),
         }

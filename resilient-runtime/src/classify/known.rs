@@ -93,7 +93,7 @@ pub(crate) fn found(error: &(dyn Error + 'static)) -> Option<Judgement> {
 }
 
 fn holds_refusal(error: &(dyn Error + 'static)) -> bool {
-    chain(error).any(|error| error.is::<Mark>())
+    chain(error).any(<dyn Error>::is::<Mark>)
 }
 
 /// Passes every type of error that is known to the macro `$each`.

@@ -269,10 +269,10 @@ impl Classify for Rejection {
     }
 }
 
-/// Whether a refusal in a `source()` chain, of which the first error is given, says that the call was not carried out.
+/// Whether a refusal in a `source()` chain, of which the first error is given, says that nothing was tried.
 #[cold]
 pub(crate) fn was_refused(first: &(dyn Error + 'static)) -> bool {
-    chain(first).find_map(|error| error.downcast_ref::<Mark>()).is_some_and(|mark| !mark.may_have_run())
+    chain(first).find_map(|error| error.downcast_ref::<Mark>()).is_some_and(|mark| mark.is_refusal())
 }
 
 impl Classify for Mark {
@@ -312,7 +312,7 @@ impl Classify for Mark {
 
     fn __judged(&self) -> Judgement {
         let judgement = Judgement::from(self.classify());
-        let judgement = if self.may_have_run() { judgement } else { judgement.refused() };
+        let judgement = if self.is_refusal() { judgement.refused() } else { judgement };
         match self.kind {
             RejectionKind::NoTimer
             | RejectionKind::OutcomeUnknown
