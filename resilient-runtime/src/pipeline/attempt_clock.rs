@@ -33,6 +33,33 @@ impl Reading {
     }
 }
 
+/// Which times of a call are wanted. One byte: it is in the future of every call.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Timing(u8);
+
+impl Timing {
+    const EACH_ATTEMPT: u8 = 1 << 7;
+
+    /// The time counts for so many calls, at most 127; 0 if it is not taken. `each_attempt`: how long each attempt takes is
+    /// wanted, too.
+    #[inline]
+    pub(super) fn of(calls: u8, each_attempt: bool) -> Self {
+        Self(calls | if each_attempt { Self::EACH_ATTEMPT } else { 0 })
+    }
+
+    /// For how many calls the time counts.
+    #[inline]
+    pub(super) fn calls(self) -> u8 {
+        self.0 & !Self::EACH_ATTEMPT
+    }
+
+    /// The timeout wants to know how long each attempt takes, or retries stand back that need not once it has succeeded.
+    #[inline]
+    pub(super) fn wants_attempts(self) -> bool {
+        self.0 & Self::EACH_ATTEMPT != 0
+    }
+}
+
 /// The times of a call and of its attempt.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct AttemptClock {

@@ -2,7 +2,7 @@
 
 use super::Pipeline;
 use super::admission::Admission;
-use super::attempt_clock::{AttemptClock, Reading};
+use super::attempt_clock::{AttemptClock, Reading, Timing};
 use super::body::Activity;
 use super::stages::bulkhead::Slot;
 use super::stages::hedge::Role;
@@ -33,16 +33,13 @@ pub struct Call<'p> {
     /// By whose rate limit it goes, and for how many calls it counts: a [`Request`], without the gap in one.
     pub(super) rate_key: RateKey,
     pub(super) weight: u32,
-    /// For how many calls its time counts; 0 if it is not taken.
-    pub(super) counts_for: u8,
+    pub(super) timing: Timing,
     pub(super) slot: Slot,
     pub(super) load: Load,
     pub(super) activity: Activity,
     pub(super) role: Role,
     pub(super) repeats: Repeats,
     pub(super) asynchronous: bool,
-    /// Its timeout wants to know how long each attempt takes, or retries stand back that need not once it has succeeded.
-    pub(super) is_watched: bool,
     pub(super) priority: Priority,
     /// How it ends if it is dropped now.
     pub(super) ending: Ending,
@@ -82,6 +79,8 @@ impl<'p> Call<'p> {
             Some(timeout) => timeout.deadline(started.or_never(), inherited),
             None => inherited,
         };
+        let wants_attempts = pipeline.timeout.as_ref().is_some_and(|timeout| timeout.is_adaptive())
+            || !around.standing_back().is_empty();
         Self {
             pipeline,
             clock: AttemptClock::of(started, deadline),
@@ -90,15 +89,13 @@ impl<'p> Call<'p> {
             held: Admission::default(),
             rate_key: Request::ONE.key(),
             weight: Request::ONE.weight(),
-            counts_for,
+            timing: Timing::of(counts_for, wants_attempts),
             slot: Slot::None,
             load: Load::None,
             activity: Activity::Between,
             role: Role::Call,
             repeats: Repeats::AsPipeline,
             asynchronous: false,
-            is_watched: pipeline.timeout.as_ref().is_some_and(|timeout| timeout.is_adaptive())
-                || !around.standing_back().is_empty(),
             priority: Priority::Normal,
             // What a call is until it has ended in another way.
             ending: Ending::Cancelled,
@@ -148,7 +145,7 @@ impl<'p> Call<'p> {
         if self.clock.now.is_taken() {
             self.clock.read(&self.pipeline.clock);
         }
-        if self.is_watched {
+        if self.timing.wants_attempts() {
             self.completed();
         }
         self.settle(Some(Judgement::SUCCESS));
@@ -233,7 +230,7 @@ impl<'p> Call<'p> {
     /// Not inline: away from the calls that succeed.
     #[inline(never)]
     fn settle_the_rest(&mut self) {
-        let is_attempt = self.is_watched && self.is_attempt();
+        let is_attempt = self.timing.wants_attempts() && self.is_attempt();
         if self.activity == Activity::InBody || is_attempt || self.slot.is_held() || self.held.is_any() {
             self.abandon();
         }

@@ -1,7 +1,7 @@
 //! A call whose outcome was handed out, while nobody polls it: all of it but its hold on the pipeline.
 
 use super::admission::Admission;
-use super::attempt_clock::AttemptClock;
+use super::attempt_clock::{AttemptClock, Timing};
 use super::body::Activity;
 use super::stages::bulkhead::Slot;
 use super::stages::hedge::Role;
@@ -28,9 +28,8 @@ pub(super) struct Parked {
     load: Load,
     rate_key: RateKey,
     weight: u32,
-    counts_for: u8,
+    timing: Timing,
     repeats: Repeats,
-    is_watched: bool,
     priority: Priority,
     effect: Effect,
 }
@@ -51,9 +50,8 @@ impl Parked {
             load: std::mem::take(&mut call.load),
             rate_key: call.rate_key,
             weight: call.weight,
-            counts_for: call.counts_for,
+            timing: call.timing,
             repeats: call.repeats,
-            is_watched: call.is_watched,
             priority: call.priority,
             effect: call.effect,
         };
@@ -74,13 +72,12 @@ impl Parked {
             load: self.load,
             rate_key: self.rate_key,
             weight: self.weight,
-            counts_for: self.counts_for,
+            timing: self.timing,
             // A panic of whoever reads is none of the call.
             activity: Activity::Suspended,
             role: Role::HandedOut,
             repeats: self.repeats,
             asynchronous: true,
-            is_watched: self.is_watched,
             priority: self.priority,
             ending: Ending::Cancelled,
             ending_without_fallback: Ending::Failed,

@@ -206,7 +206,7 @@ impl Call<'_> {
         let is_refused = matches!(self.ending, Ending::Rejected | Ending::TimedOut);
         if !(is_refused && self.clock.now == self.clock.started) {
             let nanos = self.clock.now.or_never().nanos_since(started);
-            self.pipeline.operation.took(nanos, self.ending, self.counts_for);
+            self.pipeline.operation.took(nanos, self.ending, self.timing.calls());
         }
     }
 }

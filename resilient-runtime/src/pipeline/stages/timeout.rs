@@ -145,7 +145,9 @@ impl<'p> Call<'p> {
     /// The attempt was cut off or cancelled: its work would have taken longer.
     #[cold]
     pub(in crate::pipeline) fn ended_early(&self) {
-        if let (Some(timeout), true) = (&self.pipeline.timeout, self.is_watched && self.is_attempt()) {
+        if let (Some(timeout), true) =
+            (&self.pipeline.timeout, self.timing.wants_attempts() && self.is_attempt())
+        {
             timeout.ended_early(self.clock.attempt.or_never(), self.clock.now.or_never());
         }
     }

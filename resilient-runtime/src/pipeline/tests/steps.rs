@@ -406,7 +406,7 @@ async fn ask_default() {
     let pipeline = Registry::new().pipeline("rate").fallback("rate").build();
     let mut call = Call::begin(&pipeline);
     let asking = call.enter_default();
-    assert_eq!(call.ask_default(asking, async { 1.0 }).await, 1.0);
+    assert_eq!(call.ask_default(asking, async { 100 }).await, 100);
 }
 
 #[test]
@@ -478,9 +478,9 @@ fn last_good() {
 
     let pipeline = Registry::new().pipeline("rate").fallback("rate").build();
     let mut call = Call::begin(&pipeline);
-    call.keep(7, &1.1);
-    assert_eq!(call.last_good::<f64>(7).unwrap().0, 1.1);
-    assert_eq!(call.last_good::<f64>(8), Err(NoAnswer::Empty));
+    call.keep(7, &110);
+    assert_eq!(call.last_good::<i32>(7).unwrap().0, 110);
+    assert_eq!(call.last_good::<i32>(8), Err(NoAnswer::Empty));
 }
 
 #[tokio::test]
