@@ -17,6 +17,7 @@ use crate::observe::{Cause, Ending, Words};
 use crate::outcome::{Judgement, Verdict};
 use crate::priority::Priority;
 use crate::rate_limit::{RateKey, Request};
+use crate::rejection::RejectionKind;
 use crate::retry::Progress;
 use crate::scope::Scope;
 
@@ -40,6 +41,9 @@ pub struct Call<'p> {
     pub(super) role: Role,
     pub(super) repeats: Repeats,
     pub(super) asynchronous: bool,
+    /// The limit for which the timer of an asynchronous attempt was armed, whatever is reconfigured meanwhile; `None` before
+    /// the first `Pending`. Here, and not in the attempt: there it would be a word of the future.
+    pub(super) limited_by: Option<RejectionKind>,
     pub(super) priority: Priority,
     /// How it ends if it is dropped now.
     pub(super) ending: Ending,
@@ -96,6 +100,7 @@ impl<'p> Call<'p> {
             role: Role::Call,
             repeats: Repeats::AsPipeline,
             asynchronous: false,
+            limited_by: None,
             priority: Priority::Normal,
             // What a call is until it has ended in another way.
             ending: Ending::Cancelled,

@@ -78,6 +78,7 @@ impl Parked {
             role: Role::HandedOut,
             repeats: self.repeats,
             asynchronous: true,
+            limited_by: None,
             priority: self.priority,
             ending: Ending::Cancelled,
             ending_without_fallback: Ending::Failed,

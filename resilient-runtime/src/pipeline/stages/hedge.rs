@@ -222,6 +222,7 @@ impl<'p> Call<'p> {
             role: Role::Racer { is_hedge: false },
             repeats: self.repeats,
             asynchronous: true,
+            limited_by: None,
             priority: self.priority,
             ending: self.ending,
             ending_without_fallback: self.ending_without_fallback,

@@ -189,8 +189,6 @@ pin_project! {
         body: F,
         #[pin]
         timer: Option<Timer>,
-        // What the timer was armed for, whatever is reconfigured meanwhile; `None` before the first `Pending`.
-        limited_by: Option<RejectionKind>,
         call: &'c mut Call<'p>,
     }
 }
@@ -198,7 +196,8 @@ pin_project! {
 impl<'c, 'p, F> Attempt<'c, 'p, F> {
     #[inline]
     pub(in crate::pipeline) fn new(call: &'c mut Call<'p>, body: F) -> Self {
-        Self { body, timer: None, limited_by: None, call }
+        call.limited_by = None;
+        Self { body, timer: None, call }
     }
 }
 
@@ -212,26 +211,25 @@ impl<F: Future> Future for Attempt<'_, '_, F> {
         if let Poll::Ready(output) = poll_body(this.call, this.body, cx) {
             return Poll::Ready(Ok(output));
         }
-        poll_limit(this.call, this.timer, this.limited_by, cx).map(Err)
+        poll_limit(this.call, this.timer, cx).map(Err)
     }
 }
 
 /// Outside of the generic future, so that it is compiled once.
 fn poll_limit(
-    call: &Call<'_>,
+    call: &mut Call<'_>,
     mut timer: Pin<&mut Option<Timer>>,
-    limited_by: &mut Option<RejectionKind>,
     cx: &mut Context<'_>,
 ) -> Poll<Rejection> {
     let pipeline = call.pipeline;
     let Some(timeout) = &pipeline.timeout else {
         return Poll::Pending;
     };
-    let kind = match *limited_by {
+    let kind = match call.limited_by {
         Some(kind) => kind,
         None => {
             let limit = timeout.limit(call.clock.attempt.or_never(), call.clock.deadline);
-            *limited_by = Some(limit.kind);
+            call.limited_by = Some(limit.kind);
             if limit.at != Instant::NEVER && pipeline.clock.arm(timer.as_mut(), limit.at) == Err(NoTimer) {
                 return Poll::Ready(timeout.no_timer());
             }
