@@ -5,6 +5,7 @@ of its metrics are read by the parsers of Prometheus, and by its `promtool`.
 """
 
 import json
+import pathlib
 import subprocess
 import sys
 import tempfile
@@ -44,10 +45,15 @@ def check_document(service, schemathesis):
     with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
         json.dump(document, file)
         file.flush()
-        run = [schemathesis, "run", file.name, "--url", service, "--seed", "1", "--max-examples", "40"]
+        config = pathlib.Path(file.name).with_suffix(".toml")
+        # 503 is the right answer of a protected endpoint while its circuit is forced open, which other requests do.
+        config.write_text('[checks.not_a_server_error]\nexpected-statuses = ["2xx", "4xx", 503]\n')
+        run = [schemathesis, "--config-file", str(config)]
+        run += ["run", file.name, "--url", service, "--seed", "1", "--max-examples", "40"]
         run += ["--header", f"Authorization: Bearer {TOKEN}", "--checks", "all", "--exclude-checks", DEPENDS]
         run += ["--suppress-health-check", "all", "--warnings", "off", "--request-timeout", "10"]
         done = subprocess.run(run, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        config.unlink()
     print(done.stdout[-4000:] if done.returncode else done.stdout.rstrip().splitlines()[-1])
     assert done.returncode == 0, "the API is not what its document says"
 

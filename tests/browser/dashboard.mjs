@@ -351,7 +351,7 @@ async function look(base, page) {
     await shows(row, 'file');
     await button('Take changes back').waitFor({ state: 'detached' });
     await field.fill('2s');
-    await shows(page.locator('#log tbody tr'), 'action clear_overrides');
+    await shows(page.locator('#log tbody tr'), 'action clear overrides');
   });
 
   await step('a server that hangs is not taken for a live one', async () => {

@@ -28,7 +28,7 @@ type About<A> = dyn Fn(&Request<A>) -> Options + Send + Sync;
 /// - 5xx, 408, 425 and 429 are failures that are worth a retry, other 4xx are the caller's own; `Retry-After` is honoured,
 ///   as seconds or as a date on the server's clock. An answer of gRPC is judged by its `grpc-status`, in the head or in the
 ///   trailers, and by `grpc-retry-pushback-ms`. Errors of the network and refusals are what they say
-///   ([`Class::found_in`]), others are uncertain.
+///   ([`Class::found_in`](resilient_runtime::Class::found_in)), others are uncertain.
 /// - A request that may have been carried out is repeated only if its method is idempotent
 ///   ([RFC 9110](https://www.rfc-editor.org/rfc/rfc9110#section-9.2.2)), or it has an `Idempotency-Key`;
 ///   [`about`](Self::about) says otherwise.

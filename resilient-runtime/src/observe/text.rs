@@ -25,7 +25,7 @@ use crate::rejection::Mark;
 ///
 /// let pipeline = Registry::new().pipeline("order").build();
 /// let fails = || Err::<u32, _>(Error::other("x".repeat(10_000)));
-/// pipeline.request().judge(Verdict::of).describe(|error, words| words.error(error)).call(fails).unwrap_err();
+/// pipeline.request().judge(Verdict::of).describe(|error: &Error, words| words.error(error)).call(fails).unwrap_err();
 /// assert_eq!(pipeline.stats().last_error.unwrap().text.len(), ERROR_TEXT_BYTES);
 /// ```
 pub const ERROR_TEXT_BYTES: usize = 256;
@@ -48,7 +48,7 @@ const CAUSES: usize = 16;
 /// registry.set_error_text(ErrorText::redacted(|text| text.replace("hunter2", "***")));
 /// let pipeline = registry.pipeline("login").build();
 /// let refused = || Err::<(), _>(Error::other("wrong password hunter2"));
-/// pipeline.request().judge(Verdict::of).describe(|error, words| words.error(error)).call(refused).unwrap_err();
+/// pipeline.request().judge(Verdict::of).describe(|error: &Error, words| words.error(error)).call(refused).unwrap_err();
 /// assert_eq!(pipeline.stats().last_error.unwrap().text, "wrong password ***");
 /// ```
 #[derive(Clone, Default)]
@@ -111,7 +111,7 @@ impl Words {
     ///
     /// let pipeline = Registry::new().pipeline("disk").build();
     /// let full = || Err::<u32, _>(Error::new(ErrorKind::StorageFull, "the disk is full"));
-    /// pipeline.request().judge(Verdict::of).describe(|error, words| words.error(error)).call(full).unwrap_err();
+    /// pipeline.request().judge(Verdict::of).describe(|error: &Error, words| words.error(error)).call(full).unwrap_err();
     /// assert_eq!(pipeline.stats().last_error.unwrap().text, "the disk is full");
     /// ```
     pub fn error<'a>(&mut self, error: &(dyn Error + 'a)) {
@@ -314,7 +314,7 @@ fn is_harmful(char: char) -> bool {
 ///
 /// let pipeline = Registry::new().pipeline("order").build();
 /// let fails = || Err::<u32, _>(Error::other("connection refused"));
-/// pipeline.request().judge(Verdict::of).describe(|error, words| words.error(error)).call(fails).unwrap_err();
+/// pipeline.request().judge(Verdict::of).describe(|error: &Error, words| words.error(error)).call(fails).unwrap_err();
 /// let LastError { text, attempt, .. } = pipeline.stats().last_error.unwrap();
 /// assert_eq!((&*text, attempt), ("connection refused", 1));
 /// ```

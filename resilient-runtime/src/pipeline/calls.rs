@@ -208,7 +208,7 @@ impl<R, J, A> Request<'_, R, J, A, Keys<R>> {
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() {
     /// let pipeline = resilient_runtime::Registry::new().pipeline("charge").idempotency("charge").build();
-    /// let charge = |cents: u32| pipeline.request().key(&"order 7").call_async(async move || Some(cents));
+    /// let charge = |cents: u32| pipeline.request().key(&"order 7").call_async(move || async move { Some(cents) });
     /// assert_eq!((charge(995).await, charge(1).await), (Some(995), Some(995)));
     /// # }
     /// ```
