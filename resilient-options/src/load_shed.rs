@@ -29,7 +29,7 @@ table! {
     target_latency: span("1h") = none, "target_latency = \"50ms\"" [latency]
     /// How long a delay must last before a priority is shed, and the pace at which it comes back.
     interval: time("1ms", "1m") = "100ms", "interval = \"100ms\""
-    /// What a refused call is told to wait. Each is told up to a half more or less, so that they do not come back together.
+    /// Wait time that a refused call reports. It varies by up to 50 % in both directions, so that refused calls do not return together.
     retry_after: span("1h") = "1s", "retry_after = \"1s\""
     /// Whether calls that the other side would not accept are refused here.
     throttle: flag = false, "throttle or throttle(factor = 2, window = \"2m\", floor = 0.1, min_calls = 20)"

@@ -102,7 +102,7 @@ impl BodyBudget {
         self.0.held.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
     }
 
-    /// For a body of which nothing is held yet.
+    /// Holds no bytes yet.
     pub(crate) fn room(&self) -> Room {
         Room { budget: self.clone(), bytes: AtomicUsize::new(0) }
     }

@@ -68,7 +68,7 @@ const WRONG_FOR: Duration = Duration::from_mins(1);
 ///
 /// An answer of gRPC counts as the status of HTTP that its code stands for, and is free where the code says that nothing was
 /// done ([`Judgement::of_grpc`](resilient_runtime::Judgement::of_grpc)). The rule is that of `idempotent(key = ..)` for the error of a function: what remains unknown
-/// frees no key. A 500 is not replayed: a repeat is told that the outcome is unknown, and not that it failed.
+/// frees no key. A 500 is not replayed: a repeated request gets 409, because the outcome of the first one is unknown.
 ///
 /// An answer is kept in `max_value` bytes at most, 64 KiB unless the settings say otherwise: status, headers and body, byte
 /// by byte, headers with several values in their order. Not kept are the headers of the connection (`Connection` and what

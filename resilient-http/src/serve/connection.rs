@@ -31,7 +31,7 @@ pub(super) struct State {
     pub(super) answers: usize,
     /// It speaks HTTP/2: requests come at any time, with much between them that is none.
     pub(super) is_http2: bool,
-    /// Answers over HTTP/2 of which a piece waits to be sent.
+    /// Number of HTTP/2 responses with data that waits to be sent.
     pub(super) unsent: usize,
     /// Bytes of an answer wait for the client to take them.
     pub(super) writes: bool,

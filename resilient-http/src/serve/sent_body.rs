@@ -15,7 +15,7 @@ use crate::layer::GuardedBody;
 /// next piece of the body is not asked for.
 pub(super) struct SentBody {
     body: GuardedBody<Body, Busy>,
-    /// Where that is to be known.
+    /// `Some` over HTTP/2: the connection, which counts the responses with data that waits to be sent.
     connection: Option<Arc<Connection>>,
     has_given: bool,
 }

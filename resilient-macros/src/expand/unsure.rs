@@ -33,7 +33,8 @@ impl Writer<'_> {
         quote!(#needed!(#(#arguments),*);)
     }
 
-    /// The closure that makes the attempts of a hedge: rustc says of one that can run only once what is to be done.
+    /// Wraps the closure that makes the attempts of a hedge, so that rustc's error for a closure that can run only once names
+    /// the remedy.
     pub(super) fn repeatable(&self, attempts: &TokenStream) -> TokenStream {
         let (Some(hedge), arguments) = (&self.args.hedge, self.unsure()) else { return attempts.clone() };
         if arguments.is_empty() {

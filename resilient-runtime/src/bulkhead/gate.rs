@@ -195,7 +195,7 @@ impl Gate {
         woken.into_iter().for_each(Waker::wake);
     }
 
-    /// See [`admit_waiters`](Self::admit_waiters); returns whom to wake, with the queue unlocked.
+    /// See [`admit_waiters`](Self::admit_waiters). Returns the wakers; wake them after unlocking the queue.
     fn settle(&self, queue: &mut Queue, now: Instant) -> Vec<Waker> {
         let expired = queue.expire(now);
         self.word.fetch_sub(expired.waiters * WAITER + expired.permits, Ordering::Release);

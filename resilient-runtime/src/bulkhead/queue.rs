@@ -71,7 +71,7 @@ impl Queue {
         place
     }
 
-    /// Gives the first a permit, kept for it until then; returns whom to wake.
+    /// Gives a permit to the first waiter and keeps it for the waiter until `until`. Returns the waker to wake.
     pub(super) fn grant_first(&mut self, until: Instant) -> Option<Waker> {
         let (place, waiter) = self.waiting.pop_first()?;
         self.ends.remove(&(waiter.until, place));

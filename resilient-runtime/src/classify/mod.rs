@@ -270,7 +270,7 @@ impl Classify for Rejection {
     }
 }
 
-/// Whether a refusal in a `source()` chain, of which the first error is given, says that nothing was tried.
+/// Whether the `source()` chain that starts at `first` contains a refusal that was made before anything was tried.
 #[cold]
 pub(crate) fn was_refused(first: &(dyn Error + 'static)) -> bool {
     chain(first).find_map(|error| error.downcast_ref::<Mark>()).is_some_and(|mark| mark.is_refusal())

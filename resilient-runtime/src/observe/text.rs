@@ -167,9 +167,15 @@ impl Words {
     /// The error of a failed outcome, where its type is known or a string; else the name of its type.
     #[cold]
     pub(crate) fn outcome<R: Outcome<Error: 'static>>(&mut self, outcome: &R) {
-        if !outcome.error().is_some_and(|error| describe_value(error, self)) {
+        if !self.known_error(outcome) {
             self.type_of::<R>();
         }
+    }
+
+    /// The error of a failed outcome, where its type is known or a string; else nothing, and `false`.
+    #[cold]
+    pub(crate) fn known_error<R: Outcome<Error: 'static>>(&mut self, outcome: &R) -> bool {
+        outcome.error().is_some_and(|error| describe_value(error, self))
     }
 
     /// Of a failure nothing is known but the type of what was returned.

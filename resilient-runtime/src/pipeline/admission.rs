@@ -108,7 +108,7 @@ impl<'p> Call<'p> {
     }
 
     /// Enters an attempt of an asynchronous call, if that takes no more than a look at the stages; else
-    /// [`enter_later`](Self::enter_later) is to be awaited. Apart from that, so that a call in good times makes no
+    /// [`enter_later`](Self::enter_later) must be awaited. It is a separate method so that a call that is admitted at once makes no
     /// future for it.
     pub fn enter(&mut self) -> bool {
         self.asynchronous = true;

@@ -205,7 +205,7 @@ impl Retry {
     /// assert_eq!((list, calls), (Err("refused"), 4), "once, and three times again");
     /// ```
     pub fn call<R: Outcome<Error: 'static>>(&self, work: impl FnMut() -> R) -> R {
-        self.drive(work, Judgement::of, |outcome, words| words.outcome(outcome))
+        self.drive(work, Judgement::of, describe_known)
     }
 
     /// Like [`call`](Self::call), with a judge of your own, such as [`Verdict::by_class`].
@@ -316,7 +316,7 @@ impl Retry {
         &self,
         work: impl FnMut() -> F,
     ) -> impl Future<Output = R> {
-        self.drive_async(work, Judgement::of, |outcome, words| words.outcome(outcome))
+        self.drive_async(work, Judgement::of, describe_known)
     }
 
     /// Like [`call_async`](Self::call_async), with a judge of your own.
@@ -634,6 +634,11 @@ impl Run<'_> {
         self.inside = inside;
         Some(delay)
     }
+}
+
+/// The name of an unknown type says nothing about why an attempt failed, and takes as long as the rest of the retry.
+fn describe_known<R: Outcome<Error: 'static>>(outcome: &R, words: &mut Words) {
+    words.known_error(outcome);
 }
 
 type Pause = fn(&Clock, Duration) -> Result<Delay, NoTimer>;
