@@ -29,7 +29,7 @@ pub enum Kind {
     CircuitBreaker,
     /// [`Retry`](crate::Retry)
     Retry,
-    /// [`RetryBudget`](crate::retry::RetryBudget)
+    /// [`RetryBudget`](crate::budget::RetryBudget)
     RetryBudget,
     /// [`Bulkhead`](crate::Bulkhead)
     Bulkhead,

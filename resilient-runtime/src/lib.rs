@@ -42,6 +42,7 @@
 
 pub mod adaptive;
 pub mod alert;
+pub mod budget;
 pub mod bulkhead;
 pub mod circuit_breaker;
 // The one place that reads real clocks, and waits for them.
@@ -87,6 +88,7 @@ pub mod __rt;
 pub use resilient_macros::resilient;
 
 pub use alert::Alert;
+pub use budget::RetryBudget;
 pub use bulkhead::Bulkhead;
 pub use carry::carry;
 pub use circuit_breaker::CircuitBreaker;

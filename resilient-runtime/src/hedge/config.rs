@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use crate::budget;
 use crate::ratio::Ratio;
-use crate::retry::BudgetConfig;
 use crate::settings::{ConfigError, settings};
 
 settings! {
@@ -29,9 +29,9 @@ settings! {
         pub max: u32 = 1,
         /// The share of a token that each call deposits in the hedge's own budget, used where the pipeline has no
         /// retry; 0 to 1.
-        pub budget_ratio: Ratio = BudgetConfig::default().ratio,
+        pub budget_ratio: Ratio = budget::Config::default().ratio,
         /// The tokens that each second deposits in it; 0 to 1 000 000.
-        pub budget_reserve: f64 = BudgetConfig::default().reserve,
+        pub budget_reserve: f64 = budget::Config::default().reserve,
         /// Whether other attempts are sent at all.
         pub enabled: bool = true,
     }
@@ -51,7 +51,7 @@ impl Config {
     }
 
     /// `own`, with what is said here.
-    pub(super) fn budget_config(&self, own: BudgetConfig) -> BudgetConfig {
+    pub(super) fn budget_config(&self, own: budget::Config) -> budget::Config {
         own.ratio(self.budget_ratio).reserve(self.budget_reserve)
     }
 }

@@ -18,7 +18,7 @@ macro_rules! with_config {
                 $body
             })*
             Kind::RetryBudget => {
-                type $config = crate::retry::BudgetConfig;
+                type $config = crate::budget::Config;
                 $body
             }
             Kind::ConfigSource => {

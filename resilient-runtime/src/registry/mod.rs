@@ -44,6 +44,7 @@ pub use stats::{ComponentStats, SiteStats, Stats, UnknownComponent};
 pub use validate::ValidationError;
 
 use crate::alert::Alert;
+use crate::budget::RetryBudget;
 use crate::bulkhead::Bulkhead;
 use crate::circuit_breaker::CircuitBreaker;
 use crate::clock::Clock;
@@ -59,7 +60,7 @@ use crate::observe::{ErrorText, Event, EventKind, Events, Listener, Operation, S
 use crate::pipeline::{Explanation, Pipeline, Switch};
 use crate::random::Random;
 use crate::rate_limit::RateLimiter;
-use crate::retry::{Retry, RetryBudget};
+use crate::retry::Retry;
 use crate::settings::{ConfigError, Layered, Setting, SettingLayers, Settings, lay_attribute, lay_overrides};
 use crate::site::{self, Site};
 use crate::sync::Mutex;

@@ -15,8 +15,8 @@ use crate::pipeline::{Explanation, Pipeline};
 use crate::settings::Effective;
 use crate::site::{self, Site};
 use crate::{
-    alert, bulkhead, circuit_breaker, coalesce, config, fallback, health, hedge, idempotency, load_shed,
-    rate_limit, retry, timeout,
+    alert, budget, bulkhead, circuit_breaker, coalesce, config, fallback, health, hedge, idempotency,
+    load_shed, rate_limit, retry, timeout,
 };
 
 /// A snapshot of a registry; serialises, and displays as a table.
@@ -41,7 +41,7 @@ pub struct Stats {
     /// Retries by name.
     pub retry: BTreeMap<String, retry::Stats>,
     /// Named retry budgets; those of single retries are with the retries.
-    pub retry_budget: BTreeMap<String, retry::BudgetStats>,
+    pub retry_budget: BTreeMap<String, budget::Stats>,
     /// Bulkheads by name.
     pub bulkhead: BTreeMap<String, bulkhead::Stats>,
     /// Timeouts by name.
@@ -92,7 +92,7 @@ pub enum ComponentStats {
     /// Of a retry.
     Retry(retry::Stats),
     /// Of a retry budget.
-    RetryBudget(retry::BudgetStats),
+    RetryBudget(budget::Stats),
     /// Of a bulkhead.
     Bulkhead(bulkhead::Stats),
     /// Of a timeout.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::backoff::Backoff;
-use super::budget::BudgetConfig;
+use crate::budget;
 use crate::ratio::Ratio;
 use crate::settings::{ConfigError, settings};
 
@@ -41,12 +41,12 @@ settings! {
         /// None: a budget of its own.
         pub budget: Option<Arc<str>> = None,
         /// The share of a token that each call deposits in the retry's own budget; 0 to 1.
-        pub budget_ratio: Ratio = BudgetConfig::default().ratio,
+        pub budget_ratio: Ratio = budget::Config::default().ratio,
         /// The tokens that each second deposits in the retry's own budget; 0 to 1 000 000.
-        pub budget_reserve: f64 = BudgetConfig::default().reserve,
+        pub budget_reserve: f64 = budget::Config::default().reserve,
         /// How many retries in ten seconds few calls may make without a token, as
-        /// [`BudgetConfig::free`](super::BudgetConfig::free) of the retry's own budget; 0 to 1 000 000.
-        pub budget_free: u32 = BudgetConfig::default().free,
+        /// [`free`](crate::budget::Config::free) of the retry's own budget; 0 to 1 000 000.
+        pub budget_free: u32 = budget::Config::default().free,
         /// Whether failed calls are repeated at all.
         pub enabled: bool = true,
     }
@@ -69,7 +69,7 @@ impl Config {
         error.require(hint, "max_retry_after", self.max_retry_after, "0 to 24 h");
         let reserve = (0.0..=1e6).contains(&self.budget_reserve);
         error.require(reserve, "budget_reserve", self.budget_reserve, "tokens per second, from 0 to 1000000");
-        let free = self.budget_free <= super::budget::MOST_FREE;
+        let free = self.budget_free <= budget::MOST_FREE;
         error.require(free, "budget_free", self.budget_free, "0 to 1000000 retries");
     }
 
@@ -125,7 +125,7 @@ impl Config {
     }
 
     /// `own`, with what is said here.
-    pub(super) fn budget_config(&self, own: BudgetConfig) -> BudgetConfig {
+    pub(super) fn budget_config(&self, own: budget::Config) -> budget::Config {
         own.ratio(self.budget_ratio).reserve(self.budget_reserve).free(self.budget_free)
     }
 }

@@ -24,8 +24,8 @@
 //! Each call adds a tenth of a token and each second three; a retry costs one, and a retry that finds none is not made.
 //! While calls are few they need none: the n-th retry of a call is made without a token as long as n times the calls
 //! of the last ten seconds is at most 1000. What is made so is a debt that later tokens pay first, so that
-//! the load of a lasting storm stays within 1.1 times the calls, plus three a second. [`BudgetConfig`] has the settings,
-//! and its module shows what comes of them.
+//! the load of a lasting storm stays within 1.1 times the calls, plus three a second. [`budget`](crate::budget) shows what
+//! comes of them, and [`budget::Config`](crate::budget::Config) has the settings.
 //!
 //! ```
 //! use std::time::Duration;
@@ -42,9 +42,7 @@
 //! ```
 
 mod backoff;
-mod budget;
 mod config;
-mod recent;
 mod stats;
 mod stop;
 
@@ -52,11 +50,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use backoff::Backoff;
-pub use budget::{BudgetConfig, BudgetStats, RetryBudget};
 pub use config::Config;
 pub use stats::Stats;
 pub use stop::{Stop, Stopped, stopped};
 
+use crate::budget::{self, RetryBudget};
 use crate::classify::Class;
 use crate::clock::{Clock, Delay, Instant, NoTimer, nanos};
 use crate::component::{Component, Core, Create, Kind};
@@ -130,7 +128,7 @@ pub(crate) struct Situation<'a> {
 impl Retry {
     pub(crate) fn with_budget(core: Core<Config>, shared: Option<Arc<RetryBudget>>) -> Self {
         let is_shared = shared.is_some();
-        let budget = shared.unwrap_or_else(|| Arc::new(RetryBudget::private(&core)));
+        let budget = shared.unwrap_or_else(|| Arc::new(Self::own_budget(&core)));
         let retry = Self {
             core,
             budget,
@@ -144,6 +142,11 @@ impl Retry {
         };
         retry.apply(&retry.core.config());
         retry
+    }
+
+    fn own_budget(core: &Core<Config>) -> RetryBudget {
+        let config = core.config().budget_config(budget::Config::default());
+        RetryBudget::standing_alone(core.name, core.environment.clone(), config)
     }
 
     fn apply(&self, config: &Config) {
@@ -613,7 +616,7 @@ impl Create for Retry {
         if denied == 0 {
             return Vec::new();
         }
-        let BudgetStats { tokens, capacity, .. } = self.budget.stats();
+        let budget::Stats { tokens, capacity, .. } = self.budget.stats();
         let name = self.budget.name();
         vec![format!(
             "{denied} failed calls were not repeated because budget `{name}` was used up; it has {tokens:.1} of {capacity:.0} tokens now"
@@ -660,7 +663,7 @@ impl Component for Retry {
             self.apply(config);
             if !self.is_shared() {
                 // The rest of it is the budget's own affair.
-                let own = BudgetConfig::clone(&self.budget.config());
+                let own = budget::Config::clone(&self.budget.config());
                 self.budget.follow(config.budget_config(own));
             }
         })
@@ -671,10 +674,6 @@ impl Component for Retry {
     }
 }
 
-#[cfg(all(test, resilient_loom))]
-mod loom_models;
-#[cfg(all(test, not(resilient_loom)))]
-mod model_tests;
 #[cfg(all(test, not(resilient_loom)))]
 mod simulation;
 #[cfg(all(test, not(resilient_loom)))]
