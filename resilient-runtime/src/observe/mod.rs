@@ -1,6 +1,7 @@
 //! What is counted and told about calls: golden numbers for each operation, and events.
 
 mod buckets;
+mod event;
 mod events;
 mod latency;
 mod listener;
@@ -8,10 +9,12 @@ mod log_limit;
 mod operation;
 mod slot;
 mod striped;
+mod subscription;
 mod text;
 
+pub use event::{Event, EventKind};
+pub use events::EVENT_CAPACITY;
 pub(crate) use events::Events;
-pub use events::{EVENT_CAPACITY, Event, EventKind, Subscription};
 pub use latency::{DurationHistogram, LatencyStats};
 pub(crate) use latency::{Latencies, optional_seconds, seconds};
 pub use listener::Listener;
@@ -20,5 +23,6 @@ pub(crate) use log_limit::log_limited;
 pub use operation::OperationStats;
 pub(crate) use operation::{Ending, Operation, Total};
 pub(crate) use striped::Striped;
+pub use subscription::Subscription;
 pub(crate) use text::{Cause, ErrorSlot, NOTHING, Texts};
 pub use text::{ERROR_TEXT_BYTES, ErrorText, LastError, Words};

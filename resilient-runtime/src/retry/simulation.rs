@@ -5,7 +5,8 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use super::*;
-use crate::clock::ManualClock;
+use crate::classify::Class;
+use crate::clock::{Delay, ManualClock};
 use crate::ratio::Ratio;
 use crate::registry::Registry;
 

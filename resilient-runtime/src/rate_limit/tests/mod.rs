@@ -7,7 +7,8 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
 
 use super::*;
-use crate::clock::{Clock, ManualClock};
+use crate::clock::{Clock, Instant, ManualClock};
+use crate::rejection::RejectionKind;
 use crate::registry::Registry;
 
 const MS: Duration = Duration::from_millis(1);
