@@ -68,6 +68,7 @@ pub mod timeout;
 mod carry;
 mod classify;
 mod component;
+mod fnv1a;
 mod key;
 mod nearest;
 mod outage;

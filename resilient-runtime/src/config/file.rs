@@ -6,10 +6,10 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::Contradiction;
 use super::fault::{Fault, Place, position};
 use super::tables::{Tables, variable_name};
 use crate::component::Kind;
-use crate::registry::Contradiction;
 use crate::registry::kinds::ENABLED;
 use crate::settings::Raw;
 

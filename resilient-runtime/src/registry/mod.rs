@@ -21,6 +21,8 @@
 
 mod alerts;
 mod builder;
+#[cfg(feature = "config-file")]
+mod config_file;
 mod conflicts;
 mod display;
 mod dump;
@@ -39,7 +41,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
 pub use builder::{IntoComponent, PipelineBuilder};
-pub use overrides::{ChangeError, Contradiction};
+pub use overrides::ChangeError;
 pub use stats::{ComponentStats, SiteStats, Stats, UnknownComponent};
 pub use validate::ValidationError;
 

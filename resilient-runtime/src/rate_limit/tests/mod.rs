@@ -8,8 +8,8 @@ use std::task::{Context, Poll, Waker};
 
 use super::*;
 use crate::clock::{Clock, Instant, ManualClock};
-use crate::rejection::RejectionKind;
 use crate::registry::Registry;
+use crate::rejection::RejectionKind;
 
 const MS: Duration = Duration::from_millis(1);
 
