@@ -50,6 +50,7 @@ pub mod circuit_breaker;
 pub mod clock;
 pub mod coalesce;
 pub mod config;
+pub mod context;
 pub mod correlation;
 pub mod deadline;
 pub mod fallback;
@@ -65,7 +66,6 @@ pub mod retry;
 pub mod settings;
 pub mod timeout;
 
-mod carry;
 mod classify;
 mod component;
 mod fnv1a;
@@ -77,10 +77,12 @@ mod priority;
 mod random;
 mod ratio;
 mod rejection;
-mod scope;
 mod site;
 mod sync;
 mod weak_table;
+
+// The pipeline and the code for expanded functions still say so.
+use context as scope;
 
 #[doc(hidden)]
 #[path = "rt/mod.rs"]
@@ -91,13 +93,13 @@ pub use resilient_macros::resilient;
 pub use alert::Alert;
 pub use budget::RetryBudget;
 pub use bulkhead::Bulkhead;
-pub use carry::carry;
 pub use circuit_breaker::CircuitBreaker;
 pub use classify::{Class, Classify};
 #[cfg(feature = "http")]
 pub use classify::{HttpResponse, StatusError, checked};
 pub use coalesce::Coalesce;
 pub use component::{Component, Kind, UnknownKind};
+pub use context::{attempt, carry, is_hedge};
 pub use fallback::{Degradation, Degraded, Fallback, FallbackFailed, Level, degraded};
 pub use health::HealthCheck;
 pub use hedge::Hedge;
@@ -112,7 +114,6 @@ pub use ratio::Ratio;
 pub use registry::{Registry, registry};
 pub use rejection::{OpenReason, Rejection, RejectionKind};
 pub use retry::Retry;
-pub use scope::{attempt, is_hedge};
 pub use settings::ConfigError;
 pub use timeout::Timeout;
 

@@ -1,7 +1,8 @@
 //! Calls by hand that are carried out once for each key.
 
+use super::ended::{Mark, Unsaved, mark};
 use super::ending::Effect;
-use super::replay::{self, Codec, Mark, Replay, Unsaved};
+use super::replay::{Codec, Replay};
 use super::{ClaimOutcome, Fingerprint, Idempotency};
 use crate::outcome::{Judgement, Reject};
 
@@ -73,7 +74,7 @@ impl Idempotency {
         };
         let Some(lease) = lease else {
             let outcome = work().await;
-            replay::mark(Mark::Unsaved(Unsaved::NoRecord));
+            mark(Mark::Unsaved(Unsaved::NoRecord));
             return outcome;
         };
         let outcome = lease.keep(work()).await;
@@ -149,7 +150,7 @@ impl Idempotency {
         };
         let Some(lease) = lease else {
             let outcome = work();
-            replay::mark(Mark::Unsaved(Unsaved::NoRecord));
+            mark(Mark::Unsaved(Unsaved::NoRecord));
             return outcome;
         };
         let outcome = lease.hold(work);

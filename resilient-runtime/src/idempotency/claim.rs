@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::wait::{Mode, blocking};
 use super::{ClaimOutcome, Client, Fingerprint, Idempotency};
 use crate::clock::Instant;
+use crate::context::Scope;
 use crate::rejection::Rejection;
-use crate::scope::Scope;
 
 impl Idempotency {
     /// Claims a key, or gives the answer of the call that had it; waits for one that runs.

@@ -1,6 +1,7 @@
 //! Whether a call is to be carried out, and the answer of an earlier one.
 
-use super::replay::{self, Codec, Mark};
+use super::ended::{Mark, mark};
+use super::replay::{self, Codec};
 use super::stored::Unreadable;
 use super::{Idempotency, Lease};
 use crate::observe::{EventKind, log_limited};
@@ -82,7 +83,7 @@ impl Stored<'_> {
         let idempotency = self.idempotency;
         match read {
             Ok(outcome) => {
-                replay::mark(Mark::Replayed);
+                mark(Mark::Replayed);
                 idempotency.counters.replayed.count();
                 idempotency.publish(EventKind::Replayed);
                 Ok(outcome)

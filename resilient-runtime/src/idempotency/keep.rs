@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 
 use pin_project_lite::pin_project;
 
-use super::lease::{Lease, LeaseScope};
+use super::Lease;
 use super::wait::{Guarded, guarded};
 use crate::clock::{Instant, Timer};
 use crate::sync::Ordering;
@@ -98,7 +98,7 @@ impl<F: Future> Future for Keep<'_, F> {
     type Output = F::Output;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
-        let told = LeaseScope::enter(&self.lease.shown);
+        let told = self.lease.shown.enter();
         let poll = self.as_mut().project().work.poll(cx);
         drop(told);
         if poll.is_pending() {

@@ -1,20 +1,21 @@
 //! The right to carry a call out, for as long as it is renewed.
 
-use std::cell::Cell;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Waker};
 use std::time::Duration;
 
+use super::Idempotency;
 use super::Keep;
+use super::ended::{Mark, Unsaved, mark as note};
 use super::ending::{Effect, Ending};
-use super::replay::{Codec, Mark, Unsaved};
+use super::replay::Codec;
 use super::store::{IdempotencyStore, Owner};
 use super::stored;
 use super::wait::{Guarded, Mode, blocking, guarded};
-use super::{Idempotency, replay};
 use crate::clock::{Clock, Instant};
+use crate::context::{self, Before, Entered};
 use crate::observe::{EventKind, log_limited};
 use crate::sync::{AtomicBool, AtomicU64, Ordering};
 
@@ -133,7 +134,7 @@ impl Lease<'_> {
     /// assert!(lease.hold(|| !idempotency::lease_is_lost()));
     /// ```
     pub fn hold<R>(&self, work: impl FnOnce() -> R) -> R {
-        let _told = LeaseScope::enter(&self.shown);
+        let _told = self.shown.enter();
         work()
     }
 
@@ -236,7 +237,7 @@ impl Lease<'_> {
         outcome: Option<&R>,
     ) -> Option<(Self, Ending)> {
         let Some(lease) = lease else {
-            replay::mark(Mark::Unsaved(Unsaved::NoRecord));
+            note(Mark::Unsaved(Unsaved::NoRecord));
             return None;
         };
         let ending = lease.idempotency.ending(effect, (outcome, lease.operation), codec);
@@ -257,7 +258,7 @@ impl Lease<'_> {
             }
         };
         // Behind the last wait: before, it could have been another thread.
-        replay::mark(mark);
+        note(mark);
         is_kept
     }
 
@@ -344,34 +345,15 @@ fn unheard(mut answer: Guarded<'_, bool>) {
     let _ = Pin::new(&mut answer).poll(&mut Context::from_waker(Waker::noop()));
 }
 
-thread_local! {
-    /// The lease of the idempotent call around this code.
-    static SHOWN: Cell<Option<Arc<Shown>>> = const { Cell::new(None) };
-}
-
-/// Restores what was shown before.
-pub(super) struct LeaseScope(Option<Arc<Shown>>);
-
-impl LeaseScope {
-    pub(super) fn enter(shown: &Arc<Shown>) -> Self {
-        // While the thread ends there is none.
-        Self(SHOWN.try_with(|around| around.replace(Some(Arc::clone(shown)))).ok().flatten())
+impl Shown {
+    /// Makes this the lease around the code that runs now.
+    pub(super) fn enter(self: &Arc<Self>) -> Entered<Before> {
+        context::enter_lease(Arc::<Self>::clone(self))
     }
-}
 
-impl Drop for LeaseScope {
-    fn drop(&mut self) {
-        let _ = SHOWN.try_with(|around| around.set(self.0.take()));
+    fn current() -> Option<Arc<Self>> {
+        context::lease()?.downcast().ok()
     }
-}
-
-fn with_shown<R>(ask: impl FnOnce(&Arc<Shown>) -> R) -> Option<R> {
-    let around = SHOWN.try_with(|shown| {
-        let around = shown.take();
-        shown.set(around.clone());
-        around
-    });
-    around.ok().flatten().map(|shown| ask(&shown))
 }
 
 /// A body is suspended that runs under the lease around this code, or may have had an effect.
@@ -385,7 +367,7 @@ pub(crate) fn has_begun() {
 pub(crate) struct Around(Option<Arc<Shown>>);
 
 pub(crate) fn around() -> Around {
-    Around(with_shown(Arc::clone))
+    Around(Shown::current())
 }
 
 impl Around {
@@ -416,5 +398,5 @@ impl Around {
 /// assert_eq!(lines, Ok(3));
 /// ```
 pub fn lease_is_lost() -> bool {
-    with_shown(|shown| shown.is_lost()).unwrap_or(false)
+    Shown::current().is_some_and(|shown| shown.is_lost())
 }

@@ -62,6 +62,7 @@ mod clients;
 mod config;
 #[cfg(feature = "durable")]
 mod durable;
+mod ended;
 mod ending;
 mod keep;
 mod lease;
@@ -81,16 +82,17 @@ pub use claim_outcome::{ClaimOutcome, Stored};
 pub use config::{Config, OnStoreFailure, OnUnknown};
 #[cfg(feature = "durable")]
 pub use durable::{DurableStore, OpenError};
+pub use ended::{Unsaved, replayed, unsaved};
 pub use keep::Keep;
 pub use lease::{Lease, lease_is_lost};
 pub use memory::MemoryStore;
-pub use replay::{Codec, Replay, Unsaved, replayed, unsaved};
+pub use replay::{Codec, Replay};
 pub use stats::Stats;
 pub use store::{Answer, Claim, Claimed, Client, Fingerprint, IdempotencyStore, Owner, StoreError};
 
+pub(crate) use ended::{Mark, mark};
 pub(crate) use ending::Effect;
 pub(crate) use lease::{Around, around, has_begun};
-pub(crate) use replay::{Mark, mark};
 pub(crate) use store::Printer;
 pub(crate) use stores::Stores;
 
@@ -182,7 +184,7 @@ impl Idempotency {
 
     #[cold]
     fn refuse(&self, kind: RejectionKind, retry_after: Option<Duration>) -> Rejection {
-        replay::mark(Mark::Fresh);
+        mark(Mark::Fresh);
         let name = self.core.name;
         tracing::debug!(target: "resilient_runtime::idempotency", idempotency = %name, kind = kind.as_str(), "refused");
         self.publish(EventKind::Rejected { rejection: kind, retry_after });

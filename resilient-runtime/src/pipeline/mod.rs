@@ -51,7 +51,7 @@ use std::sync::Arc;
 
 pub use attempt::{Attempt, UntimedAttempt};
 pub use call::{Call, Next};
-pub(crate) use methods::{Misuse, Stages};
+pub(crate) use methods::Stages;
 
 pub use explain::{Explanation, LevelExplanation, StageExplanation};
 pub use held_permits::HeldPermits;

@@ -4,8 +4,8 @@ use std::hash::Hash;
 
 use super::{RateLimiter, Request, Token};
 use crate::clock::Instant;
+use crate::context::Scope;
 use crate::rejection::Rejection;
-use crate::scope::Scope;
 use crate::sync::Ordering;
 
 impl RateLimiter {

@@ -66,7 +66,6 @@ mod turn;
 
 use std::hash::RandomState;
 use std::sync::Arc;
-use std::time::Duration;
 
 pub use config::{Algorithm, Config};
 pub use decision::{Decision, Token};

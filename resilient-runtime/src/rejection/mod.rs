@@ -6,6 +6,7 @@ mod mark;
 mod open_reason;
 
 use std::error::Error;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +15,6 @@ pub(crate) use mark::Mark;
 pub use open_reason::OpenReason;
 
 use crate::outage::{Met, Outage};
-use crate::pipeline::Misuse;
 
 /// Why a protected call was refused or cut off: what, which component, why, and when to try again.
 ///
@@ -57,7 +57,8 @@ enum Detail {
         weight: u32,
         limit: u32,
     },
-    Misuse(Misuse),
+    /// What the pipeline has and this way to call it would pass over.
+    Misuse(Arc<str>),
 }
 
 impl Rejection {
@@ -99,9 +100,10 @@ impl Rejection {
     }
 
     /// The pipeline has a stage that this way to call it would pass over.
-    pub(crate) fn unsupported(component: &'static str, misuse: Misuse) -> Self {
+    #[cold]
+    pub(crate) fn unsupported(component: &'static str, misuse: impl fmt::Display) -> Self {
         let mark = Mark::new(RejectionKind::Unsupported, None);
-        Self { component, mark, detail: Detail::Misuse(misuse) }
+        Self { component, mark, detail: Detail::Misuse(misuse.to_string().into()) }
     }
 
     /// Made in one piece: an open circuit does hardly anything else.

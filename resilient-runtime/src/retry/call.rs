@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::{Progress, Retry, Situation};
 use crate::clock::{Clock, Delay, Instant, NoTimer};
+use crate::context::{self, Entered, Retries, Scope, scoped};
 use crate::outcome::{Judgement, Outcome, Verdict};
-use crate::scope::{self, Entered, Retries, Scope};
 
 impl Retry {
     /// Calls `work` until it succeeds or must not be repeated, blocking the thread in between.
@@ -43,9 +43,9 @@ impl Retry {
         mut work: impl FnMut() -> R,
         judge: impl Fn(&R) -> J,
     ) -> R {
-        let (mut run, around) = (self.begin(false), Scope::current());
+        let mut run = self.begin(false);
         // As a rule the first attempt succeeds, in the scope that there is.
-        if !around.is_as_in_attempt(1) || !around.standing_back().is_empty() {
+        if !run.is_plain() {
             let entered = run.enter();
             let outcome = work();
             drop(entered);
@@ -160,7 +160,8 @@ impl Retry {
         let mut run = self.begin(true);
         loop {
             let delay = {
-                let outcome = crate::scope::scoped(run.scope(), work()).await;
+                // As a rule the first attempt succeeds, and sees the scope that there is.
+                let outcome = if run.is_plain() { work().await } else { scoped(run.scope(), work()).await };
                 match run.after(judge(&outcome).into(), Delay::timer_in) {
                     Some(delay) => delay,
                     None => return outcome,
@@ -198,6 +199,13 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
+    /// Whether the scope around the call is that of the attempt, too.
+    #[inline]
+    fn is_plain(&self) -> bool {
+        let around = Scope::current();
+        around.is_as_in_attempt(self.progress.retries + 1) && around.standing_back().is_empty()
+    }
+
     #[inline]
     fn scope(&mut self) -> Scope {
         let around = Scope::current();
@@ -207,9 +215,7 @@ impl Run<'_> {
 
     #[inline]
     fn enter(&mut self) -> Entered {
-        let around = Scope::current();
-        let is_same = around.is_as_in_attempt(self.progress.retries + 1) && around.standing_back().is_empty();
-        if is_same { Entered::none() } else { self.scope().enter() }
+        if self.is_plain() { Entered::none() } else { self.scope().enter() }
     }
 
     /// The pause before the next attempt, or `None` when the outcome stands.
@@ -231,7 +237,7 @@ impl Run<'_> {
             self.retry.recovered();
         }
         if self.is_marked {
-            scope::stand_back_no_longer(self.retry.bit);
+            context::stand_back_no_longer(self.retry.bit);
         }
     }
 

@@ -45,7 +45,7 @@ settings! {
         /// The tokens that each second deposits in the retry's own budget; 0 to 1 000 000.
         pub budget_reserve: f64 = budget::Config::default().reserve,
         /// How many retries in ten seconds few calls may make without a token, as
-        /// [`free`](crate::budget::Config::free) of the retry's own budget; 0 to 1 000 000.
+        /// `free` of the retry's own budget; 0 to 1 000 000.
         pub budget_free: u32 = budget::Config::default().free,
         /// Whether failed calls are repeated at all.
         pub enabled: bool = true,

@@ -7,9 +7,9 @@ use super::{Retry, Stop, backoff, stop};
 use crate::classify::Class;
 use crate::clock::{Delay, Instant, NoTimer};
 use crate::component::Component;
+use crate::context::{self, Retries};
 use crate::observe::{Cause, EventKind, log_limited};
 use crate::outcome::Judgement;
-use crate::scope::{self, Retries};
 use crate::sync::Ordering;
 
 /// How far one call has come.
@@ -54,7 +54,7 @@ impl Retry {
         situation: &Situation<'_>,
         pause: impl FnOnce(Duration) -> Result<Delay, NoTimer>,
     ) -> Result<(Delay, Retries), Stop> {
-        let given_up = scope::take_given_up().and(situation.inside);
+        let given_up = context::take_given_up().and(situation.inside);
         let next = self.decide(*progress, judgement, situation).and_then(|span| {
             let delay = pause(span).map_err(|_| Stop::NoTimer)?;
             // Last, so that a token is taken only for a retry that will be made.
@@ -72,7 +72,7 @@ impl Retry {
             }
             Err(stop) => {
                 let is_final = matches!(stop, Stop::NotRetryable | Stop::MayHaveRun);
-                scope::gave_up(given_up.and(if is_final { Retries::NONE } else { self.bit }));
+                context::gave_up(given_up.and(if is_final { Retries::NONE } else { self.bit }));
                 self.stopped(stop, situation);
                 Err(stop)
             }

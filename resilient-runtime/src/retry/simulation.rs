@@ -81,8 +81,8 @@ fn run_with(config: Config, waves: impl IntoIterator<Item = Wave>) -> (Result, A
             now: clock.now(),
             deadline: Instant::NEVER,
             idempotent: true,
-            standing_back: crate::scope::Retries::NONE,
-            inside: crate::scope::Retries::NONE,
+            standing_back: crate::context::Retries::NONE,
+            inside: crate::context::Retries::NONE,
             refused: &|_| false,
         };
         let mut pause = Duration::ZERO;

@@ -2,9 +2,9 @@ use super::*;
 use crate::Judgement;
 use crate::classify::Class;
 use crate::clock::{Clock, ManualClock};
+use crate::context::Scope;
 use crate::outcome::Verdict;
 use crate::registry::Registry;
-use crate::scope::Scope;
 
 const MS: fn(u64) -> Duration = Duration::from_millis;
 const DAY: Duration = Duration::from_hours(24);

@@ -5,6 +5,7 @@ mod waiting;
 use std::future::Future;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use super::*;
 use crate::clock::{Clock, Instant, ManualClock};
