@@ -353,7 +353,7 @@ impl ErrorSlot {
                 (kept.at, kept.attempt, kept.correlation_id) = (at, attempt, correlation_id);
             }
             None => {
-                *slot = Some(Box::new(StoredError { text: text.to_owned(), at, attempt, correlation_id }))
+                *slot = Some(Box::new(StoredError { text: text.to_owned(), at, attempt, correlation_id }));
             }
         }
     }
