@@ -129,8 +129,8 @@ async fn the_next_service_is_told_who_asks_and_how_long_it_waits() {
     let client = client(&Registry::new());
     let server = Server::start(1, StatusCode::BAD_GATEWAY).await;
     let id = CorrelationId::parse("order-7").unwrap();
-    let call = Deadline::after(Duration::from_secs(9)).scope(client.get(&server.url).send());
-    id.scope(call).await.unwrap();
+    let call = Deadline::after(Duration::from_secs(9)).scope_async(client.get(&server.url).send());
+    id.scope_async(call).await.unwrap();
     let headers = server.seen.last.lock().unwrap().clone();
     assert_eq!(headers["x-correlation-id"], "order-7");
     let left = Header::GrpcTimeout.read(headers["grpc-timeout"].to_str().unwrap()).unwrap();

@@ -42,6 +42,7 @@
 
 pub mod adaptive;
 pub mod alert;
+pub mod budget;
 pub mod bulkhead;
 pub mod circuit_breaker;
 // The one place that reads real clocks, and waits for them.
@@ -49,6 +50,7 @@ pub mod circuit_breaker;
 pub mod clock;
 pub mod coalesce;
 pub mod config;
+pub mod context;
 pub mod correlation;
 pub mod deadline;
 pub mod fallback;
@@ -64,9 +66,9 @@ pub mod retry;
 pub mod settings;
 pub mod timeout;
 
-mod carry;
 mod classify;
 mod component;
+mod fnv1a;
 mod key;
 mod kind;
 mod nearest;
@@ -76,7 +78,6 @@ mod priority;
 mod random;
 mod ratio;
 mod rejection;
-mod scope;
 mod site;
 mod sync;
 mod weak_table;
@@ -88,14 +89,15 @@ pub mod __rt;
 pub use resilient_macros::resilient;
 
 pub use alert::Alert;
+pub use budget::RetryBudget;
 pub use bulkhead::Bulkhead;
-pub use carry::carry;
 pub use circuit_breaker::CircuitBreaker;
 pub use classify::{Class, Classify};
 #[cfg(feature = "http")]
 pub use classify::{HttpResponse, StatusError, checked};
 pub use coalesce::Coalesce;
 pub use component::{Component, Kind, UnknownKind};
+pub use context::{attempt, carry, is_hedge};
 pub use fallback::{Degradation, Degraded, Fallback, FallbackFailed, Level, degraded};
 pub use health::HealthCheck;
 pub use hedge::Hedge;
@@ -110,7 +112,6 @@ pub use ratio::Ratio;
 pub use registry::{Registry, registry};
 pub use rejection::{OpenReason, Rejection, RejectionKind};
 pub use retry::Retry;
-pub use scope::{attempt, is_hedge};
 pub use settings::ConfigError;
 pub use timeout::Timeout;
 

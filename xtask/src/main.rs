@@ -2,6 +2,8 @@
 
 mod api;
 mod browser;
+#[cfg(test)]
+mod imports;
 mod instructions;
 mod load;
 mod run;

@@ -88,12 +88,12 @@ pub use stats::{ClassLimits, Stats};
 
 use crate::clock::Instant;
 use crate::component::{Component, Core, Create, Kind};
+use crate::context::Scope;
 use crate::observe::EventKind;
 use crate::outcome::{Judgement, Reject, Verdict};
 use crate::priority::Priority;
 use crate::ratio::Ratio;
 use crate::rejection::{Rejection, RejectionKind};
-use crate::scope::Scope;
 use crate::settings::{ConfigError, Effective};
 use adaptive::Adaptive;
 use gate::Gate;

@@ -2,8 +2,8 @@
 
 use super::Bulkhead;
 use crate::clock::Instant;
+use crate::context;
 use crate::outcome::Verdict;
-use crate::scope;
 
 /// A permit of a [`Bulkhead`]; dropped, it goes back, also in a panic.
 ///
@@ -62,7 +62,7 @@ impl<'a> Permit<'a> {
 
     /// Whether it ended only because the deadline of the calls around is over.
     fn is_cut_short(&self, verdict: Verdict) -> bool {
-        verdict != Verdict::Success && scope::is_cut_short(verdict, self.bulkhead.core.clock())
+        verdict != Verdict::Success && context::is_cut_short(verdict, self.bulkhead.core.clock())
     }
 }
 

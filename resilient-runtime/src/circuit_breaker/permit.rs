@@ -6,10 +6,10 @@ use super::CircuitBreaker;
 use super::state::Ticket;
 use crate::classify::Class;
 use crate::clock::Instant;
+use crate::context;
 use crate::observe::{Cause, Words};
 use crate::outcome::{Judgement, Reject, Verdict};
 use crate::rejection::Rejection;
-use crate::scope;
 
 impl CircuitBreaker {
     /// Calls `work` if the circuit lets it pass, and learns from what it returns, judged by
@@ -207,7 +207,7 @@ impl Permit<'_> {
         let evidence = if verdict == Verdict::Success { Some(verdict) } else { this.evidence(verdict) };
         breaker.core.environment.texts().capture(describe, |text| {
             let now = || breaker.core.clock().now();
-            let text = text.map(|text| Cause { text, attempt: crate::scope::attempt() });
+            let text = text.map(|text| Cause { text, attempt: context::attempt() });
             breaker.settle_with(this.ticket, evidence, text, this.started, now);
         });
     }
@@ -216,7 +216,7 @@ impl Permit<'_> {
     #[cold]
     fn evidence(&self, verdict: Verdict) -> Option<Verdict> {
         let clock = self.breaker.core.clock();
-        let is_evidence = !scope::is_cut_short(verdict, clock)
+        let is_evidence = !context::is_cut_short(verdict, clock)
             || self.started != Instant::NEVER && self.breaker.is_slow(self.started, clock.now());
         is_evidence.then_some(verdict)
     }

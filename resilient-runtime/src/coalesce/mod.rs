@@ -50,15 +50,14 @@ pub use stats::Stats;
 
 use crate::clock::Instant;
 use crate::component::{Component, Core, Create, Kind};
+use crate::context::Scope;
 use crate::key::KeyHasher;
 use crate::observe::EventKind;
 use crate::outcome::Reject;
 use crate::rejection::{Rejection, RejectionKind};
-use crate::scope::Scope;
 use crate::settings::{ConfigError, Effective};
 use crate::sync::{AtomicBool, AtomicU64, Ordering};
 use stats::Counters;
-pub(crate) use table::Leading;
 use table::Table;
 
 /// How long a call waits that has neither a deadline nor a `max_wait`.

@@ -6,11 +6,11 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::Contradiction;
 use super::fault::{Fault, Place, position};
 use super::tables::{Tables, variable_name};
 use crate::component::Kind;
 use crate::kind::settings::ENABLED;
-use crate::registry::Contradiction;
 use crate::settings::Raw;
 
 /// By kind, name (`None`: the default) and field; without a field the table itself.

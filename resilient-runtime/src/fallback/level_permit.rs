@@ -13,7 +13,7 @@ use tracing::span::EnteredSpan;
 use super::stats::Count;
 use super::{Fallback, Level};
 use crate::clock::{BoxedTimer, Instant};
-use crate::scope::{Entered, Scope};
+use crate::context::{Entered, Scope};
 
 /// Why a level gave no outcome at all.
 ///

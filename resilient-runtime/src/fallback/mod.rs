@@ -65,10 +65,10 @@ use std::time::Duration;
 pub(crate) use chain::Levels;
 pub use chain::{AsyncChain, Chain, Hosted};
 pub use config::Config;
-pub(crate) use degradation::{Carried, is_watched, note, saw, shared};
 pub use degradation::{
     CollectReasons, Degradation, DegradationScope, MAX_REASONS, Reason, ReasonCollector, Seen, Why, degraded,
 };
+pub(crate) use degradation::{collect_seen, is_watched, note, saw, shared};
 pub use degraded::{Degraded, Mark};
 pub use failed::{AllFailed, BoxError, FallbackFailed, Unanswered};
 pub(crate) use failed::{into_failure, one_of, why};
@@ -79,9 +79,9 @@ pub use stats::{CacheStats, LevelStats, Stats};
 
 use crate::clock::{Clock, Instant, nanos};
 use crate::component::{Component, Core, Create, Kind};
+use crate::context::Scope;
 use crate::observe::{EventKind, LogLimit, log_limited};
 use crate::rejection::RejectionKind;
-use crate::scope::Scope;
 use crate::settings::{ConfigError, Effective};
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
 use cache::Cache;

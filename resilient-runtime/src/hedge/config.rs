@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use crate::budget;
 use crate::ratio::Ratio;
-use crate::retry::BudgetConfig;
 use crate::settings::settings;
 
 settings! {
@@ -30,7 +30,7 @@ settings! {
 
 impl Config {
     /// `own`, with what is said here.
-    pub(super) fn budget_config(&self, own: BudgetConfig) -> BudgetConfig {
+    pub(super) fn budget_config(&self, own: budget::Config) -> budget::Config {
         own.ratio(self.budget_ratio).reserve(self.budget_reserve)
     }
 }

@@ -57,13 +57,13 @@ pub use config::Config;
 pub(crate) use race::{Left, Race, RaceOutcome, Sent};
 pub use stats::Stats;
 
+use crate::budget::{self, RetryBudget};
 use crate::classify::Class;
 use crate::clock::{Clock, Instant};
 use crate::component::{Component, Core, Create, Kind};
+use crate::context::Scope;
 use crate::observe::EventKind;
 use crate::outcome::{Judgement, Outcome};
-use crate::retry::{BudgetConfig, RetryBudget};
-use crate::scope::Scope;
 use crate::settings::{ConfigError, Effective};
 use crate::sync::{AtomicU32, Ordering};
 use delay::Estimate;
@@ -182,7 +182,7 @@ impl Hedge {
     fn apply(&self, config: &Config) {
         self.max.store(if config.enabled { config.max } else { 0 }, Ordering::Relaxed);
         self.estimate.apply(config);
-        let own = BudgetConfig::clone(&self.budget.config());
+        let own = budget::Config::clone(&self.budget.config());
         self.budget.follow(config.budget_config(own));
     }
 }
@@ -225,7 +225,7 @@ impl Create for Hedge {
         let budget = RetryBudget::standing_alone(
             core.name,
             core.environment.clone(),
-            config.budget_config(BudgetConfig::default()),
+            config.budget_config(budget::Config::default()),
         );
         let (estimate, max) = (Estimate::new(&config), AtomicU32::new(config.max));
         Self { core, budget, estimate, max, counters: Counters::default() }

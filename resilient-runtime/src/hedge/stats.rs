@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::budget;
 use crate::observe::{Describe, Family, LatencyStats, optional_seconds};
-use crate::retry::BudgetStats;
 use crate::sync::{AtomicU64, Ordering};
 
 #[derive(Debug)]
@@ -45,7 +45,7 @@ impl Counters {
         &self,
         delay: Option<Duration>,
         attempts: LatencyStats,
-        budget: BudgetStats,
+        budget: budget::Stats,
     ) -> Stats {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let (sent, won, denied) = (read(&self.sent), read(&self.won), read(&self.denied));
@@ -75,7 +75,7 @@ pub struct Stats {
     /// Those that were not sent, because the budget had nothing left.
     pub denied_by_budget: u64,
     /// The hedge's own budget; where there is a retry, its budget is used.
-    pub budget: BudgetStats,
+    pub budget: budget::Stats,
 }
 
 impl Describe for Stats {

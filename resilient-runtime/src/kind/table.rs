@@ -22,7 +22,7 @@ macro_rules! components {
             RateLimit       rate_limit       rate_limiter     rate_limit::{RateLimiter, Stats}          alone;
             Bulkhead        bulkhead         bulkhead         bulkhead::{Bulkhead, Stats}               alone;
         } {
-            RetryBudget     retry_budget     retry_budget     retry::{RetryBudget, BudgetStats}         alone;
+            RetryBudget     retry_budget     retry_budget     budget::{RetryBudget, Stats}                alone;
             Health          health           health           health::{HealthCheck, Stats}              alone;
             Alert           alert            alert            alert::{Alert, Stats}                     alone;
             ConfigSource    config_source    config_source    config::{Source, Stats}                   alone;

@@ -4,9 +4,9 @@ use std::mem::ManuallyDrop;
 
 use super::{Admitted, End, LoadShedder};
 use crate::classify::Class;
+use crate::context;
 use crate::outcome::{Judgement, Reject, Verdict};
 use crate::priority::Priority;
-use crate::scope;
 
 /// One admitted call, in flight as long as it is held.
 ///
@@ -49,7 +49,7 @@ impl<'a> Permit<'a> {
     pub fn settle(self, verdict: Verdict) {
         let permit = ManuallyDrop::new(self);
         let is_cut_short =
-            verdict != Verdict::Success && scope::is_cut_short(verdict, permit.shedder.core.clock());
+            verdict != Verdict::Success && context::is_cut_short(verdict, permit.shedder.core.clock());
         permit.end(if is_cut_short { End::Unknown } else { End::Judged(verdict) });
     }
 

@@ -2,6 +2,7 @@
 
 mod buckets;
 mod describe;
+mod event;
 mod events;
 mod latency;
 mod listener;
@@ -10,11 +11,13 @@ mod metric;
 mod operation;
 mod slot;
 mod striped;
+mod subscription;
 mod text;
 
 pub(crate) use describe::{Describe, Family, counts};
+pub use event::{Event, EventKind};
+pub use events::EVENT_CAPACITY;
 pub(crate) use events::Events;
-pub use events::{EVENT_CAPACITY, Event, EventKind, Subscription};
 pub use latency::{DurationHistogram, LatencyStats};
 pub(crate) use latency::{Latencies, optional_seconds, seconds};
 pub use listener::Listener;
@@ -25,5 +28,6 @@ pub use metric::{Metric, MetricFamily, MetricKind, MetricValue};
 pub use operation::OperationStats;
 pub(crate) use operation::{Ending, Operation, Total};
 pub(crate) use striped::Striped;
+pub use subscription::Subscription;
 pub(crate) use text::{Cause, ErrorSlot, NOTHING, Texts};
 pub use text::{ERROR_TEXT_BYTES, ErrorText, LastError, Words};

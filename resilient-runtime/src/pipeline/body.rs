@@ -9,8 +9,8 @@ use pin_project_lite::pin_project;
 use super::Call;
 use super::stages::observe::InBody;
 use crate::clock::Instant;
+use crate::context::{Entered, Scope};
 use crate::idempotency;
-use crate::scope::{Entered, Scope};
 
 /// What the call does: who drops it, and what that means, depends on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -11,6 +11,7 @@ use super::stages::observe::Rare;
 use super::stages::retry::Repeats;
 use crate::classify::Class;
 use crate::clock::Instant;
+use crate::context::Scope;
 use crate::idempotency::Effect;
 use crate::load_shed::End;
 use crate::observe::{Cause, Ending, Words};
@@ -19,7 +20,6 @@ use crate::priority::Priority;
 use crate::rate_limit::{RateKey, Request};
 use crate::rejection::RejectionKind;
 use crate::retry::Progress;
-use crate::scope::Scope;
 
 /// One call. Dropped at any point, it gives back what it holds and records how it ended.
 #[derive(Debug)]

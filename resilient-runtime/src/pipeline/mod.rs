@@ -50,7 +50,7 @@ mod switch;
 use std::sync::Arc;
 
 pub(crate) use call::Call;
-pub(crate) use honour::{Demands, Misuse};
+pub(crate) use honour::Demands;
 
 pub use explain::{Explanation, LevelExplanation, StageExplanation};
 pub use held_permits::HeldPermits;

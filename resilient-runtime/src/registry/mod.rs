@@ -22,6 +22,8 @@
 mod accessors;
 mod alerts;
 mod builder;
+#[cfg(feature = "config-file")]
+mod config_file;
 mod conflicts;
 mod control;
 mod display;
@@ -47,7 +49,7 @@ use std::sync::{Arc, OnceLock};
 use builder::StageComponents;
 pub use builder::{IntoComponent, PipelineBuilder};
 pub use control::UnknownComponent;
-pub use overrides::{ChangeError, Contradiction};
+pub use overrides::ChangeError;
 pub use site_stats::SiteStats;
 pub use stats::{ComponentStats, Stats};
 pub use validate::ValidationError;

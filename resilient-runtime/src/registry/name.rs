@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use crate::fnv1a::fnv1a;
+
 /// The longest name, in bytes.
 const LONGEST: usize = 128;
 
@@ -35,12 +37,6 @@ pub(super) fn is_changed(name: &str) -> bool {
     let checksum = name.rsplit_once('~').map(|(_, sum)| sum);
     name == "(empty)"
         || checksum.is_some_and(|sum| sum.len() == 16 && sum.bytes().all(|b| b.is_ascii_hexdigit()))
-}
-
-/// The 64-bit FNV-1a hash (Fowler, Noll, Vo): stable between runs, so that a name stays the same.
-pub(crate) fn fnv1a(text: &str) -> u64 {
-    text.bytes()
-        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 #[cfg(test)]

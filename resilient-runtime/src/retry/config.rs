@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::backoff::Backoff;
-use super::budget::BudgetConfig;
+use crate::budget;
 use crate::ratio::Ratio;
 use crate::settings::{ConfigError, settings};
 
@@ -92,7 +92,7 @@ impl Config {
     }
 
     /// `own`, with what is said here.
-    pub(super) fn budget_config(&self, own: BudgetConfig) -> BudgetConfig {
+    pub(super) fn budget_config(&self, own: budget::Config) -> budget::Config {
         own.ratio(self.budget_ratio).reserve(self.budget_reserve).free(self.budget_free)
     }
 }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::{BudgetStats, Stop};
+use super::Stop;
+use crate::budget;
 use crate::observe::{Describe, Family, LastError};
 
 /// All off the success path of a call, so a lock holds them together.
@@ -46,7 +47,7 @@ impl Counters {
     pub(super) fn snapshot(
         &self,
         budget_name: &str,
-        budget: BudgetStats,
+        budget: budget::Stats,
         last_error: Option<LastError>,
     ) -> Stats {
         Stats {
@@ -106,7 +107,7 @@ pub struct Stats {
     /// The budget it draws on; its own has its own name.
     pub budget_name: Arc<str>,
     /// That budget.
-    pub budget: BudgetStats,
+    pub budget: budget::Stats,
     /// The last error that it was asked about, where its text is known: that of an annotated function or of a pipeline.
     pub last_error: Option<LastError>,
 }

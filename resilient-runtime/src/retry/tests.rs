@@ -1,6 +1,9 @@
 use super::*;
 use crate::Judgement;
-use crate::clock::ManualClock;
+use crate::classify::Class;
+use crate::clock::{Clock, ManualClock};
+use crate::context::Scope;
+use crate::outcome::Verdict;
 use crate::registry::Registry;
 
 const MS: fn(u64) -> Duration = Duration::from_millis;
@@ -327,7 +330,7 @@ fn a_named_budget_is_shared() {
     // T40
     let registry = Registry::with_seed(ManualClock::new().clock(), 7);
     let shared = registry.retry_budget("gateway");
-    shared.reconfigure(BudgetConfig::default().reserve(0.0)).unwrap();
+    shared.reconfigure(budget::Config::default().reserve(0.0)).unwrap();
     shared.reset();
     let retry = registry.retry("a");
     let moved = retry.reconfigure(plain().budget(Arc::<str>::from("gateway"))).unwrap_err();
@@ -393,46 +396,13 @@ fn ready<T>(future: impl Future<Output = T>) -> T {
     }
 }
 
-fn budget(config: BudgetConfig) -> (ManualClock, Arc<RetryBudget>) {
-    let time = ManualClock::new();
-    let budget = Registry::with_clock(time.clock()).retry_budget("b");
-    budget.reconfigure(config).unwrap();
-    budget.reset();
-    (time, budget)
-}
-
-#[test]
-fn who_looks_at_a_budget_takes_nothing_from_it() {
-    let (_, budget) = budget(BudgetConfig::default().reserve(0.0));
-    for _ in 0..10 {
-        budget.deposit();
-        assert!(budget.tokens() < 1.1);
-    }
-    assert!(budget.try_withdraw(), "ten calls pay for one retry");
-    assert!(!budget.try_withdraw());
-    assert!(budget.tokens() >= 0.0);
-}
-
-#[test]
-fn new_rates_of_a_budget_hold_from_now_on() {
-    // T117
-    let (time, budget) = budget(BudgetConfig::default());
-    (0..100).for_each(|_| budget.deposit());
-    budget.reconfigure(BudgetConfig::default().ratio(Ratio::ZERO).reserve(0.0)).unwrap();
-    assert!((budget.tokens() - 40.0).abs() < 1e-6, "what was earned stays: {}", budget.tokens());
-    (0..100).for_each(|_| budget.deposit());
-    time.advance(DAY);
-    budget.reconfigure(BudgetConfig::default().ratio(Ratio::ONE)).unwrap();
-    assert!((budget.tokens() - 40.0).abs() < 1e-6, "and the past earns no more: {}", budget.tokens());
-}
-
 #[test]
 fn what_a_budget_was_told_itself_survives_its_retrys_settings() {
     // T117
     let (_, retry) = fixture(plain());
-    retry.budget().reconfigure(BudgetConfig::default().burst(5u32)).unwrap();
+    retry.budget().reconfigure(budget::Config::default().burst(5u32)).unwrap();
     retry.reconfigure(plain().max(2u32).budget_reserve(1.0)).unwrap();
-    assert_eq!(*retry.budget().config(), BudgetConfig::default().burst(5u32).reserve(1.0));
+    assert_eq!(*retry.budget().config(), budget::Config::default().burst(5u32).reserve(1.0));
 }
 
 #[test]
@@ -441,18 +411,6 @@ fn a_new_budget_is_refused_together_with_all_else_that_is_wrong() {
     let error = retry.reconfigure(plain().budget(Arc::<str>::from("other")).max(5000u32)).unwrap_err();
     let fields: Vec<_> = error.problems().iter().map(|problem| problem.field).collect();
     assert_eq!(fields, ["max", "budget"]);
-}
-
-#[test]
-fn a_budget_that_is_reset_is_as_new() {
-    let (_, budget) = budget(BudgetConfig::default());
-    let new = budget.stats();
-    (0..10).for_each(|_| budget.deposit());
-    while budget.try_withdraw() {}
-    budget.reset();
-    assert_eq!(budget.stats(), new);
-    budget.deposit();
-    assert_eq!(budget.stats().calls, 1);
 }
 
 #[test]

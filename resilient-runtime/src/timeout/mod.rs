@@ -54,10 +54,10 @@ use timed::{Timed, TimedOut};
 
 use crate::clock::Instant;
 use crate::component::{Component, Core, Create, Kind};
+use crate::context::{Scope, scoped};
 use crate::observe::EventKind;
 use crate::outcome::Reject;
 use crate::rejection::{Rejection, RejectionKind};
-use crate::scope::Scope;
 use crate::settings::{ConfigError, Effective};
 use crate::sync::{AtomicBool, AtomicU64, Ordering};
 use adaptive::Adaptive;
@@ -131,8 +131,7 @@ impl Timeout {
         let deadline = self.deadline(started, around.deadline_on(clock));
         let limit = if started < deadline { self.limit(started, deadline) } else { Limit::REACHED };
         let scope = around.with_deadline(deadline, clock).in_timeout(self.number());
-        let own = self.limit(started, self.deadline(started, Instant::NEVER)).at;
-        match Timed::new(crate::scope::scoped(scope, work()), self, started, own, &limit).await {
+        match Timed::new(scoped(scope, work()), self, started, &limit).await {
             Ok(outcome) => outcome,
             Err(TimedOut::Fired) => R::from_rejection(self.fired(limit.kind, clock.now().since(started))),
             Err(TimedOut::NoTimer) => R::from_rejection(self.no_timer()),

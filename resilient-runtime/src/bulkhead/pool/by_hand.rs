@@ -6,10 +6,10 @@ use std::sync::Arc;
 use super::{End, Running, Waiting};
 use crate::bulkhead::{Bulkhead, Permit};
 use crate::clock::{Instant, NoTimer};
+use crate::context::Scope;
 use crate::outcome::{Reject, Verdict};
 use crate::priority::Priority;
 use crate::rejection::{Rejection, RejectionKind};
-use crate::scope::Scope;
 
 impl Bulkhead {
     /// Runs `work` on a thread of the bulkhead's own, and blocks this one until it has ended, or the deadline around is over;

@@ -126,7 +126,7 @@ fn what_a_level_asks_in_turn_inherits_its_deadline() {
     let call = fixture.fallback.call_async(down, chain);
     assert_eq!(poll(pin!(call)), Poll::Ready(Some(300)));
     let short = Deadline::after_on(&fixture.time.clock(), MS(100));
-    let call = short.scope(fixture.fallback.call_async(down, chain));
+    let call = short.scope_async(fixture.fallback.call_async(down, chain));
     assert_eq!(poll(pin!(call)), Poll::Ready(Some(100)), "the deadline around it is earlier");
     let now = || Chain::of(Level::Replica, |_| remaining().map(|left| left.subsec_millis()));
     assert_eq!(fixture.fallback.call(|| None, now), Some(300), "synchronous levels, too");
@@ -184,12 +184,12 @@ fn the_grace_does_not_overdraw_the_deadline_around_the_call() {
     let fixture = Fixture::with(Config::default().grace(MS(500)));
     let around = Deadline::after_on(&fixture.time.clock(), Duration::ZERO);
     let never = || AsyncChain::of(Level::Backup, |_: &Failure<()>| async { unreachable!("nothing is left") });
-    let call = around.clone().scope(fixture.fallback.call_async(down, never));
+    let call = around.clone().scope_async(fixture.fallback.call_async(down, never));
     assert_eq!(poll(pin!(call)), Poll::Ready(None));
     assert_eq!(fixture.level(Level::Backup).skipped, 1);
     let never =
         || Chain::of(Level::Backup, |_: &Failure<()>| -> Option<u32> { unreachable!("nothing is left") });
-    assert_eq!(around.sync_scope(|| fixture.fallback.call(|| None, never)), None);
+    assert_eq!(around.scope(|| fixture.fallback.call(|| None, never)), None);
     assert_eq!(fixture.level(Level::Backup).skipped, 2);
 }
 
@@ -200,7 +200,7 @@ fn a_local_cache_of_ones_own_that_has_to_wait_is_too_late_when_the_time_is_over(
     let chain = || {
         AsyncChain::of(Level::LocalCache, |_: &Failure<()>| pending()).or(Level::Default, |_| ready(Some(3)))
     };
-    let call = around.scope(fixture.fallback.call_async(down, chain));
+    let call = around.scope_async(fixture.fallback.call_async(down, chain));
     assert_eq!(poll(pin!(call)), Poll::Ready(Some(3)));
     assert_eq!(fixture.level(Level::LocalCache).timed_out, 1);
 }

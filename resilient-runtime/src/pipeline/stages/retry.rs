@@ -1,6 +1,7 @@
 //! The retry: each attempt passes the stages behind it again, within the budget and the time of the call.
 
 use crate::clock::{Delay, Instant};
+use crate::context::{Retries, Scope};
 use crate::idempotency::Idempotency;
 use crate::observe::{Cause, Ending};
 use crate::outcome::Judgement;
@@ -9,7 +10,6 @@ use crate::pipeline::call::Next;
 use crate::pipeline::stages::hedge::Role;
 use crate::rejection::{Rejection, RejectionKind};
 use crate::retry::{Situation, Stop};
-use crate::scope::{Retries, Scope};
 
 /// Whether carrying the call out twice has the effect of once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -9,8 +9,7 @@ use pin_project_lite::pin_project;
 
 use crate::bulkhead::{End, Running, Waiting, beside, in_place};
 use crate::clock::{Instant, NoTimer};
-use crate::coalesce::Leading;
-use crate::fallback::{self, Carried, Seen};
+use crate::fallback::{self, Seen};
 use crate::idempotency::{self, Around};
 use crate::pipeline::Call;
 use crate::pipeline::attempt_clock::Reading;
@@ -74,8 +73,7 @@ impl<'p> Call<'p> {
         let scope = self.body_scope();
         // Work on a thread is in the span that is current here.
         let _span = self.enter_span();
-        let (around, leading) = (Carried::here(), Leading::here());
-        let body = move || leading.run(|| around.run(body));
+        let body = move || fallback::collect_seen(body);
         if pipeline.bulkhead.is_none() && self.asynchronous {
             return beside(&pipeline.clock, scope, body);
         }

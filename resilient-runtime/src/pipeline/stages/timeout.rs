@@ -8,6 +8,7 @@ use pin_project_lite::pin_project;
 
 use crate::classify::{Class, Classify};
 use crate::clock::{Instant, NoTimer, Timer};
+use crate::context::{self, Scope};
 use crate::idempotency::Effect;
 use crate::load_shed::End;
 use crate::observe::Ending;
@@ -16,7 +17,6 @@ use crate::pipeline::Call;
 use crate::pipeline::body::poll_body;
 use crate::pipeline::call::Next;
 use crate::rejection::{Rejection, RejectionKind};
-use crate::scope::{self, Scope};
 use crate::timeout::Timeout;
 
 impl<'p> Call<'p> {
@@ -156,7 +156,7 @@ impl<'p> Call<'p> {
     #[inline(never)]
     pub(in crate::pipeline) fn completed(&self) {
         if let (Some(retry), false) = (&self.pipeline.retry, Scope::current().standing_back().is_empty()) {
-            scope::stand_back_no_longer(retry.bit());
+            context::stand_back_no_longer(retry.bit());
         }
         if let (Some(timeout), true) = (&self.pipeline.timeout, self.is_attempt()) {
             timeout.completed(self.clock.attempt.or_never(), self.clock.now.or_never());

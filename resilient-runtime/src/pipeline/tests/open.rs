@@ -182,7 +182,7 @@ async fn a_deadline_around_the_call_bounds_the_body_too() {
     let registry = registry();
     let pipeline = Arc::new(registry.pipeline("op").circuit_breaker("x").build());
     let soon = Deadline::after_on(registry.clock(), MS(100));
-    let (_, mut call) = soon.scope(head(&pipeline, || Ok(1))).await;
+    let (_, mut call) = soon.scope_async(head(&pipeline, || Ok(1))).await;
     // The call that was around it is over, and its body goes on.
     assert_eq!(part(&mut call, Some(60)).await, Some(Ok(7)));
     let late = part(&mut call, None).await.unwrap().unwrap_err();

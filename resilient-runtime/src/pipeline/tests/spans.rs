@@ -95,7 +95,7 @@ async fn a_call_has_a_span_and_each_attempt_one_in_it_in_which_the_body_runs() {
         .judge(Verdict::of)
         .describe(|error, words| words.error(error))
         .call_async(work);
-    assert!(id.scope(call).await.is_ok());
+    assert!(id.scope_async(call).await.is_ok());
     assert_eq!(inside(), None);
     let spans = seen.0.lock().unwrap().0.clone();
     assert_eq!(spans.len(), 3, "{spans:?}");

@@ -89,7 +89,7 @@ fn a_call_with_no_time_left_is_refused_before_it_begins() {
     let pipeline = fixture.all();
     let clock = fixture.time.clock();
     let passed = clock.now();
-    let _scope = crate::scope::Scope::current().with_deadline(passed, &clock).enter();
+    let _scope = crate::context::Scope::current().with_deadline(passed, &clock).enter();
     let error = pipeline.call(|| -> Outcome { unreachable!("no time") }).unwrap_err();
     assert!(matches!(error, Error::Rejected(ref r) if r.kind() == RejectionKind::QueueTimeout), "{error}");
     assert_eq!(pipeline.stats().timed_out, 1);

@@ -5,10 +5,12 @@ mod waiting;
 use std::future::Future;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use super::*;
-use crate::clock::{Clock, ManualClock};
+use crate::clock::{Clock, Instant, ManualClock};
 use crate::registry::Registry;
+use crate::rejection::{Rejection, RejectionKind};
 
 const MS: Duration = Duration::from_millis(1);
 

@@ -5,7 +5,7 @@ use crate::bulkhead::pool::worker::NO_THREADS;
 use tracing_core::span::Current;
 
 use crate::clock::Clock;
-use crate::scope::Scope;
+use crate::context::Scope;
 use crate::{Priority, Verdict, rate_limit};
 
 #[test]
@@ -208,7 +208,7 @@ async fn without_blocking_a_deadline_around_ends_the_waiting() {
     let (work, begun, go) = hanging();
     let clock = Clock::tokio();
     let deadline = clock.now().after(Duration::from_secs(1));
-    let late = crate::scope::scoped(
+    let late = crate::context::scoped(
         Scope::current().with_deadline(deadline, &clock),
         bulkhead.run_async(Priority::Normal, work),
     )
@@ -363,7 +363,10 @@ async fn the_correlation_id_goes_along() {
         let _entered = id.clone().enter();
         assert_eq!(pipeline.request().call_in_threads(seen), Ok(Some("order-7".into())));
     }
-    assert_eq!(id.scope(pipeline.request().call_in_threads_async(seen)).await, Ok(Some("order-7".into())));
+    assert_eq!(
+        id.scope_async(pipeline.request().call_in_threads_async(seen)).await,
+        Ok(Some("order-7".into()))
+    );
     assert_eq!(pipeline.request().call_in_threads(seen), Ok(None), "the thread keeps nothing of it");
 }
 
