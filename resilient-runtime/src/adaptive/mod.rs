@@ -55,8 +55,8 @@ mod tests;
 
 pub use stats::{AdaptiveLimitStats, Reason};
 
+use crate::classify::Verdict;
 use crate::clock::Instant;
-use crate::outcome::Verdict;
 use crate::sync::{AtomicU32, AtomicU64, Mutex, Ordering};
 use control::Control;
 use window::Totals;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::observe::optional_seconds;
+use crate::seconds::optional_seconds;
 
 /// A snapshot of an adaptive limit.
 ///

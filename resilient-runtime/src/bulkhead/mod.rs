@@ -86,11 +86,12 @@ pub use pool::PoolStats;
 pub(crate) use pool::{End, Running, Waiting, beside, in_place};
 pub use stats::{ClassLimits, Stats};
 
+use crate::classify::{Judgement, Verdict};
 use crate::clock::Instant;
 use crate::component::{Component, Core, Create, Kind};
 use crate::context::Scope;
 use crate::observe::EventKind;
-use crate::outcome::{Judgement, Reject, Verdict};
+use crate::outcome::Reject;
 use crate::priority::Priority;
 use crate::ratio::Ratio;
 use crate::rejection::{Rejection, RejectionKind};

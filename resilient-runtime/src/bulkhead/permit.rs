@@ -1,9 +1,9 @@
 //! The right to run, as long as it is held.
 
 use super::Bulkhead;
+use crate::classify::Verdict;
 use crate::clock::Instant;
 use crate::context;
-use crate::outcome::Verdict;
 
 /// A permit of a [`Bulkhead`]; dropped, it goes back, also in a panic.
 ///

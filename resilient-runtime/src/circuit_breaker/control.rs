@@ -14,7 +14,8 @@ use super::window::{CountWindow, TimeWindow, Window};
 use crate::clock::Instant;
 use crate::component::{Component, Core, Create, Kind};
 use crate::observe::{EventKind, Striped};
-use crate::rejection::{OpenReason, RejectionKind};
+use crate::outage::OpenReason;
+use crate::rejection::RejectionKind;
 use crate::settings::{ConfigError, Effective};
 use crate::sync::{AtomicBool, AtomicU32, AtomicU64, Mutex, Ordering};
 

@@ -5,8 +5,8 @@ use std::time::Duration;
 use super::config::Config;
 use super::state::Lease;
 use crate::clock::Instant;
+use crate::outage::OpenReason;
 use crate::ratio::Ratio;
-use crate::rejection::OpenReason;
 
 /// Probes on their way, each with a lease, and the results so far.
 #[derive(Debug, Default)]

@@ -9,12 +9,12 @@ use loom::thread;
 use super::window::{Content, CountWindow, Grade, TimeWindow};
 use super::{CircuitBreaker, Config, State, Ticket};
 use crate::classify::Class;
+use crate::classify::Verdict;
 use crate::clock::{Instant, ManualClock};
 use crate::component::{Component, Core, Create};
 use crate::observe::Striped;
-use crate::outcome::Verdict;
+use crate::outage::OpenReason;
 use crate::ratio::Ratio;
-use crate::rejection::OpenReason;
 
 const FAILED: Verdict = Verdict::Failure(Class::TRANSIENT);
 const SPAN: Duration = Duration::from_secs(10);

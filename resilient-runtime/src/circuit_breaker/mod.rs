@@ -80,10 +80,11 @@ pub use stats::{ProbeStats, Stats, WindowStats};
 pub use window::Window;
 
 use crate::classify::Class;
+use crate::classify::Verdict;
 use crate::clock::Instant;
 use crate::component::Core;
-use crate::observe::{Cause, Striped};
-use crate::outcome::Verdict;
+use crate::last_error::Cause;
+use crate::observe::Striped;
 use crate::rejection::Rejection;
 use crate::sync::{AtomicBool, AtomicU32, AtomicU64, Mutex, Ordering, fence};
 use opening::Opening;

@@ -7,9 +7,9 @@ use proptest::prelude::*;
 
 use super::{CircuitBreaker, Config, State, Ticket, Window};
 use crate::classify::Class;
+use crate::classify::Verdict;
 use crate::clock::ManualClock;
 use crate::component::{Component, Core, Create};
-use crate::outcome::Verdict;
 use crate::ratio::Ratio;
 
 const MS: u64 = 1;

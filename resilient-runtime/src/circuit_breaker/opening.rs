@@ -5,9 +5,9 @@ use std::time::Duration;
 use once_cell::race::OnceRef;
 
 use crate::clock::{Instant, nanos};
+use crate::outage::OpenReason;
 use crate::outage::{Met, Outages};
 use crate::ratio::Ratio;
-use crate::rejection::OpenReason;
 use crate::sync::{AtomicU64, Ordering};
 
 const RULE_BITS: u32 = 8;

@@ -5,10 +5,12 @@ use std::mem::ManuallyDrop;
 use super::CircuitBreaker;
 use super::state::Ticket;
 use crate::classify::Class;
+use crate::classify::{Judgement, Verdict};
 use crate::clock::Instant;
 use crate::context;
-use crate::observe::{Cause, Words};
-use crate::outcome::{Judgement, Reject, Verdict};
+use crate::error_text::Words;
+use crate::last_error::Cause;
+use crate::outcome::Reject;
 use crate::rejection::Rejection;
 
 impl CircuitBreaker {

@@ -5,8 +5,8 @@ use std::time::Duration;
 use super::config::Config;
 use super::window::{Content, Grade, Window};
 use crate::clock::nanos;
+use crate::outage::OpenReason;
 use crate::ratio::Ratio;
-use crate::rejection::OpenReason;
 use crate::sync::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 /// What a call needs of the config, readable without a lock.

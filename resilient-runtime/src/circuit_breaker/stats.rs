@@ -10,10 +10,12 @@ use super::state::State;
 use super::transition::Inner;
 use super::window::{Grade, Window};
 use super::{CircuitBreaker, IGNORED, LATE, PROBED, REJECTED};
-use crate::observe::{Describe, Family, LastError, optional_seconds, seconds};
+use crate::last_error::LastError;
+use crate::observe::{Describe, Family};
+use crate::outage::OpenReason;
 use crate::outage::Outage;
 use crate::ratio::Ratio;
-use crate::rejection::OpenReason;
+use crate::seconds::{optional_seconds, seconds};
 
 /// A snapshot of a [`CircuitBreaker`]. Times are seconds when serialised.
 ///

@@ -10,7 +10,7 @@ use super::Contradiction;
 use super::fault::{Fault, Place, position};
 use super::tables::{Tables, variable_name};
 use crate::component::Kind;
-use crate::kind::settings::ENABLED;
+use crate::component::by_kind::ENABLED;
 use crate::settings::Raw;
 
 /// By kind, name (`None`: the default) and field; without a field the table itself.

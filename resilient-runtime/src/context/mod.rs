@@ -116,8 +116,9 @@ mod tests {
     use crate::clock::ManualClock;
     use crate::correlation::CorrelationId;
     use crate::deadline::{self, Deadline};
-    use crate::fallback::{Chain, Degradation, Level};
+    use crate::fallback::{Chain, Degradation};
     use crate::idempotency::{Fingerprint, lease_is_lost};
+    use crate::level::Level;
     use crate::{Component, Registry, attempt, retry};
 
     #[tokio::test]

@@ -3,8 +3,8 @@
 use std::cell::Cell;
 
 use super::{Enter, Entered, Part, Retries};
+use crate::classify::Verdict;
 use crate::clock::{Clock, Instant};
-use crate::outcome::Verdict;
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Scope {

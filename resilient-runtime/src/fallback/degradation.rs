@@ -17,8 +17,9 @@ use serde::Serialize;
 
 use super::Level;
 use crate::context::{self, Before, Entered};
-use crate::observe::{Texts, optional_seconds};
+use crate::error_text::Texts;
 use crate::rejection::RejectionKind;
+use crate::seconds::optional_seconds;
 use crate::sync::Mutex;
 
 /// Reasons that a scope keeps; further ones are counted.

@@ -53,7 +53,6 @@ mod degradation;
 mod degraded;
 mod failed;
 mod kept;
-mod level;
 mod level_permit;
 mod stats;
 
@@ -62,6 +61,8 @@ use std::hash::Hash;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+pub use crate::level::Level;
+pub use crate::outcome::{BoxError, FallbackFailed};
 pub(crate) use chain::Levels;
 pub use chain::{AsyncChain, Chain, Hosted};
 pub use config::Config;
@@ -70,10 +71,9 @@ pub use degradation::{
 };
 pub(crate) use degradation::{collect_seen, is_watched, note, saw, shared};
 pub use degraded::{Degraded, Mark};
-pub use failed::{AllFailed, BoxError, FallbackFailed, Unanswered};
+pub use failed::{AllFailed, Unanswered};
 pub(crate) use failed::{into_failure, one_of, why};
 pub use kept::{Keeps, LastGood};
-pub use level::Level;
 pub use level_permit::{AskingScope, LevelPermit, NoAnswer};
 pub use stats::{CacheStats, LevelStats, Stats};
 

@@ -6,7 +6,8 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::CheckKind;
-use crate::observe::{Describe, Family, optional_seconds};
+use crate::observe::{Describe, Family};
+use crate::seconds::optional_seconds;
 
 /// Whether all is well.
 ///

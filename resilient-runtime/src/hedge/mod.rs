@@ -59,11 +59,12 @@ pub use stats::Stats;
 
 use crate::budget::{self, RetryBudget};
 use crate::classify::Class;
+use crate::classify::Judgement;
 use crate::clock::{Clock, Instant};
 use crate::component::{Component, Core, Create, Kind};
 use crate::context::Scope;
 use crate::observe::EventKind;
-use crate::outcome::{Judgement, Outcome};
+use crate::outcome::Outcome;
 use crate::settings::{ConfigError, Effective};
 use crate::sync::{AtomicU32, Ordering};
 use delay::Estimate;

@@ -6,7 +6,8 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::budget;
-use crate::observe::{Describe, Family, LatencyStats, optional_seconds};
+use crate::observe::{Describe, Family, LatencyStats};
+use crate::seconds::optional_seconds;
 use crate::sync::{AtomicU64, Ordering};
 
 #[derive(Debug)]

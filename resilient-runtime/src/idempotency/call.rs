@@ -4,7 +4,8 @@ use super::ended::{Mark, Unsaved, mark};
 use super::ending::Effect;
 use super::replay::{Codec, Replay};
 use super::{ClaimOutcome, Fingerprint, Idempotency};
-use crate::outcome::{Judgement, Reject};
+use crate::classify::Judgement;
+use crate::outcome::Reject;
 
 impl Idempotency {
     /// Runs `work`, unless a call with this key was carried out; then gives its answer. Every failure frees the key: for

@@ -2,7 +2,7 @@
 
 use super::replay::{Codec, Saved};
 use crate::classify::Class;
-use crate::outcome::Verdict;
+use crate::classify::Verdict;
 
 /// What a call that has ended did, as far as that is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

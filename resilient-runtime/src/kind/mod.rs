@@ -1,6 +1,5 @@
 //! The kinds of component, and what can be asked of a kind that is known at run time only.
 
-pub(crate) mod settings;
 pub(crate) mod table;
 
 use std::fmt;

@@ -64,10 +64,10 @@ pub use stats::{ClassStats, Classes, ShedBy, Stats};
 
 use crate::adaptive::Sample;
 use crate::classify::Class;
+use crate::classify::Verdict;
 use crate::clock::{Instant, nanos};
 use crate::component::{Component, Core, Create, Kind};
 use crate::observe::EventKind;
-use crate::outcome::Verdict;
 use crate::priority::Priority;
 use crate::ratio::Ratio;
 use crate::rejection::{Rejection, RejectionKind};

@@ -4,8 +4,9 @@ use std::mem::ManuallyDrop;
 
 use super::{Admitted, End, LoadShedder};
 use crate::classify::Class;
+use crate::classify::{Judgement, Verdict};
 use crate::context;
-use crate::outcome::{Judgement, Reject, Verdict};
+use crate::outcome::Reject;
 use crate::priority::Priority;
 
 /// One admitted call, in flight as long as it is held.

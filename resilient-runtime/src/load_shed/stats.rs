@@ -9,9 +9,10 @@ use super::gauge::Gauge;
 use super::queue_delay::QueueDelay;
 use super::throttle::Throttle;
 use crate::clock::Instant;
-use crate::observe::{Describe, Family, Striped, optional_seconds};
+use crate::observe::{Describe, Family, Striped};
 use crate::priority::Priority;
 use crate::ratio::Ratio;
+use crate::seconds::optional_seconds;
 use crate::sync::{AtomicU64, Mutex, Ordering};
 
 /// Why a call was shed.

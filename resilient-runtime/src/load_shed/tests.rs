@@ -3,8 +3,8 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
 use super::*;
+use crate::classify::Verdict;
 use crate::clock::ManualClock;
-use crate::outcome::Verdict;
 use crate::ratio::Ratio;
 use crate::registry::Registry;
 

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::component::Kind;
 use crate::correlation::CorrelationId;
+use crate::kind::Kind;
+use crate::outage::OpenReason;
 use crate::priority::Priority;
-use crate::rejection::{OpenReason, RejectionKind};
+use crate::rejection::RejectionKind;
 
 /// Something a component did. A subscriber gets the events of a component in the order in which it did it.
 ///

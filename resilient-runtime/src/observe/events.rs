@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use tokio::sync::broadcast;
 
-use super::{Event, Subscription, Texts};
+use super::{Event, Subscription};
+use crate::error_text::Texts;
 
 /// Events held for a subscriber that does not keep up; then the oldest are dropped, and counted.
 ///

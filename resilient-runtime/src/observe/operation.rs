@@ -5,11 +5,9 @@ use std::fmt;
 use histogram::SparseHistogram;
 use serde::Serialize;
 
-use super::{
-    Cause, Describe, DurationHistogram, ErrorSlot, Family, LastError, Latencies, LatencyStats, Striped,
-    counts,
-};
+use super::{Describe, DurationHistogram, Family, Latencies, LatencyStats, Striped, counts};
 use crate::clock::Instant;
+use crate::last_error::{Cause, ErrorSlot, LastError};
 use crate::ratio::Ratio;
 use crate::rejection::Rejection;
 

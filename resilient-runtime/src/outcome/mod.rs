@@ -1,14 +1,13 @@
 //! What a call returned, read as success or failure.
 
 mod failure;
-mod judgement;
+mod fallback_failed;
 mod reject;
-mod verdict;
 
 pub use failure::Failure;
-pub use judgement::Judgement;
+pub(crate) use fallback_failed::UNACCEPTABLE;
+pub use fallback_failed::{BoxError, FallbackFailed};
 pub use reject::{FromRejection, Reject};
-pub use verdict::Verdict;
 
 /// A return type whose success can be told from its failure.
 ///

@@ -7,10 +7,10 @@ use serde::Serialize;
 
 use super::{OutcomeExplanation, Pipeline};
 use crate::component::{Component, Create, Kind};
-use crate::fallback::Level;
 use crate::kind::table::components;
-use crate::observe::optional_seconds;
+use crate::level::Level;
 use crate::rejection::RejectionKind;
+use crate::seconds::optional_seconds;
 use crate::settings::{Effective, Value};
 
 /// The stages of a pipeline, outer to inner, with every setting in force and where it came from, and what becomes of each

@@ -13,10 +13,11 @@ use super::stages::bulkhead::Slot;
 use super::stages::load_shed::Load;
 use super::{Call, Pipeline, Request};
 use crate::bulkhead::Bulkhead;
+use crate::classify::Verdict;
 use crate::clock::Instant;
 use crate::load_shed::{Admitted, End, LoadShedder};
 use crate::observe::Ending;
-use crate::outcome::{Reject, Verdict};
+use crate::outcome::Reject;
 
 /// The permit of the bulkhead and the place at the load shedder that a call has left behind; given back when it is dropped.
 ///

@@ -12,9 +12,11 @@ use super::judges::{Asked, Judge, Refusal};
 use super::parked::Parked;
 use super::{Call, Pipeline, Request};
 use crate::classify::Class;
+use crate::classify::{Judgement, Verdict};
 use crate::clock::{BoxedTimer, Instant};
-use crate::observe::{Ending, Words};
-use crate::outcome::{Judgement, Reject, Verdict};
+use crate::error_text::Words;
+use crate::observe::Ending;
+use crate::outcome::Reject;
 use crate::rejection::{Rejection, RejectionKind};
 
 /// A call whose outcome was handed out before its end, such as a response whose body is still to be read. Made by

@@ -1,7 +1,8 @@
 //! Calls by hand that a rate limiter admits.
 
 use super::{RateLimiter, Request};
-use crate::outcome::{Judgement, Reject};
+use crate::classify::Judgement;
+use crate::outcome::Reject;
 
 impl RateLimiter {
     /// Runs `work` if the rate admits it; blocks up to `max_wait`. A call that was refused further in, judged by

@@ -6,9 +6,9 @@ use serde::Serialize;
 
 use super::{RateLimiter, Request};
 use crate::classify::Class;
+use crate::classify::Verdict;
 use crate::clock::Instant;
-use crate::observe::{optional_seconds, seconds};
-use crate::outcome::Verdict;
+use crate::seconds::{optional_seconds, seconds};
 
 /// How a call stands to a rate; times are in seconds when serialised.
 ///

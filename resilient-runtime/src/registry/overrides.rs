@@ -5,8 +5,8 @@ use std::fmt;
 
 use super::{Registry, UnknownComponent, name};
 use crate::component::Kind;
+use crate::component::by_kind as kinds;
 use crate::config::{Contradiction, Tables, variable_name};
-use crate::kind::settings as kinds;
 use crate::nearest::nearest;
 use crate::settings::{ConfigError, Origin, Raw, Setting, SettingLayers};
 use crate::site;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::Mark;
-use crate::classify::chain;
+use crate::error_chain::chain;
 
 /// What refused the call.
 ///

@@ -3,7 +3,6 @@
 mod display;
 mod kind;
 mod mark;
-mod open_reason;
 
 use std::error::Error;
 use std::fmt;
@@ -12,10 +11,9 @@ use std::time::Duration;
 
 pub use kind::RejectionKind;
 pub(crate) use mark::Mark;
-pub use open_reason::OpenReason;
 
-use crate::classify::{chain, held_error};
-use crate::outage::{Met, Outage};
+use crate::error_chain::{chain, held_error};
+use crate::outage::{Met, OpenReason, Outage};
 
 /// Why a protected call was refused or cut off: what, which component, why, and when to try again.
 ///

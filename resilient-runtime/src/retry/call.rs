@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use super::{Progress, Retry, Situation};
 use crate::classify::Class;
+use crate::classify::{Judgement, Verdict};
 use crate::clock::{Clock, Delay, Instant, NoTimer};
 use crate::context::{self, Entered, Retries, Scope, scoped};
-use crate::observe::{Cause, Words};
-use crate::outcome::{Judgement, Outcome, Verdict};
+use crate::error_text::Words;
+use crate::last_error::Cause;
+use crate::outcome::Outcome;
 
 impl Retry {
     /// Calls `work` until it succeeds or must not be repeated, blocking the thread in between.

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use super::{Retry, Stop, backoff, stop};
 use crate::classify::Class;
+use crate::classify::Judgement;
 use crate::clock::{Delay, Instant, NoTimer};
 use crate::component::Component;
 use crate::context::{self, Retries};
-use crate::observe::{Cause, EventKind, log_limited};
-use crate::outcome::Judgement;
+use crate::last_error::Cause;
+use crate::observe::{EventKind, log_limited};
 use crate::sync::Ordering;
 
 /// How far one call has come.

@@ -7,7 +7,8 @@ use serde::Serialize;
 
 use super::Stop;
 use crate::budget;
-use crate::observe::{Describe, Family, LastError};
+use crate::last_error::LastError;
+use crate::observe::{Describe, Family};
 
 /// All off the success path of a call, so a lock holds them together.
 #[derive(Debug, Default)]

@@ -1,9 +1,9 @@
 use super::*;
 use crate::Judgement;
 use crate::classify::Class;
+use crate::classify::Verdict;
 use crate::clock::{Clock, ManualClock};
 use crate::context::Scope;
-use crate::outcome::Verdict;
 use crate::registry::Registry;
 
 const MS: fn(u64) -> Duration = Duration::from_millis;

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::observe::{Describe, Family, counts, optional_seconds};
+use crate::observe::{Describe, Family, counts};
+use crate::seconds::optional_seconds;
 
 /// A snapshot of a [`Timeout`](crate::Timeout); times are in seconds when serialised.
 ///

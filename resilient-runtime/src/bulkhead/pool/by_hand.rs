@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use super::{End, Running, Waiting};
 use crate::bulkhead::{Bulkhead, Permit};
+use crate::classify::Verdict;
 use crate::clock::{Instant, NoTimer};
 use crate::context::Scope;
-use crate::outcome::{Reject, Verdict};
+use crate::outcome::Reject;
 use crate::priority::Priority;
 use crate::rejection::{Rejection, RejectionKind};
 

@@ -12,11 +12,12 @@ use std::time::Duration;
 
 use super::{CircuitBreaker, Config, State, Stats, Ticket};
 use crate::classify::Class;
+use crate::classify::Verdict;
 use crate::clock::{Instant, ManualClock};
 use crate::component::{Component, Core, Create};
-use crate::outcome::Verdict;
+use crate::outage::OpenReason;
 use crate::ratio::Ratio;
-use crate::rejection::{OpenReason, Rejection};
+use crate::rejection::Rejection;
 
 const SECOND: Duration = Duration::from_secs(1);
 const FAILED: Verdict = Verdict::Failure(Class::TRANSIENT);

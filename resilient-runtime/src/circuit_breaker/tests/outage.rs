@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::circuit_breaker::{LastProbe, Outage};
-use crate::observe::Cause;
+use crate::last_error::Cause;
 
 impl Fixture {
     /// A call that fails with this.

@@ -1,7 +1,7 @@
 //! The bulkhead: a permit for each attempt, free while a retry waits.
 
+use crate::classify::Judgement;
 use crate::clock::Instant;
-use crate::outcome::Judgement;
 use crate::pipeline::Call;
 use crate::pipeline::admission::Wait;
 use crate::rejection::Rejection;

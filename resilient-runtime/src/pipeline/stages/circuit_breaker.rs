@@ -1,8 +1,9 @@
 //! The circuit breaker: the result of an attempt goes to the epoch that admitted it.
 
+use crate::classify::Judgement;
 use crate::clock::Instant;
-use crate::observe::{Cause, Ending};
-use crate::outcome::Judgement;
+use crate::last_error::Cause;
+use crate::observe::Ending;
 use crate::pipeline::Call;
 use crate::rejection::Rejection;
 

@@ -3,11 +3,11 @@
 use std::hash::Hash;
 use std::time::Duration;
 
-use crate::fallback::{self, Hosted, LastGood, Level, LevelPermit, Levels, NoAnswer, Why};
+use crate::fallback::{self, Hosted, LastGood, LevelPermit, Levels, NoAnswer, Why};
+use crate::level::Level;
 use crate::observe::Ending;
 use crate::pipeline::Call;
 use crate::pipeline::body::Polled;
-use crate::site::Site;
 
 impl<'p> Call<'p> {
     /// A fallback level is about to be asked.
@@ -99,10 +99,10 @@ impl<'p> Call<'p> {
     }
 
     /// Under what the good answers of this place in the source are kept that have this key.
-    pub fn cache_key<V: LastGood, K: Hash + ?Sized>(&self, site: &'static Site, key: &K) -> u128 {
+    pub fn cache_key<V: LastGood, K: Hash + ?Sized>(&self, owner: usize, key: &K) -> u128 {
         match &self.pipeline.fallback {
             // Functions that share a name do not share answers.
-            Some(fallback) => fallback.key::<V, _>(&(std::ptr::from_ref(site).addr(), key)),
+            Some(fallback) => fallback.key::<V, _>(&(owner, key)),
             None => 0,
         }
     }

@@ -3,10 +3,10 @@
 use std::future::Future;
 use std::pin::pin;
 
+use crate::classify::Judgement;
 use crate::clock::Instant;
+use crate::error_text::Words;
 use crate::hedge::{Hedge, Left, Race, RaceOutcome, Sent};
-use crate::observe::Words;
-use crate::outcome::Judgement;
 use crate::pipeline::Call;
 use crate::pipeline::admission::Admission;
 use crate::pipeline::attempt_clock::{AttemptClock, Reading};

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use crate::classify::Class;
+use crate::classify::Verdict;
 use crate::clock::Instant;
 use crate::load_shed::{Admitted, End};
 use crate::observe::Ending;
-use crate::outcome::Verdict;
 use crate::pipeline::{Call, Pipeline};
 use crate::rejection::Rejection;
 

@@ -1,10 +1,11 @@
 //! The retry: each attempt passes the stages behind it again, within the budget and the time of the call.
 
+use crate::classify::Judgement;
 use crate::clock::{Delay, Instant};
 use crate::context::{Retries, Scope};
 use crate::idempotency::Idempotency;
-use crate::observe::{Cause, Ending};
-use crate::outcome::Judgement;
+use crate::last_error::Cause;
+use crate::observe::Ending;
 use crate::pipeline::Call;
 use crate::pipeline::call::Next;
 use crate::pipeline::stages::hedge::Role;

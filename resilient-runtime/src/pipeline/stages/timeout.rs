@@ -7,12 +7,12 @@ use std::task::{Context, Poll};
 use pin_project_lite::pin_project;
 
 use crate::classify::{Class, Classify};
+use crate::classify::{Judgement, Verdict};
 use crate::clock::{Instant, NoTimer, Timer};
 use crate::context::{self, Scope};
 use crate::idempotency::Effect;
 use crate::load_shed::End;
 use crate::observe::Ending;
-use crate::outcome::{Judgement, Verdict};
 use crate::pipeline::Call;
 use crate::pipeline::body::poll_body;
 use crate::pipeline::call::Next;

@@ -9,7 +9,8 @@ use super::*;
 use crate::circuit_breaker;
 use crate::clock::Clock;
 use crate::correlation::CorrelationId;
-use crate::observe::{ErrorText, EventKind, Words};
+use crate::error_text::{ErrorText, Words};
+use crate::observe::EventKind;
 use crate::rate_limit;
 
 /// The lines of the log, with their level and fields.

@@ -25,7 +25,8 @@ use std::time::Duration;
 
 use crate::circuit_breaker::State;
 use crate::clock::ManualClock;
-use crate::fallback::{AsyncChain, Chain, Level};
+use crate::fallback::{AsyncChain, Chain};
+use crate::level::Level;
 use crate::pipeline::Pipeline;
 use crate::{
     Class, Classify, Component, FallbackFailed, Priority, Ratio, Registry, Rejection, RejectionKind, Verdict,

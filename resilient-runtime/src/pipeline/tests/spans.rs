@@ -10,7 +10,8 @@ use tracing::{Metadata, Subscriber};
 use super::*;
 use crate::clock::Clock;
 use crate::correlation::CorrelationId;
-use crate::fallback::{AsyncChain, Level};
+use crate::fallback::AsyncChain;
+use crate::level::Level;
 
 /// Spans by their number, as `name parent fields`, which are entered, and what each is.
 type Spans = (Vec<String>, Vec<u64>, Vec<&'static Metadata<'static>>);

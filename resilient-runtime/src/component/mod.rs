@@ -1,14 +1,17 @@
 //! What every component can do, so that who knows one knows all.
 
+pub(crate) mod by_kind;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde::Serialize;
 
 use crate::clock::Clock;
+use crate::error_text::Texts;
 use crate::kind::table::components;
 pub use crate::kind::{Kind, UnknownKind};
-use crate::observe::{Event, EventKind, Events, Texts};
+use crate::observe::{Event, EventKind, Events};
 use crate::random::Random;
 use crate::ratio::Ratio;
 use crate::rejection::RejectionKind;

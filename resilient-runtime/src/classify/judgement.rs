@@ -2,8 +2,8 @@
 
 use std::error::Error;
 
-use super::{Outcome, Verdict};
-use crate::classify::{Class, Classify, found, found_in_value};
+use super::{Class, Classify, Verdict, found, found_in_value};
+use crate::outcome::Outcome;
 use crate::rejection::{Rejection, RejectionKind};
 
 /// A [`Verdict`], and what predicates say besides: whether to try again, and whether the circuit breaker counts it.

@@ -2,8 +2,8 @@
 
 use std::error::Error;
 
-use super::{Judgement, Outcome};
-use crate::classify::{Class, Classify};
+use super::{Class, Classify, Judgement};
+use crate::outcome::Outcome;
 
 /// How one attempt is judged; what retry, circuit breaker and fallback act on.
 ///
