@@ -174,7 +174,7 @@ impl Fixture {
     }
 
     fn settle(&self, ticket: Ticket, verdict: Option<Verdict>) {
-        self.breaker.settle(ticket, verdict, self.now(), || self.now());
+        self.breaker.settle(ticket, verdict, None, self.now(), || self.now());
     }
 }
 

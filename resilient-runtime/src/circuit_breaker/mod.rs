@@ -198,21 +198,9 @@ impl CircuitBreaker {
     }
 
     /// The end of an admitted call. `None` is no evidence at all: cancelled, refused further in, or never
-    /// executed. `started` and `ended` are compared with `slow_call`.
+    /// executed. `error` is the text of a failure; `started` and `ended` are compared with `slow_call`.
     #[inline]
     pub(crate) fn settle(
-        &self,
-        ticket: Ticket,
-        verdict: Option<Verdict>,
-        started: Instant,
-        ended: impl FnOnce() -> Instant,
-    ) {
-        self.settle_with(ticket, verdict, None, started, ended);
-    }
-
-    /// The same, with the text of its error.
-    #[inline]
-    pub(crate) fn settle_with(
         &self,
         ticket: Ticket,
         verdict: Option<Verdict>,
@@ -220,12 +208,19 @@ impl CircuitBreaker {
         started: Instant,
         ended: impl FnOnce() -> Instant,
     ) {
+        match verdict {
+            Some(Verdict::Success) => self.settle_success(ticket, started, ended),
+            _ => self.settle_otherwise(ticket, verdict, error, started, ended()),
+        }
+    }
+
+    #[inline]
+    fn settle_success(&self, ticket: Ticket, started: Instant, ended: impl FnOnce() -> Instant) {
         // Neither watched nor a probe, and still in its epoch.
-        let usual = ticket.word.is_plainly_closed() && ticket.word == self.word();
-        if usual && matches!(verdict, Some(Verdict::Success)) {
+        if ticket.word.is_plainly_closed() && ticket.word == self.word() {
             self.succeeded(ticket, started, ended);
         } else {
-            self.settle_otherwise(ticket, verdict, error, started, ended());
+            self.settle_otherwise(ticket, Some(Verdict::Success), None, started, ended());
         }
     }
 

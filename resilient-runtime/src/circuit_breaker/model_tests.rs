@@ -365,7 +365,7 @@ impl Pair {
             }
             Result::Neutral => None,
         };
-        self.breaker.settle(ticket, verdict, started, || self.time.clock().now());
+        self.breaker.settle(ticket, verdict, None, started, || self.time.clock().now());
     }
 
     fn step(&mut self, step: &Step) {

@@ -170,7 +170,7 @@ impl Permit<'_> {
     pub fn settle(self, judgement: impl Into<Judgement>) {
         let permit = ManuallyDrop::new(self);
         match judgement.into().for_breaker() {
-            Verdict::Success => permit.end(Some(Verdict::Success)),
+            Verdict::Success => permit.succeeded(),
             failure @ Verdict::Failure(_) => permit.end(permit.evidence(failure)),
         }
     }
@@ -195,9 +195,8 @@ impl Permit<'_> {
     #[inline]
     fn settle_outcome<R: Reject<Error: 'static>>(self, judgement: Judgement, outcome: &R) {
         match judgement.for_breaker() {
-            Verdict::Success | Verdict::Failure(Class::Ignored | Class::NotExecuted { .. }) => {
-                self.settle(judgement);
-            }
+            Verdict::Success => ManuallyDrop::new(self).succeeded(),
+            Verdict::Failure(Class::Ignored | Class::NotExecuted { .. }) => self.settle(judgement),
             Verdict::Failure(_) => self.settle_described(judgement, |words| words.outcome(outcome)),
         }
     }
@@ -210,7 +209,7 @@ impl Permit<'_> {
         breaker.core.environment.texts().capture(describe, |text| {
             let now = || breaker.core.clock().now();
             let text = text.map(|text| Cause { text, attempt: context::attempt() });
-            breaker.settle_with(this.ticket, evidence, text, this.started, now);
+            breaker.settle(this.ticket, evidence, text, this.started, now);
         });
     }
 
@@ -224,8 +223,14 @@ impl Permit<'_> {
     }
 
     #[inline]
+    fn succeeded(&self) {
+        self.breaker.settle_success(self.ticket, self.started, || self.breaker.core.clock().now());
+    }
+
+    #[cold]
     fn end(&self, verdict: Option<Verdict>) {
-        self.breaker.settle(self.ticket, verdict, self.started, || self.breaker.core.clock().now());
+        let now = self.breaker.core.clock().now();
+        self.breaker.settle(self.ticket, verdict, None, self.started, || now);
     }
 }
 

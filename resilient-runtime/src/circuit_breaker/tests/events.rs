@@ -110,7 +110,7 @@ fn a_listener_that_takes_its_time_delays_no_other_call() {
         });
         tracing::subscriber::with_default(listener, || {
             let ticket = breaker.admit(|| clock.now()).unwrap();
-            breaker.settle(ticket, Some(FAILED), clock.now(), || clock.now());
+            breaker.settle(ticket, Some(FAILED), None, clock.now(), || clock.now());
         });
     });
     has_entered.recv().unwrap();

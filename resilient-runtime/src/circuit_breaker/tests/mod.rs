@@ -83,7 +83,7 @@ impl Fixture {
     }
 
     fn settle(&self, ticket: Ticket, verdict: impl Into<Option<Verdict>>) {
-        self.breaker.settle(ticket, verdict.into(), self.now(), || self.now());
+        self.breaker.settle(ticket, verdict.into(), None, self.now(), || self.now());
     }
 
     /// A call that takes no time.
@@ -100,7 +100,7 @@ impl Fixture {
     fn slow_call(&self, span: Duration, verdict: Verdict) {
         let (ticket, started) = (self.admitted(), self.now());
         self.time.advance(span);
-        self.breaker.settle(ticket, Some(verdict), started, || self.now());
+        self.breaker.settle(ticket, Some(verdict), None, started, || self.now());
     }
 
     fn stats(&self) -> Stats {

@@ -116,7 +116,7 @@ fn the_probes_of_200_instances_that_opened_together_are_spread() {
                 let settings = Layered::of(Config::default().failure_threshold(1));
                 let breaker = CircuitBreaker::create(Core { name: "x", environment, settings });
                 let ticket = breaker.admit(|| time.clock().now()).unwrap();
-                breaker.settle(ticket, Some(verdict), time.clock().now(), || time.clock().now());
+                breaker.settle(ticket, Some(verdict), None, time.clock().now(), || time.clock().now());
                 breaker.stats().retry_after.unwrap()
             })
             .collect();

@@ -9,7 +9,7 @@ impl Fixture {
     fn fail(&self, text: &str) {
         let (ticket, now) = (self.admitted(), self.now());
         let cause = Some(Cause { text, attempt: 1 });
-        self.breaker.settle_with(ticket, Some(FAILED), cause, now, || now);
+        self.breaker.settle(ticket, Some(FAILED), cause, now, || now);
     }
 }
 

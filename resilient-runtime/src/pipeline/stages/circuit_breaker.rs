@@ -44,7 +44,7 @@ impl Call<'_> {
     ) {
         if let (Some(ticket), Some(breaker)) = (self.held.ticket.take(), &self.pipeline.circuit_breaker) {
             let verdict = judgement.map(Judgement::for_breaker);
-            breaker.settle_with(ticket, verdict, cause, self.clock.attempt.or_never(), || self.time());
+            breaker.settle(ticket, verdict, cause, self.clock.attempt.or_never(), || self.time());
         }
     }
 
