@@ -23,7 +23,8 @@
 //!
 //! One engine has three faces: the attribute [`macro@resilient`], the [`Pipeline`] builder, and each
 //! component by hand ([`CircuitBreaker`], [`Retry`], [`Bulkhead`], [`Timeout`], [`Fallback`]). Components
-//! have names and live in a [`Registry`], where they can be seen and steered.
+//! have names and live in a [`Registry`], where they can be seen and steered; `new`, as in [`CircuitBreaker::new`], makes
+//! one without a registry.
 //!
 //! # Features
 //! - `inventory` (default): annotated functions are listed before their first call;
@@ -71,6 +72,7 @@ mod component;
 mod fnv1a;
 mod key;
 mod kind;
+mod name;
 mod nearest;
 mod outage;
 mod outcome;
@@ -79,6 +81,7 @@ mod random;
 mod ratio;
 mod rejection;
 mod site;
+mod standalone;
 mod sync;
 mod weak_table;
 
