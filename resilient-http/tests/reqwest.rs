@@ -104,7 +104,7 @@ async fn a_body_that_is_a_stream_is_sent_once() {
 async fn what_was_never_sent_is_repeated_and_an_open_circuit_says_so() {
     let registry = Registry::new();
     let client = client(&registry);
-    let config = circuit_breaker::Config::default().failure_threshold(8u32);
+    let config = circuit_breaker::Config::default().failure_threshold(8);
     registry.circuit_breaker("c").reconfigure(config).unwrap();
     // Nobody listens there any more.
     let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();

@@ -23,7 +23,8 @@
 //!
 //! One engine has three faces: the attribute [`macro@resilient`], the [`Pipeline`] builder, and each
 //! component by hand ([`CircuitBreaker`], [`Retry`], [`Bulkhead`], [`Timeout`], [`Fallback`]). Components
-//! have names and live in a [`Registry`], where they can be seen and steered.
+//! have names and live in a [`Registry`], where they can be seen and steered; `new`, as in [`CircuitBreaker::new`], makes
+//! one without a registry.
 //!
 //! # Features
 //! - `inventory` (default): annotated functions are listed before their first call;
@@ -75,6 +76,7 @@ mod key;
 mod kind;
 mod last_error;
 mod level;
+mod name;
 mod nearest;
 mod outage;
 mod outcome;
@@ -84,6 +86,7 @@ mod ratio;
 mod rejection;
 mod seconds;
 mod site;
+mod standalone;
 mod sync;
 mod weak_table;
 

@@ -90,7 +90,7 @@ fn call_async() -> Group {
 /// It finds its limit while it is measured, and never refuses one caller.
 fn finding() -> Arc<Bulkhead> {
     let bulkhead = Registry::new().bulkhead("bench");
-    let config = bulkhead::Config::default().adaptive(true).adaptive_min(8u32);
+    let config = bulkhead::Config::default().adaptive(true).adaptive_min(8);
     bulkhead.reconfigure(config).expect("these settings are within their ranges");
     bulkhead
 }

@@ -31,7 +31,7 @@
 //! use resilient_runtime::{Component, Registry, Rejection, adaptive::Reason, bulkhead::Config};
 //!
 //! let bulkhead = Registry::new().bulkhead("gateway");
-//! bulkhead.reconfigure(Config::default().adaptive(true).adaptive_max(100u32)).unwrap();
+//! bulkhead.reconfigure(Config::default().adaptive(true).adaptive_max(100)).unwrap();
 //! let answer: Result<u32, Rejection> = bulkhead.call(|| Ok(42));
 //! let found = bulkhead.stats().adaptive.unwrap();
 //! assert_eq!((answer, found.limit, found.reason), (Ok(42), 20, Reason::Initial));

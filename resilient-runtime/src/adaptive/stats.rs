@@ -13,7 +13,7 @@ use crate::seconds::optional_seconds;
 /// use resilient_runtime::{Component, Registry, adaptive::Reason, bulkhead::Config};
 ///
 /// let search = Registry::new().bulkhead("search");
-/// search.reconfigure(Config::default().adaptive(true).adaptive_max(50u32)).unwrap();
+/// search.reconfigure(Config::default().adaptive(true).adaptive_max(50)).unwrap();
 /// let adaptive = search.stats().adaptive.unwrap();
 /// assert_eq!((adaptive.limit, adaptive.max, adaptive.reason), (20, 50, Reason::Initial));
 /// ```

@@ -51,11 +51,13 @@ use bucket::Bucket;
 /// Every [`Retry`](crate::Retry) has one of its own, unless `budget = "name"` makes several share one.
 ///
 /// ```
-/// let registry = resilient_runtime::Registry::new();
-/// let budget = registry.retry_budget("gateway");
+/// use resilient_runtime::{RetryBudget, budget::Config};
+///
+/// let budget = RetryBudget::new(Config::default())?;
 /// (0..100).for_each(|_| budget.deposit());
 /// assert!(budget.try_withdraw());
 /// assert_eq!(budget.tokens().floor(), 39.0); // 30 of reserve, 10 of 100 calls, one withdrawn
+/// # Ok::<_, resilient_runtime::ConfigError>(())
 /// ```
 #[derive(Debug)]
 pub struct RetryBudget {

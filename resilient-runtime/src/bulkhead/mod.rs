@@ -17,7 +17,7 @@
 //! use resilient_runtime::{Component, Registry, RejectionKind, bulkhead::Config};
 //!
 //! let bulkhead = Registry::new().bulkhead("gateway");
-//! bulkhead.reconfigure(Config::default().max_concurrent(1u32)).unwrap();
+//! bulkhead.reconfigure(Config::default().max_concurrent(1)).unwrap();
 //! let permit = bulkhead.try_acquire().unwrap();
 //! let refused = bulkhead.try_acquire().unwrap_err();
 //! assert_eq!(refused.kind(), RejectionKind::BulkheadFull);
@@ -50,7 +50,7 @@
 //! use resilient_runtime::{Component, Priority, Registry, Rejection, bulkhead::Config};
 //!
 //! let bulkhead = Registry::new().bulkhead("reports");
-//! bulkhead.reconfigure(Config::default().threads(2u32).max_queue(10u32)).unwrap();
+//! bulkhead.reconfigure(Config::default().threads(2).max_queue(10)).unwrap();
 //! let on = bulkhead.run(Priority::Normal, || Ok::<_, Rejection>(std::thread::current().name().map(str::to_owned)));
 //! assert_eq!(on.unwrap().as_deref(), Some("resilient-reports-1"));
 //! assert_eq!(bulkhead.stats().pool.unwrap().running, 0);
@@ -104,12 +104,12 @@ use stats::Counters;
 /// Bounds concurrent calls. See the [module](self).
 ///
 /// ```
-/// use resilient_runtime::{Component, Registry, bulkhead::Config};
+/// use resilient_runtime::{Bulkhead, bulkhead::Config};
 ///
-/// let bulkhead = Registry::new().bulkhead("printer");
-/// bulkhead.reconfigure(Config::default().max_concurrent(1u32)).unwrap();
+/// let bulkhead = Bulkhead::new(Config::default().max_concurrent(1))?;
 /// let inner = bulkhead.call(|| Some(bulkhead.call(|| Some("both"))));
 /// assert_eq!(inner, Some(None), "a call in it is the second");
+/// # Ok::<_, resilient_runtime::ConfigError>(())
 /// ```
 #[derive(Debug)]
 pub struct Bulkhead {
@@ -147,7 +147,7 @@ impl Bulkhead {
     /// use resilient_runtime::{Component, Priority, Registry, bulkhead::Config};
     ///
     /// let bulkhead = Registry::new().bulkhead("ledger");
-    /// bulkhead.reconfigure(Config::default().max_concurrent(2u32).reserve_critical(1u32)).unwrap();
+    /// bulkhead.reconfigure(Config::default().max_concurrent(2).reserve_critical(1)).unwrap();
     /// let report = bulkhead.try_acquire_as(Priority::Low).unwrap();
     /// assert!(bulkhead.try_acquire_as(Priority::High).is_err(), "the last permit is reserved");
     /// assert!(bulkhead.try_acquire_as(Priority::Critical).is_ok());
@@ -171,7 +171,7 @@ impl Bulkhead {
     /// use resilient_runtime::{Component, Registry, bulkhead::Config};
     ///
     /// let bulkhead = Registry::new().bulkhead("index");
-    /// let queue = Config::default().max_concurrent(1u32).max_queue(1u32).max_wait(Duration::from_secs(9));
+    /// let queue = Config::default().max_concurrent(1).max_queue(1).max_wait(Duration::from_secs(9));
     /// bulkhead.reconfigure(queue).unwrap();
     /// let first = bulkhead.acquire().await.unwrap();
     /// let (second, ()) = tokio::join!(bulkhead.acquire(), async { drop(first) });
@@ -198,7 +198,7 @@ impl Bulkhead {
     /// use resilient_runtime::{Component, Priority, Registry, bulkhead::Config};
     ///
     /// let bulkhead = Registry::new().bulkhead("db");
-    /// let queue = Config::default().max_concurrent(1u32).max_queue(9u32).max_wait(Duration::from_secs(9));
+    /// let queue = Config::default().max_concurrent(1).max_queue(9).max_wait(Duration::from_secs(9));
     /// bulkhead.reconfigure(queue).unwrap();
     /// let (held, served) = (bulkhead.try_acquire().unwrap(), std::cell::RefCell::new(Vec::new()));
     /// let call = async |priority| {
@@ -225,7 +225,7 @@ impl Bulkhead {
     /// use resilient_runtime::{Priority, Registry, RejectionKind, Component, bulkhead::Config};
     ///
     /// let bulkhead = Registry::new().bulkhead("scanner");
-    /// bulkhead.reconfigure(Config::default().max_concurrent(1u32)).unwrap();
+    /// bulkhead.reconfigure(Config::default().max_concurrent(1)).unwrap();
     /// let permit = bulkhead.acquire_blocking(Priority::Normal).unwrap();
     /// let refused = bulkhead.acquire_blocking(Priority::Critical).unwrap_err();
     /// assert_eq!(refused.kind(), RejectionKind::BulkheadFull, "without a queue nobody waits");
@@ -291,7 +291,7 @@ impl Bulkhead {
     /// use resilient_runtime::{Component, Registry, bulkhead::Config};
     ///
     /// let bulkhead = Registry::new().bulkhead("thumbnails");
-    /// bulkhead.reconfigure(Config::default().max_concurrent(1u32)).unwrap();
+    /// bulkhead.reconfigure(Config::default().max_concurrent(1)).unwrap();
     /// let work = async || {
     ///     tokio::task::yield_now().await;
     ///     Some("made")

@@ -151,7 +151,7 @@ impl Describe for Stats {
 /// use resilient_runtime::{Component, Registry, bulkhead::{ClassLimits, Config}};
 ///
 /// let ledger = Registry::new().bulkhead("ledger");
-/// let config = Config::default().max_concurrent(10u32).reserve_critical(2u32).reserve_high(3u32);
+/// let config = Config::default().max_concurrent(10).reserve_critical(2).reserve_high(3);
 /// ledger.reconfigure(config).unwrap();
 /// assert_eq!(ledger.stats().limits, ClassLimits { normal: 5, high: 8, critical: 10 });
 /// ```

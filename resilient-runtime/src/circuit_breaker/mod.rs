@@ -96,12 +96,12 @@ use window::{Content, CountWindow, Grade, TimeWindow};
 /// Stops calls to what does not answer. See the [module](self).
 ///
 /// ```
-/// use resilient_runtime::{Component, Registry, circuit_breaker::{Config, State}};
+/// use resilient_runtime::{CircuitBreaker, circuit_breaker::{Config, State}};
 ///
-/// let breaker = Registry::new().circuit_breaker("mail");
-/// breaker.reconfigure(Config::default().failure_threshold(1)).unwrap();
+/// let breaker = CircuitBreaker::new(Config::default().failure_threshold(1))?;
 /// assert_eq!(breaker.call(|| None::<u32>), None);
 /// assert_eq!(breaker.state(), State::Open);
+/// # Ok::<_, resilient_runtime::ConfigError>(())
 /// ```
 #[derive(Debug)]
 pub struct CircuitBreaker {

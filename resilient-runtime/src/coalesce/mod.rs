@@ -66,12 +66,13 @@ const LONGEST_WAIT: Duration = Duration::from_mins(1);
 /// Lets equal calls share one. See the [module](self).
 ///
 /// ```
-/// use resilient_runtime::{Component, Registry};
+/// use resilient_runtime::{Coalesce, Component, coalesce::Config};
 ///
-/// let coalesce = Registry::new().coalesce("profile");
+/// let coalesce = Coalesce::new(Config::default())?;
 /// assert_eq!(coalesce.call("ada", || Some(1)), Some(1));
 /// assert_eq!(coalesce.call("ada", || Some(2)), Some(2), "nothing is kept");
 /// assert_eq!(coalesce.stats().led, 2);
+/// # Ok::<_, resilient_runtime::ConfigError>(())
 /// ```
 #[derive(Debug)]
 pub struct Coalesce {

@@ -95,9 +95,9 @@ pub trait Component: Sealed + Send + Sync + 'static {
     ///
     /// let gateway = Registry::new().bulkhead("gateway");
     /// let permit = gateway.try_acquire().unwrap();
-    /// gateway.reconfigure(Config::default().max_concurrent(1u32)).unwrap();
+    /// gateway.reconfigure(Config::default().max_concurrent(1)).unwrap();
     /// assert_eq!(gateway.stats().available, 0, "the call in flight counts");
-    /// assert!(gateway.reconfigure(Config::default().max_concurrent(0u32)).is_err());
+    /// assert!(gateway.reconfigure(Config::default().max_concurrent(0)).is_err());
     /// assert_eq!(gateway.config().max_concurrent, 1, "refused as a whole");
     /// # drop(permit);
     /// ```
@@ -139,6 +139,9 @@ pub(crate) trait Create: Component + Sized {
 
     fn create(core: Core<Self::Config>) -> Self;
     fn core(&self) -> &Core<Self::Config>;
+
+    /// Refuses settings that name a part of a registry, for a component that belongs to none.
+    fn check_standalone(_config: &Self::Config, _error: &mut ConfigError) {}
 
     /// What else there is to say about it in an explanation; one line each.
     fn notes(&self) -> Vec<String> {
@@ -244,8 +247,7 @@ impl<C: Settings> Core<C> {
     /// A core outside of any registry, for unit tests.
     #[cfg(test)]
     pub(crate) fn for_test(name: &str, clock: Clock, config: C) -> Self {
-        let (settings, error) = Layered::new(&[], crate::settings::SettingLayers::new());
-        assert_eq!(error.problems(), &[]);
+        let settings = Layered::of(C::shared_default());
         config.validate().expect("a valid config");
         settings.replace(config);
         let environment =

@@ -91,12 +91,13 @@ use stats::{Count, Counters};
 /// Bounds and counts what fallback levels do, and keeps the last good answers. See the [module](self).
 ///
 /// ```
-/// use resilient_runtime::{Registry, fallback::{Chain, Level}};
+/// use resilient_runtime::{Fallback, fallback::{Chain, Config, Level}};
 ///
-/// let fallback = Registry::new().fallback("avatar");
+/// let fallback = Fallback::new(Config::default())?;
 /// let grey = || Chain::of(Level::Default, |_| Some("grey.png"));
 /// assert_eq!(fallback.call(|| Some("ada.png"), grey), Some("ada.png"));
 /// assert_eq!(fallback.call(|| None, grey), Some("grey.png"));
+/// # Ok::<_, resilient_runtime::ConfigError>(())
 /// ```
 #[derive(Debug)]
 pub struct Fallback {

@@ -63,9 +63,9 @@ settings! {
     /// use std::time::Duration;
     /// use resilient_runtime::{health::Config, settings::Settings};
     ///
-    /// let config = Config::default().failures(2u32).cache(Duration::from_secs(5));
+    /// let config = Config::default().failures(2).cache(Duration::from_secs(5));
     /// assert!(config.validate().is_ok());
-    /// assert!(config.failures(0u32).validate().is_err());
+    /// assert!(config.failures(0).validate().is_err());
     /// ```
     pub struct Config: health, check {
         kind: CheckKind,

@@ -62,10 +62,9 @@ use turn::{Step, Turn};
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() {
-/// use resilient_runtime::{Component, Registry, health::{Config, Status}};
+/// use resilient_runtime::{HealthCheck, health::{Config, Status}};
 ///
-/// let broker = Registry::new().health("broker");
-/// broker.reconfigure(Config::default().failures(1u32)).unwrap();
+/// let broker = HealthCheck::new(Config::default().failures(1)).unwrap();
 /// broker.probe(|| async { Err("connection refused") });
 /// assert_eq!(broker.check().await.status, Status::Fail);
 /// # }

@@ -13,7 +13,7 @@ settings! {
     /// use std::time::Duration;
     /// use resilient_runtime::{hedge::Config, settings::Settings};
     ///
-    /// let config = Config::default().after(Duration::from_millis(30)).max(2u32);
+    /// let config = Config::default().after(Duration::from_millis(30)).max(2);
     /// assert!(config.validate().is_ok());
     /// assert!(config.percentile(101.0).validate().is_err());
     /// ```

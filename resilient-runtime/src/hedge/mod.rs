@@ -74,11 +74,11 @@ use stats::Counters;
 ///
 /// ```
 /// use std::time::Duration;
-/// use resilient_runtime::{Component, Registry, hedge::Config};
+/// use resilient_runtime::{Component, Hedge, hedge::Config};
 ///
-/// let hedge = Registry::new().hedge("read");
-/// hedge.reconfigure(Config::default().after(Duration::from_millis(50))).unwrap();
+/// let hedge = Hedge::new(Config::default().after(Duration::from_millis(50)))?;
 /// assert_eq!(hedge.stats().delay, Some(Duration::from_millis(50)));
+/// # Ok::<_, resilient_runtime::ConfigError>(())
 /// ```
 #[derive(Debug)]
 pub struct Hedge {

@@ -11,7 +11,7 @@ use serde::Serialize;
 /// use resilient_runtime::{Component, Registry, idempotency::{Config, Fingerprint, Unsaved}};
 ///
 /// let once = Registry::new().idempotency("letter");
-/// once.reconfigure(Config::default().max_value(1000u32)).unwrap();
+/// once.reconfigure(Config::default().max_value(1000)).unwrap();
 /// once.call("7", Fingerprint::NONE, || Some("x".repeat(2000)));
 /// assert_eq!(resilient_runtime::unsaved(), Some(Unsaved::TooLarge));
 /// assert_eq!(Unsaved::TooLarge.as_str(), "too_large");
@@ -83,7 +83,7 @@ pub(crate) fn mark(mark: Mark) {
 /// use resilient_runtime::{Component, Registry, Rejection, idempotency::{Config, Fingerprint, Unsaved}};
 ///
 /// let once = Registry::new().idempotency("charge");
-/// once.reconfigure(Config::default().max_value(64u32)).unwrap();
+/// once.reconfigure(Config::default().max_value(64)).unwrap();
 /// let charge = |receipt: String| once.call("order 7", Fingerprint::NONE, || Ok::<_, Rejection>(receipt));
 /// assert!(charge("x".repeat(100)).is_ok());
 /// assert_eq!(resilient_runtime::unsaved(), Some(Unsaved::TooLarge));

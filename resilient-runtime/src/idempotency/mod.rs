@@ -111,12 +111,13 @@ const RECORDS: usize = 100_000;
 /// Carries calls out once for each key. See the [module](self).
 ///
 /// ```
-/// use resilient_runtime::{Component, Registry, idempotency::Fingerprint};
+/// use resilient_runtime::{Component, Idempotency, idempotency::{Config, Fingerprint}};
 ///
-/// let once = Registry::new().idempotency("welcome");
+/// let once = Idempotency::new(Config::default())?;
 /// let mail = |id: u32| once.call("ada", Fingerprint::NONE, || Some(id));
 /// assert_eq!((mail(1), mail(2)), (Some(1), Some(1)));
 /// assert_eq!((once.stats().executed, once.stats().replayed), (1, 1));
+/// # Ok::<_, resilient_runtime::ConfigError>(())
 /// ```
 #[derive(Debug)]
 pub struct Idempotency {
@@ -245,6 +246,11 @@ impl Create for Idempotency {
 
     fn create(core: Core<Config>) -> Self {
         Self::with_stores(core, Arc::default())
+    }
+
+    fn check_standalone(config: &Config, error: &mut ConfigError) {
+        let allowed = "stores have names in a registry only: leave it away, and use `Idempotency::set_store`";
+        error.require(config.store.is_none(), "store", config.store.clone(), allowed);
     }
 
     fn core(&self) -> &Core<Config> {

@@ -82,11 +82,12 @@ use throttle::Throttle;
 /// Refuses some calls, so that the others are served in time. See the [module](self).
 ///
 /// ```
-/// use resilient_runtime::{Component, Registry};
+/// use resilient_runtime::{LoadShedder, load_shed::Config};
 ///
-/// let shedder = Registry::new().load_shedder("graphql");
-/// let in_flight = shedder.call(|| Some(shedder.stats().in_flight));
-/// assert_eq!((in_flight, shedder.stats().in_flight), (Some(1), 0));
+/// let shedder = LoadShedder::new(Config::default().max_in_flight(1).adaptive(false))?;
+/// let inner = shedder.call(|| Some(shedder.call(|| Some("both"))));
+/// assert_eq!(inner, Some(None), "a call in it is the second");
+/// # Ok::<_, resilient_runtime::ConfigError>(())
 /// ```
 #[derive(Debug)]
 pub struct LoadShedder {

@@ -33,7 +33,7 @@
 //! let rate = |text: &str| Config::default().rate(text.parse::<Rate>().unwrap());
 //!
 //! // A token bucket: two at once, then one at each second. By key.
-//! let login = set("login", rate("60/min").burst(2u32));
+//! let login = set("login", rate("60/min").burst(2));
 //! assert!((0..2).all(|_| login.check_key("ada").allowed));
 //! let refused = login.check_key("ada");
 //! assert!(!refused.allowed && refused.retry_after.unwrap() <= Duration::from_secs(1));
@@ -89,12 +89,12 @@ use stats::Counters;
 /// Bounds how often calls begin. See the [module](self).
 ///
 /// ```
-/// use resilient_runtime::{Component, Registry, rate_limit::{Config, Rate}};
+/// use resilient_runtime::{RateLimiter, rate_limit::{Config, Rate}};
 ///
-/// let limiter = Registry::new().rate_limiter("mail");
-/// limiter.reconfigure(Config::default().rate("1/h".parse::<Rate>().unwrap())).unwrap();
+/// let limiter = RateLimiter::new(Config::default().rate("1/h".parse::<Rate>().unwrap()))?;
 /// assert_eq!(limiter.call(|| Some("sent")), Some("sent"));
 /// assert_eq!(limiter.call(|| Some("sent")), None);
+/// # Ok::<_, resilient_runtime::ConfigError>(())
 /// ```
 #[derive(Debug)]
 pub struct RateLimiter {

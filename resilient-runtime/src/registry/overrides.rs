@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use super::{Registry, UnknownComponent, name};
+use super::{Registry, UnknownComponent};
 use crate::component::Kind;
 use crate::component::by_kind as kinds;
 use crate::config::{Contradiction, Tables, variable_name};
+use crate::name;
 use crate::nearest::nearest;
 use crate::settings::{ConfigError, Origin, Raw, Setting, SettingLayers};
 use crate::site;
@@ -260,7 +261,7 @@ impl Registry {
     ///
     /// let registry = Registry::new();
     /// let retry = registry.retry("stock");
-    /// retry.reconfigure(Config::default().max(9u32)).unwrap();
+    /// retry.reconfigure(Config::default().max(9)).unwrap();
     /// registry.clear_overrides(Kind::Retry, "stock").unwrap();
     /// assert_eq!(retry.config().max, 3);
     /// ```

@@ -15,7 +15,7 @@ settings! {
     /// use std::time::Duration;
     /// use resilient_runtime::{retry::{Backoff, Config}, settings::Settings};
     ///
-    /// let config = Config::default().max(5u32).backoff(Backoff::Fibonacci).base(Duration::from_millis(20));
+    /// let config = Config::default().max(5).backoff(Backoff::Fibonacci).base(Duration::from_millis(20));
     /// assert!(config.validate().is_ok());
     /// assert!(config.factor(0.5).validate().is_err());
     /// ```

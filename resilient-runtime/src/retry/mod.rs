@@ -70,12 +70,14 @@ use stats::Counters;
 /// Repeats failed calls. See the [module](self).
 ///
 /// ```
-/// use resilient_runtime::{Component, Registry, clock::ManualClock};
+/// use resilient_runtime::{Component, Retry, clock::ManualClock, retry::Config};
 ///
-/// let retry = Registry::with_clock(ManualClock::new().clock()).retry("dns");
+/// let time = ManualClock::new(); // its sleeps take no time
+/// let retry = Retry::with_name_and_clock("dns", time.clock(), Config::default().max(2))?;
 /// let mut answers = [None, Some("10.0.0.7")].into_iter();
 /// assert_eq!(retry.call(|| answers.next().flatten()), Some("10.0.0.7"));
 /// assert_eq!(retry.stats().recovered, 1);
+/// # Ok::<_, resilient_runtime::ConfigError>(())
 /// ```
 #[derive(Debug)]
 pub struct Retry {
@@ -172,6 +174,11 @@ impl Retry {
 impl Create for Retry {
     fn create(core: Core<Config>) -> Self {
         Self::with_budget(core, None)
+    }
+
+    fn check_standalone(config: &Config, error: &mut ConfigError) {
+        let allowed = "a retry without a registry has a budget of its own: leave it away, or `off`";
+        error.require(config.shared_budget().is_none(), "budget", config.budget.clone(), allowed);
     }
 
     fn core(&self) -> &Core<Config> {

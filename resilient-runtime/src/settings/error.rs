@@ -29,7 +29,7 @@ pub struct Problem {
 /// ```
 /// use resilient_runtime::{Component, Registry, bulkhead::Config};
 ///
-/// let error = Registry::new().bulkhead("gateway").reconfigure(Config::default().max_concurrent(0u32));
+/// let error = Registry::new().bulkhead("gateway").reconfigure(Config::default().max_concurrent(0));
 /// let words = error.unwrap_err().to_string();
 /// assert_eq!(words, "`max_concurrent` = 0 is refused: 1 to 1000000 calls");
 /// ```
@@ -44,7 +44,7 @@ impl ConfigError {
     /// ```
     /// use resilient_runtime::{bulkhead::Config, settings::Settings};
     ///
-    /// let error = Config::default().max_concurrent(0u32).max_queue(9u32).validate().unwrap_err();
+    /// let error = Config::default().max_concurrent(0).max_queue(9).validate().unwrap_err();
     /// assert!(error.problems().len() >= 2, "all of them: {error}");
     /// ```
     pub fn problems(&self) -> &[Problem] {

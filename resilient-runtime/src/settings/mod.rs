@@ -143,7 +143,7 @@ pub struct Setting {
 /// let hedge = Registry::new().hedge("search");
 /// let origin = || hedge.effective().into_iter().find(|setting| setting.field == "max").unwrap().origin;
 /// assert_eq!(origin(), Origin::Default);
-/// hedge.reconfigure(Config::default().max(2u32)).unwrap();
+/// hedge.reconfigure(Config::default().max(2)).unwrap();
 /// assert_eq!(origin(), Origin::Runtime);
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -259,7 +259,7 @@ pub trait Settings: Clone + Default + PartialEq + Send + Sync + 'static {
     /// ```
     /// use resilient_runtime::{rate_limit::Config, settings::Settings};
     ///
-    /// let error = Config::default().max_queue(u32::MAX).max_keys(0u32).validate().unwrap_err();
+    /// let error = Config::default().max_queue(u32::MAX).max_keys(0).validate().unwrap_err();
     /// let fields: Vec<_> = error.problems().iter().map(|problem| problem.field).collect();
     /// assert_eq!(fields, ["max_queue", "max_keys"]);
     /// ```

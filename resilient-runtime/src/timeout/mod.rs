@@ -68,10 +68,9 @@ use adaptive::Adaptive;
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() {
 /// use std::time::Duration;
-/// use resilient_runtime::{Component, Registry, deadline, timeout::Config};
+/// use resilient_runtime::{Timeout, deadline, timeout::Config};
 ///
-/// let timeout = Registry::new().timeout("page");
-/// timeout.reconfigure(Config::default().total(Duration::from_secs(3))).unwrap();
+/// let timeout = Timeout::new(Config::default().total(Duration::from_secs(3))).unwrap();
 /// let left = timeout.call_async(async || deadline::remaining()).await;
 /// assert!(left.unwrap() <= Duration::from_secs(3));
 /// # }

@@ -395,7 +395,7 @@ fn by_hand_a_refusal_further_in_is_no_failure_and_not_asked_for_again() {
     use resilient_runtime::bulkhead;
     let registry = registry();
     let (breaker, bulkhead) = (registry.circuit_breaker("outer"), registry.bulkhead("full"));
-    bulkhead.reconfigure(bulkhead::Config::default().max_concurrent(1u32)).unwrap();
+    bulkhead.reconfigure(bulkhead::Config::default().max_concurrent(1)).unwrap();
     let held = bulkhead.try_acquire().unwrap();
     for _ in 0..30 {
         assert!(breaker.call(|| bulkhead.call(|| Ok::<u32, Rejection>(1))).is_err());

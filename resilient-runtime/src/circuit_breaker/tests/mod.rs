@@ -133,8 +133,7 @@ fn half_of_twenty_calls_open_the_circuit_and_not_one_less() {
 #[test]
 fn exactly_half_of_ten_opens_closed_and_half_open_alike() {
     // T17
-    let config =
-        config().window(10).failure_rate(Ratio::HALF).half_open_calls(10u32).low_volume_failures(0u32);
+    let config = config().window(10).failure_rate(Ratio::HALF).half_open_calls(10).low_volume_failures(0);
     let fixture = Fixture::new(config);
     fixture.calls(5, Verdict::Success);
     fixture.calls(4, FAILED);
@@ -266,7 +265,7 @@ fn calls_that_ended_do_not_hang() {
 #[test]
 fn calls_that_hang_since_before_the_outage_are_of_the_past() {
     // T22
-    let config = config().slow_call(SECOND).slow_in_flight(true).half_open_calls(1u32).min_calls(2);
+    let config = config().slow_call(SECOND).slow_in_flight(true).half_open_calls(1).min_calls(2);
     let fixture = Fixture::new(config);
     let hanging: Vec<_> = (0..2).map(|_| fixture.admitted()).collect();
     fixture.time.advance(SECOND);

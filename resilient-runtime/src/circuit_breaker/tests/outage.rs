@@ -14,7 +14,7 @@ impl Fixture {
 }
 
 fn one_probe() -> Config {
-    config().failure_threshold(2).half_open_calls(1u32).open_for(5 * SECOND)
+    config().failure_threshold(2).half_open_calls(1).open_for(5 * SECOND)
 }
 
 #[test]

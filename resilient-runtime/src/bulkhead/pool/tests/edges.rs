@@ -79,7 +79,7 @@ fn many_who_wait_get_as_many_threads_as_are_added() {
             })
             .collect();
         until("they wait", || bulkhead.stats().queued == 4);
-        bulkhead.reconfigure(Config::default().threads(5u32)).unwrap();
+        bulkhead.reconfigure(Config::default().threads(5)).unwrap();
         assert!(calls.into_iter().all(|call| call.join().unwrap().is_ok()));
         go.send(()).unwrap();
         assert_eq!(first.join().unwrap(), Ok(1));
@@ -108,7 +108,7 @@ fn threads_taken_away_do_what_waits_and_end_and_may_come_again() {
     });
     until("the threads have ended", || bulkhead.stats().pool.is_none());
     assert_eq!(bulkhead.stats().in_use, 0);
-    bulkhead.reconfigure(Config::default().threads(1u32)).unwrap();
+    bulkhead.reconfigure(Config::default().threads(1)).unwrap();
     assert_ne!(bulkhead.run(Priority::Normal, place).unwrap(), here);
 }
 
@@ -131,7 +131,7 @@ fn a_pipeline_without_threads_does_the_work_in_place() {
 #[test]
 fn without_threads_work_waits_in_the_queue_of_the_permits() {
     let fixture = fixture(1, 0);
-    let config = Config::default().max_concurrent(1u32).max_queue(1u32).max_wait(Duration::from_secs(1));
+    let config = Config::default().max_concurrent(1).max_queue(1).max_wait(Duration::from_secs(1));
     fixture.bulkhead.reconfigure(config).unwrap();
     let permit = fixture.bulkhead.try_acquire().unwrap();
     std::thread::scope(|scope| {
@@ -152,7 +152,7 @@ fn without_threads_work_waits_in_the_queue_of_the_permits() {
 fn a_call_that_comes_back_by_way_of_another_pool_does_not_wait_for_itself() {
     let fixture = fixture(1, 1);
     let other = fixture.registry.bulkhead("other");
-    other.reconfigure(Config::default().threads(1u32)).unwrap();
+    other.reconfigure(Config::default().threads(1)).unwrap();
     let (first, second) = (Arc::clone(&fixture.bulkhead), Arc::clone(&other));
     let name = || Ok::<_, Rejection>(std::thread::current().name().map(str::to_owned));
     let around = fixture.bulkhead.run(Priority::Normal, move || {
@@ -204,7 +204,7 @@ fn a_deadline_that_is_over_starts_nothing() {
 async fn without_blocking_a_deadline_around_ends_the_waiting() {
     let registry = Registry::with_clock(Clock::tokio());
     let bulkhead = registry.bulkhead("b");
-    bulkhead.reconfigure(Config::default().threads(1u32).max_queue(1u32)).unwrap();
+    bulkhead.reconfigure(Config::default().threads(1).max_queue(1)).unwrap();
     let (work, begun, go) = hanging();
     let clock = Clock::tokio();
     let deadline = clock.now().after(Duration::from_secs(1));

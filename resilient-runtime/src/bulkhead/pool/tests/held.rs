@@ -207,7 +207,7 @@ fn a_thousand_who_wait_go_in_the_order_of_their_arrival() {
 fn high_calls_find_their_places_in_a_flood_of_low_ones() {
     // T63
     let fixture = fixture(1, 11);
-    let config = Config::default().threads(1u32).max_queue(11u32).reserve_high(4u32);
+    let config = Config::default().threads(1).max_queue(11).reserve_high(4);
     fixture.bulkhead.reconfigure(config).unwrap();
     let order = Arc::new(Mutex::new(Vec::new()));
     let shut = Arc::new(Mutex::new(()));

@@ -269,9 +269,9 @@ fn threads_are_added_and_taken_away_while_calls_run() {
         begun.recv().unwrap();
         let second = scope.spawn(|| bulkhead.run(Priority::Normal, || Outcome::Ok(2)));
         until("it waits", || bulkhead.stats().queued == 1);
-        bulkhead.reconfigure(Config::default().threads(2u32).max_queue(5u32)).unwrap();
+        bulkhead.reconfigure(Config::default().threads(2).max_queue(5)).unwrap();
         assert_eq!(second.join().unwrap(), Ok(2), "though the first still hangs");
-        bulkhead.reconfigure(Config::default().threads(1u32).max_queue(5u32)).unwrap();
+        bulkhead.reconfigure(Config::default().threads(1).max_queue(5)).unwrap();
         until("one thread ends", || bulkhead.stats().pool.unwrap().alive == 1);
         go.send(()).unwrap();
         assert_eq!(first.join().unwrap(), Ok(1));
@@ -300,8 +300,8 @@ fn settings_that_contradict_are_refused() {
     // T127
     let problems =
         |config: Config| crate::settings::Settings::validate(&config).err().map_or(0, |e| e.problems().len());
-    assert_eq!(problems(Config::default().threads(0u32)), 1);
-    assert_eq!(problems(Config::default().threads(2u32).max_queue(5u32)), 0, "the timeout bounds the wait");
-    assert_eq!(problems(Config::default().threads(2u32).max_queue(5u32).max_wait(Duration::from_secs(1))), 1);
-    assert_eq!(problems(Config::default().threads(2u32).reserve_critical(2u32)), 1);
+    assert_eq!(problems(Config::default().threads(0)), 1);
+    assert_eq!(problems(Config::default().threads(2).max_queue(5)), 0, "the timeout bounds the wait");
+    assert_eq!(problems(Config::default().threads(2).max_queue(5).max_wait(Duration::from_secs(1))), 1);
+    assert_eq!(problems(Config::default().threads(2).reserve_critical(2)), 1);
 }
