@@ -35,14 +35,12 @@ mod config;
 mod recent;
 mod stats;
 
-use std::sync::Arc;
-
 pub use config::Config;
 pub use stats::Stats;
 
 use crate::component::{Component, Core, Create, Environment, Kind};
 use crate::observe::{EventKind, Striped};
-use crate::settings::{ConfigError, Effective, Layered};
+use crate::settings::{ConfigError, Layered};
 use crate::sync::{AtomicU64, Mutex, Ordering};
 use bucket::Bucket;
 
@@ -184,10 +182,6 @@ impl Create for RetryBudget {
             denied: AtomicU64::new(0),
         }
     }
-
-    fn core(&self) -> &Core<Config> {
-        &self.core
-    }
 }
 
 impl Component for RetryBudget {
@@ -195,8 +189,8 @@ impl Component for RetryBudget {
     type Config = Config;
     type Stats = Stats;
 
-    fn name(&self) -> &str {
-        self.core.name
+    fn core(&self) -> &Core<Config> {
+        &self.core
     }
 
     fn stats(&self) -> Stats {
@@ -215,18 +209,10 @@ impl Component for RetryBudget {
         self.core.publish(Self::KIND, EventKind::Reset);
     }
 
-    fn config(&self) -> Arc<Config> {
-        self.core.config()
-    }
-
     fn reconfigure(&self, config: Config) -> Result<(), ConfigError> {
         // What came before is paid at the rates of before.
         self.tokens();
         self.core.reconfigure(Self::KIND, config, |_| ())
-    }
-
-    fn effective(&self) -> Vec<Effective> {
-        self.core.settings.effective()
     }
 }
 

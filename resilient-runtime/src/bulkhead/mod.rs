@@ -95,7 +95,6 @@ use crate::outcome::Reject;
 use crate::priority::Priority;
 use crate::ratio::Ratio;
 use crate::rejection::{Rejection, RejectionKind};
-use crate::settings::{ConfigError, Effective};
 use adaptive::Adaptive;
 use gate::Gate;
 use pool::Pool;
@@ -459,10 +458,6 @@ impl Create for Bulkhead {
         bulkhead
     }
 
-    fn core(&self) -> &Core<Config> {
-        &self.core
-    }
-
     fn saturation(&self) -> Option<Ratio> {
         let stats = self.stats();
         Some(Ratio::of(stats.in_use.into(), stats.limit.into()))
@@ -474,8 +469,15 @@ impl Component for Bulkhead {
     type Config = Config;
     type Stats = Stats;
 
-    fn name(&self) -> &str {
-        self.core.name
+    fn core(&self) -> &Core<Config> {
+        &self.core
+    }
+
+    fn apply(&self, config: &Config) {
+        // Threads first: who is admitted finds them, and no other way to run.
+        self.apply_threads(config);
+        self.adaptive.apply(&Arc::new(config.clone()).in_force());
+        self.resize();
     }
 
     fn stats(&self) -> Stats {
@@ -495,22 +497,5 @@ impl Component for Bulkhead {
         self.adaptive.reset(&self.core.config().in_force());
         self.resize();
         self.core.publish(Self::KIND, EventKind::Reset);
-    }
-
-    fn config(&self) -> Arc<Config> {
-        self.core.config()
-    }
-
-    fn reconfigure(&self, config: Config) -> Result<(), ConfigError> {
-        self.core.reconfigure(Self::KIND, config, |config| {
-            // Threads first: who is admitted finds them, and no other way to run.
-            self.apply_threads(config);
-            self.adaptive.apply(&Arc::new(config.clone()).in_force());
-            self.resize();
-        })
-    }
-
-    fn effective(&self) -> Vec<Effective> {
-        self.core.settings.effective()
     }
 }

@@ -95,6 +95,9 @@ use window::{Content, CountWindow, Grade, TimeWindow};
 
 /// Stops calls to what does not answer. See the [module](self).
 ///
+/// New settings keep the state, the window, the probes and the running open period; only a change between a window of time
+/// and one of calls begins with an empty window.
+///
 /// ```
 /// use resilient_runtime::{CircuitBreaker, circuit_breaker::{Config, State}};
 ///

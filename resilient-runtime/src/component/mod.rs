@@ -41,6 +41,14 @@ pub trait Component: Sealed + Send + Sync + 'static {
     /// A snapshot of what it counted and where it stands.
     type Stats: Serialize;
 
+    /// What every component has; for the library alone.
+    #[doc(hidden)]
+    fn core(&self) -> &Core<Self::Config>;
+
+    /// Puts settings that are kept outside of the core in force; for the library alone.
+    #[doc(hidden)]
+    fn apply(&self, _: &Self::Config) {}
+
     /// Its name in the registry.
     ///
     /// ```
@@ -48,7 +56,9 @@ pub trait Component: Sealed + Send + Sync + 'static {
     ///
     /// assert_eq!(Registry::new().coalesce("rates").name(), "rates");
     /// ```
-    fn name(&self) -> &str;
+    fn name(&self) -> &str {
+        self.core().name
+    }
 
     /// A snapshot; reading it costs the component nothing.
     ///
@@ -86,7 +96,9 @@ pub trait Component: Sealed + Send + Sync + 'static {
     /// search.reconfigure(search.config().as_ref().clone().max_concurrent(half)).unwrap();
     /// assert_eq!(search.config().max_concurrent, 32);
     /// ```
-    fn config(&self) -> Arc<Self::Config>;
+    fn config(&self) -> Arc<Self::Config> {
+        self.core().config()
+    }
 
     /// Changes the settings. State, permits and windows survive.
     ///
@@ -104,7 +116,9 @@ pub trait Component: Sealed + Send + Sync + 'static {
     ///
     /// # Errors
     /// When a setting is out of its range or contradicts another; then nothing has changed.
-    fn reconfigure(&self, config: Self::Config) -> Result<(), ConfigError>;
+    fn reconfigure(&self, config: Self::Config) -> Result<(), ConfigError> {
+        self.core().reconfigure(Self::KIND, config, |config| self.apply(config))
+    }
 
     /// Every setting in force, and where its value came from.
     ///
@@ -116,7 +130,9 @@ pub trait Component: Sealed + Send + Sync + 'static {
     /// let adaptive = timeout.effective().into_iter().find(|set| set.field == "adaptive").unwrap();
     /// assert_eq!(format!("{} ({})", adaptive.value, adaptive.origin), "true (run-time)");
     /// ```
-    fn effective(&self) -> Vec<Effective>;
+    fn effective(&self) -> Vec<Effective> {
+        self.core().settings.effective()
+    }
 }
 
 /// Only the library has components.
@@ -138,7 +154,6 @@ pub(crate) trait Create: Component + Sized {
     const REFUSALS: &[RejectionKind] = &[];
 
     fn create(core: Core<Self::Config>) -> Self;
-    fn core(&self) -> &Core<Self::Config>;
 
     /// Refuses settings that name a part of a registry, for a component that belongs to none.
     fn check_standalone(_config: &Self::Config, _error: &mut ConfigError) {}
@@ -184,7 +199,7 @@ pub(crate) fn lasting(name: &str) -> &'static str {
 
 /// What every component has.
 #[derive(Debug)]
-pub(crate) struct Core<C> {
+pub struct Core<C> {
     pub(crate) name: &'static str,
     pub(crate) environment: Environment,
     pub(crate) settings: Layered<C>,

@@ -58,7 +58,7 @@ mod stats;
 
 use std::any::TypeId;
 use std::hash::Hash;
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 pub use crate::level::Level;
@@ -82,7 +82,6 @@ use crate::component::{Component, Core, Create, Kind};
 use crate::context::Scope;
 use crate::observe::{EventKind, LogLimit, log_limited};
 use crate::rejection::RejectionKind;
-use crate::settings::{ConfigError, Effective};
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
 use cache::Cache;
 use kept::Again;
@@ -319,19 +318,6 @@ impl Fallback {
     fn clock(&self) -> &Clock {
         self.core.clock()
     }
-
-    fn apply(&self, config: &Config) {
-        for level in Level::ALL {
-            let timeout = config.timeout_of(level).map_or(u64::MAX, nanos);
-            self.limits.timeouts[level as usize].store(timeout, Ordering::Relaxed);
-        }
-        self.limits.grace.store(nanos(config.grace), Ordering::Relaxed);
-        self.limits.max_concurrent.store(config.max_concurrent, Ordering::Relaxed);
-        self.limits.max_age.store(nanos(config.cache_max_age), Ordering::Relaxed);
-        if let Some(cache) = self.cache.get() {
-            cache.resize(config.cache_max_entries);
-        }
-    }
 }
 
 impl<'f> Levels<'f> for &'f Fallback {
@@ -386,10 +372,6 @@ impl Create for Fallback {
         fallback.apply(&config);
         fallback
     }
-
-    fn core(&self) -> &Core<Config> {
-        &self.core
-    }
 }
 
 impl Component for Fallback {
@@ -397,8 +379,21 @@ impl Component for Fallback {
     type Config = Config;
     type Stats = Stats;
 
-    fn name(&self) -> &str {
-        self.core.name
+    fn core(&self) -> &Core<Config> {
+        &self.core
+    }
+
+    fn apply(&self, config: &Config) {
+        for level in Level::ALL {
+            let timeout = config.timeout_of(level).map_or(u64::MAX, nanos);
+            self.limits.timeouts[level as usize].store(timeout, Ordering::Relaxed);
+        }
+        self.limits.grace.store(nanos(config.grace), Ordering::Relaxed);
+        self.limits.max_concurrent.store(config.max_concurrent, Ordering::Relaxed);
+        self.limits.max_age.store(nanos(config.cache_max_age), Ordering::Relaxed);
+        if let Some(cache) = self.cache.get() {
+            cache.resize(config.cache_max_entries);
+        }
     }
 
     fn stats(&self) -> Stats {
@@ -419,18 +414,6 @@ impl Component for Fallback {
             cache.clear();
         }
         self.core.publish(Self::KIND, EventKind::Reset);
-    }
-
-    fn config(&self) -> Arc<Config> {
-        self.core.config()
-    }
-
-    fn reconfigure(&self, config: Config) -> Result<(), ConfigError> {
-        self.core.reconfigure(Self::KIND, config, |config| self.apply(config))
-    }
-
-    fn effective(&self) -> Vec<Effective> {
-        self.core.settings.effective()
     }
 }
 

@@ -48,7 +48,6 @@ mod stats;
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use pin_project_lite::pin_project;
@@ -65,7 +64,6 @@ use crate::component::{Component, Core, Create, Kind};
 use crate::context::Scope;
 use crate::observe::EventKind;
 use crate::outcome::Outcome;
-use crate::settings::{ConfigError, Effective};
 use crate::sync::{AtomicU32, Ordering};
 use delay::Estimate;
 use stats::Counters;
@@ -179,13 +177,6 @@ impl Hedge {
             self.estimate.record(clock.now().nanos_since(started));
         }
     }
-
-    fn apply(&self, config: &Config) {
-        self.max.store(if config.enabled { config.max } else { 0 }, Ordering::Relaxed);
-        self.estimate.apply(config);
-        let own = budget::Config::clone(&self.budget.config());
-        self.budget.follow(config.budget_config(own));
-    }
 }
 
 pin_project! {
@@ -231,10 +222,6 @@ impl Create for Hedge {
         let (estimate, max) = (Estimate::new(&config), AtomicU32::new(config.max));
         Self { core, budget, estimate, max, counters: Counters::default() }
     }
-
-    fn core(&self) -> &Core<Config> {
-        &self.core
-    }
 }
 
 impl Component for Hedge {
@@ -242,8 +229,15 @@ impl Component for Hedge {
     type Config = Config;
     type Stats = Stats;
 
-    fn name(&self) -> &str {
-        self.core.name
+    fn core(&self) -> &Core<Config> {
+        &self.core
+    }
+
+    fn apply(&self, config: &Config) {
+        self.max.store(if config.enabled { config.max } else { 0 }, Ordering::Relaxed);
+        self.estimate.apply(config);
+        let own = budget::Config::clone(&self.budget.config());
+        self.budget.follow(config.budget_config(own));
     }
 
     fn stats(&self) -> Stats {
@@ -257,18 +251,6 @@ impl Component for Hedge {
         self.counters.reset();
         self.budget.begin_anew();
         self.core.publish(Self::KIND, EventKind::Reset);
-    }
-
-    fn config(&self) -> Arc<Config> {
-        self.core.config()
-    }
-
-    fn reconfigure(&self, config: Config) -> Result<(), ConfigError> {
-        self.core.reconfigure(Self::KIND, config, |config| self.apply(config))
-    }
-
-    fn effective(&self) -> Vec<Effective> {
-        self.core.settings.effective()
     }
 }
 

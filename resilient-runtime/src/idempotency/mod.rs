@@ -100,7 +100,7 @@ use crate::component::{Component, Core, Create, Kind};
 use crate::nearest::nearest;
 use crate::observe::{EventKind, LogLimit, log_limited};
 use crate::rejection::{Rejection, RejectionKind};
-use crate::settings::{ConfigError, Effective};
+use crate::settings::ConfigError;
 use crate::sync::{AtomicU64, Mutex, Ordering};
 use ending::Ending;
 use stats::Counters;
@@ -252,10 +252,6 @@ impl Create for Idempotency {
         let allowed = "stores have names in a registry only: leave it away, and use `Idempotency::set_store`";
         error.require(config.store.is_none(), "store", config.store.clone(), allowed);
     }
-
-    fn core(&self) -> &Core<Config> {
-        &self.core
-    }
 }
 
 impl Component for Idempotency {
@@ -263,8 +259,8 @@ impl Component for Idempotency {
     type Config = Config;
     type Stats = Stats;
 
-    fn name(&self) -> &str {
-        self.core.name
+    fn core(&self) -> &Core<Config> {
+        &self.core
     }
 
     fn stats(&self) -> Stats {
@@ -275,18 +271,6 @@ impl Component for Idempotency {
     fn reset(&self) {
         self.counters.reset();
         self.core.publish(Self::KIND, EventKind::Reset);
-    }
-
-    fn config(&self) -> Arc<Config> {
-        self.core.config()
-    }
-
-    fn reconfigure(&self, config: Config) -> Result<(), ConfigError> {
-        self.core.reconfigure(Self::KIND, config, |_| ())
-    }
-
-    fn effective(&self) -> Vec<Effective> {
-        self.core.settings.effective()
     }
 }
 

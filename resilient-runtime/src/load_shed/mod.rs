@@ -55,7 +55,6 @@ mod simulation;
 #[cfg(all(test, not(resilient_loom)))]
 mod tests;
 
-use std::sync::Arc;
 use std::time::Duration;
 
 pub use config::Config;
@@ -71,7 +70,6 @@ use crate::observe::EventKind;
 use crate::priority::Priority;
 use crate::ratio::Ratio;
 use crate::rejection::{Rejection, RejectionKind};
-use crate::settings::{ConfigError, Effective};
 use crate::sync::{AtomicBool, AtomicU64, Ordering};
 use dice::Dice;
 use gauge::Gauge;
@@ -306,21 +304,6 @@ impl LoadShedder {
         self.core.publish_made(Self::KIND, || EventKind::Rejected { rejection: kind, retry_after });
         Rejection::after(kind, self.core.name, retry_after)
     }
-
-    fn apply(&self, config: &Config) {
-        let is_on = config.enabled;
-        let config = &*config.in_force();
-        self.gauge.apply(config);
-        self.queue_delay.apply(config);
-        self.throttle.apply(config.throttle_rule(), config.throttle_window);
-        self.throttles.store(config.throttle, Ordering::Relaxed);
-        self.watches_latency.store(config.target_latency.is_some(), Ordering::Relaxed);
-        self.retry_after.store(nanos(config.retry_after), Ordering::Relaxed);
-        if !is_on {
-            // What was found before does not go on.
-            self.queue_delay.clear(self.core.clock().now());
-        }
-    }
 }
 
 /// How a call ended.
@@ -360,10 +343,6 @@ impl Create for LoadShedder {
         shedder
     }
 
-    fn core(&self) -> &Core<Config> {
-        &self.core
-    }
-
     fn saturation(&self) -> Option<Ratio> {
         let stats = self.stats();
         Some(Ratio::of(stats.in_flight.into(), stats.limit.unwrap_or(0).into()))
@@ -375,8 +354,23 @@ impl Component for LoadShedder {
     type Config = Config;
     type Stats = Stats;
 
-    fn name(&self) -> &str {
-        self.core.name
+    fn core(&self) -> &Core<Config> {
+        &self.core
+    }
+
+    fn apply(&self, config: &Config) {
+        let is_on = config.enabled;
+        let config = &*config.in_force();
+        self.gauge.apply(config);
+        self.queue_delay.apply(config);
+        self.throttle.apply(config.throttle_rule(), config.throttle_window);
+        self.throttles.store(config.throttle, Ordering::Relaxed);
+        self.watches_latency.store(config.target_latency.is_some(), Ordering::Relaxed);
+        self.retry_after.store(nanos(config.retry_after), Ordering::Relaxed);
+        if !is_on {
+            // What was found before does not go on.
+            self.queue_delay.clear(self.core.clock().now());
+        }
     }
 
     fn stats(&self) -> Stats {
@@ -393,17 +387,5 @@ impl Component for LoadShedder {
         self.throttle.clear(now, &self.counters.calls, stats::REQUESTS);
         self.counters.reset();
         self.core.publish(Self::KIND, EventKind::Reset);
-    }
-
-    fn config(&self) -> Arc<Config> {
-        self.core.config()
-    }
-
-    fn reconfigure(&self, config: Config) -> Result<(), ConfigError> {
-        self.core.reconfigure(Self::KIND, config, |config| self.apply(config))
-    }
-
-    fn effective(&self) -> Vec<Effective> {
-        self.core.settings.effective()
     }
 }

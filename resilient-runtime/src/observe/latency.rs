@@ -259,10 +259,6 @@ fn middle(bucket: &Bucket) -> u64 {
     bucket.start().midpoint(bucket.end())
 }
 
-/// Seconds are the unit of time in everything that is serialised.
-#[allow(clippy::trivially_copy_pass_by_ref)] // serde's signature
-/// As [`seconds`]; null where there is none.
-#[allow(clippy::ref_option)] // serde's signature
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -68,7 +68,6 @@ impl FallbackFailed {
     }
 
     /// Both errors in one.
-
     pub(crate) fn with<E: Into<BoxError>>(level: Level, last: BoxError, failure: Failure<E>) -> Self {
         let primary = match failure {
             Failure::Rejected(rejection) => rejection.into(),

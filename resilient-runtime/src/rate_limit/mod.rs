@@ -66,7 +66,6 @@ mod stats;
 mod turn;
 
 use std::hash::RandomState;
-use std::sync::Arc;
 
 pub use config::{Algorithm, Config};
 pub use decision::{Decision, Token};
@@ -79,7 +78,6 @@ use crate::component::{Component, Core, Create, Kind};
 use crate::observe::EventKind;
 use crate::ratio::Ratio;
 use crate::rejection::RejectionKind;
-use crate::settings::{ConfigError, Effective};
 use crate::sync::{AtomicBool, AtomicU64, Ordering};
 use queue::Queue;
 use rule::{Rule, SharedRule};
@@ -110,20 +108,7 @@ pub struct RateLimiter {
     untold: AtomicBool,
 }
 
-impl RateLimiter {
-    fn apply(&self, config: &Config) {
-        let (before, after) = (self.rule.get(), Rule::of(config));
-        self.rule.set(after);
-        if before != after {
-            self.state.rescale(self.core.clock().now(), before, after);
-        }
-        self.max_wait.store(config.max_wait.map_or(0, crate::clock::nanos), Ordering::Relaxed);
-        self.untold.store(config.enabled && config.rate.is_none(), Ordering::Relaxed);
-        self.queue.resize(config.max_queue);
-        self.state.tell_apart(config.max_keys);
-        self.queue.wake_all();
-    }
-}
+impl RateLimiter {}
 
 impl Create for RateLimiter {
     const REFUSALS: &[RejectionKind] = &[
@@ -149,10 +134,6 @@ impl Create for RateLimiter {
         limiter
     }
 
-    fn core(&self) -> &Core<Config> {
-        &self.core
-    }
-
     fn saturation(&self) -> Option<Ratio> {
         let stats = self.stats();
         // By key nobody has a limit in common, and one call at a time is always either none or all.
@@ -167,8 +148,21 @@ impl Component for RateLimiter {
     type Config = Config;
     type Stats = Stats;
 
-    fn name(&self) -> &str {
-        self.core.name
+    fn core(&self) -> &Core<Config> {
+        &self.core
+    }
+
+    fn apply(&self, config: &Config) {
+        let (before, after) = (self.rule.get(), Rule::of(config));
+        self.rule.set(after);
+        if before != after {
+            self.state.rescale(self.core.clock().now(), before, after);
+        }
+        self.max_wait.store(config.max_wait.map_or(0, crate::clock::nanos), Ordering::Relaxed);
+        self.untold.store(config.enabled && config.rate.is_none(), Ordering::Relaxed);
+        self.queue.resize(config.max_queue);
+        self.state.tell_apart(config.max_keys);
+        self.queue.wake_all();
     }
 
     fn stats(&self) -> Stats {
@@ -192,18 +186,6 @@ impl Component for RateLimiter {
         self.state.reset();
         self.counters.reset();
         self.core.publish(Self::KIND, EventKind::Reset);
-    }
-
-    fn config(&self) -> Arc<Config> {
-        self.core.config()
-    }
-
-    fn reconfigure(&self, config: Config) -> Result<(), ConfigError> {
-        self.core.reconfigure(Self::KIND, config, |config| self.apply(config))
-    }
-
-    fn effective(&self) -> Vec<Effective> {
-        self.core.settings.effective()
     }
 }
 

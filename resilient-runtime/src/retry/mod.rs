@@ -63,7 +63,7 @@ use crate::component::{Component, Core, Create, Kind};
 use crate::context::Retries;
 use crate::last_error::ErrorSlot;
 use crate::observe::{EventKind, LogLimit};
-use crate::settings::{ConfigError, Effective, Settings};
+use crate::settings::{ConfigError, Settings};
 use crate::sync::{AtomicBool, AtomicU64, Mutex, Ordering};
 use stats::Counters;
 
@@ -181,10 +181,6 @@ impl Create for Retry {
         error.require(config.shared_budget().is_none(), "budget", config.budget.clone(), allowed);
     }
 
-    fn core(&self) -> &Core<Config> {
-        &self.core
-    }
-
     fn notes(&self) -> Vec<String> {
         if self.unbudgeted.load(Ordering::Relaxed) {
             return vec!["retries need no budget".to_owned()];
@@ -206,8 +202,8 @@ impl Component for Retry {
     type Config = Config;
     type Stats = Stats;
 
-    fn name(&self) -> &str {
-        self.core.name
+    fn core(&self) -> &Core<Config> {
+        &self.core
     }
 
     fn stats(&self) -> Stats {
@@ -222,10 +218,6 @@ impl Component for Retry {
             self.budget.begin_anew();
         }
         self.core.publish(Self::KIND, EventKind::Reset);
-    }
-
-    fn config(&self) -> Arc<Config> {
-        self.core.config()
     }
 
     fn reconfigure(&self, config: Config) -> Result<(), ConfigError> {
@@ -243,10 +235,6 @@ impl Component for Retry {
                 self.budget.follow(config.budget_config(own));
             }
         })
-    }
-
-    fn effective(&self) -> Vec<Effective> {
-        self.core.settings.effective()
     }
 }
 

@@ -58,7 +58,6 @@ use crate::context::{Scope, scoped};
 use crate::observe::EventKind;
 use crate::outcome::Reject;
 use crate::rejection::{Rejection, RejectionKind};
-use crate::settings::{ConfigError, Effective};
 use crate::sync::{AtomicBool, AtomicU64, Ordering};
 use adaptive::Adaptive;
 
@@ -202,22 +201,6 @@ impl Timeout {
     pub(crate) fn number(&self) -> u32 {
         self.phases.number()
     }
-
-    fn apply(&self, config: &Config) {
-        let config = &*config.in_force();
-        let nanos = |span: Option<Duration>| span.map_or(u64::MAX, crate::clock::nanos);
-        self.total.store(nanos(config.total), Ordering::Relaxed);
-        if config.adaptive {
-            self.adaptive.get_or_init(|| Box::new(Adaptive::new()));
-        }
-        match self.adaptive.get() {
-            // Under its lock, so that no look comes in between.
-            Some(adaptive) => adaptive.apply(config, &self.attempt),
-            None => self.attempt.store(nanos(config.attempt), Ordering::Relaxed),
-        }
-        self.is_adaptive.store(config.adaptive, Ordering::Relaxed);
-        self.phases.apply(config);
-    }
 }
 
 impl Create for Timeout {
@@ -244,10 +227,6 @@ impl Create for Timeout {
         timeout.apply(&config);
         timeout
     }
-
-    fn core(&self) -> &Core<Config> {
-        &self.core
-    }
 }
 
 impl Component for Timeout {
@@ -255,8 +234,24 @@ impl Component for Timeout {
     type Config = Config;
     type Stats = Stats;
 
-    fn name(&self) -> &str {
-        self.core.name
+    fn core(&self) -> &Core<Config> {
+        &self.core
+    }
+
+    fn apply(&self, config: &Config) {
+        let config = &*config.in_force();
+        let nanos = |span: Option<Duration>| span.map_or(u64::MAX, crate::clock::nanos);
+        self.total.store(nanos(config.total), Ordering::Relaxed);
+        if config.adaptive {
+            self.adaptive.get_or_init(|| Box::new(Adaptive::new()));
+        }
+        match self.adaptive.get() {
+            // Under its lock, so that no look comes in between.
+            Some(adaptive) => adaptive.apply(config, &self.attempt),
+            None => self.attempt.store(nanos(config.attempt), Ordering::Relaxed),
+        }
+        self.is_adaptive.store(config.adaptive, Ordering::Relaxed);
+        self.phases.apply(config);
     }
 
     fn stats(&self) -> Stats {
@@ -286,18 +281,6 @@ impl Component for Timeout {
             adaptive.forget(&self.core.config().in_force(), &self.attempt);
         }
         self.core.publish(Self::KIND, EventKind::Reset);
-    }
-
-    fn config(&self) -> Arc<Config> {
-        self.core.config()
-    }
-
-    fn reconfigure(&self, config: Config) -> Result<(), ConfigError> {
-        self.core.reconfigure(Self::KIND, config, |config| self.apply(config))
-    }
-
-    fn effective(&self) -> Vec<Effective> {
-        self.core.settings.effective()
     }
 }
 

@@ -1,5 +1,6 @@
 //! The built-in local cache.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 

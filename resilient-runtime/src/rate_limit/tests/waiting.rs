@@ -1,6 +1,7 @@
 //! Waiting for a turn.
 
 use super::*;
+use std::sync::Arc;
 
 #[test]
 fn who_waits_gets_the_turn_in_the_order_of_arrival() {
