@@ -18,6 +18,7 @@ use crate::seconds::optional_seconds;
 /// assert_eq!((adaptive.limit, adaptive.max, adaptive.reason), (20, 50, Reason::Initial));
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct AdaptiveLimitStats {
     /// How many calls may be in flight.
     pub limit: u32,

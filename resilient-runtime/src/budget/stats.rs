@@ -18,6 +18,7 @@ use crate::observe::Describe;
 /// assert!(stats.tokens <= stats.capacity);
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct Stats {
     /// Tokens in the bucket; 0 while there is a debt.
     pub tokens: f64,

@@ -74,6 +74,7 @@ impl Counters {
 /// assert_eq!((stats.limit, stats.available, stats.in_use, stats.queued), (64, 64, 0, 0));
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct Stats {
     /// Calls in flight.
     pub in_use: u32,
@@ -156,6 +157,7 @@ impl Describe for Stats {
 /// assert_eq!(ledger.stats().limits, ClassLimits { normal: 5, high: 8, critical: 10 });
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct ClassLimits {
     /// Low and normal calls.
     pub normal: u32,

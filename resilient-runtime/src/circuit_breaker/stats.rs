@@ -29,6 +29,7 @@ use crate::seconds::{optional_seconds, seconds};
 /// assert_eq!((stats.state, stats.transitions, stats.rejected), (State::ForcedOpen, 1, 1));
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct Stats {
     /// Where it stands; an open circuit whose open period is over is half-open.
     pub state: State,
@@ -158,6 +159,7 @@ impl Describe for Stats {
 /// assert_eq!((window.calls, window.failed, window.failure_rate), (2, 1, Ratio::HALF));
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct WindowStats {
     /// How far it reaches.
     pub size: Window,
@@ -190,6 +192,7 @@ pub struct WindowStats {
 /// # drop(probe);
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct ProbeStats {
     /// Probes on their way.
     pub in_flight: u32,

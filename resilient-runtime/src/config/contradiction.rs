@@ -16,6 +16,7 @@ use crate::settings::ConfigError;
 /// assert_eq!((contradictions[0].kind, contradictions[0].name.as_str()), (Kind::Bulkhead, "db"));
 /// ```
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Contradiction {
     /// The kind of the component.
     pub kind: Kind,

@@ -32,6 +32,7 @@ settings! {
 /// assert_eq!((stats.applied, stats.refused, stats.problem), (1, 0, None));
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct Stats {
     /// Times that its settings were applied.
     pub applied: u64,

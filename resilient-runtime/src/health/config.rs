@@ -19,6 +19,7 @@ use crate::settings::{ConfigError, settings, words};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[repr(u8)]
+#[non_exhaustive]
 pub enum CheckKind {
     /// The process is still starting: nothing else is asked before these have passed once. Then they are not asked again.
     Startup,

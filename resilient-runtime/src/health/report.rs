@@ -28,6 +28,7 @@ use crate::component::Component;
 /// # }
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Ask {
     /// Whether the process should be started anew.
     Liveness,
@@ -73,6 +74,7 @@ impl Ask {
 /// # }
 /// ```
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Report {
     /// Of the whole.
     pub status: Status,
@@ -97,6 +99,7 @@ pub struct Report {
 /// # }
 /// ```
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct CheckReport {
     /// Its name.
     pub name: String,

@@ -60,6 +60,7 @@ impl Status {
 /// # });
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct Stats {
     /// What it means when it fails.
     pub kind: CheckKind,

@@ -63,6 +63,7 @@ impl Counters {
 /// assert_eq!((stats.sent, stats.won, stats.attempts.measured), (0, 0, 0));
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct Stats {
     /// How long an attempt may take before another is sent. None: too few were seen to say so.
     #[serde(serialize_with = "optional_seconds")]

@@ -23,6 +23,7 @@ use crate::rejection::RejectionKind;
 /// assert_eq!(event, r#"{"kind":"timeout","component":"report","what":{"event":"reset"}}"#);
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct Event {
     /// The kind of the component.
     pub kind: Kind,

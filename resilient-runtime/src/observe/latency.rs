@@ -144,6 +144,7 @@ impl<const POWER: u8> Latencies<POWER> {
 /// assert!(latency.p50 >= Duration::from_millis(90) && latency.p50 <= Duration::from_millis(110));
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct LatencyStats {
     /// Calls that the times stand for.
     pub measured: u64,

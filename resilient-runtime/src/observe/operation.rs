@@ -251,6 +251,7 @@ fn counts_for(number: u64) -> u8 {
 /// assert_eq!((stats.calls, stats.in_flight, stats.succeeded, stats.panicked), (1, 0, 1, 0));
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct OperationStats {
     /// Calls started.
     pub calls: u64,

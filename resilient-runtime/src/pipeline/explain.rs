@@ -21,6 +21,7 @@ use crate::settings::{Effective, Value};
 /// assert!(order.to_string().starts_with("order, outer to inner:\n  retry `db`\n    max = 3  (default)"));
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct Explanation {
     /// The operation.
     pub operation: String,
@@ -45,6 +46,7 @@ pub struct Explanation {
 /// assert_eq!((stage.kind, stage.component.as_str(), stage.settings[0].field), (Kind::Timeout, "db", "total"));
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct StageExplanation {
     /// The kind of the component.
     pub kind: Kind,
@@ -75,6 +77,7 @@ pub struct StageExplanation {
 /// assert_eq!((level.level, level.timeout), (Level::Default, None));
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct LevelExplanation {
     /// The level.
     pub level: Level,

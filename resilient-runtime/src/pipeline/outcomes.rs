@@ -24,6 +24,7 @@ pub(crate) struct Predicates {
 /// assert!(late.treatment.starts_with("not repeated: the attempt may have had an effect"));
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct OutcomeExplanation {
     /// An error of the function, by its [`Class`]; or a refusal or timeout, by its [`RejectionKind`].
     pub outcome: &'static str,

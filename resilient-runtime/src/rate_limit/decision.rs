@@ -24,6 +24,7 @@ use crate::seconds::{optional_seconds, seconds};
 /// assert_eq!(first.reset_after, Duration::from_secs(1));
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct Decision {
     /// Whether the call may begin; then its place in the rate is taken.
     pub allowed: bool,

@@ -82,6 +82,7 @@ impl Counters {
 /// assert_eq!(&*stats.budget_name, "stock");
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct Stats {
     /// Retries begun.
     pub retries: u64,

@@ -15,6 +15,7 @@ use super::{Parameter, Value};
 /// assert_eq!((problem.field, &problem.value), ("percentile", &Value::Number(101.0)));
 /// ```
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Problem {
     /// The field of the config.
     pub field: &'static str,

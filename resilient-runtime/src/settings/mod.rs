@@ -195,6 +195,7 @@ impl fmt::Display for Origin {
 /// assert_eq!((&shares.value, shares.origin.to_string().as_str()), (&Value::Flag(true), "default"));
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct Effective {
     /// The field of the config.
     pub field: &'static str,
