@@ -72,7 +72,7 @@ impl<'p> Call<'p> {
         let sample = pipeline.operation.started();
         let is_on = pipeline.switch.is_on();
         let pipeline = if is_on { pipeline } else { pipeline.bypass() };
-        if let Some(retry) = &pipeline.retry {
+        if let Some(retry) = &pipeline.stages.retry {
             retry.budget().deposit();
         }
         let around = Scope::current();
@@ -81,11 +81,11 @@ impl<'p> Call<'p> {
         let needs_time = inherited != Instant::NEVER || pipeline.needs_time();
         let counts_for = if needs_time { 1 } else { sample };
         let started = if counts_for > 0 { Reading::of(pipeline.clock.now()) } else { Reading::NONE };
-        let deadline = match &pipeline.timeout {
+        let deadline = match &pipeline.stages.timeout {
             Some(timeout) => timeout.deadline(started.or_never(), inherited),
             None => inherited,
         };
-        let wants_attempts = pipeline.timeout.as_ref().is_some_and(|timeout| timeout.is_adaptive())
+        let wants_attempts = pipeline.stages.timeout.as_ref().is_some_and(|timeout| timeout.is_adaptive())
             || !around.standing_back().is_empty();
         Self {
             pipeline,

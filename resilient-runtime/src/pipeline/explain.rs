@@ -110,7 +110,7 @@ impl Pipeline {
     }
 
     fn explain_levels(&self) -> Vec<LevelExplanation> {
-        let Some(config) = self.fallback.as_ref().map(|fallback| fallback.config()) else {
+        let Some(config) = self.stages.fallback.as_ref().map(|fallback| fallback.config()) else {
             return Vec::new();
         };
         let explain = |level: &Level| {
@@ -136,7 +136,7 @@ macro_rules! explained {
     ($($kind:ident $name:ident $accessor:ident $module:ident::{$type:ident, $stats:ident} $make:ident;)*) => {
         impl Pipeline {
             fn explain_stages(&self) -> Vec<StageExplanation> {
-                let stages = [$(self.$name.as_deref().map(|component| self.explain_stage(component)),)*];
+                let stages = [$(self.stages.$name.as_deref().map(|component| self.explain_stage(component)),)*];
                 stages.into_iter().flatten().collect()
             }
 
@@ -145,7 +145,7 @@ macro_rules! explained {
                 fn of<C: Create>(_: &C) -> &'static [RejectionKind] {
                     C::REFUSALS
                 }
-                let refusals = [$(self.$name.as_deref().map(of).unwrap_or_default(),)*].concat();
+                let refusals = [$(self.stages.$name.as_deref().map(of).unwrap_or_default(),)*].concat();
                 // One that several stages can give is named once. A call by hand may miss an option that a stage needs.
                 let is_given = |kind: &RejectionKind| {
                     refusals.contains(kind) || *kind == RejectionKind::Unsupported && self.is_by_hand

@@ -99,7 +99,7 @@ impl Open {
 
     /// How long a part may be waited for.
     fn read_limit(&self) -> Duration {
-        self.pipeline.timeout.as_ref().map_or(Duration::MAX, |timeout| timeout.read_limit())
+        self.pipeline.stages.timeout.as_ref().map_or(Duration::MAX, |timeout| timeout.read_limit())
     }
 
     /// Which limit ends the waiting for a part, and when.
@@ -148,7 +148,7 @@ impl Open {
             Late::ReadTooLate => (RejectionKind::TotalTimeout, self.started),
         };
         let elapsed = self.pipeline.clock.now().since(since);
-        let rejection = match &self.pipeline.timeout {
+        let rejection = match &self.pipeline.stages.timeout {
             Some(timeout) => timeout.fired(kind, elapsed),
             None => Rejection::timed_out(kind, self.pipeline.operation.name(), elapsed),
         };
@@ -174,7 +174,7 @@ impl Open {
 
     #[cold]
     fn no_timer(&mut self) -> Rejection {
-        let rejection = match &self.pipeline.timeout {
+        let rejection = match &self.pipeline.stages.timeout {
             Some(timeout) => timeout.no_timer(),
             None => Rejection::new(RejectionKind::NoTimer, self.pipeline.operation.name()),
         };
@@ -364,7 +364,9 @@ impl<R: Reject, J: Judge<R>> Request<'_, R, J, Opened<'_>> {
             (Ok(outcome), judgement) => {
                 let (started, deadline) = (call.clock.started.or_never(), call.clock.deadline);
                 let mut parked = Parked::take(call, pipeline);
-                if let (Some(ticket), Some(breaker)) = (&mut parked.held.ticket, &pipeline.circuit_breaker) {
+                if let (Some(ticket), Some(breaker)) =
+                    (&mut parked.held.ticket, &pipeline.stages.circuit_breaker)
+                {
                     breaker.answered(ticket);
                 }
                 let open = Open {

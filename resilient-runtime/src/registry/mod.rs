@@ -45,7 +45,6 @@ mod validate;
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
-use builder::StageComponents;
 pub use builder::{IntoComponent, PipelineBuilder};
 pub use control::UnknownComponent;
 pub use overrides::ChangeError;
