@@ -3,7 +3,7 @@
 use super::Bulkhead;
 use crate::clock::Instant;
 use crate::context;
-use crate::outcome::Verdict;
+use crate::outcome::{Judgement, Verdict};
 
 /// A permit of a [`Bulkhead`]; dropped, it goes back, also in a panic.
 ///
@@ -54,7 +54,8 @@ impl<'a> Permit<'a> {
     /// assert_eq!(bulkhead.stats().in_use, 0);
     /// ```
     #[inline]
-    pub fn settle(self, verdict: Verdict) {
+    pub fn settle(self, judgement: impl Into<Judgement>) {
+        let verdict = judgement.into().verdict();
         if self.started != Instant::NEVER && !self.is_cut_short(verdict) {
             self.bulkhead.learn(verdict, self.started, || self.bulkhead.core.clock().now());
         }
