@@ -448,7 +448,7 @@ where
                 let answer = answer.await.map(|response| response.map(Body::new));
                 return answer.map(|response| unsaved(response, Unsaved::NoRecord.as_str()));
             };
-            let (Ok(response), degradation) = lease.keep(Degradation::scope(answer)).await;
+            let (Ok(response), degradation) = lease.hold_async(Degradation::scope(answer)).await;
             Ok(concluded(lease, response, degradation.is_some(), config.max_value).await)
         })
     }
@@ -513,7 +513,7 @@ where
         let why = if is_large { Unsaved::TooLarge.as_str() } else { "streamed" };
         return unsaved(Response::from_parts(parts, Body::new(body)), why);
     }
-    match lease.keep(to_bytes(Body::new(body), usize::MAX)).await {
+    match lease.hold_async(to_bytes(Body::new(body), usize::MAX)).await {
         Ok(body) => {
             lease.complete_for(&StoredOutcome::of(parts.status, &parts.headers, &body), most).await;
             let why = resilient_runtime::unsaved();

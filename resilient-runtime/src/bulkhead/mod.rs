@@ -51,7 +51,7 @@
 //!
 //! let bulkhead = Registry::new().bulkhead("reports");
 //! bulkhead.reconfigure(Config::default().threads(2).max_queue(10)).unwrap();
-//! let on = bulkhead.run(Priority::Normal, || Ok::<_, Rejection>(std::thread::current().name().map(str::to_owned)));
+//! let on = bulkhead.call_in_threads(|| Ok::<_, Rejection>(std::thread::current().name().map(str::to_owned)));
 //! assert_eq!(on.unwrap().as_deref(), Some("resilient-reports-1"));
 //! assert_eq!(bulkhead.stats().pool.unwrap().running, 0);
 //! ```
@@ -218,22 +218,41 @@ impl Bulkhead {
         self.queue(priority, self.inherited()).await.map(|()| Permit::new(self))
     }
 
-    /// A permit for a call of this priority; blocks the thread in the queue if there is one.
+    /// A permit for a call of normal priority; blocks the thread in the queue if there is one.
     ///
     /// ```
-    /// use resilient_runtime::{Priority, Registry, RejectionKind, Component, bulkhead::Config};
+    /// use resilient_runtime::{Component, RejectionKind, Registry, bulkhead::Config};
     ///
     /// let bulkhead = Registry::new().bulkhead("scanner");
     /// bulkhead.reconfigure(Config::default().max_concurrent(1)).unwrap();
-    /// let permit = bulkhead.acquire_blocking(Priority::Normal).unwrap();
-    /// let refused = bulkhead.acquire_blocking(Priority::Critical).unwrap_err();
+    /// let permit = bulkhead.acquire_blocking().unwrap();
+    /// let refused = bulkhead.acquire_blocking().unwrap_err();
     /// assert_eq!(refused.kind(), RejectionKind::BulkheadFull, "without a queue nobody waits");
     /// # drop(permit);
     /// ```
     ///
     /// # Errors
-    /// As of [`acquire`](Self::acquire).
-    pub fn acquire_blocking(&self, priority: Priority) -> Result<Permit<'_>, Rejection> {
+    /// When the queue is full or `max_wait` is over.
+    pub fn acquire_blocking(&self) -> Result<Permit<'_>, Rejection> {
+        self.acquire_blocking_as(Priority::Normal)
+    }
+
+    /// A permit for a call of this priority; blocks the thread in the queue if there is one.
+    ///
+    /// ```
+    /// use resilient_runtime::{Component, Priority, Registry, bulkhead::Config};
+    ///
+    /// let bulkhead = Registry::new().bulkhead("backup");
+    /// bulkhead.reconfigure(Config::default().max_concurrent(2).reserve_critical(1)).unwrap();
+    /// let report = bulkhead.acquire_blocking_as(Priority::Low).unwrap();
+    /// assert!(bulkhead.acquire_blocking_as(Priority::Low).is_err(), "the last permit is reserved");
+    /// assert!(bulkhead.acquire_blocking_as(Priority::Critical).is_ok());
+    /// # drop(report);
+    /// ```
+    ///
+    /// # Errors
+    /// When the queue is full or `max_wait` is over.
+    pub fn acquire_blocking_as(&self, priority: Priority) -> Result<Permit<'_>, Rejection> {
         let mut queue = self.queue(priority, self.inherited());
         let admitted = queue.block();
         if queue.has_waited() {
@@ -273,12 +292,12 @@ impl Bulkhead {
         work: impl FnOnce() -> R,
         judge: impl FnOnce(&R) -> J,
     ) -> R {
-        let permit = match self.acquire_blocking(Priority::Normal) {
+        let permit = match self.acquire_blocking() {
             Ok(permit) => permit,
             Err(rejection) => return R::from_rejection(rejection),
         };
         let outcome = work();
-        permit.settle(judge(&outcome).into().verdict());
+        permit.settle(judge(&outcome));
         outcome
     }
 
@@ -334,7 +353,7 @@ impl Bulkhead {
             Err(rejection) => return R::from_rejection(rejection),
         };
         let outcome = work().await;
-        permit.settle(judge(&outcome).into().verdict());
+        permit.settle(judge(&outcome));
         outcome
     }
 

@@ -1,7 +1,7 @@
 //! The right to run, as long as it is held.
 
 use super::Bulkhead;
-use crate::classify::Verdict;
+use crate::classify::{Judgement, Verdict};
 use crate::clock::Instant;
 use crate::context;
 
@@ -54,7 +54,8 @@ impl<'a> Permit<'a> {
     /// assert_eq!(bulkhead.stats().in_use, 0);
     /// ```
     #[inline]
-    pub fn settle(self, verdict: Verdict) {
+    pub fn settle(self, judgement: impl Into<Judgement>) {
+        let verdict = judgement.into().verdict();
         if self.started != Instant::NEVER && !self.is_cut_short(verdict) {
             self.bulkhead.learn(verdict, self.started, || self.bulkhead.core.clock().now());
         }

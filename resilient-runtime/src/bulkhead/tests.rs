@@ -129,7 +129,7 @@ fn a_thread_in_the_queue_gets_the_permit_that_a_future_does_not_pick_up() {
     let unpolled = enqueue(&bulkhead, Priority::High);
     drop(entered);
     std::thread::scope(|scope| {
-        let waiter = scope.spawn(|| bulkhead.acquire_blocking(Priority::Normal).map(drop));
+        let waiter = scope.spawn(|| bulkhead.acquire_blocking().map(drop));
         while bulkhead.stats().queued < 2 {
             std::thread::yield_now();
         }
@@ -302,7 +302,7 @@ fn a_blocking_wait_on_a_manual_clock_ends_when_the_clock_is_moved() {
     let (time, bulkhead) = fixture(queued(1, 1));
     let _held = bulkhead.try_acquire().unwrap();
     std::thread::scope(|scope| {
-        let waiter = scope.spawn(|| bulkhead.acquire_blocking(Priority::Normal).map(drop));
+        let waiter = scope.spawn(|| bulkhead.acquire_blocking().map(drop));
         while bulkhead.stats().queued == 0 {
             std::thread::yield_now();
         }
@@ -406,7 +406,7 @@ async fn a_thread_that_queues_gives_up_though_it_holds_a_paused_clock() {
     let bulkhead = Registry::with_clock(crate::clock::Clock::tokio()).bulkhead("b");
     bulkhead.reconfigure(queued(1, 1).max_wait(MS(1))).unwrap();
     let _held = bulkhead.try_acquire().unwrap();
-    let refused = bulkhead.acquire_blocking(Priority::Normal).unwrap_err();
+    let refused = bulkhead.acquire_blocking().unwrap_err();
     assert_eq!(refused.kind(), RejectionKind::BulkheadFull);
     assert_eq!(bulkhead.stats().queued, 0);
 }

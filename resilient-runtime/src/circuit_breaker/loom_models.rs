@@ -8,8 +8,7 @@ use loom::thread;
 
 use super::window::{Content, CountWindow, Grade, TimeWindow};
 use super::{CircuitBreaker, Config, State, Ticket};
-use crate::classify::Class;
-use crate::classify::Verdict;
+use crate::classify::{Class, Verdict};
 use crate::clock::{Instant, ManualClock};
 use crate::component::{Component, Core, Create};
 use crate::observe::Striped;

@@ -79,8 +79,7 @@ pub(crate) use state::Ticket;
 pub use stats::{ProbeStats, Stats, WindowStats};
 pub use window::Window;
 
-use crate::classify::Class;
-use crate::classify::Verdict;
+use crate::classify::{Class, Verdict};
 use crate::clock::Instant;
 use crate::component::Core;
 use crate::last_error::Cause;

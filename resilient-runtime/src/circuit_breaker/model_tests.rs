@@ -6,8 +6,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::{CircuitBreaker, Config, State, Ticket, Window};
-use crate::classify::Class;
-use crate::classify::Verdict;
+use crate::classify::{Class, Verdict};
 use crate::clock::ManualClock;
 use crate::component::{Component, Core, Create};
 use crate::ratio::Ratio;

@@ -5,8 +5,7 @@ use std::time::Duration;
 use once_cell::race::OnceRef;
 
 use crate::clock::{Instant, nanos};
-use crate::outage::OpenReason;
-use crate::outage::{Met, Outages};
+use crate::outage::{Met, OpenReason, Outages};
 use crate::ratio::Ratio;
 use crate::sync::{AtomicU64, Ordering};
 

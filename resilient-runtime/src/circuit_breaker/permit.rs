@@ -4,8 +4,7 @@ use std::mem::ManuallyDrop;
 
 use super::CircuitBreaker;
 use super::state::Ticket;
-use crate::classify::Class;
-use crate::classify::{Judgement, Verdict};
+use crate::classify::{Class, Judgement, Verdict};
 use crate::clock::Instant;
 use crate::context;
 use crate::error_text::Words;

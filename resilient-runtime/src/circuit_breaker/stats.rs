@@ -12,8 +12,7 @@ use super::window::{Grade, Window};
 use super::{CircuitBreaker, IGNORED, LATE, PROBED, REJECTED};
 use crate::last_error::LastError;
 use crate::observe::{Describe, Family};
-use crate::outage::OpenReason;
-use crate::outage::Outage;
+use crate::outage::{OpenReason, Outage};
 use crate::ratio::Ratio;
 use crate::seconds::{optional_seconds, seconds};
 

@@ -16,8 +16,7 @@ use crate::clock::Instant;
 use crate::component::Component;
 use crate::last_error::Cause;
 use crate::observe::EventKind;
-use crate::outage::Met;
-use crate::outage::OpenReason;
+use crate::outage::{Met, OpenReason};
 use crate::rejection::{Rejection, RejectionKind};
 use crate::sync::Ordering;
 

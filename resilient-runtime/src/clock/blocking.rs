@@ -55,7 +55,7 @@ mod tests {
 
     use super::*;
     use crate::clock::Clock;
-    use crate::{Component, Priority, Registry, bulkhead, coalesce, idempotency, rate_limit, retry};
+    use crate::{Component, Registry, bulkhead, coalesce, idempotency, rate_limit, retry};
 
     /// Counts what is said of blocking.
     #[derive(Clone, Default)]
@@ -163,7 +163,7 @@ mod tests {
 
         let threads = registry.bulkhead("blocks for a thread");
         threads.reconfigure(bulkhead::Config::default().threads(1)).unwrap();
-        assert_eq!(threads.run(Priority::Normal, || Some(1)), Some(1));
+        assert_eq!(threads.call_in_threads(|| Some(1)), Some(1));
         assert_eq!(told(), 1);
         let on_threads = registry.pipeline("on threads").bulkhead("blocks for a thread").build();
         assert_eq!(on_threads.request().call_in_threads(|| Some(1)), Some(1));

@@ -57,8 +57,7 @@ pub(crate) use race::{Left, Race, RaceOutcome, Sent};
 pub use stats::Stats;
 
 use crate::budget::{self, RetryBudget};
-use crate::classify::Class;
-use crate::classify::Judgement;
+use crate::classify::{Class, Judgement};
 use crate::clock::{Clock, Instant};
 use crate::component::{Component, Core, Create, Kind};
 use crate::context::Scope;

@@ -78,7 +78,7 @@ impl Idempotency {
             mark(Mark::Unsaved(Unsaved::NoRecord));
             return outcome;
         };
-        let outcome = lease.keep(work()).await;
+        let outcome = lease.hold_async(work()).await;
         let effect = Effect::of(judge(&outcome).into().verdict());
         let ending = self.ending(effect, (Some(&outcome), ""), codec);
         lease.end(ending).await;

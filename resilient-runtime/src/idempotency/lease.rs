@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::task::{Context, Waker};
 use std::time::Duration;
 
+use super::Holding;
 use super::Idempotency;
-use super::Keep;
 use super::ended::{Mark, Unsaved, mark as note};
 use super::ending::{Effect, Ending};
 use super::replay::Codec;
@@ -104,7 +104,7 @@ impl Lease<'_> {
         self
     }
 
-    /// Polls `work`, and renews the lease each third of its time as long as that is pending.
+    /// Like [`hold`](Self::hold), for a future: renews the lease each third of its time as long as it is pending.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -113,15 +113,15 @@ impl Lease<'_> {
     ///
     /// let once = Registry::new().idempotency("backup");
     /// let ClaimOutcome::Run(Some(lease)) = once.claim("today", Fingerprint::NONE).await.unwrap() else { panic!() };
-    /// let bytes = lease.keep(async { 4096 }).await;
+    /// let bytes = lease.hold_async(async { 4096 }).await;
     /// assert!(lease.complete(&bytes).await);
     /// # }
     /// ```
     ///
     /// # Cancel safety
     /// Dropping it drops the work; the lease is not renewed any more.
-    pub fn keep<F: Future>(&self, work: F) -> Keep<'_, F> {
-        Keep::new(self, work)
+    pub fn hold_async<F: Future>(&self, work: F) -> Holding<'_, F> {
+        Holding::new(self, work)
     }
 
     /// Runs `work`, which can then ask [`lease_is_lost`]. The lease is not renewed meanwhile: nobody could do that.

@@ -64,7 +64,7 @@ mod config;
 mod durable;
 mod ended;
 mod ending;
-mod keep;
+mod holding;
 mod lease;
 mod memory;
 mod record;
@@ -83,7 +83,7 @@ pub use config::{Config, OnStoreFailure, OnUnknown};
 #[cfg(feature = "durable")]
 pub use durable::{DurableStore, OpenError};
 pub use ended::{Unsaved, replayed, unsaved};
-pub use keep::Keep;
+pub use holding::Holding;
 pub use lease::{Lease, lease_is_lost};
 pub use memory::MemoryStore;
 pub use replay::{Codec, Replay};

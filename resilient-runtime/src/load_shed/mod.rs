@@ -62,8 +62,7 @@ pub use permit::Permit;
 pub use stats::{ClassStats, Classes, ShedBy, Stats};
 
 use crate::adaptive::Sample;
-use crate::classify::Class;
-use crate::classify::Verdict;
+use crate::classify::{Class, Verdict};
 use crate::clock::{Instant, nanos};
 use crate::component::{Component, Core, Create, Kind};
 use crate::observe::EventKind;

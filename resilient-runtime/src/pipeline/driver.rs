@@ -4,8 +4,7 @@ use std::future::Future;
 
 use super::Call;
 use super::call::Next;
-use crate::classify::Class;
-use crate::classify::{Judgement, Verdict};
+use crate::classify::{Class, Judgement, Verdict};
 use crate::error_text::Words;
 use crate::fallback::into_failure;
 use crate::outcome::{Failure, Outcome, Reject};

@@ -183,6 +183,39 @@ impl RateLimiter {
         self.token_blocking(Request::ONE)
     }
 
+    /// Like [`acquire_blocking`](Self::acquire_blocking), for a call that weighs more than one.
+    ///
+    /// ```
+    /// # use resilient_runtime::{Component, Registry, rate_limit::{Config, Rate}};
+    /// # let rows = Registry::new().rate_limiter("rows");
+    /// rows.reconfigure(Config::default().rate("500/h".parse::<Rate>().unwrap())).unwrap();
+    /// assert!(rows.acquire_blocking_weighted(400).is_ok());
+    /// assert!(rows.acquire_blocking_weighted(400).is_err(), "without `max_wait` nobody waits");
+    /// ```
+    ///
+    /// # Errors
+    /// When it would have to wait too long, or too many wait already; at once where it weighs more than the limit.
+    pub fn acquire_blocking_weighted(&self, weight: u32) -> Result<Token<'_>, Rejection> {
+        self.token_blocking(Request::ONE.with_weight(weight))
+    }
+
+    /// Like [`acquire_blocking`](Self::acquire_blocking), by the limit of this key alone.
+    ///
+    /// ```
+    /// # use resilient_runtime::{Component, Registry, rate_limit::{Config, Rate}};
+    /// # let export = Registry::new().rate_limiter("export");
+    /// export.reconfigure(Config::default().rate("1/h".parse::<Rate>().unwrap())).unwrap();
+    /// assert!(export.acquire_blocking_key("ada").is_ok());
+    /// assert!(export.acquire_blocking_key("ada").is_err());
+    /// assert!(export.acquire_blocking_key("bob").is_ok());
+    /// ```
+    ///
+    /// # Errors
+    /// When it would have to wait too long, or too many wait already.
+    pub fn acquire_blocking_key<K: Hash + ?Sized>(&self, key: &K) -> Result<Token<'_>, Rejection> {
+        self.token_blocking(self.request(key))
+    }
+
     fn inherited(&self) -> Instant {
         Scope::current().deadline_on(self.core.clock())
     }

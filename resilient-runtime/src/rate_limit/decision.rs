@@ -5,8 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::{RateLimiter, Request};
-use crate::classify::Class;
-use crate::classify::Verdict;
+use crate::classify::{Class, Verdict};
 use crate::clock::Instant;
 use crate::seconds::{optional_seconds, seconds};
 

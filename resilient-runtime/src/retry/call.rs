@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use super::{Progress, Retry, Situation};
-use crate::classify::Class;
-use crate::classify::{Judgement, Verdict};
+use crate::classify::{Class, Judgement, Verdict};
 use crate::clock::{Clock, Delay, Instant, NoTimer};
 use crate::context::{self, Entered, Retries, Scope, scoped};
 use crate::error_text::Words;

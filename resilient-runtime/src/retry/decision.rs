@@ -4,8 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Retry, Stop, backoff, stop};
-use crate::classify::Class;
-use crate::classify::Judgement;
+use crate::classify::{Class, Judgement};
 use crate::clock::{Delay, Instant, NoTimer};
 use crate::component::Component;
 use crate::context::{self, Retries};

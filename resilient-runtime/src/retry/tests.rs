@@ -1,7 +1,6 @@
 use super::*;
 use crate::Judgement;
-use crate::classify::Class;
-use crate::classify::Verdict;
+use crate::classify::{Class, Verdict};
 use crate::clock::{Clock, ManualClock};
 use crate::context::Scope;
 use crate::registry::Registry;

@@ -8,12 +8,10 @@ use std::convert::Infallible;
 use std::error::Error;
 use std::marker::PhantomData;
 
-use crate::classify::Judgement;
-use crate::classify::{Classify, was_refused};
+use crate::classify::{Classify, Judgement, was_refused};
 use crate::fallback::into_failure;
 use crate::level::Level;
-use crate::outcome::{BoxError, FallbackFailed};
-use crate::outcome::{Failure, Outcome, Reject};
+use crate::outcome::{BoxError, Failure, FallbackFailed, Outcome, Reject};
 use crate::rejection::Rejection;
 
 /// Stands for the type of an outcome.

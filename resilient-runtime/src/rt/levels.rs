@@ -9,8 +9,7 @@ use std::time::Duration;
 
 use crate::fallback::{AllFailed, LastGood, Mark, NoAnswer, Unanswered, Why, one_of, why};
 use crate::level::Level;
-use crate::outcome::Failure;
-use crate::outcome::{BoxError, FallbackFailed};
+use crate::outcome::{BoxError, Failure, FallbackFailed};
 use crate::pipeline::Call;
 use crate::site::Site;
 

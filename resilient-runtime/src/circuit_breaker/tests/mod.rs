@@ -11,8 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{CircuitBreaker, Config, State, Stats, Ticket};
-use crate::classify::Class;
-use crate::classify::Verdict;
+use crate::classify::{Class, Verdict};
 use crate::clock::{Instant, ManualClock};
 use crate::component::{Component, Core, Create};
 use crate::outage::OpenReason;

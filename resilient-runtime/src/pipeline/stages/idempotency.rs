@@ -170,7 +170,7 @@ pub fn held<R>(lease: Option<&Lease<'_>>, work: impl FnOnce() -> R) -> R {
 /// Polls the work, and renews the lease, where there is one.
 pub async fn held_async<F: Future>(lease: Option<&Lease<'_>>, work: F) -> F::Output {
     match lease {
-        Some(lease) => lease.keep(work).await,
+        Some(lease) => lease.hold_async(work).await,
         None => work.await,
     }
 }

@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use crate::classify::Class;
-use crate::classify::Verdict;
+use crate::classify::{Class, Verdict};
 use crate::clock::Instant;
 use crate::load_shed::{Admitted, End};
 use crate::observe::Ending;

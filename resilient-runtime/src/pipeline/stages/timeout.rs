@@ -6,8 +6,7 @@ use std::task::{Context, Poll};
 
 use pin_project_lite::pin_project;
 
-use crate::classify::{Class, Classify};
-use crate::classify::{Judgement, Verdict};
+use crate::classify::{Class, Classify, Judgement, Verdict};
 use crate::clock::{Instant, NoTimer, Timer};
 use crate::context::{self, Scope};
 use crate::idempotency::Effect;

@@ -17,16 +17,16 @@ pin_project! {
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() {
-    /// use resilient_runtime::{Registry, idempotency::{Fingerprint, ClaimOutcome, Keep}};
+    /// use resilient_runtime::{Registry, idempotency::{Fingerprint, ClaimOutcome, Holding}};
     ///
     /// let once = Registry::new().idempotency("sync");
     /// let ClaimOutcome::Run(Some(lease)) = once.claim("today", Fingerprint::NONE).await.unwrap() else { panic!() };
-    /// let work: Keep<'_, _> = lease.keep(async { "done" });
+    /// let work: Holding<'_, _> = lease.hold_async(async { "done" });
     /// assert_eq!(work.await, "done");
     /// # }
     /// ```
     #[derive(Debug)]
-    pub struct Keep<'l, F> {
+    pub struct Holding<'l, F> {
         #[pin]
         work: F,
         lease: &'l Lease<'l>,
@@ -48,13 +48,13 @@ impl std::fmt::Debug for Renewal<'_> {
     }
 }
 
-impl<'l, F> Keep<'l, F> {
+impl<'l, F> Holding<'l, F> {
     pub(super) fn new(lease: &'l Lease<'l>, work: F) -> Self {
         Self { work, lease, timer: None, is_armed: false, renewal: None }
     }
 }
 
-impl<F: Future> Keep<'_, F> {
+impl<F: Future> Holding<'_, F> {
     /// Renews the lease when it is time.
     fn poll_renewal(self: Pin<&mut Self>, cx: &mut Context<'_>) {
         let mut this = self.project();
@@ -94,7 +94,7 @@ impl<F: Future> Keep<'_, F> {
     }
 }
 
-impl<F: Future> Future for Keep<'_, F> {
+impl<F: Future> Future for Holding<'_, F> {
     type Output = F::Output;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
