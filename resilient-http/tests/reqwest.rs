@@ -11,7 +11,9 @@ use reqwest_middleware::{ClientBuilder, ClientWithMiddleware};
 use resilient_http::ReqwestMiddleware;
 use resilient_runtime::correlation::CorrelationId;
 use resilient_runtime::deadline::{Deadline, Header};
-use resilient_runtime::{Component, Ratio, Registry, RejectionKind, circuit_breaker, retry};
+use resilient_runtime::{
+    Component, Ratio, Registry, Rejection, RejectionKind, circuit_breaker, resilient, retry,
+};
 
 /// A server whose first answers are as told; the others are good.
 struct Server {
@@ -176,4 +178,30 @@ async fn middlewares_further_in_share_extensions_with_those_further_out() {
         .build();
     let server = Server::start(0, StatusCode::OK).await;
     assert_eq!(client.get(&server.url).send().await.unwrap().status(), 200);
+}
+
+#[tokio::test]
+async fn five_answers_of_404_inside_an_enum_do_not_open_a_circuit() {
+    // B2
+    #[derive(Debug, thiserror::Error)]
+    enum ShopError {
+        #[error(transparent)]
+        Http(#[from] reqwest::Error),
+        #[error(transparent)]
+        Rejected(#[from] Rejection),
+    }
+    #[resilient(registry = registry, circuit_breaker("shop", failure_threshold = 2), retry(max = 2, base = "0ms"))]
+    async fn page(registry: &Registry, url: &str) -> Result<String, ShopError> {
+        Ok(reqwest::get(url).await?.error_for_status()?.text().await?)
+    }
+    let (registry, server) = (Registry::new(), Server::start(9, StatusCode::NOT_FOUND).await);
+    for _ in 0..5 {
+        let error = page(&registry, &server.url).await.unwrap_err();
+        assert!(
+            matches!(&error, ShopError::Http(error) if error.status() == Some(StatusCode::NOT_FOUND)),
+            "{error}"
+        );
+    }
+    let stats = registry.circuit_breaker("shop").stats();
+    assert_eq!((server.requests(), stats.failed, stats.state.as_str()), (5, 0, "closed"));
 }

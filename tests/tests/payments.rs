@@ -246,6 +246,21 @@ fn its_answers_say_what_the_layers_know() {
 }
 
 #[test]
+fn the_short_deadline_of_one_caller_does_not_open_the_circuit_for_others() {
+    // G2
+    let payments = Payments::start();
+    payments.faults(&json!({ "latency_ms": 50 }));
+    for order in 0..40 {
+        let body = json!({ "order_id": format!("hasty-{order}"), "cents": 995 }).to_string();
+        let request = payments.agent.post(payments.url("/api/resilience/protected-endpoint"));
+        let request = request.header("content-type", "application/json").header("grpc-timeout", "20m");
+        assert_ne!(answer(request.send(body)).body["level"], "gateway", "20 ms are too short for it");
+    }
+    assert_eq!(payments.breaker()["state"], "closed");
+    assert_eq!(payments.charge("patient")["level"], "gateway");
+}
+
+#[test]
 fn its_settings_are_edited_while_it_runs_and_its_records_outlive_it() {
     let folder = std::env::temp_dir().join(format!("resilient-payments-{}", std::process::id()));
     std::fs::create_dir_all(&folder).expect("a folder");
