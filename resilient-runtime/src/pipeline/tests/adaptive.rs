@@ -1,7 +1,7 @@
 //! A bulkhead that finds its limit, among the stages.
 
 use super::*;
-use crate::adaptive::{AdaptiveLimitStats, Reason};
+use crate::adaptive::{AdaptiveLimitStats, LimitReason};
 
 /// All stages, of which the bulkhead is adaptive.
 fn adaptive(fixture: &Fixture, config: bulkhead::Config) -> Pipeline {
@@ -53,7 +53,7 @@ fn attempts_that_are_cut_off_bring_it_down() {
         assert!(outcome.is_err());
     }
     let found = found(&fixture);
-    assert!(found.limit < 20 && found.reason == Reason::Overloaded, "{found:?}");
+    assert!(found.limit < 20 && found.reason == LimitReason::Overloaded, "{found:?}");
     fixture.nothing_is_held();
 }
 
