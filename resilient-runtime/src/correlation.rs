@@ -34,8 +34,7 @@ const HEADERS: [&str; 3] = ["x-correlation-id", "x-request-id", "traceparent"];
 /// use resilient_runtime::correlation::CorrelationId;
 ///
 /// let id = CorrelationId::parse("order-7").unwrap();
-/// let _entered = id.clone().enter();
-/// assert_eq!(CorrelationId::current(), Some(id));
+/// assert_eq!(id.scope(CorrelationId::current), Some(id.clone()));
 /// ```
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct CorrelationId(Text);

@@ -18,9 +18,7 @@ use resilient_runtime::{
     timeout,
 };
 
-fn answer() -> Result<u32, Rejection> {
-    Ok(7)
-}
+const ANSWER: fn() -> Result<u32, Rejection> = || Ok(7);
 
 fn refused_as(kind: RejectionKind, outcome: Result<u32, Rejection>) {
     assert_eq!(outcome.unwrap_err().kind(), kind);
@@ -31,7 +29,7 @@ fn a_circuit_breaker_opens() {
     let breaker = CircuitBreaker::new(circuit_breaker::Config::default().failure_threshold(1)).unwrap();
     assert_eq!(breaker.call(|| None::<u32>), None);
     assert_eq!(breaker.state(), State::Open);
-    refused_as(RejectionKind::CircuitOpen, breaker.call(answer));
+    refused_as(RejectionKind::CircuitOpen, breaker.call(ANSWER));
     assert_eq!(breaker.stats().rejected, 1);
 }
 
@@ -39,15 +37,15 @@ fn a_circuit_breaker_opens() {
 fn a_rate_limiter_refuses() {
     let rate = Rate::new(1, Duration::from_hours(1)).unwrap();
     let limiter = RateLimiter::new(rate_limit::Config::default().rate(rate)).unwrap();
-    assert!(limiter.call(answer).is_ok());
-    refused_as(RejectionKind::RateLimited, limiter.call(answer));
+    assert!(limiter.call(ANSWER).is_ok());
+    refused_as(RejectionKind::RateLimited, limiter.call(ANSWER));
 }
 
 #[test]
 fn a_bulkhead_refuses_one_too_many() {
     let bulkhead = Bulkhead::new(bulkhead::Config::default().max_concurrent(1)).unwrap();
     let _held = bulkhead.try_acquire().unwrap();
-    refused_as(RejectionKind::BulkheadFull, bulkhead.call(answer));
+    refused_as(RejectionKind::BulkheadFull, bulkhead.call(ANSWER));
 }
 
 #[test]
@@ -55,7 +53,7 @@ fn a_load_shedder_sheds() {
     let config = load_shed::Config::default().max_in_flight(1).adaptive(false);
     let shedder = LoadShedder::new(config).unwrap();
     let _in_flight = shedder.try_acquire().unwrap();
-    refused_as(RejectionKind::Shed, shedder.call(answer));
+    refused_as(RejectionKind::Shed, shedder.call(ANSWER));
 }
 
 #[test]
@@ -169,5 +167,5 @@ fn it_can_be_a_stage_of_a_pipeline() {
     let bulkhead = std::sync::Arc::new(bulkhead);
     let pipeline = Registry::new().pipeline("order").bulkhead(&bulkhead).build();
     let _held = bulkhead.try_acquire().unwrap();
-    refused_as(RejectionKind::BulkheadFull, pipeline.call(answer));
+    refused_as(RejectionKind::BulkheadFull, pipeline.call(ANSWER));
 }

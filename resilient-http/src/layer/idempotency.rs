@@ -13,7 +13,7 @@ use axum::extract::OriginalUri;
 use axum::response::IntoResponse;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
-use resilient_runtime::idempotency::{ClaimOutcome, Client, Fingerprint, Lease, Unsaved};
+use resilient_runtime::idempotency::{ClaimOutcome, ClientId, Fingerprint, Lease, Unsaved};
 use resilient_runtime::{Class, Component, Degradation};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest, Sha256};
@@ -264,7 +264,7 @@ impl IdempotencyLayer {
     }
 
     /// Whose key it is, and that of a record, where the request is one to carry out once.
-    fn key(&self, parts: &Parts) -> Result<Option<(Client, String)>, Problem> {
+    fn key(&self, parts: &Parts) -> Result<Option<(ClientId, String)>, Problem> {
         if !matches!(parts.method, Method::POST | Method::PATCH) {
             return Ok(None);
         }
@@ -281,7 +281,7 @@ impl IdempotencyLayer {
         })?;
         let whose = (self.whose)(parts);
         let whose = u128::from_be_bytes(Sha256::digest(&whose)[..16].try_into().unwrap_or_default());
-        Ok(Some((Client(whose), format!("{whose:032x} {key}"))))
+        Ok(Some((ClientId(whose), format!("{whose:032x} {key}"))))
     }
 }
 

@@ -3,7 +3,7 @@
 use std::task::{Poll, Waker};
 
 use super::*;
-use crate::adaptive::Reason;
+use crate::adaptive::LimitReason;
 use crate::classify::Class;
 use crate::clock::ManualClock;
 use crate::registry::Registry;
@@ -38,7 +38,10 @@ fn second(time: &ManualClock, bulkhead: &Bulkhead, verdict: Verdict) {
 #[test]
 fn it_grows_while_calls_are_not_slower_and_the_gate_with_it() {
     let (time, bulkhead) = fixture(adaptive());
-    assert_eq!((bulkhead.stats().limit, bulkhead.stats().adaptive.unwrap().reason), (20, Reason::Initial));
+    assert_eq!(
+        (bulkhead.stats().limit, bulkhead.stats().adaptive.unwrap().reason),
+        (20, LimitReason::Initial)
+    );
     (0..5).for_each(|_| second(&time, &bulkhead, Verdict::Success));
     let stats = bulkhead.stats();
     assert!(stats.limit > 40, "{stats:?}");
@@ -56,7 +59,7 @@ fn overload_brings_it_down_and_interrupts_nobody() {
     let held: Vec<_> = (0..10).map(|_| bulkhead.try_acquire().unwrap()).collect();
     (0..3).for_each(|_| second(&time, &bulkhead, OVERLOAD));
     let stats = bulkhead.stats();
-    assert_eq!((stats.in_use, stats.adaptive.unwrap().reason), (10, Reason::Overloaded));
+    assert_eq!((stats.in_use, stats.adaptive.unwrap().reason), (10, LimitReason::Overloaded));
     assert!(stats.limit <= 10 && bulkhead.try_acquire().is_err(), "{stats:?}");
     drop(held);
     assert_eq!(bulkhead.stats().in_use, 0);
@@ -183,7 +186,7 @@ async fn asynchronous_calls_by_hand_tell_by_their_judge_that_they_were_overloade
         };
         let _ = bulkhead.call_judged_async(work, |_| OVERLOAD).await;
     }
-    assert_eq!(bulkhead.stats().adaptive.unwrap().reason, Reason::Overloaded);
+    assert_eq!(bulkhead.stats().adaptive.unwrap().reason, LimitReason::Overloaded);
 }
 
 #[test]

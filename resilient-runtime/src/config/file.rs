@@ -156,7 +156,7 @@ impl Parsed {
             let own = of(known.clone(), field.clone()).or_else(|| of(None, field));
             own.or_else(|| of(known.clone(), None)).or_else(|| of(None, None)).cloned()
         };
-        let fault = |problem: &crate::settings::Problem| {
+        let fault = |problem: &crate::settings::SettingProblem| {
             let place = places(problem.field).unwrap_or(Place::Whole);
             let (field, value, allowed) = (problem.field, &problem.value, &problem.allowed);
             Fault { place, what: format!("{kind} `{name}`: `{field}` = {value} is refused: {allowed}") }

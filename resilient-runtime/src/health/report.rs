@@ -117,10 +117,17 @@ impl Report {
     /// 503 where it fails, else 200.
     ///
     /// ```
-    /// use resilient_runtime::health::{Report, Status};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// use resilient_runtime::{Component, Registry, health::{Ask, Config}};
     ///
-    /// let report = |status| Report { status, starting: false, checks: Vec::new() };
-    /// assert_eq!([Status::Pass, Status::Warn, Status::Fail].map(|status| report(status).http_status()), [200, 200, 503]);
+    /// let registry = Registry::new();
+    /// assert_eq!(registry.health_report(Ask::Readiness).await.http_status(), 200);
+    /// let database = registry.health("database");
+    /// database.reconfigure(Config::default().failures(1)).unwrap();
+    /// database.probe(|| async { Err("connection refused") });
+    /// assert_eq!(registry.health_report(Ask::Readiness).await.http_status(), 503);
+    /// # }
     /// ```
     pub fn http_status(&self) -> u16 {
         if self.status == Status::Fail { 503 } else { 200 }

@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::time::Duration;
 
 use super::wait::{Mode, blocking};
-use super::{ClaimOutcome, Client, Fingerprint, Idempotency};
+use super::{ClaimOutcome, ClientId, Fingerprint, Idempotency};
 use crate::clock::Instant;
 use crate::context::Scope;
 use crate::rejection::Rejection;
@@ -44,10 +44,10 @@ impl Idempotency {
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() {
     /// use std::time::Duration;
-    /// use resilient_runtime::{Registry, RejectionKind, idempotency::{Client, Fingerprint}};
+    /// use resilient_runtime::{Registry, RejectionKind, idempotency::{ClientId, Fingerprint}};
     ///
     /// let once = Registry::new().idempotency("upload");
-    /// let upload = async || once.claim_of(Client(7), "a.png", Fingerprint::NONE, Duration::ZERO).await;
+    /// let upload = async || once.claim_of(ClientId(7), "a.png", Fingerprint::NONE, Duration::ZERO).await;
     /// let _lease = upload().await.unwrap();
     /// assert_eq!(upload().await.unwrap_err().kind(), RejectionKind::InProgress, "at once");
     /// # }
@@ -60,7 +60,7 @@ impl Idempotency {
     /// As of [`claim`](Self::claim).
     pub async fn claim_of(
         &self,
-        client: Client,
+        client: ClientId,
         key: &str,
         fingerprint: Fingerprint,
         max_wait: Duration,

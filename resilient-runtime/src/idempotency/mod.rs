@@ -88,7 +88,7 @@ pub use lease::{Lease, lease_is_lost};
 pub use memory::MemoryStore;
 pub use replay::{Codec, Replay};
 pub use stats::Stats;
-pub use store::{Answer, Claim, Claimed, Client, Fingerprint, IdempotencyStore, Owner, StoreError};
+pub use store::{Answer, Claim, Claimed, ClientId, Fingerprint, IdempotencyStore, Owner, StoreError};
 
 pub(crate) use ended::{Mark, mark};
 pub(crate) use ending::Effect;

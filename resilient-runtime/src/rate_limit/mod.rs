@@ -22,8 +22,9 @@
 //!   [`Registry::validate`](crate::Registry::validate) always.
 //!
 //! ```
+//! use std::time::Duration;
 //! use resilient_runtime::{Component, Registry, rate_limit::{Algorithm, Config, Rate}};
-//! //!
+//!
 //! let registry = Registry::new();
 //! let set = |name: &str, config: Config| {
 //!     let limiter = registry.rate_limiter(name);

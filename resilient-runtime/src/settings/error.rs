@@ -16,7 +16,7 @@ use super::{Parameter, Value};
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
-pub struct Problem {
+pub struct SettingProblem {
     /// The field of the config.
     pub field: &'static str,
     /// The refused value.
@@ -36,7 +36,7 @@ pub struct Problem {
 /// ```
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ConfigError {
-    pub(super) problems: Vec<Problem>,
+    pub(super) problems: Vec<SettingProblem>,
 }
 
 impl ConfigError {
@@ -48,7 +48,7 @@ impl ConfigError {
     /// let error = Config::default().max_concurrent(0).max_queue(9).validate().unwrap_err();
     /// assert!(error.problems().len() >= 2, "all of them: {error}");
     /// ```
-    pub fn problems(&self) -> &[Problem] {
+    pub fn problems(&self) -> &[SettingProblem] {
         &self.problems
     }
 
@@ -62,7 +62,7 @@ impl ConfigError {
         allowed: impl Into<Cow<'static, str>>,
     ) {
         if !holds {
-            self.problems.push(Problem { field, value: value.to_value(), allowed: allowed.into() });
+            self.problems.push(SettingProblem { field, value: value.to_value(), allowed: allowed.into() });
         }
     }
 
@@ -88,7 +88,7 @@ impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, problem) in self.problems.iter().enumerate() {
             let separator = if index == 0 { "" } else { "; " };
-            let Problem { field, value, allowed } = problem;
+            let SettingProblem { field, value, allowed } = problem;
             write!(f, "{separator}`{field}` = {value} is refused: {allowed}")?;
         }
         Ok(())

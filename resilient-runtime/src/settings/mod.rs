@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
-pub use error::{ConfigError, Problem};
+pub use error::{ConfigError, SettingProblem};
 pub use into::IntoSetting;
 pub(crate) use layered::{Layered, SettingLayers, forget_runtime, lay_attribute, lay_overrides};
 pub(crate) use parameter::Parameter;
@@ -363,7 +363,7 @@ pub(crate) fn check_ranges<C: Settings>(config: &C, error: &mut ConfigError) {
     for field in C::FIELDS {
         let (Some(row), Some(value)) = (C::table().field(field), config.get(field)) else { continue };
         if !value.is_in(&row.takes) {
-            error.problems.push(Problem { field, value, allowed: row.takes.to_string().into() });
+            error.problems.push(SettingProblem { field, value, allowed: row.takes.to_string().into() });
         }
     }
 }
@@ -381,7 +381,7 @@ pub(crate) fn assign<T: Parameter>(
     if let Some(meant) = meant::<T>(value) {
         allowed = format!("{allowed}; did you mean {meant}?").into();
     }
-    let problem = Problem { field, value: value.clone(), allowed };
+    let problem = SettingProblem { field, value: value.clone(), allowed };
     Err(ConfigError { problems: vec![problem] })
 }
 
@@ -405,5 +405,5 @@ pub(crate) fn unknown(field: &'static str, value: &Value, known: &[&str]) -> Con
         Some(name) => format!("there is no such setting; did you mean `{name}`?"),
         None => format!("there is no such setting; known: {}", known.join(", ")),
     };
-    ConfigError { problems: vec![Problem { field, value: value.clone(), allowed: allowed.into() }] }
+    ConfigError { problems: vec![SettingProblem { field, value: value.clone(), allowed: allowed.into() }] }
 }

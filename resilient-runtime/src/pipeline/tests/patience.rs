@@ -6,7 +6,7 @@ use crate::deadline::{self, Deadline};
 
 fn registry() -> Registry {
     let registry = Registry::with_seed(Clock::tokio(), 7);
-    let breaker = circuit_breaker::Config::default().failure_threshold(2u32).open_for(MS(1000));
+    let breaker = circuit_breaker::Config::default().failure_threshold(2).open_for(MS(1000));
     registry.circuit_breaker("x").reconfigure(breaker).unwrap();
     registry.timeout("x").reconfigure(timeout::Config::default().attempt(MS(400))).unwrap();
     registry
@@ -83,7 +83,7 @@ async fn the_own_limits_are_evidence_also_with_a_deadline_around() {
 #[tokio::test(start_paused = true)]
 async fn what_was_slow_by_then_is_evidence() {
     let registry = registry();
-    let slow_call = circuit_breaker::Config::default().failure_threshold(2u32).slow_call(MS(100));
+    let slow_call = circuit_breaker::Config::default().failure_threshold(2).slow_call(MS(100));
     registry.circuit_breaker("x").reconfigure(slow_call).unwrap();
     let pipeline = registry.pipeline("op").circuit_breaker("x").timeout("x").build();
     for millis in [50, 50, 200, 200] {
@@ -99,8 +99,7 @@ async fn what_was_slow_by_then_is_evidence() {
 async fn a_probe_that_a_deadline_cuts_off_gives_its_permit_back() {
     // T4, T6
     let registry = registry();
-    let one =
-        circuit_breaker::Config::default().failure_threshold(1u32).open_for(MS(1000)).half_open_calls(1u32);
+    let one = circuit_breaker::Config::default().failure_threshold(1).open_for(MS(1000)).half_open_calls(1);
     registry.circuit_breaker("x").reconfigure(one.open_jitter(Ratio::ZERO)).unwrap();
     let pipeline = registry.pipeline("op").circuit_breaker("x").timeout("x").build();
     assert!(pipeline.call_async(async || Outcome::Err(Error::Down)).await.is_err());

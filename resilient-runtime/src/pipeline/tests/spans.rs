@@ -156,7 +156,7 @@ fn a_body_that_panics_or_runs_on_a_thread_leaves_no_span_behind() {
     }));
     assert!(panics.is_err());
     assert!(seen.0.lock().unwrap().1.is_empty());
-    fixture.registry.bulkhead("pool").reconfigure(bulkhead::Config::default().threads(1u32)).unwrap();
+    fixture.registry.bulkhead("pool").reconfigure(bulkhead::Config::default().threads(1)).unwrap();
     let span = tracing::Span::current;
     let here =
         pipeline.request().call_in_threads(move || Ok::<_, Rejection>(span().metadata().map(Metadata::name)));
