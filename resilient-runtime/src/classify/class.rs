@@ -75,12 +75,12 @@ impl Class {
 
     /// Returns the class of the first known cause in an error and its `source()` chain.
     ///
-    /// Known causes are [`Rejection`], [`std::io::Error`] (also inside another one), tokio's `Elapsed`, and with the features of
+    /// Known causes are [`Rejection`](crate::Rejection), [`std::io::Error`] (also inside another one), tokio's `Elapsed`, and with the features of
     /// their names `http::Error`, `redis::RedisError`, `reqwest::Error`, `sqlx::Error` and `tonic::Status`; also in a `Box` or an
     /// `Arc`.
     ///
     /// A variant with `#[error(transparent)]` returns the source of what it holds as its own source: an [`std::io::Error`] in it
-    /// is not in the chain. Write `#[error("..: {0}")] Io(#[source] io::Error)` (or `#[from]`), or implement [`Classify`].
+    /// is not in the chain. Write `#[error("..: {0}")] Io(#[source] io::Error)` (or `#[from]`), or implement [`Classify`](super::Classify).
     ///
     /// ```
     /// use std::io;

@@ -54,7 +54,7 @@ impl FallbackFailed {
         self.level
     }
 
-    /// The error of the last level; a [`NoAnswer`] where that was cut off or not asked.
+    /// The error of the last level; a [`NoAnswer`](crate::fallback::NoAnswer) where that was cut off or not asked.
     ///
     /// ```
     /// use resilient_runtime::{FallbackFailed, Level, Registry, fallback::{BoxError, Chain}};
