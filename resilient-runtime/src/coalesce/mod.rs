@@ -45,7 +45,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use config::Config;
-pub use join::{Join, Joined, Lead, Led, SharedAnswer};
+pub(crate) use join::{Join, Joined, Lead, Led};
 pub use stats::Stats;
 
 use crate::clock::Instant;
