@@ -79,7 +79,7 @@ use std::time::Duration;
 
 use once_cell::sync::OnceCell;
 
-pub use admission::Admission;
+pub(crate) use admission::Admission;
 pub use config::Config;
 pub use permit::Permit;
 pub use pool::PoolStats;

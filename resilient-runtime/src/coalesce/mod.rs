@@ -44,7 +44,7 @@ use std::hash::Hash;
 use std::time::Duration;
 
 pub use config::Config;
-pub use join::{Join, Joined, Lead, Led, SharedAnswer};
+pub(crate) use join::{Join, Joined, Lead, Led};
 pub use stats::Stats;
 
 use crate::clock::Instant;

@@ -63,8 +63,9 @@ use std::time::Duration;
 
 pub use crate::level::Level;
 pub use crate::outcome::{BoxError, FallbackFailed};
+pub(crate) use chain::Hosted;
 pub(crate) use chain::Levels;
-pub use chain::{AsyncChain, Chain, Hosted};
+pub use chain::{AsyncChain, Chain};
 pub use config::Config;
 pub use degradation::{
     CollectReasons, Degradation, DegradationScope, MAX_REASONS, Reason, ReasonCollector, Seen, Why, degraded,
@@ -74,7 +75,8 @@ pub use degraded::{Degraded, Mark};
 pub use failed::{AllFailed, Unanswered};
 pub(crate) use failed::{into_failure, one_of, why};
 pub use kept::{Keeps, LastGood};
-pub use level_permit::{AskingScope, LevelPermit, NoAnswer};
+pub(crate) use level_permit::LevelPermit;
+pub use level_permit::NoAnswer;
 pub use stats::{CacheStats, LevelStats, Stats};
 
 use crate::clock::{Clock, Instant, nanos};

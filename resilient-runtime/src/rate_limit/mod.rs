@@ -73,7 +73,7 @@ pub use decision::{Decision, Token};
 pub use rate::{InvalidRate, Rate};
 pub(crate) use request::{RateKey, Request};
 pub use stats::Stats;
-pub use turn::Turn;
+pub(crate) use turn::Turn;
 
 use crate::component::{Component, Core, Create, Kind};
 use crate::observe::EventKind;
