@@ -185,7 +185,8 @@ async fn five_answers_of_404_inside_an_enum_do_not_open_a_circuit() {
     // B2
     #[derive(Debug, thiserror::Error)]
     enum ShopError {
-        #[error(transparent)]
+        // Not transparent: then it would give the source of the `reqwest::Error` as its own.
+        #[error("the shop: {0}")]
         Http(#[from] reqwest::Error),
         #[error(transparent)]
         Rejected(#[from] Rejection),
