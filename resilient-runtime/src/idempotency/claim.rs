@@ -37,7 +37,7 @@ impl Idempotency {
     }
 
     /// Like [`claim`](Self::claim), of one of many clients that need not mean well: a store gives each a share of its
-    /// room, as [`MemoryStore`] does. It waits `max_wait` for a call that runs, whatever the settings say. A lease that is
+    /// room, as [`MemoryStore`](super::MemoryStore) does. It waits `max_wait` for a call that runs, whatever the settings say. A lease that is
     /// dropped is over at once.
     ///
     /// ```
