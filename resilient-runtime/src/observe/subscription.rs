@@ -8,7 +8,7 @@ use tokio::sync::broadcast;
 use super::Event;
 use super::events::Shared;
 
-/// A stream of [`Event`]s. It holds the newest [`EVENT_CAPACITY`]; who reads too slowly loses the oldest and
+/// A stream of [`Event`]s. It holds the newest [`EVENT_CAPACITY`](super::EVENT_CAPACITY); who reads too slowly loses the oldest and
 /// can see how many. A subscriber never delays a call.
 ///
 /// ```

@@ -28,7 +28,7 @@ impl Verdict {
     /// Judges an outcome by the type of its error: the rule of every `call` without a judge.
     ///
     /// An error of a known type, and one that holds any error, is judged by the first known cause in its `source()` chain:
-    /// [`Rejection`], [`std::io::Error`], `Box<dyn Error>`, and with the features of their names `anyhow::Error`,
+    /// [`Rejection`](crate::Rejection), [`std::io::Error`], `Box<dyn Error>`, and with the features of their names `anyhow::Error`,
     /// `eyre::Report`, `http::StatusCode`, `redis::RedisError`, `reqwest::Error`, `sqlx::Error` and `tonic::Status`. Anything
     /// else is [`Class::Unknown`]: Rust cannot see here whether a type of your own is an `Error` or has `Classify`. For those
     /// there are [`judge!`](crate::judge), which judges as the attribute does, [`by_class`](Self::by_class) and

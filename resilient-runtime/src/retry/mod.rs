@@ -2,9 +2,9 @@
 //! share, and never beyond the caller's deadline.
 //!
 //! A failed attempt is repeated when all of this holds:
-//! - its [`Class`] is worth it: `Transient`, `Overload` and `Unknown` are, `Uncertain` only for what is declared
+//! - its [`Class`](crate::Class) is worth it: `Transient`, `Overload` and `Unknown` are, `Uncertain` only for what is declared
 //!   idempotent, `NotExecuted` only where it says when to come again, `Permanent` and `Ignored` never; or a predicate
-//!   ([`Judgement::retry_when`], `retry(when = ..)`) says so;
+//!   ([`Judgement::retry_when`](crate::Judgement::retry_when), `retry(when = ..)`) says so;
 //! - fewer than `max` retries were made;
 //! - it would not multiply: where a call around this one repeats because this retry gave up, the retry stands back
 //!   until one of its calls has succeeded in the new attempt. Three nested retries of three thus make 10 calls of the
@@ -24,8 +24,8 @@
 //! Each call adds a tenth of a token and each second three; a retry costs one, and a retry that finds none is not made.
 //! While calls are few they need none: the n-th retry of a call is made without a token as long as n times the calls
 //! of the last ten seconds is at most 1000. What is made so is a debt that later tokens pay first, so that
-//! the load of a lasting storm stays within 1.1 times the calls, plus three a second. [`budget`](crate::budget) shows what
-//! comes of them, and [`budget::Config`](crate::budget::Config) has the settings.
+//! the load of a lasting storm stays within 1.1 times the calls, plus three a second. [`budget`] shows what
+//! comes of them, and [`budget::Config`] has the settings.
 //!
 //! ```
 //! use std::time::Duration;
