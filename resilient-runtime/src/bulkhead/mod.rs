@@ -27,9 +27,10 @@
 //!
 //! # Threads of its own
 //!
-//! After Hystrix' thread isolation and resilience4j's `ThreadPoolBulkhead`. [`call_in_threads`](Bulkhead::call_in_threads) and
-//! [`call_in_threads_async`](Bulkhead::call_in_threads_async), those of a `Pipeline`'s request, and `bulkhead("x", threads = 8)` in the attribute hand blocking work
-//! to the threads; who waits for it can leave, which makes a timeout of synchronous code possible.
+//! After Hystrix' thread isolation and resilience4j's `ThreadPoolBulkhead`.
+//! [`call_in_threads`](Bulkhead::call_in_threads) and [`call_in_threads_async`](Bulkhead::call_in_threads_async), those of a
+//! pipeline's [`Request`](crate::pipeline::Request), and `bulkhead("x", threads = 8)` in the attribute hand blocking work to
+//! the threads; who waits for it can leave, which makes a timeout of synchronous code possible.
 //!
 //! - So many run as there are `threads`, `max_queue` wait, by [`Priority`] and then by arrival; one more is refused at once.
 //!   How long a call waits is a matter of its timeout. A low class may be overtaken without end: `reserve_*` keeps places
