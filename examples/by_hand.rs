@@ -12,7 +12,7 @@ use resilient_runtime::{Component, Pipeline, registry, retry};
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (bulkhead, breaker, again) =
         (registry().bulkhead("stock"), registry().circuit_breaker("stock"), registry().retry("stock"));
-    again.reconfigure(retry::Config::default().max(2u32).base(Duration::from_millis(5)))?;
+    again.reconfigure(retry::Config::default().max(2).base(Duration::from_millis(5)))?;
 
     let mut calls = 0;
     let mut stock = || {

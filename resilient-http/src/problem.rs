@@ -308,8 +308,7 @@ mod tests {
     fn a_refusal_says_what_and_when_again() {
         let registry = Registry::new();
         let breaker = registry.circuit_breaker("payment");
-        let opens =
-            circuit_breaker::Config::default().failure_threshold(1u32).open_for(Duration::from_secs(30));
+        let opens = circuit_breaker::Config::default().failure_threshold(1).open_for(Duration::from_secs(30));
         breaker.reconfigure(opens).unwrap();
         assert!(breaker.call(|| None::<u32>).is_none());
         let rejection = breaker.try_acquire().unwrap_err();

@@ -76,7 +76,7 @@ impl Served {
 
 fn with_a_breaker(registry: &Registry) {
     let breaker = registry.circuit_breaker("payment");
-    breaker.reconfigure(circuit_breaker::Config::default().failure_threshold(1u32)).unwrap();
+    breaker.reconfigure(circuit_breaker::Config::default().failure_threshold(1)).unwrap();
     assert!(breaker.call(|| None::<u32>).is_none());
 }
 

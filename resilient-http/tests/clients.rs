@@ -206,7 +206,7 @@ fn stages(registry: &Registry, limits: timeout::Config) -> Pipeline {
     registry.timeout("t").reconfigure(limits).unwrap();
     let at_once = retry::Config::default().base(Duration::ZERO).jitter(Ratio::ZERO);
     registry.retry("r").reconfigure(at_once).unwrap();
-    registry.bulkhead("b").reconfigure(bulkhead::Config::default().max_concurrent(1u32)).unwrap();
+    registry.bulkhead("b").reconfigure(bulkhead::Config::default().max_concurrent(1)).unwrap();
     registry.pipeline("op").retry("r").circuit_breaker("c").bulkhead("b").timeout("t").build()
 }
 
@@ -266,7 +266,7 @@ async fn bodies_that_break_off_open_the_circuit() {
     // E4
     let server = Server::start(|_| (ok("content-length: 100", "half"), Then::Close)).await;
     for (registry, client) in both(|registry| stages(registry, timeout::Config::default())) {
-        let opens = circuit_breaker::Config::default().failure_threshold(3u32);
+        let opens = circuit_breaker::Config::default().failure_threshold(3);
         registry.circuit_breaker("c").reconfigure(opens).unwrap();
         for _ in 0..3 {
             client.get(&server.url()).await.unwrap().body().await.unwrap_err();

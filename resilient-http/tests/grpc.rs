@@ -194,7 +194,7 @@ async fn refusals_of_a_server_are_statuses_of_grpc() {
     breaker.resume();
 
     let permits = registry.bulkhead("api");
-    permits.reconfigure(resilient_runtime::bulkhead::Config::default().max_concurrent(1u32)).unwrap();
+    permits.reconfigure(resilient_runtime::bulkhead::Config::default().max_concurrent(1)).unwrap();
     let held = permits.try_acquire().unwrap();
     let full = one(server.clone(), "0", &[]).await.unwrap_err();
     assert_eq!(full.code(), Code::ResourceExhausted, "{full:?}");
@@ -297,7 +297,7 @@ fn protected(
 fn client(registry: &Registry) -> Pipeline {
     let at_once = retry::Config::default().base(Duration::ZERO).jitter(Ratio::ZERO);
     registry.retry("r").reconfigure(at_once).unwrap();
-    let opens = circuit_breaker::Config::default().failure_threshold(1000u32);
+    let opens = circuit_breaker::Config::default().failure_threshold(1000);
     registry.circuit_breaker("c").reconfigure(opens).unwrap();
     registry.timeout("t").reconfigure(timeout::Config::default()).unwrap();
     registry.pipeline("op").retry("r").circuit_breaker("c").bulkhead("b").timeout("t").build()

@@ -11,7 +11,9 @@ use reqwest_middleware::{ClientBuilder, ClientWithMiddleware};
 use resilient_http::ReqwestMiddleware;
 use resilient_runtime::correlation::CorrelationId;
 use resilient_runtime::deadline::{Deadline, Header};
-use resilient_runtime::{Component, Ratio, Registry, RejectionKind, circuit_breaker, retry};
+use resilient_runtime::{
+    Component, Ratio, Registry, Rejection, RejectionKind, circuit_breaker, resilient, retry,
+};
 
 /// A server whose first answers are as told; the others are good.
 struct Server {
@@ -104,7 +106,7 @@ async fn a_body_that_is_a_stream_is_sent_once() {
 async fn what_was_never_sent_is_repeated_and_an_open_circuit_says_so() {
     let registry = Registry::new();
     let client = client(&registry);
-    let config = circuit_breaker::Config::default().failure_threshold(8u32);
+    let config = circuit_breaker::Config::default().failure_threshold(8);
     registry.circuit_breaker("c").reconfigure(config).unwrap();
     // Nobody listens there any more.
     let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
@@ -129,8 +131,8 @@ async fn the_next_service_is_told_who_asks_and_how_long_it_waits() {
     let client = client(&Registry::new());
     let server = Server::start(1, StatusCode::BAD_GATEWAY).await;
     let id = CorrelationId::parse("order-7").unwrap();
-    let call = Deadline::after(Duration::from_secs(9)).scope(client.get(&server.url).send());
-    id.scope(call).await.unwrap();
+    let call = Deadline::after(Duration::from_secs(9)).scope_async(client.get(&server.url).send());
+    id.scope_async(call).await.unwrap();
     let headers = server.seen.last.lock().unwrap().clone();
     assert_eq!(headers["x-correlation-id"], "order-7");
     let left = Header::GrpcTimeout.read(headers["grpc-timeout"].to_str().unwrap()).unwrap();
@@ -176,4 +178,31 @@ async fn middlewares_further_in_share_extensions_with_those_further_out() {
         .build();
     let server = Server::start(0, StatusCode::OK).await;
     assert_eq!(client.get(&server.url).send().await.unwrap().status(), 200);
+}
+
+#[tokio::test]
+async fn five_answers_of_404_inside_an_enum_do_not_open_a_circuit() {
+    // B2
+    #[derive(Debug, thiserror::Error)]
+    enum ShopError {
+        // Not transparent: then it would give the source of the `reqwest::Error` as its own.
+        #[error("the shop: {0}")]
+        Http(#[from] reqwest::Error),
+        #[error(transparent)]
+        Rejected(#[from] Rejection),
+    }
+    #[resilient(registry = registry, circuit_breaker("shop", failure_threshold = 2), retry(max = 2, base = "0ms"))]
+    async fn page(registry: &Registry, url: &str) -> Result<String, ShopError> {
+        Ok(reqwest::get(url).await?.error_for_status()?.text().await?)
+    }
+    let (registry, server) = (Registry::new(), Server::start(9, StatusCode::NOT_FOUND).await);
+    for _ in 0..5 {
+        let error = page(&registry, &server.url).await.unwrap_err();
+        assert!(
+            matches!(&error, ShopError::Http(error) if error.status() == Some(StatusCode::NOT_FOUND)),
+            "{error}"
+        );
+    }
+    let stats = registry.circuit_breaker("shop").stats();
+    assert_eq!((server.requests(), stats.failed, stats.state.as_str()), (5, 0, "closed"));
 }

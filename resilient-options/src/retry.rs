@@ -44,7 +44,7 @@ table! {
         /// The tokens that each second deposits in the retry's own budget.
         reserve as budget_reserve: number(0.0, 1_000_000.0, "tokens per second") = 3.0, "reserve = 3"
             [min_per_second min_retries_per_second minimum min]
-        /// How many retries in ten seconds need no token while there are few calls. See `BudgetConfig::free`.
+        /// How many retries in ten seconds need no token while there are few calls. See `budget::Config::free`.
         free as budget_free: count(0, 1_000_000, "retries") = 1_000, "free = 1000"
     }
     /// Whether failed calls are repeated at all.

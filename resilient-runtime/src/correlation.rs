@@ -10,20 +10,15 @@
 //! use resilient_runtime::correlation::CorrelationId;
 //!
 //! let id = CorrelationId::from_headers(|name| (name == "x-request-id").then_some("order-7")).unwrap();
-//! let seen = id.scope(async { CorrelationId::current() }).await;
+//! let seen = id.scope_async(async { CorrelationId::current() }).await;
 //! assert_eq!(seen.unwrap().as_str(), "order-7");
 //! assert!(CorrelationId::current().is_none());
 //! # }
 //! ```
 
-use std::cell::RefCell;
 use std::fmt;
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::{Arc, LazyLock};
-use std::task::{Context, Poll};
 
-use pin_project_lite::pin_project;
 use serde::Serialize;
 
 use crate::random::Random;
@@ -39,8 +34,7 @@ const HEADERS: [&str; 3] = ["x-correlation-id", "x-request-id", "traceparent"];
 /// use resilient_runtime::correlation::CorrelationId;
 ///
 /// let id = CorrelationId::parse("order-7").unwrap();
-/// let _entered = id.clone().enter();
-/// assert_eq!(CorrelationId::current(), Some(id));
+/// assert_eq!(id.scope(CorrelationId::current), Some(id.clone()));
 /// ```
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct CorrelationId(Text);
@@ -133,63 +127,6 @@ impl CorrelationId {
         (is_whole && ends && is_set).then(|| Self(Text::of(trace)))
     }
 
-    /// That of the scope around this code.
-    ///
-    /// ```
-    /// use resilient_runtime::{Registry, correlation::CorrelationId};
-    ///
-    /// let breaker = Registry::new().circuit_breaker("payment");
-    /// breaker.force_open();
-    /// let _entered = CorrelationId::parse("order-7").unwrap().enter();
-    /// assert!(CorrelationId::current().is_some());
-    /// let refused = breaker.try_acquire().unwrap_err();
-    /// assert!(refused.to_string().ends_with("[correlation id order-7]"));
-    /// ```
-    pub fn current() -> Option<Self> {
-        CURRENT.with_borrow(Clone::clone)
-    }
-
-    /// Runs `body` with this id around it.
-    ///
-    /// ```
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() {
-    /// use resilient_runtime::correlation::CorrelationId;
-    ///
-    /// let who = async || CorrelationId::current().unwrap().to_string();
-    /// let scoped = |name| CorrelationId::parse(name).unwrap().scope(who());
-    /// assert_eq!(tokio::join!(scoped("a"), scoped("b")), ("a".into(), "b".into()));
-    /// # }
-    /// ```
-    ///
-    /// # Cancel safety
-    /// Dropping the future drops the body.
-    pub fn scope<F: Future>(self, body: F) -> Correlated<F> {
-        Correlated { body, id: Some(self) }
-    }
-
-    /// Runs `body` with this id around it, or with none.
-    pub(crate) fn scope_of<F: Future>(id: Option<Self>, body: F) -> Correlated<F> {
-        Correlated { body, id }
-    }
-
-    /// Makes this the id of the thread until the guard is dropped: for synchronous code.
-    ///
-    /// ```
-    /// use resilient_runtime::{Registry, correlation::CorrelationId};
-    ///
-    /// let registry = Registry::new();
-    /// let mut events = registry.subscribe();
-    /// let entered = CorrelationId::parse("job-7").unwrap().enter();
-    /// registry.circuit_breaker("payment").force_open();
-    /// assert_eq!(events.try_recv().unwrap().correlation_id, CorrelationId::current());
-    /// # drop(entered);
-    /// ```
-    #[must_use = "the id is in force until the guard is dropped"]
-    pub fn enter(self) -> Entered {
-        Entered { outer: CURRENT.replace(Some(self)) }
-    }
-
     /// The id in words.
     ///
     /// ```
@@ -224,79 +161,6 @@ impl Serialize for CorrelationId {
 impl fmt::Display for CorrelationId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.as_str())
-    }
-}
-
-thread_local! {
-    static CURRENT: RefCell<Option<CorrelationId>> = const { RefCell::new(None) };
-}
-
-/// Restores the id around it.
-///
-/// ```
-/// use resilient_runtime::correlation::{CorrelationId, Entered};
-///
-/// let outer: Entered = CorrelationId::parse("request").unwrap().enter();
-/// drop(CorrelationId::parse("part").unwrap().enter());
-/// assert_eq!(CorrelationId::current().unwrap().as_str(), "request");
-/// drop(outer);
-/// assert!(CorrelationId::current().is_none());
-/// ```
-#[derive(Debug)]
-pub struct Entered {
-    outer: Option<CorrelationId>,
-}
-
-impl Drop for Entered {
-    fn drop(&mut self) {
-        CURRENT.set(self.outer.take());
-    }
-}
-
-pin_project! {
-    /// A future with an id around it.
-    ///
-    /// ```
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() {
-    /// use resilient_runtime::correlation::{Correlated, CorrelationId};
-    ///
-    /// let body: Correlated<_> = CorrelationId::random().scope(async { CorrelationId::current() });
-    /// assert!(CorrelationId::current().is_none(), "not until it is polled");
-    /// assert!(body.await.is_some());
-    /// # }
-    /// ```
-    #[derive(Debug)]
-    pub struct Correlated<F> {
-        #[pin]
-        body: F,
-        id: Option<CorrelationId>,
-    }
-}
-
-impl<F: Future> Future for Correlated<F> {
-    type Output = F::Output;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
-        let this = self.project();
-        let _swapped = Swapped::new(this.id);
-        this.body.poll(cx)
-    }
-}
-
-/// Swaps the ids of the future and the thread, and back: no clone with each poll.
-struct Swapped<'i>(&'i mut Option<CorrelationId>);
-
-impl<'i> Swapped<'i> {
-    fn new(id: &'i mut Option<CorrelationId>) -> Self {
-        CURRENT.with_borrow_mut(|current| std::mem::swap(current, id));
-        Self(id)
-    }
-}
-
-impl Drop for Swapped<'_> {
-    fn drop(&mut self) {
-        CURRENT.with_borrow_mut(|current| std::mem::swap(current, self.0));
     }
 }
 
@@ -387,7 +251,7 @@ mod tests {
     async fn futures_that_take_turns_each_see_their_own() {
         // T135
         let work = |name: &'static str| {
-            CorrelationId::parse(name).unwrap().scope(async move {
+            CorrelationId::parse(name).unwrap().scope_async(async move {
                 for _ in 0..3 {
                     assert_eq!(CorrelationId::current().unwrap().as_str(), name);
                     tokio::task::yield_now().await;

@@ -23,7 +23,8 @@
 //!
 //! One engine has three faces: the attribute [`macro@resilient`], the [`Pipeline`] builder, and each
 //! component by hand ([`CircuitBreaker`], [`Retry`], [`Bulkhead`], [`Timeout`], [`Fallback`]). Components
-//! have names and live in a [`Registry`], where they can be seen and steered.
+//! have names and live in a [`Registry`], where they can be seen and steered; `new`, as in [`CircuitBreaker::new`], makes
+//! one without a registry.
 //!
 //! # Features
 //! - `inventory` (default): annotated functions are listed before their first call;
@@ -42,6 +43,7 @@
 
 pub mod adaptive;
 pub mod alert;
+pub mod budget;
 pub mod bulkhead;
 pub mod circuit_breaker;
 // The one place that reads real clocks, and waits for them.
@@ -49,6 +51,7 @@ pub mod circuit_breaker;
 pub mod clock;
 pub mod coalesce;
 pub mod config;
+pub mod context;
 pub mod correlation;
 pub mod deadline;
 pub mod fallback;
@@ -64,11 +67,16 @@ pub mod retry;
 pub mod settings;
 pub mod timeout;
 
-mod carry;
 mod classify;
 mod component;
+mod error_chain;
+mod error_text;
+mod fnv1a;
 mod key;
 mod kind;
+mod last_error;
+mod level;
+mod name;
 mod nearest;
 mod outage;
 mod outcome;
@@ -76,8 +84,9 @@ mod priority;
 mod random;
 mod ratio;
 mod rejection;
-mod scope;
+mod seconds;
 mod site;
+mod standalone;
 mod sync;
 mod weak_table;
 
@@ -88,29 +97,31 @@ pub mod __rt;
 pub use resilient_macros::resilient;
 
 pub use alert::Alert;
+pub use budget::RetryBudget;
 pub use bulkhead::Bulkhead;
-pub use carry::carry;
 pub use circuit_breaker::CircuitBreaker;
-pub use classify::{Class, Classify};
+pub use classify::{Class, Classify, Judgement, Verdict};
 #[cfg(feature = "http")]
 pub use classify::{HttpResponse, StatusError, checked};
 pub use coalesce::Coalesce;
 pub use component::{Component, Kind, UnknownKind};
-pub use fallback::{Degradation, Degraded, Fallback, FallbackFailed, Level, degraded};
+pub use context::{attempt, carry, is_hedge};
+pub use fallback::{Degradation, Degraded, Fallback, degraded};
 pub use health::HealthCheck;
 pub use hedge::Hedge;
 pub use idempotency::{Idempotency, replayed, unsaved};
+pub use level::Level;
 pub use load_shed::LoadShedder;
 pub use observe::{Event, EventKind, Listener, Subscription};
-pub use outcome::{Failure, FromRejection, Judgement, Outcome, Reject, Verdict};
+pub use outage::OpenReason;
+pub use outcome::{Failure, FallbackFailed, FromRejection, Outcome, Reject};
 pub use pipeline::Pipeline;
 pub use priority::Priority;
 pub use rate_limit::RateLimiter;
 pub use ratio::Ratio;
 pub use registry::{Registry, registry};
-pub use rejection::{OpenReason, Rejection, RejectionKind};
+pub use rejection::{Rejection, RejectionKind};
 pub use retry::Retry;
-pub use scope::{attempt, is_hedge};
 pub use settings::ConfigError;
 pub use timeout::Timeout;
 

@@ -8,7 +8,7 @@ use std::fmt;
 use once_cell::sync::OnceCell;
 
 use crate::component::Kind;
-use crate::fallback::Level;
+use crate::level::Level;
 use crate::pipeline::Pipeline;
 use crate::settings::Setting;
 use crate::sync::Mutex;

@@ -75,6 +75,8 @@ impl Payments {
             .args(["-c", &format!("ulimit -n {descriptors} && exec \"$0\" \"$@\"")])
             .arg(program())
             .args(["--port", "0", "--gateway-port", "0", "--load", "0", "--token", "a-token-for-the-tests"])
+            // Its own timeout of 1 s is another reason for no good answer, on a busy machine.
+            .env("RESILIENT__TIMEOUT__PING__TOTAL", "60s")
             .stdout(Stdio::piped());
         let mut child = command.spawn().expect("the example starts");
         let output = child.stdout.take().expect("it is piped");

@@ -109,7 +109,7 @@ fn a_refusal_allocates_nothing() {
     let (breaker, bulkhead) = (registry.circuit_breaker("x"), registry.bulkhead("x"));
     breaker.force_open();
     assert_eq!(allocations(|| breaker.try_acquire().is_err()), 0);
-    let one = resilient_runtime::bulkhead::Config::default().max_concurrent(1u32);
+    let one = resilient_runtime::bulkhead::Config::default().max_concurrent(1);
     bulkhead.reconfigure(one).unwrap();
     let _held = bulkhead.try_acquire().unwrap();
     assert_eq!(allocations(|| bulkhead.try_acquire().is_err()), 0);
@@ -139,7 +139,7 @@ fn a_circuit_that_is_really_open_refuses_without_an_allocation() {
     // T26
     let registry = Registry::with_clock(ManualClock::new().clock());
     let breaker = registry.circuit_breaker("x");
-    let config = circuit_breaker::Config::default().failure_threshold(1u32).open_for(Duration::from_secs(5));
+    let config = circuit_breaker::Config::default().failure_threshold(1).open_for(Duration::from_secs(5));
     breaker.reconfigure(config).unwrap();
     let _ = breaker.call(|| Option::<()>::None);
     assert_eq!(allocations(|| breaker.try_acquire().is_err()), 0);
@@ -209,7 +209,7 @@ fn a_million_keys_take_at_most_48_bytes_each() {
     // T90
     const KEYS: u64 = 1_000_000;
     let limiter = Registry::new().rate_limiter("x");
-    limiter.reconfigure(rate("1/h").max_keys(1_000_000_u32)).unwrap();
+    limiter.reconfigure(rate("1/h").max_keys(1_000_000)).unwrap();
     let mut admitted = 0;
     let held = measure(|| admitted = (0..KEYS).filter(|key| limiter.try_acquire_key(key).is_ok()).count());
     assert!(held.bytes_current.unsigned_abs() <= 48 * KEYS, "{} bytes", held.bytes_current);

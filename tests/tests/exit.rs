@@ -15,7 +15,7 @@ fn child() {
         return;
     }
     let registry = Registry::new();
-    registry.bulkhead("b").reconfigure(bulkhead::Config::default().threads(2u32)).unwrap();
+    registry.bulkhead("b").reconfigure(bulkhead::Config::default().threads(2)).unwrap();
     let limit = timeout::Config::default().total(Duration::from_millis(20));
     registry.timeout("t").reconfigure(limit).unwrap();
     let pipeline = registry.pipeline("op").bulkhead("b").timeout("t").build();

@@ -307,7 +307,7 @@ fn every_default_is_in_force() {
     for (kind, settings) in effective {
         let table = TABLES.iter().find(|table| table.kind == kind.as_str()).expect("each kind has a table");
         assert!(!settings.is_empty());
-        for Effective { field, value, origin } in settings {
+        for Effective { field, value, origin, .. } in settings {
             assert_eq!(origin, Origin::Default);
             let row = table.field(field).expect("each field has a row");
             assert_eq!(value, Value::from(row.default), "`{field}` of `{kind}`");

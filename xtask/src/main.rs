@@ -2,8 +2,11 @@
 
 mod api;
 mod browser;
+#[cfg(test)]
+mod imports;
 mod instructions;
 mod load;
+mod public_api;
 mod run;
 
 use std::process::ExitCode;
@@ -29,6 +32,11 @@ const TASKS: &[Task] = &[
     ("bench", "the benchmarks beside the peers: writes benches/RESULTS.md; `--quick` only shows", bench),
     ("browser", "the dashboard in Chromium, driven by Playwright (installs both)", look),
     ("api", "the API against its document, by Schemathesis, and its metrics (installs it)", ask),
+    (
+        "public-api",
+        "writes docs/public-api.txt, on a nightly toolchain (installs cargo-public-api)",
+        list_public_items,
+    ),
     ("deny", "licences and sources of all dependencies (installs cargo-deny)", deny),
 ];
 
@@ -140,6 +148,10 @@ fn bench() -> Vec<Step> {
     let run: Vec<&str> = run.into_iter().chain(rest.iter().map(String::as_str)).collect();
     let example = Step::cargo("the main example", &["build", "--release", "--example", "payments"]);
     vec![build, example, Step::cargo("benchmarks", &run)]
+}
+
+fn list_public_items() -> Vec<Step> {
+    vec![Step::task("the public items of the libraries", public_api::write)]
 }
 
 fn deny() -> Vec<Step> {

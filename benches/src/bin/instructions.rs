@@ -118,7 +118,7 @@ const JOBS: &[(&str, Make)] = &[
     ("breaker_refusal", || {
         let breaker = registry().circuit_breaker("refusing");
         let hour = Duration::from_hours(1);
-        let config = circuit_breaker::Config::default().failure_threshold(1u32).open_for(hour).open_max(hour);
+        let config = circuit_breaker::Config::default().failure_threshold(1).open_for(hour).open_max(hour);
         breaker.reconfigure(config).expect("settings within their ranges");
         breaker.call(|| Err::<(), _>(Failed::Body)).expect_err("the failure that opens it");
         job(move || breaker.call(|| work::<Failed>(number())))

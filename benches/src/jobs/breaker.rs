@@ -244,7 +244,7 @@ fn tripped_of_ours() -> Arc<CircuitBreaker> {
     let registry = Registry::new();
     let breaker = registry.circuit_breaker("tripped");
     let hour = Duration::from_hours(1);
-    let config = Config::default().failure_threshold(1u32).open_for(hour).open_max(hour);
+    let config = Config::default().failure_threshold(1).open_for(hour).open_max(hour);
     breaker.reconfigure(config).expect("these settings are within their ranges");
     drop(breaker.call(|| Err::<(), _>(Failed::Body)));
     breaker

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use resilient_runtime::{Bulkhead, Component, Priority, Registry, Verdict, bulkhead, resilient};
+use resilient_runtime::{Bulkhead, Component, Registry, Verdict, bulkhead, resilient};
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tower::limit::ConcurrencyLimitLayer;
@@ -90,7 +90,7 @@ fn call_async() -> Group {
 /// It finds its limit while it is measured, and never refuses one caller.
 fn finding() -> Arc<Bulkhead> {
     let bulkhead = Registry::new().bulkhead("bench");
-    let config = bulkhead::Config::default().adaptive(true).adaptive_min(8u32);
+    let config = bulkhead::Config::default().adaptive(true).adaptive_min(8);
     bulkhead.reconfigure(config).expect("these settings are within their ranges");
     bulkhead
 }
@@ -203,7 +203,7 @@ fn threads() -> Group {
     let jobs = vec![
         Job::new("resilient, by hand", move || {
             let bulkhead = Arc::clone(&ours);
-            move || bulkhead.run(Priority::Normal, || work::<Failed>(number()))
+            move || bulkhead.call_in_threads(|| work::<Failed>(number()))
         }),
         Job::new("resilient, attribute", || on_a_thread),
         Job::new("`tokio::task::spawn_blocking`, blocked on", || spawn_blocking),
@@ -218,9 +218,7 @@ fn threads_async() -> Group {
     let jobs = vec![
         Job::new("resilient, by hand", move || {
             let bulkhead = Arc::clone(&ours);
-            move || {
-                Handle::current().block_on(bulkhead.run_async(Priority::Normal, || work::<Failed>(number())))
-            }
+            move || Handle::current().block_on(bulkhead.call_in_threads_async(|| work::<Failed>(number())))
         }),
         Job::new("resilient, attribute", || || Handle::current().block_on(on_a_thread_async())),
         Job::new("`tokio::task::spawn_blocking`", || spawn_blocking),
@@ -244,7 +242,7 @@ fn threads_full() -> Group {
     let jobs = vec![
         Job::new("resilient, by hand", move || {
             let bulkhead = Arc::clone(&ours);
-            move || bulkhead.run(Priority::Normal, || work::<Failed>(number()))
+            move || bulkhead.call_in_threads(|| work::<Failed>(number()))
         }),
         Job::new("resilient, builder, with its statistics", move || {
             let pipeline = Arc::clone(&pipeline);

@@ -80,7 +80,7 @@ fn shed() -> Group {
         Job::new(who, move || {
             let shedder = Arc::clone(&shedder);
             // What the throttle lets pass fails, or it would soon let all pass.
-            move || shedder.call_judged(Priority::Normal, || work::<Failed>(number()), |_| DOWN)
+            move || shedder.call_judged(|| work::<Failed>(number()), |_| DOWN)
         })
     };
     let jobs = vec![

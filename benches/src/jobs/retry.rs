@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use backon::{BlockingRetryable, ConstantBuilder, ExponentialBuilder, Retryable};
-use resilient_runtime::retry::{Backoff, Config, RetryBudget};
+use resilient_runtime::RetryBudget;
+use resilient_runtime::retry::{Backoff, Config};
 use resilient_runtime::{Component, Pipeline, Ratio, Registry, Retry, resilient};
 use tower::retry::backoff::{ExponentialBackoffMaker, MakeBackoff};
 use tower::util::rng::HasherRng;

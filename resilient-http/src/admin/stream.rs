@@ -272,10 +272,10 @@ mod tests {
         use resilient_runtime::{Component, alert, bulkhead, clock::Clock};
         let registry = Registry::with_clock(Clock::tokio());
         let gate = registry.bulkhead("gate");
-        gate.reconfigure(bulkhead::Config::default().max_concurrent(1u32)).unwrap();
+        gate.reconfigure(bulkhead::Config::default().max_concurrent(1)).unwrap();
         // For ever.
         std::mem::forget(gate.try_acquire().unwrap());
-        let full = alert::Config::default().signal(alert::Signal::Saturation).critical(0.9).min_samples(0u32);
+        let full = alert::Config::default().signal(alert::Signal::Saturation).critical(0.9).min_samples(0);
         registry.alert("full").reconfigure(full.hold(TICK * 2)).unwrap();
         registry
     }

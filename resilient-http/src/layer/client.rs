@@ -249,10 +249,8 @@ where
 ///
 /// let mut headers = HeaderMap::new();
 /// let id = CorrelationId::parse("order-7").unwrap();
-/// let entered = id.enter();
-/// assert!(resilient_http::layer::propagate(&mut headers));
+/// assert!(id.scope(|| resilient_http::layer::propagate(&mut headers)));
 /// assert_eq!(headers["x-correlation-id"], "order-7");
-/// # drop(entered);
 /// ```
 pub fn propagate(headers: &mut HeaderMap) -> bool {
     let id = CorrelationId::current().and_then(|id| HeaderValue::from_str(id.as_str()).ok());

@@ -6,7 +6,8 @@ use std::task::{Context, Poll, ready};
 
 use http::{HeaderName, HeaderValue, Request, Response};
 use pin_project_lite::pin_project;
-use resilient_runtime::correlation::{Correlated, CorrelationId};
+use resilient_runtime::context::Scoped;
+use resilient_runtime::correlation::CorrelationId;
 use tower::{Layer, Service};
 
 const HEADER: HeaderName = HeaderName::from_static("x-correlation-id");
@@ -92,10 +93,8 @@ where
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let header = |name: &str| request.headers().get(name)?.to_str().ok();
         let id = CorrelationId::from_headers(header).unwrap_or_else(CorrelationId::random);
-        let entered = id.clone().enter();
-        let answer = self.inner.call(request);
-        drop(entered);
-        CorrelateFuture { answer: id.clone().scope(answer), id }
+        let answer = id.scope(|| self.inner.call(request));
+        CorrelateFuture { answer: id.clone().scope_async(answer), id }
     }
 }
 
@@ -117,7 +116,7 @@ pin_project! {
     #[derive(Debug)]
     pub struct CorrelateFuture<F> {
         #[pin]
-        answer: Correlated<F>,
+        answer: Scoped<F, CorrelationId>,
         id: CorrelationId,
     }
 }

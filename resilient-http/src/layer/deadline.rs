@@ -8,7 +8,8 @@ use std::time::Duration;
 use axum::body::{Body, Bytes};
 use http::{Request, Response, StatusCode};
 use pin_project_lite::pin_project;
-use resilient_runtime::deadline::{Deadline, Header, Scoped};
+use resilient_runtime::context::Scoped;
+use resilient_runtime::deadline::{Deadline, Header};
 use tower::{BoxError, Layer, Service};
 
 use super::body::Unread;
@@ -158,8 +159,8 @@ where
         match self.given(&request) {
             Ok(Some(left)) => {
                 let deadline = Deadline::after(left);
-                let answer = deadline.sync_scope(|| self.inner.call(request));
-                DeadlineFuture::Bounded { answer: deadline.scope(answer) }
+                let answer = deadline.scope(|| self.inner.call(request));
+                DeadlineFuture::Bounded { answer: deadline.scope_async(answer) }
             }
             Ok(None) => DeadlineFuture::Free { answer: self.inner.call(request) },
             Err(problem) => {
@@ -191,7 +192,7 @@ pin_project! {
     #[project = Project]
     #[allow(missing_docs)]
     pub enum DeadlineFuture<F> {
-        Bounded { #[pin] answer: Scoped<F> },
+        Bounded { #[pin] answer: Scoped<F, Deadline> },
         Free { #[pin] answer: F },
         Refused { refusal: Option<Response<Body>> },
     }

@@ -81,7 +81,7 @@ impl<A> HttpClientLayer<A> {
     /// });
     /// let stock = ServiceBuilder::new().layer(HttpClientLayer::new(pipeline)).service(stock);
     /// let id = CorrelationId::parse("order-7").unwrap();
-    /// assert_eq!(id.scope(stock.oneshot(Request::new(()))).await.unwrap().status(), 200);
+    /// assert_eq!(id.scope_async(stock.oneshot(Request::new(()))).await.unwrap().status(), 200);
     /// # });
     /// ```
     pub fn new(pipeline: impl Into<Arc<Pipeline>>) -> Self {

@@ -13,7 +13,7 @@ use axum::extract::OriginalUri;
 use axum::response::IntoResponse;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
-use resilient_runtime::idempotency::{ClaimOutcome, Client, Fingerprint, Lease, Unsaved};
+use resilient_runtime::idempotency::{ClaimOutcome, ClientId, Fingerprint, Lease, Unsaved};
 use resilient_runtime::{Class, Component, Degradation};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest, Sha256};
@@ -264,7 +264,7 @@ impl IdempotencyLayer {
     }
 
     /// Whose key it is, and that of a record, where the request is one to carry out once.
-    fn key(&self, parts: &Parts) -> Result<Option<(Client, String)>, Problem> {
+    fn key(&self, parts: &Parts) -> Result<Option<(ClientId, String)>, Problem> {
         if !matches!(parts.method, Method::POST | Method::PATCH) {
             return Ok(None);
         }
@@ -281,7 +281,7 @@ impl IdempotencyLayer {
         })?;
         let whose = (self.whose)(parts);
         let whose = u128::from_be_bytes(Sha256::digest(&whose)[..16].try_into().unwrap_or_default());
-        Ok(Some((Client(whose), format!("{whose:032x} {key}"))))
+        Ok(Some((ClientId(whose), format!("{whose:032x} {key}"))))
     }
 }
 
@@ -448,7 +448,7 @@ where
                 let answer = answer.await.map(|response| response.map(Body::new));
                 return answer.map(|response| unsaved(response, Unsaved::NoRecord.as_str()));
             };
-            let (Ok(response), degradation) = lease.keep(Degradation::scope(answer)).await;
+            let (Ok(response), degradation) = lease.hold_async(Degradation::scope(answer)).await;
             Ok(concluded(lease, response, degradation.is_some(), config.max_value).await)
         })
     }
@@ -513,7 +513,7 @@ where
         let why = if is_large { Unsaved::TooLarge.as_str() } else { "streamed" };
         return unsaved(Response::from_parts(parts, Body::new(body)), why);
     }
-    match lease.keep(to_bytes(Body::new(body), usize::MAX)).await {
+    match lease.hold_async(to_bytes(Body::new(body), usize::MAX)).await {
         Ok(body) => {
             lease.complete_for(&StoredOutcome::of(parts.status, &parts.headers, &body), most).await;
             let why = resilient_runtime::unsaved();

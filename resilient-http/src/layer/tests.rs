@@ -146,7 +146,7 @@ async fn a_place_is_held_until_the_body_has_been_sent_and_time_does_not_cut_it_o
     // T70
     let registry = Registry::with_clock(Clock::tokio());
     let permits = registry.bulkhead("api");
-    permits.reconfigure(bulkhead::Config::default().max_concurrent(1u32)).unwrap();
+    permits.reconfigure(bulkhead::Config::default().max_concurrent(1)).unwrap();
     let limit = resilient_runtime::timeout::Config::default().total(Duration::from_millis(20));
     registry.timeout("api").reconfigure(limit).unwrap();
     let shedder = registry.load_shedder("api");
@@ -203,7 +203,7 @@ async fn a_body_that_is_dropped_and_a_request_that_is_dropped_give_their_places_
 #[tokio::test]
 async fn answers_of_5xx_open_the_circuit_and_priorities_are_those_of_the_request() {
     let registry = Registry::new();
-    let opens = resilient_runtime::circuit_breaker::Config::default().failure_threshold(2u32);
+    let opens = resilient_runtime::circuit_breaker::Config::default().failure_threshold(2);
     registry.circuit_breaker("api").reconfigure(opens).unwrap();
     let shedder = registry.load_shedder("api");
     let pipeline = registry.pipeline("api").circuit_breaker("api").load_shed("api").build();
@@ -280,14 +280,14 @@ fn every_layer_and_service_can_be_cloned_and_shared() {
 async fn a_layer_can_be_of_one_component() {
     let registry = Registry::new();
     let permits = registry.bulkhead("one");
-    permits.reconfigure(bulkhead::Config::default().max_concurrent(1u32)).unwrap();
+    permits.reconfigure(bulkhead::Config::default().max_concurrent(1)).unwrap();
     let app = Router::new().route("/", get(async || "ok")).layer(ServerLayer::bulkhead(&permits));
     let held = permits.try_acquire().unwrap();
     assert_eq!(app.clone().oneshot(request("/", &[])).await.unwrap().status(), 503);
     drop(held);
     assert_eq!(app.oneshot(request("/", &[])).await.unwrap().status(), 200);
     let breaker = registry.circuit_breaker("one");
-    let opens = resilient_runtime::circuit_breaker::Config::default().failure_threshold(1u32);
+    let opens = resilient_runtime::circuit_breaker::Config::default().failure_threshold(1);
     breaker.reconfigure(opens).unwrap();
     let fails = service_fn(|()| std::future::ready(Err::<(), _>(std::io::Error::other("down"))));
     let client = tower::Layer::layer(&ClientLayer::circuit_breaker(&breaker), fails);

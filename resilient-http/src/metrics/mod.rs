@@ -41,6 +41,7 @@ pub use otel::observe;
 /// assert!(!render(&registry, Format::Text).ends_with("# EOF\n"));
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Format {
     /// The text format of Prometheus, 0.0.4.
     #[default]

@@ -110,8 +110,8 @@ fn alerts_are_told_as_they_stand_now() {
     use resilient_runtime::{Component, alert, bulkhead};
     let registry = Registry::new();
     let gate = registry.bulkhead("gate");
-    gate.reconfigure(bulkhead::Config::default().max_concurrent(1u32)).unwrap();
-    let full = alert::Config::default().signal(alert::Signal::Saturation).critical(0.9).min_samples(0u32);
+    gate.reconfigure(bulkhead::Config::default().max_concurrent(1)).unwrap();
+    let full = alert::Config::default().signal(alert::Signal::Saturation).critical(0.9).min_samples(0);
     registry.alert("full").reconfigure(full.hold(std::time::Duration::ZERO)).unwrap();
     let critical =
         |state: u8| format!("resilient_alert_state{{alert=\"full\",severity=\"critical\"}} {state}\n");

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::stats::{AdaptiveLimitStats, Reason};
+use super::stats::{AdaptiveLimitStats, LimitReason};
 use super::window::{Log, Reading, Sums, Totals, from_f64};
 use crate::clock::Instant;
 
@@ -59,7 +59,7 @@ pub(super) struct Control {
     min: u32,
     max: u32,
     limit: f64,
-    reason: Reason,
+    reason: LimitReason,
     phase: Phase,
     /// The logarithm of nanoseconds, like `latency`.
     baseline: Option<f64>,
@@ -84,7 +84,7 @@ impl Control {
             min,
             max,
             limit: f64::from(initial.clamp(min, max)),
-            reason: Reason::Initial,
+            reason: LimitReason::Initial,
             // Of the first calls, some came when there were no others yet.
             phase: Phase::Settling,
             baseline: None,
@@ -207,7 +207,7 @@ impl Control {
         if f64::from(peak) <= low && peak < self.limit() {
             // A probe would change nothing: the calls of others, if anything, wait.
             self.baseline = Some(baseline + (reading.latency - baseline).max(0.0) / 8.0);
-            self.reason = Reason::LowDemand;
+            self.reason = LimitReason::LowDemand;
             return;
         }
         let can_probe = low < f64::from(self.limit());
@@ -220,7 +220,7 @@ impl Control {
         if (cut || self.quiet == 0) && can_probe {
             self.phase = Phase::SettlingToProbe(Probe { limit: self.limit, reading });
             self.limit = low;
-            self.reason = Reason::Probing;
+            self.reason = LimitReason::Probing;
             return;
         }
         self.quiet = self.quiet.saturating_sub(1);
@@ -244,7 +244,7 @@ impl Control {
         if fewer < 0.05 {
             // There were not: demand has changed meanwhile.
             self.limit = probe.limit;
-            self.reason = Reason::LowDemand;
+            self.reason = LimitReason::LowDemand;
             return;
         }
         let waiting = (probe.reading.latency - latency) / fewer;
@@ -266,7 +266,7 @@ impl Control {
         let half_way = f64::midpoint(probe.limit, self.limit);
         let most = if self.waiting > 1 { self.limit } else { half_way };
         self.limit = self.clamped(known.clamp(self.limit / 2.0, most));
-        self.reason = Reason::Queueing;
+        self.reason = LimitReason::Queueing;
     }
 
     /// Whether there were too many overloaded calls; then the limit is lowered by their share.
@@ -276,7 +276,7 @@ impl Control {
             return false;
         }
         self.limit = self.clamped(self.limit * (1.0 - share).max(0.5));
-        self.reason = Reason::Overloaded;
+        self.reason = LimitReason::Overloaded;
         self.phase = Phase::Settling;
         true
     }
@@ -317,9 +317,9 @@ impl Control {
     fn set(&mut self, next: f64) {
         let step = next - self.limit;
         self.reason = match step {
-            _ if step > 1.0 => Reason::Growing,
-            _ if step < -1.0 => Reason::Queueing,
-            _ => Reason::Steady,
+            _ if step > 1.0 => LimitReason::Growing,
+            _ if step < -1.0 => LimitReason::Queueing,
+            _ => LimitReason::Steady,
         };
         self.limit = next;
     }

@@ -28,13 +28,13 @@
 //! when it is overloaded, and give the limit a maximum.
 //!
 //! ```
-//! use resilient_runtime::{Component, Registry, Rejection, adaptive::Reason, bulkhead::Config};
+//! use resilient_runtime::{Component, Registry, Rejection, adaptive::LimitReason, bulkhead::Config};
 //!
 //! let bulkhead = Registry::new().bulkhead("gateway");
-//! bulkhead.reconfigure(Config::default().adaptive(true).adaptive_max(100u32)).unwrap();
+//! bulkhead.reconfigure(Config::default().adaptive(true).adaptive_max(100)).unwrap();
 //! let answer: Result<u32, Rejection> = bulkhead.call(|| Ok(42));
 //! let found = bulkhead.stats().adaptive.unwrap();
-//! assert_eq!((answer, found.limit, found.reason), (Ok(42), 20, Reason::Initial));
+//! assert_eq!((answer, found.limit, found.reason), (Ok(42), 20, LimitReason::Initial));
 //! ```
 //!
 //! # Sources
@@ -53,10 +53,10 @@ mod simulation;
 #[cfg(all(test, not(resilient_loom)))]
 mod tests;
 
-pub use stats::{AdaptiveLimitStats, Reason};
+pub use stats::{AdaptiveLimitStats, LimitReason};
 
+use crate::classify::Verdict;
 use crate::clock::Instant;
-use crate::outcome::Verdict;
 use crate::sync::{AtomicU32, AtomicU64, Mutex, Ordering};
 use control::Control;
 use window::Totals;

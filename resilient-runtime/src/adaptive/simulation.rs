@@ -8,7 +8,7 @@ use std::time::Duration;
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 
-use super::{AdaptiveLimit, AdaptiveLimitStats, Reason, Sample};
+use super::{AdaptiveLimit, AdaptiveLimitStats, LimitReason, Sample};
 use crate::clock::Instant;
 
 const MS: fn(u64) -> Duration = Duration::from_millis;
@@ -282,7 +282,7 @@ fn an_outage_in_which_all_calls_are_cut_off_is_forgotten_when_it_is_over() {
     world.patience = Some(MS(400));
     world.service = Duration::from_secs(2);
     let (seen, _) = world.run_windows(10, 5);
-    assert_eq!((seen.highest, world.stats().reason), (1, Reason::Overloaded));
+    assert_eq!((seen.highest, world.stats().reason), (1, LimitReason::Overloaded));
     world.service = MS(100);
     world.converges(30, 30..=60, 0);
 }
@@ -292,7 +292,7 @@ fn demand_far_below_it_does_not_let_it_grow() {
     let mut fresh = World::new(default_limit(), 40, 0.3, SEEDS[0]);
     fresh.demand = 5;
     let seen = fresh.run(MINUTE * 10);
-    assert_eq!((seen.lowest, seen.highest, fresh.stats().reason), (20, 20, Reason::LowDemand));
+    assert_eq!((seen.lowest, seen.highest, fresh.stats().reason), (20, 20, LimitReason::LowDemand));
     let mut grown = warm(40, 0.3, SEEDS[0]);
     grown.demand = 5;
     // What was in flight has to end first.

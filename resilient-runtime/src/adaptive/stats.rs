@@ -5,19 +5,20 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::observe::optional_seconds;
+use crate::seconds::optional_seconds;
 
 /// A snapshot of an adaptive limit.
 ///
 /// ```
-/// use resilient_runtime::{Component, Registry, adaptive::Reason, bulkhead::Config};
+/// use resilient_runtime::{Component, Registry, adaptive::LimitReason, bulkhead::Config};
 ///
 /// let search = Registry::new().bulkhead("search");
-/// search.reconfigure(Config::default().adaptive(true).adaptive_max(50u32)).unwrap();
+/// search.reconfigure(Config::default().adaptive(true).adaptive_max(50)).unwrap();
 /// let adaptive = search.stats().adaptive.unwrap();
-/// assert_eq!((adaptive.limit, adaptive.max, adaptive.reason), (20, 50, Reason::Initial));
+/// assert_eq!((adaptive.limit, adaptive.max, adaptive.reason), (20, 50, LimitReason::Initial));
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct AdaptiveLimitStats {
     /// How many calls may be in flight.
     pub limit: u32,
@@ -26,7 +27,7 @@ pub struct AdaptiveLimitStats {
     /// It never goes above.
     pub max: u32,
     /// Why it is what it is.
-    pub reason: Reason,
+    pub reason: LimitReason,
     /// What calls took in the last window, as a geometric mean; `None` before there was one.
     #[serde(serialize_with = "optional_seconds")]
     pub latency: Option<Duration>,
@@ -42,14 +43,14 @@ pub struct AdaptiveLimitStats {
 /// What the last window has done to an adaptive limit.
 ///
 /// ```
-/// use resilient_runtime::adaptive::Reason;
+/// use resilient_runtime::adaptive::LimitReason;
 ///
-/// assert_eq!(Reason::Queueing.to_string(), "queueing");
+/// assert_eq!(LimitReason::Queueing.to_string(), "queueing");
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
-pub enum Reason {
+pub enum LimitReason {
     /// There was no window yet.
     Initial,
     /// There were too few calls in flight to learn from: it stays.
@@ -66,13 +67,13 @@ pub enum Reason {
     Probing,
 }
 
-impl Reason {
+impl LimitReason {
     /// The name used in JSON.
     ///
     /// ```
-    /// use resilient_runtime::adaptive::Reason;
+    /// use resilient_runtime::adaptive::LimitReason;
     ///
-    /// assert_eq!(Reason::LowDemand.as_str(), "low_demand");
+    /// assert_eq!(LimitReason::LowDemand.as_str(), "low_demand");
     /// ```
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -87,7 +88,7 @@ impl Reason {
     }
 }
 
-impl fmt::Display for Reason {
+impl fmt::Display for LimitReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.as_str())
     }

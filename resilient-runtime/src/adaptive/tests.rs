@@ -36,7 +36,7 @@ fn one_window_of_calls_that_are_not_slower_lets_it_grow_and_says_why() {
         let now = at(MS(10 * call));
         limit.sample(now, now.after(MS(10)), 20, Sample::Success);
         if limit.limit() > 20 {
-            assert_eq!(limit.stats().reason, Reason::Growing);
+            assert_eq!(limit.stats().reason, LimitReason::Growing);
             return;
         }
     }
@@ -54,7 +54,7 @@ fn it_leaves_the_minimum_when_calls_are_well_again() {
         limit.sample(started, now, in_flight, sample);
     };
     (0..2000).for_each(|_| call(Sample::Overloaded));
-    assert_eq!((limit.limit(), limit.stats().reason), (1, Reason::Overloaded));
+    assert_eq!((limit.limit(), limit.stats().reason), (1, LimitReason::Overloaded));
     (0..2000).for_each(|_| call(Sample::Success));
     assert!(limit.limit() > 20, "{:?}", limit.stats());
 }
@@ -137,7 +137,7 @@ fn a_clock_that_stands_still_or_runs_back_harms_nothing() {
         now = now.after(MS(5));
         limit.sample(started, now, limit.limit(), Sample::Overloaded);
     }
-    assert_eq!((limit.limit(), limit.stats().reason), (1, Reason::Overloaded), "it was at {before}");
+    assert_eq!((limit.limit(), limit.stats().reason), (1, LimitReason::Overloaded), "it was at {before}");
 }
 
 #[test]
@@ -169,5 +169,5 @@ fn other_bounds_hold_at_once() {
     limit.set_bounds(1, 10);
     assert_eq!(limit.limit(), 10);
     limit.restart(7, 1, 200);
-    assert_eq!((limit.limit(), limit.stats().reason), (7, Reason::Initial));
+    assert_eq!((limit.limit(), limit.stats().reason), (7, LimitReason::Initial));
 }

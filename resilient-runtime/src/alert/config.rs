@@ -20,6 +20,7 @@ use crate::settings::{ConfigError, settings, words};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[repr(u8)]
+#[non_exhaustive]
 pub enum Signal {
     /// The share of calls that ended badly, from 0 to 1: failed, refused, cut off or panicked. What a fallback answered is
     /// not among them.

@@ -42,13 +42,14 @@ pub use stats::Stats;
 use crate::clock::Instant;
 use crate::component::{Component, Core, Create, Kind};
 use crate::observe::EventKind;
-use crate::settings::{ConfigError, Effective};
 use crate::sync::Mutex;
 use burn::Burn;
 use judge::Judge;
 use reading::Past;
 
 /// Tells when something is wrong for too long. See the [module](self).
+///
+/// New settings keep what it saw, unless it looks at another operation, signal or window from then on.
 ///
 /// ```
 /// use resilient_runtime::{Alert, Component, Registry, alert::{Config, Signal}};
@@ -153,10 +154,6 @@ impl Create for Alert {
     fn create(core: Core<Config>) -> Self {
         Self { core, state: Mutex::default() }
     }
-
-    fn core(&self) -> &Core<Config> {
-        &self.core
-    }
 }
 
 impl Component for Alert {
@@ -164,8 +161,8 @@ impl Component for Alert {
     type Config = Config;
     type Stats = Stats;
 
-    fn name(&self) -> &str {
-        self.core.name
+    fn core(&self) -> &Core<Config> {
+        &self.core
     }
 
     fn stats(&self) -> Stats {
@@ -188,19 +185,6 @@ impl Component for Alert {
             self.core.put(Self::KIND, || EventKind::Reset);
         }
         self.core.events().deliver();
-    }
-
-    fn config(&self) -> Arc<Config> {
-        self.core.config()
-    }
-
-    /// What it saw stays, unless it looks at something else from now on: another operation, signal or window.
-    fn reconfigure(&self, config: Config) -> Result<(), ConfigError> {
-        self.core.reconfigure(Self::KIND, config, |_| ())
-    }
-
-    fn effective(&self) -> Vec<Effective> {
-        self.core.settings.effective()
     }
 }
 

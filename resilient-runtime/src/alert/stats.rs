@@ -18,6 +18,7 @@ use crate::settings::Parameter;
 /// assert_eq!((stats.severity, stats.value, stats.fired), (None, None, 0));
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct Stats {
     /// The operation it looks at; none: all together.
     pub operation: Option<String>,

@@ -69,10 +69,10 @@ fn one_operation_or_all_together() {
 #[test]
 fn saturation_and_traffic() {
     let fixture = Fixture::new(
-        Config::default().signal(Signal::Saturation).warning(0.6).hold(Duration::ZERO).min_samples(0u32),
+        Config::default().signal(Signal::Saturation).warning(0.6).hold(Duration::ZERO).min_samples(0),
     );
     let bulkhead = fixture.registry.bulkhead("b");
-    bulkhead.reconfigure(crate::bulkhead::Config::default().max_concurrent(4u32)).unwrap();
+    bulkhead.reconfigure(crate::bulkhead::Config::default().max_concurrent(4)).unwrap();
     let permits: Vec<_> = (0..3).map(|_| bulkhead.try_acquire().unwrap()).collect();
     assert_eq!(fixture.second("a", 0, 0), Some(Severity::Warning));
     drop(permits);
@@ -87,18 +87,17 @@ fn saturation_and_traffic() {
 #[test]
 fn what_needs_no_past_is_seen_at_the_first_look() {
     let registry = Registry::new();
-    let full =
-        Config::default().signal(Signal::Saturation).critical(0.9).hold(Duration::ZERO).min_samples(0u32);
+    let full = Config::default().signal(Signal::Saturation).critical(0.9).hold(Duration::ZERO).min_samples(0);
     registry.alert("full").reconfigure(full).unwrap();
     let gate = registry.bulkhead("gate");
-    gate.reconfigure(crate::bulkhead::Config::default().max_concurrent(1u32)).unwrap();
+    gate.reconfigure(crate::bulkhead::Config::default().max_concurrent(1)).unwrap();
     let _permit = gate.try_acquire().unwrap();
     registry.evaluate_alerts();
     assert_eq!(registry.alert("full").stats().severity, Some(Severity::Critical));
 }
 
 fn full(hold: Duration) -> Config {
-    Config::default().signal(Signal::Saturation).critical(0.9).hold(hold).min_samples(0u32)
+    Config::default().signal(Signal::Saturation).critical(0.9).hold(hold).min_samples(0)
 }
 
 #[test]
@@ -134,7 +133,7 @@ fn looks_far_apart_tell_the_rate_of_the_window_and_do_not_add_up_to_the_hold() {
 fn a_hold_begins_anew_after_a_gap_and_what_fires_goes_on() {
     let fixture = Fixture::new(full(SECOND * 30));
     let gate = fixture.registry.bulkhead("gate");
-    gate.reconfigure(crate::bulkhead::Config::default().max_concurrent(1u32)).unwrap();
+    gate.reconfigure(crate::bulkhead::Config::default().max_concurrent(1)).unwrap();
     let _permit = gate.try_acquire().unwrap();
     assert_eq!(fixture.second("a", 0, 0), None);
     fixture.time.advance(SECOND * 60);
@@ -148,7 +147,7 @@ fn a_hold_begins_anew_after_a_gap_and_what_fires_goes_on() {
 fn who_watches_looks_once_a_second_on_the_clock_of_the_registry() {
     let fixture = Fixture::new(full(SECOND * 3));
     let gate = fixture.registry.bulkhead("gate");
-    gate.reconfigure(crate::bulkhead::Config::default().max_concurrent(1u32)).unwrap();
+    gate.reconfigure(crate::bulkhead::Config::default().max_concurrent(1)).unwrap();
     let _permit = gate.try_acquire().unwrap();
     let mut watch = Box::pin(fixture.registry.watch_alerts());
     let mut cx = std::task::Context::from_waker(std::task::Waker::noop());

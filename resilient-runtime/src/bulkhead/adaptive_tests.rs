@@ -3,7 +3,7 @@
 use std::task::{Poll, Waker};
 
 use super::*;
-use crate::adaptive::Reason;
+use crate::adaptive::LimitReason;
 use crate::classify::Class;
 use crate::clock::ManualClock;
 use crate::registry::Registry;
@@ -38,7 +38,10 @@ fn second(time: &ManualClock, bulkhead: &Bulkhead, verdict: Verdict) {
 #[test]
 fn it_grows_while_calls_are_not_slower_and_the_gate_with_it() {
     let (time, bulkhead) = fixture(adaptive());
-    assert_eq!((bulkhead.stats().limit, bulkhead.stats().adaptive.unwrap().reason), (20, Reason::Initial));
+    assert_eq!(
+        (bulkhead.stats().limit, bulkhead.stats().adaptive.unwrap().reason),
+        (20, LimitReason::Initial)
+    );
     (0..5).for_each(|_| second(&time, &bulkhead, Verdict::Success));
     let stats = bulkhead.stats();
     assert!(stats.limit > 40, "{stats:?}");
@@ -56,7 +59,7 @@ fn overload_brings_it_down_and_interrupts_nobody() {
     let held: Vec<_> = (0..10).map(|_| bulkhead.try_acquire().unwrap()).collect();
     (0..3).for_each(|_| second(&time, &bulkhead, OVERLOAD));
     let stats = bulkhead.stats();
-    assert_eq!((stats.in_use, stats.adaptive.unwrap().reason), (10, Reason::Overloaded));
+    assert_eq!((stats.in_use, stats.adaptive.unwrap().reason), (10, LimitReason::Overloaded));
     assert!(stats.limit <= 10 && bulkhead.try_acquire().is_err(), "{stats:?}");
     drop(held);
     assert_eq!(bulkhead.stats().in_use, 0);
@@ -65,7 +68,7 @@ fn overload_brings_it_down_and_interrupts_nobody() {
 #[test]
 fn a_growing_limit_admits_waiters_at_once() {
     // T52
-    let (time, bulkhead) = fixture(adaptive().max_queue(1u32).max_wait(Duration::from_hours(1)));
+    let (time, bulkhead) = fixture(adaptive().max_queue(1).max_wait(Duration::from_hours(1)));
     let mut waiter = None;
     for _ in 0..100 {
         let mut permits: Vec<_> = std::iter::from_fn(|| bulkhead.try_acquire().ok()).collect();
@@ -128,16 +131,16 @@ fn it_is_turned_on_and_off_while_it_is_in_use() {
     (0..5).for_each(|_| second(&time, &bulkhead, Verdict::Success));
     let found = bulkhead.stats();
     assert!(found.limit > 40, "{found:?}");
-    bulkhead.reconfigure(adaptive().max_queue(3u32).max_wait(MS(1))).unwrap();
+    bulkhead.reconfigure(adaptive().max_queue(3).max_wait(MS(1))).unwrap();
     assert_eq!(bulkhead.stats().adaptive, found.adaptive, "another setting has changed");
-    bulkhead.reconfigure(adaptive().adaptive_max(30u32)).unwrap();
+    bulkhead.reconfigure(adaptive().adaptive_max(30)).unwrap();
     assert_eq!(bulkhead.stats().limit, 30);
     let held = bulkhead.try_acquire().unwrap();
     bulkhead.reconfigure(Config::default()).unwrap();
     assert_eq!((bulkhead.stats().limit, bulkhead.stats().adaptive, bulkhead.stats().in_use), (64, None, 1));
     held.settle(OVERLOAD);
     assert_eq!(std::iter::from_fn(|| bulkhead.try_acquire().ok().map(std::mem::forget)).count(), 64);
-    bulkhead.reconfigure(adaptive().adaptive_initial(7u32)).unwrap();
+    bulkhead.reconfigure(adaptive().adaptive_initial(7)).unwrap();
     assert_eq!(bulkhead.stats().limit, 7, "it begins anew");
 }
 
@@ -154,7 +157,7 @@ fn reset_lets_it_begin_anew() {
 #[test]
 fn a_reserve_is_kept_of_whatever_it_finds() {
     // T63
-    let (time, bulkhead) = fixture(adaptive().adaptive_min(5u32).reserve_critical(4u32));
+    let (time, bulkhead) = fixture(adaptive().adaptive_min(5).reserve_critical(4));
     (0..5).for_each(|_| second(&time, &bulkhead, OVERLOAD));
     let limits = bulkhead.stats().limits;
     assert_eq!((limits.normal, limits.critical), (1, 5));
@@ -162,7 +165,7 @@ fn a_reserve_is_kept_of_whatever_it_finds() {
 
 #[test]
 fn calls_by_hand_measure_themselves() {
-    let (time, bulkhead) = fixture(adaptive().adaptive_initial(1u32));
+    let (time, bulkhead) = fixture(adaptive().adaptive_initial(1));
     for _ in 0..200 {
         let outcome: Result<(), Rejection> = bulkhead.call(|| {
             time.advance(MS(10));
@@ -183,7 +186,7 @@ async fn asynchronous_calls_by_hand_tell_by_their_judge_that_they_were_overloade
         };
         let _ = bulkhead.call_judged_async(work, |_| OVERLOAD).await;
     }
-    assert_eq!(bulkhead.stats().adaptive.unwrap().reason, Reason::Overloaded);
+    assert_eq!(bulkhead.stats().adaptive.unwrap().reason, LimitReason::Overloaded);
 }
 
 #[test]
@@ -194,14 +197,14 @@ fn settings_that_cannot_be_are_refused_whole() {
         let error = bulkhead.reconfigure(config).unwrap_err();
         error.problems().iter().map(|problem| problem.field).collect::<Vec<_>>()
     };
-    assert_eq!(refused(adaptive().adaptive_min(0u32)), ["adaptive_min"]);
-    assert_eq!(refused(adaptive().adaptive_max(2_000_000u32)), ["adaptive_max"]);
-    assert_eq!(refused(adaptive().adaptive_min(9u32).adaptive_max(8u32)), ["adaptive_min"]);
-    assert_eq!(refused(adaptive().adaptive_initial(300u32)), ["adaptive_initial"]);
-    assert_eq!(refused(adaptive().reserve_high(1u32)), ["reserve_high"]);
+    assert_eq!(refused(adaptive().adaptive_min(0)), ["adaptive_min"]);
+    assert_eq!(refused(adaptive().adaptive_max(2_000_000)), ["adaptive_max"]);
+    assert_eq!(refused(adaptive().adaptive_min(9).adaptive_max(8)), ["adaptive_min"]);
+    assert_eq!(refused(adaptive().adaptive_initial(300)), ["adaptive_initial"]);
+    assert_eq!(refused(adaptive().reserve_high(1)), ["reserve_high"]);
     assert_eq!(*bulkhead.config(), Config::default());
-    let off = Config::default().adaptive_min(9u32).adaptive_max(8u32);
+    let off = Config::default().adaptive_min(9).adaptive_max(8);
     assert!(bulkhead.reconfigure(off).is_ok(), "of no effect, and so no error");
-    assert_eq!(adaptive().adaptive_min(30u32).bounds().initial, 30);
-    assert_eq!(adaptive().adaptive_max(9u32).bounds().initial, 9);
+    assert_eq!(adaptive().adaptive_min(30).bounds().initial, 30);
+    assert_eq!(adaptive().adaptive_max(9).bounds().initial, 9);
 }

@@ -18,7 +18,7 @@ use crate::rejection::{Rejection, RejectionKind};
 /// Dropping it leaves the queue; a permit granted at that moment goes to the next.
 #[derive(Debug)]
 #[must_use = "futures do nothing unless polled"]
-pub struct Admission<'a> {
+pub(crate) struct Admission<'a> {
     bulkhead: &'a Bulkhead,
     priority: Priority,
     deadline: Instant,

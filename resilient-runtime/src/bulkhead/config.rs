@@ -13,7 +13,7 @@ settings! {
     /// use std::time::Duration;
     /// use resilient_runtime::{bulkhead::Config, settings::Settings};
     ///
-    /// let config = Config::default().max_concurrent(8u32).max_queue(20u32);
+    /// let config = Config::default().max_concurrent(8).max_queue(20);
     /// assert!(config.validate().is_err(), "a queue needs `max_wait`");
     /// assert!(config.max_wait(Duration::from_millis(100)).validate().is_ok());
     /// ```

@@ -17,7 +17,7 @@
 //! use resilient_runtime::{Component, Registry, RejectionKind, bulkhead::Config};
 //!
 //! let bulkhead = Registry::new().bulkhead("gateway");
-//! bulkhead.reconfigure(Config::default().max_concurrent(1u32)).unwrap();
+//! bulkhead.reconfigure(Config::default().max_concurrent(1)).unwrap();
 //! let permit = bulkhead.try_acquire().unwrap();
 //! let refused = bulkhead.try_acquire().unwrap_err();
 //! assert_eq!(refused.kind(), RejectionKind::BulkheadFull);
@@ -27,9 +27,10 @@
 //!
 //! # Threads of its own
 //!
-//! After Hystrix' thread isolation and resilience4j's `ThreadPoolBulkhead`. [`run`](Bulkhead::run) and
-//! [`run_async`](Bulkhead::run_async), `Pipeline::run` and `bulkhead("x", threads = 8)` in the attribute hand blocking work
-//! to the threads; who waits for it can leave, which makes a timeout of synchronous code possible.
+//! After Hystrix' thread isolation and resilience4j's `ThreadPoolBulkhead`.
+//! [`call_in_threads`](Bulkhead::call_in_threads) and [`call_in_threads_async`](Bulkhead::call_in_threads_async), those of a
+//! pipeline's [`Request`](crate::pipeline::Request), and `bulkhead("x", threads = 8)` in the attribute hand blocking work to
+//! the threads; who waits for it can leave, which makes a timeout of synchronous code possible.
 //!
 //! - So many run as there are `threads`, `max_queue` wait, by [`Priority`] and then by arrival; one more is refused at once.
 //!   How long a call waits is a matter of its timeout. A low class may be overtaken without end: `reserve_*` keeps places
@@ -50,8 +51,8 @@
 //! use resilient_runtime::{Component, Priority, Registry, Rejection, bulkhead::Config};
 //!
 //! let bulkhead = Registry::new().bulkhead("reports");
-//! bulkhead.reconfigure(Config::default().threads(2u32).max_queue(10u32)).unwrap();
-//! let on = bulkhead.run(Priority::Normal, || Ok::<_, Rejection>(std::thread::current().name().map(str::to_owned)));
+//! bulkhead.reconfigure(Config::default().threads(2).max_queue(10)).unwrap();
+//! let on = bulkhead.call_in_threads(|| Ok::<_, Rejection>(std::thread::current().name().map(str::to_owned)));
 //! assert_eq!(on.unwrap().as_deref(), Some("resilient-reports-1"));
 //! assert_eq!(bulkhead.stats().pool.unwrap().running, 0);
 //! ```
@@ -79,22 +80,22 @@ use std::time::Duration;
 
 use once_cell::sync::OnceCell;
 
-pub use admission::Admission;
+pub(crate) use admission::Admission;
 pub use config::Config;
 pub use permit::Permit;
 pub use pool::PoolStats;
 pub(crate) use pool::{End, Running, Waiting, beside, in_place};
 pub use stats::{ClassLimits, Stats};
 
+use crate::classify::{Judgement, Verdict};
 use crate::clock::Instant;
 use crate::component::{Component, Core, Create, Kind};
+use crate::context::Scope;
 use crate::observe::EventKind;
-use crate::outcome::{Judgement, Reject, Verdict};
+use crate::outcome::Reject;
 use crate::priority::Priority;
 use crate::ratio::Ratio;
 use crate::rejection::{Rejection, RejectionKind};
-use crate::scope::Scope;
-use crate::settings::{ConfigError, Effective};
 use adaptive::Adaptive;
 use gate::Gate;
 use pool::Pool;
@@ -103,12 +104,12 @@ use stats::Counters;
 /// Bounds concurrent calls. See the [module](self).
 ///
 /// ```
-/// use resilient_runtime::{Component, Registry, bulkhead::Config};
+/// use resilient_runtime::{Bulkhead, bulkhead::Config};
 ///
-/// let bulkhead = Registry::new().bulkhead("printer");
-/// bulkhead.reconfigure(Config::default().max_concurrent(1u32)).unwrap();
+/// let bulkhead = Bulkhead::new(Config::default().max_concurrent(1))?;
 /// let inner = bulkhead.call(|| Some(bulkhead.call(|| Some("both"))));
 /// assert_eq!(inner, Some(None), "a call in it is the second");
+/// # Ok::<_, resilient_runtime::ConfigError>(())
 /// ```
 #[derive(Debug)]
 pub struct Bulkhead {
@@ -146,7 +147,7 @@ impl Bulkhead {
     /// use resilient_runtime::{Component, Priority, Registry, bulkhead::Config};
     ///
     /// let bulkhead = Registry::new().bulkhead("ledger");
-    /// bulkhead.reconfigure(Config::default().max_concurrent(2u32).reserve_critical(1u32)).unwrap();
+    /// bulkhead.reconfigure(Config::default().max_concurrent(2).reserve_critical(1)).unwrap();
     /// let report = bulkhead.try_acquire_as(Priority::Low).unwrap();
     /// assert!(bulkhead.try_acquire_as(Priority::High).is_err(), "the last permit is reserved");
     /// assert!(bulkhead.try_acquire_as(Priority::Critical).is_ok());
@@ -170,7 +171,7 @@ impl Bulkhead {
     /// use resilient_runtime::{Component, Registry, bulkhead::Config};
     ///
     /// let bulkhead = Registry::new().bulkhead("index");
-    /// let queue = Config::default().max_concurrent(1u32).max_queue(1u32).max_wait(Duration::from_secs(9));
+    /// let queue = Config::default().max_concurrent(1).max_queue(1).max_wait(Duration::from_secs(9));
     /// bulkhead.reconfigure(queue).unwrap();
     /// let first = bulkhead.acquire().await.unwrap();
     /// let (second, ()) = tokio::join!(bulkhead.acquire(), async { drop(first) });
@@ -197,7 +198,7 @@ impl Bulkhead {
     /// use resilient_runtime::{Component, Priority, Registry, bulkhead::Config};
     ///
     /// let bulkhead = Registry::new().bulkhead("db");
-    /// let queue = Config::default().max_concurrent(1u32).max_queue(9u32).max_wait(Duration::from_secs(9));
+    /// let queue = Config::default().max_concurrent(1).max_queue(9).max_wait(Duration::from_secs(9));
     /// bulkhead.reconfigure(queue).unwrap();
     /// let (held, served) = (bulkhead.try_acquire().unwrap(), std::cell::RefCell::new(Vec::new()));
     /// let call = async |priority| {
@@ -218,22 +219,41 @@ impl Bulkhead {
         self.queue(priority, self.inherited()).await.map(|()| Permit::new(self))
     }
 
-    /// A permit for a call of this priority; blocks the thread in the queue if there is one.
+    /// A permit for a call of normal priority; blocks the thread in the queue if there is one.
     ///
     /// ```
-    /// use resilient_runtime::{Priority, Registry, RejectionKind, Component, bulkhead::Config};
+    /// use resilient_runtime::{Component, RejectionKind, Registry, bulkhead::Config};
     ///
     /// let bulkhead = Registry::new().bulkhead("scanner");
-    /// bulkhead.reconfigure(Config::default().max_concurrent(1u32)).unwrap();
-    /// let permit = bulkhead.acquire_blocking(Priority::Normal).unwrap();
-    /// let refused = bulkhead.acquire_blocking(Priority::Critical).unwrap_err();
+    /// bulkhead.reconfigure(Config::default().max_concurrent(1)).unwrap();
+    /// let permit = bulkhead.acquire_blocking().unwrap();
+    /// let refused = bulkhead.acquire_blocking().unwrap_err();
     /// assert_eq!(refused.kind(), RejectionKind::BulkheadFull, "without a queue nobody waits");
     /// # drop(permit);
     /// ```
     ///
     /// # Errors
-    /// As of [`acquire`](Self::acquire).
-    pub fn acquire_blocking(&self, priority: Priority) -> Result<Permit<'_>, Rejection> {
+    /// When the queue is full or `max_wait` is over.
+    pub fn acquire_blocking(&self) -> Result<Permit<'_>, Rejection> {
+        self.acquire_blocking_as(Priority::Normal)
+    }
+
+    /// A permit for a call of this priority; blocks the thread in the queue if there is one.
+    ///
+    /// ```
+    /// use resilient_runtime::{Component, Priority, Registry, bulkhead::Config};
+    ///
+    /// let bulkhead = Registry::new().bulkhead("backup");
+    /// bulkhead.reconfigure(Config::default().max_concurrent(2).reserve_critical(1)).unwrap();
+    /// let report = bulkhead.acquire_blocking_as(Priority::Low).unwrap();
+    /// assert!(bulkhead.acquire_blocking_as(Priority::Low).is_err(), "the last permit is reserved");
+    /// assert!(bulkhead.acquire_blocking_as(Priority::Critical).is_ok());
+    /// # drop(report);
+    /// ```
+    ///
+    /// # Errors
+    /// When the queue is full or `max_wait` is over.
+    pub fn acquire_blocking_as(&self, priority: Priority) -> Result<Permit<'_>, Rejection> {
         let mut queue = self.queue(priority, self.inherited());
         let admitted = queue.block();
         if queue.has_waited() {
@@ -273,12 +293,12 @@ impl Bulkhead {
         work: impl FnOnce() -> R,
         judge: impl FnOnce(&R) -> J,
     ) -> R {
-        let permit = match self.acquire_blocking(Priority::Normal) {
+        let permit = match self.acquire_blocking() {
             Ok(permit) => permit,
             Err(rejection) => return R::from_rejection(rejection),
         };
         let outcome = work();
-        permit.settle(judge(&outcome).into().verdict());
+        permit.settle(judge(&outcome));
         outcome
     }
 
@@ -290,7 +310,7 @@ impl Bulkhead {
     /// use resilient_runtime::{Component, Registry, bulkhead::Config};
     ///
     /// let bulkhead = Registry::new().bulkhead("thumbnails");
-    /// bulkhead.reconfigure(Config::default().max_concurrent(1u32)).unwrap();
+    /// bulkhead.reconfigure(Config::default().max_concurrent(1)).unwrap();
     /// let work = async || {
     ///     tokio::task::yield_now().await;
     ///     Some("made")
@@ -334,7 +354,7 @@ impl Bulkhead {
             Err(rejection) => return R::from_rejection(rejection),
         };
         let outcome = work().await;
-        permit.settle(judge(&outcome).into().verdict());
+        permit.settle(judge(&outcome));
         outcome
     }
 
@@ -458,10 +478,6 @@ impl Create for Bulkhead {
         bulkhead
     }
 
-    fn core(&self) -> &Core<Config> {
-        &self.core
-    }
-
     fn saturation(&self) -> Option<Ratio> {
         let stats = self.stats();
         Some(Ratio::of(stats.in_use.into(), stats.limit.into()))
@@ -473,8 +489,15 @@ impl Component for Bulkhead {
     type Config = Config;
     type Stats = Stats;
 
-    fn name(&self) -> &str {
-        self.core.name
+    fn core(&self) -> &Core<Config> {
+        &self.core
+    }
+
+    fn apply(&self, config: &Config) {
+        // Threads first: who is admitted finds them, and no other way to run.
+        self.apply_threads(config);
+        self.adaptive.apply(&Arc::new(config.clone()).in_force());
+        self.resize();
     }
 
     fn stats(&self) -> Stats {
@@ -494,22 +517,5 @@ impl Component for Bulkhead {
         self.adaptive.reset(&self.core.config().in_force());
         self.resize();
         self.core.publish(Self::KIND, EventKind::Reset);
-    }
-
-    fn config(&self) -> Arc<Config> {
-        self.core.config()
-    }
-
-    fn reconfigure(&self, config: Config) -> Result<(), ConfigError> {
-        self.core.reconfigure(Self::KIND, config, |config| {
-            // Threads first: who is admitted finds them, and no other way to run.
-            self.apply_threads(config);
-            self.adaptive.apply(&Arc::new(config.clone()).in_force());
-            self.resize();
-        })
-    }
-
-    fn effective(&self) -> Vec<Effective> {
-        self.core.settings.effective()
     }
 }

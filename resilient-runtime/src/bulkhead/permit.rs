@@ -1,9 +1,9 @@
 //! The right to run, as long as it is held.
 
 use super::Bulkhead;
+use crate::classify::{Judgement, Verdict};
 use crate::clock::Instant;
-use crate::outcome::Verdict;
-use crate::scope;
+use crate::context;
 
 /// A permit of a [`Bulkhead`]; dropped, it goes back, also in a panic.
 ///
@@ -54,7 +54,8 @@ impl<'a> Permit<'a> {
     /// assert_eq!(bulkhead.stats().in_use, 0);
     /// ```
     #[inline]
-    pub fn settle(self, verdict: Verdict) {
+    pub fn settle(self, judgement: impl Into<Judgement>) {
+        let verdict = judgement.into().verdict();
         if self.started != Instant::NEVER && !self.is_cut_short(verdict) {
             self.bulkhead.learn(verdict, self.started, || self.bulkhead.core.clock().now());
         }
@@ -62,7 +63,7 @@ impl<'a> Permit<'a> {
 
     /// Whether it ended only because the deadline of the calls around is over.
     fn is_cut_short(&self, verdict: Verdict) -> bool {
-        verdict != Verdict::Success && scope::is_cut_short(verdict, self.bulkhead.core.clock())
+        verdict != Verdict::Success && context::is_cut_short(verdict, self.bulkhead.core.clock())
     }
 }
 

@@ -74,6 +74,7 @@ impl Counters {
 /// assert_eq!((stats.limit, stats.available, stats.in_use, stats.queued), (64, 64, 0, 0));
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct Stats {
     /// Calls in flight.
     pub in_use: u32,
@@ -148,14 +149,16 @@ impl Describe for Stats {
 /// Up to how many calls in flight each class may enter.
 ///
 /// ```
-/// use resilient_runtime::{Component, Registry, bulkhead::{ClassLimits, Config}};
+/// use resilient_runtime::{Component, Registry, bulkhead::Config};
 ///
 /// let ledger = Registry::new().bulkhead("ledger");
-/// let config = Config::default().max_concurrent(10u32).reserve_critical(2u32).reserve_high(3u32);
+/// let config = Config::default().max_concurrent(10).reserve_critical(2).reserve_high(3);
 /// ledger.reconfigure(config).unwrap();
-/// assert_eq!(ledger.stats().limits, ClassLimits { normal: 5, high: 8, critical: 10 });
+/// let limits = ledger.stats().limits;
+/// assert_eq!((limits.normal, limits.high, limits.critical), (5, 8, 10));
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct ClassLimits {
     /// Low and normal calls.
     pub normal: u32,

@@ -129,7 +129,7 @@ fn a_thread_in_the_queue_gets_the_permit_that_a_future_does_not_pick_up() {
     let unpolled = enqueue(&bulkhead, Priority::High);
     drop(entered);
     std::thread::scope(|scope| {
-        let waiter = scope.spawn(|| bulkhead.acquire_blocking(Priority::Normal).map(drop));
+        let waiter = scope.spawn(|| bulkhead.acquire_blocking().map(drop));
         while bulkhead.stats().queued < 2 {
             std::thread::yield_now();
         }
@@ -152,9 +152,9 @@ fn a_full_queue_refuses_at_once() {
 #[test]
 fn a_smaller_limit_drains() {
     // T51
-    let (_, bulkhead) = fixture(Config::default().max_concurrent(5u32));
+    let (_, bulkhead) = fixture(Config::default().max_concurrent(5));
     let mut permits: Vec<_> = (0..5).map(|_| bulkhead.try_acquire().unwrap()).collect();
-    bulkhead.reconfigure(Config::default().max_concurrent(2u32)).unwrap();
+    bulkhead.reconfigure(Config::default().max_concurrent(2)).unwrap();
     for left in (2..5).rev() {
         permits.pop();
         assert_eq!(bulkhead.stats().in_use, left);
@@ -180,7 +180,7 @@ fn a_larger_limit_admits_waiters_at_once() {
 #[test]
 fn a_panic_gives_the_permit_back() {
     // T55
-    let (_, bulkhead) = fixture(Config::default().max_concurrent(1u32));
+    let (_, bulkhead) = fixture(Config::default().max_concurrent(1));
     let panicked =
         catch_unwind(AssertUnwindSafe(|| bulkhead.call(|| -> Result<(), Rejection> { panic!("body") })));
     assert!(panicked.is_err());
@@ -226,7 +226,7 @@ fn nobody_overtakes_their_own_class() {
 #[test]
 fn a_reserve_is_kept_for_the_higher_classes() {
     // T63
-    let config = Config::default().max_concurrent(10u32).reserve_critical(2u32).reserve_high(3u32);
+    let config = Config::default().max_concurrent(10).reserve_critical(2).reserve_high(3);
     let (_, bulkhead) = fixture(config);
     let take = |class, times: u32| {
         (0..times).filter_map(|_| bulkhead.try_acquire_as(class).ok()).collect::<Vec<_>>()
@@ -241,7 +241,7 @@ fn a_reserve_is_kept_for_the_higher_classes() {
 
 #[test]
 fn a_critical_call_passes_waiters_that_may_not_enter() {
-    let (_, bulkhead) = fixture(queued(2, 8).reserve_critical(1u32));
+    let (_, bulkhead) = fixture(queued(2, 8).reserve_critical(1));
     let _normal = bulkhead.try_acquire().unwrap();
     let _waits = enqueue(&bulkhead, Priority::Normal);
     assert!(bulkhead.try_acquire_as(Priority::Critical).is_ok());
@@ -277,7 +277,7 @@ fn the_callers_deadline_ends_the_wait() {
 #[test]
 fn a_blocking_wait_gets_the_permit_that_another_thread_gives_back() {
     let bulkhead = Registry::new().bulkhead("b");
-    let config = Config::default().max_concurrent(1u32).max_queue(8u32).max_wait(Duration::from_mins(1));
+    let config = Config::default().max_concurrent(1).max_queue(8).max_wait(Duration::from_mins(1));
     bulkhead.reconfigure(config).unwrap();
     let inside = AtomicU32::new(0);
     std::thread::scope(|scope| {
@@ -302,7 +302,7 @@ fn a_blocking_wait_on_a_manual_clock_ends_when_the_clock_is_moved() {
     let (time, bulkhead) = fixture(queued(1, 1));
     let _held = bulkhead.try_acquire().unwrap();
     std::thread::scope(|scope| {
-        let waiter = scope.spawn(|| bulkhead.acquire_blocking(Priority::Normal).map(drop));
+        let waiter = scope.spawn(|| bulkhead.acquire_blocking().map(drop));
         while bulkhead.stats().queued == 0 {
             std::thread::yield_now();
         }
@@ -385,11 +385,11 @@ fn settings_that_cannot_be_are_refused_whole() {
         let error = bulkhead.reconfigure(config).unwrap_err();
         error.problems().iter().map(|problem| problem.field).collect::<Vec<_>>()
     };
-    assert_eq!(refused(Config::default().max_concurrent(0u32)), ["max_concurrent"]);
-    assert_eq!(refused(Config::default().max_queue(5u32)), ["max_queue"]);
+    assert_eq!(refused(Config::default().max_concurrent(0)), ["max_concurrent"]);
+    assert_eq!(refused(Config::default().max_queue(5)), ["max_queue"]);
     assert_eq!(refused(Config::default().max_wait(MS(5))), ["max_wait"]);
-    assert_eq!(refused(Config::default().max_concurrent(4u32).reserve_critical(4u32)), ["reserve_critical"]);
-    let sum = Config::default().max_concurrent(4u32).reserve_critical(2u32).reserve_high(u32::MAX);
+    assert_eq!(refused(Config::default().max_concurrent(4).reserve_critical(4)), ["reserve_critical"]);
+    let sum = Config::default().max_concurrent(4).reserve_critical(2).reserve_high(u32::MAX);
     assert_eq!(refused(sum), ["reserve_high"]);
     assert_eq!(*bulkhead.config(), Config::default());
 }
@@ -406,7 +406,7 @@ async fn a_thread_that_queues_gives_up_though_it_holds_a_paused_clock() {
     let bulkhead = Registry::with_clock(crate::clock::Clock::tokio()).bulkhead("b");
     bulkhead.reconfigure(queued(1, 1).max_wait(MS(1))).unwrap();
     let _held = bulkhead.try_acquire().unwrap();
-    let refused = bulkhead.acquire_blocking(Priority::Normal).unwrap_err();
+    let refused = bulkhead.acquire_blocking().unwrap_err();
     assert_eq!(refused.kind(), RejectionKind::BulkheadFull);
     assert_eq!(bulkhead.stats().queued, 0);
 }

@@ -93,8 +93,7 @@ mod tests {
     fn every_problem_is_reported_with_its_field() {
         let mut config =
             Config::default().window(0).failure_rate(Ratio::ZERO).failure_threshold(0).min_calls(0);
-        config =
-            config.slow_rate(Ratio::HALF).slow_in_flight(true).half_open_calls(0u32).success_threshold(0);
+        config = config.slow_rate(Ratio::HALF).slow_in_flight(true).half_open_calls(0).success_threshold(0);
         config = config.open_for(Duration::from_secs(9)).open_max(Duration::from_secs(8));
         config = config.probe_lease(Duration::ZERO);
         let fields = [

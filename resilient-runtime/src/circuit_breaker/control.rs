@@ -1,6 +1,6 @@
 //! What an operator does: force, resume, reset, reconfigure.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use super::CircuitBreaker;
@@ -14,8 +14,8 @@ use super::window::{CountWindow, TimeWindow, Window};
 use crate::clock::Instant;
 use crate::component::{Component, Core, Create, Kind};
 use crate::observe::{EventKind, Striped};
-use crate::rejection::{OpenReason, RejectionKind};
-use crate::settings::{ConfigError, Effective};
+use crate::outage::OpenReason;
+use crate::rejection::RejectionKind;
 use crate::sync::{AtomicBool, AtomicU32, AtomicU64, Mutex, Ordering};
 
 impl CircuitBreaker {
@@ -118,33 +118,6 @@ impl CircuitBreaker {
         change
     }
 
-    /// Puts the settings in force that the config has now, whoever put them there.
-    fn apply(&self) {
-        let now = self.core.clock().now();
-        let change = {
-            let mut inner = self.inner.lock();
-            let config = self.core.config();
-            self.rules.apply_limits(&config);
-            self.apply_window(config.window, now);
-            self.apply_watch(&mut inner, config.slow_in_flight);
-            let state = self.word().state();
-            let was_off = self.is_off.swap(!config.enabled, Ordering::Relaxed);
-            match state {
-                State::Disabled if was_off && config.enabled => {
-                    Some(self.change(&mut inner, State::Closed, None, None, now))
-                }
-                State::Disabled => None,
-                _ if !config.enabled && !was_off => {
-                    Some(self.change(&mut inner, State::Disabled, None, None, now))
-                }
-                // The new settings may have decided already, and then no probe would come to find out.
-                State::HalfOpen => self.decide(&mut inner, None, None, now),
-                _ => None,
-            }
-        };
-        self.tell(change.as_ref());
-    }
-
     fn apply_window(&self, window: Window, now: Instant) {
         let counted = self.rules.counts_calls();
         match window {
@@ -200,12 +173,8 @@ impl Create for CircuitBreaker {
             count_window: OnceLock::new(),
             inner: Mutex::new(Inner::new(now)),
         };
-        breaker.apply();
+        breaker.apply(&config);
         breaker
-    }
-
-    fn core(&self) -> &Core<Config> {
-        &self.core
     }
 }
 
@@ -214,8 +183,37 @@ impl Component for CircuitBreaker {
     type Config = Config;
     type Stats = Stats;
 
-    fn name(&self) -> &str {
-        self.core.name
+    fn core(&self) -> &Core<Config> {
+        &self.core
+    }
+
+    /// State, window, probes and the running open period stay as they are; only a change between a window of
+    /// time and one of calls begins with an empty window.
+    fn apply(&self, _: &Config) {
+        let now = self.core.clock().now();
+        let change = {
+            let mut inner = self.inner.lock();
+            // Under the lock, the settings of now: two threads may be changing them.
+            let config = self.core.config();
+            self.rules.apply_limits(&config);
+            self.apply_window(config.window, now);
+            self.apply_watch(&mut inner, config.slow_in_flight);
+            let state = self.word().state();
+            let was_off = self.is_off.swap(!config.enabled, Ordering::Relaxed);
+            match state {
+                State::Disabled if was_off && config.enabled => {
+                    Some(self.change(&mut inner, State::Closed, None, None, now))
+                }
+                State::Disabled => None,
+                _ if !config.enabled && !was_off => {
+                    Some(self.change(&mut inner, State::Disabled, None, None, now))
+                }
+                // The new settings may have decided already, and then no probe would come to find out.
+                State::HalfOpen => self.decide(&mut inner, None, None, now),
+                _ => None,
+            }
+        };
+        self.tell(change.as_ref());
     }
 
     fn stats(&self) -> Stats {
@@ -230,19 +228,5 @@ impl Component for CircuitBreaker {
         if !self.core.config().enabled {
             self.force(State::Disabled);
         }
-    }
-
-    fn config(&self) -> Arc<Config> {
-        self.core.config()
-    }
-
-    /// State, window, probes and the running open period stay as they are; only a change between a window of
-    /// time and one of calls begins with an empty window.
-    fn reconfigure(&self, config: Config) -> Result<(), ConfigError> {
-        self.core.reconfigure(Self::KIND, config, |_| self.apply())
-    }
-
-    fn effective(&self) -> Vec<Effective> {
-        self.core.settings.effective()
     }
 }

@@ -5,8 +5,8 @@ use std::time::Duration;
 use super::config::Config;
 use super::state::Lease;
 use crate::clock::Instant;
+use crate::outage::OpenReason;
 use crate::ratio::Ratio;
-use crate::rejection::OpenReason;
 
 /// Probes on their way, each with a lease, and the results so far.
 #[derive(Debug, Default)]
@@ -136,7 +136,7 @@ mod tests {
     #[test]
     fn the_decision_falls_as_soon_as_it_is_certain() {
         // T8, T17
-        let config = Config::default().half_open_calls(10u32).failure_rate(Ratio::HALF);
+        let config = Config::default().half_open_calls(10).failure_rate(Ratio::HALF);
         assert!(reopens(&config, "xxxxx"), "5 of 10 cannot be undone");
         assert_eq!(decision(&config, "xxxx....."), None, "the last one decides");
         assert!(reopens(&config, "xxxx.....x"));
@@ -171,7 +171,7 @@ mod tests {
 
     #[test]
     fn a_lost_probe_is_given_up_with_its_lease() {
-        let config = Config::default().half_open_calls(1u32);
+        let config = Config::default().half_open_calls(1);
         let start = Instant::from_nanos(0);
         let mut probes = Probes::default();
         assert!(probes.grant(lease(1), start, &config));
@@ -187,11 +187,11 @@ mod tests {
     #[test]
     fn with_fewer_probes_allowed_those_left_still_fill_the_place_of_a_lost_one() {
         // T117
-        let config = Config::default().half_open_calls(2u32);
+        let config = Config::default().half_open_calls(2);
         let mut probes = Probes::default();
         let (start, later) = (Instant::from_nanos(0), Instant::from_nanos(500));
         assert!(probes.grant(lease(1), start, &config) && probes.grant(lease(2), later, &config));
-        let one = config.half_open_calls(1u32);
+        let one = config.half_open_calls(1);
         let lost = start.after(one.probe_lease);
         assert_eq!(probes.full_for(lost, &one), Some(Duration::from_nanos(500)), "the second is still out");
     }
@@ -199,11 +199,11 @@ mod tests {
     #[test]
     fn the_result_of_a_lost_probe_counts_until_another_has_its_place() {
         // T117: a refusal in between, which may or may not have taken the lock, changes nothing.
-        let config = Config::default().half_open_calls(2u32);
+        let config = Config::default().half_open_calls(2);
         let mut probes = Probes::default();
         let (start, later) = (Instant::from_nanos(0), Instant::from_nanos(500));
         assert!(probes.grant(lease(1), start, &config) && probes.grant(lease(2), later, &config));
-        let one = config.half_open_calls(1u32);
+        let one = config.half_open_calls(1);
         assert!(!probes.grant(lease(3), start.after(one.probe_lease), &one), "the second is still out");
         assert!(probes.take_back(lease(1)));
     }
@@ -211,7 +211,7 @@ mod tests {
     #[test]
     fn a_clock_that_went_back_does_not_lengthen_a_lease() {
         // T10
-        let config = Config::default().half_open_calls(1u32);
+        let config = Config::default().half_open_calls(1);
         let mut probes = Probes::default();
         assert!(probes.grant(lease(1), Instant::from_nanos(u64::MAX / 2), &config));
         assert!(!probes.grant(lease(2), Instant::from_nanos(0), &config));

@@ -8,13 +8,12 @@ use loom::thread;
 
 use super::window::{Content, CountWindow, Grade, TimeWindow};
 use super::{CircuitBreaker, Config, State, Ticket};
-use crate::classify::Class;
+use crate::classify::{Class, Verdict};
 use crate::clock::{Instant, ManualClock};
 use crate::component::{Component, Core, Create};
 use crate::observe::Striped;
-use crate::outcome::Verdict;
+use crate::outage::OpenReason;
 use crate::ratio::Ratio;
-use crate::rejection::OpenReason;
 
 const FAILED: Verdict = Verdict::Failure(Class::TRANSIENT);
 const SPAN: Duration = Duration::from_secs(10);
@@ -174,7 +173,7 @@ impl Fixture {
     }
 
     fn settle(&self, ticket: Ticket, verdict: Option<Verdict>) {
-        self.breaker.settle(ticket, verdict, self.now(), || self.now());
+        self.breaker.settle(ticket, verdict, None, self.now(), || self.now());
     }
 }
 
@@ -182,7 +181,7 @@ impl Fixture {
 fn loom_two_callers_of_a_half_open_circuit_get_its_one_permit_between_them() {
     // T9, T154
     explore(2, || {
-        let fixture = Fixture::open(Config::default().half_open_calls(1_u32), true);
+        let fixture = Fixture::open(Config::default().half_open_calls(1), true);
         let threads = [(); 2].map(|()| {
             let fixture = Arc::clone(&fixture);
             thread::spawn(move || fixture.admit())
@@ -197,7 +196,7 @@ fn loom_two_callers_of_a_half_open_circuit_get_its_one_permit_between_them() {
 fn loom_a_returned_permit_is_given_again_and_never_twice() {
     // T4, T154
     explore(2, || {
-        let fixture = Fixture::open(Config::default().half_open_calls(1_u32), true);
+        let fixture = Fixture::open(Config::default().half_open_calls(1), true);
         let probe = fixture.admit().expect("the first probe");
         let returning = {
             let fixture = Arc::clone(&fixture);
@@ -221,7 +220,7 @@ fn loom_a_returned_permit_is_given_again_and_never_twice() {
 fn loom_a_closing_probe_and_a_late_failure_leave_a_closed_circuit() {
     // T3, T154
     explore(2, || {
-        let fixture = Fixture::open(Config::default().half_open_calls(1_u32), true);
+        let fixture = Fixture::open(Config::default().half_open_calls(1), true);
         let lost = fixture.admit().expect("the first probe");
         fixture.time.advance(Duration::from_mins(1));
         let probe = fixture.admit().expect("the lease of the first is over");
@@ -256,7 +255,7 @@ fn loom_two_failures_that_both_reach_the_limit_open_the_circuit_once() {
 #[test]
 fn loom_a_refusal_never_mixes_two_reasons() {
     explore(2, || {
-        let fixture = Fixture::open(Config::default().half_open_calls(1_u32), true);
+        let fixture = Fixture::open(Config::default().half_open_calls(1), true);
         let probe = fixture.admit().expect("the first probe");
         let failing = {
             let fixture = Arc::clone(&fixture);

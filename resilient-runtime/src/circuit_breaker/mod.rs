@@ -79,11 +79,11 @@ pub(crate) use state::Ticket;
 pub use stats::{ProbeStats, Stats, WindowStats};
 pub use window::Window;
 
-use crate::classify::Class;
+use crate::classify::{Class, Verdict};
 use crate::clock::Instant;
 use crate::component::Core;
-use crate::observe::{Cause, Striped};
-use crate::outcome::Verdict;
+use crate::last_error::Cause;
+use crate::observe::Striped;
 use crate::rejection::Rejection;
 use crate::sync::{AtomicBool, AtomicU32, AtomicU64, Mutex, Ordering, fence};
 use opening::Opening;
@@ -94,13 +94,16 @@ use window::{Content, CountWindow, Grade, TimeWindow};
 
 /// Stops calls to what does not answer. See the [module](self).
 ///
-/// ```
-/// use resilient_runtime::{Component, Registry, circuit_breaker::{Config, State}};
+/// New settings keep the state, the window, the probes and the running open period; only a change between a window of time
+/// and one of calls begins with an empty window.
 ///
-/// let breaker = Registry::new().circuit_breaker("mail");
-/// breaker.reconfigure(Config::default().failure_threshold(1)).unwrap();
+/// ```
+/// use resilient_runtime::{CircuitBreaker, circuit_breaker::{Config, State}};
+///
+/// let breaker = CircuitBreaker::new(Config::default().failure_threshold(1))?;
 /// assert_eq!(breaker.call(|| None::<u32>), None);
 /// assert_eq!(breaker.state(), State::Open);
+/// # Ok::<_, resilient_runtime::ConfigError>(())
 /// ```
 #[derive(Debug)]
 pub struct CircuitBreaker {
@@ -197,21 +200,9 @@ impl CircuitBreaker {
     }
 
     /// The end of an admitted call. `None` is no evidence at all: cancelled, refused further in, or never
-    /// executed. `started` and `ended` are compared with `slow_call`.
+    /// executed. `error` is the text of a failure; `started` and `ended` are compared with `slow_call`.
     #[inline]
     pub(crate) fn settle(
-        &self,
-        ticket: Ticket,
-        verdict: Option<Verdict>,
-        started: Instant,
-        ended: impl FnOnce() -> Instant,
-    ) {
-        self.settle_with(ticket, verdict, None, started, ended);
-    }
-
-    /// The same, with the text of its error.
-    #[inline]
-    pub(crate) fn settle_with(
         &self,
         ticket: Ticket,
         verdict: Option<Verdict>,
@@ -219,12 +210,19 @@ impl CircuitBreaker {
         started: Instant,
         ended: impl FnOnce() -> Instant,
     ) {
+        match verdict {
+            Some(Verdict::Success) => self.settle_success(ticket, started, ended),
+            _ => self.settle_otherwise(ticket, verdict, error, started, ended()),
+        }
+    }
+
+    #[inline]
+    fn settle_success(&self, ticket: Ticket, started: Instant, ended: impl FnOnce() -> Instant) {
         // Neither watched nor a probe, and still in its epoch.
-        let usual = ticket.word.is_plainly_closed() && ticket.word == self.word();
-        if usual && matches!(verdict, Some(Verdict::Success)) {
+        if ticket.word.is_plainly_closed() && ticket.word == self.word() {
             self.succeeded(ticket, started, ended);
         } else {
-            self.settle_otherwise(ticket, verdict, error, started, ended());
+            self.settle_otherwise(ticket, Some(Verdict::Success), None, started, ended());
         }
     }
 

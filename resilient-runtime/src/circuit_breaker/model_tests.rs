@@ -6,10 +6,9 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::{CircuitBreaker, Config, State, Ticket, Window};
-use crate::classify::Class;
+use crate::classify::{Class, Verdict};
 use crate::clock::ManualClock;
 use crate::component::{Component, Core, Create};
-use crate::outcome::Verdict;
 use crate::ratio::Ratio;
 
 const MS: u64 = 1;
@@ -365,7 +364,7 @@ impl Pair {
             }
             Result::Neutral => None,
         };
-        self.breaker.settle(ticket, verdict, started, || self.time.clock().now());
+        self.breaker.settle(ticket, verdict, None, started, || self.time.clock().now());
     }
 
     fn step(&mut self, step: &Step) {

@@ -5,9 +5,8 @@ use std::time::Duration;
 use once_cell::race::OnceRef;
 
 use crate::clock::{Instant, nanos};
-use crate::outage::{Met, Outages};
+use crate::outage::{Met, OpenReason, Outages};
 use crate::ratio::Ratio;
-use crate::rejection::OpenReason;
 use crate::sync::{AtomicU64, Ordering};
 
 const RULE_BITS: u32 = 8;

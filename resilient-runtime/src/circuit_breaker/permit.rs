@@ -4,12 +4,13 @@ use std::mem::ManuallyDrop;
 
 use super::CircuitBreaker;
 use super::state::Ticket;
-use crate::classify::Class;
+use crate::classify::{Class, Judgement, Verdict};
 use crate::clock::Instant;
-use crate::observe::{Cause, Words};
-use crate::outcome::{Judgement, Reject, Verdict};
+use crate::context;
+use crate::error_text::Words;
+use crate::last_error::Cause;
+use crate::outcome::Reject;
 use crate::rejection::Rejection;
-use crate::scope;
 
 impl CircuitBreaker {
     /// Calls `work` if the circuit lets it pass, and learns from what it returns, judged by
@@ -168,7 +169,7 @@ impl Permit<'_> {
     pub fn settle(self, judgement: impl Into<Judgement>) {
         let permit = ManuallyDrop::new(self);
         match judgement.into().for_breaker() {
-            Verdict::Success => permit.end(Some(Verdict::Success)),
+            Verdict::Success => permit.succeeded(),
             failure @ Verdict::Failure(_) => permit.end(permit.evidence(failure)),
         }
     }
@@ -193,9 +194,8 @@ impl Permit<'_> {
     #[inline]
     fn settle_outcome<R: Reject<Error: 'static>>(self, judgement: Judgement, outcome: &R) {
         match judgement.for_breaker() {
-            Verdict::Success | Verdict::Failure(Class::Ignored | Class::NotExecuted { .. }) => {
-                self.settle(judgement);
-            }
+            Verdict::Success => ManuallyDrop::new(self).succeeded(),
+            Verdict::Failure(Class::Ignored | Class::NotExecuted { .. }) => self.settle(judgement),
             Verdict::Failure(_) => self.settle_described(judgement, |words| words.outcome(outcome)),
         }
     }
@@ -207,8 +207,8 @@ impl Permit<'_> {
         let evidence = if verdict == Verdict::Success { Some(verdict) } else { this.evidence(verdict) };
         breaker.core.environment.texts().capture(describe, |text| {
             let now = || breaker.core.clock().now();
-            let text = text.map(|text| Cause { text, attempt: crate::scope::attempt() });
-            breaker.settle_with(this.ticket, evidence, text, this.started, now);
+            let text = text.map(|text| Cause { text, attempt: context::attempt() });
+            breaker.settle(this.ticket, evidence, text, this.started, now);
         });
     }
 
@@ -216,14 +216,20 @@ impl Permit<'_> {
     #[cold]
     fn evidence(&self, verdict: Verdict) -> Option<Verdict> {
         let clock = self.breaker.core.clock();
-        let is_evidence = !scope::is_cut_short(verdict, clock)
+        let is_evidence = !context::is_cut_short(verdict, clock)
             || self.started != Instant::NEVER && self.breaker.is_slow(self.started, clock.now());
         is_evidence.then_some(verdict)
     }
 
     #[inline]
+    fn succeeded(&self) {
+        self.breaker.settle_success(self.ticket, self.started, || self.breaker.core.clock().now());
+    }
+
+    #[cold]
     fn end(&self, verdict: Option<Verdict>) {
-        self.breaker.settle(self.ticket, verdict, self.started, || self.breaker.core.clock().now());
+        let now = self.breaker.core.clock().now();
+        self.breaker.settle(self.ticket, verdict, None, self.started, || now);
     }
 }
 

@@ -5,8 +5,8 @@ use std::time::Duration;
 use super::config::Config;
 use super::window::{Content, Grade, Window};
 use crate::clock::nanos;
+use crate::outage::OpenReason;
 use crate::ratio::Ratio;
-use crate::rejection::OpenReason;
 use crate::sync::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 /// What a call needs of the config, readable without a lock.
@@ -174,7 +174,7 @@ mod tests {
         // T17
         for (percent, times) in (1..=100_u32).flat_map(|percent| [1, 3, 7].map(|times| (percent, times))) {
             let limit = Ratio::percent(f64::from(percent)).unwrap();
-            let config = Config::default().failure_rate(limit).low_volume_failures(0u32);
+            let config = Config::default().failure_rate(limit).low_volume_failures(0);
             let (failed, calls) = (u64::from(percent * times), u64::from(100 * times));
             assert!(judge(&config, 1, content(calls, failed, 0)).is_some(), "{failed} of {calls}");
             assert!(judge(&config, 1, content(calls, failed - 1, 0)).is_none(), "{failed} - 1 of {calls}");
@@ -187,7 +187,7 @@ mod tests {
         assert_eq!(judge(&config, 5, content(19, 5, 0)), Some(OpenReason::Consecutive { failures: 5 }));
         assert_eq!(judge(&config, 4, content(19, 4, 0)), None);
         assert_eq!(judge(&config, 9, content(20, 9, 0)), None);
-        assert_eq!(judge(&config.low_volume_failures(0u32), 19, content(19, 19, 0)), None);
+        assert_eq!(judge(&config.low_volume_failures(0), 19, content(19, 19, 0)), None);
     }
 
     #[test]

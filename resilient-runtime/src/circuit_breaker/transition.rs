@@ -14,9 +14,10 @@ use super::window::Grade;
 use super::{CircuitBreaker, IGNORED, LATE, PROBED, REJECTED};
 use crate::clock::Instant;
 use crate::component::Component;
-use crate::observe::{Cause, EventKind};
-use crate::outage::Met;
-use crate::rejection::{OpenReason, Rejection, RejectionKind};
+use crate::last_error::Cause;
+use crate::observe::EventKind;
+use crate::outage::{Met, OpenReason};
+use crate::rejection::{Rejection, RejectionKind};
 use crate::sync::Ordering;
 
 /// A number for each state.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Class;
-use crate::outcome::Judgement;
+use crate::classify::Judgement;
 
 impl Judgement {
     /// The judgement on a [code](https://grpc.io/docs/guides/status-codes/) of gRPC and on the value of

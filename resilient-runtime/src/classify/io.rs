@@ -3,7 +3,7 @@
 use std::io::{Error, ErrorKind};
 
 use super::{Class, Classify, found};
-use crate::outcome::Judgement;
+use crate::classify::Judgement;
 
 /// What the kind of an [`Error`] says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

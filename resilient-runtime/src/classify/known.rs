@@ -9,14 +9,12 @@ use std::sync::Arc;
 use tokio::time::error::Elapsed;
 
 use super::io::ByKind;
-use super::{Class, Classify};
-use crate::fallback::FallbackFailed;
-use crate::observe::Words;
-use crate::outcome::Judgement;
+use super::{Class, Classify, Judgement};
+use crate::error_chain::{chain, held_error};
+use crate::error_text::Words;
+use crate::outcome::{FallbackFailed, Outcome};
 use crate::rejection::{Mark, Rejection};
 
-/// How many sources are looked at: an error can be made so that it is its own source.
-const DEEPEST: usize = 128;
 /// How many known errors that look for a cause among their own sources are entered one in another.
 const NESTED: u32 = 8;
 
@@ -40,22 +38,6 @@ impl Nested {
 impl Drop for Nested {
     fn drop(&mut self) {
         NESTING.set(NESTING.get().saturating_sub(1));
-    }
-}
-
-/// An error and what is in it, from the outside inwards, bounded. An [`io::Error`] and an `Arc` return the source of what
-/// they hold as their own; here what they hold comes itself.
-pub(crate) fn chain<'e>(error: &'e (dyn Error + 'static)) -> impl Iterator<Item = &'e (dyn Error + 'static)> {
-    std::iter::successors(Some(error), |&error| inner(error)).take(DEEPEST)
-}
-
-fn inner<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e (dyn Error + 'static)> {
-    if let Some(held) = held_error::<io::Error>(error).and_then(io::Error::get_ref) {
-        return Some(held);
-    }
-    match error.downcast_ref::<Arc<dyn Error + Send + Sync>>() {
-        Some(shared) => Some(&**shared),
-        None => error.source(),
     }
 }
 
@@ -167,14 +149,6 @@ fn as_error<E: Error + Classify + 'static>(error: &(dyn Error + 'static)) -> Opt
     held_error::<E>(error).map(Classify::__judged)
 }
 
-/// The error, where it is one of this type, perhaps in an `Arc` or a `Box`.
-pub(crate) fn held_error<'e, E: Error + 'static>(error: &'e (dyn Error + 'static)) -> Option<&'e E> {
-    error
-        .downcast_ref::<E>()
-        .or_else(|| error.downcast_ref::<Arc<E>>().map(|error| &**error))
-        .or_else(|| error.downcast_ref::<Box<E>>().map(|error| &**error))
-}
-
 /// The judgement found in an error whose type is known to this crate, or which wraps an error of any type.
 #[inline]
 pub(crate) fn found_in_value<E: 'static>(error: &E) -> Option<Judgement> {
@@ -228,7 +202,7 @@ fn held_value<E: 'static>(value: &dyn Any) -> Option<&E> {
 /// Puts an error in words whose type is known to this crate, which wraps an error of any type, or which is a string. Whether
 /// it is one of these.
 #[cold]
-pub(crate) fn describe_value<E: 'static>(error: &E, words: &mut Words) -> bool {
+fn describe_value<E: 'static>(error: &E, words: &mut Words) -> bool {
     let error: &dyn Any = error;
     macro_rules! look {
         ($known:ty) => {
@@ -257,4 +231,20 @@ pub(crate) fn describe_value<E: 'static>(error: &E, words: &mut Words) -> bool {
     look!(String, |text| words.display(text));
     look!(&'static str, |text| words.display(text));
     false
+}
+
+impl Words {
+    /// The error of a failed outcome, where its type is known or a string; else the name of its type.
+    #[cold]
+    pub(crate) fn outcome<R: Outcome<Error: 'static>>(&mut self, outcome: &R) {
+        if !self.known_error(outcome) {
+            self.type_of::<R>();
+        }
+    }
+
+    /// The error of a failed outcome, where its type is known or a string; else nothing, and `false`.
+    #[cold]
+    pub(crate) fn known_error<R: Outcome<Error: 'static>>(&mut self, outcome: &R) -> bool {
+        outcome.error().is_some_and(|error| describe_value(error, self))
+    }
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use http::{HeaderMap, Method, StatusCode, header};
 
 use super::{Class, Classify};
-use crate::outcome::Verdict;
+use crate::classify::Verdict;
 
 impl Class {
     /// The class of a response, with its `Retry-After`; `None` for a success (1xx, 2xx and 3xx).

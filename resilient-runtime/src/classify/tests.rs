@@ -1,6 +1,7 @@
 use std::error::Error;
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::*;
 use crate::Verdict;

@@ -6,7 +6,7 @@ use tonic::Code;
 use tonic::metadata::MetadataValue;
 
 use super::{Class, Classify};
-use crate::outcome::Judgement;
+use crate::classify::Judgement;
 
 impl Classify for tonic::Status {
     /// The class of its code, as [`Judgement::of_grpc`] has it.

@@ -55,7 +55,7 @@ mod tests {
 
     use super::*;
     use crate::clock::Clock;
-    use crate::{Component, Priority, Registry, bulkhead, coalesce, idempotency, rate_limit, retry};
+    use crate::{Component, Registry, bulkhead, coalesce, idempotency, rate_limit, retry};
 
     /// Counts what is said of blocking.
     #[derive(Clone, Default)]
@@ -82,7 +82,7 @@ mod tests {
 
     fn registry() -> Registry {
         let registry = Registry::with_clock(Clock::system());
-        let pause = retry::Config::default().base(Duration::from_micros(10)).max(1u32);
+        let pause = retry::Config::default().base(Duration::from_micros(10)).max(1);
         registry.retry("r").reconfigure(pause).unwrap();
         registry
     }
@@ -112,10 +112,8 @@ mod tests {
         );
         assert_eq!(said.0.load(Ordering::Relaxed), 2, "that blocks nothing");
         assert!(registry.retry("r").call(|| None::<u32>).is_none());
-        let short = bulkhead::Config::default()
-            .max_concurrent(1u32)
-            .max_queue(1u32)
-            .max_wait(Duration::from_micros(10));
+        let short =
+            bulkhead::Config::default().max_concurrent(1).max_queue(1).max_wait(Duration::from_micros(10));
         let queue = registry.bulkhead("blocking queue");
         queue.reconfigure(short).unwrap();
         let _held = queue.try_acquire().unwrap();
@@ -139,8 +137,7 @@ mod tests {
         let registry = registry();
         let soon = Duration::from_millis(20);
 
-        let rate =
-            rate_limit::Config::default().rate("200/s".parse::<rate_limit::Rate>().unwrap()).burst(1u32);
+        let rate = rate_limit::Config::default().rate("200/s".parse::<rate_limit::Rate>().unwrap()).burst(1);
         registry.rate_limiter("blocks for a rate").reconfigure(rate.max_wait(soon)).unwrap();
         let by_hand = registry.rate_limiter("blocks for a rate");
         assert!(by_hand.call(|| Some(1)).is_some());
@@ -165,8 +162,8 @@ mod tests {
         assert_eq!(told(), 1);
 
         let threads = registry.bulkhead("blocks for a thread");
-        threads.reconfigure(bulkhead::Config::default().threads(1u32)).unwrap();
-        assert_eq!(threads.run(Priority::Normal, || Some(1)), Some(1));
+        threads.reconfigure(bulkhead::Config::default().threads(1)).unwrap();
+        assert_eq!(threads.call_in_threads(|| Some(1)), Some(1));
         assert_eq!(told(), 1);
         let on_threads = registry.pipeline("on threads").bulkhead("blocks for a thread").build();
         assert_eq!(on_threads.request().call_in_threads(|| Some(1)), Some(1));

@@ -17,7 +17,7 @@ use crate::rejection::{Rejection, RejectionKind};
 
 /// What became of a call that asked who else asks the same.
 #[derive(Debug)]
-pub enum Joined<'a> {
+pub(crate) enum Joined<'a> {
     /// It is to be made, and its answer shared.
     Lead(Lead<'a>),
     /// Another was made.
@@ -26,11 +26,11 @@ pub enum Joined<'a> {
 
 /// The answer of another call.
 #[derive(Debug)]
-pub struct SharedAnswer(Answer);
+pub(crate) struct SharedAnswer(Answer);
 
 impl SharedAnswer {
     /// A clone of it. `None` if it is of another type: the calls of one name must agree on theirs.
-    pub fn get<S: Any + Clone>(&self) -> Option<S> {
+    pub(crate) fn get<S: Any + Clone>(&self) -> Option<S> {
         self.0.downcast_ref::<S>().cloned()
     }
 }
@@ -38,14 +38,14 @@ impl SharedAnswer {
 /// The duty to make a call and share its answer. Dropped without an answer, the next who waits takes over.
 ///
 /// ```
-/// use resilient_runtime::{Component, Registry, coalesce::Lead, __rt::{Call, Shared}};
+/// use resilient_runtime::{Component, Registry, __rt::{Call, Shared}};
 ///
 /// let registry = Registry::new();
 /// let pipeline = registry.pipeline("rate").coalesce("rates").build();
 /// let mut call = Call::begin(&pipeline);
 /// let Shared::Lead(Some(lead)) = call.share_blocking::<Option<f64>, _>("EUR").unwrap() else { panic!() };
 /// assert_eq!(registry.coalesce("rates").stats().in_flight, 1);
-/// drop::<Lead<'_>>(lead);
+/// drop(lead);
 /// assert_eq!(registry.coalesce("rates").stats().in_flight, 0, "the next would take over");
 /// ```
 #[derive(Debug)]
@@ -138,12 +138,12 @@ pin_project! {
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() {
-    /// use resilient_runtime::{Registry, coalesce::Led, __rt::{Call, Shared}};
+    /// use resilient_runtime::{Registry, __rt::{Call, Shared}};
     ///
     /// let pipeline = Registry::new().pipeline("rate").coalesce("rates").build();
     /// let mut call = Call::begin(&pipeline);
     /// let Shared::Lead(Some(lead)) = call.share::<Option<f64>, _>("NOK").await.unwrap() else { panic!() };
-    /// let work: Led<'_, _> = lead.lead_async(async { Some(0.1) });
+    /// let work = lead.lead_async(async { Some(0.1) });
     /// assert_eq!(work.await, Some(0.1));
     /// # }
     /// ```
@@ -249,7 +249,7 @@ impl Drop for Waiter<'_> {
 /// Dropping it gives up the place; if that was about to take the lead, the next one does.
 #[derive(Debug)]
 #[must_use = "futures do nothing unless polled"]
-pub struct Join<'a> {
+pub(crate) struct Join<'a> {
     coalesce: &'a Coalesce,
     key: u128,
     deadline: Instant,

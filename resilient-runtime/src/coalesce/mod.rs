@@ -41,24 +41,21 @@ mod table;
 
 use std::any::{Any, TypeId};
 use std::hash::Hash;
-use std::sync::Arc;
 use std::time::Duration;
 
 pub use config::Config;
-pub use join::{Join, Joined, Lead, Led, SharedAnswer};
+pub(crate) use join::{Join, Joined, Lead, Led};
 pub use stats::Stats;
 
 use crate::clock::Instant;
 use crate::component::{Component, Core, Create, Kind};
+use crate::context::Scope;
 use crate::key::KeyHasher;
 use crate::observe::EventKind;
 use crate::outcome::Reject;
 use crate::rejection::{Rejection, RejectionKind};
-use crate::scope::Scope;
-use crate::settings::{ConfigError, Effective};
 use crate::sync::{AtomicBool, AtomicU64, Ordering};
 use stats::Counters;
-pub(crate) use table::Leading;
 use table::Table;
 
 /// How long a call waits that has neither a deadline nor a `max_wait`.
@@ -67,12 +64,13 @@ const LONGEST_WAIT: Duration = Duration::from_mins(1);
 /// Lets equal calls share one. See the [module](self).
 ///
 /// ```
-/// use resilient_runtime::{Component, Registry};
+/// use resilient_runtime::{Coalesce, Component, coalesce::Config};
 ///
-/// let coalesce = Registry::new().coalesce("profile");
+/// let coalesce = Coalesce::new(Config::default())?;
 /// assert_eq!(coalesce.call("ada", || Some(1)), Some(1));
 /// assert_eq!(coalesce.call("ada", || Some(2)), Some(2), "nothing is kept");
 /// assert_eq!(coalesce.stats().led, 2);
+/// # Ok::<_, resilient_runtime::ConfigError>(())
 /// ```
 #[derive(Debug)]
 pub struct Coalesce {
@@ -210,13 +208,6 @@ impl Coalesce {
         self.core.publish_made(Self::KIND, || EventKind::Rejected { rejection: kind, retry_after: None });
         Rejection::new(kind, self.core.name)
     }
-
-    fn apply(&self, config: &Config) {
-        self.shares_errors.store(config.share_errors, Ordering::Relaxed);
-        let nanos = config.max_wait.map_or(u64::MAX, crate::clock::nanos);
-        self.max_wait.store(nanos, Ordering::Relaxed);
-        self.table.resize(if config.enabled { config.max_flights } else { 0 });
-    }
 }
 
 impl Create for Coalesce {
@@ -236,10 +227,6 @@ impl Create for Coalesce {
         coalesce.apply(&config);
         coalesce
     }
-
-    fn core(&self) -> &Core<Config> {
-        &self.core
-    }
 }
 
 impl Component for Coalesce {
@@ -247,8 +234,15 @@ impl Component for Coalesce {
     type Config = Config;
     type Stats = Stats;
 
-    fn name(&self) -> &str {
-        self.core.name
+    fn core(&self) -> &Core<Config> {
+        &self.core
+    }
+
+    fn apply(&self, config: &Config) {
+        self.shares_errors.store(config.share_errors, Ordering::Relaxed);
+        let nanos = config.max_wait.map_or(u64::MAX, crate::clock::nanos);
+        self.max_wait.store(nanos, Ordering::Relaxed);
+        self.table.resize(if config.enabled { config.max_flights } else { 0 });
     }
 
     fn stats(&self) -> Stats {
@@ -260,18 +254,6 @@ impl Component for Coalesce {
         self.counters.reset();
         self.table.count_anew();
         self.core.publish(Self::KIND, EventKind::Reset);
-    }
-
-    fn config(&self) -> Arc<Config> {
-        self.core.config()
-    }
-
-    fn reconfigure(&self, config: Config) -> Result<(), ConfigError> {
-        self.core.reconfigure(Self::KIND, config, |config| self.apply(config))
-    }
-
-    fn effective(&self) -> Vec<Effective> {
-        self.core.settings.effective()
     }
 }
 

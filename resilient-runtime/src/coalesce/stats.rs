@@ -73,6 +73,7 @@ impl Counters {
 /// assert_eq!((rates.stats().led, rates.stats().alone), (1, 1), "the inner one does not wait for itself");
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct Stats {
     /// Keys in flight.
     pub in_flight: u64,

@@ -1,12 +1,12 @@
 //! The flights by key.
 
-use std::cell::RefCell;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 
 use super::flight::{Flight, Turn};
+use crate::context::{self, Entered};
 use crate::sync::{AtomicU32, Mutex, Ordering};
 
 /// Locks apart from each other; a power of two.
@@ -82,7 +82,7 @@ impl Table {
     }
 
     pub(super) fn find(&self, key: u128) -> Place {
-        if is_inside(key) {
+        if context::leads_flight(key) {
             return Place::None;
         }
         let mut shard = self.shard(key).0.lock();
@@ -140,66 +140,25 @@ impl Table {
     }
 }
 
-thread_local! {
-    /// The keys of the flights that this thread leads at this moment: one that waited for itself would wait for ever.
-    static INSIDE: RefCell<Vec<u128>> = const { RefCell::new(Vec::new()) };
-}
-
-fn is_inside(key: u128) -> bool {
-    INSIDE.with_borrow(|inside| inside.contains(&key))
-}
-
 /// Marks this thread as inside of the flight of a key, and the work of its leader as being polled.
 #[derive(Debug)]
-pub(super) struct Inside<'a>(Option<&'a Flight>);
+pub(super) struct Inside<'a> {
+    flight: Option<&'a Flight>,
+    _entered: Entered<context::Flights>,
+}
 
 pub(super) fn enter(key: u128, flight: Option<&Flight>) -> Inside<'_> {
-    INSIDE.with_borrow_mut(|inside| inside.push(key));
+    let entered = context::enter_flight(key);
     if let Some(flight) = flight {
         flight.polling();
     }
-    Inside(flight)
+    Inside { flight, _entered: entered }
 }
 
 impl Drop for Inside<'_> {
     fn drop(&mut self) {
-        if let Some(flight) = self.0 {
+        if let Some(flight) = self.flight {
             flight.polled();
         }
-        INSIDE.with_borrow_mut(Vec::pop);
-    }
-}
-
-/// The flights that this code is inside of, for the parts of a call that run on another thread or in a task of their own.
-#[derive(Clone, Debug)]
-pub(crate) struct Leading(Vec<u128>);
-
-impl Leading {
-    /// Allocates nothing outside of a flight.
-    pub(crate) fn here() -> Self {
-        Self(INSIDE.with_borrow(Clone::clone))
-    }
-
-    /// Runs `work` inside of them: a call of such a key is made, and does not wait for the call that it is a part of.
-    pub(crate) fn run<R>(&self, work: impl FnOnce() -> R) -> R {
-        if self.0.is_empty() {
-            return work();
-        }
-        let _left = Left(INSIDE.with_borrow_mut(|inside| {
-            let before = inside.len();
-            inside.extend_from_slice(&self.0);
-            before
-        }));
-        work()
-    }
-}
-
-/// Leaves the flights behind the first so many.
-#[derive(Debug)]
-struct Left(usize);
-
-impl Drop for Left {
-    fn drop(&mut self) {
-        INSIDE.with_borrow_mut(|inside| inside.truncate(self.0));
     }
 }

@@ -6,11 +6,11 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::Contradiction;
 use super::fault::{Fault, Place, position};
 use super::tables::{Tables, variable_name};
 use crate::component::Kind;
-use crate::kind::settings::ENABLED;
-use crate::registry::Contradiction;
+use crate::component::by_kind::ENABLED;
 use crate::settings::Raw;
 
 /// By kind, name (`None`: the default) and field; without a field the table itself.
@@ -156,7 +156,7 @@ impl Parsed {
             let own = of(known.clone(), field.clone()).or_else(|| of(None, field));
             own.or_else(|| of(known.clone(), None)).or_else(|| of(None, None)).cloned()
         };
-        let fault = |problem: &crate::settings::Problem| {
+        let fault = |problem: &crate::settings::SettingProblem| {
             let place = places(problem.field).unwrap_or(Place::Whole);
             let (field, value, allowed) = (problem.field, &problem.value, &problem.allowed);
             Fault { place, what: format!("{kind} `{name}`: `{field}` = {value} is refused: {allowed}") }

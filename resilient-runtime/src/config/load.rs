@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use super::environment;
 use super::fault::{Fault, LoadError, Place, position};
 use super::file::{Parsed, Setting};
+use super::{Contradiction, Target};
 use crate::component::Component;
-use crate::registry::name::fnv1a;
-use crate::registry::{Contradiction, Registry};
+use crate::fnv1a::fnv1a;
 
 /// The largest file that is read, in bytes.
 const LARGEST: u64 = 1024 * 1024;
@@ -108,66 +108,31 @@ impl ConfigFile {
         &self.path
     }
 
-    /// Whether everything in it can be, without putting it in force.
-    ///
-    /// ```
-    /// use resilient_runtime::config::ConfigFile;
-    /// # let path = std::env::temp_dir().join(format!("resilient-check-{}.toml", std::process::id()));
-    ///
-    /// std::fs::write(&path, "[bulkhead.db]\nmax_queue = 9\n")?;
-    /// let error = ConfigFile::new(&path).check().unwrap_err();
-    /// assert!(error.to_string().contains("max_wait"), "{error}");
-    /// # std::fs::remove_file(&path)?;
-    /// # Ok::<_, std::io::Error>(())
-    /// ```
-    ///
-    /// # Errors
-    /// With all that is wrong, each with its place.
-    pub fn check(&self) -> Result<(), LoadError> {
-        self.apply(&Registry::new()).map(drop)
-    }
-
-    /// Reads the file and the environment and puts them in force, all or nothing. How many components changed.
-    ///
-    /// ```
-    /// use resilient_runtime::{Component, Registry, config::ConfigFile};
-    /// # let path = std::env::temp_dir().join(format!("resilient-apply-{}.toml", std::process::id()));
-    ///
-    /// let registry = Registry::new();
-    /// let retry = registry.retry("stock");
-    /// std::fs::write(&path, "[retry.default]\nmax = 1\n")?;
-    /// assert_eq!(ConfigFile::new(&path).apply(&registry)?, 1);
-    /// assert_eq!(retry.config().max, 1);
-    /// # std::fs::remove_file(&path)?;
-    /// # Ok::<_, Box<dyn std::error::Error>>(())
-    /// ```
-    ///
-    /// # Errors
-    /// With all that is wrong, each with its place; then nothing has changed.
-    pub fn apply(&self, registry: &Registry) -> Result<usize, LoadError> {
+    /// Reads the file and the environment and puts them in force, all or nothing.
+    pub(crate) fn apply_to(&self, target: &impl Target) -> Result<usize, LoadError> {
         let text = self.read();
-        self.apply_text(registry, text)
+        self.apply_text(target, text)
     }
 
     pub(super) fn apply_text(
         &self,
-        registry: &Registry,
+        target: &impl Target,
         text: Result<String, LoadError>,
     ) -> Result<usize, LoadError> {
-        let source = registry.config_source(&self.path.display().to_string());
+        let source = target.source(&self.path.display().to_string());
         let digest = text.as_ref().ok().map(|text| format!("{:016x}", fnv1a(text)));
-        let outcome = text.and_then(|text| self.put(registry, &text));
+        let outcome = text.and_then(|text| self.put(target, &text));
         match &outcome {
             Ok(changed) => {
                 source.applied(*changed, digest);
-                registry.tell_unused(source.name());
+                target.tell_unused(source.name());
             }
             Err(error) => source.refused(&error.to_string()),
         }
         outcome
     }
 
-    fn put(&self, registry: &Registry, text: &str) -> Result<usize, LoadError> {
+    fn put(&self, target: &impl Target, text: &str) -> Result<usize, LoadError> {
         // A file that is being written is empty first; that is no wish to have the defaults.
         if text.trim().is_empty() {
             return Err(LoadError::whole(&self.path, "is empty; a comment in it says that this is meant"));
@@ -178,13 +143,13 @@ impl ConfigFile {
             None => environment::read(&self.prefix, std::env::vars_os(), &mut parsed),
         }
         let mut faults = std::mem::take(&mut parsed.faults);
-        faults.extend(ambiguous(&parsed, registry));
+        faults.extend(ambiguous(&parsed, target));
         if !faults.is_empty() {
             // What goes together of the rest is found, too: everything at once.
-            faults.extend(located(&parsed, &registry.contradictions(&parsed.tables)));
+            faults.extend(located(&parsed, &target.contradictions(&parsed.tables)));
             return Err(LoadError::new(&self.path, faults));
         }
-        let put = registry.configure_quietly(&parsed.tables);
+        let put = target.put(&parsed.tables);
         put.map_err(|problems| LoadError::new(&self.path, located(&parsed, &problems)))
     }
 
@@ -230,9 +195,9 @@ fn is_pipe(_: &std::fs::Metadata) -> bool {
 }
 
 /// Variables whose name may be that of several components.
-fn ambiguous(parsed: &Parsed, registry: &Registry) -> Vec<Fault> {
+fn ambiguous(parsed: &Parsed, target: &impl Target) -> Vec<Fault> {
     let fault = |((kind, name, _), variable): (&Setting, &String)| {
-        let names = registry.named_by(&parsed.tables, *kind, name.as_deref()?);
+        let names = target.named_by(&parsed.tables, *kind, name.as_deref()?);
         (names.len() > 1).then(|| {
             let names: Vec<_> = names.iter().map(|name| format!("`{name}`")).collect();
             let what = format!("may mean {}; say it in the file", names.join(" or "));

@@ -38,6 +38,7 @@
 //! - State, permits and windows survive, and a change at run time stays above, until
 //!   [`clear_overrides`](crate::Registry::clear_overrides).
 
+mod contradiction;
 #[cfg(feature = "config-file")]
 mod environment;
 #[cfg(feature = "config-file")]
@@ -51,8 +52,11 @@ mod schema;
 mod source;
 mod tables;
 #[cfg(feature = "config-file")]
+mod target;
+#[cfg(feature = "config-file")]
 mod watch;
 
+pub use contradiction::Contradiction;
 #[cfg(feature = "config-file")]
 pub use fault::{Fault, LoadError, Place};
 #[cfg(feature = "config-file")]
@@ -62,6 +66,8 @@ pub use schema::schema;
 pub use source::{Config as SourceConfig, Source, Stats};
 pub use tables::Tables;
 pub(crate) use tables::variable_name;
+#[cfg(feature = "config-file")]
+pub(crate) use target::Target;
 #[cfg(feature = "config-file")]
 pub use watch::FileWatch;
 

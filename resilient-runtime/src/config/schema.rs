@@ -4,7 +4,7 @@ use resilient_options::{Setting, TABLES, Takes, Value as Default};
 use schemars::{Schema, json_schema};
 use serde_json::{Map, Value, json};
 
-use crate::kind::settings as kinds;
+use crate::component::by_kind as kinds;
 use crate::settings::duration_text;
 
 /// The schema of a configuration file. The repository keeps it as `resilient.schema.json`.

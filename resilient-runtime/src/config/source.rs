@@ -2,13 +2,12 @@
 //! and events.
 
 use std::fmt;
-use std::sync::Arc;
 
 use serde::Serialize;
 
 use crate::component::{Component, Core, Create, Kind};
 use crate::observe::{Describe, EventKind, LogLimit, log_limited};
-use crate::settings::{ConfigError, Effective, settings};
+use crate::settings::settings;
 use crate::sync::Mutex;
 
 settings! {
@@ -33,6 +32,7 @@ settings! {
 /// assert_eq!((stats.applied, stats.refused, stats.problem), (1, 0, None));
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct Stats {
     /// Times that its settings were applied.
     pub applied: u64,
@@ -114,10 +114,6 @@ impl Create for Source {
     fn create(core: Core<Config>) -> Self {
         Self { core, stats: Mutex::default(), log_limit: LogLimit::new() }
     }
-
-    fn core(&self) -> &Core<Config> {
-        &self.core
-    }
 }
 
 impl Component for Source {
@@ -125,8 +121,8 @@ impl Component for Source {
     type Config = Config;
     type Stats = Stats;
 
-    fn name(&self) -> &str {
-        self.core.name
+    fn core(&self) -> &Core<Config> {
+        &self.core
     }
 
     fn stats(&self) -> Stats {
@@ -141,17 +137,5 @@ impl Component for Source {
             self.core.put(Self::KIND, || EventKind::Reset);
         }
         self.core.events().deliver();
-    }
-
-    fn config(&self) -> Arc<Config> {
-        self.core.config()
-    }
-
-    fn reconfigure(&self, config: Config) -> Result<(), ConfigError> {
-        self.core.reconfigure(Self::KIND, config, |_| ())
-    }
-
-    fn effective(&self) -> Vec<Effective> {
-        self.core.settings.effective()
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::component::Kind;
-use crate::kind::settings as kinds;
+use crate::component::by_kind as kinds;
 use crate::settings::{Origin, Raw, SettingLayers, Value};
 
 /// By field.

@@ -9,9 +9,8 @@ use std::time::Duration;
 use notify::event::{AccessKind, AccessMode};
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 
-use super::{ConfigFile, LoadError};
+use super::{ConfigFile, LoadError, Target};
 use crate::clock::Clock;
-use crate::registry::Registry;
 
 /// Editors and Kubernetes write in several steps.
 const QUIET: Duration = Duration::from_millis(50);
@@ -21,35 +20,14 @@ const PATIENCE: Duration = Duration::from_secs(1);
 const LOOK: Duration = Duration::from_secs(5);
 
 impl ConfigFile {
-    /// Puts the file in force, and again whenever its content has changed, until what it gives is dropped.
-    ///
-    /// A thread waits for changes in the folder of the file, not of the file itself: editors replace it, and Kubernetes
-    /// swaps a link beside it. Every five seconds it looks anyway. A content that is refused leaves the last good one in
-    /// force; that is an event, an error in the log and in the statistics of the [source](super::Source), and the next
-    /// good content is put in force again.
-    ///
-    /// ```
-    /// use resilient_runtime::{Component, Registry, config::ConfigFile};
-    /// # let path = std::env::temp_dir().join(format!("resilient-watch-{}.toml", std::process::id()));
-    /// # std::fs::write(&path, "[retry.stock]\nmax = 5\n")?;
-    ///
-    /// let registry = Registry::new();
-    /// let watch = ConfigFile::new(&path).watch(&registry)?;
-    /// assert_eq!(registry.retry("stock").config().max, 5, "in force at once");
-    /// drop(watch); // from here on changes are not followed
-    /// # std::fs::remove_file(&path)?;
-    /// # Ok::<_, Box<dyn std::error::Error>>(())
-    /// ```
-    ///
-    /// # Errors
-    /// When the file cannot be put in force now.
-    pub fn watch(self, registry: &Registry) -> Result<FileWatch, LoadError> {
+    /// Puts the file in force, and again whenever its content has changed.
+    pub(crate) fn watch_for(self, target: &impl Target) -> Result<FileWatch, LoadError> {
         let text = self.read();
         let seen = digest(&text);
-        self.apply_text(registry, text)?;
+        self.apply_text(target, text)?;
         let (tell, told) = mpsc::channel();
         let watcher = watcher(self.path(), tell.clone());
-        let follower = Follower { file: self, registry: registry.clone(), seen };
+        let follower = Follower { file: self, target: target.clone(), seen };
         let cannot = |error: std::io::Error, path: PathBuf| {
             LoadError::whole(&path, format!("no thread can be had to watch it: {error}"))
         };
@@ -116,14 +94,14 @@ fn is_change(event: &Event) -> bool {
     !matches!(event.kind, EventKind::Access(access) if access != AccessKind::Close(AccessMode::Write))
 }
 
-struct Follower {
+struct Follower<T> {
     file: ConfigFile,
-    registry: Registry,
+    target: T,
     /// The digest of what was read last.
     seen: u64,
 }
 
-impl Follower {
+impl<T: Target> Follower<T> {
     fn follow(mut self, told: &Receiver<FileChange>) {
         loop {
             match told.recv_timeout(LOOK) {
@@ -145,7 +123,7 @@ impl Follower {
         if now != self.seen {
             self.seen = now;
             // What is wrong was told.
-            let _ = self.file.apply_text(&self.registry, text);
+            let _ = self.file.apply_text(&self.target, text);
         }
     }
 }

@@ -23,7 +23,8 @@
 //!   breaker takes it neither for a success nor for a failure. It is one where the limits of the call itself were reached
 //!   as well, or the call was slow by then.
 //! - A deadline does not follow `tokio::spawn`, because a spawned task outlives the call that made it. What belongs to
-//!   the call takes it along: [`Deadline::current`] outside of the task, [`Deadline::scope`] in it.
+//!   the call takes it along: [`carry`](crate::carry), or [`Deadline::current`] outside
+//!   of the task and [`Deadline::scope_async`] in it.
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")]
@@ -40,7 +41,7 @@
 //!
 //! // What a request has brought.
 //! let given = Header::GrpcTimeout.read("250m").unwrap();
-//! let sent = Deadline::after(given).scope(stock(7)).await.unwrap();
+//! let sent = Deadline::after(given).scope_async(stock(7)).await.unwrap();
 //! assert!(sent.ends_with('n') || sent.ends_with('u'), "{sent}");
 //! # }
 //! ```
@@ -49,17 +50,13 @@ mod header;
 mod phase;
 
 use std::future::Future;
-use std::pin::Pin;
-use std::task::{Context, Poll};
 use std::time::Duration;
-
-use pin_project_lite::pin_project;
 
 pub use header::{Header, NoTimeout};
 pub use phase::{Bounded, ReportsTimeout, connect, connect_timeout, read, read_timeout};
 
 use crate::clock::{Clock, Instant};
-use crate::scope::Scope;
+use crate::context::{Enter, Scope, Scoped, scoped};
 
 /// How long the calls around this code have left; `None` where none of them has a deadline. Zero once it is over.
 ///
@@ -122,7 +119,7 @@ impl Deadline {
     /// use resilient_runtime::deadline::Deadline;
     ///
     /// assert!(Deadline::current().is_none());
-    /// let inside = Deadline::after(Duration::from_secs(5)).sync_scope(Deadline::current);
+    /// let inside = Deadline::after(Duration::from_secs(5)).scope(Deadline::current);
     /// assert!(inside.unwrap().remaining() <= Duration::from_secs(5));
     /// ```
     pub fn current() -> Option<Self> {
@@ -176,7 +173,7 @@ impl Deadline {
     ///     // What is spawned has a deadline only if it is given one.
     ///     let alone = tokio::spawn(async { deadline::remaining() }).await.unwrap();
     ///     let inherited = Deadline::current().unwrap();
-    ///     let along = tokio::spawn(inherited.scope(async { deadline::remaining() })).await.unwrap();
+    ///     let along = tokio::spawn(inherited.scope_async(async { deadline::remaining() })).await.unwrap();
     ///     Ok(alone.is_none() && along.is_some())
     /// }
     /// assert!(order().await.unwrap());
@@ -185,8 +182,8 @@ impl Deadline {
     ///
     /// # Cancel safety
     /// Dropping the future drops the work.
-    pub fn scope<F: Future>(self, work: F) -> Scoped<F> {
-        Scoped { work, deadline: self }
+    pub fn scope_async<F: Future>(self, work: F) -> Scoped<F, Self> {
+        scoped(self, work)
     }
 
     /// Runs `work` with this deadline, or that of the calls around if it is earlier: the waiting of protected calls in
@@ -199,10 +196,10 @@ impl Deadline {
     /// let clock = ManualClock::new().clock();
     /// let retry = Registry::with_clock(clock.clone()).retry("stock");
     /// let soon = Deadline::after_on(&clock, Duration::from_millis(1));
-    /// assert_eq!(soon.sync_scope(|| retry.call(|| None::<u32>)), None);
+    /// assert_eq!(soon.scope(|| retry.call(|| None::<u32>)), None);
     /// assert_eq!(retry.stats().out_of_time, 1, "the pause would end after the deadline");
     /// ```
-    pub fn sync_scope<R>(&self, work: impl FnOnce() -> R) -> R {
+    pub fn scope<R>(&self, work: impl FnOnce() -> R) -> R {
         let _entered = self.inner().enter();
         work()
     }
@@ -213,37 +210,9 @@ impl Deadline {
     }
 }
 
-pin_project! {
-    /// A future with a [`Deadline`].
-    ///
-    /// ```
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() {
-    /// use std::time::Duration;
-    /// use resilient_runtime::deadline::{self, Deadline, Scoped};
-    ///
-    /// let work: Scoped<_> = Deadline::after(Duration::from_secs(5)).scope(async { deadline::remaining() });
-    /// assert!(work.await.unwrap() <= Duration::from_secs(5));
-    /// assert_eq!(deadline::remaining(), None);
-    /// # }
-    /// ```
-    #[derive(Debug)]
-    #[must_use = "a future does nothing unless it is awaited"]
-    pub struct Scoped<F> {
-        #[pin]
-        work: F,
-        deadline: Deadline,
-    }
-}
-
-impl<F: Future> Future for Scoped<F> {
-    type Output = F::Output;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
-        let this = self.project();
-        // Each time: it is polled in whatever scope there is then.
-        let _entered = this.deadline.inner().enter();
-        this.work.poll(cx)
+impl Enter for Deadline {
+    fn enter(&self) -> impl Sized + use<> {
+        self.inner().enter()
     }
 }
 

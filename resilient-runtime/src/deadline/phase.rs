@@ -10,9 +10,9 @@ use pin_project_lite::pin_project;
 
 use super::Deadline;
 use crate::clock::{Clock, Instant, Timer};
+use crate::context::Scope;
 use crate::outcome::{FromRejection, Reject};
 use crate::rejection::{Rejection, RejectionKind};
-use crate::scope::Scope;
 use crate::timeout::{Phase, Phases};
 
 /// Says whose limit it was where there is no timeout around.

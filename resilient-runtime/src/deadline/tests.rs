@@ -4,6 +4,9 @@ use std::task::Waker;
 
 use proptest::prelude::*;
 
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
 use super::*;
 use crate::clock::ManualClock;
 use crate::component::Component;
@@ -52,13 +55,13 @@ fn the_earlier_deadline_wins_also_across_clocks() {
     for (own, around, left) in [(100, 500, 100), (500, 100, 100)] {
         timeout.reconfigure(Config::default().total(MS(own))).unwrap();
         let around = Deadline::after_on(&theirs.clock(), MS(around));
-        let seen: Outcome = ready(around.scope(timeout.call_async(async || Ok(remaining()))));
+        let seen: Outcome = ready(around.scope_async(timeout.call_async(async || Ok(remaining()))));
         assert_eq!(seen.unwrap(), Some(MS(left)));
     }
     let short = Deadline::after_on(&ours.clock(), MS(5));
     let long = Deadline::after_on(&theirs.clock(), MS(50));
-    assert_eq!(short.sync_scope(|| long.sync_scope(remaining)), Some(MS(5)));
-    assert_eq!(long.sync_scope(|| short.sync_scope(remaining)), Some(MS(5)));
+    assert_eq!(short.scope(|| long.scope(remaining)), Some(MS(5)));
+    assert_eq!(long.scope(|| short.scope(remaining)), Some(MS(5)));
     assert_eq!(remaining(), None);
 }
 
@@ -77,9 +80,9 @@ fn a_deadline_is_taken_along() {
     let time = ManualClock::new();
     assert!(Deadline::current().is_none());
     let deadline = Deadline::after_on(&time.clock(), MS(20));
-    let inherited = deadline.sync_scope(|| Deadline::current().unwrap());
+    let inherited = deadline.scope(|| Deadline::current().unwrap());
     time.advance(MS(15));
-    let elsewhere = std::thread::spawn(move || ready(inherited.scope(async { remaining() })));
+    let elsewhere = std::thread::spawn(move || ready(inherited.scope_async(async { remaining() })));
     assert_eq!(elsewhere.join().unwrap(), Some(MS(5)));
     time.advance(MS(15));
     assert!(deadline.is_over());
@@ -94,16 +97,16 @@ fn nothing_is_begun_when_nothing_is_left() {
     let over = Deadline::after_on(&time.clock(), Duration::ZERO);
     let timeout = registry.timeout("t");
     let refused: Outcome =
-        ready(over.clone().scope(timeout.call_async(async || unreachable!("nothing is left"))));
+        ready(over.clone().scope_async(timeout.call_async(async || unreachable!("nothing is left"))));
     let refused = refused.unwrap_err();
     assert_eq!((refused.kind(), refused.component()), (RejectionKind::QueueTimeout, "t"));
     assert_eq!(timeout.stats().queue_timeouts, 1);
     // Without a timeout of its own, too.
     let pipeline = registry.pipeline("p").bulkhead("b").build();
-    let refused = over.sync_scope(|| pipeline.call(|| -> Outcome { unreachable!("nothing is left") }));
+    let refused = over.scope(|| pipeline.call(|| -> Outcome { unreachable!("nothing is left") }));
     assert_eq!(refused.unwrap_err().kind(), RejectionKind::QueueTimeout);
     assert_eq!((pipeline.stats().timed_out, registry.bulkhead("b").stats().in_use), (1, 0));
-    let refused: Outcome = ready(over.scope(connect(async { unreachable!("nothing is left") })));
+    let refused: Outcome = ready(over.scope_async(connect(async { unreachable!("nothing is left") })));
     assert_eq!(refused.unwrap_err().kind(), RejectionKind::TotalTimeout);
 }
 
@@ -201,7 +204,7 @@ fn the_total_that_ends_a_phase_is_counted_once_and_as_the_total() {
 fn a_phase_ends_with_a_deadline_that_nothing_else_watches() {
     let time = ManualClock::new();
     let deadline = Deadline::after_on(&time.clock(), MS(20));
-    let mut phase = pin!(deadline.scope(connect(std::future::pending::<Outcome>())));
+    let mut phase = pin!(deadline.scope_async(connect(std::future::pending::<Outcome>())));
     assert!(poll(phase.as_mut()).is_pending());
     time.advance(MS(20));
     assert!(poll(phase.as_mut()).is_pending(), "whoever is around goes first");

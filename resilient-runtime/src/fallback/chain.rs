@@ -102,12 +102,12 @@ pin_project! {
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() {
-    /// use resilient_runtime::{Level, Registry, fallback::Hosted, __rt::Call};
+    /// use resilient_runtime::{Level, Registry, __rt::Call};
     ///
     /// let pipeline = Registry::new().pipeline("rate").fallback("rate").build();
     /// let mut call = Call::begin(&pipeline);
     /// let asking = call.enter_level(Level::Replica).unwrap();
-    /// let hosted: Hosted<'_, '_, _, _> = call.ask(asking, async { "from the replica" });
+    /// let hosted = call.ask(asking, async { "from the replica" });
     /// assert_eq!(hosted.await, Ok("from the replica"));
     /// # }
     /// ```

@@ -12,7 +12,7 @@ settings! {
     /// use std::time::Duration;
     /// use resilient_runtime::fallback::Config;
     ///
-    /// let config = Config::default().cache_max_age(Duration::from_hours(1)).cache_max_entries(50u32);
+    /// let config = Config::default().cache_max_age(Duration::from_hours(1)).cache_max_entries(50);
     /// assert_eq!((config.cache_max_age, config.cache_max_entries), (Duration::from_hours(1), 50));
     /// ```
     pub struct Config: fallback {

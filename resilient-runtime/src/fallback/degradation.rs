@@ -2,9 +2,10 @@
 //!
 //! A server opens a [`Degradation::scope`] around a request; whichever level answers whichever call in it, however
 //! deep, leaves a note there. The scope is a thread-local that is set while its future is polled, so it is right on
-//! any runtime; it does not follow `tokio::spawn`. Nobody who opened none pays for it.
+//! any runtime; it does not follow `tokio::spawn`, and [`carry`](crate::carry) takes it along. Nobody who opened none pays
+//! for it.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -15,8 +16,10 @@ use pin_project_lite::pin_project;
 use serde::Serialize;
 
 use super::Level;
-use crate::observe::{Texts, optional_seconds};
+use crate::context::{self, Before, Entered};
+use crate::error_text::Texts;
 use crate::rejection::RejectionKind;
+use crate::seconds::optional_seconds;
 use crate::sync::Mutex;
 
 /// Reasons that a scope keeps; further ones are counted.
@@ -207,36 +210,21 @@ impl Collector {
 }
 
 thread_local! {
-    static COLLECTOR: RefCell<Option<Arc<Collector>>> = const { RefCell::new(None) };
     /// What levels have answered since this was last looked at; see [`CollectReasons`].
     static SEEN: Cell<Option<Seen>> = const { Cell::new(None) };
 }
 
-/// `None`, too, while the thread ends.
 fn current() -> Option<Arc<Collector>> {
-    COLLECTOR.try_with(|current| current.borrow().clone()).ok().flatten()
+    context::degradation()?.downcast().ok()
 }
 
-fn set(collector: Option<Arc<Collector>>) -> Option<Arc<Collector>> {
-    COLLECTOR.try_with(|current| current.replace(collector)).ok().flatten()
-}
-
-/// Restores the scope around it, also when the work panics.
-struct Entered(Option<Arc<Collector>>);
-
-fn enter(collector: &Arc<Collector>) -> Entered {
-    Entered(set(Some(Arc::clone(collector))))
-}
-
-impl Drop for Entered {
-    fn drop(&mut self) {
-        drop(set(self.0.take()));
-    }
+fn enter(collector: &Arc<Collector>) -> Entered<Before> {
+    context::enter_degradation(Arc::<Collector>::clone(collector))
 }
 
 /// Whether somebody would like to know.
 pub(crate) fn is_watched() -> bool {
-    current().is_some()
+    context::notes_degradation()
 }
 
 /// That levels have answered: the worst one, and the age of the oldest answer.
@@ -276,24 +264,11 @@ pub(crate) fn shared(operation: &'static str, seen: Seen) {
     note(operation, seen.level, seen.age, Some(&Why::new(None, WHY)));
 }
 
-/// Takes the scope of this thread to another, on which a part of the work is done.
-#[derive(Debug)]
-pub(crate) struct Carried(Option<Arc<Collector>>);
-
-impl Carried {
-    pub(crate) fn here() -> Self {
-        Self(current())
-    }
-
-    /// Does the work in that scope; what levels have answered in it is to be told to [`saw`] behind it.
-    pub(crate) fn run<R>(self, work: impl FnOnce() -> R) -> (R, Option<Seen>) {
-        let entered = Entered(set(self.0));
-        let watch = ReasonCollector::begin();
-        let output = work();
-        let seen = watch.end();
-        drop(entered);
-        (output, seen)
-    }
+/// Does work on another thread, with what levels have answered in it; that is to be told to [`saw`] on this one.
+pub(crate) fn collect_seen<R>(work: impl FnOnce() -> R) -> (R, Option<Seen>) {
+    let watch = ReasonCollector::begin();
+    let output = work();
+    (output, watch.end())
 }
 
 /// A level has answered.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::Level;
-use crate::observe::optional_seconds;
+use crate::seconds::optional_seconds;
 
 /// A value, and whether a fallback level gave it.
 ///

@@ -13,7 +13,7 @@ use tracing::span::EnteredSpan;
 use super::stats::Count;
 use super::{Fallback, Level};
 use crate::clock::{BoxedTimer, Instant};
-use crate::scope::{Entered, Scope};
+use crate::context::{Entered, Scope};
 
 /// Why a level gave no outcome at all.
 ///
@@ -77,11 +77,11 @@ impl std::error::Error for NoAnswer {}
 /// The place of a level among those that are asked; dropped, it is given back.
 ///
 /// ```
-/// use resilient_runtime::{Level, Registry, fallback::LevelPermit, __rt::Call};
+/// use resilient_runtime::{Level, Registry, __rt::Call};
 ///
 /// let pipeline = Registry::new().pipeline("rate").fallback("rate").build();
 /// let mut call = Call::begin(&pipeline);
-/// let mut asking: LevelPermit<'_> = call.enter_level(Level::Replica).unwrap();
+/// let mut asking = call.enter_level(Level::Replica).unwrap();
 /// let scope = asking.enter();
 /// assert!(resilient_runtime::deadline::remaining().is_some(), "a level has a deadline");
 /// asking.leave(scope);
@@ -225,11 +225,11 @@ struct InSpan {
 /// Restores the scope around a level.
 ///
 /// ```
-/// use resilient_runtime::{Registry, fallback::AskingScope, __rt::Call};
+/// use resilient_runtime::{Registry, __rt::Call};
 ///
 /// let pipeline = Registry::new().pipeline("mail").fallback("mail").build();
 /// let mut asking = Call::begin(&pipeline).enter_default();
-/// let scope: AskingScope = asking.enter();
+/// let scope = asking.enter();
 /// assert_eq!(resilient_runtime::deadline::remaining(), None, "nothing bounds a default");
 /// # asking.leave(scope);
 /// ```

@@ -53,36 +53,37 @@ mod degradation;
 mod degraded;
 mod failed;
 mod kept;
-mod level;
 mod level_permit;
 mod stats;
 
 use std::any::TypeId;
 use std::hash::Hash;
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
 use std::time::Duration;
 
+pub use crate::level::Level;
+pub use crate::outcome::{BoxError, FallbackFailed};
+pub(crate) use chain::Hosted;
 pub(crate) use chain::Levels;
-pub use chain::{AsyncChain, Chain, Hosted};
+pub use chain::{AsyncChain, Chain};
 pub use config::Config;
-pub(crate) use degradation::{Carried, is_watched, note, saw, shared};
 pub use degradation::{
     CollectReasons, Degradation, DegradationScope, MAX_REASONS, Reason, ReasonCollector, Seen, Why, degraded,
 };
+pub(crate) use degradation::{collect_seen, is_watched, note, saw, shared};
 pub use degraded::{Degraded, Mark};
-pub use failed::{AllFailed, BoxError, FallbackFailed, Unanswered};
+pub use failed::{AllFailed, Unanswered};
 pub(crate) use failed::{into_failure, one_of, why};
 pub use kept::{Keeps, LastGood};
-pub use level::Level;
-pub use level_permit::{AskingScope, LevelPermit, NoAnswer};
+pub(crate) use level_permit::LevelPermit;
+pub use level_permit::NoAnswer;
 pub use stats::{CacheStats, LevelStats, Stats};
 
 use crate::clock::{Clock, Instant, nanos};
 use crate::component::{Component, Core, Create, Kind};
+use crate::context::Scope;
 use crate::observe::{EventKind, LogLimit, log_limited};
 use crate::rejection::RejectionKind;
-use crate::scope::Scope;
-use crate::settings::{ConfigError, Effective};
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
 use cache::Cache;
 use kept::Again;
@@ -91,12 +92,13 @@ use stats::{Count, Counters};
 /// Bounds and counts what fallback levels do, and keeps the last good answers. See the [module](self).
 ///
 /// ```
-/// use resilient_runtime::{Registry, fallback::{Chain, Level}};
+/// use resilient_runtime::{Fallback, fallback::{Chain, Config, Level}};
 ///
-/// let fallback = Registry::new().fallback("avatar");
+/// let fallback = Fallback::new(Config::default())?;
 /// let grey = || Chain::of(Level::Default, |_| Some("grey.png"));
 /// assert_eq!(fallback.call(|| Some("ada.png"), grey), Some("ada.png"));
 /// assert_eq!(fallback.call(|| None, grey), Some("grey.png"));
+/// # Ok::<_, resilient_runtime::ConfigError>(())
 /// ```
 #[derive(Debug)]
 pub struct Fallback {
@@ -318,19 +320,6 @@ impl Fallback {
     fn clock(&self) -> &Clock {
         self.core.clock()
     }
-
-    fn apply(&self, config: &Config) {
-        for level in Level::ALL {
-            let timeout = config.timeout_of(level).map_or(u64::MAX, nanos);
-            self.limits.timeouts[level as usize].store(timeout, Ordering::Relaxed);
-        }
-        self.limits.grace.store(nanos(config.grace), Ordering::Relaxed);
-        self.limits.max_concurrent.store(config.max_concurrent, Ordering::Relaxed);
-        self.limits.max_age.store(nanos(config.cache_max_age), Ordering::Relaxed);
-        if let Some(cache) = self.cache.get() {
-            cache.resize(config.cache_max_entries);
-        }
-    }
 }
 
 impl<'f> Levels<'f> for &'f Fallback {
@@ -385,10 +374,6 @@ impl Create for Fallback {
         fallback.apply(&config);
         fallback
     }
-
-    fn core(&self) -> &Core<Config> {
-        &self.core
-    }
 }
 
 impl Component for Fallback {
@@ -396,8 +381,21 @@ impl Component for Fallback {
     type Config = Config;
     type Stats = Stats;
 
-    fn name(&self) -> &str {
-        self.core.name
+    fn core(&self) -> &Core<Config> {
+        &self.core
+    }
+
+    fn apply(&self, config: &Config) {
+        for level in Level::ALL {
+            let timeout = config.timeout_of(level).map_or(u64::MAX, nanos);
+            self.limits.timeouts[level as usize].store(timeout, Ordering::Relaxed);
+        }
+        self.limits.grace.store(nanos(config.grace), Ordering::Relaxed);
+        self.limits.max_concurrent.store(config.max_concurrent, Ordering::Relaxed);
+        self.limits.max_age.store(nanos(config.cache_max_age), Ordering::Relaxed);
+        if let Some(cache) = self.cache.get() {
+            cache.resize(config.cache_max_entries);
+        }
     }
 
     fn stats(&self) -> Stats {
@@ -418,18 +416,6 @@ impl Component for Fallback {
             cache.clear();
         }
         self.core.publish(Self::KIND, EventKind::Reset);
-    }
-
-    fn config(&self) -> Arc<Config> {
-        self.core.config()
-    }
-
-    fn reconfigure(&self, config: Config) -> Result<(), ConfigError> {
-        self.core.reconfigure(Self::KIND, config, |config| self.apply(config))
-    }
-
-    fn effective(&self) -> Vec<Effective> {
-        self.core.settings.effective()
     }
 }
 

@@ -20,6 +20,7 @@ use crate::sync::{AtomicU64, Ordering};
 /// assert_eq!((stats.all_failed, stats.in_flight, stats.levels[&Level::Replica].asked), (1, 0, 1));
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct Stats {
     /// What each level did.
     pub levels: BTreeMap<Level, LevelStats>,
@@ -42,6 +43,7 @@ pub struct Stats {
 /// assert_eq!((backup.asked, backup.served, backup.timed_out), (1, 1, 0));
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct LevelStats {
     /// Times it was asked.
     pub asked: u64,
@@ -69,6 +71,7 @@ pub struct LevelStats {
 /// assert_eq!((cache.entries, cache.stored), (1, 2));
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct CacheStats {
     /// Answers it holds.
     pub entries: u64,

@@ -19,6 +19,7 @@ use crate::settings::{ConfigError, settings, words};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[repr(u8)]
+#[non_exhaustive]
 pub enum CheckKind {
     /// The process is still starting: nothing else is asked before these have passed once. Then they are not asked again.
     Startup,
@@ -63,9 +64,9 @@ settings! {
     /// use std::time::Duration;
     /// use resilient_runtime::{health::Config, settings::Settings};
     ///
-    /// let config = Config::default().failures(2u32).cache(Duration::from_secs(5));
+    /// let config = Config::default().failures(2).cache(Duration::from_secs(5));
     /// assert!(config.validate().is_ok());
-    /// assert!(config.failures(0u32).validate().is_err());
+    /// assert!(config.failures(0).validate().is_err());
     /// ```
     pub struct Config: health, check {
         kind: CheckKind,

@@ -51,7 +51,7 @@ pub use stats::{Stats, Status};
 use crate::clock::{BoxedTimer, Clock, Instant, NoTimer};
 use crate::component::{Component, Core, Create, Kind};
 use crate::observe::EventKind;
-use crate::settings::{ConfigError, Effective};
+use crate::settings::ConfigError;
 use crate::sync::Mutex;
 use check_state::CheckState;
 use probe::Probe;
@@ -62,10 +62,9 @@ use turn::{Step, Turn};
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() {
-/// use resilient_runtime::{Component, Registry, health::{Config, Status}};
+/// use resilient_runtime::{HealthCheck, health::{Config, Status}};
 ///
-/// let broker = Registry::new().health("broker");
-/// broker.reconfigure(Config::default().failures(1u32)).unwrap();
+/// let broker = HealthCheck::new(Config::default().failures(1)).unwrap();
 /// broker.probe(|| async { Err("connection refused") });
 /// assert_eq!(broker.check().await.status, Status::Fail);
 /// # }
@@ -331,10 +330,6 @@ impl Create for HealthCheck {
         let state = Mutex::new(State::new(core.config().kind, None));
         Self(Arc::new(Inner { core, ended: Notify::new(), state }))
     }
-
-    fn core(&self) -> &Core<Config> {
-        &self.0.core
-    }
 }
 
 impl Component for HealthCheck {
@@ -342,8 +337,8 @@ impl Component for HealthCheck {
     type Config = Config;
     type Stats = Stats;
 
-    fn name(&self) -> &str {
-        self.0.core.name
+    fn core(&self) -> &Core<Config> {
+        &self.0.core
     }
 
     fn stats(&self) -> Stats {
@@ -362,10 +357,6 @@ impl Component for HealthCheck {
         self.0.core.events().deliver();
     }
 
-    fn config(&self) -> Arc<Config> {
-        self.0.core.config()
-    }
-
     /// A check of another kind begins anew.
     fn reconfigure(&self, config: Config) -> Result<(), ConfigError> {
         let before = self.0.core.config().kind;
@@ -375,10 +366,6 @@ impl Component for HealthCheck {
                 state.streak = CheckState::new(config.kind);
             }
         })
-    }
-
-    fn effective(&self) -> Vec<Effective> {
-        self.0.core.settings.effective()
     }
 }
 

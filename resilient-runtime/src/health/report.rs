@@ -28,6 +28,7 @@ use crate::component::Component;
 /// # }
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Ask {
     /// Whether the process should be started anew.
     Liveness,
@@ -73,6 +74,7 @@ impl Ask {
 /// # }
 /// ```
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Report {
     /// Of the whole.
     pub status: Status,
@@ -97,6 +99,7 @@ pub struct Report {
 /// # }
 /// ```
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct CheckReport {
     /// Its name.
     pub name: String,
@@ -114,10 +117,17 @@ impl Report {
     /// 503 where it fails, else 200.
     ///
     /// ```
-    /// use resilient_runtime::health::{Report, Status};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// use resilient_runtime::{Component, Registry, health::{Ask, Config}};
     ///
-    /// let report = |status| Report { status, starting: false, checks: Vec::new() };
-    /// assert_eq!([Status::Pass, Status::Warn, Status::Fail].map(|status| report(status).http_status()), [200, 200, 503]);
+    /// let registry = Registry::new();
+    /// assert_eq!(registry.health_report(Ask::Readiness).await.http_status(), 200);
+    /// let database = registry.health("database");
+    /// database.reconfigure(Config::default().failures(1)).unwrap();
+    /// database.probe(|| async { Err("connection refused") });
+    /// assert_eq!(registry.health_report(Ask::Readiness).await.http_status(), 503);
+    /// # }
     /// ```
     pub fn http_status(&self) -> u16 {
         if self.status == Status::Fail { 503 } else { 200 }

@@ -6,7 +6,8 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::CheckKind;
-use crate::observe::{Describe, Family, optional_seconds};
+use crate::observe::{Describe, Family};
+use crate::seconds::optional_seconds;
 
 /// Whether all is well.
 ///
@@ -59,6 +60,7 @@ impl Status {
 /// # });
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct Stats {
     /// What it means when it fails.
     pub kind: CheckKind,

@@ -305,7 +305,7 @@ async fn a_deep_check_has_a_limit_to_its_response_and_groups_are_asked_alone() {
     let time = ManualClock::new();
     let registry = Registry::with_clock(time.clock());
     let check = registry.health("query");
-    let limit = Config::default().kind(CheckKind::Deep).max_response(SECOND / 10).failures(1u32);
+    let limit = Config::default().kind(CheckKind::Deep).max_response(SECOND / 10).failures(1);
     check.reconfigure(limit.group(Arc::<str>::from("storage"))).unwrap();
     let slow = time.clone();
     check.probe(move || {
@@ -327,6 +327,6 @@ fn settings_out_of_range_are_refused() {
     // T127
     let error = |config: Config| crate::settings::Settings::validate(&config).unwrap_err().problems().len();
     assert_eq!(error(Config::default().timeout(Duration::ZERO)), 1);
-    assert_eq!(error(Config::default().failures(0u32).successes(0u32)), 2);
+    assert_eq!(error(Config::default().failures(0).successes(0)), 2);
     assert_eq!(error(Config::default().max_response(SECOND * 2)), 1, "longer than the timeout");
 }

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use crate::budget;
 use crate::ratio::Ratio;
-use crate::retry::BudgetConfig;
 use crate::settings::settings;
 
 settings! {
@@ -13,7 +13,7 @@ settings! {
     /// use std::time::Duration;
     /// use resilient_runtime::{hedge::Config, settings::Settings};
     ///
-    /// let config = Config::default().after(Duration::from_millis(30)).max(2u32);
+    /// let config = Config::default().after(Duration::from_millis(30)).max(2);
     /// assert!(config.validate().is_ok());
     /// assert!(config.percentile(101.0).validate().is_err());
     /// ```
@@ -30,7 +30,7 @@ settings! {
 
 impl Config {
     /// `own`, with what is said here.
-    pub(super) fn budget_config(&self, own: BudgetConfig) -> BudgetConfig {
+    pub(super) fn budget_config(&self, own: budget::Config) -> budget::Config {
         own.ratio(self.budget_ratio).reserve(self.budget_reserve)
     }
 }

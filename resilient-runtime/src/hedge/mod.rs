@@ -48,7 +48,6 @@ mod stats;
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use pin_project_lite::pin_project;
@@ -57,14 +56,13 @@ pub use config::Config;
 pub(crate) use race::{Left, Race, RaceOutcome, Sent};
 pub use stats::Stats;
 
-use crate::classify::Class;
+use crate::budget::{self, RetryBudget};
+use crate::classify::{Class, Judgement};
 use crate::clock::{Clock, Instant};
 use crate::component::{Component, Core, Create, Kind};
+use crate::context::Scope;
 use crate::observe::EventKind;
-use crate::outcome::{Judgement, Outcome};
-use crate::retry::{BudgetConfig, RetryBudget};
-use crate::scope::Scope;
-use crate::settings::{ConfigError, Effective};
+use crate::outcome::Outcome;
 use crate::sync::{AtomicU32, Ordering};
 use delay::Estimate;
 use stats::Counters;
@@ -73,11 +71,11 @@ use stats::Counters;
 ///
 /// ```
 /// use std::time::Duration;
-/// use resilient_runtime::{Component, Registry, hedge::Config};
+/// use resilient_runtime::{Component, Hedge, hedge::Config};
 ///
-/// let hedge = Registry::new().hedge("read");
-/// hedge.reconfigure(Config::default().after(Duration::from_millis(50))).unwrap();
+/// let hedge = Hedge::new(Config::default().after(Duration::from_millis(50)))?;
 /// assert_eq!(hedge.stats().delay, Some(Duration::from_millis(50)));
+/// # Ok::<_, resilient_runtime::ConfigError>(())
 /// ```
 #[derive(Debug)]
 pub struct Hedge {
@@ -178,13 +176,6 @@ impl Hedge {
             self.estimate.record(clock.now().nanos_since(started));
         }
     }
-
-    fn apply(&self, config: &Config) {
-        self.max.store(if config.enabled { config.max } else { 0 }, Ordering::Relaxed);
-        self.estimate.apply(config);
-        let own = BudgetConfig::clone(&self.budget.config());
-        self.budget.follow(config.budget_config(own));
-    }
 }
 
 pin_project! {
@@ -225,14 +216,10 @@ impl Create for Hedge {
         let budget = RetryBudget::standing_alone(
             core.name,
             core.environment.clone(),
-            config.budget_config(BudgetConfig::default()),
+            config.budget_config(budget::Config::default()),
         );
         let (estimate, max) = (Estimate::new(&config), AtomicU32::new(config.max));
         Self { core, budget, estimate, max, counters: Counters::default() }
-    }
-
-    fn core(&self) -> &Core<Config> {
-        &self.core
     }
 }
 
@@ -241,8 +228,15 @@ impl Component for Hedge {
     type Config = Config;
     type Stats = Stats;
 
-    fn name(&self) -> &str {
-        self.core.name
+    fn core(&self) -> &Core<Config> {
+        &self.core
+    }
+
+    fn apply(&self, config: &Config) {
+        self.max.store(if config.enabled { config.max } else { 0 }, Ordering::Relaxed);
+        self.estimate.apply(config);
+        let own = budget::Config::clone(&self.budget.config());
+        self.budget.follow(config.budget_config(own));
     }
 
     fn stats(&self) -> Stats {
@@ -256,18 +250,6 @@ impl Component for Hedge {
         self.counters.reset();
         self.budget.begin_anew();
         self.core.publish(Self::KIND, EventKind::Reset);
-    }
-
-    fn config(&self) -> Arc<Config> {
-        self.core.config()
-    }
-
-    fn reconfigure(&self, config: Config) -> Result<(), ConfigError> {
-        self.core.reconfigure(Self::KIND, config, |config| self.apply(config))
-    }
-
-    fn effective(&self) -> Vec<Effective> {
-        self.core.settings.effective()
     }
 }
 

@@ -7,8 +7,8 @@ use std::task::{Context, Poll};
 use pin_project_lite::pin_project;
 
 use super::Hedge;
+use crate::budget::RetryBudget;
 use crate::clock::{Clock, Instant, Timer};
-use crate::retry::RetryBudget;
 
 /// What an attempt is worth to the call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::observe::{Describe, Family, LatencyStats, optional_seconds};
-use crate::retry::BudgetStats;
+use crate::budget;
+use crate::observe::{Describe, Family, LatencyStats};
+use crate::seconds::optional_seconds;
 use crate::sync::{AtomicU64, Ordering};
 
 #[derive(Debug)]
@@ -45,7 +46,7 @@ impl Counters {
         &self,
         delay: Option<Duration>,
         attempts: LatencyStats,
-        budget: BudgetStats,
+        budget: budget::Stats,
     ) -> Stats {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let (sent, won, denied) = (read(&self.sent), read(&self.won), read(&self.denied));
@@ -62,6 +63,7 @@ impl Counters {
 /// assert_eq!((stats.sent, stats.won, stats.attempts.measured), (0, 0, 0));
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct Stats {
     /// How long an attempt may take before another is sent. None: too few were seen to say so.
     #[serde(serialize_with = "optional_seconds")]
@@ -75,7 +77,7 @@ pub struct Stats {
     /// Those that were not sent, because the budget had nothing left.
     pub denied_by_budget: u64,
     /// The hedge's own budget; where there is a retry, its budget is used.
-    pub budget: BudgetStats,
+    pub budget: budget::Stats,
 }
 
 impl Describe for Stats {

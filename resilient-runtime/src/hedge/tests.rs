@@ -1,5 +1,6 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
@@ -77,8 +78,7 @@ async fn a_first_attempt_that_fails_brings_the_next_at_once() {
 
 #[tokio::test(start_paused = true)]
 async fn when_all_fail_the_latest_failure_is_returned() {
-    let (outcome, _, sent) =
-        run(&hedge(after(50).max(2u32)), &[(10, Err(1)), (30, Err(2)), (20, Err(3))]).await;
+    let (outcome, _, sent) = run(&hedge(after(50).max(2)), &[(10, Err(1)), (30, Err(2)), (20, Err(3))]).await;
     assert_eq!((outcome, sent), (Err(3), 3));
 }
 
@@ -153,7 +153,7 @@ async fn the_delay_follows_the_attempts() {
     assert!((MS * 19..=MS * 23).contains(&delay), "{delay:?}");
     assert!((5..=11).contains(&stats.won), "{stats:?}");
     // T117: what was learnt stays.
-    hedge.reconfigure(Config::default().percentile(90.0).max(2u32)).unwrap();
+    hedge.reconfigure(Config::default().percentile(90.0).max(2)).unwrap();
     assert_eq!(hedge.stats().delay, Some(delay));
 }
 
@@ -178,7 +178,7 @@ async fn what_is_given_up_counts_for_as_long_as_it_ran() {
 async fn dropped_at_any_time_it_leaves_nothing_running() {
     // T146
     for millis in [0, 1, 49, 51, 60, 149] {
-        let (hedge, running) = (hedge(after(50).max(3u32)), Rc::new(()));
+        let (hedge, running) = (hedge(after(50).max(3)), Rc::new(()));
         let call = hedge.call_async(|| {
             let running = Rc::clone(&running);
             async move {
@@ -246,8 +246,7 @@ fn without_a_timer_the_first_attempt_runs_alone() {
 
 #[test]
 fn bad_settings_are_refused() {
-    let bad =
-        Config::default().percentile(100.0).max(0u32).min_delay(Duration::ZERO).budget_reserve(f64::NAN);
+    let bad = Config::default().percentile(100.0).max(0).min_delay(Duration::ZERO).budget_reserve(f64::NAN);
     let error = Registry::new().hedge("h").reconfigure(bad).unwrap_err();
     let fields: Vec<_> = error.problems().iter().map(|problem| problem.field).collect();
     assert_eq!(fields, ["percentile", "min_delay", "max", "budget_reserve"]);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::lease::{Lease, Shown, abandon_unheard};
-use super::store::{Claim, Claimed, Client, Fingerprint, IdempotencyStore, Owner, StoreError};
+use super::store::{Claim, Claimed, ClientId, Fingerprint, IdempotencyStore, Owner, StoreError};
 use super::wait::{Mode, guarded};
 use super::{ClaimOutcome, Config, Idempotency, OnStoreFailure, OnUnknown, Stored};
 use crate::clock::Instant;
@@ -57,7 +57,7 @@ impl Idempotency {
     /// `until`: how long it waits for a call that runs.
     pub(super) async fn claim_for(
         &self,
-        client: Option<Client>,
+        client: Option<ClientId>,
         key: String,
         (fingerprint, operation): (Fingerprint, &'static str),
         until: Instant,

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::record::{Record, Time};
-use super::store::Client;
+use super::store::ClientId;
 
 /// What a record takes beside its key, its operation and its answer, about: its places in the map and in the orders, and
 /// the most of what is known of a client that has no other.
@@ -16,12 +16,12 @@ pub(super) fn bytes_of(key: &str, record: &Record) -> usize {
 }
 
 /// A record: whose it is, and when it is over.
-type Entry = (Client, Time, Arc<str>);
+type Entry = (ClientId, Time, Arc<str>);
 
 /// The records that are those of clients. One order for all of them: one for each would take more than a record does.
 #[derive(Debug, Default)]
 pub(super) struct Clients {
-    shares: HashMap<Client, Share>,
+    shares: HashMap<ClientId, Share>,
     /// The records of each client, the soonest over first.
     order: BTreeSet<Entry>,
     all: Share,
@@ -47,7 +47,7 @@ impl Share {
 }
 
 impl Clients {
-    pub(super) fn share(&self, client: Client) -> Share {
+    pub(super) fn share(&self, client: ClientId) -> Share {
         self.shares.get(&client).copied().unwrap_or_default()
     }
 
@@ -77,7 +77,7 @@ impl Clients {
     }
 
     /// When the next record of a client is over.
-    pub(super) fn next(&self, client: Client) -> Option<Time> {
+    pub(super) fn next(&self, client: ClientId) -> Option<Time> {
         let first = self.order.range((client, 0, Arc::default())..).next();
         first.filter(|(whose, ..)| *whose == client).map(|(_, over, _)| *over)
     }

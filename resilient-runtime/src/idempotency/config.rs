@@ -14,6 +14,7 @@ use crate::settings::{settings, words};
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(u8)]
+#[non_exhaustive]
 pub enum OnUnknown {
     /// It is refused, until the record is over: carried out at most once.
     #[default]
@@ -31,6 +32,7 @@ pub enum OnUnknown {
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(u8)]
+#[non_exhaustive]
 pub enum OnStoreFailure {
     /// It is refused.
     #[default]

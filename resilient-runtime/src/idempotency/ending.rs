@@ -1,8 +1,7 @@
 //! What becomes of a record when its call has ended.
 
 use super::replay::{Codec, Saved};
-use crate::classify::Class;
-use crate::outcome::Verdict;
+use crate::classify::{Class, Verdict};
 
 /// What a call that has ended did, as far as that is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,21 +1,21 @@
 //! The right to carry a call out, for as long as it is renewed.
 
-use std::cell::Cell;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Waker};
 use std::time::Duration;
 
-use pin_project_lite::pin_project;
-
+use super::Holding;
+use super::Idempotency;
+use super::ended::{Mark, Unsaved, mark as note};
 use super::ending::{Effect, Ending};
-use super::replay::{Codec, Mark, Unsaved};
+use super::replay::Codec;
 use super::store::{IdempotencyStore, Owner};
 use super::stored;
 use super::wait::{Guarded, Mode, blocking, guarded};
-use super::{Idempotency, replay};
-use crate::clock::{Clock, Instant, Timer};
+use crate::clock::{Clock, Instant};
+use crate::context::{self, Before, Entered};
 use crate::observe::{EventKind, log_limited};
 use crate::sync::{AtomicBool, AtomicU64, Ordering};
 
@@ -62,7 +62,7 @@ pub(super) struct Shown {
     clock: Clock,
     /// When it ends if it is not renewed, in nanoseconds of the clock; 0 where it was lost. Relaxed: read for advice,
     /// the store has the last word.
-    until: AtomicU64,
+    pub(super) until: AtomicU64,
     /// Whether a body has begun that has not ended, or may have had an effect. Of one task: relaxed.
     begun: AtomicBool,
 }
@@ -104,7 +104,7 @@ impl Lease<'_> {
         self
     }
 
-    /// Polls `work`, and renews the lease each third of its time as long as that is pending.
+    /// Like [`hold`](Self::hold), for a future: renews the lease each third of its time as long as it is pending.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -113,15 +113,15 @@ impl Lease<'_> {
     ///
     /// let once = Registry::new().idempotency("backup");
     /// let ClaimOutcome::Run(Some(lease)) = once.claim("today", Fingerprint::NONE).await.unwrap() else { panic!() };
-    /// let bytes = lease.keep(async { 4096 }).await;
+    /// let bytes = lease.hold_async(async { 4096 }).await;
     /// assert!(lease.complete(&bytes).await);
     /// # }
     /// ```
     ///
     /// # Cancel safety
     /// Dropping it drops the work; the lease is not renewed any more.
-    pub fn keep<F: Future>(&self, work: F) -> Keep<'_, F> {
-        Keep { work, lease: self, timer: None, is_armed: false, renewal: None }
+    pub fn hold_async<F: Future>(&self, work: F) -> Holding<'_, F> {
+        Holding::new(self, work)
     }
 
     /// Runs `work`, which can then ask [`lease_is_lost`]. The lease is not renewed meanwhile: nobody could do that.
@@ -134,7 +134,7 @@ impl Lease<'_> {
     /// assert!(lease.hold(|| !idempotency::lease_is_lost()));
     /// ```
     pub fn hold<R>(&self, work: impl FnOnce() -> R) -> R {
-        let _told = LeaseScope::enter(&self.shown);
+        let _told = self.shown.enter();
         work()
     }
 
@@ -237,7 +237,7 @@ impl Lease<'_> {
         outcome: Option<&R>,
     ) -> Option<(Self, Ending)> {
         let Some(lease) = lease else {
-            replay::mark(Mark::Unsaved(Unsaved::NoRecord));
+            note(Mark::Unsaved(Unsaved::NoRecord));
             return None;
         };
         let ending = lease.idempotency.ending(effect, (outcome, lease.operation), codec);
@@ -258,7 +258,7 @@ impl Lease<'_> {
             }
         };
         // Behind the last wait: before, it could have been another thread.
-        replay::mark(mark);
+        note(mark);
         is_kept
     }
 
@@ -309,7 +309,7 @@ impl Lease<'_> {
     }
 
     #[cold]
-    fn lost(&self) {
+    pub(super) fn lost(&self) {
         self.shown.until.store(0, Ordering::Relaxed);
         self.idempotency.counters.lost.count();
         let core = &self.idempotency.core;
@@ -345,125 +345,15 @@ fn unheard(mut answer: Guarded<'_, bool>) {
     let _ = Pin::new(&mut answer).poll(&mut Context::from_waker(Waker::noop()));
 }
 
-pin_project! {
-    /// Work under a lease.
-    ///
-    /// ```
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() {
-    /// use resilient_runtime::{Registry, idempotency::{Fingerprint, ClaimOutcome, Keep}};
-    ///
-    /// let once = Registry::new().idempotency("sync");
-    /// let ClaimOutcome::Run(Some(lease)) = once.claim("today", Fingerprint::NONE).await.unwrap() else { panic!() };
-    /// let work: Keep<'_, _> = lease.keep(async { "done" });
-    /// assert_eq!(work.await, "done");
-    /// # }
-    /// ```
-    #[derive(Debug)]
-    pub struct Keep<'l, F> {
-        #[pin]
-        work: F,
-        lease: &'l Lease<'l>,
-        #[pin]
-        timer: Option<Timer>,
-        is_armed: bool,
-        renewal: Option<Renewal<'l>>,
+impl Shown {
+    /// Makes this the lease around the code that runs now.
+    pub(super) fn enter(self: &Arc<Self>) -> Entered<Before> {
+        context::enter_lease(Arc::<Self>::clone(self))
     }
-}
 
-struct Renewal<'l> {
-    answer: Guarded<'l, bool>,
-    asked: Instant,
-}
-
-impl std::fmt::Debug for Renewal<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Renewal").field("asked", &self.asked).finish_non_exhaustive()
+    fn current() -> Option<Arc<Self>> {
+        context::lease()?.downcast().ok()
     }
-}
-
-impl<F: Future> Keep<'_, F> {
-    /// Renews the lease when it is time.
-    fn poll_renewal(self: Pin<&mut Self>, cx: &mut Context<'_>) {
-        let mut this = self.project();
-        let lease: &Lease<'_> = this.lease;
-        let clock = lease.idempotency.core.clock();
-        while lease.shown.until.load(Ordering::Relaxed) != 0 {
-            if let Some(renewal) = this.renewal
-                && let Poll::Ready(renewed) = Pin::new(&mut renewal.answer).poll(cx)
-            {
-                match renewed {
-                    // From when it was asked: the store's time may have begun then.
-                    Ok(true) => {
-                        let until = renewal.asked.after(lease.span);
-                        lease.shown.until.store(until.as_nanos(), Ordering::Relaxed);
-                    }
-                    Ok(false) => lease.lost(),
-                    // Tried again in another third, as long as there is one.
-                    Err(_) => {}
-                }
-                *this.renewal = None;
-            }
-            if !*this.is_armed {
-                *this.is_armed = true;
-                this.timer.set(None);
-                // Without a timer the lease ends in its time.
-                let _ = clock.arm(this.timer.as_mut(), clock.now().after(lease.span / 3));
-            }
-            let Some(timer) = this.timer.as_mut().as_pin_mut() else { return };
-            if timer.poll(cx).is_pending() {
-                return;
-            }
-            *this.is_armed = false;
-            // In place of one that hangs.
-            let answer = guarded(|| lease.store.renew(&lease.key, lease.owner, lease.span));
-            *this.renewal = Some(Renewal { answer, asked: clock.now() });
-        }
-    }
-}
-
-impl<F: Future> Future for Keep<'_, F> {
-    type Output = F::Output;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
-        let told = LeaseScope::enter(&self.lease.shown);
-        let poll = self.as_mut().project().work.poll(cx);
-        drop(told);
-        if poll.is_pending() {
-            self.poll_renewal(cx);
-        }
-        poll
-    }
-}
-
-thread_local! {
-    /// The lease of the idempotent call around this code.
-    static SHOWN: Cell<Option<Arc<Shown>>> = const { Cell::new(None) };
-}
-
-/// Restores what was shown before.
-struct LeaseScope(Option<Arc<Shown>>);
-
-impl LeaseScope {
-    fn enter(shown: &Arc<Shown>) -> Self {
-        // While the thread ends there is none.
-        Self(SHOWN.try_with(|around| around.replace(Some(Arc::clone(shown)))).ok().flatten())
-    }
-}
-
-impl Drop for LeaseScope {
-    fn drop(&mut self) {
-        let _ = SHOWN.try_with(|around| around.set(self.0.take()));
-    }
-}
-
-fn with_shown<R>(ask: impl FnOnce(&Arc<Shown>) -> R) -> Option<R> {
-    let around = SHOWN.try_with(|shown| {
-        let around = shown.take();
-        shown.set(around.clone());
-        around
-    });
-    around.ok().flatten().map(|shown| ask(&shown))
 }
 
 /// A body is suspended that runs under the lease around this code, or may have had an effect.
@@ -477,7 +367,7 @@ pub(crate) fn has_begun() {
 pub(crate) struct Around(Option<Arc<Shown>>);
 
 pub(crate) fn around() -> Around {
-    Around(with_shown(Arc::clone))
+    Around(Shown::current())
 }
 
 impl Around {
@@ -508,5 +398,5 @@ impl Around {
 /// assert_eq!(lines, Ok(3));
 /// ```
 pub fn lease_is_lost() -> bool {
-    with_shown(|shown| shown.is_lost()).unwrap_or(false)
+    Shown::current().is_some_and(|shown| shown.is_lost())
 }

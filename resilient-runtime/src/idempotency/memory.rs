@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::clients::{BYTES as OVERHEAD, Clients, Share, bytes_of};
 use super::record::{Record, Time};
-use super::store::{Answer, Claim, Claimed, Client, IdempotencyStore, Owner, StoreError, ready};
+use super::store::{Answer, Claim, Claimed, ClientId, IdempotencyStore, Owner, StoreError, ready};
 use crate::clock::{Clock, nanos};
 use crate::sync::{AtomicUsize, Mutex, Ordering};
 
@@ -27,7 +27,7 @@ const LEAST: Share = Share { records: 1000, bytes: 128 << 10 };
 /// Within its time a record is never dropped to make room: to forget one would be to carry a call out twice. When the
 /// store is full of live records it refuses new keys, until some are over.
 ///
-/// Where keys are those of [clients](Client), each has at most a tenth of the records and of the bytes (at least 1000
+/// Where keys are those of [clients](ClientId), each has at most a tenth of the records and of the bytes (at least 1000
 /// records and 128 KiB), and all of them together have nine tenths: the last one is for the program's own calls. A client
 /// that has its share is refused new keys, and nobody else is. An answer for which there is no room in the share of its
 /// client is not saved: its caller is [told](crate::unsaved), and its record stays as that of a call whose answer is lost.
@@ -160,13 +160,13 @@ impl MemoryStore {
     }
 
     /// Whether there is room for another record.
-    fn has_room(&self, client: Option<Client>) -> bool {
+    fn has_room(&self, client: Option<ClientId>) -> bool {
         let has_space = self.len() < self.limit && self.bytes.load(Ordering::Relaxed) < self.most_bytes;
         has_space && client.is_none_or(|client| self.admits(&self.clients.lock(), client))
     }
 
     /// Whether a client may begin another call: there is room for a large answer, so that it can be saved.
-    fn admits(&self, clients: &Clients, client: Client) -> bool {
+    fn admits(&self, clients: &Clients, client: ClientId) -> bool {
         self.fits(clients, client, OVERHEAD + ANSWER.min(self.part().bytes / 2))
     }
 
@@ -178,7 +178,7 @@ impl MemoryStore {
     }
 
     /// Whether a client may have so many bytes more, in another record.
-    fn fits(&self, clients: &Clients, client: Client, bytes: usize) -> bool {
+    fn fits(&self, clients: &Clients, client: ClientId, bytes: usize) -> bool {
         let of =
             |share: Share, most: Share| share.records < most.records && share.bytes + bytes <= most.bytes;
         let all = Share {
@@ -196,7 +196,7 @@ impl MemoryStore {
     }
 
     #[cold]
-    fn full(&self, client: Option<Client>) -> StoreError {
+    fn full(&self, client: Option<ClientId>) -> StoreError {
         let clients = self.clients.lock();
         let own = client.filter(|client| !self.admits(&clients, *client));
         let own = own.map(|client| (clients.share(client).records, clients.next(client)));

@@ -54,12 +54,17 @@
 //! # }
 //! ```
 
+mod call;
+mod claim;
+mod claim_outcome;
 mod claiming;
 mod clients;
 mod config;
 #[cfg(feature = "durable")]
 mod durable;
+mod ended;
 mod ending;
+mod holding;
 mod lease;
 mod memory;
 mod record;
@@ -70,38 +75,35 @@ mod stored;
 mod stores;
 mod wait;
 
-use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use claim_outcome::{ClaimOutcome, Stored};
 pub use config::{Config, OnStoreFailure, OnUnknown};
 #[cfg(feature = "durable")]
 pub use durable::{DurableStore, OpenError};
-pub use lease::{Keep, Lease, lease_is_lost};
+pub use ended::{Unsaved, replayed, unsaved};
+pub use holding::Holding;
+pub use lease::{Lease, lease_is_lost};
 pub use memory::MemoryStore;
-pub use replay::{Codec, Replay, Unsaved, replayed, unsaved};
+pub use replay::{Codec, Replay};
 pub use stats::Stats;
-pub use store::{Answer, Claim, Claimed, Client, Fingerprint, IdempotencyStore, Owner, StoreError};
+pub use store::{Answer, Claim, Claimed, ClientId, Fingerprint, IdempotencyStore, Owner, StoreError};
 
+pub(crate) use ended::{Mark, mark};
 pub(crate) use ending::Effect;
 pub(crate) use lease::{Around, around, has_begun};
-pub(crate) use replay::{Mark, mark};
 pub(crate) use store::Printer;
 pub(crate) use stores::Stores;
 
-use crate::clock::Instant;
 use crate::component::{Component, Core, Create, Kind};
 use crate::nearest::nearest;
 use crate::observe::{EventKind, LogLimit, log_limited};
-use crate::outcome::{Judgement, Reject};
 use crate::rejection::{Rejection, RejectionKind};
-use crate::scope::Scope;
-use crate::settings::{ConfigError, Effective};
+use crate::settings::ConfigError;
 use crate::sync::{AtomicU64, Mutex, Ordering};
 use ending::Ending;
 use stats::Counters;
-use stored::Unreadable;
-use wait::{Mode, blocking};
 
 /// Records that the store of its own has room for.
 const RECORDS: usize = 100_000;
@@ -109,12 +111,13 @@ const RECORDS: usize = 100_000;
 /// Carries calls out once for each key. See the [module](self).
 ///
 /// ```
-/// use resilient_runtime::{Component, Registry, idempotency::Fingerprint};
+/// use resilient_runtime::{Component, Idempotency, idempotency::{Config, Fingerprint}};
 ///
-/// let once = Registry::new().idempotency("welcome");
+/// let once = Idempotency::new(Config::default())?;
 /// let mail = |id: u32| once.call("ada", Fingerprint::NONE, || Some(id));
 /// assert_eq!((mail(1), mail(2)), (Some(1), Some(1)));
 /// assert_eq!((once.stats().executed, once.stats().replayed), (1, 1));
+/// # Ok::<_, resilient_runtime::ConfigError>(())
 /// ```
 #[derive(Debug)]
 pub struct Idempotency {
@@ -138,337 +141,7 @@ struct LogLimits {
     lost: LogLimit,
 }
 
-/// Whether a call is to be carried out.
-///
-/// ```
-/// # #[tokio::main(flavor = "current_thread")]
-/// # async fn main() {
-/// use resilient_runtime::{Registry, idempotency::{Fingerprint, ClaimOutcome}};
-///
-/// let once = Registry::new().idempotency("refund");
-/// match once.claim("order 7", Fingerprint::NONE).await.unwrap() {
-///     ClaimOutcome::Run(lease) => assert!(lease.unwrap().complete(&995).await),
-///     ClaimOutcome::Replay(_) => unreachable!("nobody had the key before"),
-/// }
-/// assert!(matches!(once.claim("order 7", Fingerprint::NONE).await, Ok(ClaimOutcome::Replay(_))));
-/// # }
-/// ```
-#[derive(Debug)]
-pub enum ClaimOutcome<'a> {
-    /// Yes. `None`: without a record, because the store does not answer and the settings are to go on then.
-    Run(Option<Lease<'a>>),
-    /// No: an earlier one was.
-    Replay(Stored<'a>),
-}
-
-/// The answer of an earlier call.
-///
-/// ```
-/// # use resilient_runtime::{Registry, Rejection, idempotency::{Fingerprint, ClaimOutcome}};
-/// # let once = Registry::new().idempotency("invoice");
-/// assert_eq!(once.call("order 7", Fingerprint::NONE, || Some(995)), Some(995));
-/// let stored = once.claim_blocking("order 7", Fingerprint::NONE).unwrap();
-/// assert!(matches!(stored, ClaimOutcome::Replay(_)));
-/// ```
-#[derive(Debug)]
-pub struct Stored<'a> {
-    idempotency: &'a Idempotency,
-    operation: &'static str,
-    bytes: Vec<u8>,
-}
-
-impl Stored<'_> {
-    /// The value that [`Lease::complete`] was given.
-    ///
-    /// ```
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() {
-    /// # use resilient_runtime::{Registry, RejectionKind, idempotency::{Fingerprint, ClaimOutcome}};
-    /// # let once = Registry::new().idempotency("ticket");
-    /// if let ClaimOutcome::Run(Some(lease)) = once.claim("seat 7", Fingerprint::NONE).await.unwrap() {
-    ///     lease.complete("row A").await;
-    /// }
-    /// if let ClaimOutcome::Replay(stored) = once.claim("seat 7", Fingerprint::NONE).await.unwrap() {
-    ///     assert_eq!(stored.read::<String>().unwrap(), "row A");
-    ///     assert_eq!(stored.read::<u32>().unwrap_err().kind(), RejectionKind::StoredValueMismatch);
-    /// }
-    /// # assert!(resilient_runtime::Component::stats(&*once).replayed == 1);
-    /// # }
-    /// ```
-    ///
-    /// What was read is written once more and compared, so that a type that has changed since is an error and not read
-    /// in part.
-    ///
-    /// # Errors
-    /// When what is stored is no such value, or was made by another operation.
-    pub fn read<T: serde::Serialize + serde::de::DeserializeOwned>(&self) -> Result<T, Rejection> {
-        self.replayed(replay::read(&self.bytes, self.operation))
-    }
-
-    /// The outcome that was kept.
-    pub(crate) fn outcome<R>(&self, codec: Codec<R>) -> Result<R, Rejection> {
-        self.replayed(codec.read(&self.bytes, self.operation))
-    }
-
-    fn replayed<R>(&self, read: Result<R, Unreadable>) -> Result<R, Rejection> {
-        let idempotency = self.idempotency;
-        match read {
-            Ok(outcome) => {
-                replay::mark(Mark::Replayed);
-                idempotency.counters.replayed.count();
-                idempotency.publish(EventKind::Replayed);
-                Ok(outcome)
-            }
-            Err(Unreadable::Operation(by)) => Err(idempotency.other_operation(&by, self.operation)),
-            Err(Unreadable::Value(why)) => {
-                // It can contain what is stored.
-                let why = idempotency.core.environment.texts().clean(&why);
-                log_limited!(
-                    idempotency.log_limits.unreadable, idempotency.core.clock(), ERROR,
-                    target: "resilient_runtime::idempotency",
-                    idempotency = %idempotency.core.name, why, "a stored answer cannot be read"
-                );
-                let refusal = idempotency.refuse(RejectionKind::StoredValueMismatch, None);
-                Err(match why {
-                    Some(why) => refusal.explained(why),
-                    None => refusal,
-                })
-            }
-        }
-    }
-}
-
 impl Idempotency {
-    /// Runs `work`, unless a call with this key was carried out; then gives its answer. Every failure frees the key: for
-    /// work that may fail and have had its effect, use [`call_judged_async`](Self::call_judged_async).
-    ///
-    /// ```
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() {
-    /// use resilient_runtime::{Registry, idempotency::Fingerprint};
-    ///
-    /// let once = Registry::new().idempotency("ship");
-    /// let ship = async |parcel: u32| {
-    ///     once.call_async("order 7", Fingerprint::NONE, async || Some(parcel)).await
-    /// };
-    /// assert_eq!((ship(1).await, resilient_runtime::replayed()), (Some(1), false));
-    /// assert_eq!((ship(2).await, resilient_runtime::replayed()), (Some(1), true));
-    /// # }
-    /// ```
-    ///
-    /// # Cancel safety
-    /// Dropping the future while the work runs leaves the key claimed until the lease is over.
-    pub async fn call_async<R: Replay + Reject<Error: 'static>>(
-        &self,
-        key: &str,
-        fingerprint: Fingerprint,
-        work: impl AsyncFnOnce() -> R,
-    ) -> R {
-        self.call_judged_async(key, fingerprint, Codec::answers(), work, Judgement::of).await
-    }
-
-    /// Like [`call_async`](Self::call_async), with a judge of your own, such as
-    /// [`Verdict::by_class`](crate::Verdict::by_class), which tells a failure without an effect from one that may have
-    /// had it; and with the errors that `codec` can keep.
-    ///
-    /// ```
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() {
-    /// use std::io::{self, ErrorKind};
-    /// use resilient_runtime::{Registry, Verdict, idempotency::{Codec, Fingerprint}};
-    ///
-    /// let once = Registry::new().idempotency("transfer");
-    /// let transfer = async |answer: io::Result<u32>| {
-    ///     let work = async move || answer;
-    ///     once.call_judged_async("order 7", Fingerprint::NONE, Codec::answers(), work, Verdict::by_class).await
-    /// };
-    /// assert!(transfer(Err(ErrorKind::ConnectionRefused.into())).await.is_err());
-    /// assert_eq!(transfer(Ok(995)).await.unwrap(), 995, "that had no effect, so the key was free");
-    /// # }
-    /// ```
-    ///
-    /// # Cancel safety
-    /// As of [`call_async`](Self::call_async).
-    pub async fn call_judged_async<R: Reject, J: Into<Judgement>>(
-        &self,
-        key: &str,
-        fingerprint: Fingerprint,
-        codec: Codec<R>,
-        work: impl AsyncFnOnce() -> R,
-        judge: impl Fn(&R) -> J,
-    ) -> R {
-        let lease = match self.claim(key, fingerprint).await {
-            Ok(ClaimOutcome::Run(lease)) => lease,
-            Ok(ClaimOutcome::Replay(stored)) => {
-                return stored.outcome(codec).unwrap_or_else(R::from_rejection);
-            }
-            Err(rejection) => return R::from_rejection(rejection),
-        };
-        let Some(lease) = lease else {
-            let outcome = work().await;
-            replay::mark(Mark::Unsaved(Unsaved::NoRecord));
-            return outcome;
-        };
-        let outcome = lease.keep(work()).await;
-        let effect = Effect::of(judge(&outcome).into().verdict());
-        let ending = self.ending(effect, (Some(&outcome), ""), codec);
-        lease.end(ending).await;
-        outcome
-    }
-
-    /// Runs `work`, unless a call with this key was carried out, and blocks the thread while it waits. The lease is not
-    /// renewed while the work runs: let it be longer. Every failure frees the key.
-    ///
-    /// ```
-    /// use resilient_runtime::{Registry, idempotency::Fingerprint};
-    ///
-    /// let once = Registry::new().idempotency("report");
-    /// let mut made = 0;
-    /// for _ in 0..3 {
-    ///     once.call("2026-11", Fingerprint::NONE, || {
-    ///         made += 1;
-    ///         Some(made)
-    ///     });
-    /// }
-    /// assert_eq!(made, 1);
-    /// ```
-    pub fn call<R: Replay + Reject<Error: 'static>>(
-        &self,
-        key: &str,
-        fingerprint: Fingerprint,
-        work: impl FnOnce() -> R,
-    ) -> R {
-        self.call_judged(key, fingerprint, Codec::answers(), work, Judgement::of)
-    }
-
-    /// Like [`call`](Self::call), with a judge of your own and the errors that `codec` can keep.
-    ///
-    /// ```
-    /// use resilient_runtime::{Class, Classify, Component, Registry, Rejection, Verdict};
-    /// use resilient_runtime::idempotency::{Codec, Config, Fingerprint};
-    ///
-    /// #[derive(Debug, PartialEq, serde::Serialize, serde::Deserialize)]
-    /// enum PayError { NoFunds, Rejected(String) }
-    /// impl Classify for PayError {
-    ///     fn classify(&self) -> Class { Class::Permanent }
-    /// }
-    /// impl From<Rejection> for PayError {
-    ///     fn from(rejection: Rejection) -> Self { Self::Rejected(rejection.to_string()) }
-    /// }
-    ///
-    /// let once = Registry::new().idempotency("charge");
-    /// once.reconfigure(Config::default().keep_errors(true)).unwrap();
-    /// let charge = |answer: Result<u32, PayError>| {
-    ///     let codec = Codec::answers_and_errors();
-    ///     once.call_judged("order 7", Fingerprint::NONE, codec, || answer, Verdict::by_class)
-    /// };
-    /// assert_eq!(charge(Err(PayError::NoFunds)), Err(PayError::NoFunds));
-    /// assert_eq!(charge(Ok(995)), Err(PayError::NoFunds), "the same, again");
-    /// ```
-    pub fn call_judged<R: Reject, J: Into<Judgement>>(
-        &self,
-        key: &str,
-        fingerprint: Fingerprint,
-        codec: Codec<R>,
-        work: impl FnOnce() -> R,
-        judge: impl Fn(&R) -> J,
-    ) -> R {
-        let lease = match self.claim_blocking(key, fingerprint) {
-            Ok(ClaimOutcome::Run(lease)) => lease,
-            Ok(ClaimOutcome::Replay(stored)) => {
-                return stored.outcome(codec).unwrap_or_else(R::from_rejection);
-            }
-            Err(rejection) => return R::from_rejection(rejection),
-        };
-        let Some(lease) = lease else {
-            let outcome = work();
-            replay::mark(Mark::Unsaved(Unsaved::NoRecord));
-            return outcome;
-        };
-        let outcome = lease.hold(work);
-        let effect = Effect::of(judge(&outcome).into().verdict());
-        lease.end_blocking(self.ending(effect, (Some(&outcome), ""), codec));
-        outcome
-    }
-
-    /// Claims a key, or gives the answer of the call that had it; waits for one that runs.
-    ///
-    /// ```
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() {
-    /// use resilient_runtime::{Registry, idempotency::{Fingerprint, ClaimOutcome}};
-    ///
-    /// let once = Registry::new().idempotency("order");
-    /// let ClaimOutcome::Run(Some(lease)) = once.claim("7", Fingerprint::NONE).await.unwrap() else { panic!() };
-    /// lease.give_up().await;
-    /// let again = once.claim("7", Fingerprint::NONE).await.unwrap();
-    /// assert!(matches!(again, ClaimOutcome::Run(_)), "the key is free again");
-    /// # }
-    /// ```
-    ///
-    /// # Cancel safety
-    /// If the future is dropped, the key is free again, at the latest when the lease is over.
-    ///
-    /// # Errors
-    /// When another call with the key still runs when the wait is over, or was lost; the payload is another; the key is
-    /// empty or longer than 1024 bytes; the store does not answer, or the settings name one that is not there.
-    pub async fn claim(&self, key: &str, fingerprint: Fingerprint) -> Result<ClaimOutcome<'_>, Rejection> {
-        let key = self.record_key(&key)?;
-        self.claim_in(key, (fingerprint, ""), self.inherited(), Mode::Async).await
-    }
-
-    /// Like [`claim`](Self::claim), of one of many clients that need not mean well: a store gives each a share of its
-    /// room, as [`MemoryStore`] does. It waits `max_wait` for a call that runs, whatever the settings say. A lease that is
-    /// dropped is over at once.
-    ///
-    /// ```
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() {
-    /// use std::time::Duration;
-    /// use resilient_runtime::{Registry, RejectionKind, idempotency::{Client, Fingerprint}};
-    ///
-    /// let once = Registry::new().idempotency("upload");
-    /// let upload = async || once.claim_of(Client(7), "a.png", Fingerprint::NONE, Duration::ZERO).await;
-    /// let _lease = upload().await.unwrap();
-    /// assert_eq!(upload().await.unwrap_err().kind(), RejectionKind::InProgress, "at once");
-    /// # }
-    /// ```
-    ///
-    /// # Cancel safety
-    /// As of [`claim`](Self::claim).
-    ///
-    /// # Errors
-    /// As of [`claim`](Self::claim).
-    pub async fn claim_of(
-        &self,
-        client: Client,
-        key: &str,
-        fingerprint: Fingerprint,
-        max_wait: Duration,
-    ) -> Result<ClaimOutcome<'_>, Rejection> {
-        let key = self.record_key(&key)?;
-        let until = self.core.clock().now().after(max_wait).min(self.inherited());
-        self.claim_for(Some(client), key, (fingerprint, ""), until, Mode::Async).await
-    }
-
-    /// Like [`claim`](Self::claim), and blocks the thread while it waits.
-    ///
-    /// ```
-    /// use resilient_runtime::{Registry, RejectionKind, idempotency::Fingerprint};
-    ///
-    /// let once = Registry::new().idempotency("payout");
-    /// let held = once.claim_blocking("order 7", Fingerprint::of(&995)).unwrap();
-    /// let other = once.claim_blocking("order 7", Fingerprint::of(&1)).unwrap_err();
-    /// assert_eq!(other.kind(), RejectionKind::KeyReused, "another payload");
-    /// # drop(held);
-    /// ```
-    ///
-    /// # Errors
-    /// As of [`claim`](Self::claim).
-    pub fn claim_blocking(&self, key: &str, fingerprint: Fingerprint) -> Result<ClaimOutcome<'_>, Rejection> {
-        self.claim_until_blocking(self.record_key(&key)?, (fingerprint, ""), self.inherited())
-    }
-
     /// Keeps the records elsewhere from now on; those of before are not looked at any more. A store that the settings
     /// name goes before this.
     ///
@@ -485,34 +158,6 @@ impl Idempotency {
     /// ```
     pub fn set_store(&self, store: Arc<dyn IdempotencyStore>) {
         *self.store.lock() = store;
-    }
-
-    fn inherited(&self) -> Instant {
-        Scope::current().deadline_on(self.core.clock())
-    }
-
-    // What the pipeline calls ------------------------------------------------------------------------------
-
-    pub(crate) fn key(&self, key: &dyn Display) -> Result<String, Rejection> {
-        self.record_key(key)
-    }
-
-    pub(crate) async fn claim_until(
-        &self,
-        key: String,
-        asked: (Fingerprint, &'static str),
-        deadline: Instant,
-    ) -> Result<ClaimOutcome<'_>, Rejection> {
-        self.claim_in(key, asked, deadline, Mode::Async).await
-    }
-
-    pub(crate) fn claim_until_blocking(
-        &self,
-        key: String,
-        asked: (Fingerprint, &'static str),
-        deadline: Instant,
-    ) -> Result<ClaimOutcome<'_>, Rejection> {
-        blocking(self.claim_in(key, asked, deadline, Mode::Blocking))
     }
 
     /// Whether the work may run twice: then a call may also be repeated where it may have been carried out.
@@ -540,7 +185,7 @@ impl Idempotency {
 
     #[cold]
     fn refuse(&self, kind: RejectionKind, retry_after: Option<Duration>) -> Rejection {
-        replay::mark(Mark::Fresh);
+        mark(Mark::Fresh);
         let name = self.core.name;
         tracing::debug!(target: "resilient_runtime::idempotency", idempotency = %name, kind = kind.as_str(), "refused");
         self.publish(EventKind::Rejected { rejection: kind, retry_after });
@@ -603,8 +248,9 @@ impl Create for Idempotency {
         Self::with_stores(core, Arc::default())
     }
 
-    fn core(&self) -> &Core<Config> {
-        &self.core
+    fn check_standalone(config: &Config, error: &mut ConfigError) {
+        let allowed = "stores have names in a registry only: leave it away, and use `Idempotency::set_store`";
+        error.require(config.store.is_none(), "store", config.store.clone(), allowed);
     }
 }
 
@@ -613,8 +259,8 @@ impl Component for Idempotency {
     type Config = Config;
     type Stats = Stats;
 
-    fn name(&self) -> &str {
-        self.core.name
+    fn core(&self) -> &Core<Config> {
+        &self.core
     }
 
     fn stats(&self) -> Stats {
@@ -625,18 +271,6 @@ impl Component for Idempotency {
     fn reset(&self) {
         self.counters.reset();
         self.core.publish(Self::KIND, EventKind::Reset);
-    }
-
-    fn config(&self) -> Arc<Config> {
-        self.core.config()
-    }
-
-    fn reconfigure(&self, config: Config) -> Result<(), ConfigError> {
-        self.core.reconfigure(Self::KIND, config, |_| ())
-    }
-
-    fn effective(&self) -> Vec<Effective> {
-        self.core.settings.effective()
     }
 }
 

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use super::store::{Claim, Claimed, Client, Fingerprint, Owner};
+use super::store::{Claim, Claimed, ClientId, Fingerprint, Owner};
 use crate::clock::nanos;
 
 /// A point in time, in nanoseconds of whatever clock the store goes by.
@@ -17,7 +17,7 @@ pub(super) struct Record {
     pub(super) state: State,
     /// When it is as if it had never been.
     pub(super) over: Time,
-    pub(super) client: Option<Client>,
+    pub(super) client: Option<ClientId>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

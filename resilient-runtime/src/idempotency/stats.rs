@@ -83,6 +83,7 @@ impl Counters {
 /// assert_eq!((stats.executed, stats.replayed, stats.key_reused), (1, 1, 1));
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct Stats {
     /// Calls that claimed their key.
     pub executed: u64,

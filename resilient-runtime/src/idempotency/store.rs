@@ -34,13 +34,13 @@ pub struct Owner(pub u128);
 /// gives each of them a share of its room.
 ///
 /// ```
-/// use resilient_runtime::idempotency::{Client, Fingerprint};
+/// use resilient_runtime::idempotency::{ClientId, Fingerprint};
 ///
 /// let Fingerprint(ada) = Fingerprint::of("ada");
-/// assert_ne!(Client(ada), Client(7));
+/// assert_ne!(ClientId(ada), ClientId(7));
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Client(pub u128);
+pub struct ClientId(pub u128);
 
 /// What a call was asked to do, in a number: equal for equal payloads, today and after a restart.
 ///
@@ -90,7 +90,7 @@ pub struct Claim {
     pub takes_over: bool,
     /// Whose it is; `None` where it is the program's own. A store may let go of what was answered to one that takes more
     /// than its share, never of what runs, was lost, or is the program's own.
-    pub client: Option<Client>,
+    pub client: Option<ClientId>,
 }
 
 /// What a store says to a claim.

@@ -1,6 +1,5 @@
 //! The kinds of component, and what can be asked of a kind that is known at run time only.
 
-pub(crate) mod settings;
 pub(crate) mod table;
 
 use std::fmt;
@@ -106,5 +105,19 @@ impl FromStr for Kind {
 
     fn from_str(name: &str) -> Result<Self, UnknownKind> {
         Self::all().find(|kind| kind.as_str() == name).ok_or_else(|| UnknownKind(name.to_owned()))
+    }
+}
+
+#[cfg(all(test, not(resilient_loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_has_its_settings_in_the_table_of_options() {
+        let tables: Vec<_> = resilient_options::TABLES.iter().map(|table| table.kind).collect();
+        for kind in Kind::all() {
+            assert!(tables.contains(&kind.as_str()), "`{kind}` is missing in `resilient_options::TABLES`");
+        }
+        assert_eq!(tables.len(), Kind::all().len());
     }
 }

@@ -1,6 +1,7 @@
 //! The one list of all components.
 
-/// Calls the macro `$generate` with the rows of the table: of the stages, or of all components.
+/// Calls the macro `$generate` with the rows of the table: of the `stages`, of the components that also work `standalone`,
+/// without a registry, or of `all`.
 ///
 /// The stages stand in the order of a call, outer to inner. The columns:
 /// 1. the [`Kind`](crate::Kind);
@@ -22,8 +23,9 @@ macro_rules! components {
             RateLimit       rate_limit       rate_limiter     rate_limit::{RateLimiter, Stats}          alone;
             Bulkhead        bulkhead         bulkhead         bulkhead::{Bulkhead, Stats}               alone;
         } {
-            RetryBudget     retry_budget     retry_budget     retry::{RetryBudget, BudgetStats}         alone;
+            RetryBudget     retry_budget     retry_budget     budget::{RetryBudget, Stats}                alone;
             Health          health           health           health::{HealthCheck, Stats}              alone;
+        } {
             Alert           alert            alert            alert::{Alert, Stats}                     alone;
             ConfigSource    config_source    config_source    config::{Source, Stats}                   alone;
         } }
@@ -31,10 +33,13 @@ macro_rules! components {
 }
 
 macro_rules! select {
-    (all $generate:ident { $($stages:tt)* } { $($others:tt)* }) => {
+    (all $generate:ident { $($stages:tt)* } { $($others:tt)* } { $($of_registry:tt)* }) => {
+        $generate! { $($stages)* $($others)* $($of_registry)* }
+    };
+    (standalone $generate:ident { $($stages:tt)* } { $($others:tt)* } { $($of_registry:tt)* }) => {
         $generate! { $($stages)* $($others)* }
     };
-    (stages $generate:ident { $($stages:tt)* } { $($others:tt)* }) => {
+    (stages $generate:ident { $($stages:tt)* } { $($others:tt)* } { $($of_registry:tt)* }) => {
         $generate! { $($stages)* }
     };
 }

@@ -55,7 +55,6 @@ mod simulation;
 #[cfg(all(test, not(resilient_loom)))]
 mod tests;
 
-use std::sync::Arc;
 use std::time::Duration;
 
 pub use config::Config;
@@ -63,15 +62,13 @@ pub use permit::Permit;
 pub use stats::{ClassStats, Classes, ShedBy, Stats};
 
 use crate::adaptive::Sample;
-use crate::classify::Class;
+use crate::classify::{Class, Verdict};
 use crate::clock::{Instant, nanos};
 use crate::component::{Component, Core, Create, Kind};
 use crate::observe::EventKind;
-use crate::outcome::Verdict;
 use crate::priority::Priority;
 use crate::ratio::Ratio;
 use crate::rejection::{Rejection, RejectionKind};
-use crate::settings::{ConfigError, Effective};
 use crate::sync::{AtomicBool, AtomicU64, Ordering};
 use dice::Dice;
 use gauge::Gauge;
@@ -82,11 +79,12 @@ use throttle::Throttle;
 /// Refuses some calls, so that the others are served in time. See the [module](self).
 ///
 /// ```
-/// use resilient_runtime::{Component, Registry};
+/// use resilient_runtime::{LoadShedder, load_shed::Config};
 ///
-/// let shedder = Registry::new().load_shedder("graphql");
-/// let in_flight = shedder.call(|| Some(shedder.stats().in_flight));
-/// assert_eq!((in_flight, shedder.stats().in_flight), (Some(1), 0));
+/// let shedder = LoadShedder::new(Config::default().max_in_flight(1).adaptive(false))?;
+/// let inner = shedder.call(|| Some(shedder.call(|| Some("both"))));
+/// assert_eq!(inner, Some(None), "a call in it is the second");
+/// # Ok::<_, resilient_runtime::ConfigError>(())
 /// ```
 #[derive(Debug)]
 pub struct LoadShedder {
@@ -305,21 +303,6 @@ impl LoadShedder {
         self.core.publish_made(Self::KIND, || EventKind::Rejected { rejection: kind, retry_after });
         Rejection::after(kind, self.core.name, retry_after)
     }
-
-    fn apply(&self, config: &Config) {
-        let is_on = config.enabled;
-        let config = &*config.in_force();
-        self.gauge.apply(config);
-        self.queue_delay.apply(config);
-        self.throttle.apply(config.throttle_rule(), config.throttle_window);
-        self.throttles.store(config.throttle, Ordering::Relaxed);
-        self.watches_latency.store(config.target_latency.is_some(), Ordering::Relaxed);
-        self.retry_after.store(nanos(config.retry_after), Ordering::Relaxed);
-        if !is_on {
-            // What was found before does not go on.
-            self.queue_delay.clear(self.core.clock().now());
-        }
-    }
 }
 
 /// How a call ended.
@@ -359,10 +342,6 @@ impl Create for LoadShedder {
         shedder
     }
 
-    fn core(&self) -> &Core<Config> {
-        &self.core
-    }
-
     fn saturation(&self) -> Option<Ratio> {
         let stats = self.stats();
         Some(Ratio::of(stats.in_flight.into(), stats.limit.unwrap_or(0).into()))
@@ -374,8 +353,23 @@ impl Component for LoadShedder {
     type Config = Config;
     type Stats = Stats;
 
-    fn name(&self) -> &str {
-        self.core.name
+    fn core(&self) -> &Core<Config> {
+        &self.core
+    }
+
+    fn apply(&self, config: &Config) {
+        let is_on = config.enabled;
+        let config = &*config.in_force();
+        self.gauge.apply(config);
+        self.queue_delay.apply(config);
+        self.throttle.apply(config.throttle_rule(), config.throttle_window);
+        self.throttles.store(config.throttle, Ordering::Relaxed);
+        self.watches_latency.store(config.target_latency.is_some(), Ordering::Relaxed);
+        self.retry_after.store(nanos(config.retry_after), Ordering::Relaxed);
+        if !is_on {
+            // What was found before does not go on.
+            self.queue_delay.clear(self.core.clock().now());
+        }
     }
 
     fn stats(&self) -> Stats {
@@ -392,17 +386,5 @@ impl Component for LoadShedder {
         self.throttle.clear(now, &self.counters.calls, stats::REQUESTS);
         self.counters.reset();
         self.core.publish(Self::KIND, EventKind::Reset);
-    }
-
-    fn config(&self) -> Arc<Config> {
-        self.core.config()
-    }
-
-    fn reconfigure(&self, config: Config) -> Result<(), ConfigError> {
-        self.core.reconfigure(Self::KIND, config, |config| self.apply(config))
-    }
-
-    fn effective(&self) -> Vec<Effective> {
-        self.core.settings.effective()
     }
 }

@@ -4,8 +4,8 @@ use proptest::prelude::*;
 
 use super::throttle::{Ledger, ThrottleRule};
 use super::*;
+use crate::classify::Verdict;
 use crate::clock::ManualClock;
-use crate::outcome::Verdict;
 use crate::registry::Registry;
 
 const DOWN: Verdict = Verdict::Failure(Class::TRANSIENT);

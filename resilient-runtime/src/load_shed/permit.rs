@@ -3,10 +3,9 @@
 use std::mem::ManuallyDrop;
 
 use super::{Admitted, End, LoadShedder};
-use crate::classify::Class;
-use crate::outcome::{Judgement, Reject, Verdict};
-use crate::priority::Priority;
-use crate::scope;
+use crate::classify::{Class, Judgement, Verdict};
+use crate::context;
+use crate::outcome::Reject;
 
 /// One admitted call, in flight as long as it is held.
 ///
@@ -46,10 +45,11 @@ impl<'a> Permit<'a> {
     /// assert_eq!(upstream.stats().classes.normal.accepts, 1);
     /// ```
     #[inline]
-    pub fn settle(self, verdict: Verdict) {
+    pub fn settle(self, judgement: impl Into<Judgement>) {
+        let verdict = judgement.into().verdict();
         let permit = ManuallyDrop::new(self);
         let is_cut_short =
-            verdict != Verdict::Success && scope::is_cut_short(verdict, permit.shedder.core.clock());
+            verdict != Verdict::Success && context::is_cut_short(verdict, permit.shedder.core.clock());
         permit.end(if is_cut_short { End::Unknown } else { End::Judged(verdict) });
     }
 
@@ -78,28 +78,30 @@ impl LoadShedder {
     /// assert_eq!(answer.unwrap(), 7);
     /// ```
     pub fn call<R: Reject<Error: 'static>>(&self, work: impl FnOnce() -> R) -> R {
-        self.call_judged(Priority::Normal, work, Judgement::of)
+        self.call_judged(work, Judgement::of)
     }
 
-    /// Like [`call`](Self::call), with a priority, and a judge of your own, such as [`Verdict::by_class`].
+    /// Like [`call`](Self::call), with a judge of your own, such as [`Verdict::by_class`]. To give a priority, use
+    /// [`try_acquire_as`](Self::try_acquire_as) and [`Permit::settle`].
     ///
     /// ```
-    /// use resilient_runtime::{Component, Priority, Registry, Verdict};
+    /// use resilient_runtime::{Class, Component, Registry, Verdict, load_shed::Config};
     ///
     /// let shedder = Registry::new().load_shedder("checkout");
-    /// let paid = shedder.call_judged(Priority::Critical, || Some(995), Verdict::of);
-    /// assert_eq!((paid, shedder.stats().classes.critical.admitted), (Some(995), 1));
+    /// shedder.reconfigure(Config::default().throttle(true)).unwrap();
+    /// let missing_is_fine = |_: &Option<u32>| Verdict::Failure(Class::Ignored);
+    /// shedder.call_judged(|| None, missing_is_fine);
+    /// assert_eq!(shedder.stats().classes.normal.accepts, 1);
     /// ```
     pub fn call_judged<R: Reject, J: Into<Judgement>>(
         &self,
-        priority: Priority,
         work: impl FnOnce() -> R,
         judge: impl FnOnce(&R) -> J,
     ) -> R {
-        match self.try_acquire_as(priority) {
+        match self.try_acquire() {
             Ok(permit) => {
                 let outcome = work();
-                permit.settle(judge(&outcome).into().verdict());
+                permit.settle(judge(&outcome));
                 outcome
             }
             Err(rejection) => R::from_rejection(rejection),
@@ -129,21 +131,21 @@ impl LoadShedder {
         &self,
         work: impl AsyncFnOnce() -> R,
     ) -> impl Future<Output = R> {
-        self.call_judged_async(Priority::Normal, work, Judgement::of)
+        self.call_judged_async(work, Judgement::of)
     }
 
-    /// Like [`call_async`](Self::call_async), with a priority, and a judge of your own.
+    /// Like [`call_async`](Self::call_async), with a judge of your own.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() {
-    /// use resilient_runtime::{Component, Priority, Registry, Verdict, load_shed::Config};
+    /// use resilient_runtime::{Component, Registry, Verdict, load_shed::Config};
     ///
     /// let shedder = Registry::new().load_shedder("upstream");
     /// shedder.reconfigure(Config::default().throttle(true)).unwrap();
-    /// shedder.call_judged_async(Priority::High, async || None::<u32>, Verdict::of).await;
-    /// let high = shedder.stats().classes.high;
-    /// assert_eq!((high.requests, high.accepts), (1, 0));
+    /// shedder.call_judged_async(async || None::<u32>, Verdict::of).await;
+    /// let normal = shedder.stats().classes.normal;
+    /// assert_eq!((normal.requests, normal.accepts), (1, 0));
     /// # }
     /// ```
     ///
@@ -151,17 +153,16 @@ impl LoadShedder {
     /// As of [`call_async`](Self::call_async).
     pub async fn call_judged_async<R: Reject, J: Into<Judgement>>(
         &self,
-        priority: Priority,
         work: impl AsyncFnOnce() -> R,
         judge: impl FnOnce(&R) -> J,
     ) -> R {
         // A statement of its own: what is matched on would be part of the future, refusal and all.
-        let permit = match self.try_acquire_as(priority) {
+        let permit = match self.try_acquire() {
             Ok(permit) => permit,
             Err(rejection) => return R::from_rejection(rejection),
         };
         let outcome = work().await;
-        permit.settle(judge(&outcome).into().verdict());
+        permit.settle(judge(&outcome));
         outcome
     }
 }

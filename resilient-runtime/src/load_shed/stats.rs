@@ -9,9 +9,10 @@ use super::gauge::Gauge;
 use super::queue_delay::QueueDelay;
 use super::throttle::Throttle;
 use crate::clock::Instant;
-use crate::observe::{Describe, Family, Striped, optional_seconds};
+use crate::observe::{Describe, Family, Striped};
 use crate::priority::Priority;
 use crate::ratio::Ratio;
+use crate::seconds::optional_seconds;
 use crate::sync::{AtomicU64, Mutex, Ordering};
 
 /// Why a call was shed.
@@ -134,6 +135,7 @@ fn some(limit: u32, gauge: &Gauge) -> Option<u32> {
 /// assert_eq!((stats.limit, stats.in_flight, stats.shedding), (Some(200), 0, None));
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct Stats {
     /// Calls in flight.
     pub in_flight: u32,
@@ -195,6 +197,7 @@ impl Stats {
 /// assert_eq!((classes.high.admitted, classes.normal.admitted), (1, 0));
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct Classes {
     /// Low calls.
     pub low: ClassStats,
@@ -233,6 +236,7 @@ impl Classes {
 /// assert_eq!((classes.low.limit, classes.critical.limit), (Some(50), Some(100)));
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct ClassStats {
     /// Calls admitted.
     pub admitted: u64,
@@ -260,6 +264,7 @@ pub struct ClassStats {
 /// assert_eq!((by.in_flight, by.delay, by.throttle), (1, 0, 0));
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct ShedBy {
     /// The share of the limit was full.
     pub in_flight: u64,

@@ -1,10 +1,11 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use super::*;
+use crate::classify::Verdict;
 use crate::clock::ManualClock;
-use crate::outcome::Verdict;
 use crate::ratio::Ratio;
 use crate::registry::Registry;
 
@@ -147,7 +148,7 @@ fn another_limit_counts_the_calls_in_flight_and_leaves_them_alone() {
     shedder.reconfigure(Config::default().adaptive(false)).unwrap();
     held.extend((0..1000).map(|_| shedder.try_acquire().unwrap()));
     assert_eq!((shedder.stats().in_flight, shedder.stats().limit), (1001, None));
-    shedder.reconfigure(Config::default().initial_in_flight(300u32)).unwrap();
+    shedder.reconfigure(Config::default().initial_in_flight(300)).unwrap();
     assert_eq!(shedder.stats().limit, Some(100), "what it began with stays, until `reset`");
     shedder.reset();
     assert_eq!((shedder.stats().in_flight, shedder.stats().limit), (1001, Some(300)));
@@ -493,8 +494,8 @@ fn bad_settings_are_refused_all_at_once_and_nothing_is_changed() {
         .throttle_factor(f64::NAN)
         .throttle_window(Duration::from_hours(24))
         .throttle_floor(Ratio::ZERO)
-        .throttle_min_calls(0u32)
-        .initial_in_flight(0u32)
+        .throttle_min_calls(0)
+        .initial_in_flight(0)
         .retry_after(Duration::ZERO);
     let refused = shedder.reconfigure(bad).unwrap_err();
     let fields: Vec<_> = refused.problems().iter().map(|problem| problem.field).collect();

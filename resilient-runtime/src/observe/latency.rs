@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::buckets::Buckets;
 use crate::clock::Instant;
+use crate::seconds::seconds;
 use crate::sync::Mutex;
 
 /// Lock-free log-linear histograms: at most 0.8 % off, from 1 ns to 2^`POWER` ns; longer times count as that. By default
@@ -143,6 +144,7 @@ impl<const POWER: u8> Latencies<POWER> {
 /// assert!(latency.p50 >= Duration::from_millis(90) && latency.p50 <= Duration::from_millis(110));
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct LatencyStats {
     /// Calls that the times stand for.
     pub measured: u64,
@@ -256,24 +258,6 @@ fn quantile(histogram: &SparseHistogram, share: f64) -> Duration {
 
 fn middle(bucket: &Bucket) -> u64 {
     bucket.start().midpoint(bucket.end())
-}
-
-/// Seconds are the unit of time in everything that is serialised.
-#[allow(clippy::trivially_copy_pass_by_ref)] // serde's signature
-pub(crate) fn seconds<S: serde::Serializer>(span: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_f64(span.as_secs_f64())
-}
-
-/// As [`seconds`]; null where there is none.
-#[allow(clippy::ref_option)] // serde's signature
-pub(crate) fn optional_seconds<S: serde::Serializer>(
-    span: &Option<Duration>,
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
-    match span {
-        Some(span) => serializer.serialize_f64(span.as_secs_f64()),
-        None => serializer.serialize_none(),
-    }
 }
 
 #[cfg(test)]

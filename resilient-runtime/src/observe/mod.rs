@@ -2,6 +2,7 @@
 
 mod buckets;
 mod describe;
+mod event;
 mod events;
 mod latency;
 mod listener;
@@ -10,13 +11,16 @@ mod metric;
 mod operation;
 mod slot;
 mod striped;
-mod text;
+mod subscription;
 
+pub use crate::error_text::{ERROR_TEXT_BYTES, ErrorText, Words};
+pub use crate::last_error::LastError;
 pub(crate) use describe::{Describe, Family, counts};
+pub use event::{Event, EventKind};
+pub use events::EVENT_CAPACITY;
 pub(crate) use events::Events;
-pub use events::{EVENT_CAPACITY, Event, EventKind, Subscription};
+pub(crate) use latency::Latencies;
 pub use latency::{DurationHistogram, LatencyStats};
-pub(crate) use latency::{Latencies, optional_seconds, seconds};
 pub use listener::Listener;
 pub use log_limit::LogLimit;
 pub(crate) use log_limit::log_limited;
@@ -25,5 +29,4 @@ pub use metric::{Metric, MetricFamily, MetricKind, MetricValue};
 pub use operation::OperationStats;
 pub(crate) use operation::{Ending, Operation, Total};
 pub(crate) use striped::Striped;
-pub(crate) use text::{Cause, ErrorSlot, NOTHING, Texts};
-pub use text::{ERROR_TEXT_BYTES, ErrorText, LastError, Words};
+pub use subscription::Subscription;

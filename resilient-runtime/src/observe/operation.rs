@@ -5,11 +5,9 @@ use std::fmt;
 use histogram::SparseHistogram;
 use serde::Serialize;
 
-use super::{
-    Cause, Describe, DurationHistogram, ErrorSlot, Family, LastError, Latencies, LatencyStats, Striped,
-    counts,
-};
+use super::{Describe, DurationHistogram, Family, Latencies, LatencyStats, Striped, counts};
 use crate::clock::Instant;
+use crate::last_error::{Cause, ErrorSlot, LastError};
 use crate::ratio::Ratio;
 use crate::rejection::Rejection;
 
@@ -253,6 +251,7 @@ fn counts_for(number: u64) -> u8 {
 /// assert_eq!((stats.calls, stats.in_flight, stats.succeeded, stats.panicked), (1, 0, 1, 0));
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct OperationStats {
     /// Calls started.
     pub calls: u64,

@@ -9,8 +9,8 @@ use pin_project_lite::pin_project;
 use super::Call;
 use super::stages::observe::InBody;
 use crate::clock::Instant;
+use crate::context::{Entered, Scope};
 use crate::idempotency;
-use crate::scope::{Entered, Scope};
 
 /// What the call does: who drops it, and what that means, depends on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,8 +43,8 @@ impl Call<'_> {
     #[inline]
     fn enter_scope(&mut self) -> Entered {
         self.activity = Activity::InBody;
-        let has_deadline = self.clock.deadline != Instant::NEVER || self.pipeline.timeout.is_some();
-        if !has_deadline && self.pipeline.retry.is_none() && !self.is_racer() {
+        let has_deadline = self.clock.deadline != Instant::NEVER || self.pipeline.stages.timeout.is_some();
+        if !has_deadline && self.pipeline.stages.retry.is_none() && !self.is_racer() {
             return Entered::none();
         }
         self.enter_own_scope(has_deadline)
@@ -63,10 +63,10 @@ impl Call<'_> {
         if has_deadline {
             scope = scope.with_deadline(self.clock.deadline, &self.pipeline.clock);
         }
-        if let Some(timeout) = &self.pipeline.timeout {
+        if let Some(timeout) = &self.pipeline.stages.timeout {
             scope = scope.in_timeout(timeout.number());
         }
-        if self.pipeline.retry.is_some() {
+        if self.pipeline.stages.retry.is_some() {
             scope = scope.with_attempt(attempt, self.standing_back());
         }
         scope.enter()
@@ -80,10 +80,10 @@ impl Call<'_> {
     /// What the body sees: the scope around the call, the call's deadline and timeout, and the number of the attempt.
     pub(super) fn body_scope(&self) -> Scope {
         let mut scope = Scope::current().with_deadline(self.clock.deadline, &self.pipeline.clock);
-        if let Some(timeout) = &self.pipeline.timeout {
+        if let Some(timeout) = &self.pipeline.stages.timeout {
             scope = scope.in_timeout(timeout.number());
         }
-        if self.pipeline.retry.is_some() {
+        if self.pipeline.stages.retry.is_some() {
             scope = scope.with_attempt(self.progress.retries + 1, self.standing_back());
         }
         scope
@@ -99,7 +99,7 @@ impl Call<'_> {
     #[inline]
     pub(super) fn left_body(&mut self, is_pending: bool) {
         self.set_suspended(is_pending);
-        if is_pending && self.pipeline.idempotency.is_some() {
+        if is_pending && self.pipeline.stages.idempotency.is_some() {
             idempotency::has_begun();
         }
     }

@@ -9,17 +9,18 @@ use super::stages::hedge::Role;
 use super::stages::load_shed::Load;
 use super::stages::observe::Rare;
 use super::stages::retry::Repeats;
-use crate::classify::Class;
+use crate::classify::{Class, Judgement, Verdict};
 use crate::clock::Instant;
+use crate::context::Scope;
+use crate::error_text::Words;
 use crate::idempotency::Effect;
+use crate::last_error::Cause;
 use crate::load_shed::End;
-use crate::observe::{Cause, Ending, Words};
-use crate::outcome::{Judgement, Verdict};
+use crate::observe::Ending;
 use crate::priority::Priority;
 use crate::rate_limit::{RateKey, Request};
 use crate::rejection::RejectionKind;
 use crate::retry::Progress;
-use crate::scope::Scope;
 
 /// One call. Dropped at any point, it gives back what it holds and records how it ended.
 #[derive(Debug)]
@@ -70,7 +71,7 @@ impl<'p> Call<'p> {
         let sample = pipeline.operation.started();
         let is_on = pipeline.switch.is_on();
         let pipeline = if is_on { pipeline } else { pipeline.bypass() };
-        if let Some(retry) = &pipeline.retry {
+        if let Some(retry) = &pipeline.stages.retry {
             retry.budget().deposit();
         }
         let around = Scope::current();
@@ -79,11 +80,11 @@ impl<'p> Call<'p> {
         let needs_time = inherited != Instant::NEVER || pipeline.needs_time();
         let counts_for = if needs_time { 1 } else { sample };
         let started = if counts_for > 0 { Reading::of(pipeline.clock.now()) } else { Reading::NONE };
-        let deadline = match &pipeline.timeout {
+        let deadline = match &pipeline.stages.timeout {
             Some(timeout) => timeout.deadline(started.or_never(), inherited),
             None => inherited,
         };
-        let wants_attempts = pipeline.timeout.as_ref().is_some_and(|timeout| timeout.is_adaptive())
+        let wants_attempts = pipeline.stages.timeout.as_ref().is_some_and(|timeout| timeout.is_adaptive())
             || !around.standing_back().is_empty();
         Self {
             pipeline,

@@ -98,7 +98,7 @@ impl<R, J, A, K: KeySet<R>> Request<'_, R, J, A, K> {
     /// use resilient_runtime::{Component, Registry, Rejection, RejectionKind, bulkhead, timeout};
     ///
     /// let registry = Registry::new();
-    /// registry.bulkhead("reports").reconfigure(bulkhead::Config::default().threads(2u32)).unwrap();
+    /// registry.bulkhead("reports").reconfigure(bulkhead::Config::default().threads(2)).unwrap();
     /// registry.timeout("reports").reconfigure(timeout::Config::default().total(Duration::from_millis(50))).unwrap();
     /// let pipeline = registry.pipeline("report").bulkhead("reports").timeout("reports").build();
     /// assert_eq!(pipeline.request().call_in_threads(|| Ok::<_, Rejection>(1)), Ok(1));

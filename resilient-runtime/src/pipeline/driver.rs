@@ -4,10 +4,10 @@ use std::future::Future;
 
 use super::Call;
 use super::call::Next;
-use crate::classify::Class;
+use crate::classify::{Class, Judgement, Verdict};
+use crate::error_text::Words;
 use crate::fallback::into_failure;
-use crate::observe::Words;
-use crate::outcome::{Failure, Judgement, Outcome, Reject, Verdict};
+use crate::outcome::{Failure, Outcome, Reject};
 use crate::rejection::Rejection;
 
 /// A call that did not succeed.

@@ -7,10 +7,10 @@ use serde::Serialize;
 
 use super::{OutcomeExplanation, Pipeline};
 use crate::component::{Component, Create, Kind};
-use crate::fallback::Level;
 use crate::kind::table::components;
-use crate::observe::optional_seconds;
+use crate::level::Level;
 use crate::rejection::RejectionKind;
+use crate::seconds::optional_seconds;
 use crate::settings::{Effective, Value};
 
 /// The stages of a pipeline, outer to inner, with every setting in force and where it came from, and what becomes of each
@@ -21,6 +21,7 @@ use crate::settings::{Effective, Value};
 /// assert!(order.to_string().starts_with("order, outer to inner:\n  retry `db`\n    max = 3  (default)"));
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct Explanation {
     /// The operation.
     pub operation: String,
@@ -45,6 +46,7 @@ pub struct Explanation {
 /// assert_eq!((stage.kind, stage.component.as_str(), stage.settings[0].field), (Kind::Timeout, "db", "total"));
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct StageExplanation {
     /// The kind of the component.
     pub kind: Kind,
@@ -75,6 +77,7 @@ pub struct StageExplanation {
 /// assert_eq!((level.level, level.timeout), (Level::Default, None));
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct LevelExplanation {
     /// The level.
     pub level: Level,
@@ -107,7 +110,7 @@ impl Pipeline {
     }
 
     fn explain_levels(&self) -> Vec<LevelExplanation> {
-        let Some(config) = self.fallback.as_ref().map(|fallback| fallback.config()) else {
+        let Some(config) = self.stages.fallback.as_ref().map(|fallback| fallback.config()) else {
             return Vec::new();
         };
         let explain = |level: &Level| {
@@ -133,7 +136,7 @@ macro_rules! explained {
     ($($kind:ident $name:ident $accessor:ident $module:ident::{$type:ident, $stats:ident} $make:ident;)*) => {
         impl Pipeline {
             fn explain_stages(&self) -> Vec<StageExplanation> {
-                let stages = [$(self.$name.as_deref().map(|component| self.explain_stage(component)),)*];
+                let stages = [$(self.stages.$name.as_deref().map(|component| self.explain_stage(component)),)*];
                 stages.into_iter().flatten().collect()
             }
 
@@ -142,7 +145,7 @@ macro_rules! explained {
                 fn of<C: Create>(_: &C) -> &'static [RejectionKind] {
                     C::REFUSALS
                 }
-                let refusals = [$(self.$name.as_deref().map(of).unwrap_or_default(),)*].concat();
+                let refusals = [$(self.stages.$name.as_deref().map(of).unwrap_or_default(),)*].concat();
                 // One that several stages can give is named once. A call by hand may miss an option that a stage needs.
                 let is_given = |kind: &RejectionKind| {
                     refusals.contains(kind) || *kind == RejectionKind::Unsupported && self.is_by_hand

@@ -13,10 +13,11 @@ use super::stages::bulkhead::Slot;
 use super::stages::load_shed::Load;
 use super::{Call, Pipeline, Request};
 use crate::bulkhead::Bulkhead;
+use crate::classify::Verdict;
 use crate::clock::Instant;
 use crate::load_shed::{Admitted, End, LoadShedder};
 use crate::observe::Ending;
-use crate::outcome::{Reject, Verdict};
+use crate::outcome::Reject;
 
 /// The permit of the bulkhead and the place at the load shedder that a call has left behind; given back when it is dropped.
 ///
@@ -60,14 +61,14 @@ impl Call<'_> {
         let before = std::mem::replace(&mut self.clock.now, Reading::of(now));
         let evidence = self.evidence(verdict);
         self.clock.now = before;
-        if let (Slot::Held, Some(bulkhead)) = (self.slot, &self.pipeline.bulkhead) {
+        if let (Slot::Held, Some(bulkhead)) = (self.slot, &self.pipeline.stages.bulkhead) {
             self.slot = Slot::None;
             if let (Some(verdict), Some(started)) = (evidence, self.clock.attempt.get()) {
                 bulkhead.learn(verdict, started, || now);
             }
             permits.bulkhead = Some(Arc::clone(bulkhead));
         }
-        if let (Load::InFlight, Some(shedder)) = (self.load, &self.pipeline.load_shed) {
+        if let (Load::InFlight, Some(shedder)) = (self.load, &self.pipeline.stages.load_shed) {
             self.load = Load::None;
             let end = evidence.map_or(End::Unknown, End::Judged);
             permits.load_shed = Some((Arc::clone(shedder), self.as_admitted(), end, now));
@@ -136,6 +137,6 @@ impl Pipeline {
     /// assert!(!registry.pipeline("write").timeout("db").build().repeats());
     /// ```
     pub fn repeats(&self) -> bool {
-        self.retry.is_some() || self.hedge.is_some()
+        self.stages.retry.is_some() || self.stages.hedge.is_some()
     }
 }

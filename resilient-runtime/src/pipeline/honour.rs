@@ -147,7 +147,7 @@ impl Entry {
         let (demands, mut honoured) = (pipeline.demands(), self.honours());
         if matches!(self, Self::InThreads | Self::InThreadsAsync) {
             // Work that is done in place cannot be left.
-            let is_beside = self == Self::InThreadsAsync && pipeline.bulkhead.is_none();
+            let is_beside = self == Self::InThreadsAsync && pipeline.stages.bulkhead.is_none();
             if !is_beside && !demands.contains(Demand::Threads) {
                 honoured = honoured.without(const { Demands::of(&[Demand::AttemptLimit]) });
             }
@@ -197,17 +197,17 @@ impl Pipeline {
     /// Those of its stages that not every call honours.
     pub(crate) fn demands_of_stages(&self) -> Demands {
         Demands::NONE
-            .with(Demand::Fallback, self.fallback.is_some())
-            .with(Demand::Coalesce, self.coalesce.is_some())
-            .with(Demand::Idempotency, self.idempotency.is_some())
-            .with(Demand::Retry, self.retry.is_some())
-            .with(Demand::Hedge, self.hedge.is_some())
+            .with(Demand::Fallback, self.stages.fallback.is_some())
+            .with(Demand::Coalesce, self.stages.coalesce.is_some())
+            .with(Demand::Idempotency, self.stages.idempotency.is_some())
+            .with(Demand::Retry, self.stages.retry.is_some())
+            .with(Demand::Hedge, self.stages.hedge.is_some())
     }
 
     /// The same, with what settings ask for.
     #[inline]
     fn demands(&self) -> Demands {
-        if self.bulkhead.is_none() && self.timeout.is_none() {
+        if self.stages.bulkhead.is_none() && self.stages.timeout.is_none() {
             self.needs
         } else {
             self.demands_by_settings()
@@ -215,8 +215,8 @@ impl Pipeline {
     }
 
     fn demands_by_settings(&self) -> Demands {
-        let has_threads = self.bulkhead.as_ref().is_some_and(|bulkhead| bulkhead.has_threads());
-        let limits_attempts = self.timeout.as_ref().is_some_and(|timeout| timeout.limits_attempts());
+        let has_threads = self.stages.bulkhead.as_ref().is_some_and(|bulkhead| bulkhead.has_threads());
+        let limits_attempts = self.stages.timeout.as_ref().is_some_and(|timeout| timeout.limits_attempts());
         self.needs.with(Demand::Threads, has_threads).with(Demand::AttemptLimit, limits_attempts)
     }
 

@@ -4,9 +4,10 @@ use std::future::Future;
 
 use super::Call;
 use super::driver::{CallFailure, Ended, Judges};
+use crate::classify::Judgement;
+use crate::error_text::Words;
 use crate::fallback::{AllFailed, AsyncChain, Chain};
-use crate::observe::Words;
-use crate::outcome::{Judgement, Outcome, Reject};
+use crate::outcome::{Outcome, Reject};
 use crate::rejection::Rejection;
 
 /// Judges an outcome, and puts it in words.

@@ -80,7 +80,7 @@ pub(super) struct IdempotencyKey<R> {
 
 impl<R> IdempotencyKey<R> {
     pub(super) fn of(pipeline: &Pipeline, key: &dyn Display, codec: Codec<R>) -> Option<Self> {
-        let idempotency = pipeline.idempotency.as_deref()?;
+        let idempotency = pipeline.stages.idempotency.as_deref()?;
         Some(Self { key: idempotency.key(key), codec })
     }
 }
@@ -99,7 +99,7 @@ pub(super) struct CoalesceKey<R> {
 
 impl<R: Outcome + Any + Clone + Send + Sync> CoalesceKey<R> {
     pub(super) fn of<K: Hash + ?Sized>(pipeline: &Pipeline, key: &K) -> Option<Self> {
-        let coalesce = pipeline.coalesce.as_deref()?;
+        let coalesce = pipeline.stages.coalesce.as_deref()?;
         Some(Self {
             hash: coalesce.hash::<(R, Option<Seen>), K>(key),
             joined: |call, joined| call.joined(joined),

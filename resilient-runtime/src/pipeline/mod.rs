@@ -50,7 +50,7 @@ mod switch;
 use std::sync::Arc;
 
 pub(crate) use call::Call;
-pub(crate) use honour::{Demands, Misuse};
+pub(crate) use honour::Demands;
 
 pub use explain::{Explanation, LevelExplanation, StageExplanation};
 pub use held_permits::HeldPermits;
@@ -59,21 +59,17 @@ pub use options::Options;
 pub use outcomes::OutcomeExplanation;
 pub(crate) use outcomes::Predicates;
 pub use request::Request;
+pub(crate) use stages::StageComponents;
 pub(crate) use switch::{Bypass, Switch};
 
 use crate::bulkhead::Bulkhead;
 use crate::circuit_breaker::CircuitBreaker;
 use crate::clock::Clock;
-use crate::coalesce::Coalesce;
-use crate::fallback::{Fallback, Level};
-use crate::hedge::Hedge;
-use crate::idempotency::Idempotency;
-use crate::load_shed::LoadShedder;
-use crate::observe::{Operation, OperationStats, Texts};
-use crate::rate_limit::RateLimiter;
+use crate::error_text::Texts;
+use crate::level::Level;
+use crate::observe::{Operation, OperationStats};
 use crate::retry::Retry;
 use crate::sync::AtomicBool;
-use crate::timeout::Timeout;
 
 /// The stages around one operation, each a component that other pipelines may share.
 ///
@@ -93,16 +89,7 @@ pub struct Pipeline {
     pub(crate) texts: Texts,
     pub(crate) switch: Switch,
     pub(crate) bypass: Bypass,
-    pub(crate) retry: Option<Arc<Retry>>,
-    pub(crate) circuit_breaker: Option<Arc<CircuitBreaker>>,
-    pub(crate) rate_limit: Option<Arc<RateLimiter>>,
-    pub(crate) bulkhead: Option<Arc<Bulkhead>>,
-    pub(crate) timeout: Option<Arc<Timeout>>,
-    pub(crate) fallback: Option<Arc<Fallback>>,
-    pub(crate) coalesce: Option<Arc<Coalesce>>,
-    pub(crate) hedge: Option<Arc<Hedge>>,
-    pub(crate) load_shed: Option<Arc<LoadShedder>>,
-    pub(crate) idempotency: Option<Arc<Idempotency>>,
+    pub(crate) stages: StageComponents,
     pub(crate) levels: &'static [Level],
     /// Whether its local cache is the built-in one.
     pub(crate) keeps: bool,
@@ -133,12 +120,12 @@ impl Pipeline {
     /// Whether a stage must know what time it is, even if all goes well.
     #[inline]
     pub(crate) fn needs_time(&self) -> bool {
-        self.timeout.is_some()
-            || self.rate_limit.is_some()
-            || self.load_shed.is_some()
-            || self.circuit_breaker.as_deref().is_some_and(CircuitBreaker::needs_time)
-            || self.retry.as_deref().is_some_and(Retry::needs_time)
-            || self.bulkhead.as_deref().is_some_and(Bulkhead::needs_time)
+        self.stages.timeout.is_some()
+            || self.stages.rate_limit.is_some()
+            || self.stages.load_shed.is_some()
+            || self.stages.circuit_breaker.as_deref().is_some_and(CircuitBreaker::needs_time)
+            || self.stages.retry.as_deref().is_some_and(Retry::needs_time)
+            || self.stages.bulkhead.as_deref().is_some_and(Bulkhead::needs_time)
     }
 
     /// The golden numbers of the operation; how much of what it needs is in use is in those of the

@@ -11,10 +11,11 @@ use super::honour::{Demands, Entry};
 use super::judges::{Asked, Judge, Refusal};
 use super::parked::Parked;
 use super::{Call, Pipeline, Request};
-use crate::classify::Class;
+use crate::classify::{Class, Judgement, Verdict};
 use crate::clock::{BoxedTimer, Instant};
-use crate::observe::{Ending, Words};
-use crate::outcome::{Judgement, Reject, Verdict};
+use crate::error_text::Words;
+use crate::observe::Ending;
+use crate::outcome::Reject;
 use crate::rejection::{Rejection, RejectionKind};
 
 /// A call whose outcome was handed out before its end, such as a response whose body is still to be read. Made by
@@ -97,7 +98,7 @@ impl Open {
 
     /// How long a part may be waited for.
     fn read_limit(&self) -> Duration {
-        self.pipeline.timeout.as_ref().map_or(Duration::MAX, |timeout| timeout.read_limit())
+        self.pipeline.stages.timeout.as_ref().map_or(Duration::MAX, |timeout| timeout.read_limit())
     }
 
     /// Which limit ends the waiting for a part, and when.
@@ -146,7 +147,7 @@ impl Open {
             Late::ReadTooLate => (RejectionKind::TotalTimeout, self.started),
         };
         let elapsed = self.pipeline.clock.now().since(since);
-        let rejection = match &self.pipeline.timeout {
+        let rejection = match &self.pipeline.stages.timeout {
             Some(timeout) => timeout.fired(kind, elapsed),
             None => Rejection::timed_out(kind, self.pipeline.operation.name(), elapsed),
         };
@@ -172,7 +173,7 @@ impl Open {
 
     #[cold]
     fn no_timer(&mut self) -> Rejection {
-        let rejection = match &self.pipeline.timeout {
+        let rejection = match &self.pipeline.stages.timeout {
             Some(timeout) => timeout.no_timer(),
             None => Rejection::new(RejectionKind::NoTimer, self.pipeline.operation.name()),
         };
@@ -362,7 +363,9 @@ impl<R: Reject, J: Judge<R>> Request<'_, R, J, Opened<'_>> {
             (Ok(outcome), judgement) => {
                 let (started, deadline) = (call.clock.started.or_never(), call.clock.deadline);
                 let mut parked = Parked::take(call, pipeline);
-                if let (Some(ticket), Some(breaker)) = (&mut parked.held.ticket, &pipeline.circuit_breaker) {
+                if let (Some(ticket), Some(breaker)) =
+                    (&mut parked.held.ticket, &pipeline.stages.circuit_breaker)
+                {
                     breaker.answered(ticket);
                 }
                 let open = Open {

@@ -99,7 +99,8 @@ impl Options {
     /// By the rate limit of this key alone.
     #[inline]
     pub(super) fn rate_key<K: Hash + ?Sized>(self, pipeline: &Pipeline, key: &K) -> Self {
-        let request = pipeline.rate_limit.as_ref().map_or(Request::ONE, |limiter| limiter.request(key));
+        let request =
+            pipeline.stages.rate_limit.as_ref().map_or(Request::ONE, |limiter| limiter.request(key));
         Self { request: Request::of(request.key(), self.request.weight()), ..self }
     }
 

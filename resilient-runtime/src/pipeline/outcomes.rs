@@ -24,6 +24,7 @@ pub(crate) struct Predicates {
 /// assert!(late.treatment.starts_with("not repeated: the attempt may have had an effect"));
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct OutcomeExplanation {
     /// An error of the function, by its [`Class`]; or a refusal or timeout, by its [`RejectionKind`].
     pub outcome: &'static str,
@@ -73,7 +74,7 @@ impl Pipeline {
 
     fn explain_rejection(&self, kind: RejectionKind) -> OutcomeExplanation {
         let class = Rejection::new(kind, "").classify();
-        let when = self.predicates.retry_when && self.retry.is_some();
+        let when = self.predicates.retry_when && self.stages.retry.is_some();
         let (repeated, counted) = match kind {
             RejectionKind::AttemptTimeout | RejectionKind::ConnectTimeout | RejectionKind::ReadTimeout => {
                 (self.repeated(class), self.counted(class))
@@ -100,21 +101,21 @@ impl Pipeline {
 
     /// Where there is a retry.
     fn once(&self, text: &str) -> Option<String> {
-        self.retry.as_ref().map(|_| text.to_owned())
+        self.stages.retry.as_ref().map(|_| text.to_owned())
     }
 
     fn with_key(&self, text: &str) -> Option<String> {
-        self.idempotency.as_ref().map(|_| text.to_owned())
+        self.stages.idempotency.as_ref().map(|_| text.to_owned())
     }
 
     fn repeated(&self, class: Class) -> Option<String> {
-        self.retry.as_ref()?;
+        self.stages.retry.as_ref()?;
         if self.predicates.retry_when {
             return Some("`retry(when = ..)` says whether it is repeated".to_owned());
         }
-        let has_key = self.idempotency.is_some();
+        let has_key = self.stages.idempotency.is_some();
         let may_run_twice =
-            self.idempotent || self.idempotency.as_deref().is_some_and(Idempotency::reexecutes);
+            self.idempotent || self.stages.idempotency.as_deref().is_some_and(Idempotency::reexecutes);
         let text = match class {
             Class::Transient { .. } => "repeated",
             Class::Unknown { .. } if may_run_twice || !has_key => "repeated",
@@ -129,7 +130,7 @@ impl Pipeline {
     }
 
     fn counted(&self, class: Class) -> Option<String> {
-        let breaker = self.circuit_breaker.as_ref()?.name();
+        let breaker = self.stages.circuit_breaker.as_ref()?.name();
         let is_refusal = matches!(class, Class::NotExecuted { .. });
         Some(match class {
             _ if self.predicates.breaker_when && !is_refusal => {

@@ -11,9 +11,10 @@ use super::judges::{By, ByType, Described, Levels, OutcomeDescribed, Surface};
 use super::keyed::{CoalesceKey, IdempotencyKey, KeySet, Keys, NoKeys};
 use super::open::Opened;
 use super::{Options, Pipeline};
+use crate::classify::Judgement;
+use crate::error_text::Words;
 use crate::idempotency::{Codec, Fingerprint, Replay};
-use crate::observe::Words;
-use crate::outcome::{Judgement, Outcome};
+use crate::outcome::Outcome;
 use crate::priority::Priority;
 
 /// A call of a [`Pipeline`], with options; made by [`Pipeline::request`]. All options compose.

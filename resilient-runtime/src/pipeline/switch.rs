@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 
+use super::stages::StageComponents;
 use super::{Demands, Pipeline};
 use crate::sync::{AtomicBool, Ordering};
 
@@ -50,22 +51,17 @@ impl Pipeline {
                 texts: self.texts.clone(),
                 switch: self.switch.clone(),
                 bypass: Bypass::default(),
-                fallback: self.fallback.clone(),
                 levels: self.levels,
                 keeps: self.keeps,
                 asynchronous: self.asynchronous,
                 idempotent: self.idempotent,
                 predicates: self.predicates,
-                retry: None,
-                circuit_breaker: None,
-                rate_limit: None,
-                bulkhead: None,
-                timeout: None,
-                coalesce: None,
-                hedge: None,
-                load_shed: None,
-                // Not for the dependency but for the user: without it a call would be carried out twice.
-                idempotency: self.idempotency.clone(),
+                stages: StageComponents {
+                    fallback: self.stages.fallback.clone(),
+                    // Not for the dependency but for the user: without it a call would be carried out twice.
+                    idempotency: self.stages.idempotency.clone(),
+                    ..StageComponents::default()
+                },
             });
             pipeline.needs = pipeline.demands_of_stages();
             pipeline

@@ -16,6 +16,7 @@ use crate::settings::{ConfigError, settings, words};
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(u8)]
+#[non_exhaustive]
 pub enum Algorithm {
     /// A burst at once, then one at each interval.
     #[default]

@@ -5,10 +5,9 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::{RateLimiter, Request};
-use crate::classify::Class;
+use crate::classify::{Class, Verdict};
 use crate::clock::Instant;
-use crate::observe::{optional_seconds, seconds};
-use crate::outcome::Verdict;
+use crate::seconds::{optional_seconds, seconds};
 
 /// How a call stands to a rate; times are in seconds when serialised.
 ///
@@ -24,6 +23,7 @@ use crate::outcome::Verdict;
 /// assert_eq!(first.reset_after, Duration::from_secs(1));
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct Decision {
     /// Whether the call may begin; then its place in the rate is taken.
     pub allowed: bool,

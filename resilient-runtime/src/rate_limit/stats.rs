@@ -49,6 +49,7 @@ impl Counters {
 /// assert_eq!((login.stats().keys, login.stats().rejected), (1, 1));
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct Stats {
     /// The rate. None: nothing is limited.
     pub rate: Option<Rate>,

@@ -16,7 +16,7 @@ use crate::rejection::{Rejection, RejectionKind};
 /// Dropping it gives up the place in the line, and with it the turn: the next one comes sooner.
 #[derive(Debug)]
 #[must_use = "futures do nothing unless polled"]
-pub struct Turn<'a> {
+pub(crate) struct Turn<'a> {
     limiter: &'a RateLimiter,
     request: Request,
     deadline: Instant,

@@ -3,9 +3,10 @@
 use std::any::Any;
 use std::sync::Arc;
 
-use super::{Registry, name};
+use super::Registry;
 use crate::component::Component;
 use crate::kind::table::components;
+use crate::name;
 
 macro_rules! accessors {
     ($($kind:ident $name:ident $accessor:ident $module:ident::{$type:ident, $stats:ident} $make:ident;)*) => {

@@ -34,7 +34,7 @@ impl Registry {
     /// let full = Config::default().signal(Signal::Saturation).critical(0.9).hold(Duration::from_secs(30));
     /// registry.alert("full").reconfigure(full).unwrap();
     /// let bulkhead = registry.bulkhead("db");
-    /// bulkhead.reconfigure(bulkhead::Config::default().max_concurrent(1u32)).unwrap();
+    /// bulkhead.reconfigure(bulkhead::Config::default().max_concurrent(1)).unwrap();
     /// let _permit = bulkhead.try_acquire().unwrap();
     /// tokio::time::sleep(Duration::from_secs(40)).await;
     /// assert_eq!(registry.alert("full").stats().severity, Some(Severity::Critical));
@@ -67,9 +67,9 @@ impl Registry {
     /// use resilient_runtime::{Component, Registry, alert::{Config, Severity, Signal}, bulkhead};
     ///
     /// let registry = Registry::new();
-    /// registry.bulkhead("db").reconfigure(bulkhead::Config::default().max_concurrent(1u32)).unwrap();
+    /// registry.bulkhead("db").reconfigure(bulkhead::Config::default().max_concurrent(1)).unwrap();
     /// let full = Config::default().signal(Signal::Saturation).warning(0.9);
-    /// registry.alert("full").reconfigure(full.hold(Duration::ZERO).min_samples(0u32)).unwrap();
+    /// registry.alert("full").reconfigure(full.hold(Duration::ZERO).min_samples(0)).unwrap();
     /// registry.evaluate_alerts(); // of rates nothing can be said before the second look
     /// let bulkhead = registry.bulkhead("db");
     /// let permit = bulkhead.try_acquire().unwrap();

@@ -6,7 +6,7 @@ use super::{Registry, registry};
 use crate::clock::Clock;
 use crate::component::Create;
 use crate::kind::table::components;
-use crate::pipeline::{Bypass, Demands, Pipeline, Predicates};
+use crate::pipeline::{Bypass, Demands, Pipeline, Predicates, StageComponents};
 use crate::sync::AtomicBool;
 
 /// Something that names or is a component.
@@ -64,12 +64,6 @@ pub struct PipelineBuilder {
 
 macro_rules! stages {
     ($($kind:ident $name:ident $accessor:ident $module:ident::{$type:ident, $stats:ident} $make:ident;)*) => {
-        /// The components of a pipeline, one for each stage that was asked for.
-        #[derive(Clone, Debug, Default)]
-        pub(crate) struct StageComponents {
-            $(pub(crate) $name: Option<Arc<crate::$module::$type>>,)*
-        }
-
         impl StageComponents {
             /// The clock of the timeout, whose times the pipeline keeps; else that of the innermost stage.
             fn clock(&self) -> Option<&Clock> {
@@ -89,7 +83,7 @@ macro_rules! stages {
                     texts: registry.0.environment.texts().clone(),
                     switch: registry.0.switch.clone(),
                     bypass: Bypass::default(),
-                    $($name: self.$name,)*
+                    stages: self,
                     levels: &[],
                     keeps: false,
                     asynchronous: false,

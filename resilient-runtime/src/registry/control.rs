@@ -5,8 +5,9 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::erased::AnyComponent;
-use super::{ComponentStats, Registry, name};
+use super::{ComponentStats, Registry};
 use crate::component::Kind;
+use crate::name;
 use crate::nearest::ranked;
 use crate::observe::EventKind;
 use crate::settings::Effective;

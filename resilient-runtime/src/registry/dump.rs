@@ -4,7 +4,7 @@ use std::fmt::{self, Write};
 
 use super::Registry;
 use crate::config::Tables;
-use crate::kind::{self, Kind};
+use crate::kind::Kind;
 use crate::settings::{Effective, Value, duration_text};
 
 impl Registry {
@@ -40,7 +40,7 @@ fn table(text: &mut String, kind: Kind, name: &str, settings: Vec<Effective>) ->
     writeln!(text, "{mark}[{kind}.{}]", Key(name))?;
     for Effective { field, value, origin } in settings {
         match value {
-            Value::Unset if kind::settings::default_of(kind, field) == Some(Value::Unset) => {
+            Value::Unset if crate::component::by_kind::default_of(kind, field) == Some(Value::Unset) => {
                 writeln!(text, "# {field} is not set  # {origin}")?;
             }
             value => writeln!(text, "{mark}{field} = {}  # {origin}", Written(&value))?,

@@ -1,6 +1,7 @@
 //! The pipelines of a registry in words.
 
-use super::{Registry, name};
+use super::Registry;
+use crate::name;
 use crate::pipeline::{Explanation, Pipeline};
 use crate::site::{self, Site};
 

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use super::Registry;
 use super::shelf::{self, Shelved};
-use super::{Registry, name};
 use crate::component::{Core, Create, Kind, lasting};
 use crate::idempotency::{self, Idempotency};
+use crate::name;
 use crate::observe::{Event, EventKind};
 use crate::retry::{self, Retry};
 use crate::settings::{ConfigError, Layered, Setting, SettingLayers, Settings, lay_attribute, lay_overrides};

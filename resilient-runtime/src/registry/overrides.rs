@@ -3,39 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use super::{Registry, UnknownComponent, name};
+use super::{Registry, UnknownComponent};
 use crate::component::Kind;
-use crate::config::{Tables, variable_name};
-use crate::kind::settings as kinds;
+use crate::component::by_kind as kinds;
+use crate::config::{Contradiction, Tables, variable_name};
+use crate::name;
 use crate::nearest::nearest;
 use crate::settings::{ConfigError, Origin, Raw, Setting, SettingLayers};
 use crate::site;
-
-/// What goes with the settings of a component, and does not go together.
-///
-/// ```
-/// use resilient_runtime::{Kind, Registry, config::Tables, settings::Raw};
-///
-/// let mut tables = Tables::default();
-/// tables.set(Kind::Bulkhead, Some("db"), "max_queue", &Raw::Integer(9)).unwrap();
-/// let contradictions = Registry::new().apply("mine", &tables).unwrap_err();
-/// assert_eq!((contradictions[0].kind, contradictions[0].name.as_str()), (Kind::Bulkhead, "db"));
-/// ```
-#[derive(Clone, Debug, PartialEq)]
-pub struct Contradiction {
-    /// The kind of the component.
-    pub kind: Kind,
-    /// Its name.
-    pub name: String,
-    /// What is wrong.
-    pub error: ConfigError,
-}
-
-impl fmt::Display for Contradiction {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} `{}`: {}", self.kind, self.name, self.error)
-    }
-}
 
 /// Why one setting was not changed.
 ///
@@ -91,7 +66,8 @@ impl Registry {
         outcome
     }
 
-    pub(crate) fn configure_quietly(&self, tables: &Tables) -> Result<usize, Vec<Contradiction>> {
+    /// As [`apply`](Self::apply), and tells nobody.
+    pub(super) fn configure_quietly(&self, tables: &Tables) -> Result<usize, Vec<Contradiction>> {
         // What annotated functions say has to go with it, too.
         self.know_sites();
         // Of two that come at once the later is in force, whole.
@@ -120,7 +96,7 @@ impl Registry {
     }
 
     /// Every component whose settings would not go together.
-    pub(crate) fn contradictions(&self, tables: &Tables) -> Vec<Contradiction> {
+    pub(super) fn contradictions(&self, tables: &Tables) -> Vec<Contradiction> {
         let mut problems = contradictory_defaults(tables);
         let defaults: BTreeMap<_, _> =
             problems.iter().map(|problem| (problem.kind, problem.error.clone())).collect();
@@ -205,7 +181,7 @@ impl Registry {
     }
 
     /// Says at load that settings are for nobody. Where not all who may ask are known, only what looks like a slip.
-    pub(crate) fn tell_unused(&self, source: &str) {
+    pub(super) fn tell_unused(&self, source: &str) {
         const MOST: usize = 20;
         let knows_all = self.is_global() && cfg!(feature = "inventory");
         let mut unused = self.unused_settings();
@@ -236,7 +212,7 @@ impl Registry {
     }
 
     /// The names that a variable may mean: of components, and of tables in the file.
-    pub(crate) fn named_by(&self, tables: &Tables, kind: Kind, variable: &str) -> BTreeSet<String> {
+    pub(super) fn named_by(&self, tables: &Tables, kind: Kind, variable: &str) -> BTreeSet<String> {
         let from_file = tables.named().filter(|(of, _)| *of == kind).map(|(_, name)| name.to_owned());
         let all = from_file.chain(self.names_of(kind));
         all.filter(|name| variable_name(name) == variable).collect()
@@ -285,7 +261,7 @@ impl Registry {
     ///
     /// let registry = Registry::new();
     /// let retry = registry.retry("stock");
-    /// retry.reconfigure(Config::default().max(9u32)).unwrap();
+    /// retry.reconfigure(Config::default().max(9)).unwrap();
     /// registry.clear_overrides(Kind::Retry, "stock").unwrap();
     /// assert_eq!(retry.config().max, 3);
     /// ```

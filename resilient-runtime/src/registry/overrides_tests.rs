@@ -309,7 +309,7 @@ fn the_outside_switches_all_protection() {
 fn each_kind_of_component_can_be_switched_off_or_says_why_not() {
     // E8
     for kind in Kind::all() {
-        let outcome = crate::kind::settings::read(kind, "enabled", &Raw::Flag(false));
+        let outcome = crate::component::by_kind::read(kind, "enabled", &Raw::Flag(false));
         match kind {
             Kind::Fallback | Kind::Idempotency | Kind::Health | Kind::ConfigSource => {
                 assert!(outcome.unwrap_err().contains("cannot be switched off"));

@@ -23,6 +23,7 @@ use crate::site::{self, Site};
 /// # }
 /// ```
 #[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
 pub struct SiteStats {
     /// The operation's name.
     pub operation: String,

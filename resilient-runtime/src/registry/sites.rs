@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use super::making::By;
-use super::{Registry, StageComponents, registry};
+use super::{Registry, registry};
 use crate::component::Kind;
 use crate::kind::table::components;
-use crate::pipeline::{Pipeline, Predicates};
+use crate::pipeline::{Pipeline, Predicates, StageComponents};
 use crate::site::Site;
 
 impl Site {

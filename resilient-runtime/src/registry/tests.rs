@@ -126,8 +126,8 @@ fn what_happens_can_be_subscribed_to() {
 fn the_golden_signals_are_those_of_each_operation_and_of_all_together() {
     let registry = Registry::new();
     let (gate, wide) = (registry.bulkhead("gate"), registry.bulkhead("wide"));
-    gate.reconfigure(bulkhead::Config::default().max_concurrent(4u32)).unwrap();
-    wide.reconfigure(bulkhead::Config::default().max_concurrent(100u32)).unwrap();
+    gate.reconfigure(bulkhead::Config::default().max_concurrent(4)).unwrap();
+    wide.reconfigure(bulkhead::Config::default().max_concurrent(100)).unwrap();
     let fast = registry.pipeline("fast").bulkhead("wide").timeout("t").build();
     let slow = registry.pipeline("slow").bulkhead("gate").timeout("t").build();
     for _ in 0..99 {
@@ -269,7 +269,7 @@ fn the_settings_of_the_first_place_are_in_force_whole_whoever_is_called_first() 
             site.pipeline_in(&registry);
         }
         let retry = registry.retry("r");
-        assert_eq!(*retry.config(), crate::retry::Config::default().max(1u32));
+        assert_eq!(*retry.config(), crate::retry::Config::default().max(1));
         let origins: Vec<_> = retry.effective().into_iter().take(3).map(|set| set.origin).collect();
         assert_eq!(origins, [Origin::Attribute, Origin::Default, Origin::Default]);
         assert_eq!(registry.validate().unwrap_err().problems().len(), 1);
@@ -284,7 +284,7 @@ fn what_was_said_at_run_time_stays_though_an_attribute_says_the_same() {
         Setting { field: "base", value: Value::Duration(Duration::from_millis(1)) },
     ])];
     let registry = Registry::new();
-    registry.retry("r").reconfigure(crate::retry::Config::default().max(5u32)).unwrap();
+    registry.retry("r").reconfigure(crate::retry::Config::default().max(5)).unwrap();
     site(1, SITE).pipeline_in(&registry);
     let origins: Vec<_> = registry.retry("r").effective().into_iter().take(3).map(|set| set.origin).collect();
     assert_eq!(origins, [Origin::Runtime, Origin::Default, Origin::Attribute]);
@@ -311,11 +311,11 @@ fn an_attribute_setting_that_comes_too_late_is_reported_and_the_others_hold() {
     ];
     let registry = Registry::new();
     registry.retry("r");
-    let two = crate::bulkhead::Config::default().max_concurrent(2u32);
+    let two = crate::bulkhead::Config::default().max_concurrent(2);
     registry.bulkhead("b").reconfigure(two.clone()).unwrap();
     site(1, SITE).pipeline_in(&registry);
     assert_eq!(registry.retry("r").config().max, 7);
-    assert_eq!(*registry.bulkhead("b").config(), two.max_queue(3u32).max_wait(Duration::from_millis(1)));
+    assert_eq!(*registry.bulkhead("b").config(), two.max_queue(3).max_wait(Duration::from_millis(1)));
     let error = registry.validate().unwrap_err().to_string();
     assert!(error.contains("retry `r`: `budget` = shared is refused"), "{error}");
     assert!(error.contains("bulkhead `b`: `reserve_critical` = 4 is refused"), "{error}");

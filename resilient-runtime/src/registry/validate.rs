@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use super::Registry;
 use super::shelf::OVERFLOW;
 use super::together::quantity;
-use super::{Registry, name};
 use crate::component::{Component, Kind};
+use crate::name;
 use crate::pipeline::Explanation;
 use crate::site;
 

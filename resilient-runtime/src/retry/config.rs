@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::backoff::Backoff;
-use super::budget::BudgetConfig;
+use crate::budget;
 use crate::ratio::Ratio;
 use crate::settings::{ConfigError, settings};
 
@@ -15,7 +15,7 @@ settings! {
     /// use std::time::Duration;
     /// use resilient_runtime::{retry::{Backoff, Config}, settings::Settings};
     ///
-    /// let config = Config::default().max(5u32).backoff(Backoff::Fibonacci).base(Duration::from_millis(20));
+    /// let config = Config::default().max(5).backoff(Backoff::Fibonacci).base(Duration::from_millis(20));
     /// assert!(config.validate().is_ok());
     /// assert!(config.factor(0.5).validate().is_err());
     /// ```
@@ -92,7 +92,7 @@ impl Config {
     }
 
     /// `own`, with what is said here.
-    pub(super) fn budget_config(&self, own: BudgetConfig) -> BudgetConfig {
+    pub(super) fn budget_config(&self, own: budget::Config) -> budget::Config {
         own.ratio(self.budget_ratio).reserve(self.budget_reserve).free(self.budget_free)
     }
 }

@@ -5,7 +5,8 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use super::*;
-use crate::clock::ManualClock;
+use crate::classify::Class;
+use crate::clock::{Delay, ManualClock};
 use crate::ratio::Ratio;
 use crate::registry::Registry;
 
@@ -80,8 +81,8 @@ fn run_with(config: Config, waves: impl IntoIterator<Item = Wave>) -> (Result, A
             now: clock.now(),
             deadline: Instant::NEVER,
             idempotent: true,
-            standing_back: crate::scope::Retries::NONE,
-            inside: crate::scope::Retries::NONE,
+            standing_back: crate::context::Retries::NONE,
+            inside: crate::context::Retries::NONE,
             refused: &|_| false,
         };
         let mut pause = Duration::ZERO;

@@ -5,8 +5,10 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::{BudgetStats, Stop};
-use crate::observe::{Describe, Family, LastError};
+use super::Stop;
+use crate::budget;
+use crate::last_error::LastError;
+use crate::observe::{Describe, Family};
 
 /// All off the success path of a call, so a lock holds them together.
 #[derive(Debug, Default)]
@@ -46,7 +48,7 @@ impl Counters {
     pub(super) fn snapshot(
         &self,
         budget_name: &str,
-        budget: BudgetStats,
+        budget: budget::Stats,
         last_error: Option<LastError>,
     ) -> Stats {
         Stats {
@@ -80,6 +82,7 @@ impl Counters {
 /// assert_eq!(&*stats.budget_name, "stock");
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct Stats {
     /// Retries begun.
     pub retries: u64,
@@ -106,7 +109,7 @@ pub struct Stats {
     /// The budget it draws on; its own has its own name.
     pub budget_name: Arc<str>,
     /// That budget.
-    pub budget: BudgetStats,
+    pub budget: budget::Stats,
     /// The last error that it was asked about, where its text is known: that of an annotated function or of a pipeline.
     pub last_error: Option<LastError>,
 }

@@ -1,6 +1,8 @@
 use super::*;
 use crate::Judgement;
-use crate::clock::ManualClock;
+use crate::classify::{Class, Verdict};
+use crate::clock::{Clock, ManualClock};
+use crate::context::Scope;
 use crate::registry::Registry;
 
 const MS: fn(u64) -> Duration = Duration::from_millis;
@@ -27,7 +29,7 @@ fn failing(calls: &mut u32) -> Result<(), u32> {
 #[test]
 fn max_counts_retries_and_the_last_real_error_is_returned() {
     // T45
-    let (_, retry) = fixture(plain().max(3u32));
+    let (_, retry) = fixture(plain().max(3));
     let mut calls = 0;
     assert_eq!(retry.call(|| failing(&mut calls)), Err(4));
     assert_eq!(calls, 4);
@@ -38,7 +40,7 @@ fn max_counts_retries_and_the_last_real_error_is_returned() {
 #[test]
 fn a_value_that_counts_as_failed_is_retried_and_the_last_one_returned() {
     // T45
-    let (_, retry) = fixture(plain().max(2u32));
+    let (_, retry) = fixture(plain().max(2));
     let mut calls = 0;
     let work = || {
         calls += 1;
@@ -50,7 +52,7 @@ fn a_value_that_counts_as_failed_is_retried_and_the_last_one_returned() {
 
 #[test]
 fn the_pauses_are_those_of_the_backoff() {
-    let (time, retry) = fixture(plain().max(3u32));
+    let (time, retry) = fixture(plain().max(3));
     let start = time.clock().now();
     let _ = retry.call(|| Err::<(), _>(()));
     assert_eq!(time.clock().now().since(start), MS(100 + 200 + 400));
@@ -59,7 +61,7 @@ fn the_pauses_are_those_of_the_backoff() {
 #[test]
 fn a_servers_wish_is_never_undercut() {
     // T31
-    let (time, retry) = fixture(plain().max(1u32));
+    let (time, retry) = fixture(plain().max(1));
     let start = time.clock().now();
     let wish = Class::Transient { retry_after: Some(Duration::from_secs(3)) };
     let _ = retry.call_judged(|| Err::<(), _>(()), |_| Verdict::Failure(wish));
@@ -69,7 +71,7 @@ fn a_servers_wish_is_never_undercut() {
 #[test]
 fn a_wish_that_cannot_be_met_ends_the_call_at_once() {
     // T31
-    let (time, retry) = fixture(plain().max(3u32).max_elapsed(Duration::from_secs(10)));
+    let (time, retry) = fixture(plain().max(3).max_elapsed(Duration::from_secs(10)));
     let start = time.clock().now();
     let wish = Class::Overload { retry_after: Some(Duration::from_secs(30)) };
     let _ = retry.call_judged(|| Err::<(), _>(()), |_| Verdict::Failure(wish));
@@ -129,7 +131,7 @@ fn inner_retries_stand_back_while_an_outer_one_repeats() {
     let registry = Registry::with_seed(ManualClock::new().clock(), 7);
     let [outer, middle, inner] = ["outer", "middle", "inner"].map(|name| {
         let retry = registry.retry(name);
-        retry.reconfigure(plain().max(3u32).budget_reserve(1000.0)).unwrap();
+        retry.reconfigure(plain().max(3).budget_reserve(1000.0)).unwrap();
         retry
     });
     let mut calls = 0;
@@ -154,7 +156,7 @@ fn a_session_that_was_restarted_repeats_what_fails_in_it_again() {
     let registry = Registry::with_seed(ManualClock::new().clock(), 7);
     let [session, request] = ["session", "request"].map(|name| {
         let retry = registry.retry(name);
-        retry.reconfigure(plain().max(3u32).budget_reserve(1000.0)).unwrap();
+        retry.reconfigure(plain().max(3).budget_reserve(1000.0)).unwrap();
         retry
     });
     let mut sessions = 0;
@@ -182,7 +184,7 @@ fn a_retry_that_gave_up_stands_back_until_it_has_succeeded_again() {
     let registry = Registry::with_seed(ManualClock::new().clock(), 7);
     let [session, request, other] = ["session", "request", "other"].map(|name| {
         let retry = registry.retry(name);
-        retry.reconfigure(plain().max(3u32).budget_reserve(1000.0)).unwrap();
+        retry.reconfigure(plain().max(3).budget_reserve(1000.0)).unwrap();
         retry
     });
     let (mut sessions, mut requests) = (0, 0);
@@ -218,7 +220,7 @@ async fn a_session_of_many_polls_does_as_well() {
     let registry = Registry::with_seed(Clock::tokio(), 7);
     let retry = |name: &str| {
         let retry = registry.retry(name);
-        retry.reconfigure(plain().max(3u32).base(Duration::from_millis(1)).budget_reserve(1000.0)).unwrap();
+        retry.reconfigure(plain().max(3).base(Duration::from_millis(1)).budget_reserve(1000.0)).unwrap();
         retry
     };
     let (session, request, sessions) = (retry("session"), retry("request"), std::cell::Cell::new(0));
@@ -274,7 +276,7 @@ fn the_budget_bounds_the_load_in_an_outage() {
 #[test]
 fn concurrent_retries_never_exceed_the_budget() {
     // T38
-    let (_, retry) = fixture(plain().base(Duration::ZERO).max(1u32).budget_reserve(0.0));
+    let (_, retry) = fixture(plain().base(Duration::ZERO).max(1).budget_reserve(0.0));
     let calls = std::sync::atomic::AtomicU32::new(0);
     std::thread::scope(|scope| {
         for _ in 0..8 {
@@ -296,7 +298,7 @@ fn concurrent_retries_never_exceed_the_budget() {
 #[test]
 fn a_drained_budget_fills_again() {
     // T39
-    let (time, retry) = fixture(plain().base(Duration::ZERO).max(1u32).budget_free(0));
+    let (time, retry) = fixture(plain().base(Duration::ZERO).max(1).budget_free(0));
     for _ in 0..100 {
         let _ = retry.call(|| Err::<(), _>(()));
     }
@@ -313,7 +315,7 @@ fn a_drained_budget_fills_again() {
 #[test]
 fn a_quiet_service_can_retry_from_the_start() {
     // T42
-    let (time, retry) = fixture(plain().max(1u32));
+    let (time, retry) = fixture(plain().max(1));
     for minute in 0..100 {
         let mut calls = 0;
         let _ = retry.call(|| failing(&mut calls));
@@ -327,7 +329,7 @@ fn a_named_budget_is_shared() {
     // T40
     let registry = Registry::with_seed(ManualClock::new().clock(), 7);
     let shared = registry.retry_budget("gateway");
-    shared.reconfigure(BudgetConfig::default().reserve(0.0)).unwrap();
+    shared.reconfigure(budget::Config::default().reserve(0.0)).unwrap();
     shared.reset();
     let retry = registry.retry("a");
     let moved = retry.reconfigure(plain().budget(Arc::<str>::from("gateway"))).unwrap_err();
@@ -343,9 +345,7 @@ fn a_named_budget_is_shared() {
 fn settings_that_cannot_be_are_refused_whole() {
     let (_, retry) = fixture(plain());
     let error = retry
-        .reconfigure(
-            Config::default().max(5000u32).factor(f64::NAN).base(2 * DAY).max_elapsed(Duration::ZERO),
-        )
+        .reconfigure(Config::default().max(5000).factor(f64::NAN).base(2 * DAY).max_elapsed(Duration::ZERO))
         .unwrap_err();
     let fields: Vec<_> = error.problems().iter().map(|problem| problem.field).collect();
     assert_eq!(fields, ["max", "base", "factor", "max_elapsed"]);
@@ -354,7 +354,7 @@ fn settings_that_cannot_be_are_refused_whole() {
 
 #[test]
 fn a_clock_that_jumps_neither_freezes_nor_floods_the_budget() {
-    let (time, retry) = fixture(plain().max(1u32));
+    let (time, retry) = fixture(plain().max(1));
     time.rewind(Duration::from_mins(50));
     assert!(retry.call(|| Err::<(), _>(())).is_err());
     time.advance(10 * DAY);
@@ -365,7 +365,7 @@ fn a_clock_that_jumps_neither_freezes_nor_floods_the_budget() {
 async fn asynchronous_pauses_follow_virtual_time() {
     // T148
     let retry = Registry::with_clock(crate::clock::Clock::tokio()).retry("r");
-    retry.reconfigure(plain().max(2u32)).unwrap();
+    retry.reconfigure(plain().max(2)).unwrap();
     let start = tokio::time::Instant::now();
     let outcome: Result<u32, u32> =
         retry.call_async(async || if crate::attempt() == 3 { Ok(crate::attempt()) } else { Err(0) }).await;
@@ -393,66 +393,21 @@ fn ready<T>(future: impl Future<Output = T>) -> T {
     }
 }
 
-fn budget(config: BudgetConfig) -> (ManualClock, Arc<RetryBudget>) {
-    let time = ManualClock::new();
-    let budget = Registry::with_clock(time.clock()).retry_budget("b");
-    budget.reconfigure(config).unwrap();
-    budget.reset();
-    (time, budget)
-}
-
-#[test]
-fn who_looks_at_a_budget_takes_nothing_from_it() {
-    let (_, budget) = budget(BudgetConfig::default().reserve(0.0));
-    for _ in 0..10 {
-        budget.deposit();
-        assert!(budget.tokens() < 1.1);
-    }
-    assert!(budget.try_withdraw(), "ten calls pay for one retry");
-    assert!(!budget.try_withdraw());
-    assert!(budget.tokens() >= 0.0);
-}
-
-#[test]
-fn new_rates_of_a_budget_hold_from_now_on() {
-    // T117
-    let (time, budget) = budget(BudgetConfig::default());
-    (0..100).for_each(|_| budget.deposit());
-    budget.reconfigure(BudgetConfig::default().ratio(Ratio::ZERO).reserve(0.0)).unwrap();
-    assert!((budget.tokens() - 40.0).abs() < 1e-6, "what was earned stays: {}", budget.tokens());
-    (0..100).for_each(|_| budget.deposit());
-    time.advance(DAY);
-    budget.reconfigure(BudgetConfig::default().ratio(Ratio::ONE)).unwrap();
-    assert!((budget.tokens() - 40.0).abs() < 1e-6, "and the past earns no more: {}", budget.tokens());
-}
-
 #[test]
 fn what_a_budget_was_told_itself_survives_its_retrys_settings() {
     // T117
     let (_, retry) = fixture(plain());
-    retry.budget().reconfigure(BudgetConfig::default().burst(5u32)).unwrap();
-    retry.reconfigure(plain().max(2u32).budget_reserve(1.0)).unwrap();
-    assert_eq!(*retry.budget().config(), BudgetConfig::default().burst(5u32).reserve(1.0));
+    retry.budget().reconfigure(budget::Config::default().burst(5)).unwrap();
+    retry.reconfigure(plain().max(2).budget_reserve(1.0)).unwrap();
+    assert_eq!(*retry.budget().config(), budget::Config::default().burst(5).reserve(1.0));
 }
 
 #[test]
 fn a_new_budget_is_refused_together_with_all_else_that_is_wrong() {
     let (_, retry) = fixture(plain());
-    let error = retry.reconfigure(plain().budget(Arc::<str>::from("other")).max(5000u32)).unwrap_err();
+    let error = retry.reconfigure(plain().budget(Arc::<str>::from("other")).max(5000)).unwrap_err();
     let fields: Vec<_> = error.problems().iter().map(|problem| problem.field).collect();
     assert_eq!(fields, ["max", "budget"]);
-}
-
-#[test]
-fn a_budget_that_is_reset_is_as_new() {
-    let (_, budget) = budget(BudgetConfig::default());
-    let new = budget.stats();
-    (0..10).for_each(|_| budget.deposit());
-    while budget.try_withdraw() {}
-    budget.reset();
-    assert_eq!(budget.stats(), new);
-    budget.deposit();
-    assert_eq!(budget.stats().calls, 1);
 }
 
 #[test]
@@ -460,8 +415,8 @@ fn a_budget_that_is_part_of_a_retry_or_a_hedge_tells_nothing_of_itself() {
     let registry = Registry::new();
     let (retry, hedge) = (registry.retry("r"), registry.hedge("h"));
     let mut events = registry.subscribe();
-    retry.reconfigure(Config::default().max(1u32)).unwrap();
-    hedge.reconfigure(crate::hedge::Config::default().max(2u32)).unwrap();
+    retry.reconfigure(Config::default().max(1)).unwrap();
+    hedge.reconfigure(crate::hedge::Config::default().max(2)).unwrap();
     retry.reset();
     hedge.reset();
     let told: Vec<_> = std::iter::from_fn(|| events.try_recv()).map(|event| event.kind).collect();

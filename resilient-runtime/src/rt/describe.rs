@@ -4,7 +4,7 @@ use std::error::Error;
 use std::fmt::{Debug, Display};
 use std::marker::PhantomData;
 
-use crate::observe::{NOTHING, Words};
+use crate::error_text::{NOTHING, Words};
 use crate::outcome::Outcome;
 
 /// Stands for the type of an outcome.

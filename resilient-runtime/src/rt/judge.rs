@@ -8,9 +8,10 @@ use std::convert::Infallible;
 use std::error::Error;
 use std::marker::PhantomData;
 
-use crate::classify::{Classify, was_refused};
-use crate::fallback::{BoxError, FallbackFailed, Level, into_failure};
-use crate::outcome::{Failure, Judgement, Outcome, Reject};
+use crate::classify::{Classify, Judgement, was_refused};
+use crate::fallback::into_failure;
+use crate::level::Level;
+use crate::outcome::{BoxError, Failure, FallbackFailed, Outcome, Reject};
 use crate::rejection::Rejection;
 
 /// Stands for the type of an outcome.

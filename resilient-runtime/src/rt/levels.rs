@@ -7,10 +7,9 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::fallback::{
-    AllFailed, BoxError, FallbackFailed, LastGood, Level, Mark, NoAnswer, Unanswered, Why, one_of, why,
-};
-use crate::outcome::Failure;
+use crate::fallback::{AllFailed, LastGood, Mark, NoAnswer, Unanswered, Why, one_of, why};
+use crate::level::Level;
+use crate::outcome::{BoxError, Failure, FallbackFailed};
 use crate::pipeline::Call;
 use crate::site::Site;
 
@@ -153,7 +152,7 @@ type Again<R> = Result<(R, Option<Duration>), NoAnswer>;
 
 impl<V: LastGood> CacheKey<V> {
     fn of<K: Hash + ?Sized>(call: &Call<'_>, site: &'static Site, key: &K) -> Self {
-        let hash = call.cache_key::<V, K>(site, key);
+        let hash = call.cache_key::<V, K>(std::ptr::from_ref(site).addr(), key);
         Self {
             hash,
             keep: |call, key, value| call.keep(key, value),

@@ -3,10 +3,13 @@
 pub use std::borrow::Cow;
 
 pub use crate::classify::{Class, Classify};
+pub use crate::classify::{Judgement, Verdict};
 pub use crate::component::Kind;
-pub use crate::fallback::{BoxError, CollectReasons, FallbackFailed, Level, NoAnswer, ReasonCollector};
+pub use crate::fallback::{CollectReasons, NoAnswer, ReasonCollector};
 pub use crate::idempotency::{ClaimOutcome, Fingerprint};
-pub use crate::outcome::{Failure, Judgement, Outcome, Reject, Verdict};
+pub use crate::level::Level;
+pub use crate::outcome::{BoxError, FallbackFailed};
+pub use crate::outcome::{Failure, Outcome, Reject};
 pub use crate::pipeline::Pipeline;
 pub use crate::pipeline::call::{Call, Next};
 pub use crate::pipeline::stages::coalesce::{Shared, led, led_async};

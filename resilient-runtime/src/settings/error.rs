@@ -15,7 +15,8 @@ use super::{Parameter, Value};
 /// assert_eq!((problem.field, &problem.value), ("percentile", &Value::Number(101.0)));
 /// ```
 #[derive(Clone, Debug, PartialEq)]
-pub struct Problem {
+#[non_exhaustive]
+pub struct SettingProblem {
     /// The field of the config.
     pub field: &'static str,
     /// The refused value.
@@ -29,13 +30,13 @@ pub struct Problem {
 /// ```
 /// use resilient_runtime::{Component, Registry, bulkhead::Config};
 ///
-/// let error = Registry::new().bulkhead("gateway").reconfigure(Config::default().max_concurrent(0u32));
+/// let error = Registry::new().bulkhead("gateway").reconfigure(Config::default().max_concurrent(0));
 /// let words = error.unwrap_err().to_string();
 /// assert_eq!(words, "`max_concurrent` = 0 is refused: 1 to 1000000 calls");
 /// ```
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ConfigError {
-    pub(super) problems: Vec<Problem>,
+    pub(super) problems: Vec<SettingProblem>,
 }
 
 impl ConfigError {
@@ -44,10 +45,10 @@ impl ConfigError {
     /// ```
     /// use resilient_runtime::{bulkhead::Config, settings::Settings};
     ///
-    /// let error = Config::default().max_concurrent(0u32).max_queue(9u32).validate().unwrap_err();
+    /// let error = Config::default().max_concurrent(0).max_queue(9).validate().unwrap_err();
     /// assert!(error.problems().len() >= 2, "all of them: {error}");
     /// ```
-    pub fn problems(&self) -> &[Problem] {
+    pub fn problems(&self) -> &[SettingProblem] {
         &self.problems
     }
 
@@ -61,7 +62,7 @@ impl ConfigError {
         allowed: impl Into<Cow<'static, str>>,
     ) {
         if !holds {
-            self.problems.push(Problem { field, value: value.to_value(), allowed: allowed.into() });
+            self.problems.push(SettingProblem { field, value: value.to_value(), allowed: allowed.into() });
         }
     }
 
@@ -87,7 +88,7 @@ impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, problem) in self.problems.iter().enumerate() {
             let separator = if index == 0 { "" } else { "; " };
-            let Problem { field, value, allowed } = problem;
+            let SettingProblem { field, value, allowed } = problem;
             write!(f, "{separator}`{field}` = {value} is refused: {allowed}")?;
         }
         Ok(())

@@ -211,7 +211,7 @@ mod tests {
         let interrupted = Cell::new(false);
         let put = |config: Config| {
             if !interrupted.replace(true) {
-                layered.replace(Config::default().max_concurrent(8u32));
+                layered.replace(Config::default().max_concurrent(8));
             }
             layered.replace(config);
             Ok(())

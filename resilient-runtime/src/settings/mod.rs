@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
-pub use error::{ConfigError, Problem};
+pub use error::{ConfigError, SettingProblem};
 pub use into::IntoSetting;
 pub(crate) use layered::{Layered, SettingLayers, forget_runtime, lay_attribute, lay_overrides};
 pub(crate) use parameter::Parameter;
@@ -143,7 +143,7 @@ pub struct Setting {
 /// let hedge = Registry::new().hedge("search");
 /// let origin = || hedge.effective().into_iter().find(|setting| setting.field == "max").unwrap().origin;
 /// assert_eq!(origin(), Origin::Default);
-/// hedge.reconfigure(Config::default().max(2u32)).unwrap();
+/// hedge.reconfigure(Config::default().max(2)).unwrap();
 /// assert_eq!(origin(), Origin::Runtime);
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -195,6 +195,7 @@ impl fmt::Display for Origin {
 /// assert_eq!((&shares.value, shares.origin.to_string().as_str()), (&Value::Flag(true), "default"));
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct Effective {
     /// The field of the config.
     pub field: &'static str,
@@ -259,7 +260,7 @@ pub trait Settings: Clone + Default + PartialEq + Send + Sync + 'static {
     /// ```
     /// use resilient_runtime::{rate_limit::Config, settings::Settings};
     ///
-    /// let error = Config::default().max_queue(u32::MAX).max_keys(0u32).validate().unwrap_err();
+    /// let error = Config::default().max_queue(u32::MAX).max_keys(0).validate().unwrap_err();
     /// let fields: Vec<_> = error.problems().iter().map(|problem| problem.field).collect();
     /// assert_eq!(fields, ["max_queue", "max_keys"]);
     /// ```
@@ -362,7 +363,7 @@ pub(crate) fn check_ranges<C: Settings>(config: &C, error: &mut ConfigError) {
     for field in C::FIELDS {
         let (Some(row), Some(value)) = (C::table().field(field), config.get(field)) else { continue };
         if !value.is_in(&row.takes) {
-            error.problems.push(Problem { field, value, allowed: row.takes.to_string().into() });
+            error.problems.push(SettingProblem { field, value, allowed: row.takes.to_string().into() });
         }
     }
 }
@@ -380,7 +381,7 @@ pub(crate) fn assign<T: Parameter>(
     if let Some(meant) = meant::<T>(value) {
         allowed = format!("{allowed}; did you mean {meant}?").into();
     }
-    let problem = Problem { field, value: value.clone(), allowed };
+    let problem = SettingProblem { field, value: value.clone(), allowed };
     Err(ConfigError { problems: vec![problem] })
 }
 
@@ -404,5 +405,5 @@ pub(crate) fn unknown(field: &'static str, value: &Value, known: &[&str]) -> Con
         Some(name) => format!("there is no such setting; did you mean `{name}`?"),
         None => format!("there is no such setting; known: {}", known.join(", ")),
     };
-    ConfigError { problems: vec![Problem { field, value: value.clone(), allowed: allowed.into() }] }
+    ConfigError { problems: vec![SettingProblem { field, value: value.clone(), allowed: allowed.into() }] }
 }

@@ -16,6 +16,7 @@ use crate::nearest::nearest;
 /// assert!(error.contains("`2s` or `2ms`"), "a duration has a unit: {error}");
 /// ```
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub enum Raw {
     /// Not set.
     Unset,

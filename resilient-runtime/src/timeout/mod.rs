@@ -54,11 +54,10 @@ use timed::{Timed, TimedOut};
 
 use crate::clock::Instant;
 use crate::component::{Component, Core, Create, Kind};
+use crate::context::{Scope, scoped};
 use crate::observe::EventKind;
 use crate::outcome::Reject;
 use crate::rejection::{Rejection, RejectionKind};
-use crate::scope::Scope;
-use crate::settings::{ConfigError, Effective};
 use crate::sync::{AtomicBool, AtomicU64, Ordering};
 use adaptive::Adaptive;
 
@@ -68,10 +67,9 @@ use adaptive::Adaptive;
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() {
 /// use std::time::Duration;
-/// use resilient_runtime::{Component, Registry, deadline, timeout::Config};
+/// use resilient_runtime::{Timeout, deadline, timeout::Config};
 ///
-/// let timeout = Registry::new().timeout("page");
-/// timeout.reconfigure(Config::default().total(Duration::from_secs(3))).unwrap();
+/// let timeout = Timeout::new(Config::default().total(Duration::from_secs(3))).unwrap();
 /// let left = timeout.call_async(async || deadline::remaining()).await;
 /// assert!(left.unwrap() <= Duration::from_secs(3));
 /// # }
@@ -131,8 +129,7 @@ impl Timeout {
         let deadline = self.deadline(started, around.deadline_on(clock));
         let limit = if started < deadline { self.limit(started, deadline) } else { Limit::REACHED };
         let scope = around.with_deadline(deadline, clock).in_timeout(self.number());
-        let own = self.limit(started, self.deadline(started, Instant::NEVER)).at;
-        match Timed::new(crate::scope::scoped(scope, work()), self, started, own, &limit).await {
+        match Timed::new(scoped(scope, work()), self, started, &limit).await {
             Ok(outcome) => outcome,
             Err(TimedOut::Fired) => R::from_rejection(self.fired(limit.kind, clock.now().since(started))),
             Err(TimedOut::NoTimer) => R::from_rejection(self.no_timer()),
@@ -204,22 +201,6 @@ impl Timeout {
     pub(crate) fn number(&self) -> u32 {
         self.phases.number()
     }
-
-    fn apply(&self, config: &Config) {
-        let config = &*config.in_force();
-        let nanos = |span: Option<Duration>| span.map_or(u64::MAX, crate::clock::nanos);
-        self.total.store(nanos(config.total), Ordering::Relaxed);
-        if config.adaptive {
-            self.adaptive.get_or_init(|| Box::new(Adaptive::new()));
-        }
-        match self.adaptive.get() {
-            // Under its lock, so that no look comes in between.
-            Some(adaptive) => adaptive.apply(config, &self.attempt),
-            None => self.attempt.store(nanos(config.attempt), Ordering::Relaxed),
-        }
-        self.is_adaptive.store(config.adaptive, Ordering::Relaxed);
-        self.phases.apply(config);
-    }
 }
 
 impl Create for Timeout {
@@ -246,10 +227,6 @@ impl Create for Timeout {
         timeout.apply(&config);
         timeout
     }
-
-    fn core(&self) -> &Core<Config> {
-        &self.core
-    }
 }
 
 impl Component for Timeout {
@@ -257,8 +234,24 @@ impl Component for Timeout {
     type Config = Config;
     type Stats = Stats;
 
-    fn name(&self) -> &str {
-        self.core.name
+    fn core(&self) -> &Core<Config> {
+        &self.core
+    }
+
+    fn apply(&self, config: &Config) {
+        let config = &*config.in_force();
+        let nanos = |span: Option<Duration>| span.map_or(u64::MAX, crate::clock::nanos);
+        self.total.store(nanos(config.total), Ordering::Relaxed);
+        if config.adaptive {
+            self.adaptive.get_or_init(|| Box::new(Adaptive::new()));
+        }
+        match self.adaptive.get() {
+            // Under its lock, so that no look comes in between.
+            Some(adaptive) => adaptive.apply(config, &self.attempt),
+            None => self.attempt.store(nanos(config.attempt), Ordering::Relaxed),
+        }
+        self.is_adaptive.store(config.adaptive, Ordering::Relaxed);
+        self.phases.apply(config);
     }
 
     fn stats(&self) -> Stats {
@@ -288,18 +281,6 @@ impl Component for Timeout {
             adaptive.forget(&self.core.config().in_force(), &self.attempt);
         }
         self.core.publish(Self::KIND, EventKind::Reset);
-    }
-
-    fn config(&self) -> Arc<Config> {
-        self.core.config()
-    }
-
-    fn reconfigure(&self, config: Config) -> Result<(), ConfigError> {
-        self.core.reconfigure(Self::KIND, config, |config| self.apply(config))
-    }
-
-    fn effective(&self) -> Vec<Effective> {
-        self.core.settings.effective()
     }
 }
 

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::observe::{Describe, Family, counts, optional_seconds};
+use crate::observe::{Describe, Family, counts};
+use crate::seconds::optional_seconds;
 
 /// A snapshot of a [`Timeout`](crate::Timeout); times are in seconds when serialised.
 ///
@@ -18,6 +19,7 @@ use crate::observe::{Describe, Family, counts, optional_seconds};
 /// assert_eq!((stats.total_timeouts, stats.queue_timeouts), (0, 0));
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct Stats {
     /// The time of a whole call.
     #[serde(serialize_with = "optional_seconds")]
@@ -59,6 +61,7 @@ pub struct Stats {
 /// assert_eq!((adaptive.is_learned, adaptive.samples, adaptive.p95), (false, 0, None));
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct AdaptiveTimeoutStats {
     /// Whether the limit was taken from attempts. Else it is the one to begin with.
     pub is_learned: bool,

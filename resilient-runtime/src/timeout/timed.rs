@@ -44,9 +44,13 @@ pub(super) enum TimedOut {
 
 impl<'t, F> Timed<'t, F> {
     #[inline]
-    pub(super) fn new(body: F, timeout: &'t Timeout, started: Instant, own: Instant, limit: &Limit) -> Self {
+    pub(super) fn new(body: F, timeout: &'t Timeout, started: Instant, limit: &Limit) -> Self {
         let is_watched = timeout.is_adaptive() && limit.at > started;
-        let watched = if is_watched { started } else { Instant::NEVER };
+        let (watched, own) = if is_watched {
+            (started, timeout.limit(started, timeout.deadline(started, Instant::NEVER)).at)
+        } else {
+            (Instant::NEVER, Instant::NEVER)
+        };
         Self { body, timer: None, timeout, at: limit.at, own, watched }
     }
 }

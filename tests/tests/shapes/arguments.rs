@@ -174,7 +174,7 @@ fn functions_share_a_budget_by_its_name() {
     }
     let registry = Registry::with_clock(ManualClock::new().clock());
     // Few calls need no tokens otherwise.
-    let strict = resilient_runtime::retry::BudgetConfig::default().free(0);
+    let strict = resilient_runtime::budget::Config::default().free(0);
     registry.retry_budget("shared").reconfigure(strict).unwrap();
     for _ in 0..50 {
         assert!(one(&registry).is_err() && other(&registry).is_err());

@@ -301,7 +301,7 @@ fn a_refused_level_is_counted_and_the_next_is_asked() {
     let fallback = registry.fallback("nested");
     let backup = fallback.stats().levels[&Level::Backup];
     assert_eq!((backup.asked, backup.refused, backup.served, fallback.stats().in_flight), (2, 1, 2, 0));
-    fallback.reconfigure(fallback::Config::default().max_concurrent(5u32)).unwrap();
+    fallback.reconfigure(fallback::Config::default().max_concurrent(5)).unwrap();
     assert_eq!(nested(&registry, 0), Ok(5), "in force at once");
 }
 

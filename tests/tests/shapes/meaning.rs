@@ -237,14 +237,44 @@ async fn what_the_error_says_of_a_timeout_is_heard_by_the_breaker() {
     async fn answered(registry: &Registry) -> Result<u32, Said> {
         std::future::pending().await
     }
+    #[resilient(registry = registry, circuit_breaker("x", failure_threshold = 1), timeout(total = "10ms"))]
+    async fn in_all(registry: &Registry) -> Result<u32, Said> {
+        std::future::pending().await
+    }
     let registry = Registry::with_clock(resilient_runtime::clock::Clock::tokio());
     assert!(once(&registry).await.is_err());
     assert!(repeated(&registry).await.is_err());
     assert!(hedged(&registry).await.is_err());
     assert_eq!(answered(&registry).await.ok(), Some(7));
+    assert!(in_all(&registry).await.is_err());
     let stats = registry.circuit_breaker("x").stats();
     assert_eq!((stats.failed, stats.state.as_str()), (0, "closed"));
     assert_eq!(registry.stats().retry["shapes::meaning::repeated"].retries, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_timeout_that_the_error_calls_permanent_is_not_repeated() {
+    // B4
+    #[derive(Debug)]
+    struct Final;
+    impl From<Rejection> for Final {
+        fn from(_: Rejection) -> Self {
+            Self
+        }
+    }
+    impl Classify for Final {
+        fn classify(&self) -> Class {
+            Class::Permanent
+        }
+    }
+    #[resilient(registry = registry, timeout(attempt = "10ms"), retry(max = 2, base = "0ms"), idempotent)]
+    async fn call(registry: &Registry, calls: &Cell<u32>) -> Result<u32, Final> {
+        calls.set(calls.get() + 1);
+        std::future::pending().await
+    }
+    let (registry, calls) = (Registry::with_clock(resilient_runtime::clock::Clock::tokio()), Cell::new(0));
+    assert!(call(&registry, &calls).await.is_err());
+    assert_eq!(calls.get(), 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -395,7 +425,7 @@ fn by_hand_a_refusal_further_in_is_no_failure_and_not_asked_for_again() {
     use resilient_runtime::bulkhead;
     let registry = registry();
     let (breaker, bulkhead) = (registry.circuit_breaker("outer"), registry.bulkhead("full"));
-    bulkhead.reconfigure(bulkhead::Config::default().max_concurrent(1u32)).unwrap();
+    bulkhead.reconfigure(bulkhead::Config::default().max_concurrent(1)).unwrap();
     let held = bulkhead.try_acquire().unwrap();
     for _ in 0..30 {
         assert!(breaker.call(|| bulkhead.call(|| Ok::<u32, Rejection>(1))).is_err());

@@ -102,7 +102,7 @@ fn an_attribute_goes_beneath_what_was_said_at_run_time() {
     }
     let registry = Registry::new();
     let bulkhead = registry.bulkhead("x");
-    bulkhead.reconfigure(resilient_runtime::bulkhead::Config::default().max_concurrent(40u32)).unwrap();
+    bulkhead.reconfigure(resilient_runtime::bulkhead::Config::default().max_concurrent(40)).unwrap();
     assert_eq!(call(&registry), Some(1));
     let config = bulkhead.config();
     assert_eq!((config.max_concurrent, config.max_queue), (40, 2));

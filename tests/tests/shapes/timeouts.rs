@@ -69,13 +69,14 @@ async fn a_timeout_that_says_nothing_is_the_hierarchy() {
 #[tokio::test(start_paused = true)]
 async fn a_deadline_that_a_server_opens_holds_in_annotated_functions_and_what_they_spawn() {
     let within = Deadline::after_on(&Clock::tokio(), Duration::from_millis(40));
-    let left = within.clone().scope(gateway().left()).await.unwrap();
+    let left = within.clone().scope_async(gateway().left()).await.unwrap();
     assert_eq!(left, Duration::from_millis(40));
-    let taken = within.scope(async { Deadline::current().map(|deadline| deadline.scope(gateway().left())) });
+    let taken = within
+        .scope_async(async { Deadline::current().map(|deadline| deadline.scope_async(gateway().left())) });
     let spawned = tokio::spawn(taken.await.unwrap());
     assert_eq!(spawned.await.unwrap(), Ok(Duration::from_millis(40)));
     let over = Deadline::after_on(&Clock::tokio(), Duration::ZERO);
-    let rejection = over.scope(gateway().left()).await.unwrap_err();
+    let rejection = over.scope_async(gateway().left()).await.unwrap_err();
     assert_eq!(rejection.kind(), RejectionKind::QueueTimeout);
 }
 

@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use super::{End, Running, Waiting};
 use crate::bulkhead::{Bulkhead, Permit};
+use crate::classify::Verdict;
 use crate::clock::{Instant, NoTimer};
-use crate::outcome::{Reject, Verdict};
+use crate::context::Scope;
+use crate::outcome::Reject;
 use crate::priority::Priority;
 use crate::rejection::{Rejection, RejectionKind};
-use crate::scope::Scope;
 
 impl Bulkhead {
     /// Runs `work` on a thread of the bulkhead's own, and blocks this one until it has ended, or the deadline around is over;
@@ -19,20 +20,36 @@ impl Bulkhead {
     ///
     /// ```
     /// use std::thread::current;
-    /// use resilient_runtime::{Component, Priority, Registry, bulkhead::Config};
+    /// use resilient_runtime::{Component, Registry, bulkhead::Config};
     ///
     /// let bulkhead = Registry::new().bulkhead("pdf");
     /// bulkhead.reconfigure(Config::default().threads(1)).unwrap();
-    /// let there = bulkhead.run(Priority::High, || Some(current().id())).unwrap();
+    /// let there = bulkhead.call_in_threads(|| Some(current().id())).unwrap();
     /// assert_ne!(there, current().id());
     /// ```
-    pub fn run<R: Reject<Error: 'static> + Send + 'static>(
+    pub fn call_in_threads<R: Reject<Error: 'static> + Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce() -> R + Send + 'static,
+    ) -> R {
+        self.call_in_threads_as(Priority::Normal, work)
+    }
+
+    /// Like [`call_in_threads`](Self::call_in_threads), with a priority in the queue for a thread.
+    ///
+    /// ```
+    /// use resilient_runtime::{Component, Priority, Registry, bulkhead::Config};
+    ///
+    /// let bulkhead = Registry::new().bulkhead("invoice");
+    /// bulkhead.reconfigure(Config::default().threads(1)).unwrap();
+    /// assert_eq!(bulkhead.call_in_threads_as(Priority::High, || Some("made")), Some("made"));
+    /// ```
+    pub fn call_in_threads_as<R: Reject<Error: 'static> + Send + 'static>(
         self: &Arc<Self>,
         priority: Priority,
         work: impl FnOnce() -> R + Send + 'static,
     ) -> R {
         if !self.has_threads() {
-            return match self.acquire_blocking(priority) {
+            return match self.acquire_blocking_as(priority) {
                 Ok(permit) => settled(permit, work()),
                 Err(rejection) => R::from_rejection(rejection),
             };
@@ -55,11 +72,11 @@ impl Bulkhead {
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() {
-    /// use resilient_runtime::{Component, Priority, Registry, bulkhead::Config};
+    /// use resilient_runtime::{Component, Registry, bulkhead::Config};
     ///
     /// let bulkhead = Registry::new().bulkhead("hash");
     /// bulkhead.reconfigure(Config::default().threads(2)).unwrap();
-    /// let sum = bulkhead.run_async(Priority::Normal, || Some((1..=100).sum::<u32>())).await;
+    /// let sum = bulkhead.call_in_threads_async(|| Some((1..=100).sum::<u32>())).await;
     /// assert_eq!(sum, Some(5050));
     /// assert_eq!(bulkhead.stats().pool.unwrap().threads, 2);
     /// # }
@@ -67,7 +84,29 @@ impl Bulkhead {
     ///
     /// # Cancel safety
     /// Dropping the future withdraws the work if it has not begun; else it runs on, and keeps its place until it ends.
-    pub async fn run_async<R: Reject<Error: 'static> + Send + 'static>(
+    pub async fn call_in_threads_async<R: Reject<Error: 'static> + Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce() -> R + Send + 'static,
+    ) -> R {
+        self.call_in_threads_as_async(Priority::Normal, work).await
+    }
+
+    /// Like [`call_in_threads_async`](Self::call_in_threads_async), with a priority in the queue for a thread.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// use resilient_runtime::{Component, Priority, Registry, bulkhead::Config};
+    ///
+    /// let bulkhead = Registry::new().bulkhead("parse");
+    /// bulkhead.reconfigure(Config::default().threads(1)).unwrap();
+    /// assert_eq!(bulkhead.call_in_threads_as_async(Priority::Low, || Some(7)).await, Some(7));
+    /// # }
+    /// ```
+    ///
+    /// # Cancel safety
+    /// Like that of [`call_in_threads_async`](Self::call_in_threads_async).
+    pub async fn call_in_threads_as_async<R: Reject<Error: 'static> + Send + 'static>(
         self: &Arc<Self>,
         priority: Priority,
         work: impl FnOnce() -> R + Send + 'static,

@@ -79,6 +79,7 @@ impl fmt::Debug for Pool {
 /// assert_eq!((pool.threads, pool.alive), (4, 0), "they start with the work");
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[non_exhaustive]
 pub struct PoolStats {
     /// Threads that there may be.
     pub threads: u32,

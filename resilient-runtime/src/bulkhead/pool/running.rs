@@ -4,16 +4,15 @@ use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{self, Poll, Waker};
 
 use pin_project_lite::pin_project;
 
 use super::{Inside, OnThread, Submitted};
 use crate::bulkhead::Bulkhead;
 use crate::clock::{Clock, Instant, NoTimer, Timer};
-use crate::correlation::CorrelationId;
+use crate::context::{Context, Scope};
 use crate::priority::Priority;
-use crate::scope::Scope;
 use crate::sync::Mutex;
 
 /// Work in a pool; dropped, it is withdrawn if it has not begun, and else abandoned: it runs on, keeps its place, and its
@@ -121,7 +120,7 @@ impl<R> Waiting<R> {
     /// Waits as [`Running::wait_blocking`] does.
     pub(crate) fn poll_until(
         self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
+        cx: &mut task::Context<'_>,
         clock: &Clock,
         mut limit: impl FnMut(Option<Instant>) -> Instant,
     ) -> Poll<Result<Option<Ended<R>>, NoTimer>> {
@@ -200,8 +199,7 @@ fn wake(waker: Option<Waker>) {
     }
 }
 
-fn caught<R>(scope: Scope, work: impl FnOnce() -> R) -> End<R> {
-    let _scope = scope.enter();
+fn caught<R>(work: impl FnOnce() -> R) -> End<R> {
     match catch_unwind(AssertUnwindSafe(work)) {
         Ok(value) => End::Value(value),
         Err(panic) => End::Panic(panic),
@@ -210,28 +208,28 @@ fn caught<R>(scope: Scope, work: impl FnOnce() -> R) -> End<R> {
 
 /// What is around a call on its own thread, and goes with its work to another.
 struct Around {
-    span: tracing::Span,
+    context: Context,
     dispatch: tracing::Dispatch,
-    id: Option<CorrelationId>,
 }
 
 impl Around {
-    fn here() -> Self {
+    fn here(scope: Scope) -> Self {
         let dispatch = tracing::dispatcher::get_default(Clone::clone);
-        Self { span: tracing::Span::current(), dispatch, id: CorrelationId::current() }
+        Self { context: Context::current().with_scope(scope), dispatch }
     }
 
     fn run<R>(self, work: impl FnOnce() -> R) -> R {
-        let Self { span, dispatch, id } = self;
-        let _id = id.map(CorrelationId::enter);
-        tracing::dispatcher::with_default(&dispatch, || span.in_scope(work))
+        tracing::dispatcher::with_default(&self.dispatch, || self.context.run(work))
     }
 }
 
 /// Does the work here and now: it has ended.
 pub(crate) fn in_place<R>(clock: &Clock, scope: Scope, work: impl FnOnce() -> R) -> Running<R> {
     let began = Some(clock.now());
-    let told = Completion { began, end: Some(caught(scope, work)), waker: None };
+    let entered = scope.enter();
+    let end = Some(caught(work));
+    drop(entered);
+    let told = Completion { began, end, waker: None };
     Running { told: Arc::new(Mutex::new(told)), submitted: None }
 }
 
@@ -245,14 +243,14 @@ pub(crate) fn beside<R: Send + 'static>(
     let Ok(runtime) = tokio::runtime::Handle::try_current() else { return in_place(clock, scope, work) };
     let told = Arc::new(Mutex::new(Completion { began: Some(clock.now()), end: None, waker: None }));
     let mut teller = Teller { told: Arc::clone(&told), held: None, has_ended: false };
-    let around = Around::here();
-    runtime.spawn_blocking(move || teller.ended(caught(scope, || around.run(work))));
+    let around = Around::here(scope);
+    runtime.spawn_blocking(move || teller.ended(caught(|| around.run(work))));
     Running { told, submitted: None }
 }
 
 impl Bulkhead {
     /// Hands work to the threads; for a caller that holds a permit, which now goes with the work. Inside of `scope`, and of
-    /// the correlation id, the span and the subscriber of `tracing` that are current here. Who waits is woken when the work begins only if
+    /// the rest of the context and the subscriber of `tracing` that are current here. Who waits is woken when the work begins only if
     /// `tells_begin`: each time is a change of threads.
     ///
     /// From a thread of the pool itself, and from what such a thread waits for, the work is done in place: to wait for
@@ -275,12 +273,12 @@ impl Bulkhead {
         let told = Arc::new(Mutex::new(Completion { began: None, end: None, waker: None }));
         let mut teller = Teller { told: Arc::clone(&told), held: Some(held), has_ended: false };
         let clock = clock.clone();
-        let around = Around::here();
+        let around = Around::here(scope);
         let job = move |on_thread: OnThread<'_>| {
             teller.began(clock.now(), tells_begin);
             let end = {
                 let _inside = inside.enter();
-                caught(scope, || around.run(work))
+                caught(|| around.run(work))
             };
             drop(on_thread);
             teller.ended(end);

@@ -19,8 +19,7 @@ fn in_threads(work: impl Fn(u64) + Sync) {
 fn totals_are_exact() {
     // T156
     for window in [Window::Count(10_000), Window::Time(3600 * SECOND)] {
-        let fixture =
-            Fixture::new(config().window(window).failure_rate(Ratio::ONE).low_volume_failures(0u32));
+        let fixture = Fixture::new(config().window(window).failure_rate(Ratio::ONE).low_volume_failures(0));
         in_threads(|thread| {
             for call in 0..CALLS {
                 let ticket = fixture.admitted();
@@ -43,8 +42,7 @@ fn totals_are_exact() {
 fn every_call_ends_in_one_count_while_the_circuit_flaps() {
     // T156, T130
     for window in [Window::Count(20), Window::Time(SECOND)] {
-        let fixture =
-            Fixture::new(config().window(window).min_calls(5).half_open_calls(2u32).open_for(SECOND));
+        let fixture = Fixture::new(config().window(window).min_calls(5).half_open_calls(2).open_for(SECOND));
         in_threads(|thread| {
             for call in 0..CALLS {
                 if let Ok(ticket) = fixture.admit() {
@@ -74,14 +72,14 @@ fn every_call_ends_in_one_count_while_the_circuit_flaps() {
 #[test]
 fn settings_change_under_load_and_nothing_is_lost() {
     // T117
-    let fixture = Fixture::new(config().failure_rate(Ratio::ONE).low_volume_failures(0u32));
+    let fixture = Fixture::new(config().failure_rate(Ratio::ONE).low_volume_failures(0));
     let settings = |number: u32| {
         let window = if number.is_multiple_of(3) {
             Window::Time(SECOND)
         } else {
             Window::Count(1 + number * 37 % 900)
         };
-        let base = config().window(window).failure_rate(Ratio::ONE).low_volume_failures(0u32).min_calls(1);
+        let base = config().window(window).failure_rate(Ratio::ONE).low_volume_failures(0).min_calls(1);
         base.slow_call(SECOND).slow_in_flight(number.is_multiple_of(2))
     };
     in_threads(|thread| {

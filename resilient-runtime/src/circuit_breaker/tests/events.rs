@@ -16,7 +16,7 @@ fn transition(from: &'static str, to: &'static str, reason: Option<OpenReason>) 
 
 #[test]
 fn every_change_and_every_refusal_is_told_once() {
-    let fixture = Fixture::new(config().failure_threshold(1).half_open_calls(1u32));
+    let fixture = Fixture::new(config().failure_threshold(1).half_open_calls(1));
     let mut subscription = fixture.breaker.core.events().subscribe();
     fixture.call(FAILED);
     let _ = fixture.refused();
@@ -110,7 +110,7 @@ fn a_listener_that_takes_its_time_delays_no_other_call() {
         });
         tracing::subscriber::with_default(listener, || {
             let ticket = breaker.admit(|| clock.now()).unwrap();
-            breaker.settle(ticket, Some(FAILED), clock.now(), || clock.now());
+            breaker.settle(ticket, Some(FAILED), None, clock.now(), || clock.now());
         });
     });
     has_entered.recv().unwrap();
@@ -158,8 +158,7 @@ impl Order {
 #[test]
 fn the_transitions_of_a_breaker_chain_and_no_refusal_comes_before_the_one_that_caused_it() {
     // D2, T15, T156
-    let settings =
-        config().failure_threshold(1).half_open_calls(2u32).success_threshold(1u32).open_for(SECOND);
+    let settings = config().failure_threshold(1).half_open_calls(2).success_threshold(1).open_for(SECOND);
     let fixture = Fixture::new(settings);
     let mut subscription = fixture.breaker.core.events().subscribe();
     let mut order = Order::default();

@@ -5,7 +5,7 @@ use super::*;
 #[test]
 fn calls_from_before_the_outage_take_no_probe_and_give_none() {
     // T1
-    let fixture = Fixture::new(config().failure_threshold(1).half_open_calls(2u32).slow_call(SECOND));
+    let fixture = Fixture::new(config().failure_threshold(1).half_open_calls(2).slow_call(SECOND));
     let old: Vec<_> = (0..7).map(|_| fixture.admitted()).collect();
     fixture.call(FAILED);
     fixture.time.advance(5 * SECOND);
@@ -40,7 +40,7 @@ fn late_results_neither_close_nor_reopen() {
 #[test]
 fn a_result_that_is_late_by_a_whole_outage_is_still_late() {
     // T3
-    let fixture = Fixture::new(config().failure_threshold(1).half_open_calls(1u32));
+    let fixture = Fixture::new(config().failure_threshold(1).half_open_calls(1));
     let old = fixture.admitted();
     fixture.call(FAILED);
     fixture.time.advance(5 * SECOND);
@@ -58,7 +58,7 @@ fn a_probe_that_is_dropped_at_any_point_makes_place_for_another() {
     use std::pin::pin;
     use std::task::{Context, Waker};
 
-    let fixture = Fixture::half_open(config().half_open_calls(1u32));
+    let fixture = Fixture::half_open(config().half_open_calls(1));
     let breaker = &*fixture.breaker;
     for polls in 0..4 {
         let mut left = 3;
@@ -107,7 +107,7 @@ fn a_probe_that_says_nothing_neither_closes_nor_blocks() {
 #[test]
 fn a_panicking_probe_has_failed() {
     // T147
-    let fixture = Fixture::half_open(config().half_open_calls(1u32));
+    let fixture = Fixture::half_open(config().half_open_calls(1));
     let breaker = Arc::clone(&fixture.breaker);
     let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         breaker.call(|| -> Option<()> { std::panic::resume_unwind(Box::new("the probe fell")) })
@@ -145,7 +145,7 @@ fn the_circuit_closes_as_soon_as_the_probes_cannot_fail() {
 
 #[test]
 fn a_slow_probe_has_failed() {
-    let fixture = Fixture::half_open(config().half_open_calls(1u32).slow_call(SECOND));
+    let fixture = Fixture::half_open(config().half_open_calls(1).slow_call(SECOND));
     fixture.slow_call(SECOND, Verdict::Success);
     fixture.assert_state(State::Open);
     assert_eq!((fixture.stats().successful, fixture.stats().slow), (1, 1));
@@ -153,7 +153,7 @@ fn a_slow_probe_has_failed() {
 
 #[test]
 fn one_failure_reopens_where_successes_in_a_row_are_wanted() {
-    let fixture = Fixture::half_open(config().success_threshold(3).half_open_calls(1u32));
+    let fixture = Fixture::half_open(config().success_threshold(3).half_open_calls(1));
     fixture.calls(2, Verdict::Success);
     fixture.assert_state(State::HalfOpen);
     fixture.call(FAILED);
@@ -165,7 +165,7 @@ fn one_failure_reopens_where_successes_in_a_row_are_wanted() {
 
 #[test]
 fn a_lost_probe_gives_its_place_back_with_its_lease() {
-    let fixture = Fixture::half_open(config().half_open_calls(1u32));
+    let fixture = Fixture::half_open(config().half_open_calls(1));
     let lost = fixture.admitted();
     fixture.time.advance(just_before(60 * SECOND));
     assert!(fixture.breaker.would_refuse(fixture.now()));
@@ -183,7 +183,7 @@ fn a_lost_probe_gives_its_place_back_with_its_lease() {
 #[test]
 fn a_probe_of_an_earlier_half_open_is_none_of_this_one() {
     // T1
-    let fixture = Fixture::half_open(config().half_open_calls(2u32));
+    let fixture = Fixture::half_open(config().half_open_calls(2));
     let old = fixture.admitted();
     fixture.call(FAILED);
     fixture.time.advance(10 * SECOND);

@@ -11,12 +11,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{CircuitBreaker, Config, State, Stats, Ticket};
-use crate::classify::Class;
+use crate::classify::{Class, Verdict};
 use crate::clock::{Instant, ManualClock};
 use crate::component::{Component, Core, Create};
-use crate::outcome::Verdict;
+use crate::outage::OpenReason;
 use crate::ratio::Ratio;
-use crate::rejection::{OpenReason, Rejection};
+use crate::rejection::Rejection;
 
 const SECOND: Duration = Duration::from_secs(1);
 const FAILED: Verdict = Verdict::Failure(Class::TRANSIENT);
@@ -82,7 +82,7 @@ impl Fixture {
     }
 
     fn settle(&self, ticket: Ticket, verdict: impl Into<Option<Verdict>>) {
-        self.breaker.settle(ticket, verdict.into(), self.now(), || self.now());
+        self.breaker.settle(ticket, verdict.into(), None, self.now(), || self.now());
     }
 
     /// A call that takes no time.
@@ -99,7 +99,7 @@ impl Fixture {
     fn slow_call(&self, span: Duration, verdict: Verdict) {
         let (ticket, started) = (self.admitted(), self.now());
         self.time.advance(span);
-        self.breaker.settle(ticket, Some(verdict), started, || self.now());
+        self.breaker.settle(ticket, Some(verdict), None, started, || self.now());
     }
 
     fn stats(&self) -> Stats {
@@ -132,8 +132,7 @@ fn half_of_twenty_calls_open_the_circuit_and_not_one_less() {
 #[test]
 fn exactly_half_of_ten_opens_closed_and_half_open_alike() {
     // T17
-    let config =
-        config().window(10).failure_rate(Ratio::HALF).half_open_calls(10u32).low_volume_failures(0u32);
+    let config = config().window(10).failure_rate(Ratio::HALF).half_open_calls(10).low_volume_failures(0);
     let fixture = Fixture::new(config);
     fixture.calls(5, Verdict::Success);
     fixture.calls(4, FAILED);
@@ -265,7 +264,7 @@ fn calls_that_ended_do_not_hang() {
 #[test]
 fn calls_that_hang_since_before_the_outage_are_of_the_past() {
     // T22
-    let config = config().slow_call(SECOND).slow_in_flight(true).half_open_calls(1u32).min_calls(2);
+    let config = config().slow_call(SECOND).slow_in_flight(true).half_open_calls(1).min_calls(2);
     let fixture = Fixture::new(config);
     let hanging: Vec<_> = (0..2).map(|_| fixture.admitted()).collect();
     fixture.time.advance(SECOND);

@@ -66,7 +66,7 @@ fn a_clock_that_jumps_forward_ends_the_wait_at_once() {
 
 #[test]
 fn the_open_period_doubles_up_to_its_longest_and_starts_over_once_closed() {
-    let fixture = Fixture::open(config().half_open_calls(1u32));
+    let fixture = Fixture::open(config().half_open_calls(1));
     for expected in [5, 10, 20, 40, 60, 60] {
         assert_eq!(fixture.stats().retry_after, Some(expected * SECOND));
         fixture.time.advance(expected * SECOND);
@@ -81,7 +81,7 @@ fn the_open_period_doubles_up_to_its_longest_and_starts_over_once_closed() {
 
 #[test]
 fn the_longest_open_period_is_never_exceeded_however_often_the_probes_fail() {
-    let fixture = Fixture::open(config().half_open_calls(1u32).open_max(7 * SECOND));
+    let fixture = Fixture::open(config().half_open_calls(1).open_max(7 * SECOND));
     for _ in 0..100 {
         fixture.time.advance(fixture.stats().retry_after.unwrap());
         fixture.call(FAILED);
@@ -99,7 +99,7 @@ fn a_servers_longer_wish_lengthens_the_open_period_and_a_shorter_one_does_not() 
     assert_eq!(opened_by(hint(SECOND)), Some(5 * SECOND));
     assert_eq!(opened_by(hint(42 * SECOND)), Some(42 * SECOND));
     assert_eq!(opened_by(hint(Duration::MAX)), Some(3600 * SECOND), "but not for ever");
-    let fixture = Fixture::half_open(config().half_open_calls(1u32));
+    let fixture = Fixture::half_open(config().half_open_calls(1));
     fixture.call(hint(42 * SECOND));
     assert_eq!(fixture.stats().retry_after, Some(42 * SECOND), "a probe can bring it too");
 }
@@ -116,7 +116,7 @@ fn the_probes_of_200_instances_that_opened_together_are_spread() {
                 let settings = Layered::of(Config::default().failure_threshold(1));
                 let breaker = CircuitBreaker::create(Core { name: "x", environment, settings });
                 let ticket = breaker.admit(|| time.clock().now()).unwrap();
-                breaker.settle(ticket, Some(verdict), time.clock().now(), || time.clock().now());
+                breaker.settle(ticket, Some(verdict), None, time.clock().now(), || time.clock().now());
                 breaker.stats().retry_after.unwrap()
             })
             .collect();
@@ -141,7 +141,7 @@ fn the_probes_of_200_instances_that_opened_together_are_spread() {
 fn refused_calls_are_counted_and_not_in_the_window() {
     // T20
     for window in [super::super::Window::Count(50), super::super::Window::Time(30 * SECOND)] {
-        let fixture = Fixture::open(config().window(window).half_open_calls(1u32));
+        let fixture = Fixture::open(config().window(window).half_open_calls(1));
         (0..1000).for_each(|_| {
             fixture.refused();
         });

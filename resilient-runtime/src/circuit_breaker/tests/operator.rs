@@ -101,7 +101,7 @@ fn calls_in_flight_at_a_reset_are_of_the_past() {
 fn new_thresholds_judge_the_old_window() {
     // T117
     for window in [Window::Count(100), Window::Time(30 * SECOND)] {
-        let base = || config().window(window).low_volume_failures(0u32);
+        let base = || config().window(window).low_volume_failures(0);
         let fixture = Fixture::new(base());
         fixture.calls(12, Verdict::Success);
         fixture.calls(7, FAILED);
@@ -118,10 +118,10 @@ fn new_thresholds_judge_the_old_window() {
 #[test]
 fn a_window_that_changes_its_size_keeps_the_newest_calls() {
     // T117
-    let fixture = Fixture::new(config().window(100).failure_rate(Ratio::ONE).low_volume_failures(0u32));
+    let fixture = Fixture::new(config().window(100).failure_rate(Ratio::ONE).low_volume_failures(0));
     fixture.calls(30, Verdict::Success);
     fixture.calls(8, FAILED);
-    let sized = |size: u32| config().window(size).failure_rate(Ratio::ONE).low_volume_failures(0u32);
+    let sized = |size: u32| config().window(size).failure_rate(Ratio::ONE).low_volume_failures(0);
     fixture.breaker.reconfigure(sized(10)).unwrap();
     assert_eq!((fixture.stats().window.calls, fixture.stats().window.failed), (10, 8));
     fixture.breaker.reconfigure(sized(1000)).unwrap();
@@ -131,11 +131,11 @@ fn a_window_that_changes_its_size_keeps_the_newest_calls() {
 
 #[test]
 fn a_window_of_another_kind_begins_empty_and_no_total_is_lost() {
-    let fixture = Fixture::new(config().low_volume_failures(0u32));
+    let fixture = Fixture::new(config().low_volume_failures(0));
     fixture.calls(5, Verdict::Success);
     fixture.calls(5, FAILED);
     for window in [Window::Count(10), Window::Time(SECOND), Window::Count(10)] {
-        fixture.breaker.reconfigure(config().window(window).low_volume_failures(0u32)).unwrap();
+        fixture.breaker.reconfigure(config().window(window).low_volume_failures(0)).unwrap();
         assert_eq!(fixture.stats().window.calls, 0, "{window}");
         fixture.calls(2, Verdict::Success);
         fixture.call(FAILED);
@@ -152,7 +152,7 @@ fn the_running_open_period_and_the_probes_survive_new_settings() {
     assert_eq!(fixture.refused().retry_after(), Some(5 * SECOND));
     fixture.time.advance(5 * SECOND);
     let probes: Vec<_> = (0..3).map(|_| fixture.admitted()).collect();
-    fixture.breaker.reconfigure(config().half_open_calls(4u32)).unwrap();
+    fixture.breaker.reconfigure(config().half_open_calls(4)).unwrap();
     let fourth = fixture.admitted();
     fixture.refused();
     fixture.settle(fourth, Verdict::Success);
@@ -163,14 +163,14 @@ fn the_running_open_period_and_the_probes_survive_new_settings() {
 #[test]
 fn settings_under_which_the_probes_have_decided_already_decide_at_once() {
     // T18, T117
-    let fixture = Fixture::half_open(config().half_open_calls(10u32));
+    let fixture = Fixture::half_open(config().half_open_calls(10));
     fixture.calls(2, Verdict::Success);
     fixture.call(FAILED);
     fixture.assert_state(State::HalfOpen);
-    fixture.breaker.reconfigure(config().half_open_calls(3u32)).unwrap();
+    fixture.breaker.reconfigure(config().half_open_calls(3)).unwrap();
     fixture.assert_state(State::Closed);
 
-    let fixture = Fixture::half_open(config().half_open_calls(10u32));
+    let fixture = Fixture::half_open(config().half_open_calls(10));
     fixture.call(FAILED);
     fixture.breaker.reconfigure(config().success_threshold(5)).unwrap();
     fixture.assert_state(State::Open);

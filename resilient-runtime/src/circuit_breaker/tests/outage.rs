@@ -2,19 +2,19 @@
 
 use super::*;
 use crate::circuit_breaker::{LastProbe, Outage};
-use crate::observe::Cause;
+use crate::last_error::Cause;
 
 impl Fixture {
     /// A call that fails with this.
     fn fail(&self, text: &str) {
         let (ticket, now) = (self.admitted(), self.now());
         let cause = Some(Cause { text, attempt: 1 });
-        self.breaker.settle_with(ticket, Some(FAILED), cause, now, || now);
+        self.breaker.settle(ticket, Some(FAILED), cause, now, || now);
     }
 }
 
 fn one_probe() -> Config {
-    config().failure_threshold(2).half_open_calls(1u32).open_for(5 * SECOND)
+    config().failure_threshold(2).half_open_calls(1).open_for(5 * SECOND)
 }
 
 #[test]

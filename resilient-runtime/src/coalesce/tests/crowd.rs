@@ -1,6 +1,7 @@
 //! Many calls that come, go and panic in any order, woken only when they should be.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::task::Wake;
 

@@ -4,6 +4,7 @@ mod take_over;
 use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -215,7 +216,7 @@ fn a_panic_of_the_leader_is_its_own() {
 #[test]
 fn too_many_keys_are_made_without_looking_for_others() {
     let (_, coalesce) = coalesce();
-    coalesce.reconfigure(Config::default().max_flights(16u32)).unwrap();
+    coalesce.reconfigure(Config::default().max_flights(16)).unwrap();
     let work = async || -> Outcome { std::future::pending().await };
     let keys: Vec<u32> = (0..1000).collect();
     let mut flights: Vec<_> = keys.iter().map(|key| Box::pin(coalesce.call_async(key, work))).collect();
@@ -270,7 +271,7 @@ fn falsy_answers_are_shared_like_others() {
 
 #[test]
 fn bad_settings_are_refused() {
-    let error = Config::default().max_flights(0u32).max_wait(Duration::ZERO);
+    let error = Config::default().max_flights(0).max_wait(Duration::ZERO);
     assert_eq!(coalesce().1.reconfigure(error).unwrap_err().problems().len(), 2);
 }
 

@@ -1,6 +1,7 @@
 //! Leaders that nobody polls, or whose answer cannot be cloned.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 
 use super::*;
 

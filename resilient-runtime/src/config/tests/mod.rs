@@ -118,7 +118,7 @@ fn state_and_permits_survive() {
     let (_folder, file) = file("[circuit_breaker.a]\nmin_calls = 9\n[bulkhead.b]\nmax_concurrent = 1\n");
     let registry = registry();
     let (breaker, bulkhead) = (registry.circuit_breaker("a"), registry.bulkhead("b"));
-    let opens = circuit_breaker::Config::default().failure_threshold(1u32);
+    let opens = circuit_breaker::Config::default().failure_threshold(1);
     breaker.reconfigure(opens).unwrap();
     assert!(breaker.call(|| None::<u32>).is_none());
     let permits = [bulkhead.try_acquire().unwrap(), bulkhead.try_acquire().unwrap()];

@@ -2,6 +2,7 @@
 
 use std::future::{pending, ready};
 use std::pin::pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -126,7 +127,7 @@ fn what_a_level_asks_in_turn_inherits_its_deadline() {
     let call = fixture.fallback.call_async(down, chain);
     assert_eq!(poll(pin!(call)), Poll::Ready(Some(300)));
     let short = Deadline::after_on(&fixture.time.clock(), MS(100));
-    let call = short.scope(fixture.fallback.call_async(down, chain));
+    let call = short.scope_async(fixture.fallback.call_async(down, chain));
     assert_eq!(poll(pin!(call)), Poll::Ready(Some(100)), "the deadline around it is earlier");
     let now = || Chain::of(Level::Replica, |_| remaining().map(|left| left.subsec_millis()));
     assert_eq!(fixture.fallback.call(|| None, now), Some(300), "synchronous levels, too");
@@ -184,12 +185,12 @@ fn the_grace_does_not_overdraw_the_deadline_around_the_call() {
     let fixture = Fixture::with(Config::default().grace(MS(500)));
     let around = Deadline::after_on(&fixture.time.clock(), Duration::ZERO);
     let never = || AsyncChain::of(Level::Backup, |_: &Failure<()>| async { unreachable!("nothing is left") });
-    let call = around.clone().scope(fixture.fallback.call_async(down, never));
+    let call = around.clone().scope_async(fixture.fallback.call_async(down, never));
     assert_eq!(poll(pin!(call)), Poll::Ready(None));
     assert_eq!(fixture.level(Level::Backup).skipped, 1);
     let never =
         || Chain::of(Level::Backup, |_: &Failure<()>| -> Option<u32> { unreachable!("nothing is left") });
-    assert_eq!(around.sync_scope(|| fixture.fallback.call(|| None, never)), None);
+    assert_eq!(around.scope(|| fixture.fallback.call(|| None, never)), None);
     assert_eq!(fixture.level(Level::Backup).skipped, 2);
 }
 
@@ -200,7 +201,7 @@ fn a_local_cache_of_ones_own_that_has_to_wait_is_too_late_when_the_time_is_over(
     let chain = || {
         AsyncChain::of(Level::LocalCache, |_: &Failure<()>| pending()).or(Level::Default, |_| ready(Some(3)))
     };
-    let call = around.scope(fixture.fallback.call_async(down, chain));
+    let call = around.scope_async(fixture.fallback.call_async(down, chain));
     assert_eq!(poll(pin!(call)), Poll::Ready(Some(3)));
     assert_eq!(fixture.level(Level::LocalCache).timed_out, 1);
 }
@@ -208,7 +209,7 @@ fn a_local_cache_of_ones_own_that_has_to_wait_is_too_late_when_the_time_is_over(
 #[test]
 fn a_storm_of_fallbacks_is_held_to_its_limit() {
     // T97
-    let fixture = Fixture::with(Config::default().max_concurrent(3u32));
+    let fixture = Fixture::with(Config::default().max_concurrent(3));
     let chain =
         || AsyncChain::of(Level::Backup, |_: &Failure<()>| pending()).or(Level::Default, |_| ready(Some(0)));
     let mut calls: Vec<_> = (0..10).map(|_| Box::pin(fixture.fallback.call_async(down, chain))).collect();
@@ -227,7 +228,7 @@ fn a_storm_of_fallbacks_is_held_to_its_limit() {
 #[test]
 fn synchronous_levels_are_counted_among_those_asked_at_once() {
     // T97
-    let fixture = Fixture::with(Config::default().max_concurrent(1u32));
+    let fixture = Fixture::with(Config::default().max_concurrent(1));
     let inner = || Chain::of(Level::Backup, |_| -> Option<u32> { unreachable!("one is being asked") });
     let outer = || Chain::of(Level::Backup, |_| fixture.fallback.call(|| None, inner).or(Some(5)));
     assert_eq!(fixture.fallback.call(|| None, outer), Some(5));
@@ -237,12 +238,12 @@ fn synchronous_levels_are_counted_among_those_asked_at_once() {
 #[test]
 fn limits_change_while_levels_are_asked() {
     // T117
-    let fixture = Fixture::with(Config::default().max_concurrent(1u32).level_timeout(MS(50)));
+    let fixture = Fixture::with(Config::default().max_concurrent(1).level_timeout(MS(50)));
     let chain = || AsyncChain::of(Level::Backup, |_: &Failure<()>| pending::<Option<u32>>());
     let mut first = pin!(fixture.fallback.call_async(down, chain));
     assert!(poll(first.as_mut()).is_pending());
     assert_eq!(poll(pin!(fixture.fallback.call_async(down, chain))), Poll::Ready(None));
-    let config = Config::default().max_concurrent(2u32).level_timeout(MS(100));
+    let config = Config::default().max_concurrent(2).level_timeout(MS(100));
     fixture.fallback.reconfigure(config).unwrap();
     let mut second = pin!(fixture.fallback.call_async(down, chain));
     assert!(poll(second.as_mut()).is_pending());
@@ -353,7 +354,7 @@ async fn levels_follow_virtual_time() {
 
 #[test]
 fn what_a_level_misses_is_told() {
-    let fixture = Fixture::with(Config::default().max_concurrent(1u32));
+    let fixture = Fixture::with(Config::default().max_concurrent(1));
     let mut events = fixture.registry.subscribe();
     let inner = || Chain::of(Level::Replica, |_| Some(1)).or(Level::Default, |_| Some(2));
     let outer = || Chain::of(Level::Backup, |_| fixture.fallback.call(|| None, inner));
@@ -371,9 +372,9 @@ fn settings_that_cannot_be_are_refused_all_at_once() {
         .level_timeout(Duration::ZERO)
         .replica_timeout(Duration::MAX)
         .grace(Duration::from_hours(1))
-        .max_concurrent(0u32)
+        .max_concurrent(0)
         .cache_max_age(Duration::ZERO)
-        .cache_max_entries(15u32);
+        .cache_max_entries(15);
     let error = fallback.reconfigure(config).unwrap_err();
     assert_eq!(error.problems().len(), 6, "{error}");
     assert_eq!(*fallback.config(), Config::default());

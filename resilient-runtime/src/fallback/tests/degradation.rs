@@ -1,5 +1,6 @@
 //! What a caller is told.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;

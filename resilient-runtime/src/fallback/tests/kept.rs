@@ -1,5 +1,6 @@
 //! The built-in local cache.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -82,7 +83,7 @@ fn it_shrinks_when_it_is_told_to_and_keeps_what_it_can() {
     let (_, fallback) = fixture(SECS(10), 1600);
     (0..1000_u32).for_each(|number| fallback.keep(&number, number));
     assert!(fallback.stats().cache.entries > 900);
-    fallback.reconfigure(Config::default().cache_max_age(SECS(10)).cache_max_entries(160u32)).unwrap();
+    fallback.reconfigure(Config::default().cache_max_age(SECS(10)).cache_max_entries(160)).unwrap();
     let left = (0..1000_u32).filter(|number| fallback.last_good::<u32, _>(number).is_some()).count();
     assert_eq!((left, fallback.stats().cache.entries), (160, 160));
     fallback.reset();

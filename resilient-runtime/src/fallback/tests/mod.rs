@@ -4,6 +4,7 @@ mod kept;
 
 use std::error::Error;
 use std::fmt;
+use std::sync::Arc;
 
 use super::*;
 use crate::outcome::Failure;

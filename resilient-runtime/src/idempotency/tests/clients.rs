@@ -2,8 +2,8 @@
 
 use super::*;
 
-const ADA: Client = Client(1);
-const EVE: Client = Client(2);
+const ADA: ClientId = ClientId(1);
+const EVE: ClientId = ClientId(2);
 
 fn store_of(limit: usize) -> (ManualClock, Arc<MemoryStore>, Arc<Idempotency>) {
     bounded(limit, 64 << 20)
@@ -17,19 +17,19 @@ fn bounded(limit: usize, bytes: usize) -> (ManualClock, Arc<MemoryStore>, Arc<Id
     (time, store, once)
 }
 
-fn claim<'a>(once: &'a Idempotency, client: Client, key: &str) -> Result<ClaimOutcome<'a>, Rejection> {
+fn claim<'a>(once: &'a Idempotency, client: ClientId, key: &str) -> Result<ClaimOutcome<'a>, Rejection> {
     blocking(once.claim_of(client, &format!("{} {key}", client.0), A, Duration::ZERO))
 }
 
 /// Whether it had to be carried out.
-fn ask(once: &Idempotency, client: Client, key: &str, answer: &str) -> bool {
+fn ask(once: &Idempotency, client: ClientId, key: &str, answer: &str) -> bool {
     match claim(once, client, key).unwrap() {
         ClaimOutcome::Run(lease) => blocking(lease.unwrap().complete(answer)),
         ClaimOutcome::Replay(_) => false,
     }
 }
 
-fn leased<'a>(once: &'a Idempotency, client: Client, key: &str) -> Lease<'a> {
+fn leased<'a>(once: &'a Idempotency, client: ClientId, key: &str) -> Lease<'a> {
     match claim(once, client, key) {
         Ok(ClaimOutcome::Run(Some(lease))) => lease,
         other => panic!("{other:?}"),
@@ -72,7 +72,7 @@ fn a_client_that_has_its_share_is_refused_new_keys_and_no_record_is_dropped() {
 fn answers_of_others_however_large_push_no_record_out() {
     // G4: 120 anonymous requests with answers of 60 KB.
     let (_, _, once) = bounded(100_000, 64 << 20);
-    let (anonymous, large) = (Client(0), "x".repeat(60_000));
+    let (anonymous, large) = (ClientId(0), "x".repeat(60_000));
     assert!(ask(&once, ADA, "hers", &large));
     let asked = |key: u32| match claim(&once, anonymous, &key.to_string()) {
         Ok(ClaimOutcome::Run(lease)) => blocking(lease.unwrap().complete(&large)),
@@ -110,18 +110,18 @@ fn all_clients_together_leave_room_for_the_programs_own_calls() {
     // G4
     let (_, store, once) = store_of(20);
     for client in 0..18 {
-        assert!(ask(&once, Client(client), "k", "7"));
+        assert!(ask(&once, ClientId(client), "k", "7"));
     }
-    assert!(is_full(claim(&once, Client(99), "k")));
+    assert!(is_full(claim(&once, ClientId(99), "k")));
     assert_eq!(once.call("own", A, || Outcome::Ok(7)), Ok(7));
     for client in 0..18 {
-        assert!(!ask(&once, Client(client), "k", "8"), "a replay needs no room");
+        assert!(!ask(&once, ClientId(client), "k", "8"), "a replay needs no room");
     }
     assert_eq!(store.len(), 19);
     let (_, store, once) = bounded(100_000, 10 << 20);
     let large = "x".repeat(60_000);
     for client in 0..10_000 {
-        if let Ok(ClaimOutcome::Run(lease)) = claim(&once, Client(client), "k") {
+        if let Ok(ClaimOutcome::Run(lease)) = claim(&once, ClientId(client), "k") {
             blocking(lease.unwrap().complete(&large));
         }
     }
@@ -198,7 +198,7 @@ fn answers_are_bounded_in_bytes_of_each_client_and_of_all() {
     assert!(keeps(ADA, 0));
     assert_eq!((0..100).filter(|key| keeps(EVE, *key)).count(), 2, "of 128 KiB");
     assert!(!ask(&once, ADA, "0", &large) && !ask(&once, EVE, "0", &large));
-    assert_eq!((100..200).filter(|client| keeps(Client(*client), 0)).count(), 15, "of nine tenths");
+    assert_eq!((100..200).filter(|client| keeps(ClientId(*client), 0)).count(), 15, "of nine tenths");
     assert!(store.bytes() <= 1 << 20, "{} bytes", store.bytes());
     // The program's own are refused when it is full, and not before.
     let (_, store, once) = bounded(100_000, 1 << 20);
@@ -211,11 +211,11 @@ fn answers_are_bounded_in_bytes_of_each_client_and_of_all() {
 fn what_is_over_makes_room() {
     let (time, store, once) = store_of(100);
     for key in 0..90_u64 {
-        assert!(ask(&once, Client(u128::from(key % 5)), &key.to_string(), "7"));
+        assert!(ask(&once, ClientId(u128::from(key % 5)), &key.to_string(), "7"));
         time.advance(MS(1));
     }
     assert!(is_full(claim(&once, ADA, "later")));
-    assert!((0..90_u64).all(|key| !ask(&once, Client(u128::from(key % 5)), &key.to_string(), "8")));
+    assert!((0..90_u64).all(|key| !ask(&once, ClientId(u128::from(key % 5)), &key.to_string(), "8")));
     time.advance(Duration::from_hours(1));
     assert!(ask(&once, ADA, "later", "7"));
     assert!(store.len() < 90);

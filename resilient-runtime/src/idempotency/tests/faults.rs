@@ -226,7 +226,7 @@ fn a_store_that_panics_is_no_panic_of_the_work_whatever_it_is_asked() {
         drop(call);
         store.set(Fault::None);
         let leases: Vec<_> = ["a", "b", "c"]
-            .map(|key| match blocking(once.claim_of(Client(1), key, A, Duration::ZERO)) {
+            .map(|key| match blocking(once.claim_of(ClientId(1), key, A, Duration::ZERO)) {
                 Ok(ClaimOutcome::Run(Some(lease))) => lease,
                 other => panic!("{other:?}"),
             })

@@ -4,10 +4,11 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use super::wait::{Mode, blocking};
 use super::*;
 use crate::Verdict;
 use crate::classify::Class;
-use crate::clock::ManualClock;
+use crate::clock::{Instant, ManualClock};
 use crate::registry::Registry;
 
 mod clients;
@@ -363,7 +364,7 @@ struct OneWay {
 
 #[test]
 fn an_answer_that_cannot_be_kept_is_given_and_the_call_not_repeated() {
-    let fixture = Fixture::new(config().max_value(64_u32));
+    let fixture = Fixture::new(config().max_value(64));
     let mut events = fixture.once.core.events().subscribe();
     let long = fixture.once.call("k", A, || Ok::<_, Rejection>("x".repeat(64)));
     assert_eq!(long, Ok("x".repeat(64)));
@@ -468,7 +469,7 @@ fn settings_out_of_range_are_refused_all_at_once() {
         .lease(MS(9))
         .max_wait(Duration::MAX)
         .store_timeout(Duration::ZERO)
-        .max_value(0_u32);
+        .max_value(0);
     let error = once.reconfigure(config).unwrap_err();
     let fields: Vec<_> = error.problems().iter().map(|problem| problem.field).collect();
     assert_eq!(fields, ["ttl", "lease", "max_wait", "store_timeout", "max_value"]);

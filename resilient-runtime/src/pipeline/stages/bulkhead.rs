@@ -1,7 +1,7 @@
 //! The bulkhead: a permit for each attempt, free while a retry waits.
 
+use crate::classify::Judgement;
 use crate::clock::Instant;
-use crate::outcome::Judgement;
 use crate::pipeline::Call;
 use crate::pipeline::admission::Wait;
 use crate::rejection::Rejection;
@@ -27,7 +27,7 @@ impl<'p> Call<'p> {
     /// Takes a permit if one is free; counts nothing if not.
     #[inline]
     pub(in crate::pipeline) fn take_slot_plainly(&mut self) -> bool {
-        let Some(bulkhead) = &self.pipeline.bulkhead else { return true };
+        let Some(bulkhead) = &self.pipeline.stages.bulkhead else { return true };
         if !bulkhead.try_enter(self.priority) {
             return false;
         }
@@ -38,7 +38,7 @@ impl<'p> Call<'p> {
 
     /// A place in its queue, or a permit at once.
     pub(in crate::pipeline) fn bulkhead_queue(&self, until: Instant) -> Option<Wait<'p>> {
-        let bulkhead = self.pipeline.bulkhead.as_ref()?;
+        let bulkhead = self.pipeline.stages.bulkhead.as_ref()?;
         Some(Wait::Queue(bulkhead.queue(self.priority, until)))
     }
 
@@ -61,7 +61,7 @@ impl<'p> Call<'p> {
             return;
         }
         self.slot = Slot::None;
-        if let Some(bulkhead) = &self.pipeline.bulkhead {
+        if let Some(bulkhead) = &self.pipeline.stages.bulkhead {
             // A call that began before the bulkhead was adaptive may not know when.
             if let (Some(judgement), Some(started)) = (judgement, self.clock.attempt.get()) {
                 bulkhead.learn(judgement.verdict(), started, || self.time());

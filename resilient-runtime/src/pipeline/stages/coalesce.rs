@@ -61,11 +61,11 @@ impl<'p> Call<'p> {
 
     /// Joins those who ask the same, where the pipeline has a coalescer.
     pub(in crate::pipeline) fn join_hash(&self, hash: u128) -> Option<Join<'p>> {
-        Some(self.pipeline.coalesce.as_deref()?.join_hash(hash, self.clock.deadline))
+        Some(self.pipeline.stages.coalesce.as_deref()?.join_hash(hash, self.clock.deadline))
     }
 
     fn join<V: Any, K: Hash + ?Sized>(&self, key: &K) -> Option<Join<'p>> {
-        let coalesce = self.pipeline.coalesce.as_deref()?;
+        let coalesce = self.pipeline.stages.coalesce.as_deref()?;
         self.join_hash(coalesce.hash::<(V, Option<Seen>), K>(key))
     }
 
@@ -117,7 +117,8 @@ impl<'p> Call<'p> {
         answer: &V,
         seen: Option<Seen>,
     ) {
-        let shares_errors = self.pipeline.coalesce.as_ref().is_some_and(|coalesce| coalesce.shares_errors());
+        let shares_errors =
+            self.pipeline.stages.coalesce.as_ref().is_some_and(|coalesce| coalesce.shares_errors());
         // That this call's own time is over says nothing to those who have some left.
         let is_for_all = !answer.is_failure() || shares_errors && !self.clock.is_late();
         if let (Some(lead), true) = (lead, is_for_all) {

@@ -3,11 +3,11 @@
 use std::hash::Hash;
 use std::time::Duration;
 
-use crate::fallback::{self, Hosted, LastGood, Level, LevelPermit, Levels, NoAnswer, Why};
+use crate::fallback::{self, Hosted, LastGood, LevelPermit, Levels, NoAnswer, Why};
+use crate::level::Level;
 use crate::observe::Ending;
 use crate::pipeline::Call;
 use crate::pipeline::body::Polled;
-use crate::site::Site;
 
 impl<'p> Call<'p> {
     /// A fallback level is about to be asked.
@@ -17,7 +17,7 @@ impl<'p> Call<'p> {
     #[cold]
     pub fn enter_level(&mut self, level: Level) -> Result<LevelPermit<'p>, NoAnswer> {
         self.miss();
-        let mut entered = match self.pipeline.fallback.as_deref() {
+        let mut entered = match self.pipeline.stages.fallback.as_deref() {
             Some(fallback) => fallback.enter(level, self.clock.deadline),
             None => Ok(LevelPermit::unbounded(None, level)),
         };
@@ -75,7 +75,7 @@ impl<'p> Call<'p> {
     #[cold]
     pub fn level_served(&mut self, level: Level, age: Option<Duration>, why: Option<&Why>) {
         self.ending = Ending::FellBack;
-        if let Some(fallback) = &self.pipeline.fallback {
+        if let Some(fallback) = &self.pipeline.stages.fallback {
             fallback.served(level);
         }
         fallback::note(self.pipeline.operation.name(), level, age, why);
@@ -92,24 +92,24 @@ impl<'p> Call<'p> {
 
     /// The name of whoever counts the levels.
     pub fn fallback_name(&self) -> &'static str {
-        match &self.pipeline.fallback {
+        match &self.pipeline.stages.fallback {
             Some(fallback) => fallback.name(),
             None => self.pipeline.operation.name(),
         }
     }
 
     /// Under what the good answers of this place in the source are kept that have this key.
-    pub fn cache_key<V: LastGood, K: Hash + ?Sized>(&self, site: &'static Site, key: &K) -> u128 {
-        match &self.pipeline.fallback {
+    pub fn cache_key<V: LastGood, K: Hash + ?Sized>(&self, owner: usize, key: &K) -> u128 {
+        match &self.pipeline.stages.fallback {
             // Functions that share a name do not share answers.
-            Some(fallback) => fallback.key::<V, _>(&(std::ptr::from_ref(site).addr(), key)),
+            Some(fallback) => fallback.key::<V, _>(&(owner, key)),
             None => 0,
         }
     }
 
     /// Keeps a good answer.
     pub fn keep<V: LastGood>(&self, key: u128, value: &V) {
-        if let Some(fallback) = &self.pipeline.fallback {
+        if let Some(fallback) = &self.pipeline.stages.fallback {
             fallback.store(key, value.clone(), self.time());
         }
     }
@@ -118,7 +118,7 @@ impl<'p> Call<'p> {
     #[cold]
     pub fn last_good<V: LastGood>(&mut self, key: u128) -> Result<(V, Duration), NoAnswer> {
         self.miss();
-        let Some(fallback) = &self.pipeline.fallback else { return Err(NoAnswer::Empty) };
+        let Some(fallback) = &self.pipeline.stages.fallback else { return Err(NoAnswer::Empty) };
         fallback.look(Level::LocalCache);
         fallback.find(key)
     }
@@ -131,7 +131,7 @@ impl<'p> Levels<'p> for Call<'p> {
 
     fn look(&mut self, level: Level) {
         self.miss();
-        if let Some(fallback) = &self.pipeline.fallback {
+        if let Some(fallback) = &self.pipeline.stages.fallback {
             fallback.look(level);
         }
     }
@@ -149,7 +149,7 @@ impl<'p> Levels<'p> for Call<'p> {
         self.miss();
         self.ending = self.ending_without_fallback;
         self.clock.read(&self.pipeline.clock);
-        if let Some(fallback) = &self.pipeline.fallback {
+        if let Some(fallback) = &self.pipeline.stages.fallback {
             fallback.all_failed();
         }
     }

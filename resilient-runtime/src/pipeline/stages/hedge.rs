@@ -3,10 +3,10 @@
 use std::future::Future;
 use std::pin::pin;
 
+use crate::classify::Judgement;
 use crate::clock::Instant;
+use crate::error_text::Words;
 use crate::hedge::{Hedge, Left, Race, RaceOutcome, Sent};
-use crate::observe::Words;
-use crate::outcome::Judgement;
 use crate::pipeline::Call;
 use crate::pipeline::admission::Admission;
 use crate::pipeline::attempt_clock::{AttemptClock, Reading};
@@ -90,7 +90,7 @@ impl<'p> Call<'p> {
 
     /// Whether a slow attempt gets another beside it: where the call must not be carried out twice, it does not.
     pub(in crate::pipeline) fn is_hedged(&self) -> bool {
-        self.pipeline.hedge.is_some() && self.repeats != Repeats::Unsafe
+        self.pipeline.stages.hedge.is_some() && self.repeats != Repeats::Unsafe
     }
 
     /// Makes an attempt, and another where it is slow; waits before a retry. What `judge` thinks of the outcome comes with it;
@@ -126,14 +126,14 @@ impl<'p> Call<'p> {
             return Err(self.out_of_time());
         }
         let pipeline = self.pipeline;
-        let Some(hedge) = &pipeline.hedge else {
+        let Some(hedge) = &pipeline.stages.hedge else {
             // Boxed: it is so only while the registry is switched off.
             self.begin_attempt();
             let outcome = Box::pin(self.attempt(work())).await?;
             let judgement = by.judge(&outcome);
             return Ok((outcome, judgement));
         };
-        let budget = match &pipeline.retry {
+        let budget = match &pipeline.stages.retry {
             Some(retry) => retry.budget(),
             None => {
                 if self.progress.retries == 0 {
@@ -172,11 +172,11 @@ impl<'p> Call<'p> {
     /// attempt that is sent because another failed repeats it, and is one of the `max` of the retry where there is one. So
     /// a call is never carried out more often than once, and `max` of the retry, and `max` of the hedge.
     fn left_to_send(&self, hedge: &Hedge) -> Left {
-        if self.pipeline.idempotency.is_some() && !self.may_run_twice() {
+        if self.pipeline.stages.idempotency.is_some() && !self.may_run_twice() {
             // A hedge runs the body a second time, which `on_unknown = reject` forbids.
             return Left::NONE;
         }
-        match &self.pipeline.retry {
+        match &self.pipeline.stages.retry {
             Some(retry) => Left {
                 beside: hedge.max().saturating_sub(self.rare.as_ref().map_or(0, |rare| rare.hedges)),
                 repeated: retry.left(self.progress),

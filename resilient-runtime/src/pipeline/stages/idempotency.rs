@@ -42,7 +42,7 @@ impl<'p> Call<'p> {
         fingerprint: Fingerprint,
     ) -> Result<ClaimOutcome<'p>, Rejection> {
         let pipeline = self.pipeline;
-        let Some(idempotency) = &pipeline.idempotency else { return Ok(ClaimOutcome::Run(None)) };
+        let Some(idempotency) = &pipeline.stages.idempotency else { return Ok(ClaimOutcome::Run(None)) };
         self.pass_shedder()?;
         let claimed = match key {
             Ok(key) => {
@@ -61,7 +61,7 @@ impl<'p> Call<'p> {
         fingerprint: Fingerprint,
     ) -> Result<ClaimOutcome<'p>, Rejection> {
         let pipeline = self.pipeline;
-        let Some(idempotency) = &pipeline.idempotency else { return Ok(ClaimOutcome::Run(None)) };
+        let Some(idempotency) = &pipeline.stages.idempotency else { return Ok(ClaimOutcome::Run(None)) };
         self.pass_shedder()?;
         let (asked, deadline) = ((fingerprint, pipeline.operation.name()), self.clock.deadline);
         let claimed = key.and_then(|key| idempotency.claim_until_blocking(key, asked, deadline));
@@ -69,7 +69,7 @@ impl<'p> Call<'p> {
     }
 
     fn keyed(&self, key: &dyn Display) -> Option<Result<String, Rejection>> {
-        Some(self.pipeline.idempotency.as_deref()?.key(key))
+        Some(self.pipeline.stages.idempotency.as_deref()?.key(key))
     }
 
     fn claimed(
@@ -153,7 +153,7 @@ impl<'p> Call<'p> {
             return;
         }
         self.effect = effect;
-        if effect.may_be() && self.pipeline.idempotency.is_some() {
+        if effect.may_be() && self.pipeline.stages.idempotency.is_some() {
             idempotency::has_begun();
         }
     }
@@ -170,7 +170,7 @@ pub fn held<R>(lease: Option<&Lease<'_>>, work: impl FnOnce() -> R) -> R {
 /// Polls the work, and renews the lease, where there is one.
 pub async fn held_async<F: Future>(lease: Option<&Lease<'_>>, work: F) -> F::Output {
     match lease {
-        Some(lease) => lease.keep(work).await,
+        Some(lease) => lease.hold_async(work).await,
         None => work.await,
     }
 }

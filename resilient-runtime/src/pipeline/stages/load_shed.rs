@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
-use crate::classify::Class;
+use crate::classify::{Class, Verdict};
 use crate::clock::Instant;
 use crate::load_shed::{Admitted, End};
 use crate::observe::Ending;
-use crate::outcome::Verdict;
 use crate::pipeline::{Call, Pipeline};
 use crate::rejection::Rejection;
 
@@ -32,7 +31,7 @@ impl Call<'_> {
     /// the load shedder whether that stands.
     #[inline(never)]
     pub fn set_arrived_at(&mut self, at: Instant) {
-        if let Some(shedder) = &self.pipeline.load_shed {
+        if let Some(shedder) = &self.pipeline.stages.load_shed {
             shedder.arrived(at, self.time());
         }
     }
@@ -41,14 +40,14 @@ impl Call<'_> {
     /// this first.
     #[inline]
     pub(in crate::pipeline) fn pass_shedder(&mut self) -> Result<(), Rejection> {
-        if self.pipeline.load_shed.is_some() { self.ask_shedder() } else { Ok(()) }
+        if self.pipeline.stages.load_shed.is_some() { self.ask_shedder() } else { Ok(()) }
     }
 
     #[inline(never)]
     fn ask_shedder(&mut self) -> Result<(), Rejection> {
         let pipeline = self.pipeline;
         let Some(shedder) =
-            pipeline.load_shed.as_deref().filter(|_| !self.load.is_in_flight() && !self.is_racer())
+            pipeline.stages.load_shed.as_deref().filter(|_| !self.load.is_in_flight() && !self.is_racer())
         else {
             return Ok(());
         };
@@ -68,14 +67,14 @@ impl Call<'_> {
     /// Passes it if nothing may be against that; counts nothing if not.
     #[inline]
     pub(in crate::pipeline) fn pass_shedder_plainly(&mut self) -> bool {
-        self.pipeline.load_shed.is_none() || self.try_shedder()
+        self.pipeline.stages.load_shed.is_none() || self.try_shedder()
     }
 
     /// Not inline, as the others that follow such a look at the pipeline: what has no load shedder pays no more.
     #[inline(never)]
     fn try_shedder(&mut self) -> bool {
         let pipeline = self.pipeline;
-        let Some(shedder) = &pipeline.load_shed else { return true };
+        let Some(shedder) = &pipeline.stages.load_shed else { return true };
         if self.load.is_in_flight() || self.is_racer() {
             return true;
         }
@@ -86,7 +85,7 @@ impl Call<'_> {
 
     /// It comes back from the bulkhead, with a permit or without: if it was in the queue, then `since` that time.
     pub(in crate::pipeline) fn was_queued(&self, has_waited: bool, is_admitted: bool, since: Instant) {
-        let Some(shedder) = &self.pipeline.load_shed else { return };
+        let Some(shedder) = &self.pipeline.stages.load_shed else { return };
         if has_waited {
             let now = self.pipeline.clock.now();
             shedder.queued(now.nanos_since(since), now);
@@ -98,7 +97,7 @@ impl Call<'_> {
     /// It found a permit free: the queue does not stand.
     #[inline]
     pub(in crate::pipeline) fn was_not_queued(&self) {
-        if self.pipeline.load_shed.is_some() {
+        if self.pipeline.stages.load_shed.is_some() {
             self.tell_of_no_queue();
         }
     }
@@ -106,8 +105,9 @@ impl Call<'_> {
     #[inline(never)]
     fn tell_of_no_queue(&self) {
         // Where there are threads the queue is behind the permit.
-        let has_threads = self.pipeline.bulkhead.as_ref().is_some_and(|bulkhead| bulkhead.has_threads());
-        if let (Some(shedder), false) = (&self.pipeline.load_shed, has_threads) {
+        let has_threads =
+            self.pipeline.stages.bulkhead.as_ref().is_some_and(|bulkhead| bulkhead.has_threads());
+        if let (Some(shedder), false) = (&self.pipeline.stages.load_shed, has_threads) {
             shedder.queued(0, self.time());
         }
     }
@@ -118,7 +118,7 @@ impl Call<'_> {
             return;
         }
         self.load = Load::None;
-        if let Some(shedder) = &self.pipeline.load_shed {
+        if let Some(shedder) = &self.pipeline.stages.load_shed {
             shedder.leave(self.as_admitted(), end, self.clock.now.or_never());
         }
     }
@@ -158,7 +158,7 @@ impl Pipeline {
     /// # assert!(answer.is_ok());
     /// ```
     pub fn waited(&self, delay: Duration) {
-        if let Some(shedder) = &self.load_shed {
+        if let Some(shedder) = &self.stages.load_shed {
             shedder.waited(delay);
         }
     }

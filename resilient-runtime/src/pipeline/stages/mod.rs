@@ -12,3 +12,19 @@ pub(crate) mod rate_limit;
 pub(crate) mod retry;
 pub(crate) mod threads;
 pub(crate) mod timeout;
+
+use std::sync::Arc;
+
+use crate::kind::table::components;
+
+macro_rules! stage_components {
+    ($($kind:ident $name:ident $accessor:ident $module:ident::{$type:ident, $stats:ident} $make:ident;)*) => {
+        /// The components of a pipeline, one for each stage that was asked for.
+        #[derive(Clone, Debug, Default)]
+        pub(crate) struct StageComponents {
+            $(pub(crate) $name: Option<Arc<crate::$module::$type>>,)*
+        }
+    };
+}
+
+components!(stages stage_components);

@@ -14,12 +14,13 @@ use tracing::field::{Empty, display};
 use tracing::span::EnteredSpan;
 
 use crate::clock::Delay;
+use crate::context::{Entered, Retries};
 use crate::correlation::CorrelationId;
-use crate::observe::{Cause, ERROR_TEXT_BYTES, Ending};
+use crate::last_error::Cause;
+use crate::observe::{ERROR_TEXT_BYTES, Ending};
 use crate::pipeline::Call;
 use crate::pipeline::body::Activity;
 use crate::retry::Stop;
-use crate::scope::{Entered, Retries};
 
 /// What few calls have: one that waits before a retry, one that is traced.
 #[derive(Debug, Default)]

@@ -59,7 +59,7 @@ impl<'p> Call<'p> {
     /// By whose rate limit the call goes.
     #[inline]
     pub fn set_rate_key<K: Hash + ?Sized>(&mut self, key: &K) {
-        if let Some(limiter) = &self.pipeline.rate_limit {
+        if let Some(limiter) = &self.pipeline.stages.rate_limit {
             self.rate_key = limiter.request(key).key();
         }
     }
@@ -79,7 +79,7 @@ impl<'p> Call<'p> {
     /// Pays if there is a token and nobody waits; counts nothing if not.
     #[inline]
     pub(in crate::pipeline) fn pay_plainly(&mut self) -> bool {
-        let Some(limiter) = &self.pipeline.rate_limit else { return true };
+        let Some(limiter) = &self.pipeline.stages.rate_limit else { return true };
         match limiter.try_enter(self.rate_request(), self.clock.now.or_never()) {
             Some(mark) => {
                 self.held.token = RateToken::paid(mark);
@@ -91,7 +91,7 @@ impl<'p> Call<'p> {
 
     /// Its turn, where it has not been paid yet.
     pub(in crate::pipeline) fn rate_limit_turn(&self, until: Instant) -> Option<Wait<'p>> {
-        let limiter = self.pipeline.rate_limit.as_deref().filter(|_| !self.held.token.is_paid())?;
+        let limiter = self.pipeline.stages.rate_limit.as_deref().filter(|_| !self.held.token.is_paid())?;
         Some(Wait::Turn(limiter.turn(self.rate_request(), until)))
     }
 
@@ -110,7 +110,7 @@ impl<'p> Call<'p> {
     #[cold]
     pub(in crate::pipeline) fn pay_back(&mut self) {
         let paid = std::mem::take(&mut self.held.token);
-        if let (Some(mark), Some(limiter)) = (paid.mark(), &self.pipeline.rate_limit) {
+        if let (Some(mark), Some(limiter)) = (paid.mark(), &self.pipeline.stages.rate_limit) {
             limiter.give_back(self.rate_request(), mark);
         }
     }

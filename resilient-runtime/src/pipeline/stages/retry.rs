@@ -1,15 +1,16 @@
 //! The retry: each attempt passes the stages behind it again, within the budget and the time of the call.
 
+use crate::classify::Judgement;
 use crate::clock::{Delay, Instant};
+use crate::context::{Retries, Scope};
 use crate::idempotency::Idempotency;
-use crate::observe::{Cause, Ending};
-use crate::outcome::Judgement;
+use crate::last_error::Cause;
+use crate::observe::Ending;
 use crate::pipeline::Call;
 use crate::pipeline::call::Next;
 use crate::pipeline::stages::hedge::Role;
 use crate::rejection::{Rejection, RejectionKind};
 use crate::retry::{Situation, Stop};
-use crate::scope::{Retries, Scope};
 
 /// Whether carrying the call out twice has the effect of once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,7 +29,7 @@ impl Call<'_> {
     /// predicate insists, and until it lets a probe pass.
     #[cold]
     pub fn refused(&mut self, rejection: &Rejection, hear: impl FnOnce() -> Judgement) -> Next {
-        if self.pipeline.retry.is_none() || self.is_racer() {
+        if self.pipeline.stages.retry.is_none() || self.is_racer() {
             return Next::Fail;
         }
         let judgement = hear().of_rejection(rejection);
@@ -67,7 +68,7 @@ impl Call<'_> {
         if self.role != Role::Call {
             return false;
         }
-        let once = self.pipeline.idempotency.as_deref();
+        let once = self.pipeline.stages.idempotency.as_deref();
         match self.repeats {
             Repeats::AsPipeline => self.pipeline.idempotent || once.is_some_and(Idempotency::reexecutes),
             Repeats::Safe => true,
@@ -77,17 +78,17 @@ impl Call<'_> {
 
     /// Whether the failed attempt is repeated; then sets the pause before it.
     pub(in crate::pipeline) fn repeat(&mut self, judgement: Judgement, cause: Option<Cause<'_>>) -> Next {
-        let Some(retry) = self.pipeline.retry.as_ref().filter(|_| self.role == Role::Call) else {
+        let Some(retry) = self.pipeline.stages.retry.as_ref().filter(|_| self.role == Role::Call) else {
             return Next::Fail;
         };
-        let breaker = self.pipeline.circuit_breaker.as_deref();
+        let breaker = self.pipeline.stages.circuit_breaker.as_deref();
         let situation = Situation {
             operation: Some(self.pipeline.operation.name()),
             started: self.clock.started.or_never(),
             now: self.clock.now.or_never(),
             deadline: self.clock.deadline,
             idempotent: self.may_run_twice(),
-            is_keyed: self.pipeline.idempotency.is_some() || self.repeats == Repeats::Unsafe,
+            is_keyed: self.pipeline.stages.idempotency.is_some() || self.repeats == Repeats::Unsafe,
             asynchronous: self.asynchronous,
             // The scope around the call: that of its body has been left.
             standing_back: Scope::current().standing_back(),
@@ -126,14 +127,14 @@ impl Call<'_> {
 
     #[cold]
     pub(in crate::pipeline) fn recovered(&self) {
-        if let (Some(retry), false) = (&self.pipeline.retry, self.is_racer()) {
+        if let (Some(retry), false) = (&self.pipeline.stages.retry, self.is_racer()) {
             retry.recovered();
         }
     }
 
     /// Until when it waits for admission: no attempt begins after the deadline, nor after `max_elapsed`.
     pub(in crate::pipeline) fn latest_start(&self) -> Instant {
-        match &self.pipeline.retry {
+        match &self.pipeline.stages.retry {
             Some(retry) => self.clock.deadline.min(retry.latest(self.clock.started.or_never())),
             None => self.clock.deadline,
         }
@@ -141,7 +142,9 @@ impl Call<'_> {
 
     /// Whether `max_elapsed` is over, so that no attempt begins any more.
     pub(in crate::pipeline) fn has_elapsed(&self) -> bool {
-        let (Some(retry), Some(now)) = (&self.pipeline.retry, self.clock.now.get()) else { return false };
+        let (Some(retry), Some(now)) = (&self.pipeline.stages.retry, self.clock.now.get()) else {
+            return false;
+        };
         now > retry.latest(self.clock.started.or_never())
     }
 

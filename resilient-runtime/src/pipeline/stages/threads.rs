@@ -9,8 +9,7 @@ use pin_project_lite::pin_project;
 
 use crate::bulkhead::{End, Running, Waiting, beside, in_place};
 use crate::clock::{Instant, NoTimer};
-use crate::coalesce::Leading;
-use crate::fallback::{self, Carried, Seen};
+use crate::fallback::{self, Seen};
 use crate::idempotency::{self, Around};
 use crate::pipeline::Call;
 use crate::pipeline::attempt_clock::Reading;
@@ -60,7 +59,7 @@ impl<'p> Call<'p> {
     ) -> PoolAttempt<'c, 'p, R> {
         self.asynchronous = true;
         let waiting = Waiting::new(self.start_in_pool(body));
-        let around = self.pipeline.idempotency.is_some().then(idempotency::around);
+        let around = self.pipeline.stages.idempotency.is_some().then(idempotency::around);
         PoolAttempt { waiting, seen: Looked::NOTHING, around, call: self }
     }
 
@@ -74,21 +73,21 @@ impl<'p> Call<'p> {
         let scope = self.body_scope();
         // Work on a thread is in the span that is current here.
         let _span = self.enter_span();
-        let (around, leading) = (Carried::here(), Leading::here());
-        let body = move || leading.run(|| around.run(body));
-        if pipeline.bulkhead.is_none() && self.asynchronous {
+        let body = move || fallback::collect_seen(body);
+        if pipeline.stages.bulkhead.is_none() && self.asynchronous {
             return beside(&pipeline.clock, scope, body);
         }
         // In place the permit stays with the call, which learns from it.
-        let Some(bulkhead) = pipeline.bulkhead.as_ref().filter(|bulkhead| bulkhead.has_threads()) else {
+        let Some(bulkhead) = pipeline.stages.bulkhead.as_ref().filter(|bulkhead| bulkhead.has_threads())
+        else {
             return in_place(&pipeline.clock, scope, body);
         };
         // What it has paid goes back should it never begin.
         self.held.token.unspend();
         self.slot = Slot::None;
         let is_limited = |limit: Limit| limit.at != Instant::NEVER;
-        let tells_begin = pipeline.load_shed.is_some()
-            || pipeline.timeout.as_ref().is_some_and(|timeout| {
+        let tells_begin = pipeline.stages.load_shed.is_some()
+            || pipeline.stages.timeout.as_ref().is_some_and(|timeout| {
                 is_limited(timeout.limit(self.clock.attempt.or_never(), Instant::NEVER))
             });
         bulkhead.start(self.priority, scope, tells_begin, body)
@@ -99,7 +98,7 @@ impl<'p> Call<'p> {
         self.began_in_pool(seen, began);
         // The time of an attempt begins with its work: until then there is only the time in which it must begin.
         let at = if began.is_some() { self.clock.deadline } else { self.latest_start() };
-        seen.limit = match (&self.pipeline.timeout, began) {
+        seen.limit = match (&self.pipeline.stages.timeout, began) {
             (Some(timeout), Some(began)) => timeout.limit(began, self.clock.deadline),
             _ => Limit { at, kind: RejectionKind::TotalTimeout },
         };
@@ -117,7 +116,7 @@ impl<'p> Call<'p> {
 
     /// The load shedder learns of the queue before the threads, as of any other.
     fn waited_for_thread(&self, until: Instant) {
-        if let Some(shedder) = &self.pipeline.load_shed {
+        if let Some(shedder) = &self.pipeline.stages.load_shed {
             shedder.queued(until.nanos_since(self.clock.attempt.or_never()), until);
         }
     }
@@ -146,7 +145,7 @@ impl<'p> Call<'p> {
     /// There is no thread, and there will be none.
     #[cold]
     fn full(&self) -> Rejection {
-        match &self.pipeline.bulkhead {
+        match &self.pipeline.stages.bulkhead {
             Some(bulkhead) => bulkhead.refuse(),
             None => Rejection::new(RejectionKind::BulkheadFull, self.pipeline.operation.name()),
         }
@@ -163,7 +162,7 @@ impl<'p> Call<'p> {
             return self.out_of_time();
         }
         self.began_in_pool(seen, began);
-        match &self.pipeline.timeout {
+        match &self.pipeline.stages.timeout {
             Some(timeout) => self.cut_off(timeout, seen.limit.kind),
             None => self.late(RejectionKind::TotalTimeout),
         }
@@ -225,7 +224,7 @@ impl<R> Future for PoolAttempt<'_, '_, R> {
                 seen.has_begun = true;
                 Poll::Ready(Err(late))
             }
-            Poll::Ready(Err(NoTimer)) => Poll::Ready(Err(match &pipeline.timeout {
+            Poll::Ready(Err(NoTimer)) => Poll::Ready(Err(match &pipeline.stages.timeout {
                 Some(timeout) => timeout.no_timer(),
                 None => Rejection::new(RejectionKind::NoTimer, pipeline.operation.name()),
             })),

@@ -6,17 +6,16 @@ use std::task::{Context, Poll};
 
 use pin_project_lite::pin_project;
 
-use crate::classify::{Class, Classify};
+use crate::classify::{Class, Classify, Judgement, Verdict};
 use crate::clock::{Instant, NoTimer, Timer};
+use crate::context::{self, Scope};
 use crate::idempotency::Effect;
 use crate::load_shed::End;
 use crate::observe::Ending;
-use crate::outcome::{Judgement, Verdict};
 use crate::pipeline::Call;
 use crate::pipeline::body::poll_body;
 use crate::pipeline::call::Next;
 use crate::rejection::{Rejection, RejectionKind};
-use crate::scope::{self, Scope};
 use crate::timeout::Timeout;
 
 impl<'p> Call<'p> {
@@ -31,7 +30,7 @@ impl<'p> Call<'p> {
     #[cold]
     pub(in crate::pipeline) fn late(&self, kind: RejectionKind) -> Rejection {
         let elapsed = self.clock.elapsed();
-        self.with_errors(match &self.pipeline.timeout {
+        self.with_errors(match &self.pipeline.stages.timeout {
             Some(timeout) => timeout.fired(kind, elapsed),
             None => Rejection::timed_out(kind, self.pipeline.operation.name(), elapsed),
         })
@@ -74,7 +73,7 @@ impl<'p> Call<'p> {
             return false;
         }
         let (started, now) = (self.clock.attempt.or_never(), self.clock.now.or_never());
-        let own = self.pipeline.timeout.as_ref().map(|timeout| {
+        let own = self.pipeline.stages.timeout.as_ref().map(|timeout| {
             let total = timeout.deadline(self.clock.started.or_never(), Instant::NEVER);
             timeout.limit(started, total).at
         });
@@ -146,7 +145,7 @@ impl<'p> Call<'p> {
     #[cold]
     pub(in crate::pipeline) fn ended_early(&self) {
         if let (Some(timeout), true) =
-            (&self.pipeline.timeout, self.timing.wants_attempts() && self.is_attempt())
+            (&self.pipeline.stages.timeout, self.timing.wants_attempts() && self.is_attempt())
         {
             timeout.ended_early(self.clock.attempt.or_never(), self.clock.now.or_never());
         }
@@ -155,10 +154,12 @@ impl<'p> Call<'p> {
     /// Apart from the way of all the calls that nobody watches.
     #[inline(never)]
     pub(in crate::pipeline) fn completed(&self) {
-        if let (Some(retry), false) = (&self.pipeline.retry, Scope::current().standing_back().is_empty()) {
-            scope::stand_back_no_longer(retry.bit());
+        if let (Some(retry), false) =
+            (&self.pipeline.stages.retry, Scope::current().standing_back().is_empty())
+        {
+            context::stand_back_no_longer(retry.bit());
         }
-        if let (Some(timeout), true) = (&self.pipeline.timeout, self.is_attempt()) {
+        if let (Some(timeout), true) = (&self.pipeline.stages.timeout, self.is_attempt()) {
             timeout.completed(self.clock.attempt.or_never(), self.clock.now.or_never());
         }
     }
@@ -222,7 +223,7 @@ fn poll_limit(
     cx: &mut Context<'_>,
 ) -> Poll<Rejection> {
     let pipeline = call.pipeline;
-    let Some(timeout) = &pipeline.timeout else {
+    let Some(timeout) = &pipeline.stages.timeout else {
         return Poll::Pending;
     };
     let kind = match call.limited_by {

@@ -1,13 +1,13 @@
 //! A bulkhead that finds its limit, among the stages.
 
 use super::*;
-use crate::adaptive::{AdaptiveLimitStats, Reason};
+use crate::adaptive::{AdaptiveLimitStats, LimitReason};
 
 /// All stages, of which the bulkhead is adaptive.
 fn adaptive(fixture: &Fixture, config: bulkhead::Config) -> Pipeline {
     let pipeline = fixture.all();
     fixture.registry.bulkhead("x").reconfigure(config.adaptive(true)).unwrap();
-    let breaker = circuit_breaker::Config::default().failure_threshold(1_000_000u32);
+    let breaker = circuit_breaker::Config::default().failure_threshold(1_000_000);
     fixture.registry.circuit_breaker("x").reconfigure(breaker).unwrap();
     pipeline
 }
@@ -30,7 +30,7 @@ fn calls(fixture: &Fixture, pipeline: &Pipeline, number: u32, outcome: impl Fn()
 #[test]
 fn it_learns_from_attempts_that_succeed() {
     let fixture = Fixture::new();
-    let pipeline = adaptive(&fixture, bulkhead::Config::default().adaptive_initial(1u32));
+    let pipeline = adaptive(&fixture, bulkhead::Config::default().adaptive_initial(1));
     calls(&fixture, &pipeline, 300, || Ok(1));
     let found = found(&fixture);
     assert!(found.limit > 1 && found.latency.unwrap().abs_diff(MS(10)) < MS(1), "{found:?}");
@@ -53,7 +53,7 @@ fn attempts_that_are_cut_off_bring_it_down() {
         assert!(outcome.is_err());
     }
     let found = found(&fixture);
-    assert!(found.limit < 20 && found.reason == Reason::Overloaded, "{found:?}");
+    assert!(found.limit < 20 && found.reason == LimitReason::Overloaded, "{found:?}");
     fixture.nothing_is_held();
 }
 
@@ -61,7 +61,7 @@ fn attempts_that_are_cut_off_bring_it_down() {
 fn an_attempt_counts_from_when_it_left_the_queue() {
     // T53
     let fixture = Fixture::new();
-    let config = bulkhead::Config::default().adaptive_max(1u32).max_queue(1u32).max_wait(MS(90));
+    let config = bulkhead::Config::default().adaptive_max(1).max_queue(1).max_wait(MS(90));
     let pipeline = adaptive(&fixture, config);
     let bulkhead = fixture.registry.bulkhead("x");
     for _ in 0..200 {
@@ -85,7 +85,7 @@ fn an_attempt_counts_from_when_it_left_the_queue() {
 fn neither_the_callers_mistakes_nor_refusals_nor_cancelled_calls_are_evidence() {
     // T21, T68, T147
     let fixture = Fixture::new();
-    let pipeline = adaptive(&fixture, bulkhead::Config::default().adaptive_initial(1u32));
+    let pipeline = adaptive(&fixture, bulkhead::Config::default().adaptive_initial(1));
     calls(&fixture, &pipeline, 200, || Err(Error::Mistake));
     let bulkhead = fixture.registry.bulkhead("x");
     let held = bulkhead.try_acquire().unwrap();
@@ -128,7 +128,7 @@ fn a_call_that_began_before_it_was_turned_on_gives_its_permit_back_and_says_noth
 #[test]
 fn explain_shows_its_bounds() {
     let fixture = Fixture::new();
-    let pipeline = adaptive(&fixture, bulkhead::Config::default().adaptive_max(64u32));
+    let pipeline = adaptive(&fixture, bulkhead::Config::default().adaptive_max(64));
     let text = pipeline.explain().to_string();
     assert!(text.contains("adaptive = true  (run-time)") && text.contains("adaptive_max = 64"), "{text}");
 }

@@ -162,7 +162,7 @@ fn dropped_in_the_queue_a_call_leaves_it() {
     let fixture = Fixture::new();
     let pipeline = fixture.all();
     let bulkhead = fixture.registry.bulkhead("x");
-    let queued = bulkhead::Config::default().max_concurrent(1u32).max_queue(4u32).max_wait(MS(50));
+    let queued = bulkhead::Config::default().max_concurrent(1).max_queue(4).max_wait(MS(50));
     bulkhead.reconfigure(queued).unwrap();
     let held = bulkhead.try_acquire().unwrap();
     let mut cx = std::task::Context::from_waker(std::task::Waker::noop());

@@ -9,7 +9,8 @@ use super::*;
 use crate::circuit_breaker;
 use crate::clock::Clock;
 use crate::correlation::CorrelationId;
-use crate::observe::{ErrorText, EventKind, Words};
+use crate::error_text::{ErrorText, Words};
+use crate::observe::EventKind;
 use crate::rate_limit;
 
 /// The lines of the log, with their level and fields.
@@ -119,7 +120,7 @@ fn what_opened_a_circuit_is_in_its_event_the_log_and_each_refusal() {
 async fn a_total_that_ends_a_later_attempt_tells_the_errors_of_the_earlier_ones() {
     // E2
     let registry = Registry::with_clock(Clock::tokio());
-    registry.retry("disk").reconfigure(retry::Config::default().max(9u32)).unwrap();
+    registry.retry("disk").reconfigure(retry::Config::default().max(9)).unwrap();
     let pipeline = registry.pipeline("load").retry("disk").timeout("disk").idempotent().build();
     let calls = Cell::new(0);
     let work = || {

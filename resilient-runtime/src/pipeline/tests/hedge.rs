@@ -10,7 +10,7 @@ use crate::hedge;
 fn registry() -> Registry {
     let registry = Registry::with_seed(Clock::tokio(), 7);
     registry.hedge("x").reconfigure(hedge::Config::default().after(MS(50))).unwrap();
-    registry.bulkhead("x").reconfigure(bulkhead::Config::default().max_concurrent(2u32)).unwrap();
+    registry.bulkhead("x").reconfigure(bulkhead::Config::default().max_concurrent(2)).unwrap();
     registry.timeout("x").reconfigure(timeout::Config::default().total(MS(500)).attempt(MS(200))).unwrap();
     registry
 }
@@ -62,7 +62,7 @@ async fn each_attempt_is_judged_by_the_circuit_breaker() {
 #[tokio::test(start_paused = true)]
 async fn a_hedge_that_is_refused_does_not_end_the_call() {
     let registry = registry();
-    registry.bulkhead("x").reconfigure(bulkhead::Config::default().max_concurrent(1u32)).unwrap();
+    registry.bulkhead("x").reconfigure(bulkhead::Config::default().max_concurrent(1)).unwrap();
     let outcome = pipeline(&registry).call_async(script(&[(100, 1), (10, 2)])).await;
     assert_eq!(outcome.unwrap(), 1, "there was no second permit");
 }
@@ -94,7 +94,7 @@ async fn the_total_ends_all_attempts() {
 async fn a_retry_comes_after_all_attempts_and_pays_from_the_same_budget() {
     // T81
     let registry = registry();
-    registry.retry("x").reconfigure(retry::Config::default().base(MS(1)).max(1u32)).unwrap();
+    registry.retry("x").reconfigure(retry::Config::default().base(MS(1)).max(1)).unwrap();
     let stages = registry.pipeline("op").hedge("x").retry("x").idempotent().build();
     // The first is slow, so that another is sent beside it; both fail, and are repeated once.
     let outcome = stages.call_async(script(&[(60, 0), (20, 0), (1, 7)])).await;

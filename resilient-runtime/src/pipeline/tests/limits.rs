@@ -105,7 +105,7 @@ fn dropped_at_any_poll_the_token_is_there_again_unless_the_body_began() {
         let fixture = Fixture::new();
         let pipeline = limited(&fixture, "10/h");
         let (limiter, bulkhead) = (fixture.registry.rate_limiter("x"), fixture.registry.bulkhead("x"));
-        let queued = bulkhead::Config::default().max_concurrent(1u32).max_queue(4u32).max_wait(MS(400));
+        let queued = bulkhead::Config::default().max_concurrent(1).max_queue(4).max_wait(MS(400));
         bulkhead.reconfigure(queued).unwrap();
         let mut permit = Some(bulkhead.try_acquire().unwrap());
         let began = Cell::new(0);

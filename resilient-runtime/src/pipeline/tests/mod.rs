@@ -25,7 +25,8 @@ use std::time::Duration;
 
 use crate::circuit_breaker::State;
 use crate::clock::ManualClock;
-use crate::fallback::{AsyncChain, Chain, Level};
+use crate::fallback::{AsyncChain, Chain};
+use crate::level::Level;
 use crate::pipeline::Pipeline;
 use crate::{
     Class, Classify, Component, FallbackFailed, Priority, Ratio, Registry, Rejection, RejectionKind, Verdict,
@@ -71,11 +72,11 @@ impl Fixture {
 
     /// All stages, all named `x`: two consecutive failures open the circuit.
     fn all(&self) -> Pipeline {
-        let breaker = circuit_breaker::Config::default().failure_threshold(2u32).open_for(MS(1000));
+        let breaker = circuit_breaker::Config::default().failure_threshold(2).open_for(MS(1000));
         self.registry.circuit_breaker("x").reconfigure(breaker).unwrap();
-        let retry = retry::Config::default().base(MS(10)).jitter(Ratio::ZERO).max(3u32);
+        let retry = retry::Config::default().base(MS(10)).jitter(Ratio::ZERO).max(3);
         self.registry.retry("x").reconfigure(retry).unwrap();
-        self.registry.bulkhead("x").reconfigure(bulkhead::Config::default().max_concurrent(1u32)).unwrap();
+        self.registry.bulkhead("x").reconfigure(bulkhead::Config::default().max_concurrent(1)).unwrap();
         self.registry.timeout("x").reconfigure(timeout::Config::default().total(MS(500))).unwrap();
         self.registry.pipeline("op").circuit_breaker("x").retry("x").bulkhead("x").timeout("x").build()
     }
@@ -115,7 +116,7 @@ fn each_attempt_counts_for_the_breaker() {
     // T35
     let fixture = Fixture::new();
     let pipeline = fixture.registry.pipeline("op").retry("r").circuit_breaker("b").build();
-    let three = retry::Config::default().max(2u32).base(Duration::ZERO);
+    let three = retry::Config::default().max(2).base(Duration::ZERO);
     fixture.registry.retry("r").reconfigure(three).unwrap();
     assert!(pipeline.call(|| Outcome::Err(Error::Down)).is_err());
     let window = fixture.registry.circuit_breaker("b").stats().window;
@@ -303,8 +304,8 @@ async fn pending(times: u32) {
 #[tokio::test(start_paused = true)]
 async fn a_refused_attempt_waits_before_it_asks_again() {
     let registry = Registry::with_seed(crate::clock::Clock::tokio(), 7);
-    registry.bulkhead("x").reconfigure(bulkhead::Config::default().max_concurrent(1u32)).unwrap();
-    let twice = retry::Config::default().base(MS(10)).jitter(Ratio::ZERO).max(2u32);
+    registry.bulkhead("x").reconfigure(bulkhead::Config::default().max_concurrent(1)).unwrap();
+    let twice = retry::Config::default().base(MS(10)).jitter(Ratio::ZERO).max(2);
     registry.retry("x").reconfigure(twice).unwrap();
     let pipeline = registry.pipeline("op").retry("x").bulkhead("x").build();
     let bulkhead = registry.bulkhead("x");
@@ -402,9 +403,9 @@ fn past_the_first_samples(pipeline: &Pipeline) {
 fn a_circuit_closes_when_its_probe_ends_whatever_time_is_taken() {
     let fixture = Fixture::new();
     let breaker = fixture.registry.circuit_breaker("b");
-    let rules = circuit_breaker::Config::default().window(10u32).failure_rate(Ratio::new(0.9).unwrap());
-    breaker.reconfigure(rules.half_open_calls(2u32).open_for(MS(100))).unwrap();
-    let retries = retry::Config::default().base(MS(10)).jitter(Ratio::ZERO).max(9u32);
+    let rules = circuit_breaker::Config::default().window(10).failure_rate(Ratio::new(0.9).unwrap());
+    breaker.reconfigure(rules.half_open_calls(2).open_for(MS(100))).unwrap();
+    let retries = retry::Config::default().base(MS(10)).jitter(Ratio::ZERO).max(9);
     fixture.registry.retry("r").reconfigure(retries).unwrap();
     let pipeline = fixture.registry.pipeline("op").circuit_breaker("b").retry("r").build();
     past_the_first_samples(&pipeline);

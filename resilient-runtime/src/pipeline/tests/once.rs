@@ -298,7 +298,7 @@ fn a_call_dropped_at_any_point_leaves_its_key_free_before_the_body_and_claimed_a
         fixture
             .registry
             .bulkhead("x")
-            .reconfigure(bulkhead::Config::default().max_concurrent(1u32).max_queue(1u32).max_wait(MS(200)))
+            .reconfigure(bulkhead::Config::default().max_concurrent(1).max_queue(1).max_wait(MS(200)))
             .unwrap();
         let bulkhead = fixture.registry.bulkhead("x");
         let mut permit = Some(bulkhead.try_acquire().unwrap());
@@ -411,11 +411,11 @@ async fn a_hedge_runs_work_with_a_key_twice_only_where_that_was_allowed() {
     // B1, T105: one that fails at once, and one that is slow
     for on_unknown in [OnUnknown::Reject, OnUnknown::Reexecute] {
         let registry = Registry::with_clock(crate::clock::Clock::tokio());
-        let hedge = crate::hedge::Config::default().after(Duration::from_millis(5)).max(1u32);
+        let hedge = crate::hedge::Config::default().after(Duration::from_millis(5)).max(1);
         registry.hedge("x").reconfigure(hedge).unwrap();
         registry.idempotency("x").reconfigure(idempotency::Config::default().on_unknown(on_unknown)).unwrap();
         let pipeline = registry.pipeline("op").retry("x").hedge("x").idempotency("x").build();
-        registry.retry("x").reconfigure(retry::Config::default().max(1u32)).unwrap();
+        registry.retry("x").reconfigure(retry::Config::default().max(1)).unwrap();
         let expected = if on_unknown == OnUnknown::Reject { 1 } else { 2 };
         for is_slow in [false, true] {
             let made = Cell::new(0);

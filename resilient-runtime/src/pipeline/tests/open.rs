@@ -11,7 +11,7 @@ use crate::pipeline::OpenCall;
 
 fn registry() -> Registry {
     let registry = Registry::with_seed(Clock::tokio(), 7);
-    let breaker = circuit_breaker::Config::default().failure_threshold(2u32).open_for(MS(1000));
+    let breaker = circuit_breaker::Config::default().failure_threshold(2).open_for(MS(1000));
     registry.circuit_breaker("x").reconfigure(breaker).unwrap();
     let retry = retry::Config::default().base(MS(10)).jitter(Ratio::ZERO);
     registry.retry("x").reconfigure(retry).unwrap();
@@ -166,7 +166,7 @@ async fn a_body_that_is_dropped_is_cancelled_and_one_that_was_never_wanted_is_as
 #[tokio::test(start_paused = true)]
 async fn a_failed_head_ends_the_call_and_the_time_of_its_body_is_bounded_nevertheless() {
     let registry = registry();
-    registry.retry("x").reconfigure(retry::Config::default().max(0u32)).unwrap();
+    registry.retry("x").reconfigure(retry::Config::default().max(0)).unwrap();
     let pipeline = pipeline(&registry);
     let (outcome, mut call) = head(&pipeline, || Err(Error::Down)).await;
     assert!(outcome.is_err());
@@ -182,7 +182,7 @@ async fn a_deadline_around_the_call_bounds_the_body_too() {
     let registry = registry();
     let pipeline = Arc::new(registry.pipeline("op").circuit_breaker("x").build());
     let soon = Deadline::after_on(registry.clock(), MS(100));
-    let (_, mut call) = soon.scope(head(&pipeline, || Ok(1))).await;
+    let (_, mut call) = soon.scope_async(head(&pipeline, || Ok(1))).await;
     // The call that was around it is over, and its body goes on.
     assert_eq!(part(&mut call, Some(60)).await, Some(Ok(7)));
     let late = part(&mut call, None).await.unwrap().unwrap_err();

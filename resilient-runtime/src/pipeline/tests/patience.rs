@@ -6,7 +6,7 @@ use crate::deadline::{self, Deadline};
 
 fn registry() -> Registry {
     let registry = Registry::with_seed(Clock::tokio(), 7);
-    let breaker = circuit_breaker::Config::default().failure_threshold(2u32).open_for(MS(1000));
+    let breaker = circuit_breaker::Config::default().failure_threshold(2).open_for(MS(1000));
     registry.circuit_breaker("x").reconfigure(breaker).unwrap();
     registry.timeout("x").reconfigure(timeout::Config::default().attempt(MS(400))).unwrap();
     registry
@@ -26,7 +26,7 @@ async fn callers_with_little_patience_do_not_open_the_circuit() {
     let registry = registry();
     let pipeline = registry.pipeline("op").circuit_breaker("x").timeout("x").build();
     for _ in 0..20 {
-        let outcome = soon(5).scope(pipeline.call_async(slow)).await;
+        let outcome = soon(5).scope_async(pipeline.call_async(slow)).await;
         let Err(Error::Rejected(rejection)) = outcome else { panic!("{outcome:?}") };
         assert_eq!(rejection.kind(), RejectionKind::TotalTimeout);
     }
@@ -41,11 +41,11 @@ async fn a_nested_timeout_of_the_callers_deadline_is_none_either() {
     let pipeline = registry.pipeline("op").circuit_breaker("x").build();
     let inner = registry.pipeline("inner").timeout("x").build();
     for _ in 0..5 {
-        let nested = soon(5).scope(
+        let nested = soon(5).scope_async(
             pipeline.request().judge(Verdict::by_class).call_async(async || inner.call_async(slow).await),
         );
         assert!(nested.await.is_err());
-        let read = soon(5).scope(
+        let read = soon(5).scope_async(
             pipeline.request().judge(Verdict::by_class).call_async(async || deadline::read(slow()).await),
         );
         assert!(read.await.is_err());
@@ -64,7 +64,7 @@ async fn an_error_of_the_dependency_counts_however_late_it_comes() {
             Err(Error::Down)
         };
         let judged = pipeline.request().judge(Verdict::by_class).call_async(down);
-        assert!(soon(5).scope(judged).await.is_err());
+        assert!(soon(5).scope_async(judged).await.is_err());
     }
     assert_eq!(registry.circuit_breaker("x").state(), State::Open);
 }
@@ -75,19 +75,21 @@ async fn the_own_limits_are_evidence_also_with_a_deadline_around() {
     let pipeline = registry.pipeline("op").circuit_breaker("x").timeout("x").build();
     let hangs = std::future::pending::<Outcome>;
     // At the same moment as the time of the attempt; then a deadline far away.
-    assert!(soon(400).scope(pipeline.call_async(hangs)).await.is_err());
-    assert!(soon(10_000).scope(pipeline.call_async(hangs)).await.is_err());
+    assert!(soon(400).scope_async(pipeline.call_async(hangs)).await.is_err());
+    assert!(soon(10_000).scope_async(pipeline.call_async(hangs)).await.is_err());
     assert_eq!(registry.circuit_breaker("x").state(), State::Open);
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_was_slow_by_then_is_evidence() {
     let registry = registry();
-    let slow_call = circuit_breaker::Config::default().failure_threshold(2u32).slow_call(MS(100));
+    let slow_call = circuit_breaker::Config::default().failure_threshold(2).slow_call(MS(100));
     registry.circuit_breaker("x").reconfigure(slow_call).unwrap();
     let pipeline = registry.pipeline("op").circuit_breaker("x").timeout("x").build();
     for millis in [50, 50, 200, 200] {
-        assert!(soon(millis).scope(pipeline.call_async(std::future::pending::<Outcome>)).await.is_err());
+        assert!(
+            soon(millis).scope_async(pipeline.call_async(std::future::pending::<Outcome>)).await.is_err()
+        );
     }
     let stats = registry.circuit_breaker("x").stats();
     assert_eq!((stats.state, stats.window.failed), (State::Open, 2));
@@ -97,14 +99,13 @@ async fn what_was_slow_by_then_is_evidence() {
 async fn a_probe_that_a_deadline_cuts_off_gives_its_permit_back() {
     // T4, T6
     let registry = registry();
-    let one =
-        circuit_breaker::Config::default().failure_threshold(1u32).open_for(MS(1000)).half_open_calls(1u32);
+    let one = circuit_breaker::Config::default().failure_threshold(1).open_for(MS(1000)).half_open_calls(1);
     registry.circuit_breaker("x").reconfigure(one.open_jitter(Ratio::ZERO)).unwrap();
     let pipeline = registry.pipeline("op").circuit_breaker("x").timeout("x").build();
     assert!(pipeline.call_async(async || Outcome::Err(Error::Down)).await.is_err());
     tokio::time::advance(MS(1000)).await;
     for _ in 0..3 {
-        assert!(soon(5).scope(pipeline.call_async(slow)).await.is_err());
+        assert!(soon(5).scope_async(pipeline.call_async(slow)).await.is_err());
         assert_eq!(registry.circuit_breaker("x").state(), State::HalfOpen);
     }
     assert_eq!(pipeline.call_async(slow).await.unwrap(), 1, "there is a probe for it");
@@ -121,7 +122,7 @@ async fn neither_limits_nor_the_shedder_learn_from_it() {
     let stages = registry.pipeline("op").timeout("x").bulkhead("x").load_shed("x").hedge("x").idempotent();
     let pipeline = stages.build();
     for _ in 0..200 {
-        assert!(soon(5).scope(pipeline.call_async(slow)).await.is_err());
+        assert!(soon(5).scope_async(pipeline.call_async(slow)).await.is_err());
     }
     assert_eq!(registry.timeout("x").stats().adaptive.unwrap().samples, 0);
     assert_eq!(registry.hedge("x").stats().attempts.measured, 0);
@@ -134,7 +135,7 @@ async fn by_hand_the_adaptive_timeout_does_not_learn_from_it_either() {
     let registry = registry();
     let timeout = registry.timeout("x");
     timeout.reconfigure(timeout::Config::default().adaptive(true).attempt(MS(400))).unwrap();
-    assert!(soon(5).scope(timeout.call_async(slow)).await.is_err());
+    assert!(soon(5).scope_async(timeout.call_async(slow)).await.is_err());
     assert_eq!(timeout.stats().adaptive.unwrap().samples, 0);
     assert!(timeout.call_async(std::future::pending::<Outcome>).await.is_err());
     assert_eq!(timeout.stats().adaptive.unwrap().samples, 1);

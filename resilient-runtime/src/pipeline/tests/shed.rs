@@ -161,7 +161,7 @@ fn dropped_after_any_number_of_polls_a_call_is_not_in_flight() {
     for (polls, changes) in (0..40).flat_map(|polls| [(polls, false), (polls, true)]) {
         let fixture = Fixture::new();
         let (pipeline, shedder) = shedding(&fixture, fixed(10).throttle(true));
-        let queued = bulkhead::Config::default().max_concurrent(1u32).max_queue(4u32).max_wait(MS(50));
+        let queued = bulkhead::Config::default().max_concurrent(1).max_queue(4).max_wait(MS(50));
         fixture.registry.bulkhead("x").reconfigure(queued).unwrap();
         let behind = fixture.registry.bulkhead("x");
         let mut held = Some(behind.try_acquire().unwrap());
@@ -203,7 +203,7 @@ fn dropped_after_any_number_of_polls_a_call_is_not_in_flight() {
 fn the_queue_of_the_bulkhead_behind_is_a_standing_delay() {
     let fixture = Fixture::new();
     let (_, shedder) = shedding(&fixture, load_shed::Config::default().adaptive(false));
-    let queued = bulkhead::Config::default().max_concurrent(1u32).max_queue(8u32).max_wait(MS(500));
+    let queued = bulkhead::Config::default().max_concurrent(1).max_queue(8).max_wait(MS(500));
     fixture.registry.bulkhead("x").reconfigure(queued).unwrap();
     let pipeline = fixture.registry.pipeline("queued").load_shed("x").bulkhead("x").build();
     let mut cx = Context::from_waker(Waker::noop());

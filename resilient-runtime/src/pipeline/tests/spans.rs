@@ -10,7 +10,8 @@ use tracing::{Metadata, Subscriber};
 use super::*;
 use crate::clock::Clock;
 use crate::correlation::CorrelationId;
-use crate::fallback::{AsyncChain, Level};
+use crate::fallback::AsyncChain;
+use crate::level::Level;
 
 /// Spans by their number, as `name parent fields`, which are entered, and what each is.
 type Spans = (Vec<String>, Vec<u64>, Vec<&'static Metadata<'static>>);
@@ -95,7 +96,7 @@ async fn a_call_has_a_span_and_each_attempt_one_in_it_in_which_the_body_runs() {
         .judge(Verdict::of)
         .describe(|error, words| words.error(error))
         .call_async(work);
-    assert!(id.scope(call).await.is_ok());
+    assert!(id.scope_async(call).await.is_ok());
     assert_eq!(inside(), None);
     let spans = seen.0.lock().unwrap().0.clone();
     assert_eq!(spans.len(), 3, "{spans:?}");
@@ -155,7 +156,7 @@ fn a_body_that_panics_or_runs_on_a_thread_leaves_no_span_behind() {
     }));
     assert!(panics.is_err());
     assert!(seen.0.lock().unwrap().1.is_empty());
-    fixture.registry.bulkhead("pool").reconfigure(bulkhead::Config::default().threads(1u32)).unwrap();
+    fixture.registry.bulkhead("pool").reconfigure(bulkhead::Config::default().threads(1)).unwrap();
     let span = tracing::Span::current;
     let here =
         pipeline.request().call_in_threads(move || Ok::<_, Rejection>(span().metadata().map(Metadata::name)));

@@ -322,7 +322,7 @@ fn refused() {
     };
 
     let registry = Registry::new();
-    registry.bulkhead("pool").reconfigure(Config::default().max_concurrent(1u32)).unwrap();
+    registry.bulkhead("pool").reconfigure(Config::default().max_concurrent(1)).unwrap();
     let pipeline = registry.pipeline("order").retry("db").bulkhead("pool").build();
     let pool = registry.bulkhead("pool");
     let held = pool.try_acquire();

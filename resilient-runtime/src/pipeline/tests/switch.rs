@@ -135,7 +135,7 @@ async fn switched_off_a_body_of_a_pool_runs_all_the_same() {
     // T124
     let fixture = Fixture::new();
     let pipeline = fixture.registry.pipeline("op").bulkhead("x").build();
-    fixture.registry.bulkhead("x").reconfigure(bulkhead::Config::default().threads(1u32)).unwrap();
+    fixture.registry.bulkhead("x").reconfigure(bulkhead::Config::default().threads(1)).unwrap();
     fixture.registry.set_enabled(false);
     let here = std::thread::current().id();
     let thread = || Ok::<_, Rejection>(std::thread::current().id());

@@ -73,7 +73,7 @@ fn a_bulkhead_by_hand_queues_no_longer_than_the_call_around_it_may_take() {
     fixture.all();
     let pipeline = fixture.registry.pipeline("op").timeout("x").build();
     let bulkhead = fixture.registry.bulkhead("inner");
-    let queued = bulkhead::Config::default().max_concurrent(1u32).max_queue(1u32).max_wait(MS(9000));
+    let queued = bulkhead::Config::default().max_concurrent(1).max_queue(1).max_wait(MS(9000));
     bulkhead.reconfigure(queued).unwrap();
     let _held = bulkhead.try_acquire().unwrap();
     let outcome = pipeline.call(|| {
@@ -89,7 +89,7 @@ fn a_call_with_no_time_left_is_refused_before_it_begins() {
     let pipeline = fixture.all();
     let clock = fixture.time.clock();
     let passed = clock.now();
-    let _scope = crate::scope::Scope::current().with_deadline(passed, &clock).enter();
+    let _scope = crate::context::Scope::current().with_deadline(passed, &clock).enter();
     let error = pipeline.call(|| -> Outcome { unreachable!("no time") }).unwrap_err();
     assert!(matches!(error, Error::Rejected(ref r) if r.kind() == RejectionKind::QueueTimeout), "{error}");
     assert_eq!(pipeline.stats().timed_out, 1);
@@ -103,7 +103,7 @@ fn a_call_that_waited_too_long_was_not_carried_out_unless_an_attempt_was() {
     let fixture = Fixture::new();
     let pipeline = fixture.all();
     let bulkhead = fixture.registry.bulkhead("x");
-    let queued = bulkhead::Config::default().max_concurrent(1u32).max_queue(4u32).max_wait(MS(5000));
+    let queued = bulkhead::Config::default().max_concurrent(1).max_queue(4).max_wait(MS(5000));
     bulkhead.reconfigure(queued).unwrap();
     let mut held = Some(bulkhead.try_acquire().unwrap());
     let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
@@ -152,7 +152,7 @@ fn a_call_that_came_too_late_to_begin_is_no_latency() {
 fn what_a_full_bulkhead_refuses_at_once_is_no_latency() {
     let registry = Registry::new();
     let bulkhead = registry.bulkhead("b");
-    bulkhead.reconfigure(bulkhead::Config::default().max_concurrent(1u32)).unwrap();
+    bulkhead.reconfigure(bulkhead::Config::default().max_concurrent(1)).unwrap();
     let pipeline = registry.pipeline("op").bulkhead("b").build();
     let _held = bulkhead.try_acquire().unwrap();
     let time = ManualClock::new();
@@ -169,10 +169,10 @@ async fn when_the_total_is_over_nothing_goes_on_behind_it() {
     // T66
     let registry = Registry::with_seed(crate::clock::Clock::tokio(), 7);
     registry.timeout("x").reconfigure(timeout::Config::default().total(MS(100))).unwrap();
-    let retry = retry::Config::default().base(MS(5)).jitter(Ratio::ZERO).max(100u32).budget_reserve(1e6);
+    let retry = retry::Config::default().base(MS(5)).jitter(Ratio::ZERO).max(100).budget_reserve(1e6);
     registry.retry("x").reconfigure(retry).unwrap();
     registry.hedge("x").reconfigure(crate::hedge::Config::default().after(MS(10))).unwrap();
-    let queued = bulkhead::Config::default().max_concurrent(1u32).max_queue(9u32).max_wait(MS(5000));
+    let queued = bulkhead::Config::default().max_concurrent(1).max_queue(9).max_wait(MS(5000));
     registry.bulkhead("x").reconfigure(queued).unwrap();
     let stages = registry.pipeline("op").retry("x").hedge("x").bulkhead("x").timeout("x").idempotent();
     let pipeline = stages.build();
@@ -201,7 +201,7 @@ fn components_of_another_registry_bring_their_clock_along() {
     let (time, theirs) = (ManualClock::new(), Registry::new());
     let registry = Registry::with_clock(time.clock());
     let breaker = registry.circuit_breaker("x");
-    let config = circuit_breaker::Config::default().failure_threshold(1u32).open_for(MS(5000));
+    let config = circuit_breaker::Config::default().failure_threshold(1).open_for(MS(5000));
     breaker.reconfigure(config.open_jitter(crate::Ratio::ZERO)).unwrap();
     let pipeline = theirs.pipeline("op").circuit_breaker(&breaker).build();
     assert!(pipeline.call(|| Outcome::Err(Error::Down)).is_err());

@@ -1,5 +1,6 @@
 //! What each algorithm admits, against a log of every call.
 
+use crate::settings::ConfigError;
 use proptest::prelude::*;
 
 use super::*;

@@ -5,7 +5,7 @@ use super::*;
 #[test]
 fn a_million_keys_take_bounded_memory_and_the_active_are_not_forgotten() {
     // T90
-    let (time, limiter) = limiter(rate("2/min").max_keys(100_000u32));
+    let (time, limiter) = limiter(rate("2/min").max_keys(100_000));
     let hot: Vec<u32> = (0..100).collect();
     for key in &hot {
         assert!(limiter.check_key_weighted(key, 2).allowed);
@@ -30,7 +30,7 @@ fn a_million_keys_take_bounded_memory_and_the_active_are_not_forgotten() {
 
 #[test]
 fn keys_within_the_bound_hardly_ever_share() {
-    let (_, limiter) = limiter(rate("1/h").max_keys(100_000u32));
+    let (_, limiter) = limiter(rate("1/h").max_keys(100_000));
     let refused = (0..100_000_u32).filter(|key| !limiter.check_key(key).allowed).count();
     assert!(refused < 100, "{refused}");
     let long = "x".repeat(1 << 20);
@@ -51,7 +51,7 @@ fn a_key_takes_33_bytes() {
 fn a_hot_key_has_exactly_its_own_rate_whatever_else_comes() {
     // T90: a million keys, each once, through a table of 10 000 places of which 10 000 are in use at any time.
     const EACH: Duration = Duration::from_micros(10);
-    let config = rate("10/s").max_keys(5_000_u32);
+    let config = rate("10/s").max_keys(5_000);
     let rule = Rule::of(&config);
     let (time, limiter) = limiter(config);
     let mut hot: Vec<(u32, meter::Cell)> = (0..50).map(|key| (key, meter::Cell::default())).collect();

@@ -4,11 +4,14 @@ mod waiting;
 
 use std::future::Future;
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use super::*;
-use crate::clock::{Clock, ManualClock};
+use crate::clock::{Clock, Instant, ManualClock};
 use crate::registry::Registry;
+use crate::rejection::{Rejection, RejectionKind};
 
 const MS: Duration = Duration::from_millis(1);
 
@@ -44,7 +47,7 @@ fn the_first_calls_and_those_after_a_long_idle_time_are_as_many_as_configured() 
 
 #[test]
 fn five_answers_to_a_check() {
-    let (time, limiter) = limiter(rate("10/s").burst(2u32));
+    let (time, limiter) = limiter(rate("10/s").burst(2));
     let first = limiter.check();
     let expected =
         Decision { allowed: true, limit: 2, remaining: 1, retry_after: None, reset_after: MS * 100 };
@@ -61,7 +64,7 @@ fn five_answers_to_a_check() {
 #[test]
 fn a_call_that_weighs_more_than_the_limit_is_refused_at_once() {
     // T89
-    let (_, limiter) = limiter(rate("10/s").burst(5u32).max_wait(MS * 60_000));
+    let (_, limiter) = limiter(rate("10/s").burst(5).max_wait(MS * 60_000));
     let refused = limiter.check_weighted(6);
     assert_eq!((refused.allowed, refused.retry_after), (false, None));
     let mut turn = pin!(limiter.turn(Request::ONE.with_weight(6), Instant::NEVER));
@@ -111,7 +114,7 @@ fn a_live_change_keeps_what_was_counted() {
     // T117
     let (time, limiter) = limiter(rate("10/s"));
     assert_eq!(admitted(&limiter, 8), 8);
-    limiter.reconfigure(rate("20/s").burst(10u32)).unwrap();
+    limiter.reconfigure(rate("20/s").burst(10)).unwrap();
     assert_eq!(admitted(&limiter, 10), 2, "2 of 10 were left");
     time.advance(MS * 50);
     assert_eq!(admitted(&limiter, 10), 1, "at the new rate");
@@ -156,13 +159,13 @@ fn threads_take_no_more_than_there_is() {
 #[test]
 fn bad_settings_are_refused() {
     let limiter = Registry::new().rate_limiter("r");
-    let bad = rate("20000/s").algorithm(Algorithm::SlidingLog).burst(0u32).max_wait(Duration::ZERO);
-    let error = limiter.reconfigure(bad.max_queue(0u32).max_keys(0u32)).unwrap_err();
+    let bad = rate("20000/s").algorithm(Algorithm::SlidingLog).burst(0).max_wait(Duration::ZERO);
+    let error = limiter.reconfigure(bad.max_queue(0).max_keys(0)).unwrap_err();
     let fields: Vec<_> = error.problems().iter().map(|problem| problem.field).collect();
     assert_eq!(fields, ["rate", "burst", "burst", "max_wait", "max_queue", "max_keys"]);
-    let endless = limiter.reconfigure(rate("1/day").burst(1_000_000u32)).unwrap_err();
+    let endless = limiter.reconfigure(rate("1/day").burst(1_000_000)).unwrap_err();
     assert!(endless.to_string().contains("within 100 years"), "{endless}");
-    assert!(limiter.reconfigure(rate("1/day").burst(36_500u32)).is_ok());
+    assert!(limiter.reconfigure(rate("1/day").burst(36_500)).is_ok());
     let error = limiter.reconfigure(rate("1/s").algorithm(Algorithm::LeakyBucket)).unwrap_err();
     assert!(error.to_string().contains("wait for their turn"), "{error}");
 }

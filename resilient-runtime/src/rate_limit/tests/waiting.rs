@@ -1,6 +1,7 @@
 //! Waiting for a turn.
 
 use super::*;
+use std::sync::Arc;
 
 #[test]
 fn who_waits_gets_the_turn_in_the_order_of_arrival() {
@@ -34,7 +35,7 @@ fn a_turn_that_is_given_up_goes_to_the_next() {
 
 #[test]
 fn nobody_overtakes_who_waits_for_the_same_key() {
-    let (time, limiter) = limiter(rate("10/s").burst(1u32).max_wait(MS * 1000));
+    let (time, limiter) = limiter(rate("10/s").burst(1).max_wait(MS * 1000));
     assert!(limiter.try_acquire().is_ok());
     let mut waiting = Box::pin(limiter.acquire());
     assert!(poll(waiting.as_mut()).is_pending());
@@ -52,7 +53,7 @@ fn is_ok<T>(poll: &Poll<Result<T, Rejection>>) -> bool {
 #[test]
 fn an_unpolled_waiter_holds_nobody_up_once_its_time_is_over() {
     // Finding D1: a future that was polled once and is kept.
-    let (time, limiter) = limiter(rate("1/s").burst(1u32).max_wait(MS * 2000));
+    let (time, limiter) = limiter(rate("1/s").burst(1).max_wait(MS * 2000));
     assert!(limiter.try_acquire().is_ok());
     let mut unpolled = Box::pin(limiter.acquire());
     assert!(poll(unpolled.as_mut()).is_pending());
@@ -75,7 +76,7 @@ fn an_unpolled_waiter_holds_nobody_up_once_its_time_is_over() {
 #[test]
 fn those_behind_an_unpolled_waiter_come_when_its_time_is_over() {
     // Finding D1
-    let (time, limiter) = limiter(rate("1/s").burst(1u32).max_wait(MS * 2000));
+    let (time, limiter) = limiter(rate("1/s").burst(1).max_wait(MS * 2000));
     assert!(limiter.try_acquire().is_ok());
     let mut unpolled = Box::pin(limiter.acquire());
     assert!(poll(unpolled.as_mut()).is_pending());
@@ -97,7 +98,7 @@ fn those_behind_an_unpolled_waiter_come_when_its_time_is_over() {
 #[test]
 fn unpolled_waiters_do_not_fill_the_queue() {
     // Finding D1
-    let (time, limiter) = limiter(rate("1/s").burst(1u32).max_wait(MS * 3000).max_queue(2u32));
+    let (time, limiter) = limiter(rate("1/s").burst(1).max_wait(MS * 3000).max_queue(2));
     assert!((0..3u32).all(|key| limiter.check_key(&key).allowed));
     let mut unpolled = [Box::pin(limiter.acquire_key(&0u32)), Box::pin(limiter.acquire_key(&1u32))];
     assert!(unpolled.iter_mut().all(|turn| poll(turn.as_mut()).is_pending()));
@@ -110,7 +111,7 @@ fn unpolled_waiters_do_not_fill_the_queue() {
 
 #[test]
 fn who_could_not_have_a_turn_in_time_does_not_wait() {
-    let config = rate("10/s").algorithm(Algorithm::LeakyBucket).max_wait(MS * 250).max_queue(3u32);
+    let config = rate("10/s").algorithm(Algorithm::LeakyBucket).max_wait(MS * 250).max_queue(3);
     let (_, limiter) = limiter(config.clone());
     let mut turns: Vec<_> = (0..6).map(|_| Box::pin(limiter.acquire())).collect();
     let polls: Vec<_> = turns.iter_mut().map(|turn| poll(turn.as_mut())).collect();
@@ -130,7 +131,7 @@ fn who_could_not_have_a_turn_in_time_does_not_wait() {
 fn dropped_at_any_poll_the_line_is_as_before() {
     // T146
     for polls in 0..4 {
-        let (time, limiter) = limiter(rate("10/s").burst(1u32).max_wait(MS * 1000));
+        let (time, limiter) = limiter(rate("10/s").burst(1).max_wait(MS * 1000));
         assert!(limiter.try_acquire().is_ok());
         let mut waiting = Box::pin(limiter.acquire());
         for _ in 0..polls {
@@ -188,7 +189,7 @@ fn who_waits_hears_of_what_is_given_back_and_of_a_new_rate() {
 
 #[test]
 fn by_key_and_by_weight_one_waits_as_well() {
-    let (time, limiter) = limiter(rate("10/s").burst(5u32).max_wait(MS * 1000));
+    let (time, limiter) = limiter(rate("10/s").burst(5).max_wait(MS * 1000));
     assert!(limiter.try_acquire_weighted(5).is_ok() && limiter.try_acquire_weighted(1).is_err());
     let (mut heavy, mut keyed) = (Box::pin(limiter.acquire_weighted(3)), Box::pin(limiter.acquire_key("k")));
     assert!(poll(heavy.as_mut()).is_pending());
@@ -204,7 +205,7 @@ fn by_key_and_by_weight_one_waits_as_well() {
 #[tokio::test(start_paused = true)]
 async fn a_thread_that_waits_has_its_turn_though_it_holds_a_paused_clock() {
     let limiter = Registry::with_clock(Clock::tokio()).rate_limiter("r");
-    limiter.reconfigure(rate("100/s").burst(1u32).max_wait(MS * 1000)).unwrap();
+    limiter.reconfigure(rate("100/s").burst(1).max_wait(MS * 1000)).unwrap();
     assert!(limiter.try_acquire().is_ok());
     assert!(limiter.acquire_blocking().is_ok());
     assert_eq!(limiter.stats().queued, 0);

@@ -36,7 +36,7 @@ fn complete(time: &ManualClock, timeout: &Timeout, spans: impl IntoIterator<Item
 fn the_limit_begins_as_configured_until_enough_attempts_were_seen() {
     // T73
     for (attempt, initial) in [(Some(MS(400)), MS(400)), (None, Duration::from_secs(5))] {
-        let (time, timeout) = fixture(adaptive().attempt(attempt).min_samples(200u32));
+        let (time, timeout) = fixture(adaptive().attempt(attempt).min_samples(200));
         assert_eq!(limit(&timeout), initial);
         complete(&time, &timeout, vec![MS(20); 199]);
         assert_eq!((limit(&timeout), timeout.stats().adaptive.unwrap().is_learned), (initial, false));
@@ -152,7 +152,7 @@ fn it_is_switched_and_changed_while_calls_run_and_keeps_what_it_knows() {
 fn it_never_leaves_its_bounds_whatever_it_is_told() {
     // T72
     let mut random = SmallRng::seed_from_u64(11);
-    let (time, timeout) = fixture(adaptive().min_samples(10u32));
+    let (time, timeout) = fixture(adaptive().min_samples(10));
     let (mut least, mut most) = (10, 5000);
     for _ in 0..20_000 {
         let span = spread(&mut random, 25.0);
@@ -175,7 +175,7 @@ fn it_never_leaves_its_bounds_whatever_it_is_told() {
 }
 
 fn adaptive_config(min: Duration, max: Duration) -> Config {
-    Config::default().adaptive(true).min_samples(10u32).min(min).max(max)
+    Config::default().adaptive(true).min_samples(10).min(min).max(max)
 }
 
 #[test]
@@ -200,8 +200,8 @@ fn settings_that_contradict_each_other_are_refused_all_at_once() {
     assert!(refused(adaptive().attempt(6 * second)).contains("from min = 10ms to max = 5s"));
     assert!(refused(adaptive().min(Duration::ZERO)).contains("more than 0"));
     assert!(refused(adaptive().max(Duration::MAX)).contains("at most 24 h"));
-    assert!(refused(adaptive().min_samples(0u32)).contains("10 to 1000000"));
-    let all = adaptive().percentile(0.0).factor(0.0).min(2 * second).max(second).min_samples(1u32);
+    assert!(refused(adaptive().min_samples(0)).contains("10 to 1000000"));
+    let all = adaptive().percentile(0.0).factor(0.0).min(2 * second).max(second).min_samples(1);
     assert_eq!(timeout.reconfigure(all).unwrap_err().problems().len(), 4);
     assert_eq!(timeout.config().as_ref(), &Config::default(), "nothing of it has been applied");
     // What is not adaptive has nothing to contradict.

@@ -5,7 +5,7 @@ use crate::bulkhead::pool::worker::NO_THREADS;
 use tracing_core::span::Current;
 
 use crate::clock::Clock;
-use crate::scope::Scope;
+use crate::context::Scope;
 use crate::{Priority, Verdict, rate_limit};
 
 #[test]
@@ -13,18 +13,18 @@ fn where_the_system_gives_no_thread_the_call_is_refused() {
     let fixture = fixture(2, 2);
     let (work, begun, go) = hanging();
     NO_THREADS.set(true);
-    let refused = fixture.bulkhead.run(Priority::Normal, || Outcome::Ok(1)).unwrap_err();
+    let refused = fixture.bulkhead.call_in_threads(|| Outcome::Ok(1)).unwrap_err();
     assert_eq!(refused.kind(), RejectionKind::BulkheadFull);
     let stats = fixture.bulkhead.stats();
     assert_eq!((stats.in_use, stats.queued, stats.rejected), (0, 0, 1));
     assert_eq!(stats.pool.unwrap().alive, 0);
     NO_THREADS.set(false);
     std::thread::scope(|scope| {
-        let first = scope.spawn(|| fixture.bulkhead.run(Priority::Normal, work));
+        let first = scope.spawn(|| fixture.bulkhead.call_in_threads(work));
         begun.recv().unwrap();
         let second = scope.spawn(|| {
             NO_THREADS.set(true);
-            fixture.bulkhead.run(Priority::Normal, || Outcome::Ok(2))
+            fixture.bulkhead.call_in_threads(|| Outcome::Ok(2))
         });
         until("it waits for the one there is", || fixture.bulkhead.stats().queued == 1);
         go.send(()).unwrap();
@@ -63,7 +63,7 @@ fn many_who_wait_get_as_many_threads_as_are_added() {
     let bulkhead = &fixture.bulkhead;
     let (work, begun, go) = hanging();
     std::thread::scope(|scope| {
-        let first = scope.spawn(|| bulkhead.run(Priority::Normal, work));
+        let first = scope.spawn(|| bulkhead.call_in_threads(work));
         begun.recv().unwrap();
         // Each of them waits for the others: they end only if all run at once.
         let all = Arc::new(std::sync::Barrier::new(4));
@@ -71,7 +71,7 @@ fn many_who_wait_get_as_many_threads_as_are_added() {
             .map(|number| {
                 let all = Arc::clone(&all);
                 scope.spawn(move || {
-                    bulkhead.run(Priority::Normal, move || {
+                    bulkhead.call_in_threads(move || {
                         all.wait();
                         Outcome::Ok(number)
                     })
@@ -79,7 +79,7 @@ fn many_who_wait_get_as_many_threads_as_are_added() {
             })
             .collect();
         until("they wait", || bulkhead.stats().queued == 4);
-        bulkhead.reconfigure(Config::default().threads(5u32)).unwrap();
+        bulkhead.reconfigure(Config::default().threads(5)).unwrap();
         assert!(calls.into_iter().all(|call| call.join().unwrap().is_ok()));
         go.send(()).unwrap();
         assert_eq!(first.join().unwrap(), Ok(1));
@@ -95,12 +95,12 @@ fn threads_taken_away_do_what_waits_and_end_and_may_come_again() {
     let here = std::thread::current().id();
     let place = || Ok::<_, Rejection>(std::thread::current().id());
     std::thread::scope(|scope| {
-        let first = scope.spawn(|| bulkhead.run(Priority::Normal, work));
+        let first = scope.spawn(|| bulkhead.call_in_threads(work));
         begun.recv().unwrap();
-        let second = scope.spawn(|| bulkhead.run(Priority::Normal, place));
+        let second = scope.spawn(|| bulkhead.call_in_threads(place));
         until("it waits", || bulkhead.stats().queued == 1);
         bulkhead.reconfigure(Config::default()).unwrap();
-        assert_eq!(bulkhead.run(Priority::Normal, place), Ok(here), "in place");
+        assert_eq!(bulkhead.call_in_threads(place), Ok(here), "in place");
         assert_eq!(bulkhead.stats().in_use, 2, "and those that were there stay there");
         go.send(()).unwrap();
         assert_eq!(first.join().unwrap(), Ok(1));
@@ -108,8 +108,8 @@ fn threads_taken_away_do_what_waits_and_end_and_may_come_again() {
     });
     until("the threads have ended", || bulkhead.stats().pool.is_none());
     assert_eq!(bulkhead.stats().in_use, 0);
-    bulkhead.reconfigure(Config::default().threads(1u32)).unwrap();
-    assert_ne!(bulkhead.run(Priority::Normal, place).unwrap(), here);
+    bulkhead.reconfigure(Config::default().threads(1)).unwrap();
+    assert_ne!(bulkhead.call_in_threads(place).unwrap(), here);
 }
 
 #[test]
@@ -131,7 +131,7 @@ fn a_pipeline_without_threads_does_the_work_in_place() {
 #[test]
 fn without_threads_work_waits_in_the_queue_of_the_permits() {
     let fixture = fixture(1, 0);
-    let config = Config::default().max_concurrent(1u32).max_queue(1u32).max_wait(Duration::from_secs(1));
+    let config = Config::default().max_concurrent(1).max_queue(1).max_wait(Duration::from_secs(1));
     fixture.bulkhead.reconfigure(config).unwrap();
     let permit = fixture.bulkhead.try_acquire().unwrap();
     std::thread::scope(|scope| {
@@ -139,7 +139,7 @@ fn without_threads_work_waits_in_the_queue_of_the_permits() {
             let here = std::thread::current().id();
             fixture
                 .bulkhead
-                .run(Priority::Normal, move || Outcome::Ok(u32::from(std::thread::current().id() == here)))
+                .call_in_threads(move || Outcome::Ok(u32::from(std::thread::current().id() == here)))
         });
         until("it waits", || fixture.bulkhead.stats().queued == 1);
         drop(permit);
@@ -152,15 +152,14 @@ fn without_threads_work_waits_in_the_queue_of_the_permits() {
 fn a_call_that_comes_back_by_way_of_another_pool_does_not_wait_for_itself() {
     let fixture = fixture(1, 1);
     let other = fixture.registry.bulkhead("other");
-    other.reconfigure(Config::default().threads(1u32)).unwrap();
+    other.reconfigure(Config::default().threads(1)).unwrap();
     let (first, second) = (Arc::clone(&fixture.bulkhead), Arc::clone(&other));
     let name = || Ok::<_, Rejection>(std::thread::current().name().map(str::to_owned));
-    let around = fixture.bulkhead.run(Priority::Normal, move || {
-        second.run(Priority::Normal, move || first.run(Priority::Normal, name))
-    });
+    let around =
+        fixture.bulkhead.call_in_threads(move || second.call_in_threads(move || first.call_in_threads(name)));
     assert_eq!(around.unwrap().as_deref(), Some("resilient-other-1"), "where it is");
     assert_eq!((fixture.bulkhead.stats().in_use, other.stats().in_use), (0, 0));
-    assert_eq!(fixture.bulkhead.run(Priority::Normal, name).unwrap().as_deref(), Some("resilient-b-1"));
+    assert_eq!(fixture.bulkhead.call_in_threads(name).unwrap().as_deref(), Some("resilient-b-1"));
 }
 
 /// By hand, with a deadline of one second around.
@@ -168,7 +167,7 @@ fn by_hand(fixture: &Fixture, work: impl FnOnce() -> Outcome + Send + 'static) -
     let clock = fixture.time.clock();
     let deadline = clock.now().after(Duration::from_secs(1));
     let _scope = Scope::current().with_deadline(deadline, &clock).enter();
-    fixture.bulkhead.run(Priority::Normal, work)
+    fixture.bulkhead.call_in_threads(work)
 }
 
 #[test]
@@ -195,7 +194,7 @@ fn a_deadline_that_is_over_starts_nothing() {
     let fixture = fixture(1, 1);
     let clock = fixture.time.clock();
     let _scope = Scope::current().with_deadline(clock.now(), &clock).enter();
-    let late = fixture.bulkhead.run(Priority::Normal, || -> Outcome { unreachable!("too late") });
+    let late = fixture.bulkhead.call_in_threads(|| -> Outcome { unreachable!("too late") });
     assert_eq!(late.unwrap_err().kind(), RejectionKind::QueueTimeout);
     assert_eq!(fixture.bulkhead.stats().pool.unwrap().alive, 0);
 }
@@ -204,13 +203,13 @@ fn a_deadline_that_is_over_starts_nothing() {
 async fn without_blocking_a_deadline_around_ends_the_waiting() {
     let registry = Registry::with_clock(Clock::tokio());
     let bulkhead = registry.bulkhead("b");
-    bulkhead.reconfigure(Config::default().threads(1u32).max_queue(1u32)).unwrap();
+    bulkhead.reconfigure(Config::default().threads(1).max_queue(1)).unwrap();
     let (work, begun, go) = hanging();
     let clock = Clock::tokio();
     let deadline = clock.now().after(Duration::from_secs(1));
-    let late = crate::scope::scoped(
+    let late = crate::context::scoped(
         Scope::current().with_deadline(deadline, &clock),
-        bulkhead.run_async(Priority::Normal, work),
+        bulkhead.call_in_threads_async(work),
     )
     .await;
     // The clock runs on by itself while the test waits; whether the thread was quicker, the gauges say.
@@ -232,7 +231,7 @@ fn what_is_left_before_it_began_is_no_evidence_and_gets_its_token_back() {
     let pipeline = builder.bulkhead("b").timeout("t").build();
     let (work, begun, go) = hanging();
     std::thread::scope(|scope| {
-        let hangs = scope.spawn(|| fixture.bulkhead.run(Priority::Normal, work));
+        let hangs = scope.spawn(|| fixture.bulkhead.call_in_threads(work));
         begun.recv().unwrap();
         let late = scope.spawn(|| pipeline.request().call_in_threads(|| Outcome::Ok(1)));
         until("it waits", || fixture.bulkhead.stats().queued == 1 && fixture.time.timers() > 0);
@@ -257,7 +256,7 @@ fn the_load_shedder_sees_the_queue_before_the_threads() {
     for _ in 0..10 {
         let (work, begun, go) = hanging();
         std::thread::scope(|scope| {
-            let hangs = scope.spawn(|| fixture.bulkhead.run(Priority::Normal, work));
+            let hangs = scope.spawn(|| fixture.bulkhead.call_in_threads(work));
             begun.recv().unwrap();
             let waits = scope.spawn(|| {
                 pipeline
@@ -346,7 +345,7 @@ fn the_span_and_the_subscriber_are_there_as_around_the_call() {
             tracing::info!(target: "here", "said");
             Outcome::Ok(1)
         };
-        assert_eq!(span.in_scope(|| fixture.bulkhead.run(Priority::Normal, say)), Ok(1));
+        assert_eq!(span.in_scope(|| fixture.bulkhead.call_in_threads(say)), Ok(1));
     });
     assert_eq!(*said.lock(), ["enter", "here", "exit"]);
 }
@@ -363,7 +362,10 @@ async fn the_correlation_id_goes_along() {
         let _entered = id.clone().enter();
         assert_eq!(pipeline.request().call_in_threads(seen), Ok(Some("order-7".into())));
     }
-    assert_eq!(id.scope(pipeline.request().call_in_threads_async(seen)).await, Ok(Some("order-7".into())));
+    assert_eq!(
+        id.scope_async(pipeline.request().call_in_threads_async(seen)).await,
+        Ok(Some("order-7".into()))
+    );
     assert_eq!(pipeline.request().call_in_threads(seen), Ok(None), "the thread keeps nothing of it");
 }
 

@@ -70,7 +70,7 @@ fn dropped_at_any_point_of_any_attempt_a_call_holds_nothing() {
                 fixture.time.advance(Duration::from_secs(2));
             }
             let (hangs, hanging_now, go) = hanging();
-            let mut other = Box::pin(fixture.bulkhead.run_async(Priority::Normal, hangs));
+            let mut other = Box::pin(fixture.bulkhead.call_in_threads_async(hangs));
             if matches!(at, At::Queued) {
                 assert!(poll(other.as_mut()).is_pending());
                 hanging_now.recv().unwrap();
@@ -173,7 +173,7 @@ fn a_thousand_who_wait_go_in_the_order_of_their_arrival() {
     let fixture = fixture(1, CALLERS);
     let (work, begun, go) = hanging();
     let order = Arc::new(Mutex::new(Vec::new()));
-    let mut first = Box::pin(fixture.bulkhead.run_async(Priority::Normal, work));
+    let mut first = Box::pin(fixture.bulkhead.call_in_threads_async(work));
     assert!(poll(first.as_mut()).is_pending());
     begun.recv().unwrap();
     let call = |number| {
@@ -182,7 +182,7 @@ fn a_thousand_who_wait_go_in_the_order_of_their_arrival() {
             order.lock().push(number);
             Outcome::Ok(number)
         };
-        Box::pin(fixture.bulkhead.run_async(Priority::Normal, work))
+        Box::pin(fixture.bulkhead.call_in_threads_async(work))
     };
     let mut calls: Vec<_> = (0..CALLERS).map(call).collect();
     assert!(calls.iter_mut().all(|call| poll(call.as_mut()).is_pending()));
@@ -207,7 +207,7 @@ fn a_thousand_who_wait_go_in_the_order_of_their_arrival() {
 fn high_calls_find_their_places_in_a_flood_of_low_ones() {
     // T63
     let fixture = fixture(1, 11);
-    let config = Config::default().threads(1u32).max_queue(11u32).reserve_high(4u32);
+    let config = Config::default().threads(1).max_queue(11).reserve_high(4);
     fixture.bulkhead.reconfigure(config).unwrap();
     let order = Arc::new(Mutex::new(Vec::new()));
     let shut = Arc::new(Mutex::new(()));
@@ -219,7 +219,7 @@ fn high_calls_find_their_places_in_a_flood_of_low_ones() {
             order.lock().push(priority);
             Outcome::Ok(0)
         };
-        let mut call = Box::pin(fixture.bulkhead.run_async(priority, work));
+        let mut call = Box::pin(fixture.bulkhead.call_in_threads_as_async(priority, work));
         (poll(call.as_mut()), call)
     };
     let low: Vec<_> = (0..100).map(|_| call(Priority::Low)).collect();

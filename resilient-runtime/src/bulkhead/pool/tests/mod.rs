@@ -62,7 +62,7 @@ fn poll<F: Future>(future: std::pin::Pin<&mut F>) -> std::task::Poll<F::Output> 
 fn work_runs_on_threads_that_have_the_name() {
     let fixture = fixture(2, 0);
     let name = || std::thread::current().name().map(str::to_owned).ok_or_else(|| unreachable!());
-    let ran: Result<String, Rejection> = fixture.bulkhead.run(Priority::Normal, name);
+    let ran: Result<String, Rejection> = fixture.bulkhead.call_in_threads(name);
     assert_eq!(ran.unwrap(), "resilient-b-1");
     let stats = fixture.bulkhead.stats();
     let pool = PoolStats { threads: 2, alive: 1, ..PoolStats::default() };
@@ -79,11 +79,11 @@ fn so_many_run_so_many_wait_and_the_rest_is_refused_at_once() {
     let (work, begun, go) = hanging();
     let bulkhead = &fixture.bulkhead;
     std::thread::scope(|scope| {
-        let first = scope.spawn(|| bulkhead.run(Priority::Normal, work));
+        let first = scope.spawn(|| bulkhead.call_in_threads(work));
         begun.recv().unwrap();
-        let second = scope.spawn(|| bulkhead.run(Priority::Normal, || Outcome::Ok(2)));
+        let second = scope.spawn(|| bulkhead.call_in_threads(|| Outcome::Ok(2)));
         until("one waits", || bulkhead.stats().queued == 1);
-        let refused = bulkhead.run(Priority::Normal, || Outcome::Ok(3)).unwrap_err();
+        let refused = bulkhead.call_in_threads(|| Outcome::Ok(3)).unwrap_err();
         assert_eq!(refused.kind(), RejectionKind::BulkheadFull);
         go.send(()).unwrap();
         assert_eq!((first.join().unwrap(), second.join().unwrap()), (Ok(1), Ok(2)));
@@ -99,7 +99,7 @@ fn those_who_wait_go_by_class_and_then_by_arrival() {
     let order = Arc::new(Mutex::new(Vec::new()));
     std::thread::scope(|scope| {
         let bulkhead = &fixture.bulkhead;
-        scope.spawn(|| bulkhead.run(Priority::Normal, work));
+        scope.spawn(|| bulkhead.call_in_threads(work));
         begun.recv().unwrap();
         for (number, priority) in
             [Priority::Low, Priority::Normal, Priority::Critical, Priority::Low, Priority::High]
@@ -108,7 +108,7 @@ fn those_who_wait_go_by_class_and_then_by_arrival() {
         {
             let order = Arc::clone(&order);
             scope.spawn(move || {
-                bulkhead.run(priority, move || {
+                bulkhead.call_in_threads_as(priority, move || {
                     order.lock().push(number);
                     Outcome::Ok(0)
                 })
@@ -125,10 +125,10 @@ fn a_panic_is_one_of_the_caller_and_the_thread_lives_on() {
     // T55
     let fixture = fixture(1, 0);
     let panicked = std::panic::catch_unwind(AssertUnwindSafe(|| {
-        fixture.bulkhead.run(Priority::Normal, || -> Outcome { panic!("out of luck") })
+        fixture.bulkhead.call_in_threads(|| -> Outcome { panic!("out of luck") })
     }));
     assert_eq!(panicked.unwrap_err().downcast_ref::<&str>(), Some(&"out of luck"));
-    assert_eq!(fixture.bulkhead.run(Priority::Normal, || Outcome::Ok(1)), Ok(1));
+    assert_eq!(fixture.bulkhead.call_in_threads(|| Outcome::Ok(1)), Ok(1));
     let pool = fixture.bulkhead.stats().pool.unwrap();
     assert_eq!((fixture.bulkhead.stats().in_use, pool.alive), (0, 1));
 }
@@ -179,7 +179,7 @@ fn the_time_of_an_attempt_begins_with_the_work_and_the_total_with_the_call() {
     let (work, begun, go) = hanging();
     let bulkhead = &fixture.bulkhead;
     std::thread::scope(|scope| {
-        let first = scope.spawn(|| bulkhead.run(Priority::Normal, work));
+        let first = scope.spawn(|| bulkhead.call_in_threads(work));
         begun.recv().unwrap();
         let ran = Arc::new(AtomicU32::new(0));
         let counts = Arc::clone(&ran);
@@ -252,8 +252,7 @@ async fn blocking_work_is_awaited_and_sees_the_scope_of_its_call() {
 fn a_call_from_a_thread_of_the_pool_is_made_in_place() {
     let fixture = fixture(1, 1);
     let inner = Arc::clone(&fixture.bulkhead);
-    let outer =
-        fixture.bulkhead.run(Priority::Normal, move || inner.run(Priority::Normal, || Outcome::Ok(7)));
+    let outer = fixture.bulkhead.call_in_threads(move || inner.call_in_threads(|| Outcome::Ok(7)));
     assert_eq!(outer, Ok(7));
     assert_eq!(fixture.bulkhead.stats().in_use, 0);
 }
@@ -265,18 +264,18 @@ fn threads_are_added_and_taken_away_while_calls_run() {
     let bulkhead = &fixture.bulkhead;
     let (work, begun, go) = hanging();
     std::thread::scope(|scope| {
-        let first = scope.spawn(|| bulkhead.run(Priority::Normal, work));
+        let first = scope.spawn(|| bulkhead.call_in_threads(work));
         begun.recv().unwrap();
-        let second = scope.spawn(|| bulkhead.run(Priority::Normal, || Outcome::Ok(2)));
+        let second = scope.spawn(|| bulkhead.call_in_threads(|| Outcome::Ok(2)));
         until("it waits", || bulkhead.stats().queued == 1);
-        bulkhead.reconfigure(Config::default().threads(2u32).max_queue(5u32)).unwrap();
+        bulkhead.reconfigure(Config::default().threads(2).max_queue(5)).unwrap();
         assert_eq!(second.join().unwrap(), Ok(2), "though the first still hangs");
-        bulkhead.reconfigure(Config::default().threads(1u32).max_queue(5u32)).unwrap();
+        bulkhead.reconfigure(Config::default().threads(1).max_queue(5)).unwrap();
         until("one thread ends", || bulkhead.stats().pool.unwrap().alive == 1);
         go.send(()).unwrap();
         assert_eq!(first.join().unwrap(), Ok(1));
     });
-    assert_eq!(bulkhead.run(Priority::Normal, || Outcome::Ok(3)), Ok(3));
+    assert_eq!(bulkhead.call_in_threads(|| Outcome::Ok(3)), Ok(3));
 }
 
 #[test]
@@ -284,7 +283,7 @@ fn a_thousand_callers_get_a_thousand_answers() {
     // T156
     let fixture = fixture(4, 1000);
     let answers: u32 = std::thread::scope(|scope| {
-        let ask = |number: u32| fixture.bulkhead.run(Priority::Normal, move || Outcome::Ok(number)).unwrap();
+        let ask = |number: u32| fixture.bulkhead.call_in_threads(move || Outcome::Ok(number)).unwrap();
         let callers: Vec<_> = (0..50)
             .map(|caller| scope.spawn(move || (0..20).map(|call| ask(caller * 20 + call)).sum::<u32>()))
             .collect();
@@ -300,8 +299,8 @@ fn settings_that_contradict_are_refused() {
     // T127
     let problems =
         |config: Config| crate::settings::Settings::validate(&config).err().map_or(0, |e| e.problems().len());
-    assert_eq!(problems(Config::default().threads(0u32)), 1);
-    assert_eq!(problems(Config::default().threads(2u32).max_queue(5u32)), 0, "the timeout bounds the wait");
-    assert_eq!(problems(Config::default().threads(2u32).max_queue(5u32).max_wait(Duration::from_secs(1))), 1);
-    assert_eq!(problems(Config::default().threads(2u32).reserve_critical(2u32)), 1);
+    assert_eq!(problems(Config::default().threads(0)), 1);
+    assert_eq!(problems(Config::default().threads(2).max_queue(5)), 0, "the timeout bounds the wait");
+    assert_eq!(problems(Config::default().threads(2).max_queue(5).max_wait(Duration::from_secs(1))), 1);
+    assert_eq!(problems(Config::default().threads(2).reserve_critical(2)), 1);
 }

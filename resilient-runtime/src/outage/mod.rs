@@ -4,6 +4,10 @@
 //! the place where that is kept. The place outlives the circuit breaker: it is used again by the next one, so there are never
 //! more than there were circuit breakers at the same time.
 
+mod open_reason;
+
+pub use open_reason::OpenReason;
+
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,8 +16,8 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::clock::Instant;
-use crate::observe::{ErrorSlot, optional_seconds, seconds};
-use crate::rejection::OpenReason;
+use crate::last_error::ErrorSlot;
+use crate::seconds::{optional_seconds, seconds};
 
 /// Outages of a circuit breaker that are kept, for refusals that are looked at later.
 const KEPT: usize = 4;

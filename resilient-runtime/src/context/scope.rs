@@ -1,18 +1,10 @@
-//! What a protected call tells the code inside it: the number of the attempt, and the deadline.
-//!
-//! Kept in a thread-local that is set while the body runs (of a future: while it is polled), so that nested
-//! protected calls inherit it without an argument. It does not follow `spawn`.
+//! The part of the context that every call reads: the deadline, the number of the attempt, the timeout.
 
 use std::cell::Cell;
-use std::future::Future;
-use std::pin::Pin;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::task::{Context, Poll};
 
-use pin_project_lite::pin_project;
-
+use super::{Enter, Entered, Part, Retries};
+use crate::classify::Verdict;
 use crate::clock::{Clock, Instant};
-use crate::outcome::Verdict;
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Scope {
@@ -137,9 +129,8 @@ impl Scope {
         number == 1 && self.attempt <= 1
     }
 
-    /// Makes this the scope of the thread again, without the retries that need not stand back any longer.
     #[cold]
-    fn restore(self) {
+    fn restore_standing_back(self) {
         let left = CURRENT.get().standing_back;
         CURRENT.set(Self { standing_back: self.standing_back & left, ..self });
     }
@@ -147,54 +138,31 @@ impl Scope {
     /// Makes this the scope of the thread until the guard is dropped.
     #[inline]
     pub(crate) fn enter(self) -> Entered {
-        Entered { outer: Some(CURRENT.replace(self)) }
+        Entered::from(CURRENT.replace(self))
     }
 }
 
-/// A set of retries, as a bit for each. There are more retries than bits: one that shares its bit with another stands
-/// back in its place at times, which costs a repetition and no more.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Retries(u32);
+impl Part for Scope {
+    /// Makes this the scope of the thread again, without the retries that need not stand back any longer.
+    #[inline]
+    fn restore(self) {
+        if self.standing_back == 0 { CURRENT.set(self) } else { self.restore_standing_back() }
+    }
+}
 
-impl Retries {
-    pub(crate) const NONE: Self = Self(0);
-
-    /// The set of a new retry alone.
-    pub(crate) fn next() -> Self {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        Self(1 << (NEXT.fetch_add(1, Ordering::Relaxed) % u32::BITS))
+impl Enter for Scope {
+    /// With the earlier deadline of this and what is around.
+    #[inline]
+    fn enter(&self) -> impl Sized + use<> {
+        self.inside(Self::current()).enter()
     }
 
     #[inline]
-    pub(crate) fn is_empty(self) -> bool {
-        self.0 == 0
+    fn polled(&mut self) {
+        if self.standing_back != 0 {
+            self.standing_back &= Self::current().standing_back;
+        }
     }
-
-    pub(crate) fn contains(self, other: Self) -> bool {
-        self.0 & other.0 != 0
-    }
-
-    pub(crate) fn and(self, other: Self) -> Self {
-        Self(self.0 | other.0)
-    }
-
-    /// Those that are in both.
-    pub(crate) fn still_in(self, other: Self) -> Self {
-        Self(self.0 & other.0)
-    }
-}
-
-/// The retries that gave up on this thread since a call around them has last looked. That look follows as a rule in the
-/// same poll; where it does not, a retry stands back that need not, or the other way round, and the budget bounds both.
-#[cold]
-pub(crate) fn take_given_up() -> Retries {
-    Retries(GIVEN_UP.replace(0))
-}
-
-/// These have given up: should a call around them repeat, they stand back in its next attempt.
-#[cold]
-pub(crate) fn gave_up(retries: Retries) {
-    GIVEN_UP.set(GIVEN_UP.get() | retries.0);
 }
 
 /// A call of this retry has succeeded: what fails from here on in the attempt of the call around is another matter, and may
@@ -216,64 +184,6 @@ pub(crate) fn is_cut_short(verdict: Verdict, clock: &Clock) -> bool {
 
 thread_local! {
     static CURRENT: Cell<Scope> = const { Cell::new(Scope::NONE) };
-    static GIVEN_UP: Cell<u32> = const { Cell::new(0) };
-}
-
-/// Restores the scope around it, also when the body panics.
-#[derive(Debug)]
-pub(crate) struct Entered {
-    /// `None` where it was not left.
-    outer: Option<Scope>,
-}
-
-impl Entered {
-    /// Where the scope stays as it is.
-    #[inline]
-    pub(crate) fn none() -> Self {
-        Self { outer: None }
-    }
-}
-
-impl Drop for Entered {
-    #[inline]
-    fn drop(&mut self) {
-        if let Some(outer) = self.outer {
-            if outer.standing_back != 0 {
-                return outer.restore();
-            }
-            CURRENT.set(outer);
-        }
-    }
-}
-
-pin_project! {
-    /// A future that is polled in a scope.
-    #[derive(Debug)]
-    pub(crate) struct Scoped<F> {
-        #[pin]
-        body: F,
-        scope: Scope,
-    }
-}
-
-pub(crate) fn scoped<F: Future>(scope: Scope, body: F) -> Scoped<F> {
-    Scoped { body, scope }
-}
-
-impl<F: Future> Future for Scoped<F> {
-    type Output = F::Output;
-
-    #[inline]
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
-        let this = self.project();
-        // Each time: it is polled in whatever scope there is then.
-        let _entered = this.scope.inside(Scope::current()).enter();
-        let poll = this.body.poll(cx);
-        if this.scope.standing_back != 0 {
-            this.scope.standing_back &= Scope::current().standing_back;
-        }
-        poll
-    }
 }
 
 /// The number of the attempt in which this code runs: 1 for the first, and outside of any retry.

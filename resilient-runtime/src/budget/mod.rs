@@ -1,4 +1,4 @@
-//! Bounds the retries of many calls together: when a dependency is down, `max = 3` alone would make four calls of
+//! A retry budget bounds the retries and hedges of many calls together: when a dependency is down, `max = 3` alone would make four calls of
 //! every one, and the load that brought it down would grow fourfold.
 //!
 //! The rule: each call deposits `ratio` of a token and each second `reserve` tokens; a retry takes one, and without a
@@ -30,131 +30,41 @@
 //!
 //! Deposits are a striped count on the success path; they are turned into tokens when one is withdrawn.
 
-use std::fmt;
-use std::sync::Arc;
-use std::time::Duration;
+mod bucket;
+mod config;
+mod recent;
+mod stats;
 
-use serde::Serialize;
+pub use config::Config;
+pub use stats::Stats;
 
-use super::recent::Recent;
-use crate::clock::Instant;
 use crate::component::{Component, Core, Create, Environment, Kind};
-use crate::observe::{Describe, EventKind, Striped};
-use crate::ratio::Ratio;
-use crate::settings::{ConfigError, Effective, Layered, settings};
+use crate::observe::{EventKind, Striped};
+use crate::settings::{ConfigError, Layered};
 use crate::sync::{AtomicU64, Mutex, Ordering};
+use bucket::Bucket;
 
-settings! {
-    /// The settings of a [`RetryBudget`].
-    ///
-    /// ```
-    /// use resilient_runtime::{Component, Ratio, Registry, retry::BudgetConfig};
-    ///
-    /// let backend = Registry::new().retry_budget("backend");
-    /// backend.reconfigure(BudgetConfig::default().ratio(Ratio::percent(5.0).unwrap())).unwrap();
-    /// assert_eq!(backend.config().ratio, Ratio::new(0.05).unwrap());
-    /// ```
-    pub struct BudgetConfig: retry_budget {
-        ratio: Ratio,
-        reserve: f64,
-        burst: u32,
-        free: u32,
-        enabled: bool,
-    }
-}
-
-impl BudgetConfig {
-    fn capacity(&self) -> f64 {
-        self.reserve * SAVED_SECONDS + f64::from(self.burst)
-    }
-}
-
-/// How many seconds of reserve can be saved up; a new budget starts with as many.
-const SAVED_SECONDS: f64 = 10.0;
-
-/// Calls are few where ten retries of each are free.
-const FEW: u64 = 10;
-const FORGIVEN_AFTER: Duration = Duration::from_secs(10);
-
-/// Ten tenths are a token, though their sum in floating point is a little less.
-const WHOLE: f64 = 1.0 - 1e-9;
-
-/// Bounds the retries of many calls together. See [`BudgetConfig`] for its rule.
+/// Bounds the retries of many calls together. See [`Config`] for its rule.
 ///
 /// Every [`Retry`](crate::Retry) has one of its own, unless `budget = "name"` makes several share one.
 ///
 /// ```
-/// let registry = resilient_runtime::Registry::new();
-/// let budget = registry.retry_budget("gateway");
+/// use resilient_runtime::{RetryBudget, budget::Config};
+///
+/// let budget = RetryBudget::new(Config::default())?;
 /// (0..100).for_each(|_| budget.deposit());
 /// assert!(budget.try_withdraw());
 /// assert_eq!(budget.tokens().floor(), 39.0); // 30 of reserve, 10 of 100 calls, one withdrawn
+/// # Ok::<_, resilient_runtime::ConfigError>(())
 /// ```
 #[derive(Debug)]
 pub struct RetryBudget {
-    core: Core<BudgetConfig>,
+    core: Core<Config>,
     deposits: Striped<1>,
     bucket: Mutex<Bucket>,
     withdrawn: AtomicU64,
     free: AtomicU64,
     denied: AtomicU64,
-}
-
-#[derive(Debug)]
-struct Bucket {
-    /// Below 0: a debt, of retries that were made without a token.
-    tokens: f64,
-    /// How many deposits are in `tokens` already.
-    counted: u64,
-    /// How many deposits there were when it was new.
-    first: u64,
-    /// Up to when the reserve is in `tokens` already.
-    filled: Instant,
-    recent: Recent,
-    /// When calls were last many, or a debt was last forgiven.
-    unforgiven: Instant,
-}
-
-impl Bucket {
-    fn new(config: &BudgetConfig, now: Instant, counted: u64) -> Self {
-        let recent = Recent::new(now, counted);
-        Self {
-            tokens: config.reserve * SAVED_SECONDS,
-            counted,
-            first: counted,
-            filled: now,
-            recent,
-            unforgiven: now,
-        }
-    }
-
-    /// Makes debts for this retry of a call, if calls are few.
-    #[cold]
-    fn borrow(&mut self, config: &BudgetConfig, now: Instant, deposits: u64, retry: u32) -> bool {
-        let calls = self.recent.calls(now, deposits).max(1);
-        let free = u64::from(config.free);
-        if config.reserve <= 0.0 || calls.saturating_mul(u64::from(retry)) > free {
-            return false;
-        }
-        // A debt is there so that a storm pays for how it began. Calls that stay few are none.
-        let are_many = calls.saturating_mul(FEW) > free;
-        if are_many || now.since(self.unforgiven) >= FORGIVEN_AFTER {
-            self.tokens = if are_many { self.tokens } else { self.tokens.max(0.0) };
-            self.unforgiven = now;
-        }
-        self.tokens = (self.tokens - 1.0).max(-2.0 * f64::from(config.free));
-        true
-    }
-
-    fn fill(&mut self, config: &BudgetConfig, now: Instant, deposits: u64) {
-        let calls = deposits.saturating_sub(self.counted) as f64;
-        let seconds = now.since(self.filled).as_secs_f64();
-        let tokens = self.tokens + calls * config.ratio.get() + seconds * config.reserve;
-        self.tokens = tokens.min(config.capacity());
-        self.counted = self.counted.max(deposits);
-        // A clock that steps back must not pay the same second twice.
-        self.filled = self.filled.max(now);
-    }
 }
 
 impl RetryBudget {
@@ -187,7 +97,7 @@ impl RetryBudget {
     }
 
     /// As [`try_withdraw`](Self::try_withdraw), for the `number`-th retry of a call, from 1: one that needs no token while calls
-    /// are few. See [`BudgetConfig::free`].
+    /// are few. See [`Config::free`].
     ///
     /// ```
     /// use resilient_runtime::{Component, Registry, clock::ManualClock};
@@ -208,10 +118,7 @@ impl RetryBudget {
             let mut bucket = self.bucket.lock();
             let (now, deposits) = (self.core.clock().now(), self.deposits.sum(0));
             bucket.fill(&config, now, deposits);
-            if bucket.tokens >= WHOLE {
-                bucket.tokens = (bucket.tokens - 1.0).max(0.0);
-                true
-            } else {
+            bucket.take() || {
                 let is_free = !config.enabled || retry > 0 && bucket.borrow(&config, now, deposits, retry);
                 self.free.fetch_add(u64::from(is_free), Ordering::Relaxed);
                 is_free
@@ -236,17 +143,11 @@ impl RetryBudget {
         let config = self.core.config();
         let mut bucket = self.bucket.lock();
         bucket.fill(&config, self.core.clock().now(), self.deposits.sum(0));
-        bucket.tokens.max(0.0)
-    }
-
-    /// A budget of one retry component alone.
-    pub(super) fn private(of: &Core<super::Config>) -> Self {
-        let config = of.config().budget_config(BudgetConfig::default());
-        Self::standing_alone(of.name, of.environment.clone(), config)
+        bucket.tokens()
     }
 
     /// A budget that is in no registry, of the component of this name.
-    pub(crate) fn standing_alone(name: &'static str, environment: Environment, config: BudgetConfig) -> Self {
+    pub(crate) fn standing_alone(name: &'static str, environment: Environment, config: Config) -> Self {
         Self::create(Core { name, environment, settings: Layered::of(config) })
     }
 }
@@ -262,7 +163,7 @@ impl RetryBudget {
     }
 
     /// Valid by the owner's own check of the same ranges.
-    pub(crate) fn follow(&self, config: BudgetConfig) {
+    pub(crate) fn follow(&self, config: Config) {
         // What came before is paid at the rates of before.
         self.tokens();
         let _ = self.core.change(config, |_| ());
@@ -270,7 +171,7 @@ impl RetryBudget {
 }
 
 impl Create for RetryBudget {
-    fn create(core: Core<BudgetConfig>) -> Self {
+    fn create(core: Core<Config>) -> Self {
         let bucket = Mutex::new(Bucket::new(&core.config(), core.clock().now(), 0));
         Self {
             core,
@@ -281,26 +182,22 @@ impl Create for RetryBudget {
             denied: AtomicU64::new(0),
         }
     }
-
-    fn core(&self) -> &Core<BudgetConfig> {
-        &self.core
-    }
 }
 
 impl Component for RetryBudget {
     const KIND: Kind = Kind::RetryBudget;
-    type Config = BudgetConfig;
-    type Stats = BudgetStats;
+    type Config = Config;
+    type Stats = Stats;
 
-    fn name(&self) -> &str {
-        self.core.name
+    fn core(&self) -> &Core<Config> {
+        &self.core
     }
 
-    fn stats(&self) -> BudgetStats {
-        BudgetStats {
+    fn stats(&self) -> Stats {
+        Stats {
             tokens: self.tokens(),
             capacity: self.core.config().capacity(),
-            calls: self.deposits.sum(0).saturating_sub(self.bucket.lock().first),
+            calls: self.bucket.lock().calls(self.deposits.sum(0)),
             withdrawn: self.withdrawn.load(Ordering::Relaxed),
             free: self.free.load(Ordering::Relaxed),
             denied: self.denied.load(Ordering::Relaxed),
@@ -312,50 +209,16 @@ impl Component for RetryBudget {
         self.core.publish(Self::KIND, EventKind::Reset);
     }
 
-    fn config(&self) -> Arc<BudgetConfig> {
-        self.core.config()
-    }
-
-    fn reconfigure(&self, config: BudgetConfig) -> Result<(), ConfigError> {
+    fn reconfigure(&self, config: Config) -> Result<(), ConfigError> {
         // What came before is paid at the rates of before.
         self.tokens();
         self.core.reconfigure(Self::KIND, config, |_| ())
     }
-
-    fn effective(&self) -> Vec<Effective> {
-        self.core.settings.effective()
-    }
 }
 
-/// A snapshot of a [`RetryBudget`].
-///
-/// ```
-/// use resilient_runtime::{Component, Registry};
-///
-/// let backend = Registry::new().retry_budget("backend");
-/// assert!(backend.try_withdraw());
-/// let stats = backend.stats();
-/// assert_eq!((stats.withdrawn, stats.denied), (1, 0));
-/// assert!(stats.tokens <= stats.capacity);
-/// ```
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct BudgetStats {
-    /// Tokens in the bucket; 0 while there is a debt.
-    pub tokens: f64,
-    /// Tokens it can hold.
-    pub capacity: f64,
-    /// Calls that have deposited.
-    pub calls: u64,
-    /// Retries granted.
-    pub withdrawn: u64,
-    /// Of them, those made without a token because calls were few, or the budget is switched off.
-    pub free: u64,
-    /// Retries refused.
-    pub denied: u64,
-}
-
-impl Describe for BudgetStats {
-    fn describe(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:.1} of {:.0}, {} denied", self.tokens, self.capacity, self.denied)
-    }
-}
+#[cfg(all(test, resilient_loom))]
+mod loom_models;
+#[cfg(all(test, not(resilient_loom)))]
+mod model_tests;
+#[cfg(all(test, not(resilient_loom)))]
+mod tests;

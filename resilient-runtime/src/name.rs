@@ -1,17 +1,19 @@
-//! What may be the name of a component.
+//! Names of components.
 
 use std::sync::Arc;
+
+use crate::fnv1a::fnv1a;
 
 /// The longest name, in bytes.
 const LONGEST: usize = 128;
 
 /// Whether `name` can be used as it is.
-pub(super) fn is_normal(name: &str) -> bool {
+pub(crate) fn is_normal(name: &str) -> bool {
     !name.trim().is_empty() && name.len() <= LONGEST && !name.contains(char::is_control)
 }
 
 /// `name` if it can be used as it is, else one that can, different for different names.
-pub(super) fn normal(name: &str) -> Arc<str> {
+pub(crate) fn normal(name: &str) -> Arc<str> {
     if is_normal(name) {
         return name.into();
     }
@@ -31,16 +33,10 @@ pub(super) fn normal(name: &str) -> Arc<str> {
 }
 
 /// Whether `name` is what [`normal`] made of another.
-pub(super) fn is_changed(name: &str) -> bool {
+pub(crate) fn is_changed(name: &str) -> bool {
     let checksum = name.rsplit_once('~').map(|(_, sum)| sum);
     name == "(empty)"
         || checksum.is_some_and(|sum| sum.len() == 16 && sum.bytes().all(|b| b.is_ascii_hexdigit()))
-}
-
-/// The 64-bit FNV-1a hash (Fowler, Noll, Vo): stable between runs, so that a name stays the same.
-pub(crate) fn fnv1a(text: &str) -> u64 {
-    text.bytes()
-        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use loom::sync::Arc;
 use loom::thread;
 
-use super::{BudgetConfig, RetryBudget};
+use super::{Config, RetryBudget};
 use crate::clock::ManualClock;
 use crate::component::{Core, Create};
 
@@ -11,7 +11,7 @@ use crate::component::{Core, Create};
 fn loom_two_retries_get_one_token_between_them_and_no_deposit_is_lost() {
     // T38, T154
     loom::model(|| {
-        let config = BudgetConfig::default().ratio(crate::Ratio::HALF).reserve(0.0);
+        let config = Config::default().ratio(crate::Ratio::HALF).reserve(0.0);
         let core = Core::for_test("b", ManualClock::new().clock(), config);
         let budget = Arc::new(RetryBudget::create(core));
         budget.deposit();

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::{BudgetConfig, Component};
+use super::{Component, Config};
 use crate::clock::ManualClock;
 use crate::ratio::Ratio;
 use crate::registry::Registry;
@@ -36,7 +36,7 @@ proptest! {
         let time = ManualClock::new();
         let budget = Registry::with_clock(time.clock()).retry_budget("b");
         let ratio = Ratio::percent(f64::from(percent)).unwrap();
-        budget.reconfigure(BudgetConfig::default().ratio(ratio).reserve(reserve).burst(burst)).unwrap();
+        budget.reconfigure(Config::default().ratio(ratio).reserve(reserve).burst(burst)).unwrap();
         budget.reset();
         let capacity = f64::from(reserve) * 10.0 + f64::from(burst);
         let mut tokens = f64::from(reserve) * 10.0;

@@ -1,14 +1,17 @@
 //! What every component can do, so that who knows one knows all.
 
+pub(crate) mod by_kind;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde::Serialize;
 
 use crate::clock::Clock;
+use crate::error_text::Texts;
 use crate::kind::table::components;
 pub use crate::kind::{Kind, UnknownKind};
-use crate::observe::{Event, EventKind, Events, Texts};
+use crate::observe::{Event, EventKind, Events};
 use crate::random::Random;
 use crate::ratio::Ratio;
 use crate::rejection::RejectionKind;
@@ -38,6 +41,14 @@ pub trait Component: Sealed + Send + Sync + 'static {
     /// A snapshot of what it counted and where it stands.
     type Stats: Serialize;
 
+    /// What every component has; for the library alone.
+    #[doc(hidden)]
+    fn core(&self) -> &Core<Self::Config>;
+
+    /// Puts settings that are kept outside of the core in force; for the library alone.
+    #[doc(hidden)]
+    fn apply(&self, _: &Self::Config) {}
+
     /// Its name in the registry.
     ///
     /// ```
@@ -45,7 +56,9 @@ pub trait Component: Sealed + Send + Sync + 'static {
     ///
     /// assert_eq!(Registry::new().coalesce("rates").name(), "rates");
     /// ```
-    fn name(&self) -> &str;
+    fn name(&self) -> &str {
+        self.core().name
+    }
 
     /// A snapshot; reading it costs the component nothing.
     ///
@@ -83,7 +96,9 @@ pub trait Component: Sealed + Send + Sync + 'static {
     /// search.reconfigure(search.config().as_ref().clone().max_concurrent(half)).unwrap();
     /// assert_eq!(search.config().max_concurrent, 32);
     /// ```
-    fn config(&self) -> Arc<Self::Config>;
+    fn config(&self) -> Arc<Self::Config> {
+        self.core().config()
+    }
 
     /// Changes the settings. State, permits and windows survive.
     ///
@@ -92,16 +107,18 @@ pub trait Component: Sealed + Send + Sync + 'static {
     ///
     /// let gateway = Registry::new().bulkhead("gateway");
     /// let permit = gateway.try_acquire().unwrap();
-    /// gateway.reconfigure(Config::default().max_concurrent(1u32)).unwrap();
+    /// gateway.reconfigure(Config::default().max_concurrent(1)).unwrap();
     /// assert_eq!(gateway.stats().available, 0, "the call in flight counts");
-    /// assert!(gateway.reconfigure(Config::default().max_concurrent(0u32)).is_err());
+    /// assert!(gateway.reconfigure(Config::default().max_concurrent(0)).is_err());
     /// assert_eq!(gateway.config().max_concurrent, 1, "refused as a whole");
     /// # drop(permit);
     /// ```
     ///
     /// # Errors
     /// When a setting is out of its range or contradicts another; then nothing has changed.
-    fn reconfigure(&self, config: Self::Config) -> Result<(), ConfigError>;
+    fn reconfigure(&self, config: Self::Config) -> Result<(), ConfigError> {
+        self.core().reconfigure(Self::KIND, config, |config| self.apply(config))
+    }
 
     /// Every setting in force, and where its value came from.
     ///
@@ -113,7 +130,9 @@ pub trait Component: Sealed + Send + Sync + 'static {
     /// let adaptive = timeout.effective().into_iter().find(|set| set.field == "adaptive").unwrap();
     /// assert_eq!(format!("{} ({})", adaptive.value, adaptive.origin), "true (run-time)");
     /// ```
-    fn effective(&self) -> Vec<Effective>;
+    fn effective(&self) -> Vec<Effective> {
+        self.core().settings.effective()
+    }
 }
 
 /// Only the library has components.
@@ -135,7 +154,9 @@ pub(crate) trait Create: Component + Sized {
     const REFUSALS: &[RejectionKind] = &[];
 
     fn create(core: Core<Self::Config>) -> Self;
-    fn core(&self) -> &Core<Self::Config>;
+
+    /// Refuses settings that name a part of a registry, for a component that belongs to none.
+    fn check_standalone(_config: &Self::Config, _error: &mut ConfigError) {}
 
     /// What else there is to say about it in an explanation; one line each.
     fn notes(&self) -> Vec<String> {
@@ -178,7 +199,7 @@ pub(crate) fn lasting(name: &str) -> &'static str {
 
 /// What every component has.
 #[derive(Debug)]
-pub(crate) struct Core<C> {
+pub struct Core<C> {
     pub(crate) name: &'static str,
     pub(crate) environment: Environment,
     pub(crate) settings: Layered<C>,
@@ -241,8 +262,7 @@ impl<C: Settings> Core<C> {
     /// A core outside of any registry, for unit tests.
     #[cfg(test)]
     pub(crate) fn for_test(name: &str, clock: Clock, config: C) -> Self {
-        let (settings, error) = Layered::new(&[], crate::settings::SettingLayers::new());
-        assert_eq!(error.problems(), &[]);
+        let settings = Layered::of(C::shared_default());
         config.validate().expect("a valid config");
         settings.replace(config);
         let environment =

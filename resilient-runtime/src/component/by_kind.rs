@@ -2,9 +2,8 @@
 
 use std::marker::PhantomData;
 
-use super::Kind;
-use super::table::components;
-use crate::component::Create;
+use super::{Create, Kind};
+use crate::kind::table::components;
 use crate::settings::{ConfigError, Raw, SettingLayers, Settings, Value};
 
 /// The field that switches a component on and off.

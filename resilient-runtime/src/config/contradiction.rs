@@ -1,0 +1,33 @@
+//! Settings that do not go together.
+
+use std::fmt;
+
+use crate::component::Kind;
+use crate::settings::ConfigError;
+
+/// Settings of one component that do not go together.
+///
+/// ```
+/// use resilient_runtime::{Kind, Registry, config::Tables, settings::Raw};
+///
+/// let mut tables = Tables::default();
+/// tables.set(Kind::Bulkhead, Some("db"), "max_queue", &Raw::Integer(9)).unwrap();
+/// let contradictions = Registry::new().apply("mine", &tables).unwrap_err();
+/// assert_eq!((contradictions[0].kind, contradictions[0].name.as_str()), (Kind::Bulkhead, "db"));
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Contradiction {
+    /// The kind of the component.
+    pub kind: Kind,
+    /// Its name.
+    pub name: String,
+    /// What is wrong.
+    pub error: ConfigError,
+}
+
+impl fmt::Display for Contradiction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} `{}`: {}", self.kind, self.name, self.error)
+    }
+}

@@ -1,0 +1,162 @@
+//! Calls by hand that are carried out once for each key.
+
+use super::ended::{Mark, Unsaved, mark};
+use super::ending::Effect;
+use super::replay::{Codec, Replay};
+use super::{ClaimOutcome, Fingerprint, Idempotency};
+use crate::classify::Judgement;
+use crate::outcome::Reject;
+
+impl Idempotency {
+    /// Runs `work`, unless a call with this key was carried out; then gives its answer. Every failure frees the key: for
+    /// work that may fail and have had its effect, use [`call_judged_async`](Self::call_judged_async).
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// use resilient_runtime::{Registry, idempotency::Fingerprint};
+    ///
+    /// let once = Registry::new().idempotency("ship");
+    /// let ship = async |parcel: u32| {
+    ///     once.call_async("order 7", Fingerprint::NONE, async || Some(parcel)).await
+    /// };
+    /// assert_eq!((ship(1).await, resilient_runtime::replayed()), (Some(1), false));
+    /// assert_eq!((ship(2).await, resilient_runtime::replayed()), (Some(1), true));
+    /// # }
+    /// ```
+    ///
+    /// # Cancel safety
+    /// Dropping the future while the work runs leaves the key claimed until the lease is over.
+    pub async fn call_async<R: Replay + Reject<Error: 'static>>(
+        &self,
+        key: &str,
+        fingerprint: Fingerprint,
+        work: impl AsyncFnOnce() -> R,
+    ) -> R {
+        self.call_judged_async(key, fingerprint, Codec::answers(), work, Judgement::of).await
+    }
+
+    /// Like [`call_async`](Self::call_async), with a judge of your own, such as
+    /// [`Verdict::by_class`](crate::Verdict::by_class), which tells a failure without an effect from one that may have
+    /// had it; and with the errors that `codec` can keep.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// use std::io::{self, ErrorKind};
+    /// use resilient_runtime::{Registry, Verdict, idempotency::{Codec, Fingerprint}};
+    ///
+    /// let once = Registry::new().idempotency("transfer");
+    /// let transfer = async |answer: io::Result<u32>| {
+    ///     let work = async move || answer;
+    ///     once.call_judged_async("order 7", Fingerprint::NONE, Codec::answers(), work, Verdict::by_class).await
+    /// };
+    /// assert!(transfer(Err(ErrorKind::ConnectionRefused.into())).await.is_err());
+    /// assert_eq!(transfer(Ok(995)).await.unwrap(), 995, "that had no effect, so the key was free");
+    /// # }
+    /// ```
+    ///
+    /// # Cancel safety
+    /// As of [`call_async`](Self::call_async).
+    pub async fn call_judged_async<R: Reject, J: Into<Judgement>>(
+        &self,
+        key: &str,
+        fingerprint: Fingerprint,
+        codec: Codec<R>,
+        work: impl AsyncFnOnce() -> R,
+        judge: impl Fn(&R) -> J,
+    ) -> R {
+        let lease = match self.claim(key, fingerprint).await {
+            Ok(ClaimOutcome::Run(lease)) => lease,
+            Ok(ClaimOutcome::Replay(stored)) => {
+                return stored.outcome(codec).unwrap_or_else(R::from_rejection);
+            }
+            Err(rejection) => return R::from_rejection(rejection),
+        };
+        let Some(lease) = lease else {
+            let outcome = work().await;
+            mark(Mark::Unsaved(Unsaved::NoRecord));
+            return outcome;
+        };
+        let outcome = lease.hold_async(work()).await;
+        let effect = Effect::of(judge(&outcome).into().verdict());
+        let ending = self.ending(effect, (Some(&outcome), ""), codec);
+        lease.end(ending).await;
+        outcome
+    }
+
+    /// Runs `work`, unless a call with this key was carried out, and blocks the thread while it waits. The lease is not
+    /// renewed while the work runs: let it be longer. Every failure frees the key.
+    ///
+    /// ```
+    /// use resilient_runtime::{Registry, idempotency::Fingerprint};
+    ///
+    /// let once = Registry::new().idempotency("report");
+    /// let mut made = 0;
+    /// for _ in 0..3 {
+    ///     once.call("2026-11", Fingerprint::NONE, || {
+    ///         made += 1;
+    ///         Some(made)
+    ///     });
+    /// }
+    /// assert_eq!(made, 1);
+    /// ```
+    pub fn call<R: Replay + Reject<Error: 'static>>(
+        &self,
+        key: &str,
+        fingerprint: Fingerprint,
+        work: impl FnOnce() -> R,
+    ) -> R {
+        self.call_judged(key, fingerprint, Codec::answers(), work, Judgement::of)
+    }
+
+    /// Like [`call`](Self::call), with a judge of your own and the errors that `codec` can keep.
+    ///
+    /// ```
+    /// use resilient_runtime::{Class, Classify, Component, Registry, Rejection, Verdict};
+    /// use resilient_runtime::idempotency::{Codec, Config, Fingerprint};
+    ///
+    /// #[derive(Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+    /// enum PayError { NoFunds, Rejected(String) }
+    /// impl Classify for PayError {
+    ///     fn classify(&self) -> Class { Class::Permanent }
+    /// }
+    /// impl From<Rejection> for PayError {
+    ///     fn from(rejection: Rejection) -> Self { Self::Rejected(rejection.to_string()) }
+    /// }
+    ///
+    /// let once = Registry::new().idempotency("charge");
+    /// once.reconfigure(Config::default().keep_errors(true)).unwrap();
+    /// let charge = |answer: Result<u32, PayError>| {
+    ///     let codec = Codec::answers_and_errors();
+    ///     once.call_judged("order 7", Fingerprint::NONE, codec, || answer, Verdict::by_class)
+    /// };
+    /// assert_eq!(charge(Err(PayError::NoFunds)), Err(PayError::NoFunds));
+    /// assert_eq!(charge(Ok(995)), Err(PayError::NoFunds), "the same, again");
+    /// ```
+    pub fn call_judged<R: Reject, J: Into<Judgement>>(
+        &self,
+        key: &str,
+        fingerprint: Fingerprint,
+        codec: Codec<R>,
+        work: impl FnOnce() -> R,
+        judge: impl Fn(&R) -> J,
+    ) -> R {
+        let lease = match self.claim_blocking(key, fingerprint) {
+            Ok(ClaimOutcome::Run(lease)) => lease,
+            Ok(ClaimOutcome::Replay(stored)) => {
+                return stored.outcome(codec).unwrap_or_else(R::from_rejection);
+            }
+            Err(rejection) => return R::from_rejection(rejection),
+        };
+        let Some(lease) = lease else {
+            let outcome = work();
+            mark(Mark::Unsaved(Unsaved::NoRecord));
+            return outcome;
+        };
+        let outcome = lease.hold(work);
+        let effect = Effect::of(judge(&outcome).into().verdict());
+        lease.end_blocking(self.ending(effect, (Some(&outcome), ""), codec));
+        outcome
+    }
+}

@@ -1,0 +1,108 @@
+//! Whether a call is to be carried out, and the answer of an earlier one.
+
+use super::ended::{Mark, mark};
+use super::replay::{self, Codec};
+use super::stored::Unreadable;
+use super::{Idempotency, Lease};
+use crate::observe::{EventKind, log_limited};
+use crate::rejection::{Rejection, RejectionKind};
+
+/// Whether a call is to be carried out.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// use resilient_runtime::{Registry, idempotency::{Fingerprint, ClaimOutcome}};
+///
+/// let once = Registry::new().idempotency("refund");
+/// match once.claim("order 7", Fingerprint::NONE).await.unwrap() {
+///     ClaimOutcome::Run(lease) => assert!(lease.unwrap().complete(&995).await),
+///     ClaimOutcome::Replay(_) => unreachable!("nobody had the key before"),
+/// }
+/// assert!(matches!(once.claim("order 7", Fingerprint::NONE).await, Ok(ClaimOutcome::Replay(_))));
+/// # }
+/// ```
+#[derive(Debug)]
+pub enum ClaimOutcome<'a> {
+    /// Yes. `None`: without a record, because the store does not answer and the settings are to go on then.
+    Run(Option<Lease<'a>>),
+    /// No: an earlier one was.
+    Replay(Stored<'a>),
+}
+
+/// The answer of an earlier call.
+///
+/// ```
+/// # use resilient_runtime::{Registry, Rejection, idempotency::{Fingerprint, ClaimOutcome}};
+/// # let once = Registry::new().idempotency("invoice");
+/// assert_eq!(once.call("order 7", Fingerprint::NONE, || Some(995)), Some(995));
+/// let stored = once.claim_blocking("order 7", Fingerprint::NONE).unwrap();
+/// assert!(matches!(stored, ClaimOutcome::Replay(_)));
+/// ```
+#[derive(Debug)]
+pub struct Stored<'a> {
+    pub(super) idempotency: &'a Idempotency,
+    pub(super) operation: &'static str,
+    pub(super) bytes: Vec<u8>,
+}
+
+impl Stored<'_> {
+    /// The value that [`Lease::complete`] was given.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// # use resilient_runtime::{Registry, RejectionKind, idempotency::{Fingerprint, ClaimOutcome}};
+    /// # let once = Registry::new().idempotency("ticket");
+    /// if let ClaimOutcome::Run(Some(lease)) = once.claim("seat 7", Fingerprint::NONE).await.unwrap() {
+    ///     lease.complete("row A").await;
+    /// }
+    /// if let ClaimOutcome::Replay(stored) = once.claim("seat 7", Fingerprint::NONE).await.unwrap() {
+    ///     assert_eq!(stored.read::<String>().unwrap(), "row A");
+    ///     assert_eq!(stored.read::<u32>().unwrap_err().kind(), RejectionKind::StoredValueMismatch);
+    /// }
+    /// # assert!(resilient_runtime::Component::stats(&*once).replayed == 1);
+    /// # }
+    /// ```
+    ///
+    /// What was read is written once more and compared, so that a type that has changed since is an error and not read
+    /// in part.
+    ///
+    /// # Errors
+    /// When what is stored is no such value, or was made by another operation.
+    pub fn read<T: serde::Serialize + serde::de::DeserializeOwned>(&self) -> Result<T, Rejection> {
+        self.replayed(replay::read(&self.bytes, self.operation))
+    }
+
+    /// The outcome that was kept.
+    pub(crate) fn outcome<R>(&self, codec: Codec<R>) -> Result<R, Rejection> {
+        self.replayed(codec.read(&self.bytes, self.operation))
+    }
+
+    fn replayed<R>(&self, read: Result<R, Unreadable>) -> Result<R, Rejection> {
+        let idempotency = self.idempotency;
+        match read {
+            Ok(outcome) => {
+                mark(Mark::Replayed);
+                idempotency.counters.replayed.count();
+                idempotency.publish(EventKind::Replayed);
+                Ok(outcome)
+            }
+            Err(Unreadable::Operation(by)) => Err(idempotency.other_operation(&by, self.operation)),
+            Err(Unreadable::Value(why)) => {
+                // It can contain what is stored.
+                let why = idempotency.core.environment.texts().clean(&why);
+                log_limited!(
+                    idempotency.log_limits.unreadable, idempotency.core.clock(), ERROR,
+                    target: "resilient_runtime::idempotency",
+                    idempotency = %idempotency.core.name, why, "a stored answer cannot be read"
+                );
+                let refusal = idempotency.refuse(RejectionKind::StoredValueMismatch, None);
+                Err(match why {
+                    Some(why) => refusal.explained(why),
+                    None => refusal,
+                })
+            }
+        }
+    }
+}

@@ -1,0 +1,258 @@
+//! Taking a token, at once or after waiting for it.
+
+use std::hash::Hash;
+
+use super::{RateLimiter, Request, Token};
+use crate::clock::Instant;
+use crate::context::Scope;
+use crate::rejection::Rejection;
+use crate::sync::Ordering;
+
+impl RateLimiter {
+    /// A token if there is one now.
+    ///
+    /// ```
+    /// # use resilient_runtime::{Component, Registry, RejectionKind, rate_limit::{Config, Rate}};
+    /// # let mail = Registry::new().rate_limiter("mail");
+    /// mail.reconfigure(Config::default().rate("1/h".parse::<Rate>().unwrap())).unwrap();
+    /// let token = mail.try_acquire().unwrap();
+    /// assert_eq!(mail.try_acquire().unwrap_err().kind(), RejectionKind::RateLimited);
+    /// token.give_back(); // nothing was sent after all
+    /// assert!(mail.try_acquire().is_ok());
+    /// ```
+    ///
+    /// # Errors
+    /// When there is none.
+    #[inline]
+    pub fn try_acquire(&self) -> Result<Token<'_>, Rejection> {
+        self.try_token(Request::ONE)
+    }
+
+    /// As [`try_acquire`](Self::try_acquire), for a call that weighs more than one.
+    ///
+    /// ```
+    /// # use resilient_runtime::{Component, Registry, rate_limit::{Config, Rate}};
+    /// # let rows = Registry::new().rate_limiter("rows");
+    /// rows.reconfigure(Config::default().rate("500/h".parse::<Rate>().unwrap())).unwrap();
+    /// assert!(rows.try_acquire_weighted(400).is_ok());
+    /// assert!(rows.try_acquire_weighted(400).is_err());
+    /// assert!(rows.try_acquire_weighted(100).is_ok());
+    /// ```
+    ///
+    /// # Errors
+    /// When there are not so many.
+    pub fn try_acquire_weighted(&self, weight: u32) -> Result<Token<'_>, Rejection> {
+        self.try_token(Request::ONE.with_weight(weight))
+    }
+
+    /// As [`try_acquire`](Self::try_acquire), by the limit of this key alone.
+    ///
+    /// ```
+    /// # use resilient_runtime::{Component, Registry, rate_limit::{Config, Rate}};
+    /// # let search = Registry::new().rate_limiter("search");
+    /// search.reconfigure(Config::default().rate("1/min".parse::<Rate>().unwrap())).unwrap();
+    /// assert!(search.try_acquire_key(&("tenant", 7)).is_ok());
+    /// assert!(search.try_acquire_key(&("tenant", 8)).is_ok());
+    /// let refused = search.try_acquire_key(&("tenant", 7)).unwrap_err();
+    /// assert!(refused.retry_after().is_some());
+    /// ```
+    ///
+    /// # Errors
+    /// When there is none.
+    #[inline]
+    pub fn try_acquire_key<K: Hash + ?Sized>(&self, key: &K) -> Result<Token<'_>, Rejection> {
+        self.try_token(self.request(key))
+    }
+
+    /// A token of each, or of none.
+    ///
+    /// ```
+    /// use resilient_runtime::{Component, RateLimiter, Registry, rate_limit::{Config, Rate}};
+    ///
+    /// let registry = Registry::new();
+    /// let (second, day) = (registry.rate_limiter("second"), registry.rate_limiter("day"));
+    /// second.reconfigure(Config::default().rate("9/s".parse::<Rate>().unwrap())).unwrap();
+    /// day.reconfigure(Config::default().rate("1/d".parse::<Rate>().unwrap())).unwrap();
+    /// assert_eq!(RateLimiter::try_acquire_all(&[&second, &day]).unwrap().len(), 2);
+    /// assert_eq!(RateLimiter::try_acquire_all(&[&second, &day]).unwrap_err().component(), "day");
+    /// assert_eq!(second.check_weighted(0).remaining, 8, "given back");
+    /// ```
+    ///
+    /// # Errors
+    /// The first that has none; what the others gave is given back.
+    pub fn try_acquire_all<'a>(limiters: &[&'a Self]) -> Result<Vec<Token<'a>>, Rejection> {
+        let mut tokens = Vec::with_capacity(limiters.len());
+        for limiter in limiters {
+            match limiter.try_acquire() {
+                Ok(token) => tokens.push(token),
+                Err(rejection) => {
+                    tokens.into_iter().for_each(Token::give_back);
+                    return Err(rejection);
+                }
+            }
+        }
+        Ok(tokens)
+    }
+
+    /// A token; waits for it up to `max_wait`, and no longer than a protected call around it may take.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() {
+    /// # use std::time::Duration;
+    /// # use resilient_runtime::{Component, Registry, clock::Clock, rate_limit::{Config, Rate}};
+    /// # let crawl = Registry::with_clock(Clock::tokio()).rate_limiter("crawl");
+    /// let rate = Config::default().rate("1/s".parse::<Rate>().unwrap());
+    /// crawl.reconfigure(rate.max_wait(Duration::from_secs(1))).unwrap();
+    /// let began = tokio::time::Instant::now();
+    /// assert!(crawl.acquire().await.is_ok() && crawl.acquire().await.is_ok());
+    /// assert!(began.elapsed() >= Duration::from_secs(1), "the second has waited for its turn");
+    /// # }
+    /// ```
+    ///
+    /// # Cancel safety
+    /// Dropping the future gives the turn to the next.
+    ///
+    /// # Errors
+    /// When it would have to wait too long, or too many wait already.
+    pub async fn acquire(&self) -> Result<Token<'_>, Rejection> {
+        self.token(Request::ONE).await
+    }
+
+    /// As [`acquire`](Self::acquire), for a call that weighs more than one.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// # use resilient_runtime::{Component, Registry, rate_limit::{Config, Rate}};
+    /// # let rows = Registry::new().rate_limiter("rows");
+    /// rows.reconfigure(Config::default().rate("500/h".parse::<Rate>().unwrap())).unwrap();
+    /// assert!(rows.acquire_weighted(500).await.is_ok());
+    /// assert!(rows.acquire_weighted(501).await.is_err(), "more than there ever will be");
+    /// # }
+    /// ```
+    ///
+    /// # Cancel safety
+    /// As of [`acquire`](Self::acquire).
+    ///
+    /// # Errors
+    /// As of [`acquire`](Self::acquire); at once where it weighs more than the limit.
+    pub async fn acquire_weighted(&self, weight: u32) -> Result<Token<'_>, Rejection> {
+        self.token(Request::ONE.with_weight(weight)).await
+    }
+
+    /// As [`acquire`](Self::acquire), by the limit of this key alone.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// # use resilient_runtime::{Component, Registry, rate_limit::{Config, Rate}};
+    /// # let export = Registry::new().rate_limiter("export");
+    /// export.reconfigure(Config::default().rate("1/h".parse::<Rate>().unwrap())).unwrap();
+    /// assert!(export.acquire_key("ada").await.is_ok());
+    /// assert!(export.acquire_key("ada").await.is_err(), "without `max_wait` nobody waits");
+    /// assert!(export.acquire_key("bob").await.is_ok());
+    /// # }
+    /// ```
+    ///
+    /// # Cancel safety
+    /// As of [`acquire`](Self::acquire).
+    ///
+    /// # Errors
+    /// As of [`acquire`](Self::acquire).
+    pub async fn acquire_key<K: Hash + ?Sized>(&self, key: &K) -> Result<Token<'_>, Rejection> {
+        self.token(self.request(key)).await
+    }
+
+    /// As [`acquire`](Self::acquire), blocking the thread.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use resilient_runtime::{Component, Registry, rate_limit::{Config, Rate}};
+    /// # let poll = Registry::new().rate_limiter("poll");
+    /// let rate = Config::default().rate("500/s".parse::<Rate>().unwrap()).burst(1);
+    /// poll.reconfigure(rate.max_wait(Duration::from_secs(9))).unwrap();
+    /// let began = std::time::Instant::now();
+    /// assert!((0..3).all(|_| poll.acquire_blocking().is_ok()));
+    /// assert!(began.elapsed() >= Duration::from_millis(3), "2 ms between any two");
+    /// ```
+    ///
+    /// # Errors
+    /// As of [`acquire`](Self::acquire).
+    pub fn acquire_blocking(&self) -> Result<Token<'_>, Rejection> {
+        self.token_blocking(Request::ONE)
+    }
+
+    /// Like [`acquire_blocking`](Self::acquire_blocking), for a call that weighs more than one.
+    ///
+    /// ```
+    /// # use resilient_runtime::{Component, Registry, rate_limit::{Config, Rate}};
+    /// # let rows = Registry::new().rate_limiter("rows");
+    /// rows.reconfigure(Config::default().rate("500/h".parse::<Rate>().unwrap())).unwrap();
+    /// assert!(rows.acquire_blocking_weighted(400).is_ok());
+    /// assert!(rows.acquire_blocking_weighted(400).is_err(), "without `max_wait` nobody waits");
+    /// ```
+    ///
+    /// # Errors
+    /// When it would have to wait too long, or too many wait already; at once where it weighs more than the limit.
+    pub fn acquire_blocking_weighted(&self, weight: u32) -> Result<Token<'_>, Rejection> {
+        self.token_blocking(Request::ONE.with_weight(weight))
+    }
+
+    /// Like [`acquire_blocking`](Self::acquire_blocking), by the limit of this key alone.
+    ///
+    /// ```
+    /// # use resilient_runtime::{Component, Registry, rate_limit::{Config, Rate}};
+    /// # let export = Registry::new().rate_limiter("export");
+    /// export.reconfigure(Config::default().rate("1/h".parse::<Rate>().unwrap())).unwrap();
+    /// assert!(export.acquire_blocking_key("ada").is_ok());
+    /// assert!(export.acquire_blocking_key("ada").is_err());
+    /// assert!(export.acquire_blocking_key("bob").is_ok());
+    /// ```
+    ///
+    /// # Errors
+    /// When it would have to wait too long, or too many wait already.
+    pub fn acquire_blocking_key<K: Hash + ?Sized>(&self, key: &K) -> Result<Token<'_>, Rejection> {
+        self.token_blocking(self.request(key))
+    }
+
+    fn inherited(&self) -> Instant {
+        Scope::current().deadline_on(self.core.clock())
+    }
+
+    #[inline]
+    pub(super) fn try_token(&self, request: Request) -> Result<Token<'_>, Rejection> {
+        let mark =
+            self.try_take(request, self.core.clock().now()).map_err(|wait| self.refuse(request, wait))?;
+        Ok(Token::new(self, request, mark))
+    }
+
+    pub(super) async fn token(&self, request: Request) -> Result<Token<'_>, Rejection> {
+        let mark = match self.try_take(request, self.core.clock().now()) {
+            Ok(mark) => mark,
+            Err(wait) if self.never_waits() => return Err(self.refuse(request, wait)),
+            Err(_) => self.turn(request, self.inherited()).await?,
+        };
+        Ok(Token::new(self, request, mark))
+    }
+
+    pub(super) fn token_blocking(&self, request: Request) -> Result<Token<'_>, Rejection> {
+        let mark = match self.try_take(request, self.core.clock().now()) {
+            Ok(mark) => mark,
+            Err(wait) if self.never_waits() => return Err(self.refuse(request, wait)),
+            Err(_) => {
+                let mut turn = self.turn(request, self.inherited());
+                let taken = turn.block();
+                if turn.has_waited() {
+                    self.core.clock().warn_of_blocking(self.core.name);
+                }
+                taken?
+            }
+        };
+        Ok(Token::new(self, request, mark))
+    }
+
+    fn never_waits(&self) -> bool {
+        self.max_wait.load(Ordering::Relaxed) == 0
+    }
+}

@@ -1,0 +1,142 @@
+//! How a limiter admits a call or refuses it, for its own verbs, its queue and the pipeline.
+
+use std::time::Duration;
+
+use super::rule::Rule;
+use super::{RateLimiter, Request, Turn};
+use crate::clock::Instant;
+use crate::component::Component;
+use crate::observe::EventKind;
+use crate::rejection::{Rejection, RejectionKind};
+use crate::sync::Ordering;
+
+impl RateLimiter {
+    /// Takes a place in the rate if there is one now and nobody waits; counts nothing if not. What is returned is to be
+    /// kept for [`give_back`](Self::give_back).
+    #[inline]
+    pub(crate) fn try_enter(&self, request: Request, now: Instant) -> Option<Instant> {
+        self.try_take(request, now).ok()
+    }
+
+    /// Takes a place in the rate, if need be after waiting until `deadline`: to be awaited, or blocked on.
+    pub(crate) fn turn(&self, request: Request, deadline: Instant) -> Turn<'_> {
+        Turn::new(self, request, deadline)
+    }
+
+    /// The call that had taken a place, with this mark, was not made.
+    #[cold]
+    pub(crate) fn give_back(&self, request: Request, mark: Instant) {
+        let now = self.core.clock().now();
+        self.state.give_back(self.rule.get(), now, request, mark.as_nanos());
+        self.queue.wake(request.key, now);
+    }
+
+    /// The error: how long it would have to wait, where that helps.
+    #[inline]
+    pub(super) fn try_take(&self, request: Request, now: Instant) -> Result<Instant, Option<Duration>> {
+        if self.queue.len() == 0 {
+            return self.take(request, now);
+        }
+        self.try_take_behind(request, now)
+    }
+
+    /// Nobody overtakes who waits for the same key.
+    #[cold]
+    fn try_take_behind(&self, request: Request, now: Instant) -> Result<Instant, Option<Duration>> {
+        let ahead = self.queue.weight(request.key, now);
+        if ahead == 0 {
+            return self.take(request, now);
+        }
+        let rule = self.rule.get();
+        if request.weight > rule.burst {
+            return Err(None);
+        }
+        Err(Some(Duration::from_nanos(self.wait_behind(rule, request, now, ahead))))
+    }
+
+    /// How long a call would have to wait behind those who do.
+    pub(super) fn wait_behind(&self, rule: Rule, request: Request, now: Instant, ahead: u64) -> u64 {
+        self.state.wait(rule, now, request).saturating_add(rule.interval.saturating_mul(ahead))
+    }
+
+    #[inline]
+    pub(super) fn take(&self, request: Request, now: Instant) -> Result<Instant, Option<Duration>> {
+        if request.weight == 1
+            && let Some(pace) = self.rule.pace()
+        {
+            let taken = match request.key {
+                0 => self.state.take_cell(pace, now, pace.interval).map(|_| now.as_nanos()),
+                key => self.state.take_keyed_cell(pace, now, key),
+            };
+            return taken.map(Instant::from_nanos).map_err(|wait| Some(Duration::from_nanos(wait)));
+        }
+        self.take_by_rule(request, now)
+    }
+
+    #[inline(never)]
+    fn take_by_rule(&self, request: Request, now: Instant) -> Result<Instant, Option<Duration>> {
+        let rule = self.rule.get();
+        if rule.is_unlimited() {
+            self.limits_nothing();
+            return Ok(now);
+        }
+        if request.weight == 0 {
+            return Ok(now);
+        }
+        if request.weight > rule.burst {
+            return Err(None);
+        }
+        let taken = self.state.take(rule, now, request);
+        taken.map(Instant::from_nanos).map_err(|wait| Some(Duration::from_nanos(wait)))
+    }
+
+    /// Until when a call that arrives now may wait.
+    pub(super) fn patience(&self, now: Instant) -> Instant {
+        now.after(Duration::from_nanos(self.max_wait.load(Ordering::Relaxed)))
+    }
+
+    pub(super) fn limits_nothing(&self) {
+        if self.untold.load(Ordering::Relaxed) {
+            self.warn();
+        }
+    }
+
+    /// A2: a limiter without a rate, once.
+    #[cold]
+    fn warn(&self) {
+        if self.untold.swap(false, Ordering::Relaxed) {
+            let name = self.core.name;
+            tracing::warn!(
+                target: "resilient_runtime::rate_limit",
+                rate_limit = %name,
+                "it has no rate and limits nothing; give it one, as in `rate_limit(\"{name}\", rate = \"100/s\")` or in the \
+                 settings file"
+            );
+        }
+    }
+
+    /// Whether it limits nothing because it was never given a rate.
+    pub(crate) fn lacks_rate(&self) -> bool {
+        let config = self.core.config();
+        config.enabled && config.rate.is_none()
+    }
+
+    /// A `retry_after` of more than the limit there ever is says nothing.
+    #[cold]
+    pub(super) fn refuse(&self, request: Request, retry_after: Option<Duration>) -> Rejection {
+        let rule = self.rule.get();
+        if !rule.is_unlimited() && request.weight > rule.burst {
+            let refused = self.refuse_for(RejectionKind::WeightExceedsLimit, None);
+            return refused.weighing(request.weight, rule.burst);
+        }
+        self.refuse_for(RejectionKind::RateLimited, retry_after.filter(|span| *span != Duration::MAX))
+    }
+
+    #[cold]
+    pub(super) fn refuse_for(&self, kind: RejectionKind, retry_after: Option<Duration>) -> Rejection {
+        self.counters.refused();
+        tracing::debug!(target: "resilient_runtime::rate_limit", rate_limit = %self.core.name, kind = kind.as_str(), "refused");
+        self.core.publish_made(Self::KIND, || EventKind::Rejected { rejection: kind, retry_after });
+        Rejection::after(kind, self.core.name, retry_after)
+    }
+}

@@ -1,0 +1,43 @@
+//! What a call asks a rate limiter for.
+
+use std::hash::{BuildHasher, Hash};
+
+use super::RateLimiter;
+
+/// The hash of a key; 0 for the limit of all.
+pub(crate) type RateKey = u64;
+
+/// What a call asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Request {
+    pub(super) key: RateKey,
+    pub(super) weight: u32,
+}
+
+impl Request {
+    /// Of weight 1, of no key.
+    pub(crate) const ONE: Self = Self { key: 0, weight: 1 };
+
+    pub(crate) const fn of(key: RateKey, weight: u32) -> Self {
+        Self { key, weight }
+    }
+
+    pub(crate) fn with_weight(self, weight: u32) -> Self {
+        Self { weight, ..self }
+    }
+
+    pub(crate) const fn key(self) -> RateKey {
+        self.key
+    }
+
+    pub(crate) const fn weight(self) -> u32 {
+        self.weight
+    }
+}
+
+impl RateLimiter {
+    /// A request by the limit of a key.
+    pub(crate) fn request<K: Hash + ?Sized>(&self, key: &K) -> Request {
+        Request { key: self.hasher.hash_one(key).max(1), weight: 1 }
+    }
+}

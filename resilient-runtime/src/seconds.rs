@@ -1,0 +1,22 @@
+//! Seconds are the unit of time in everything that is serialised.
+
+use std::time::Duration;
+
+use serde::Serializer;
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // serde's signature
+pub(crate) fn seconds<S: Serializer>(span: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_f64(span.as_secs_f64())
+}
+
+/// Like [`seconds`]; null where there is none.
+#[allow(clippy::ref_option)] // serde's signature
+pub(crate) fn optional_seconds<S: Serializer>(
+    span: &Option<Duration>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    match span {
+        Some(span) => serializer.serialize_f64(span.as_secs_f64()),
+        None => serializer.serialize_none(),
+    }
+}
