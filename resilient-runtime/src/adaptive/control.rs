@@ -145,8 +145,10 @@ impl Control {
             return self.open(now, sums);
         };
         if now < self.since {
-            // The clock went back: what was counted belongs to a time that comes again.
-            return self.open(now, sums);
+            // A call of before the window is reported late. From further back, the clock went back: what was counted belongs
+            // to a time that comes again.
+            let is_late = self.since.since(now) < LONGEST;
+            return if is_late { self.since.after(self.span) } else { self.open(now, sums) };
         }
         let age = now.since(self.since);
         if age < self.span {

@@ -141,6 +141,24 @@ fn a_clock_that_stands_still_or_runs_back_harms_nothing() {
 }
 
 #[test]
+fn a_call_that_is_reported_late_does_not_begin_the_window_anew() {
+    // T156
+    let limit = AdaptiveLimit::new(20, 1, 200);
+    let call = |millis| limit.sample(at(MS(millis)), at(MS(millis + 10)), 20, Sample::Success);
+    let mut now = 0;
+    while limit.stats().windows < 3 {
+        now += 10;
+        call(now);
+    }
+    // It ended before the window began, and its thread was stopped meanwhile.
+    limit.evaluate(at(MS(now - 200)));
+    for number in 0..1000 {
+        call(now + 100 + number / 10);
+    }
+    assert_eq!(limit.stats().windows, 3, "its 250 ms are not over");
+}
+
+#[test]
 fn threads_that_end_calls_at_once_close_a_window_once() {
     // T156
     let limit = AdaptiveLimit::new(20, 1, 200);
