@@ -34,6 +34,9 @@ pub(super) enum Measure {
 const STEPS: u32 = 8;
 /// With all classes but the highest shed.
 const HIGHEST: u32 = 3 * STEPS;
+/// A clock that reads this much less than when the interval began went back. What is less is the time of a call whose thread
+/// was stopped before it reported: a minute, in nanoseconds.
+const LATE: u64 = 60_000_000_000;
 /// Nothing was measured, or nothing is to be.
 const NONE: u64 = u64::MAX;
 
@@ -41,7 +44,7 @@ const NONE: u64 = u64::MAX;
 pub(super) struct QueueDelay {
     /// When the interval ends.
     ends: AtomicU64,
-    /// Its length. A clock that reads this much less than `ends` went back.
+    /// Its length.
     interval: AtomicU64,
     /// By [`Measure`]: the least of this interval.
     least: [AtomicU64; 3],
@@ -112,7 +115,7 @@ impl QueueDelay {
     #[inline]
     pub(super) fn is_due(&self, now: Instant) -> bool {
         let ahead = self.ends.load(Ordering::Relaxed).wrapping_sub(now.as_nanos()).wrapping_sub(1);
-        ahead >= self.interval.load(Ordering::Relaxed)
+        ahead >= self.interval.load(Ordering::Relaxed).saturating_add(LATE)
     }
 
     /// Ends the intervals that are over. Of several threads one does, and the others do not wait. A change is told to `put`
@@ -215,4 +218,22 @@ impl Past {
 fn highest(level: u32) -> Option<Priority> {
     let classes = level.div_ceil(STEPS) as usize;
     Priority::ALL.get(classes.checked_sub(1)?).copied()
+}
+
+#[cfg(all(test, not(resilient_loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_that_is_reported_late_does_not_end_an_interval() {
+        // T156
+        let at = |millis: u64| Instant::from_nanos(millis * 1_000_000);
+        let config =
+            Config::default().target_delay(Duration::from_millis(1)).interval(Duration::from_millis(100));
+        let delay = QueueDelay::new(&config, at(10_000));
+        delay.turn(at(10_000), |_| ());
+        assert!(!delay.is_due(at(10_050)) && delay.is_due(at(10_200)));
+        // Its thread was stopped for some seconds between its end and its report.
+        assert!(!delay.is_due(at(9_000)) && !delay.is_due(at(1)));
+    }
 }
