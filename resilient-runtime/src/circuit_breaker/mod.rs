@@ -216,7 +216,8 @@ impl CircuitBreaker {
         }
     }
 
-    #[inline]
+    #[allow(clippy::inline_always)] // 30 instructions more where the compiler decides otherwise, by the rest of the crate
+    #[inline(always)]
     fn settle_success(&self, ticket: Ticket, started: Instant, ended: impl FnOnce() -> Instant) {
         // Neither watched nor a probe, and still in its epoch.
         if ticket.word.is_plainly_closed() && ticket.word == self.word() {
@@ -226,7 +227,8 @@ impl CircuitBreaker {
         }
     }
 
-    #[inline]
+    #[allow(clippy::inline_always)] // likewise
+    #[inline(always)]
     fn succeeded(&self, ticket: Ticket, started: Instant, ended: impl FnOnce() -> Instant) {
         match self.calls_window() {
             Some(window) if !self.rules.times_calls() => window.record(Grade::Good),

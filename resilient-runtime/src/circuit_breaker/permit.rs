@@ -191,11 +191,23 @@ impl Permit<'_> {
         self.settle_described(judgement.into(), |words| words.error(error));
     }
 
-    #[inline]
+    #[allow(clippy::inline_always)] // as `CircuitBreaker::settle_success`
+    #[inline(always)]
     fn settle_outcome<R: Reject<Error: 'static>>(self, judgement: Judgement, outcome: &R) {
+        if judgement.for_breaker() == Verdict::Success {
+            ManuallyDrop::new(self).succeeded();
+        } else {
+            self.settle_failed(judgement, outcome);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn settle_failed<R: Reject<Error: 'static>>(self, judgement: Judgement, outcome: &R) {
         match judgement.for_breaker() {
-            Verdict::Success => ManuallyDrop::new(self).succeeded(),
-            Verdict::Failure(Class::Ignored | Class::NotExecuted { .. }) => self.settle(judgement),
+            Verdict::Success | Verdict::Failure(Class::Ignored | Class::NotExecuted { .. }) => {
+                self.settle(judgement);
+            }
             Verdict::Failure(_) => self.settle_described(judgement, |words| words.outcome(outcome)),
         }
     }
