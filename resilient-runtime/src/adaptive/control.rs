@@ -145,8 +145,8 @@ impl Control {
             return self.open(now, sums);
         };
         if now < self.since {
-            // A call of before the window is reported late. From further back, the clock went back: what was counted belongs
-            // to a time that comes again.
+            // The call ended before the window began, and is reported late. If the difference is larger than any window, the
+            // clock went back, and the window begins again.
             let is_late = self.since.since(now) < LONGEST;
             return if is_late { self.since.after(self.span) } else { self.open(now, sums) };
         }

@@ -216,7 +216,7 @@ impl CircuitBreaker {
         }
     }
 
-    #[allow(clippy::inline_always)] // 30 instructions more where the compiler decides otherwise, by the rest of the crate
+    #[allow(clippy::inline_always)] // not inlined, it costs 30 more instructions
     #[inline(always)]
     fn settle_success(&self, ticket: Ticket, started: Instant, ended: impl FnOnce() -> Instant) {
         // Neither watched nor a probe, and still in its epoch.
@@ -227,7 +227,7 @@ impl CircuitBreaker {
         }
     }
 
-    #[allow(clippy::inline_always)] // likewise
+    #[allow(clippy::inline_always)] // see `settle_success`
     #[inline(always)]
     fn succeeded(&self, ticket: Ticket, started: Instant, ended: impl FnOnce() -> Instant) {
         match self.calls_window() {

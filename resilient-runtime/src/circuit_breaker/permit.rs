@@ -191,7 +191,7 @@ impl Permit<'_> {
         self.settle_described(judgement.into(), |words| words.error(error));
     }
 
-    #[allow(clippy::inline_always)] // as `CircuitBreaker::settle_success`
+    #[allow(clippy::inline_always)] // see `CircuitBreaker::settle_success`
     #[inline(always)]
     fn settle_outcome<R: Reject<Error: 'static>>(self, judgement: Judgement, outcome: &R) {
         if judgement.for_breaker() == Verdict::Success {

@@ -1,4 +1,4 @@
-//! What a failure means for whoever could repeat the call.
+//! The classes of failures. The class says whether a call can be repeated.
 
 use std::error::Error;
 use std::time::Duration;

@@ -34,8 +34,8 @@ pub(super) enum Measure {
 const STEPS: u32 = 8;
 /// With all classes but the highest shed.
 const HIGHEST: u32 = 3 * STEPS;
-/// A clock that reads this much less than when the interval began went back. What is less is the time of a call whose thread
-/// was stopped before it reported: a minute, in nanoseconds.
+/// A minute, in nanoseconds. A time that is up to this much older than the interval is that of a call whose thread was
+/// stopped before it reported. An older time shows that the clock went back.
 const LATE: u64 = 60_000_000_000;
 /// Nothing was measured, or nothing is to be.
 const NONE: u64 = u64::MAX;
