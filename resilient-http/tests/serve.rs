@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use axum::Router;
 use axum::body::Bytes;
 use axum::routing::{get, post};
+use futures_util::StreamExt;
 use resilient_http::{HttpServer, layer::BodyBudget};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -28,10 +29,15 @@ fn serve(set: impl FnOnce(HttpServer) -> HttpServer) -> Served {
         let pieces = futures_util::stream::repeat_with(|| Ok::<_, std::io::Error>("again "));
         axum::body::Body::from_stream(pieces)
     };
+    let waits = || async {
+        let begun = futures_util::stream::iter([Ok::<_, std::io::Error>("begun")]);
+        axum::body::Body::from_stream(begun.chain(futures_util::stream::pending()))
+    };
     let router = Router::new()
         .route("/", get(async || "well"))
         .route("/length", post(async |body: Bytes| body.len().to_string()))
         .route("/endless", get(never_ends))
+        .route("/waits", get(waits))
         .route("/big", get(async || vec![b'x'; BIG]))
         .route("/panics", get(async || -> &'static str { panic!("of the handler") }));
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
@@ -278,6 +284,22 @@ fn requests_that_are_slow_to_come_make_place_for_others() {
     };
     let told: Vec<bool> = slow.iter_mut().map(is_told).collect();
     assert_eq!(told.iter().filter(|told| **told).count(), 1, "only as many as are needed: {told:?}");
+}
+
+// G1
+#[test]
+fn a_client_whose_address_has_its_share_is_told() {
+    let served = serve(|server| server.connections(50).per_address(1));
+    let mut busy = served.connect();
+    busy.write_all(b"GET /waits HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
+    read_until(&mut busy, "begun\r\n");
+    for _ in 0..100 {
+        let mut stream = served.connect();
+        stream.write_all(b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").unwrap();
+        let mut told = String::new();
+        stream.read_to_string(&mut told).expect("no reset, which could overtake the answer");
+        assert!(told.starts_with("HTTP/1.1 503") && told.contains("retry-after: 1"), "{told:?}");
+    }
 }
 
 // G7

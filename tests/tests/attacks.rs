@@ -77,6 +77,9 @@ impl Payments {
             .args(["--port", "0", "--gateway-port", "0", "--load", "0", "--token", "a-token-for-the-tests"])
             // Its own timeout of 1 s is another reason for no good answer, on a busy machine.
             .env("RESILIENT__TIMEOUT__PING__TOTAL", "60s")
+            // And its limit per address, for a client that shares the attacker's.
+            .env("RESILIENT__RATE_LIMIT__ADDRESSES__RATE", "100000/s")
+            .env("RESILIENT__RATE_LIMIT__ADDRESSES__BURST", "100000")
             .stdout(Stdio::piped());
         let mut child = command.spawn().expect("the example starts");
         let output = child.stdout.take().expect("it is piped");
@@ -102,7 +105,16 @@ impl Payments {
     /// How long a request on a connection of its own takes; `None` where it has no good answer.
     fn ask(&self, from: u8, path: &str) -> Option<Duration> {
         let began = Instant::now();
-        let mut stream = self.connect(from).ok()?;
+        let answer = self.answer(from, path);
+        let is_good = answer.as_ref().is_ok_and(|answer| answer.starts_with("HTTP/1.1 200"));
+        if !is_good {
+            println!("after {:?}: {answer:?}", began.elapsed());
+        }
+        is_good.then(|| began.elapsed())
+    }
+
+    fn answer(&self, from: u8, path: &str) -> std::io::Result<String> {
+        let mut stream = self.connect(from)?;
         let request = if path == ORDER {
             static NUMBER: AtomicUsize = AtomicUsize::new(0);
             let key = format!("good-{}", NUMBER.fetch_add(1, Ordering::Relaxed));
@@ -111,14 +123,10 @@ impl Payments {
         } else {
             format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
         };
-        stream.write_all(request.as_bytes()).ok()?;
+        stream.write_all(request.as_bytes())?;
         let mut answer = String::new();
-        stream.read_to_string(&mut answer).ok()?;
-        let is_good = answer.starts_with("HTTP/1.1 200");
-        if !is_good {
-            println!("after {:?}: {answer}", began.elapsed());
-        }
-        is_good.then(|| began.elapsed())
+        stream.read_to_string(&mut answer)?;
+        Ok(answer)
     }
 
     fn descriptors(&self) -> usize {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use resilient_runtime::clock::Clock;
 use resilient_runtime::observe::LogLimit;
+use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::MissedTickBehavior;
 
@@ -19,6 +20,8 @@ const WATCH: Duration = Duration::from_millis(500);
 /// The pauses after a connection could not be accepted, from the first to the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
 const LAST_PAUSE: Duration = Duration::from_millis(500);
+/// How long a refused client has to read its answer and to close.
+const LAST_WORD: Duration = Duration::from_millis(50);
 const REFUSED: &[u8] =
     b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
 /// Any client can cause it: it is logged at most once per second.
@@ -56,27 +59,42 @@ async fn admit(stream: TcpStream, peer: SocketAddr, server: &Arc<HttpServer>, al
     let address = peer.ip().to_canonical();
     let address = (!server.proxies.trusts(address)).then(|| network_of(address));
     let (server, entry) = (Arc::clone(server), all.enter(address).await);
-    let all = Arc::clone(all);
     match entry {
         // The place is dropped after the socket, which is part of the conversation.
         Entry::Place(place) => {
             tokio::spawn(async move { server.converse(stream, peer, place.connection()).await });
         }
-        Entry::Waits(permit) => {
+        Entry::Waits(waiting) => {
             tokio::spawn(async move {
-                let Some(place) = all.wait(address).await else { return refuse(&stream, peer) };
-                drop(permit);
+                let Some(place) = waiting.place(address).await else { return refuse(stream, peer).await };
+                drop(waiting);
                 server.converse(stream, peer, place.connection()).await;
             });
         }
-        Entry::Refused => refuse(&stream, peer),
+        Entry::Refused => match all.linger() {
+            Some(permit) => {
+                tokio::spawn(async move {
+                    refuse(stream, peer).await;
+                    drop(permit);
+                });
+            }
+            // Where many are refused, the answer may be lost in the reset of the connection.
+            None => drop(stream.try_write(REFUSED)),
+        },
     }
 }
 
-fn refuse(stream: &TcpStream, peer: SocketAddr) {
+/// Answers, and reads until the client closes: closing while bytes are unread would reset the connection, and the reset may
+/// overtake the answer (RFC 9112, 9.6).
+async fn refuse(mut stream: TcpStream, peer: SocketAddr) {
     tracing::debug!(target: "resilient_http", %peer, "refused: its address has its share of the connections");
-    // If the kernel does not take so little, the client learns it by the end of the connection.
-    let _ = stream.try_write(REFUSED);
+    let told = async {
+        stream.write_all(REFUSED).await?;
+        stream.shutdown().await?;
+        tokio::io::copy(&mut stream, &mut tokio::io::sink()).await
+    };
+    // A client that does not read it learns it by the end of the connection.
+    let _ = tokio::time::timeout(LAST_WORD, told).await;
 }
 
 /// Gives up slow and idle connections, for ever.

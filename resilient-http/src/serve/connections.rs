@@ -24,6 +24,8 @@ const SLACK: usize = 16;
 /// Connections, one in so many of all: by which an address may be above its share while its own are closing, and that may
 /// wait without a place.
 pub(super) const BESIDE: usize = 8;
+/// Refused connections that are told so with patience, at a time.
+const LINGERING: usize = 16;
 /// Connections that each address may have as long as there are places.
 pub(super) const SMALL_SHARE: usize = 16;
 /// Slow requests of one address, one in so many of its places.
@@ -37,10 +39,12 @@ pub(super) struct Connections {
     open: Mutex<Open>,
     /// A connection was closed, became idle, or went on after it was asked to close.
     changed: Notify,
-    /// New connections of addresses that have their share, and wait for one of their own to be slow or closed.
-    waiting: Arc<Semaphore>,
-    /// One of them at a time looks.
+    /// A connection of somebody else takes the descriptor of one that waits.
+    crowded_out: Notify,
+    /// One of those that wait at a time looks.
     turn: tokio::sync::Mutex<()>,
+    /// Refused connections that are open until their client has its answer.
+    lingering: Arc<Semaphore>,
 }
 
 #[derive(Debug, Default)]
@@ -48,6 +52,8 @@ struct Open {
     all: HashMap<u64, Arc<Connection>>,
     addresses: HashMap<IpAddr, Count>,
     ending: usize,
+    /// New connections of addresses that have their share, and wait for one of their own to be slow or closed.
+    waiting: usize,
     next: u64,
 }
 
@@ -86,11 +92,15 @@ enum Room {
 #[derive(Debug)]
 pub(super) enum Entry {
     Place(Place),
-    /// It may [wait](Connections::wait) beside the others, as long as it holds this.
-    Waits(OwnedSemaphorePermit),
+    /// It may wait beside the others.
+    Waits(Waiting),
     /// The address has its share of the places.
     Refused,
 }
+
+/// A connection that waits without a place.
+#[derive(Debug)]
+pub(super) struct Waiting(Arc<Connections>);
 
 /// The place of a connection; free again when it is dropped, which must be after the socket.
 #[derive(Debug)]
@@ -106,8 +116,9 @@ impl Connections {
             per_address,
             open: Mutex::default(),
             changed: Notify::new(),
-            waiting: Arc::new(Semaphore::new((most / BESIDE).max(16))),
+            crowded_out: Notify::new(),
             turn: tokio::sync::Mutex::default(),
+            lingering: Arc::new(Semaphore::new(LINGERING)),
         }
     }
 
@@ -124,7 +135,12 @@ impl Connections {
             // Before looking, so that a connection that closes meanwhile is not missed.
             changed.as_mut().enable();
             match self.try_place(address) {
-                Ok(place) => return Entry::Place(place),
+                Ok(place) => {
+                    if self.open().sockets() > self.most_sockets() {
+                        self.crowded_out.notify_one();
+                    }
+                    return Entry::Place(place);
+                }
                 Err(Full::Share) => return Entry::Refused,
                 Err(Full::SoonOfShare) if !has_yielded => {
                     // Those accepted just before have not been looked at yet.
@@ -133,8 +149,12 @@ impl Connections {
                     continue;
                 }
                 Err(Full::SoonOfShare) => {
-                    let waiting = Arc::clone(&self.waiting).try_acquire_owned();
-                    return waiting.map_or(Entry::Refused, Entry::Waits);
+                    let mut open = self.open();
+                    if open.sockets() >= self.most_sockets() {
+                        return Entry::Refused;
+                    }
+                    open.waiting += 1;
+                    return Entry::Waits(Waiting(Arc::clone(self)));
                 }
                 Err(Full::All) => {}
             }
@@ -142,22 +162,14 @@ impl Connections {
         }
     }
 
-    /// A place of the address's own share, which others do not wait for; `None` where there is none in a second.
-    ///
-    /// # Cancel safety
-    /// Dropping the future takes nothing.
-    pub(super) async fn wait(self: &Arc<Self>, address: Option<IpAddr>) -> Option<Place> {
-        let look = async {
-            let _turn = self.turn.lock().await;
-            loop {
-                match self.try_place(address) {
-                    Ok(place) => return Some(place),
-                    Err(Full::Share) => return None,
-                    Err(Full::SoonOfShare | Full::All) => tokio::time::sleep(LOOK_AGAIN).await,
-                }
-            }
-        };
-        tokio::time::timeout(SLOW, look).await.ok().flatten()
+    /// Connections with a place, and those that wait: what is not used for the ones may be used for the others.
+    fn most_sockets(&self) -> usize {
+        self.most + (self.most / BESIDE).max(16)
+    }
+
+    /// Whether a refused connection may be open a little longer: as long as the permit is held.
+    pub(super) fn linger(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.lingering).try_acquire_owned().ok()
     }
 
     fn try_place(self: &Arc<Self>, address: Option<IpAddr>) -> Result<Place, Full> {
@@ -166,12 +178,13 @@ impl Connections {
             // As many as are free: however many addresses take their share, there is one left for the next.
             let free = (self.most + open.ending).saturating_sub(open.all.len());
             let share = self.per_address.min(free.max(SMALL_SHARE));
-            let is_closing = open.active(address) >= share
-                && open.make_room(Some(address), 1 + share / SLACK) != Room::None;
-            // Those that are closing are not waited for, as long as they are few: others would wait, too.
-            let most = share + self.most / BESIDE;
-            if open.active(address) >= share || open.all_of(address) >= most {
-                return Err(if is_closing { Full::SoonOfShare } else { Full::Share });
+            if open.active(address) >= share {
+                let room = open.make_room(Some(address), 1 + share / SLACK);
+                return Err(if room == Room::None { Full::Share } else { Full::SoonOfShare });
+            }
+            // As long as they are few, those that are closing are not waited for: others would wait, too.
+            if open.all_of(address) >= share + self.most / BESIDE {
+                return Err(Full::SoonOfShare);
             }
         }
         let used = open.all.len();
@@ -273,6 +286,10 @@ impl Connections {
 }
 
 impl Open {
+    fn sockets(&self) -> usize {
+        self.all.len() + self.waiting
+    }
+
     fn all_of(&self, address: IpAddr) -> usize {
         self.addresses.get(&address).map_or(0, |count| count.all)
     }
@@ -346,6 +363,42 @@ impl Open {
                 self.addresses.remove(&address);
             }
         }
+    }
+}
+
+impl Waiting {
+    /// A place of the address's own share, which others do not wait for; `None` where there is none in a second, or somebody
+    /// else needs the descriptor.
+    ///
+    /// # Cancel safety
+    /// Dropping the future takes nothing.
+    pub(super) async fn place(&self, address: Option<IpAddr>) -> Option<Place> {
+        let Self(all) = self;
+        let look = async {
+            let _turn = all.turn.lock().await;
+            loop {
+                let mut changed = std::pin::pin!(all.changed.notified());
+                changed.as_mut().enable();
+                match all.try_place(address) {
+                    Ok(place) => return Some(place),
+                    Err(Full::Share) => return None,
+                    Err(Full::SoonOfShare | Full::All) => {}
+                }
+                let _ = tokio::time::timeout(LOOK_AGAIN, changed).await;
+            }
+        };
+        let look = tokio::time::timeout(SLOW, look);
+        tokio::select! {
+            biased;
+            place = look => place.ok().flatten(),
+            () = all.crowded_out.notified() => None,
+        }
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.open().waiting -= 1;
     }
 }
 

@@ -31,7 +31,8 @@ use connections::{BESIDE, Connections, SMALL_SHARE};
 ///   one that is idle for longest; never one whose request is being answered. While there is none to replace, the new one
 ///   waits, and the address with the most connections gives up those of its requests whose client is waited for.
 /// - The same holds for an address that uses its share, but there a new one waits for a second at most and then gets 503,
-///   and nobody else waits for it.
+///   and nobody else waits for it. Connections with a place and those that wait are nine eighths of all together; what more
+///   comes of such an address gets 503 at once.
 /// - A request is slow when the server waits a second longer for its body, or for the client to take its answer, than 1 KiB
 ///   in a second takes. It is the last second or two that counts. When an address has many slow requests, they are given up
 ///   also when there are free connections. A response that has nothing to send for a while is not slow.

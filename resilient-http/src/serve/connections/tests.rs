@@ -216,11 +216,59 @@ async fn an_address_has_its_share_and_others_have_the_rest() {
     // Its client is waited for, but not long enough yet: only its own wait for that.
     let body = first.connection().begin_body();
     body.wait();
-    assert!(matches!(all.enter(A).await, Entry::Waits(_)));
+    let Entry::Waits(waiting) = all.enter(A).await else { panic!("it may be closed soon") };
     let began = Instant::now();
-    assert!(all.wait(A).await.is_some() && must_end(&first));
+    assert!(waiting.place(A).await.is_some() && must_end(&first));
     assert!(began.elapsed() >= Patience::AT_SHARE.slow);
     drop(answers);
+}
+
+// G1
+#[tokio::test(start_paused = true)]
+async fn while_many_of_an_address_are_closing_a_new_one_waits() {
+    let (most, share) = (32, 16);
+    let all = all(most, share);
+    let mut places = Vec::new();
+    while places.len() < share + most / BESIDE {
+        let place = all.take(A).await;
+        let answer = place.connection().begin(false);
+        let body = place.connection().begin_body();
+        body.wait();
+        sleep(30).await;
+        places.push((place, answer, body));
+    }
+    assert_eq!(places.iter().filter(|(place, ..)| must_end(place)).count(), most / BESIDE);
+    assert!(matches!(all.enter(A).await, Entry::Waits(_)), "each that closes makes room");
+}
+
+// G1
+#[tokio::test(start_paused = true)]
+async fn those_that_wait_take_descriptors_that_nobody_else_needs() {
+    let all = all(32, 16);
+    let mut lagging = Vec::new();
+    for _ in 0..16 {
+        let place = all.take(A).await;
+        let answer = place.connection().begin(false);
+        let body = place.connection().begin_body();
+        body.wait();
+        lagging.push((place, answer, body));
+    }
+    let mut waiting = Vec::new();
+    let last = loop {
+        match all.enter(A).await {
+            Entry::Waits(one) => waiting.push(one),
+            last => break last,
+        }
+    };
+    assert!(matches!(last, Entry::Refused));
+    assert_eq!(waiting.len() + lagging.len(), all.most_sockets());
+    let first = waiting.swap_remove(0);
+    let mut place = Box::pin(first.place(A));
+    assert!(futures_util::poll!(place.as_mut()).is_pending());
+    let other = all.take(B).await;
+    assert!(place.await.is_none(), "its descriptor is needed");
+    drop((other, waiting, first));
+    assert_eq!(all.open().sockets(), lagging.len());
 }
 
 const C: Option<IpAddr> = Some(IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 3)));
@@ -282,7 +330,7 @@ async fn a_new_connection_is_no_reason_to_wait_longer_for_a_request_that_lags() 
     let (_busy, body) = (lags.connection().begin(false), lags.connection().begin_body());
     body.wait();
     sleep(30).await;
-    assert!(all.try_place(A).is_ok());
+    assert!(all.place(A).await.is_some());
     assert!(must_end(&lags));
 }
 
