@@ -77,7 +77,7 @@ impl<R, J, A, K: KeySet<R>> Request<'_, R, J, A, K> {
         let Self { pipeline, options, keys, judge, answer, .. } = self;
         let call = &mut begin(pipeline, options);
         let by = Asked { judge: &judge, answer: &answer };
-        let ended = match honoured(call, Entry::Call, &keys, &answer) {
+        let ended = match honoured(pipeline, call, Entry::Call, &keys, &answer) {
             Err(failure) => Err(failure),
             Ok(()) => match keys.into_keys() {
                 None => attempts(call, &mut work, &by),
@@ -120,7 +120,7 @@ impl<R, J, A, K: KeySet<R>> Request<'_, R, J, A, K> {
         let Self { pipeline, options, keys, judge, answer, .. } = self;
         let call = &mut begin(pipeline, options);
         let by = Asked { judge: &judge, answer: &answer };
-        let ended = match honoured(call, Entry::InThreads, &keys, &answer) {
+        let ended = match honoured(pipeline, call, Entry::InThreads, &keys, &answer) {
             Err(failure) => Err(failure),
             Ok(()) => {
                 around!(sync call, keys.into_keys().unwrap_or_default(), &answer, attempts_in_threads(call, &work, &by))
@@ -156,7 +156,7 @@ impl<R, J, A, K: KeySet<R>> Request<'_, R, J, A, K> {
         let Self { pipeline, options, keys, judge, answer, .. } = self;
         let call = &mut begin(pipeline, options);
         let by = Asked { judge: &judge, answer: &answer };
-        let ended = match honoured(call, Entry::InThreadsAsync, &keys, &answer) {
+        let ended = match honoured(pipeline, call, Entry::InThreadsAsync, &keys, &answer) {
             Err(failure) => Err(failure),
             Ok(()) => {
                 around!(async call, keys.into_keys().unwrap_or_default(), &answer, attempts_in_threads_async(call, work, &by).await)
@@ -192,7 +192,7 @@ impl<R, J, A> Request<'_, R, J, A> {
         let Self { pipeline, options, keys, judge, answer, .. } = self;
         let call = &mut begin(pipeline, options);
         let by = Asked { judge: &judge, answer: &answer };
-        let ended = match honoured(call, Entry::CallAsync, &keys, &answer) {
+        let ended = match honoured(pipeline, call, Entry::CallAsync, &keys, &answer) {
             Err(failure) => Err(failure),
             Ok(()) => attempts_async(call, &mut work, &by).await,
         };
@@ -226,7 +226,7 @@ impl<R, J, A> Request<'_, R, J, A, Keys<R>> {
         let Self { pipeline, options, keys, judge, answer, .. } = self;
         let call = &mut begin(pipeline, options);
         let by = Asked { judge: &judge, answer: &answer };
-        let ended = match honoured(call, Entry::CallAsync, &keys, &answer) {
+        let ended = match honoured(pipeline, call, Entry::CallAsync, &keys, &answer) {
             Err(failure) => Err(failure),
             Ok(()) => around!(async call, keys, &answer, attempts_async(call, &mut work, &by).await),
         };
@@ -241,14 +241,16 @@ pub(super) fn begin(pipeline: &Pipeline, options: Options) -> Call<'_> {
     call
 }
 
-/// Whether the call honours all stages, with these keys and this fallback.
+/// Whether the call honours all stages, with these keys and this fallback, and uses the keys.
 #[inline]
 fn honoured<R, A: Refusal<R>, K: KeySet<R>>(
+    pipeline: &Pipeline,
     call: &mut Call<'_>,
     entry: Entry,
     keys: &K,
     _: &A,
 ) -> Result<(), CallFailure<R>> {
+    call.keys_are_used(keys.given(), pipeline.needs).map_err(CallFailure::Rejected)?;
     let given = keys.given().with(Demand::Fallback, A::HAS_LEVELS);
     call.honoured_by(entry, given).map_err(CallFailure::Rejected)
 }

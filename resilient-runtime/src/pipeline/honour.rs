@@ -179,17 +179,33 @@ impl Entry {
     }
 }
 
-/// A stage, and the call that would have passed it over. Small: it is a part of each [`Rejection`].
+/// What is wrong with a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Misuse {
-    demand: Demand,
-    entry: Entry,
+enum Misuse {
+    /// It would pass over a stage.
+    PassesOver(Demand, Entry),
+    /// It has a key for a stage that is not there.
+    UnusedKey(Demand),
 }
 
 impl fmt::Display for Misuse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (entry, stage) = (self.entry.as_str(), self.demand.as_str());
-        write!(f, "`{entry}` does not honour {stage}: {}", self.demand.remedy(self.entry))
+        match *self {
+            Self::PassesOver(demand, entry) => {
+                let (call, stage) = (entry.as_str(), demand.as_str());
+                write!(f, "`{call}` does not honour {stage}: {}", demand.remedy(entry))
+            }
+            Self::UnusedKey(demand) => {
+                let (option, stage) = match demand {
+                    Demand::Coalesce => ("coalesce_key", "coalesce"),
+                    _ => ("key", "idempotency"),
+                };
+                write!(
+                    f,
+                    "`{option}` has no effect without a stage for it: add `{stage}(..)` to the pipeline, or leave the key out"
+                )
+            }
+        }
     }
 }
 
@@ -234,14 +250,31 @@ impl Call<'_> {
         if passed == Demands::NONE { Ok(()) } else { Err(self.misused(passed, entry)) }
     }
 
+    /// Whether there is a stage for each key of the call, among those that its pipeline `has`.
+    #[inline]
+    pub(super) fn keys_are_used(&mut self, given: Demands, has: Demands) -> Result<(), Rejection> {
+        let unused = given.without(has);
+        if unused == Demands::NONE { Ok(()) } else { Err(self.unused(unused)) }
+    }
+
+    #[cold]
+    fn unused(&mut self, keys: Demands) -> Rejection {
+        self.misuse(Misuse::UnusedKey(keys.first().unwrap_or(Demand::Idempotency)))
+    }
+
     #[cold]
     fn misused(&mut self, passed: Demands, entry: Entry) -> Rejection {
         if passed.contains(Demand::Idempotency) {
             return self.keyless();
         }
-        self.ending = Ending::Rejected;
         let demand = passed.first().unwrap_or(Demand::Fallback);
-        let rejection = Rejection::unsupported(self.pipeline.operation.name(), Misuse { demand, entry });
+        self.misuse(Misuse::PassesOver(demand, entry))
+    }
+
+    #[cold]
+    fn misuse(&mut self, misuse: Misuse) -> Rejection {
+        self.ending = Ending::Rejected;
+        let rejection = Rejection::unsupported(self.pipeline.operation.name(), misuse);
         if !self.pipeline.is_misuse_told.swap(true, Ordering::Relaxed) {
             tracing::error!(target: "resilient_runtime::pipeline", operation = self.pipeline.operation.name(), "{rejection}");
         }

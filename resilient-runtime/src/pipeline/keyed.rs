@@ -5,7 +5,7 @@ use std::fmt::{self, Display};
 use std::hash::Hash;
 
 use super::driver::{CallFailure, Ended};
-use super::honour::{Demand, Demands};
+use super::honour::Demands;
 use super::judges::Refusal;
 use super::stages::coalesce::Shared;
 use super::{Call, Pipeline};
@@ -17,7 +17,7 @@ use crate::rejection::Rejection;
 
 /// The keys of a call.
 pub trait KeySet<R> {
-    /// The stages that they satisfy.
+    /// The stages that they are for.
     fn given(&self) -> Demands;
 
     /// The keys, if there are any.
@@ -40,8 +40,9 @@ impl<R> KeySet<R> for NoKeys {
     }
 }
 
-/// At least one key. Those of stages that the pipeline does not have are left out.
+/// At least one key. Of one for a stage that the pipeline does not have nothing is kept but that it was given.
 pub struct Keys<R> {
+    pub(super) given: Demands,
     pub(super) idempotency: Option<IdempotencyKey<R>>,
     /// What the idempotency key is used for.
     pub(super) fingerprint: Fingerprint,
@@ -50,15 +51,13 @@ pub struct Keys<R> {
 
 impl<R> Default for Keys<R> {
     fn default() -> Self {
-        Self { idempotency: None, fingerprint: Fingerprint::NONE, coalesce: None }
+        Self { given: Demands::NONE, idempotency: None, fingerprint: Fingerprint::NONE, coalesce: None }
     }
 }
 
 impl<R> KeySet<R> for Keys<R> {
     fn given(&self) -> Demands {
-        Demands::NONE
-            .with(Demand::Idempotency, self.idempotency.is_some())
-            .with(Demand::Coalesce, self.coalesce.is_some())
+        self.given
     }
 
     fn into_keys(self) -> Option<Self> {
@@ -178,7 +177,7 @@ macro_rules! around {
         @ $call:ident, $keys:expr, $refusal:expr, $run:expr;
         $share:ident, $led:ident, $claim:ident, $held:ident, $conclude:ident; [$($begin:tt)*] [$($wait:tt)*]
     ) => {{
-        let Keys { idempotency, fingerprint, coalesce } = $keys;
+        let Keys { idempotency, fingerprint, coalesce, .. } = $keys;
         'shared: {
             let lead = match &coalesce {
                 None => None,

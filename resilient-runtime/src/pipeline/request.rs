@@ -7,6 +7,7 @@ use std::hash::Hash;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
+use super::honour::Demand;
 use super::judges::{By, ByType, Described, Levels, OutcomeDescribed, Surface};
 use super::keyed::{CoalesceKey, IdempotencyKey, KeySet, Keys, NoKeys};
 use super::open::Opened;
@@ -29,7 +30,8 @@ use crate::priority::Priority;
 ///
 /// A call that would pass over a stage is refused with [`RejectionKind::Unsupported`](crate::RejectionKind::Unsupported),
 /// which names the option to add; a missing key with [`RejectionKind::InvalidKey`](crate::RejectionKind::InvalidKey).
-/// An option for a stage that the pipeline does not have changes nothing.
+/// So is a key for a stage that the pipeline does not have, because nobody would look at it. Of the other options, those for a
+/// stage that is not there change nothing.
 ///
 /// ```
 /// use resilient_runtime::{Registry, Verdict, fallback::{Chain, Level}};
@@ -283,7 +285,7 @@ impl<'p, R, J, A, K> Request<'p, R, J, A, K> {
     where
         K: KeySet<R>,
     {
-        let mut request = self.keyed();
+        let mut request = self.keyed(Demand::Idempotency);
         request.keys.idempotency = IdempotencyKey::of(request.pipeline, key, codec);
         request
     }
@@ -312,17 +314,19 @@ impl<'p, R, J, A, K> Request<'p, R, J, A, K> {
         R: Outcome + Any + Clone + Send + Sync,
         K: KeySet<R>,
     {
-        let mut request = self.keyed();
+        let mut request = self.keyed(Demand::Coalesce);
         request.keys.coalesce = CoalesceKey::of(request.pipeline, key);
         request
     }
 
-    fn keyed(self) -> Request<'p, R, J, A, Keys<R>>
+    fn keyed(self, demand: Demand) -> Request<'p, R, J, A, Keys<R>>
     where
         K: KeySet<R>,
     {
         let Self { pipeline, options, keys, judge, answer, of } = self;
-        Request { pipeline, options, keys: keys.into_keys().unwrap_or_default(), judge, answer, of }
+        let mut keys = keys.into_keys().unwrap_or_default();
+        keys.given = keys.given.with(demand, true);
+        Request { pipeline, options, keys, judge, answer, of }
     }
 
     /// Puts an error in words: by hand nothing is known of its type, and without words the statistics, events and refusals

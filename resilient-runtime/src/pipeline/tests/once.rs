@@ -286,7 +286,10 @@ fn a_call_without_a_key_is_refused_where_one_is_needed() {
     assert_eq!(pipeline.stats().rejected, 2);
     assert!(store.is_empty());
     let keyless = fixture.registry.pipeline("free").retry("x").build();
-    assert_eq!(keyless.request().key(&1).fingerprint(A).call(|| Answer::Ok(1)), Ok(1), "no stage, no record");
+    let unused = keyless.request().key(&1).fingerprint(A).call(|| Answer::Ok(1)).unwrap_err();
+    assert_eq!(unused.kind(), RejectionKind::Unsupported);
+    let text = unused.to_string();
+    assert!(text.contains("add `idempotency(..)` to the pipeline, or leave the key out"), "{text}");
 }
 
 #[test]

@@ -108,8 +108,15 @@ fn threads_share_one_call() {
 }
 
 #[test]
-fn without_a_coalescer_each_call_is_made() {
-    let pipeline = Fixture::new().registry.pipeline("op").retry("x").build();
-    assert_eq!(pipeline.request().coalesce_key(&1).call(|| Answer::Ok(1)), Ok(1));
-    assert_eq!(pipeline.stats().succeeded, 1);
+fn a_key_that_nothing_looks_at_is_refused() {
+    let fixture = Fixture::new();
+    let pipeline = fixture.registry.pipeline("op").retry("x").build();
+    let ask = || pipeline.request().coalesce_key(&1).call(|| Answer::Ok(1));
+    let text = ask().unwrap_err().to_string();
+    assert!(text.contains("add `coalesce(..)` to the pipeline, or leave the key out"), "{text}");
+    // Switched off, a pipeline passes over its stages, and not over what it was asked.
+    let coalesced = fixture.registry.pipeline("shared").coalesce("x").build();
+    fixture.registry.set_enabled(false);
+    assert_eq!(coalesced.request().coalesce_key(&1).call(|| Answer::Ok(1)), Ok(1));
+    assert!(ask().is_err());
 }
