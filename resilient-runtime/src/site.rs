@@ -78,7 +78,19 @@ impl fmt::Display for Place {
 #[derive(Debug)]
 pub struct Site {
     meta: SiteMeta,
-    pipeline: OnceCell<Pipeline>,
+    pipeline: OnceCell<Box<dyn Resolved>>,
+}
+
+/// The stages of a site. Behind a trait object, because rustc would prove anew for each site that all of them are `Sync`: a
+/// tenth of what a site costs to check.
+trait Resolved: Send + Sync + fmt::Debug {
+    fn pipeline(&self) -> &Pipeline;
+}
+
+impl Resolved for Pipeline {
+    fn pipeline(&self) -> &Pipeline {
+        self
+    }
 }
 
 impl Site {
@@ -95,14 +107,15 @@ impl Site {
     /// The stages, made by `make` at the first call.
     #[inline]
     pub(crate) fn pipeline_or(&'static self, make: impl FnOnce() -> Pipeline) -> &'static Pipeline {
-        self.pipeline.get_or_init(|| {
+        let resolved = self.pipeline.get_or_init(|| {
             join(self);
-            make()
-        })
+            Box::new(make())
+        });
+        resolved.pipeline()
     }
 
     pub(crate) fn resolved(&self) -> Option<&Pipeline> {
-        self.pipeline.get()
+        self.pipeline.get().map(|resolved| resolved.pipeline())
     }
 
     pub(crate) fn place(&self) -> Place {

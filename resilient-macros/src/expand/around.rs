@@ -6,9 +6,11 @@
 //!     if let Err(rejection) = admission {         // after the pause before a retry, and the bulkhead's queue
 //!         break reject(rejection);
 //!     }
-//!     let out = BODY;                             // in place, once
-//!     match call.finish_with(judge!(&out), |words| describe!(&out, words)) {
-//!         Return => break out, Fail => break out, Retry => {}
+//!     match call.attempt(BODY).await {            // in place, once
+//!         Ok(out) => match call.finish_as(&out, rule!(of &out), wording!(&out)) {
+//!             Return => break out, Fail => break out, Retry => {}
+//!         },
+//!         Err(rejection) => if let Some(refused) = call.stopped(CutOff, rejection, reject, rule!(R)) { break refused },
 //!     }
 //! }
 //! ```
@@ -134,17 +136,26 @@ impl Writer<'_> {
             };
             return quote_spanned!(mixed=> #pause __call.begin_attempt(););
         }
-        let rejected = self.refused(leave);
+        let asks = self.args.rate_limit.is_some()
+            || self.args.retry.as_ref().is_some_and(|retry| retry.when.is_some());
+        let refused = if matches!(leave, Leave::Loop) && asks {
+            let stopped = self.stopped("Refused", leave);
+            quote_spanned!(mixed=> #stopped continue;)
+        } else {
+            // Nothing says when to come again, and nobody insists.
+            let rejected = leave.with(&self.rejected());
+            quote_spanned!(mixed=> #rejected;)
+        };
         let can_wait =
             self.args.bulkhead.is_some() || self.args.rate_limit.is_some() || matches!(leave, Leave::Loop);
         if !self.shape.is_async() || !can_wait {
             return quote_spanned! {mixed=>
-                if let ::core::result::Result::Err(__rejection) = __call.enter_blocking() { #rejected }
+                if let ::core::result::Result::Err(__rejection) = __call.enter_blocking() { #refused }
             };
         }
         quote_spanned! {mixed=>
             if !__call.enter() {
-                if let ::core::result::Result::Err(__rejection) = __call.enter_later().await { #rejected }
+                if let ::core::result::Result::Err(__rejection) = __call.admitted().await { #refused }
             }
         }
     }
@@ -170,12 +181,12 @@ impl Writer<'_> {
                 #finish
             };
         }
-        let cut_off = self.cut_off(leave);
+        let stopped = self.stopped("CutOff", leave);
         quote_spanned! {mixed=>
             #copies
             match __call.attempt(#attempt).await {
                 ::core::result::Result::Ok(__out) => { #finish }
-                ::core::result::Result::Err(__rejection) => #cut_off,
+                ::core::result::Result::Err(__rejection) => { #stopped }
             }
         }
     }
@@ -183,7 +194,7 @@ impl Writer<'_> {
     /// The attempt on a thread of the bulkhead. What is wrong with what it captures is blamed on the word `threads`.
     fn run_in_pool(&self, attempt: &TokenStream, leave: &Leave) -> TokenStream {
         let (copies, mixed) = (self.copies, Span::mixed_site());
-        let (finish, cut_off) = (self.finish(leave), self.cut_off(leave));
+        let (finish, stopped) = (self.finish(leave), self.stopped("CutOff", leave));
         let place = self.args.threads().map_or(mixed, |threads| located(threads.span));
         let body = quote_spanned!(mixed=> let __body = #attempt;);
         let attempt = if self.shape.is_async() {
@@ -196,123 +207,136 @@ impl Writer<'_> {
             #body
             match #attempt {
                 ::core::result::Result::Ok(__out) => { #finish }
-                ::core::result::Result::Err(__rejection) => #cut_off,
+                ::core::result::Result::Err(__rejection) => { #stopped }
             }
         }
     }
 
-    /// What comes after an attempt that was cut off.
-    fn cut_off(&self, leave: &Leave) -> TokenStream {
+    /// What comes after an attempt that was stopped by a `Stop`.
+    pub(super) fn stopped(&self, by: &str, leave: &Leave) -> TokenStream {
         let (krate, mixed) = (self.krate(), Span::mixed_site());
-        if !self.hears_timeouts() {
-            // Neither a retry nor a breaker asks what it means.
-            let rejected = self.rejected();
-            return quote_spanned!(mixed=> { let _ = __call.timed_out(&__rejection); #rejected });
-        }
-        let (heard, value) = self.heard();
+        let by = Ident::new(by, mixed);
+        let by = quote_spanned!(mixed=> #krate::__rt::Stop::#by);
+        let (reject, rule) = (self.reject(), self.rule_of_rejections());
+        let value = match &self.args.fallback {
+            Some(_) => quote_spanned! {mixed=>
+                ::core::result::Result::Err(#krate::__rt::Failure::Rejected(__refused))
+            },
+            None => quote_spanned!(self.output_ends().0=> __refused),
+        };
         match leave {
             Leave::Block => quote_spanned! {mixed=>
-                { #heard let _ = __call.timed_out_as(&__rejection, __verdict); #value }
+                let __refused = __call.stopped_for_good(#by, __rejection, #reject, #rule);
+                #value
             },
-            Leave::Loop => quote_spanned! {mixed=> {
-                #heard
-                if let #krate::__rt::Next::Fail = __call.timed_out_as(&__rejection, __verdict) { break #value; }
-            }},
+            Leave::Loop => quote_spanned! {mixed=>
+                if let ::core::option::Option::Some(__refused) = __call.stopped(#by, __rejection, #reject, #rule) {
+                    break #value;
+                }
+            },
         }
     }
 
-    /// What comes after a refusal: the end, or the next attempt at being admitted.
-    fn refused(&self, leave: &Leave) -> TokenStream {
-        let (krate, mixed) = (self.krate(), Span::mixed_site());
-        let asks = self.args.rate_limit.is_some()
-            || self.args.retry.as_ref().is_some_and(|retry| retry.when.is_some());
-        if !asks || !matches!(leave, Leave::Loop) {
-            // Nothing says when to come again, and nobody insists.
-            let rejected = leave.with(&self.rejected());
-            return quote_spanned!(mixed=> #rejected;);
+    /// What makes the value of a call that was refused or cut off; with a fallback, that is the rejection.
+    pub(super) fn reject(&self) -> TokenStream {
+        let (krate, output, mixed) = (self.krate(), self.output, Span::mixed_site());
+        if self.args.fallback.is_some() {
+            return quote_spanned!(mixed=> ::core::convert::identity);
         }
-        let (heard, value) = self.heard();
-        quote_spanned! {mixed=>
-            #heard
-            match __call.refused(&__rejection, || __verdict) {
-                #krate::__rt::Next::Retry => continue,
-                _ => break #value,
-            }
+        if self.args.map_err.is_some() {
+            let rejected = self.rejected();
+            return quote_spanned!(mixed=> |__rejection: #krate::__rt::Rejection| #rejected);
         }
+        let reject = self.runtime_at_error("reject");
+        // As a pointer: where the type cannot hold a rejection, rustc would say so of the function, and again of its call.
+        quote_spanned!(mixed=> #reject::<#output> as fn(_) -> _)
     }
 
-    /// Whether anything acts on what the error of a timeout says.
-    pub(super) fn hears_timeouts(&self) -> bool {
-        self.args.retry.is_some() || self.args.circuit_breaker.is_some()
-    }
-
-    /// Judges what `__rejection` becomes: binds `__verdict`; and the value to return. What is returned is made once, and
-    /// judged as it is.
-    pub(super) fn heard(&self) -> (TokenStream, TokenStream) {
+    /// How that value is judged.
+    pub(super) fn rule_of_rejections(&self) -> TokenStream {
         let (krate, output, mixed) = (self.krate(), self.output, Span::mixed_site());
         let unknown = quote_spanned!(mixed=> #krate::__rt::Judgement::from(#krate::__rt::Class::UNKNOWN));
-        let refused = quote_spanned!(mixed=> &__refused);
-        let rules = self.rules(&refused);
-        // Of a type that is not written out nothing is known before its values are.
-        if matches!(output, Type::Infer(_)) || (self.args.fallback.is_some() && has_hole(output)) {
-            return (quote_spanned!(mixed=> let __verdict = #unknown;), self.rejected());
+        // Neither a retry nor a breaker asks; and of a type that is not written out nothing is known before its values are.
+        if !self.hears_timeouts()
+            || matches!(output, Type::Infer(_))
+            || (self.args.fallback.is_some() && has_hole(output))
+        {
+            return unknown;
         }
+        let (rule, judge) = (self.ruling("rule"), self.ruling("judge"));
+        let refused = quote_spanned!(mixed=> __refused);
+        let predicates = self.predicates(&refused);
         if self.args.fallback.is_none() {
-            let rejected = self.rejected();
-            let value = quote_spanned!(self.output_ends().0=> __refused);
-            let heard = quote_spanned! {mixed=>
-                let __refused: #output = {
-                    let __rejection = <#krate::__rt::Rejection as ::core::clone::Clone>::clone(&__rejection);
-                    #rejected
-                };
-                #rules
+            // What is not written out is known of the value alone.
+            if predicates.is_empty() && !has_hole(output) {
+                return quote_spanned!(mixed=> #krate::__rt::#rule!(#output));
+            }
+            return quote_spanned! {mixed=>
+                |__refused: &#output| {
+                    let __verdict = #krate::__rt::#judge!(__refused);
+                    #predicates
+                    __verdict
+                }
             };
-            return (heard, value);
         }
         let refused = match &self.args.map_err {
             Some(map_err) => {
                 let map = &map_err.value;
                 let place = ends(map);
                 let with = runtime_at(krate, "reject_with", place);
-                let rejection = quote_spanned!(mixed=> <#krate::__rt::Rejection as ::core::clone::Clone>::clone(&__rejection));
+                let rejection = quote_spanned!(mixed=> <#krate::__rt::Rejection as ::core::clone::Clone>::clone(__rejection));
                 let made = quote_spanned!(place.1=> #with::<#output, _>(#rejection, #map));
                 quote_spanned!(mixed=> ::core::option::Option::Some(#made))
             }
-            None => quote_spanned!(mixed=> #krate::__rt::rejected!(#output, &__rejection)),
+            None => quote_spanned!(mixed=> #krate::__rt::rejected!(#output, __rejection)),
         };
-        let heard = quote_spanned! {mixed=>
-            let __verdict = match #refused {
-                ::core::option::Option::Some(__refused) => { #rules __verdict }
+        quote_spanned! {mixed=>
+            |__rejection: &#krate::__rt::Rejection| match #refused {
+                ::core::option::Option::Some(__refused) => {
+                    let __refused = &__refused;
+                    let __verdict = #krate::__rt::#judge!(__refused);
+                    #predicates
+                    __verdict
+                }
                 ::core::option::Option::None => #unknown,
-            };
-        };
-        (heard, self.rejected())
+            }
+        }
+    }
+
+    /// Whether anything acts on what the error of a timeout says.
+    fn hears_timeouts(&self) -> bool {
+        self.args.retry.is_some() || self.args.circuit_breaker.is_some()
     }
 
     /// Judges `__out`; leaves with it, or goes round again.
     fn finish(&self, leave: &Leave) -> TokenStream {
-        let out = quote_spanned!(Span::mixed_site()=> &__out);
-        self.finish_with(leave, &self.verdict(&out))
+        let (krate, mixed) = (self.krate(), Span::mixed_site());
+        let out = quote_spanned!(mixed=> &__out);
+        if self.args.failure.is_some() || !self.predicates(&out).is_empty() {
+            let verdict = self.verdict(&out);
+            return self.finish_with(leave, &verdict, &quote_spanned!(mixed=> __verdict));
+        }
+        let (before, rule) = (self.before_verdict(&out), self.ruling("rule"));
+        self.finish_with(leave, &before, &quote_spanned!(mixed=> #krate::__rt::#rule!(of #out)))
     }
 
-    /// Behind `verdict`, which binds `__verdict`.
-    pub(super) fn finish_with(&self, leave: &Leave, verdict: &TokenStream) -> TokenStream {
+    /// Behind `before`, judged by `rule`.
+    pub(super) fn finish_with(&self, leave: &Leave, before: &TokenStream, rule: &TokenStream) -> TokenStream {
         let (krate, mixed) = (self.krate(), Span::mixed_site());
         let (returned, failed) = (self.returned(), self.failed());
-        // The words are asked for only where it failed.
         let end = quote_spanned! {mixed=>
-            __call.finish_with(__verdict, |__words| #krate::__rt::describe!(&__out, __words))
+            __call.finish_as(&__out, #rule, #krate::__rt::wording!(&__out))
         };
         match leave {
             Leave::Loop if self.args.fallback.is_none() => quote_spanned! {mixed=>
-                #verdict
+                #before
                 match #end {
                     #krate::__rt::Next::Retry => {}
                     _ => break #returned,
                 }
             },
             Leave::Loop => quote_spanned! {mixed=>
-                #verdict
+                #before
                 match #end {
                     #krate::__rt::Next::Return => break #returned,
                     #krate::__rt::Next::Fail => break #failed,
@@ -320,34 +344,36 @@ impl Writer<'_> {
                 }
             },
             Leave::Block if self.args.fallback.is_some() => quote_spanned! {mixed=>
-                #verdict
+                #before
                 match #end {
                     #krate::__rt::Next::Fail => #failed,
                     _ => #returned,
                 }
             },
             Leave::Block => quote_spanned! {mixed=>
-                #verdict
+                #before
                 let _ = #end;
                 #returned
             },
         }
     }
 
+    /// What must hold of the outcome, whatever is said of it; `out` is a reference to it.
+    fn before_verdict(&self, out: &TokenStream) -> TokenStream {
+        if self.args.fallback.is_some() || self.args.can_reject() {
+            return self.settled(out);
+        }
+        let assert = self.runtime_at_output("assert_outcome");
+        // rustc blames the argument, so that stands at the return type, too.
+        let out = quote_spanned!(self.output_ends().0=> &__out);
+        quote_spanned!(Span::mixed_site()=> #assert(#out);)
+    }
+
     /// Binds `__verdict`; `out` is a reference to the outcome.
     pub(super) fn verdict(&self, out: &TokenStream) -> TokenStream {
         let (krate, mixed) = (self.krate(), Span::mixed_site());
-        let bound = if self.args.fallback.is_none() && !self.args.can_reject() {
-            let assert = self.runtime_at_output("assert_outcome");
-            // rustc blames the argument, so that stands at the return type, too.
-            let out = quote_spanned!(self.output_ends().0=> &__out);
-            quote_spanned!(mixed=> #assert(#out);)
-        } else {
-            TokenStream::new()
-        };
-        let (settled, judge) = (self.settled(out), self.judge());
-        let mut verdict =
-            quote_spanned!(mixed=> #bound #settled let __verdict = #krate::__rt::#judge!(#out););
+        let (before, judge) = (self.before_verdict(out), self.ruling("judge"));
+        let mut verdict = quote_spanned!(mixed=> #before let __verdict = #krate::__rt::#judge!(#out););
         if let Some(failure) = &self.args.failure {
             verdict.extend(self.ruled("failure", &failure.value, out));
         }
@@ -355,16 +381,10 @@ impl Writer<'_> {
         verdict
     }
 
-    /// Binds `__verdict` for the outcome that a refusal became.
-    fn rules(&self, out: &TokenStream) -> TokenStream {
-        let (krate, mixed) = (self.krate(), Span::mixed_site());
-        let (judge, predicates) = (self.judge(), self.predicates(out));
-        quote_spanned!(mixed=> let __verdict = #krate::__rt::#judge!(#out); #predicates)
-    }
-
-    /// The macro that judges an outcome.
-    fn judge(&self) -> Ident {
-        Ident::new(if self.error_is_static() { "judge_static" } else { "judge" }, Span::mixed_site())
+    /// The macro that judges an outcome, or gives the rule for that.
+    fn ruling(&self, name: &str) -> Ident {
+        let name = if self.error_is_static() { format!("{name}_static") } else { name.to_owned() };
+        Ident::new(&name, Span::mixed_site())
     }
 
     fn predicates(&self, out: &TokenStream) -> TokenStream {

@@ -3,14 +3,15 @@
 //! ```text
 //! loop {                                          // only with `retry`
 //!     match call.hedged(|| BODY, |out| verdict, |out, words| text, |rejection| verdict).await {
-//!         Ok((out, verdict)) => match call.finish(verdict) { .. }
-//!         Err(rejection) => break reject(rejection),
+//!         Ok((out, verdict)) => match call.finish_as(&out, verdict, ..) { .. }
+//!         Err(rejection) => if let Some(refused) = call.stopped(NoWinner, rejection, ..) { break refused }
 //!     }
 //! }
 //! ```
 
 use proc_macro2::{Span, TokenStream};
 use quote::quote_spanned;
+use syn::Type;
 
 use super::Writer;
 use super::around::Leave;
@@ -20,25 +21,8 @@ impl Writer<'_> {
     pub(super) fn hedged(&self, attempt: &TokenStream, leave: &Leave) -> TokenStream {
         let (krate, output, mixed) = (self.krate(), self.output, Span::mixed_site());
         let judge = self.verdict(&quote_spanned!(mixed=> __out));
-        let finish = self.finish_with(leave, &TokenStream::new());
-        let (heard, value) = self.heard();
-        let hear = if self.hears_timeouts() {
-            quote_spanned!(mixed=> |__rejection: &#krate::__rt::Rejection| { #heard __verdict })
-        } else {
-            quote_spanned! {mixed=>
-                |_: &#krate::__rt::Rejection| #krate::__rt::Judgement::from(#krate::__rt::Class::UNKNOWN)
-            }
-        };
-        let refused = match leave {
-            Leave::Block => {
-                let rejected = self.rejected();
-                quote_spanned!(mixed=> { let _ = __call.hedges_refused(&__rejection); #rejected })
-            }
-            Leave::Loop => quote_spanned! {mixed=> {
-                #heard
-                if let #krate::__rt::Next::Fail = __call.hedges_refused_as(&__rejection, __verdict) { break #value; }
-            }},
-        };
+        let finish = self.finish_with(leave, &TokenStream::new(), &quote_spanned!(mixed=> __verdict));
+        let (stopped, hear) = (self.stopped("NoWinner", leave), self.hear());
         let attempts = self.repeatable(&quote_spanned!(mixed=> || #attempt));
         quote_spanned! {mixed=>
             match __call.hedged(
@@ -48,7 +32,22 @@ impl Writer<'_> {
                 #hear,
             ).await {
                 ::core::result::Result::Ok((__out, __verdict)) => { #finish }
-                ::core::result::Result::Err(__rejection) => #refused,
+                ::core::result::Result::Err(__rejection) => { #stopped }
+            }
+        }
+    }
+
+    /// Judges what the rejection of one attempt becomes.
+    fn hear(&self) -> TokenStream {
+        let (krate, mixed) = (self.krate(), Span::mixed_site());
+        let (reject, rule) = (self.reject(), self.rule_of_rejections());
+        if matches!(self.output, Type::Infer(_)) {
+            return quote_spanned!(mixed=> |_: &#krate::__rt::Rejection| #rule);
+        }
+        quote_spanned! {mixed=>
+            |__rejection: &#krate::__rt::Rejection| {
+                let __refused = (#reject)(::core::clone::Clone::clone(__rejection));
+                #krate::__rt::Rule::judge(#rule, &__refused)
             }
         }
     }

@@ -41,10 +41,7 @@ impl Writer<'_> {
                 file: ::core::file!(),
                 line: ::core::line!(),
                 // Two methods that a macro makes in one line differ in nothing else.
-                inside: || {
-                    const fn __resilient_inside() {}
-                    ::core::any::type_name_of_val(&__resilient_inside)
-                },
+                inside: || ::core::any::type_name_of_val(&|| {}),
                 name: #name,
                 asynchronous: #asynchronous,
                 idempotent: #idempotent,

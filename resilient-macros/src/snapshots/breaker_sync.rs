@@ -15,10 +15,7 @@ fn f(x: &str) -> Result<u32, E> {
         module: ::core::module_path!(),
         file: ::core::file!(),
         line: ::core::line!(),
-        inside: || {
-            const fn __resilient_inside() {}
-            ::core::any::type_name_of_val(&__resilient_inside)
-        },
+        inside: || ::core::any::type_name_of_val(&|| {}),
         name: ::core::option::Option::None,
         asynchronous: false,
         idempotent: false,
@@ -44,11 +41,11 @@ fn f(x: &str) -> Result<u32, E> {
             >(__rejection);
         }
         let __out = __call.attempt_sync(|| -> Result<u32, E> { Ok(x.parse()?) });
-        let __verdict = ::resilient_runtime::__rt::judge!(& __out);
         let _ = __call
-            .finish_with(
-                __verdict,
-                |__words| ::resilient_runtime::__rt::describe!(& __out, __words),
+            .finish_as(
+                &__out,
+                ::resilient_runtime::__rt::rule!(of & __out),
+                ::resilient_runtime::__rt::wording!(& __out),
             );
         __out
     };

@@ -19,10 +19,7 @@ fn rate(&self) -> u32 {
         module: ::core::module_path!(),
         file: ::core::file!(),
         line: ::core::line!(),
-        inside: || {
-            const fn __resilient_inside() {}
-            ::core::any::type_name_of_val(&__resilient_inside)
-        },
+        inside: || ::core::any::type_name_of_val(&|| {}),
         name: ::core::option::Option::None,
         asynchronous: false,
         idempotent: false,
@@ -64,11 +61,11 @@ fn rate(&self) -> u32 {
                     &__out,
                 );
             }
-            let __verdict = ::resilient_runtime::__rt::judge!(& __out);
             match __call
-                .finish_with(
-                    __verdict,
-                    |__words| ::resilient_runtime::__rt::describe!(& __out, __words),
+                .finish_as(
+                    &__out,
+                    ::resilient_runtime::__rt::rule!(of & __out),
+                    ::resilient_runtime::__rt::wording!(& __out),
                 )
             {
                 ::resilient_runtime::__rt::Next::Fail => {

@@ -14,10 +14,7 @@ async fn charge(order: &Order) -> Result<Receipt, PayError> {
         module: ::core::module_path!(),
         file: ::core::file!(),
         line: ::core::line!(),
-        inside: || {
-            const fn __resilient_inside() {}
-            ::core::any::type_name_of_val(&__resilient_inside)
-        },
+        inside: || ::core::any::type_name_of_val(&|| {}),
         name: ::core::option::Option::None,
         asynchronous: true,
         idempotent: false,
@@ -70,11 +67,11 @@ async fn charge(order: &Order) -> Result<Receipt, PayError> {
                     &__out,
                 );
             }
-            let __verdict = ::resilient_runtime::__rt::judge!(& __out);
             match __call
-                .finish_with(
-                    __verdict,
-                    |__words| ::resilient_runtime::__rt::describe!(& __out, __words),
+                .finish_as(
+                    &__out,
+                    ::resilient_runtime::__rt::rule!(of & __out),
+                    ::resilient_runtime::__rt::wording!(& __out),
                 )
             {
                 ::resilient_runtime::__rt::Next::Fail => {

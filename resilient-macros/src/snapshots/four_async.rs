@@ -20,10 +20,7 @@ async fn charge(order: &Order) -> Result<Receipt, PayError> {
         module: ::core::module_path!(),
         file: ::core::file!(),
         line: ::core::line!(),
-        inside: || {
-            const fn __resilient_inside() {}
-            ::core::any::type_name_of_val(&__resilient_inside)
-        },
+        inside: || ::core::any::type_name_of_val(&|| {}),
         name: ::core::option::Option::None,
         asynchronous: true,
         idempotent: false,
@@ -71,8 +68,7 @@ async fn charge(order: &Order) -> Result<Receipt, PayError> {
     let mut __call = ::resilient_runtime::__rt::Call::begin(__RESILIENT_SITE.pipeline());
     return loop {
         if !__call.enter() {
-            if let ::core::result::Result::Err(__rejection) = __call.enter_later().await
-            {
+            if let ::core::result::Result::Err(__rejection) = __call.admitted().await {
                 break ::resilient_runtime::__rt::reject::<
                     Result<Receipt, PayError>,
                 >(__rejection);
@@ -95,11 +91,11 @@ async fn charge(order: &Order) -> Result<Receipt, PayError> {
             .await
         {
             ::core::result::Result::Ok(__out) => {
-                let __verdict = ::resilient_runtime::__rt::judge!(& __out);
                 match __call
-                    .finish_with(
-                        __verdict,
-                        |__words| ::resilient_runtime::__rt::describe!(& __out, __words),
+                    .finish_as(
+                        &__out,
+                        ::resilient_runtime::__rt::rule!(of & __out),
+                        ::resilient_runtime::__rt::wording!(& __out),
                     )
                 {
                     ::resilient_runtime::__rt::Next::Retry => {}
@@ -107,17 +103,14 @@ async fn charge(order: &Order) -> Result<Receipt, PayError> {
                 }
             }
             ::core::result::Result::Err(__rejection) => {
-                let __refused: Result<Receipt, PayError> = {
-                    let __rejection = <::resilient_runtime::__rt::Rejection as ::core::clone::Clone>::clone(
-                        &__rejection,
-                    );
-                    ::resilient_runtime::__rt::reject::<
-                        Result<Receipt, PayError>,
-                    >(__rejection)
-                };
-                let __verdict = ::resilient_runtime::__rt::judge!(& __refused);
-                if let ::resilient_runtime::__rt::Next::Fail = __call
-                    .timed_out_as(&__rejection, __verdict)
+                if let ::core::option::Option::Some(__refused) = __call
+                    .stopped(
+                        ::resilient_runtime::__rt::Stop::CutOff,
+                        __rejection,
+                        ::resilient_runtime::__rt::reject::<Result<Receipt, PayError>>
+                            as fn(_) -> _,
+                        ::resilient_runtime::__rt::rule!(Result < Receipt, PayError >),
+                    )
                 {
                     break __refused;
                 }

@@ -82,7 +82,34 @@ impl Future for Wait<'_> {
     }
 }
 
+/// An attempt that waits before its body.
+#[derive(Debug)]
+pub(super) struct Queued<'p> {
+    entering: Entering,
+    wait: Wait<'p>,
+}
+
+/// The way of an attempt to its body.
+///
+/// # Cancel safety
+/// Dropping it leaves the queue; the call then gives back what it holds.
+#[derive(Debug)]
+pub struct Admitted<'c, 'p> {
+    queued: Option<Queued<'p>>,
+    call: &'c mut Call<'p>,
+}
+
+impl Future for Admitted<'_, '_> {
+    type Output = Result<(), Rejection>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let Self { queued, call } = self.get_mut();
+        call.poll_queue(queued, cx)
+    }
+}
+
 /// How far an attempt has come.
+#[derive(Debug)]
 struct Entering {
     next: Step,
     /// Until when it waits.
@@ -91,6 +118,7 @@ struct Entering {
 }
 
 /// The stages in front of the body, in their order.
+#[derive(Debug)]
 enum Step {
     Pause,
     CircuitBreaker,
@@ -108,27 +136,38 @@ impl<'p> Call<'p> {
     }
 
     /// Enters an attempt of an asynchronous call, if that takes no more than a look at the stages; else
-    /// [`enter_later`](Self::enter_later) must be awaited. It is a separate method so that a call that is admitted at once makes no
+    /// [`admitted`](Self::admitted) must be awaited. It is a separate method so that a call that is admitted at once makes no
     /// future for it.
     pub fn enter(&mut self) -> bool {
         self.asynchronous = true;
         self.enter_plainly()
     }
 
-    /// Enters after the pause before a retry and the queues, or is refused; [`refused`](Self::refused) then says whether to
-    /// try again.
-    ///
-    /// # Cancel safety
-    /// Dropping the future leaves the queue; the call then gives back what it holds.
-    pub async fn enter_later(&mut self) -> Result<(), Rejection> {
-        let mut entering = self.entering()?;
-        // Neither `while let` nor `suspended`: both make the future of every call larger.
+    /// Enters after the pause before a retry and the queues, or is refused.
+    pub fn admitted<'c>(&'c mut self) -> Admitted<'c, 'p> {
+        Admitted { queued: None, call: self }
+    }
+
+    fn poll_queue(
+        &mut self,
+        queued: &mut Option<Queued<'p>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), Rejection>> {
+        let queued = match queued {
+            Some(queued) => queued,
+            None => {
+                let mut entering = self.entering()?;
+                let Some(wait) = self.next_wait(&mut entering)? else { return Poll::Ready(Ok(())) };
+                queued.insert(Queued { entering, wait })
+            }
+        };
         loop {
-            let Some(mut wait) = self.next_wait(&mut entering)? else { return Ok(()) };
             self.activity = Activity::Suspended;
-            let waited = (&mut wait).await;
+            let Poll::Ready(waited) = Pin::new(&mut queued.wait).poll(cx) else { return Poll::Pending };
             self.activity = Activity::Between;
-            self.waited(&mut entering, waited, wait.has_waited())?;
+            self.waited(&mut queued.entering, waited, queued.wait.has_waited())?;
+            let Some(wait) = self.next_wait(&mut queued.entering)? else { return Poll::Ready(Ok(())) };
+            queued.wait = wait;
         }
     }
 

@@ -9,6 +9,7 @@ use super::stages::hedge::Role;
 use super::stages::load_shed::Load;
 use super::stages::observe::Rare;
 use super::stages::retry::Repeats;
+use crate::__rt::{Rule, Wording};
 use crate::classify::{Class, Judgement, Verdict};
 use crate::clock::Instant;
 use crate::context::Scope;
@@ -143,6 +144,12 @@ impl<'p> Call<'p> {
             Verdict::Failure(Class::Ignored) => self.finish_failure(judgement, None),
             Verdict::Failure(_) => self.failed(judgement, describe),
         }
+    }
+
+    /// The same, judged by `rule` and put in words by `wording`.
+    #[inline]
+    pub fn finish_as<R>(&mut self, outcome: &R, rule: impl Rule<R>, wording: impl Wording<R>) -> Next {
+        self.finish_with(rule.judge(outcome), |words| wording.describe(outcome, words))
     }
 
     #[inline]

@@ -1,9 +1,11 @@
 //! The loop around the attempts of a call that is made by hand. The attribute writes the same loop around the body in place.
 
+use std::convert::identity;
 use std::future::Future;
 
 use super::Call;
 use super::call::Next;
+use super::stopped::Stop;
 use crate::classify::{Class, Judgement, Verdict};
 use crate::error_text::Words;
 use crate::fallback::into_failure;
@@ -52,22 +54,23 @@ pub(super) trait Judges<R> {
 }
 
 /// Admission, one run of the body, and what comes of it, until it is not repeated. `admit` waits for admission; `run` gives the
-/// outcome of an attempt as this pattern, and `judged` what the judge says of it; `cut_off` says what comes after an attempt
-/// without an outcome. An outcome for which `hands_out` holds ends the loop, and not the call.
+/// outcome of an attempt as this pattern, or a rejection, and then `stop` says what stopped it; `judged` is what the judge says
+/// of the outcome. An outcome for which `hands_out` holds ends the loop, and not the call.
 macro_rules! attempts {
     (
         $call:ident, $by:ident,
         admit: $admit:expr,
         run: $run:expr => $done:pat,
+        stop: $stop:expr,
         judged: $outcome:ident, $judged:expr,
-        cut_off: $cut_off:ident,
         hands_out: $hands_out:expr
     ) => {
         loop {
+            let hear = |rejection: &Rejection| $by.hear(rejection);
             if let Err(rejection) = $admit {
-                match $call.refused(&rejection, || $by.hear(&rejection)) {
-                    Next::Retry => continue,
-                    _ => break Err(CallFailure::Rejected(rejection)),
+                match $call.stopped(Stop::Refused, rejection, identity, hear) {
+                    Some(rejection) => break Err(CallFailure::Rejected(rejection)),
+                    None => continue,
                 }
             }
             match $run {
@@ -83,7 +86,7 @@ macro_rules! attempts {
                     }
                 }
                 Err(rejection) => {
-                    if $call.$cut_off(&rejection, $by.hear(&rejection)) == Next::Fail {
+                    if let Some(rejection) = $call.stopped($stop, rejection, identity, hear) {
                         break Err(CallFailure::Rejected(rejection));
                     }
                 }
@@ -109,8 +112,8 @@ pub(super) fn attempts<R>(
         by,
         admit: call.enter_blocking(),
         run: Ok::<_, Rejection>(call.attempt_sync(&mut *work)) => outcome,
+        stop: Stop::CutOff,
         judged: outcome, by.judge(&outcome),
-        cut_off: timed_out_as,
         hands_out: never
     )
 }
@@ -126,8 +129,8 @@ pub(super) fn attempts_in_threads<R: Send + 'static>(
         by,
         admit: call.enter_blocking(),
         run: call.attempt_in_pool(work.clone()) => outcome,
+        stop: Stop::CutOff,
         judged: outcome, by.judge(&outcome),
-        cut_off: timed_out_as,
         hands_out: never
     )
 }
@@ -135,7 +138,7 @@ pub(super) fn attempts_in_threads<R: Send + 'static>(
 /// Waits without blocking where [`Call::enter`] has not entered at once.
 macro_rules! entered {
     ($call:ident) => {
-        if $call.enter() { Ok(()) } else { $call.enter_later().await }
+        if $call.enter() { Ok(()) } else { $call.admitted().await }
     };
 }
 
@@ -154,8 +157,8 @@ pub(super) async fn attempts_async<R, F: Future<Output = R>>(
         by,
         admit: entered!(call),
         run: call.attempt(work()).await => outcome,
+        stop: Stop::CutOff,
         judged: outcome, by.judge(&outcome),
-        cut_off: timed_out_as,
         hands_out: never
     )
 }
@@ -176,8 +179,8 @@ pub(super) async fn attempts_open<R, F: Future<Output = R>>(
         by,
         admit: entered!(call),
         run: call.attempt(work()).await => outcome,
+        stop: Stop::CutOff,
         judged: outcome, noted(by.judge(&outcome), Some(&mut said)),
-        cut_off: timed_out_as,
         hands_out: |judgement: Judgement| stays_open(judgement.verdict())
     );
     (ended, said)
@@ -197,8 +200,8 @@ async fn attempts_hedged<R, F: Future<Output = R>>(
         by,
         admit: Ok::<(), Rejection>(()),
         run: call.raced(&mut *work, by, hands_out).await => (outcome, judgement),
+        stop: Stop::NoWinner,
         judged: outcome, noted(judgement, said.as_deref_mut()),
-        cut_off: hedges_refused_as,
         hands_out: |judgement: Judgement| hands_out && stays_open(judgement.verdict())
     )
 }
@@ -220,8 +223,8 @@ pub(super) async fn attempts_in_threads_async<R: Send + 'static>(
         by,
         admit: entered!(call),
         run: call.attempt_in_pool_async(work.clone()).await => outcome,
+        stop: Stop::CutOff,
         judged: outcome, by.judge(&outcome),
-        cut_off: timed_out_as,
         hands_out: never
     )
 }

@@ -102,7 +102,7 @@ impl<R: Reject, J: Judge<R>> Request<'_, R, J> {
         let mut call = begin(self.pipeline, self.options);
         let admitted = match call.honoured_by(Entry::Held, Demands::NONE) {
             Ok(()) if call.enter() => Ok(()),
-            Ok(()) => call.enter_later().await,
+            Ok(()) => call.admitted().await,
             Err(rejection) => Err(rejection),
         };
         if let Err(rejection) = admitted {
@@ -119,7 +119,7 @@ impl<R: Reject, J: Judge<R>> Request<'_, R, J> {
                 (outcome, permits)
             }
             Err(rejection) => {
-                if call.timed_out_as(&rejection, by.hear(&rejection)) == Next::Retry {
+                if call.timed_out(&rejection, by.hear(&rejection)) == Next::Retry {
                     call.ending = Ending::of(&rejection);
                 }
                 (R::from_rejection(rejection), HeldPermits::default())

@@ -45,6 +45,7 @@ mod outcomes;
 mod parked;
 mod request;
 pub(crate) mod stages;
+pub(crate) mod stopped;
 mod switch;
 
 use std::sync::Arc;

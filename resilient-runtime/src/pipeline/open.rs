@@ -159,7 +159,7 @@ impl Open {
                     call.ending = Ending::TimedOut;
                 }
                 Late::Stalled(_) => {
-                    call.timed_out(&rejection);
+                    call.timed_out(&rejection, Judgement::UNKNOWN);
                 }
                 Late::ReadTooLate => {
                     call.clock.read(&self.pipeline.clock);
@@ -178,7 +178,7 @@ impl Open {
             None => Rejection::new(RejectionKind::NoTimer, self.pipeline.operation.name()),
         };
         if let Some(parked) = self.parked.take() {
-            parked.resume(&self.pipeline).timed_out(&rejection);
+            parked.resume(&self.pipeline).timed_out(&rejection, Judgement::UNKNOWN);
         }
         rejection
     }

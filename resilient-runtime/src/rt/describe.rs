@@ -19,6 +19,12 @@ impl<R> Describing<R> {
     }
 }
 
+/// How a failure is put in words.
+pub trait Wording<R> {
+    /// Puts it in words.
+    fn describe(self, outcome: &R, words: &mut Words);
+}
+
 /// The traits to have in scope.
 pub mod describing {
     pub use super::{
@@ -38,85 +44,141 @@ fn describe<R: Outcome>(outcome: &R, words: &mut Words, describe: impl FnOnce(&R
 
 /// There is no error.
 pub trait IsNothing<T> {
-    /// The words.
-    fn describe(&self, outcome: &Option<T>, words: &mut Words);
+    /// How it is said.
+    fn how(&self) -> NothingWords {
+        NothingWords
+    }
 }
 
+impl<T> IsNothing<T> for &&&&&&Describing<Option<T>> {}
+
+/// That of [`IsNothing`].
+#[derive(Clone, Copy, Debug)]
+pub struct NothingWords;
+
 #[allow(clippy::ref_option)] // the outcome of a call
-impl<T> IsNothing<T> for &&&&&&Describing<Option<T>> {
-    fn describe(&self, outcome: &Option<T>, words: &mut Words) {
+impl<T> Wording<Option<T>> for NothingWords {
+    fn describe(self, outcome: &Option<T>, words: &mut Words) {
         words.display(if outcome.is_none() { &NOTHING } else { &UNACCEPTABLE });
     }
 }
 
 /// The error is one, with sources.
 pub trait HasSources<R> {
-    /// The words.
-    fn describe(&self, outcome: &R, words: &mut Words);
+    /// How it is said.
+    fn how(&self) -> SourcesWords {
+        SourcesWords
+    }
 }
 
-impl<R: Outcome<Error: Error>> HasSources<R> for &&&&&Describing<R> {
-    fn describe(&self, outcome: &R, words: &mut Words) {
+impl<R: Outcome<Error: Error>> HasSources<R> for &&&&&Describing<R> {}
+
+/// That of [`HasSources`].
+#[derive(Clone, Copy, Debug)]
+pub struct SourcesWords;
+
+impl<R: Outcome<Error: Error>> Wording<R> for SourcesWords {
+    fn describe(self, outcome: &R, words: &mut Words) {
         describe(outcome, words, |error, words| words.error(error));
     }
 }
 
 /// It refers to one: `Box<dyn Error + Send + Sync>`, `anyhow::Error` and their kind.
 pub trait HasErrorReference<R> {
-    /// The words.
-    fn describe(&self, outcome: &R, words: &mut Words);
+    /// How it is said.
+    fn how(&self) -> ErrorReferenceWords {
+        ErrorReferenceWords
+    }
 }
 
-impl<'a, R: Outcome<Error: AsRef<dyn Error + Send + Sync + 'a>>> HasErrorReference<R> for &&&&Describing<R> {
-    fn describe(&self, outcome: &R, words: &mut Words) {
+impl<'a, R: Outcome<Error: AsRef<dyn Error + Send + Sync + 'a>>> HasErrorReference<R> for &&&&Describing<R> {}
+
+/// That of [`HasErrorReference`].
+#[derive(Clone, Copy, Debug)]
+pub struct ErrorReferenceWords;
+
+impl<'a, R: Outcome<Error: AsRef<dyn Error + Send + Sync + 'a>>> Wording<R> for ErrorReferenceWords {
+    fn describe(self, outcome: &R, words: &mut Words) {
         describe(outcome, words, |error, words| words.error(error.as_ref()));
     }
 }
 
 /// Likewise `Box<dyn Error>`.
 pub trait HasLocalErrorReference<R> {
-    /// The words.
-    fn describe(&self, outcome: &R, words: &mut Words);
+    /// How it is said.
+    fn how(&self) -> LocalErrorReferenceWords {
+        LocalErrorReferenceWords
+    }
 }
 
-impl<'a, R: Outcome<Error: AsRef<dyn Error + 'a>>> HasLocalErrorReference<R> for &&&Describing<R> {
-    fn describe(&self, outcome: &R, words: &mut Words) {
+impl<'a, R: Outcome<Error: AsRef<dyn Error + 'a>>> HasLocalErrorReference<R> for &&&Describing<R> {}
+
+/// That of [`HasLocalErrorReference`].
+#[derive(Clone, Copy, Debug)]
+pub struct LocalErrorReferenceWords;
+
+impl<'a, R: Outcome<Error: AsRef<dyn Error + 'a>>> Wording<R> for LocalErrorReferenceWords {
+    fn describe(self, outcome: &R, words: &mut Words) {
         describe(outcome, words, |error, words| words.error(error.as_ref()));
     }
 }
 
 /// It can be displayed.
 pub trait HasDisplay<R> {
-    /// The words.
-    fn describe(&self, outcome: &R, words: &mut Words);
+    /// How it is said.
+    fn how(&self) -> DisplayWords {
+        DisplayWords
+    }
 }
 
-impl<R: Outcome<Error: Display>> HasDisplay<R> for &&Describing<R> {
-    fn describe(&self, outcome: &R, words: &mut Words) {
+impl<R: Outcome<Error: Display>> HasDisplay<R> for &&Describing<R> {}
+
+/// That of [`HasDisplay`].
+#[derive(Clone, Copy, Debug)]
+pub struct DisplayWords;
+
+impl<R: Outcome<Error: Display>> Wording<R> for DisplayWords {
+    fn describe(self, outcome: &R, words: &mut Words) {
         describe(outcome, words, |error, words| words.display(error));
     }
 }
 
 /// It can be shown to a programmer.
 pub trait HasDebug<R> {
-    /// The words.
-    fn describe(&self, outcome: &R, words: &mut Words);
+    /// How it is said.
+    fn how(&self) -> DebugWords {
+        DebugWords
+    }
 }
 
-impl<R: Outcome<Error: Debug>> HasDebug<R> for &Describing<R> {
-    fn describe(&self, outcome: &R, words: &mut Words) {
+impl<R: Outcome<Error: Debug>> HasDebug<R> for &Describing<R> {}
+
+/// That of [`HasDebug`].
+#[derive(Clone, Copy, Debug)]
+pub struct DebugWords;
+
+impl<R: Outcome<Error: Debug>> Wording<R> for DebugWords {
+    fn describe(self, outcome: &R, words: &mut Words) {
         describe(outcome, words, |error, words| words.debug(error));
     }
 }
 
 /// It has a type.
 pub trait HasType<R> {
-    /// The words.
-    fn describe(&self, outcome: &R, words: &mut Words);
+    /// How it is said.
+    fn how(&self) -> TypeWords {
+        TypeWords
+    }
 }
 
-impl<R> HasType<R> for Describing<R> {
-    fn describe(&self, _: &R, words: &mut Words) {
+impl<R> HasType<R> for Describing<R> {}
+
+/// That of [`HasType`].
+#[derive(Clone, Copy, Debug)]
+pub struct TypeWords;
+
+impl<R> Wording<R> for TypeWords {
+    fn describe(self, _: &R, words: &mut Words) {
         words.type_of::<R>();
     }
 }

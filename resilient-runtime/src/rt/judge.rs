@@ -32,6 +32,33 @@ impl<R> Judge<R> {
     }
 }
 
+/// How an outcome is judged.
+pub trait Rule<R>: Sized {
+    /// Whether it may insist on a retry of what is refused otherwise.
+    const INSISTS: bool = false;
+
+    /// Judges it.
+    fn judge(self, outcome: &R) -> Judgement;
+}
+
+/// It was judged.
+impl<R> Rule<R> for Judgement {
+    #[inline]
+    fn judge(self, _: &R) -> Judgement {
+        self
+    }
+}
+
+/// A predicate of the user is a part of it.
+impl<R, J: FnOnce(&R) -> Judgement> Rule<R> for J {
+    const INSISTS: bool = true;
+
+    #[inline]
+    fn judge(self, outcome: &R) -> Judgement {
+        self(outcome)
+    }
+}
+
 /// Stands for the type of an outcome whose every fallback level failed.
 #[derive(Debug)]
 pub struct Combine<R>(PhantomData<fn() -> R>);
@@ -61,13 +88,21 @@ pub mod judging_static {
 
 /// The error says what it is, and a refusal among its sources whether it was carried out.
 pub trait ByClassAndSource<T, E> {
-    /// Judges an outcome.
-    fn verdict(&self, outcome: &Result<T, E>) -> Judgement;
+    /// The rule.
+    fn how(&self) -> ClassAndSourceRule {
+        ClassAndSourceRule
+    }
 }
 
-impl<T, E: Classify + Error> ByClassAndSource<T, E> for &&&&&&Judge<Result<T, E>> {
+impl<T, E: Classify + Error> ByClassAndSource<T, E> for &&&&&&Judge<Result<T, E>> {}
+
+/// That of [`ByClassAndSource`].
+#[derive(Clone, Copy, Debug)]
+pub struct ClassAndSourceRule;
+
+impl<T, E: Classify + Error> Rule<Result<T, E>> for ClassAndSourceRule {
     #[inline]
-    fn verdict(&self, outcome: &Result<T, E>) -> Judgement {
+    fn judge(self, outcome: &Result<T, E>) -> Judgement {
         match outcome {
             Ok(_) => Judgement::SUCCESS,
             Err(error) => {
@@ -81,13 +116,21 @@ impl<T, E: Classify + Error> ByClassAndSource<T, E> for &&&&&&Judge<Result<T, E>
 
 /// The error says what it is.
 pub trait ByClass<T, E> {
-    /// Judges an outcome.
-    fn verdict(&self, outcome: &Result<T, E>) -> Judgement;
+    /// The rule.
+    fn how(&self) -> ClassRule {
+        ClassRule
+    }
 }
 
-impl<T, E: Classify> ByClass<T, E> for &&&&&Judge<Result<T, E>> {
+impl<T, E: Classify> ByClass<T, E> for &&&&&Judge<Result<T, E>> {}
+
+/// That of [`ByClass`].
+#[derive(Clone, Copy, Debug)]
+pub struct ClassRule;
+
+impl<T, E: Classify> Rule<Result<T, E>> for ClassRule {
     #[inline]
-    fn verdict(&self, outcome: &Result<T, E>) -> Judgement {
+    fn judge(self, outcome: &Result<T, E>) -> Judgement {
         Judgement::by_class(outcome)
     }
 }
@@ -95,13 +138,21 @@ impl<T, E: Classify> ByClass<T, E> for &&&&&Judge<Result<T, E>> {
 /// There may be a known cause among the sources of the error. The error itself may borrow: which rule is taken
 /// cannot depend on lifetimes. (Where it is a known cause itself, it has `Classify`.)
 pub trait BySource<T, E> {
-    /// Judges an outcome.
-    fn verdict(&self, outcome: &Result<T, E>) -> Judgement;
+    /// The rule.
+    fn how(&self) -> SourceRule {
+        SourceRule
+    }
 }
 
-impl<T, E: Error> BySource<T, E> for &&&&Judge<Result<T, E>> {
+impl<T, E: Error> BySource<T, E> for &&&&Judge<Result<T, E>> {}
+
+/// That of [`BySource`].
+#[derive(Clone, Copy, Debug)]
+pub struct SourceRule;
+
+impl<T, E: Error> Rule<Result<T, E>> for SourceRule {
     #[inline]
-    fn verdict(&self, outcome: &Result<T, E>) -> Judgement {
+    fn judge(self, outcome: &Result<T, E>) -> Judgement {
         match outcome {
             Ok(_) => Judgement::SUCCESS,
             Err(error) => Judgement::by_source(error.source()),
@@ -111,13 +162,21 @@ impl<T, E: Error> BySource<T, E> for &&&&Judge<Result<T, E>> {
 
 /// The error itself may be a known cause, too: a generic function can be given one that has `Classify`.
 pub trait ByError<T, E> {
-    /// Judges an outcome.
-    fn verdict(&self, outcome: &Result<T, E>) -> Judgement;
+    /// The rule.
+    fn how(&self) -> ErrorRule {
+        ErrorRule
+    }
 }
 
-impl<T, E: Error + 'static> ByError<T, E> for &&&&Judge<Result<T, E>> {
+impl<T, E: Error + 'static> ByError<T, E> for &&&&Judge<Result<T, E>> {}
+
+/// That of [`ByError`].
+#[derive(Clone, Copy, Debug)]
+pub struct ErrorRule;
+
+impl<T, E: Error + 'static> Rule<Result<T, E>> for ErrorRule {
     #[inline]
-    fn verdict(&self, outcome: &Result<T, E>) -> Judgement {
+    fn judge(self, outcome: &Result<T, E>) -> Judgement {
         match outcome {
             Ok(_) => Judgement::SUCCESS,
             Err(error) => Judgement::by_source(Some(error)),
@@ -127,13 +186,21 @@ impl<T, E: Error + 'static> ByError<T, E> for &&&&Judge<Result<T, E>> {
 
 /// Likewise for `Box<dyn Error + Send + Sync>`, `anyhow::Error` and their kind, which are no `Error`.
 pub trait ByErrorReference<T, E> {
-    /// Judges an outcome.
-    fn verdict(&self, outcome: &Result<T, E>) -> Judgement;
+    /// The rule.
+    fn how(&self) -> ErrorReferenceRule {
+        ErrorReferenceRule
+    }
 }
 
-impl<T, E: AsRef<dyn Error + Send + Sync + 'static>> ByErrorReference<T, E> for &&&Judge<Result<T, E>> {
+impl<T, E: AsRef<dyn Error + Send + Sync + 'static>> ByErrorReference<T, E> for &&&Judge<Result<T, E>> {}
+
+/// That of [`ByErrorReference`].
+#[derive(Clone, Copy, Debug)]
+pub struct ErrorReferenceRule;
+
+impl<T, E: AsRef<dyn Error + Send + Sync + 'static>> Rule<Result<T, E>> for ErrorReferenceRule {
     #[inline]
-    fn verdict(&self, outcome: &Result<T, E>) -> Judgement {
+    fn judge(self, outcome: &Result<T, E>) -> Judgement {
         match outcome {
             Ok(_) => Judgement::SUCCESS,
             Err(error) => Judgement::by_source(Some(error.as_ref())),
@@ -143,13 +210,21 @@ impl<T, E: AsRef<dyn Error + Send + Sync + 'static>> ByErrorReference<T, E> for 
 
 /// Likewise for `Box<dyn Error>`.
 pub trait ByLocalErrorReference<T, E> {
-    /// Judges an outcome.
-    fn verdict(&self, outcome: &Result<T, E>) -> Judgement;
+    /// The rule.
+    fn how(&self) -> LocalErrorReferenceRule {
+        LocalErrorReferenceRule
+    }
 }
 
-impl<T, E: AsRef<dyn Error + 'static>> ByLocalErrorReference<T, E> for &&Judge<Result<T, E>> {
+impl<T, E: AsRef<dyn Error + 'static>> ByLocalErrorReference<T, E> for &&Judge<Result<T, E>> {}
+
+/// That of [`ByLocalErrorReference`].
+#[derive(Clone, Copy, Debug)]
+pub struct LocalErrorReferenceRule;
+
+impl<T, E: AsRef<dyn Error + 'static>> Rule<Result<T, E>> for LocalErrorReferenceRule {
     #[inline]
-    fn verdict(&self, outcome: &Result<T, E>) -> Judgement {
+    fn judge(self, outcome: &Result<T, E>) -> Judgement {
         match outcome {
             Ok(_) => Judgement::SUCCESS,
             Err(error) => Judgement::by_source(Some(error.as_ref())),
@@ -159,39 +234,63 @@ impl<T, E: AsRef<dyn Error + 'static>> ByLocalErrorReference<T, E> for &&Judge<R
 
 /// Nothing is known of a failure.
 pub trait ByOutcome<R> {
-    /// Judges an outcome.
-    fn verdict(&self, outcome: &R) -> Judgement;
+    /// The rule.
+    fn how(&self) -> OutcomeRule {
+        OutcomeRule
+    }
 }
 
-impl<R: Outcome> ByOutcome<R> for &Judge<R> {
+impl<R: Outcome> ByOutcome<R> for &Judge<R> {}
+
+/// That of [`ByOutcome`].
+#[derive(Clone, Copy, Debug)]
+pub struct OutcomeRule;
+
+impl<R: Outcome> Rule<R> for OutcomeRule {
     #[inline]
-    fn verdict(&self, outcome: &R) -> Judgement {
+    fn judge(self, outcome: &R) -> Judgement {
         if outcome.is_failure() { Judgement::UNKNOWN } else { Judgement::SUCCESS }
     }
 }
 
 /// No bound says that the failure is an `Error`, but it can be of a known type.
 pub trait ByValue<T, E> {
-    /// Judges an outcome.
-    fn verdict(&self, outcome: &Result<T, E>) -> Judgement;
+    /// The rule.
+    fn how(&self) -> ValueRule {
+        ValueRule
+    }
 }
 
-impl<T, E: 'static> ByValue<T, E> for &Judge<Result<T, E>> {
+impl<T, E: 'static> ByValue<T, E> for &Judge<Result<T, E>> {}
+
+/// That of [`ByValue`].
+#[derive(Clone, Copy, Debug)]
+pub struct ValueRule;
+
+impl<T, E: 'static> Rule<Result<T, E>> for ValueRule {
     #[inline]
-    fn verdict(&self, outcome: &Result<T, E>) -> Judgement {
+    fn judge(self, outcome: &Result<T, E>) -> Judgement {
         Judgement::of(outcome)
     }
 }
 
 /// A plain value is a success.
 pub trait Plain<R> {
-    /// Judges an outcome.
-    fn verdict(&self, outcome: &R) -> Judgement;
+    /// The rule.
+    fn how(&self) -> PlainRule {
+        PlainRule
+    }
 }
 
-impl<R> Plain<R> for Judge<R> {
+impl<R> Plain<R> for Judge<R> {}
+
+/// That of [`Plain`].
+#[derive(Clone, Copy, Debug)]
+pub struct PlainRule;
+
+impl<R> Rule<R> for PlainRule {
     #[inline]
-    fn verdict(&self, _: &R) -> Judgement {
+    fn judge(self, _: &R) -> Judgement {
         Judgement::SUCCESS
     }
 }

@@ -16,6 +16,7 @@ pub use crate::pipeline::stages::coalesce::{Shared, led, led_async};
 pub use crate::pipeline::stages::idempotency::{held, held_async};
 pub use crate::pipeline::stages::threads::PoolAttempt;
 pub use crate::pipeline::stages::timeout::{Attempt, UntimedAttempt};
+pub use crate::pipeline::stopped::Stop;
 pub use crate::priority::Priority;
 pub use crate::registry::Registry;
 pub use crate::rejection::Rejection;
@@ -33,7 +34,8 @@ pub use crate::{
     __all_failed as all_failed, __can_be_marked as can_be_marked, __describe as describe,
     __into_failure as into_failure, __is_marked as is_marked, __judge as judge,
     __judge_static as judge_static, __keep as keep, __last_good as last_good, __mark as mark,
-    __rejected as rejected, __submit_site as submit_site, __why as why,
+    __rejected as rejected, __rule as rule, __rule_static as rule_static, __submit_site as submit_site,
+    __why as why, __wording as wording,
 };
 
 mod answer;
@@ -46,8 +48,8 @@ mod repeated;
 mod settled;
 
 pub use answer::{Ask, asking, asking_later};
-pub use describe::{Describing, describing};
-pub use judge::{Combine, Judge, judging, judging_static};
+pub use describe::{Describing, Wording, describing};
+pub use judge::{Combine, Judge, Rule, judging, judging_static};
 pub use keys::{KeyOf, Shareable, Shown, keying, publish, share, share_blocking, shown};
 pub use levels::{CacheKey, Describe, Leveled, leveling};
 pub use once::{Codecs, Prints, keeping, print};
@@ -91,7 +93,35 @@ macro_rules! __judge {
     ($outcome:expr) => {{
         use $crate::__rt::judging::*;
         let outcome = $outcome;
-        (&&&&&&&$crate::__rt::Judge::of(outcome)).verdict(outcome)
+        $crate::__rt::Rule::judge((&&&&&&&$crate::__rt::Judge::of(outcome)).how(), outcome)
+    }};
+}
+
+/// The best rule by which an outcome can be judged: one of the type `$output`, or of that of `$outcome` (a reference).
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __rule {
+    (of $outcome:expr) => {{
+        use $crate::__rt::judging::*;
+        (&&&&&&&$crate::__rt::Judge::of($outcome)).how()
+    }};
+    ($output:ty) => {{
+        use $crate::__rt::judging::*;
+        (&&&&&&&$crate::__rt::Judge::<$output>::new()).how()
+    }};
+}
+
+/// [`rule`] where the function says that its error type is `'static`.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __rule_static {
+    (of $outcome:expr) => {{
+        use $crate::__rt::judging_static::*;
+        (&&&&&&$crate::__rt::Judge::of($outcome)).how()
+    }};
+    ($output:ty) => {{
+        use $crate::__rt::judging_static::*;
+        (&&&&&&$crate::__rt::Judge::<$output>::new()).how()
     }};
 }
 
@@ -102,7 +132,7 @@ macro_rules! __judge_static {
     ($outcome:expr) => {{
         use $crate::__rt::judging_static::*;
         let outcome = $outcome;
-        (&&&&&&$crate::__rt::Judge::of(outcome)).verdict(outcome)
+        $crate::__rt::Rule::judge((&&&&&&$crate::__rt::Judge::of(outcome)).how(), outcome)
     }};
 }
 
@@ -113,7 +143,17 @@ macro_rules! __describe {
     ($outcome:expr, $words:expr) => {{
         use $crate::__rt::describing::*;
         let outcome = $outcome;
-        (&&&&&&&$crate::__rt::Describing::of(outcome)).describe(outcome, $words)
+        $crate::__rt::Wording::describe($crate::__rt::wording!(outcome), outcome, $words)
+    }};
+}
+
+/// The best words for a failure in `$outcome` (a reference).
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __wording {
+    ($outcome:expr) => {{
+        use $crate::__rt::describing::*;
+        (&&&&&&&$crate::__rt::Describing::of($outcome)).how()
     }};
 }
 

@@ -190,17 +190,11 @@ impl<'p> Call<'p> {
         }
     }
 
-    /// All attempts of [`hedged`](Self::hedged) were refused or cut off: what comes after that.
+    /// All attempts of [`hedged`](Self::hedged) were refused or cut off, and what that becomes was judged.
     #[cold]
-    pub fn hedges_refused(&mut self, rejection: &Rejection) -> Next {
-        self.hedges_refused_as(rejection, Judgement::UNKNOWN)
-    }
-
-    /// Likewise, where the error that the rejection becomes was judged.
-    #[cold]
-    pub fn hedges_refused_as(&mut self, rejection: &Rejection, heard: Judgement) -> Next {
+    pub(in crate::pipeline) fn no_winner(&mut self, rejection: &Rejection, heard: Judgement) -> Next {
         if rejection.is_timeout() {
-            return self.timed_out_as(rejection, heard);
+            return self.timed_out(rejection, heard);
         }
         self.repeat_refused(rejection, heard.of_rejection(rejection))
     }
@@ -245,7 +239,7 @@ async fn fly<'p, R, F: Future<Output = R>>(
     stays_open: bool,
 ) -> Flown<'p, R> {
     if !call.enter()
-        && let Err(rejection) = call.enter_later().await
+        && let Err(rejection) = call.admitted().await
     {
         // It was not made, and has settled already.
         return Flown {
@@ -268,7 +262,7 @@ async fn fly<'p, R, F: Future<Output = R>>(
         }
         Err(rejection) => {
             let is_evidence = call.evidence_of_time().is_some();
-            call.timed_out_as(rejection, by.hear(rejection));
+            call.timed_out(rejection, by.hear(rejection));
             // Out of its own time another may be faster; out of the call's, there is none for another. What the time of the
             // calls around cut off says nothing about how long attempts take.
             let worth = match rejection.kind() {

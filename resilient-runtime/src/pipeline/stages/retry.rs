@@ -24,15 +24,15 @@ pub(in crate::pipeline) enum Repeats {
 }
 
 impl Call<'_> {
-    /// Takes note of a refusal: whether to ask for admission again, after a pause. `hear` judges the error that the rejection
-    /// becomes. A full bulkhead and a spent rate are waited for where they say how long; an open circuit only where a
+    /// Takes note of a refusal: whether to ask for admission again, after a pause. The error that the rejection becomes was
+    /// judged. A full bulkhead and a spent rate are waited for where they say how long; an open circuit only where a
     /// predicate insists, and until it lets a probe pass.
     #[cold]
-    pub fn refused(&mut self, rejection: &Rejection, hear: impl FnOnce() -> Judgement) -> Next {
+    pub(in crate::pipeline) fn refused(&mut self, rejection: &Rejection, heard: Judgement) -> Next {
         if self.pipeline.stages.retry.is_none() || self.is_racer() {
             return Next::Fail;
         }
-        let judgement = hear().of_rejection(rejection);
+        let judgement = heard.of_rejection(rejection);
         let (before, at_once) = (self.clock.now, self.progress.retries == 0);
         let next = self.repeat_refused(rejection, judgement);
         if next == Next::Fail && at_once {
@@ -103,7 +103,7 @@ impl Call<'_> {
         let (delay, standing_back) = match next {
             Ok(next) => next,
             Err(stop) => {
-                self.stopped(stop);
+                self.not_repeated(stop);
                 return Next::Fail;
             }
         };
@@ -118,7 +118,7 @@ impl Call<'_> {
 
     /// The failed call is not repeated.
     #[cold]
-    fn stopped(&self, stop: Stop) {
+    fn not_repeated(&self, stop: Stop) {
         if stop == Stop::Budget {
             self.pipeline.operation.budget_denied();
         }

@@ -80,17 +80,11 @@ impl<'p> Call<'p> {
         own.is_none_or(|own| now < own) && !self.is_slow(started, now)
     }
 
-    /// Takes note of an attempt that was cut off. It may have had its effect (T33).
+    /// Takes note of an attempt that was cut off. It may have had its effect (T33). The error that the rejection becomes was
+    /// judged: it can say `Permanent` or `Ignored`, and predicates can say whether to try again and whether the circuit breaker
+    /// counts it. Otherwise a timeout is [`Class::Uncertain`], whatever the error says.
     #[cold]
-    pub fn timed_out(&mut self, rejection: &Rejection) -> Next {
-        self.timed_out_as(rejection, Judgement::UNKNOWN)
-    }
-
-    /// Like [`timed_out`](Self::timed_out), where the error that the rejection becomes was judged: it can say `Permanent` or
-    /// `Ignored`, and predicates can say whether to try again and whether the circuit breaker counts it. Otherwise a timeout
-    /// is [`Class::Uncertain`], whatever the error says.
-    #[cold]
-    pub fn timed_out_as(&mut self, rejection: &Rejection, heard: Judgement) -> Next {
+    pub(in crate::pipeline) fn timed_out(&mut self, rejection: &Rejection, heard: Judgement) -> Next {
         let judgement = heard.of_rejection(rejection);
         self.clock.read(&self.pipeline.clock);
         // Its body was pending, but the call is polled.

@@ -11,7 +11,7 @@ async fn attempt() {
     let mut call = Call::begin(&pipeline);
     assert!(call.enter());
     let attempt: Attempt<'_, '_, _> = call.attempt(async { 7 });
-    assert_eq!(attempt.await, Ok(7));
+    assert_eq!(attempt.await.unwrap(), 7);
 }
 
 #[tokio::test]
@@ -21,9 +21,9 @@ async fn untimed_attempt() {
         Registry,
     };
 
-    let pipeline = Registry::new().pipeline("order").bulkhead("db").build();
+    let pipeline = Registry::new().pipeline("order").build();
     let mut call = Call::begin(&pipeline);
-    assert!(call.enter());
+    call.begin_attempt();
     let attempt: UntimedAttempt<'_, '_, _> = call.attempt_untimed(async { "done" });
     assert_eq!(attempt.await, "done");
 }
@@ -154,15 +154,15 @@ fn enter() {
 }
 
 #[tokio::test]
-async fn enter_later() {
+async fn admitted() {
     use crate::{__rt::Call, Registry, RejectionKind};
 
     let registry = Registry::new();
     registry.circuit_breaker("db").force_open();
     let pipeline = registry.pipeline("order").circuit_breaker("db").build();
     let mut call = Call::begin(&pipeline);
-    let refused = if call.enter() { Ok(()) } else { call.enter_later().await };
-    assert_eq!(refused.unwrap_err().kind(), RejectionKind::CircuitOpen);
+    let refused = call.admitted().await.unwrap_err();
+    assert_eq!(refused.kind(), RejectionKind::CircuitOpen);
 }
 
 #[test]
@@ -284,40 +284,33 @@ fn finish_with() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn timed_out() {
+async fn stopped_for_good() {
     use crate::{
-        __rt::{Call, Next},
-        Registry,
+        __rt::{Call, Stop},
+        Class, Component, Judgement, Registry, Rejection,
         clock::Clock,
     };
-
-    let pipeline = Registry::with_clock(Clock::tokio()).pipeline("order").timeout("db").build();
-    let mut call = Call::begin(&pipeline);
-    assert!(call.enter());
-    let late = call.attempt(std::future::pending::<()>()).await.unwrap_err();
-    assert_eq!(call.timed_out(&late), Next::Fail);
-    drop(call);
-    assert_eq!(pipeline.stats().timed_out, 1);
-}
-
-#[tokio::test(start_paused = true)]
-async fn timed_out_as() {
-    use crate::{__rt::Call, Class, Component, Judgement, Registry, clock::Clock};
 
     let registry = Registry::with_clock(Clock::tokio());
     let pipeline = registry.pipeline("order").circuit_breaker("db").timeout("db").build();
     let mut call = Call::begin(&pipeline);
     assert!(call.enter());
     let late = call.attempt(std::future::pending::<()>()).await.unwrap_err();
-    call.timed_out_as(&late, Judgement::from(Class::Ignored));
+    let rule = |late: &Option<Rejection>| {
+        assert!(late.as_ref().is_some_and(Rejection::is_timeout));
+        Judgement::from(Class::Ignored)
+    };
+    assert!(call.stopped_for_good(Stop::CutOff, late, Some, rule).is_some());
+    drop(call);
     assert_eq!(registry.circuit_breaker("db").stats().failed, 0);
+    assert_eq!(pipeline.stats().timed_out, 1);
 }
 
 #[test]
-fn refused() {
+fn stopped() {
     use crate::{
-        __rt::{Call, Next},
-        Class, Component, Judgement, Registry,
+        __rt::{Call, Stop},
+        Class, Component, Judgement, Registry, Rejection,
         bulkhead::Config,
     };
 
@@ -328,9 +321,15 @@ fn refused() {
     let held = pool.try_acquire();
     let mut call = Call::begin(&pipeline);
     let full = call.enter_blocking().unwrap_err();
-    let unknown = || Judgement::from(Class::UNKNOWN);
-    assert_eq!(call.refused(&full, unknown), Next::Fail, "it does not say when");
-    assert_eq!(call.refused(&full, || unknown().retry_when(true)), Next::Retry);
+    let refused = || full.clone();
+    let unknown = Judgement::from(Class::UNKNOWN);
+    assert_eq!(
+        call.stopped(Stop::Refused, refused(), |it| it, unknown),
+        Some(full.clone()),
+        "it does not say when"
+    );
+    let insist = |_: &Rejection| unknown.retry_when(true);
+    assert_eq!(call.stopped(Stop::Refused, refused(), |it| it, insist), None);
     drop(held);
 }
 
@@ -348,22 +347,24 @@ async fn hedged() {
 }
 
 #[tokio::test]
-async fn hedges_refused() {
+async fn no_winner() {
     use crate::{
-        __rt::{Call, Next},
-        Class, Judgement, Registry, Rejection,
+        __rt::{Call, Stop},
+        Class, Judgement, Registry, Rejection, RejectionKind,
     };
 
     let registry = Registry::new();
     registry.circuit_breaker("db").force_open();
     let pipeline = registry.pipeline("read").hedge("db").circuit_breaker("db").build();
     let mut call = Call::begin(&pipeline);
-    let hear = |_: &Rejection| Judgement::from(Class::UNKNOWN);
+    let unknown = Judgement::from(Class::UNKNOWN);
+    let hear = |_: &Rejection| unknown;
     let refused = call
         .hedged(async || Some(7), Judgement::of, |_, words| words.display(&"failed"), hear)
         .await
         .unwrap_err();
-    assert_eq!(call.hedges_refused(&refused), Next::Fail);
+    let open = call.stopped_for_good(Stop::NoWinner, refused, |it| it, unknown);
+    assert_eq!(open.kind(), RejectionKind::CircuitOpen);
 }
 
 #[test]
@@ -594,7 +595,7 @@ async fn attempt_in_pool_async() {
     let pipeline = registry.pipeline("pack").bulkhead("zip").build();
     let mut call = Call::begin(&pipeline);
     assert!(call.enter());
-    assert_eq!(call.attempt_in_pool_async(|| 7).await, Ok(7));
+    assert_eq!(call.attempt_in_pool_async(|| 7).await.unwrap(), 7);
 }
 
 #[tokio::test]
@@ -611,7 +612,7 @@ async fn pool_attempt() {
     let mut call = Call::begin(&pipeline);
     assert!(call.enter());
     let attempt: PoolAttempt<'_, '_, _> = call.attempt_in_pool_async(|| "text");
-    assert_eq!(attempt.await, Ok("text"));
+    assert_eq!(attempt.await.unwrap(), "text");
 }
 
 #[test]
