@@ -359,3 +359,36 @@ proptest! {
         }
     }
 }
+
+// G2: a caller with little patience must not open the circuit of all others, nor shrink their limit.
+#[test]
+fn components_by_hand_learn_nothing_from_what_the_callers_deadline_has_cut_short() {
+    use crate::{Class, Verdict, bulkhead, circuit_breaker};
+
+    /// Failures that the breaker counts, and by how much the limit of the bulkhead falls, for calls that end late or in time.
+    fn learned(is_late: bool) -> (u64, u32) {
+        let time = ManualClock::new();
+        let registry = Registry::with_clock(time.clock());
+        let breaker = registry.circuit_breaker("db");
+        breaker.reconfigure(circuit_breaker::Config::default().failure_threshold(1000)).unwrap();
+        let bulkhead = registry.bulkhead("db");
+        bulkhead.reconfigure(bulkhead::Config::default().max_concurrent(64).adaptive(true)).unwrap();
+        let limit = || bulkhead.stats().adaptive.unwrap().limit;
+        let before = limit();
+        for _ in 0..1000 {
+            let start = time.clock().now();
+            let deadline = start.after(Duration::from_millis(if is_late { 10 } else { 1000 }));
+            let scope = Scope::current().with_deadline(deadline, &time.clock()).enter();
+            let (counted, permit) = (breaker.try_acquire().unwrap(), bulkhead.try_acquire().unwrap());
+            time.advance(Duration::from_millis(20));
+            counted.settle(Verdict::Failure(Class::UNCERTAIN));
+            permit.settle(Verdict::Failure(Class::UNCERTAIN));
+            drop(scope);
+        }
+        (breaker.stats().failed, before - limit())
+    }
+
+    let (counted, fallen) = learned(false);
+    assert!(counted > 0 && fallen > 0, "{counted} failures, {fallen} fewer permits");
+    assert_eq!(learned(true), (0, 0));
+}

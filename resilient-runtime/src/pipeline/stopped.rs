@@ -2,9 +2,9 @@
 
 use super::Call;
 use super::call::Next;
+use crate::__rt::Rule;
 use crate::classify::Judgement;
 use crate::rejection::{Rejection, RejectionKind};
-use crate::__rt::Rule;
 
 /// What stopped an attempt that has no outcome.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
