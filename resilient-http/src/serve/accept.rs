@@ -9,6 +9,7 @@ use resilient_runtime::clock::Clock;
 use resilient_runtime::observe::LogLimit;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::MissedTickBehavior;
 
 use super::HttpServer;
@@ -66,28 +67,30 @@ async fn admit(stream: TcpStream, peer: SocketAddr, server: &Arc<HttpServer>, al
         }
         Entry::Waits(waiting) => {
             tokio::spawn(async move {
-                let Some(place) = waiting.place(address).await else { return refuse(stream, peer).await };
+                let Some(place) = waiting.place(address).await else {
+                    return refuse(stream, peer, waiting.linger()).await;
+                };
                 drop(waiting);
                 server.converse(stream, peer, place.connection()).await;
             });
         }
         Entry::Refused => match all.linger() {
-            Some(permit) => {
-                tokio::spawn(async move {
-                    refuse(stream, peer).await;
-                    drop(permit);
-                });
-            }
-            // Where many are refused, the answer may be lost in the reset of the connection.
-            None => drop(stream.try_write(REFUSED)),
+            linger @ Some(_) => drop(tokio::spawn(refuse(stream, peer, linger))),
+            // At once, and not in a task that may come late: its descriptor is one too many.
+            None => refuse(stream, peer, None).await,
         },
     }
 }
 
-/// Answers, and reads until the client closes: closing while bytes are unread would reset the connection, and the reset may
-/// overtake the answer (RFC 9112, 9.6).
-async fn refuse(mut stream: TcpStream, peer: SocketAddr) {
+/// Answers. Who may `linger` reads until the client closes: closing while bytes are unread resets the connection, and the reset
+/// may overtake the answer (RFC 9112, 9.6).
+async fn refuse(mut stream: TcpStream, peer: SocketAddr, linger: Option<OwnedSemaphorePermit>) {
     tracing::debug!(target: "resilient_http", %peer, "refused: its address has its share of the connections");
+    if linger.is_none() {
+        // If the kernel does not take so little, the client learns it by the end of the connection.
+        let _ = stream.try_write(REFUSED);
+        return;
+    }
     let told = async {
         stream.write_all(REFUSED).await?;
         stream.shutdown().await?;

@@ -24,7 +24,7 @@ const SLACK: usize = 16;
 /// Connections, one in so many of all: by which an address may be above its share while its own are closing, and that may
 /// wait without a place.
 pub(super) const BESIDE: usize = 8;
-/// Refused connections that are told so with patience, at a time.
+/// Refused connections that may stay open for a moment, at the same time.
 const LINGERING: usize = 16;
 /// Connections that each address may have as long as there are places.
 pub(super) const SMALL_SHARE: usize = 16;
@@ -43,7 +43,7 @@ pub(super) struct Connections {
     crowded_out: Notify,
     /// One of those that wait at a time looks.
     turn: tokio::sync::Mutex<()>,
-    /// Refused connections that are open until their client has its answer.
+    /// Permits for refused connections to stay open until the client has read the answer.
     lingering: Arc<Semaphore>,
 }
 
@@ -165,6 +165,17 @@ impl Connections {
     /// Connections with a place, and those that wait: what is not used for the ones may be used for the others.
     fn most_sockets(&self) -> usize {
         self.most + (self.most / BESIDE).max(16)
+    }
+
+    /// Waits until somebody else needs the descriptor of one that waits. A notification may be old: the one that it was for may
+    /// have found a place meanwhile.
+    async fn is_crowded_out(&self) {
+        loop {
+            self.crowded_out.notified().await;
+            if self.open().sockets() > self.most_sockets() {
+                return;
+            }
+        }
     }
 
     /// Whether a refused connection may be open a little longer: as long as the permit is held.
@@ -391,8 +402,13 @@ impl Waiting {
         tokio::select! {
             biased;
             place = look => place.ok().flatten(),
-            () = all.crowded_out.notified() => None,
+            () = all.is_crowded_out() => None,
         }
+    }
+
+    /// As [`Connections::linger`].
+    pub(super) fn linger(&self) -> Option<OwnedSemaphorePermit> {
+        self.0.linger()
     }
 }
 

@@ -88,7 +88,7 @@ type Same<R> = fn(&R, &R) -> bool;
 /// `Some(None)` included.
 ///
 /// Each answer is read back when it is saved. One that would come back as another value is not saved, and the first
-/// caller is told by [`unsaved`](crate::unsaved). A field that the type leaves out of its serialized form (`#[serde(skip)]`) is
+/// caller is told by [`unsaved`](crate::unsaved). A field with `#[serde(skip)]` is not stored. This is
 /// noticed only where the outcome can be [`compared`](Self::compared). The attribute compares each type that is `PartialEq`.
 ///
 /// A saved answer is given to a call of the same operation and type only. The type is known by its name without the

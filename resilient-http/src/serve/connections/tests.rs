@@ -267,7 +267,14 @@ async fn those_that_wait_take_descriptors_that_nobody_else_needs() {
     assert!(futures_util::poll!(place.as_mut()).is_pending());
     let other = all.take(B).await;
     assert!(place.await.is_none(), "its descriptor is needed");
-    drop((other, waiting, first));
+    drop((other, first));
+    // There is room again: an old notification is for nobody.
+    all.crowded_out.notify_one();
+    let next = waiting.swap_remove(0);
+    let mut place = Box::pin(next.place(A));
+    assert!(futures_util::poll!(place.as_mut()).is_pending());
+    drop(place);
+    drop((next, waiting));
     assert_eq!(all.open().sockets(), lagging.len());
 }
 
