@@ -363,32 +363,41 @@ proptest! {
 // G2: a caller with little patience must not open the circuit of all others, nor shrink their limit.
 #[test]
 fn components_by_hand_learn_nothing_from_what_the_callers_deadline_has_cut_short() {
-    use crate::{Class, Verdict, bulkhead, circuit_breaker};
+    use crate::{Class, Verdict, bulkhead, circuit_breaker, load_shed};
 
-    /// Failures that the breaker counts, and by how much the limit of the bulkhead falls, for calls that end late or in time.
-    fn learned(is_late: bool) -> (u64, u32) {
+    /// Failures that the breaker counts, and by how much the limits of the bulkhead and the load shedder fall, for calls that end
+    /// late or in time.
+    fn learned(is_late: bool) -> (u64, u32, u32) {
         let time = ManualClock::new();
         let registry = Registry::with_clock(time.clock());
         let breaker = registry.circuit_breaker("db");
         breaker.reconfigure(circuit_breaker::Config::default().failure_threshold(1000)).unwrap();
         let bulkhead = registry.bulkhead("db");
         bulkhead.reconfigure(bulkhead::Config::default().max_concurrent(64).adaptive(true)).unwrap();
-        let limit = || bulkhead.stats().adaptive.unwrap().limit;
-        let before = limit();
+        let shedder = registry.load_shedder("db");
+        shedder.reconfigure(load_shed::Config::default().adaptive(true)).unwrap();
+        let limits = || (bulkhead.stats().adaptive.unwrap().limit, shedder.stats().limit.unwrap());
+        let before = limits();
         for _ in 0..1000 {
             let start = time.clock().now();
             let deadline = start.after(Duration::from_millis(if is_late { 10 } else { 1000 }));
             let scope = Scope::current().with_deadline(deadline, &time.clock()).enter();
             let (counted, permit) = (breaker.try_acquire().unwrap(), bulkhead.try_acquire().unwrap());
+            let admitted = shedder.try_acquire().unwrap();
             time.advance(Duration::from_millis(20));
             counted.settle(Verdict::Failure(Class::UNCERTAIN));
             permit.settle(Verdict::Failure(Class::UNCERTAIN));
+            admitted.settle(Verdict::Failure(Class::UNCERTAIN));
             drop(scope);
         }
-        (breaker.stats().failed, before - limit())
+        let (permits, in_flight) = limits();
+        (breaker.stats().failed, before.0 - permits, before.1 - in_flight)
     }
 
-    let (counted, fallen) = learned(false);
-    assert!(counted > 0 && fallen > 0, "{counted} failures, {fallen} fewer permits");
-    assert_eq!(learned(true), (0, 0));
+    let (counted, permits, in_flight) = learned(false);
+    assert!(
+        counted > 0 && permits > 0 && in_flight > 0,
+        "{counted} failures, {permits} and {in_flight} fewer"
+    );
+    assert_eq!(learned(true), (0, 0, 0));
 }
