@@ -1,4 +1,4 @@
-//! Errors are collected, so that the user sees all of them at once.
+//! Collects errors, so that the compiler reports all of them at once.
 
 use std::fmt::Display;
 
@@ -16,7 +16,7 @@ impl Errors {
         }
     }
 
-    /// Blames all of `tokens`.
+    /// Adds an error that underlines all of `tokens`.
     pub(crate) fn at(&mut self, tokens: impl ToTokens, message: impl Display) {
         self.push(syn::Error::new_spanned(tokens, message));
     }
@@ -25,7 +25,7 @@ impl Errors {
         self.push(syn::Error::new(span, message));
     }
 
-    /// How many there are: whether a part had any of its own.
+    /// Returns the number of errors, to detect whether a part has added any.
     pub(crate) fn count(&self) -> usize {
         self.0.as_ref().map_or(0, |all| all.clone().into_iter().count())
     }
@@ -35,7 +35,7 @@ impl Errors {
     }
 }
 
-/// The function first: editors prefer the first occurrence of a span.
+/// Emits the function before the errors, because editors prefer the first occurrence of a span.
 pub(crate) fn with_original(mut item: TokenStream, error: &syn::Error) -> TokenStream {
     item.extend(error.to_compile_error());
     item

@@ -1,4 +1,4 @@
-//! From the two token streams to one.
+//! Entry point: turns the two token streams of the attribute into one.
 
 use proc_macro2::TokenStream;
 
@@ -8,7 +8,7 @@ use crate::item::FnItem;
 use crate::shape::Shape;
 use crate::{expand, ide, validate};
 
-/// Never panics, and never loses the function.
+/// Expands the attribute. Never panics, and always emits the function.
 pub(crate) fn entry(args: TokenStream, item: TokenStream) -> TokenStream {
     let mut function = match syn::parse2::<FnItem>(item.clone()) {
         Ok(function) => function,

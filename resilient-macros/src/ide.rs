@@ -1,14 +1,14 @@
 //! Completion and hover inside `#[resilient(...)]`, for rust-analyzer only.
 //!
-//! The idea is that of the crate `bon`: the words typed so far appear in a `use` of a module that holds one
-//! documented module for each argument, and the editor offers what that module holds.
+//! The technique comes from the crate `bon`: the words typed so far appear in a `use` of a module that contains one
+//! documented module for each argument, and the editor completes from that module.
 
 use proc_macro2::{Ident, TokenStream, TokenTree};
 use quote::{format_ident, quote};
 use resilient_options::TABLES;
 use syn::Path;
 
-/// A statement for the top of the function body; nothing to rustc.
+/// Returns a statement for the start of the function body. rustc ignores it.
 pub(crate) fn triggers(args: &TokenStream, krate: &Path) -> TokenStream {
     let arguments = keys(args.clone());
     let words = |argument: &str, group: &str, options: TokenStream| {
@@ -44,7 +44,7 @@ pub(crate) fn triggers(args: &TokenStream, krate: &Path) -> TokenStream {
     }
 }
 
-/// The identifier at the start of each comma-separated part.
+/// Returns the identifier at the start of each comma-separated part.
 fn keys(tokens: TokenStream) -> Vec<Ident> {
     let mut at_start = true;
     let mut found = Vec::new();
@@ -64,7 +64,7 @@ fn keys(tokens: TokenStream) -> Vec<Ident> {
     found
 }
 
-/// What is in the parentheses after `key`.
+/// Returns the content of the parentheses after `key`.
 fn inside(tokens: TokenStream, key: &str) -> Option<TokenStream> {
     let mut found = false;
     for token in tokens {

@@ -1,4 +1,4 @@
-//! A function whose body is left as tokens: half-written bodies still parse, and whole ones cost nothing.
+//! Parses a function and keeps its body as tokens, so that incomplete bodies parse and complete ones cost nothing.
 
 use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, quote};
@@ -22,7 +22,7 @@ impl Parse for FnItem {
         if let Some((what, span)) = other_item(input) {
             return Err(Error::new(
                 span,
-                format!("`#[resilient]` goes on a function or method, not on {what}"),
+                format!("`#[resilient]` can be used only on a function or method, not on {what}"),
             ));
         }
         let sig: Signature = input.parse()?;
@@ -71,7 +71,7 @@ fn other_item(input: ParseStream<'_>) -> Option<(&'static str, Span)> {
 }
 
 impl FnItem {
-    /// The function with another body in its braces.
+    /// Returns the function with another body.
     pub(crate) fn with_body(&self, body: &TokenStream) -> TokenStream {
         let Self { attrs, inner_attrs, vis, sig, brace, .. } = self;
         let mut out = quote!(#(#attrs)* #vis #sig);
@@ -84,7 +84,7 @@ impl FnItem {
         out
     }
 
-    /// What the user wrote, without `#[resilient]`.
+    /// Returns the original function without `#[resilient]`.
     pub(crate) fn tokens(&self) -> TokenStream {
         self.with_body(&self.body)
     }

@@ -1,4 +1,4 @@
-//! What kind of function is this?
+//! Determines the kind of function: synchronous, `async`, or returning a future.
 
 use proc_macro2::{TokenStream, TokenTree};
 use quote::quote;
@@ -17,24 +17,24 @@ pub(crate) enum Shape {
     Sync,
     /// `async fn f() -> R`
     Async,
-    /// `fn f() -> impl Future<Output = R>` that ends in whatever gives a future.
+    /// `fn f() -> impl Future<Output = R>` with any final expression.
     ReturnsFuture(Box<Type>),
-    /// One that ends in `async move { .. }`, or `fn f() -> Pin<Box<dyn Future<Output = R>>>` that ends in
-    /// `Box::pin(async move { .. })`, which is what `#[async_trait]` makes.
+    /// A function that ends in `async move { .. }`, or `fn f() -> Pin<Box<dyn Future<Output = R>>>` that ends in
+    /// `Box::pin(async move { .. })`, as `#[async_trait]` generates it.
     AsyncBlock(Box<AsyncBlock>),
 }
 
 pub(crate) struct AsyncBlock {
     output: Type,
-    /// What stands before the last expression: done when the function is called, and not again for each attempt.
+    /// Statements before the final expression. They run once when the function is called, not for each attempt.
     pub(crate) before: Vec<Stmt>,
-    /// `Box::pin`, as it was written.
+    /// `Box::pin`, as written.
     pub(crate) pin: Option<Expr>,
     pub(crate) capture: Option<Token![move]>,
-    /// `let x = x;` that `#[async_trait]` put in front of the body: once, not for each attempt.
+    /// `let x = x;` statements that `#[async_trait]` adds before the body. They run once, not for each attempt.
     once: Vec<Stmt>,
     pub(crate) brace: Brace,
-    /// The body.
+    /// Statements of the body.
     pub(crate) stmts: Vec<Stmt>,
 }
 
@@ -51,7 +51,7 @@ impl Shape {
                 return Self::Sync;
             };
             return match async_block(function, &output) {
-                // What is made before the block may be used up in it: then each attempt must make it anew.
+                // The block may consume values created before it, and then each attempt must create them again.
                 Some(block) if block.pin.is_none() && (block.before.is_empty() || !repeats) => {
                     Self::AsyncBlock(Box::new(block))
                 }
@@ -59,7 +59,7 @@ impl Shape {
             };
         }
         let written = boxed_output(ty);
-        // Behind an alias: what the future gives, rustc knows.
+        // The type may be an alias of a future; rustc knows its output.
         let output = written.clone().unwrap_or_else(|| parse_quote!(<#ty as ::core::future::Future>::Output));
         let may_be_boxed = written.is_some() || may_be_alias(function, ty);
         if may_be_boxed
@@ -72,13 +72,13 @@ impl Shape {
         }
         errors.at(
             ty,
-            "`#[resilient]` cannot see the future inside this box; write `async fn`, return `impl Future`, or end \
+            "`#[resilient]` cannot access the future inside this box; write `async fn`, return `impl Future`, or end \
              the function with `Box::pin(async move { .. })`",
         );
         Self::Sync
     }
 
-    /// The type that an attempt produces, with `_` for `impl Trait`.
+    /// Returns the type that an attempt produces, with `_` for `impl Trait`.
     pub(crate) fn attempt_type(&self, function: &FnItem) -> Type {
         let mut ty = match (self, &function.sig.output) {
             (Self::ReturnsFuture(output), _) => (**output).clone(),
@@ -90,12 +90,12 @@ impl Shape {
         ty
     }
 
-    /// Whether the body has a part that is run once, and may change an argument for all attempts.
+    /// Returns whether statements run before the attempts; they may change an argument for all attempts.
     pub(crate) fn has_before(&self) -> bool {
         matches!(self, Self::AsyncBlock(block) if !block.before.is_empty())
     }
 
-    /// Where `#[async_trait]` binds the arguments.
+    /// Returns the statements in which `#[async_trait]` binds the arguments.
     pub(crate) fn once(&self) -> Vec<Stmt> {
         match self {
             Self::AsyncBlock(block) => block.once.clone(),
@@ -120,7 +120,7 @@ impl VisitMut for EraseImplTrait {
     }
 }
 
-/// Without parentheses, and what `macro_rules!` puts around a `$ty:ty`.
+/// Removes parentheses and the group that `macro_rules!` puts around a `$ty:ty`.
 pub(crate) fn plain(mut ty: &Type) -> &Type {
     loop {
         ty = match ty {
@@ -131,7 +131,7 @@ pub(crate) fn plain(mut ty: &Type) -> &Type {
     }
 }
 
-/// `R` of `Future<Output = R>` among bounds.
+/// Returns `R` of the bound `Future<Output = R>`.
 fn future_output<'a>(bounds: impl Iterator<Item = &'a TypeParamBound>) -> Option<Type> {
     for bound in bounds {
         let TypeParamBound::Trait(bound) = bound else {
@@ -157,8 +157,9 @@ fn future_output<'a>(bounds: impl Iterator<Item = &'a TypeParamBound>) -> Option
     None
 }
 
-/// Whether a function ends in `Box::pin(async ..)`, so that its type, which does not look so, is a boxed future. Only
-/// then the body is parsed.
+/// Returns whether the return type may be an alias of a boxed future, because the body mentions `Box`.
+///
+/// The body is parsed only in this case.
 fn may_be_alias(function: &FnItem, ty: &Type) -> bool {
     let is_path = matches!(plain(ty), Type::Path(_)) && !has_impl_trait(ty);
     is_path
@@ -182,10 +183,10 @@ fn has_impl_trait(ty: &Type) -> bool {
     find.0
 }
 
-/// `R` of `Pin<Box<dyn Future<Output = R>>>`, `BoxFuture<'_, R>` or `LocalBoxFuture<'_, R>`.
+/// Returns `R` of `Pin<Box<dyn Future<Output = R>>>`, `BoxFuture<'_, R>` or `LocalBoxFuture<'_, R>`.
 fn boxed_output(ty: &Type) -> Option<Type> {
     if let Some(inner) = last_type(ty, &["BoxFuture", "LocalBoxFuture"]) {
-        // An alias of the program's own may hold the error in itself.
+        // An alias defined by the user may contain the error type.
         let is_outcome = last_type(inner, &["Result", "Option"]).is_some();
         return Some(if is_outcome {
             inner.clone()
@@ -200,7 +201,7 @@ fn boxed_output(ty: &Type) -> Option<Type> {
     }
 }
 
-/// The last generic argument of a path that ends in one of `names`.
+/// Returns the last generic argument of a path that ends in one of `names`.
 fn last_type<'a>(ty: &'a Type, names: &[&str]) -> Option<&'a Type> {
     let Type::Path(path) = plain(ty) else { return None };
     let last = path.path.segments.last()?;
@@ -213,7 +214,7 @@ fn last_type<'a>(ty: &'a Type, names: &[&str]) -> Option<&'a Type> {
     }
 }
 
-/// Takes a body that ends in `async move { .. }` or `Box::pin(async move { .. })` apart, with or without `return`.
+/// Splits a body that ends in `async move { .. }` or `Box::pin(async move { .. })`, with or without `return`.
 fn async_block(function: &FnItem, output: &Type) -> Option<AsyncBlock> {
     let body = &function.body;
     let mut before = syn::parse2::<Block>(quote!({ #body })).ok()?.stmts;
@@ -235,7 +236,7 @@ fn async_block(function: &FnItem, output: &Type) -> Option<AsyncBlock> {
     }
     let mut stmts = inner.block.stmts;
     let once = async_traits_own(&mut stmts);
-    // The user's own braces: `#[async_trait]` gives them to the function.
+    // `#[async_trait]` uses the user's braces for the function.
     let brace = if once.is_empty() { inner.block.brace_token } else { function.brace };
     Some(AsyncBlock { output: output.clone(), before, pin, capture: inner.capture, once, brace, stmts })
 }
@@ -246,15 +247,16 @@ fn is_box_pin(function: &Expr) -> bool {
     names.ends_with(&["Box".to_owned(), "pin".to_owned()])
 }
 
-/// Takes away what `#[async_trait]` put in front of the body. Anything that it does not write is the user's, and
-/// belongs to each attempt.
+/// Removes the statements that `#[async_trait]` adds before the body.
+///
+/// All other statements are the user's and run in each attempt.
 ///
 /// ```text
-/// if let Some(__ret) = None::<R> { return __ret; }    // dropped: we have it in a form of our own
+/// if let Some(__ret) = None::<R> { return __ret; }    // dropped: `Writer::edge` replaces it
 /// let __self = self;
 /// let mut x = x;                                      // returned
 /// let (a, b) = { let __arg1 = __arg1; __arg1 };
-/// let __ret: R = { body };                            // stays, or `let _: () = { body };`
+/// let __ret: R = { body };                            // kept, or `let _: () = { body };`
 /// __ret
 /// ```
 fn async_traits_own(stmts: &mut Vec<Stmt>) -> Vec<Stmt> {
@@ -269,7 +271,7 @@ fn async_traits_own(stmts: &mut Vec<Stmt>) -> Vec<Stmt> {
     std::mem::replace(stmts, rest).split_off(hint)
 }
 
-/// `if let Some(__ret) = None::<R> { .. }`
+/// Returns whether a statement is `if let Some(__ret) = None::<R> { .. }`.
 fn is_async_traits_hint(stmt: &Stmt) -> bool {
     let Stmt::Expr(Expr::If(hint), _) = stmt else {
         return false;
@@ -280,7 +282,7 @@ fn is_async_traits_hint(stmt: &Stmt) -> bool {
     matches!(&*condition.pat, Pat::TupleStruct(some) if matches!(some.elems.first(), Some(Pat::Ident(pat)) if pat.ident == "__ret"))
 }
 
-/// `let __ret: R = ..;` or `let _: () = ..;`
+/// Returns whether a statement is `let __ret: R = ..;` or `let _: () = ..;`.
 fn is_async_traits_result(stmt: &Stmt) -> bool {
     let Stmt::Local(Local { pat: Pat::Type(pat), .. }) = stmt else {
         return false;
@@ -292,7 +294,7 @@ fn is_async_traits_result(stmt: &Stmt) -> bool {
     }
 }
 
-/// `x` of `let PATTERN = x;` or `let PATTERN = { let x = x; x };`
+/// Returns `x` of `let PATTERN = x;` or `let PATTERN = { let x = x; x };`.
 pub(crate) fn rebound(stmt: &Stmt) -> Option<&Ident> {
     let Stmt::Local(Local { init: Some(LocalInit { expr, diverge: None, .. }), .. }) = stmt else {
         return None;

@@ -1,4 +1,5 @@
-//! The macro run outside the compiler: what it emits, and that no input makes it panic or lose the body.
+//! Runs the macro outside of the compiler: snapshots of its output, and tests that no input makes it panic or drop the
+//! body.
 
 use proc_macro2::{Group, TokenStream, TokenTree};
 
@@ -29,7 +30,7 @@ const SAMPLES: &[(&str, &str)] = &[
     ),
 ];
 
-/// Every stream with one token (at any depth) left out, and every prefix.
+/// Returns every variant of the stream with one token removed (at any depth), and every prefix.
 fn broken(stream: &TokenStream) -> Vec<TokenStream> {
     let tokens: Vec<TokenTree> = stream.clone().into_iter().collect();
     let mut out = Vec::new();
@@ -57,7 +58,7 @@ fn count(stream: &TokenStream, word: &str) -> usize {
 }
 
 #[test]
-fn no_input_makes_it_panic_or_lose_the_body() {
+fn broken_input_does_not_panic_or_drop_the_body() {
     let mut inputs = 0;
     for (args, item) in SAMPLES {
         let (args, item): (TokenStream, TokenStream) = (args.parse().unwrap(), item.parse().unwrap());
@@ -81,7 +82,7 @@ fn expand(args: &str, item: &str) -> String {
     prettyplease::unparse(&syn::parse2(out).expect("the expansion is Rust"))
 }
 
-/// Compares with a file in `snapshots`; `UPDATE_SNAPSHOTS=1` writes it.
+/// Compares the expansion with a file in `snapshots`. `UPDATE_SNAPSHOTS=1` overwrites the file.
 fn snapshot(name: &str, args: &str, item: &str) {
     let path = format!("{}/src/snapshots/{name}.rs", env!("CARGO_MANIFEST_DIR"));
     let now = expand(args, item);
@@ -89,11 +90,11 @@ fn snapshot(name: &str, args: &str, item: &str) {
         std::fs::write(&path, &now).unwrap();
     }
     let known = std::fs::read_to_string(&path).unwrap_or_default();
-    assert_eq!(known, now, "UPDATE_SNAPSHOTS=1 accepts it");
+    assert_eq!(known, now, "run with UPDATE_SNAPSHOTS=1 to update the snapshot");
 }
 
 #[test]
-fn the_expansion_of_typical_functions_is_known() {
+fn expansions_match_the_snapshots() {
     snapshot(
         "breaker_sync",
         "circuit_breaker = \"payment\"",
@@ -121,7 +122,7 @@ fn the_expansion_of_typical_functions_is_known() {
     );
 }
 
-/// What the attribute says about an item.
+/// Returns the expansion, which contains the errors.
 fn errors(args: &str) -> String {
     crate::entry::entry(
         args.parse().unwrap(),
@@ -131,8 +132,7 @@ fn errors(args: &str) -> String {
 }
 
 #[test]
-fn what_can_never_happen_is_an_error() {
-    // A4, H5
+fn settings_that_can_never_take_effect_are_errors() {
     let cases = [
         ("retry(max = 3, base = \"2s\", jitter = 0, max_elapsed = \"1s\")", "would begin 2s after the call"),
         ("retry(max = 3, base = \"2s\", max_elapsed = \"1s\")", "would begin 1s after the call"),
@@ -143,12 +143,18 @@ fn what_can_never_happen_is_an_error() {
             "hedge(after = \"1s\", budget(ratio = 0, reserve = 0)), idempotent",
             "this budget never has a token",
         ),
-        ("retry(max = 3, base = \"4s\"), timeout = \"2s\"", "the total ends the call before the first one"),
-        ("retry(max = 3, base = \"3m\"), timeout(attempt = \"1s\")", "the total is 60 s unless you give it"),
+        (
+            "retry(max = 3, base = \"4s\"), timeout = \"2s\"",
+            "the total timeout ends the call before the first one",
+        ),
+        (
+            "retry(max = 3, base = \"3m\"), timeout(attempt = \"1s\")",
+            "the default total timeout of 60 s ends the call",
+        ),
         ("bulkhead(\"b\", max_queue = 1, max_wait = \"3s\"), timeout = \"2s\"", "no call waits that long"),
         ("rate_limit(\"b\", rate = \"1/s\", max_wait = \"3s\"), timeout = \"2s\"", "no call waits that long"),
         ("coalesce(key = 1, max_wait = \"3s\"), timeout = \"2s\"", "no call waits that long"),
-        ("circuit_breaker(\"b\", slow_call = \"3s\"), timeout = \"2s\"", "no call is ever that slow"),
+        ("circuit_breaker(\"b\", slow_call = \"3s\"), timeout = \"2s\"", "no call can be that slow"),
         ("circuit_breaker(\"b\", slow_in_flight = true)", "`slow_in_flight` needs `slow_call`"),
     ];
     for (args, message) in cases {
@@ -158,15 +164,14 @@ fn what_can_never_happen_is_an_error() {
 }
 
 #[test]
-fn what_can_happen_is_none() {
-    // A4, H5, F6, H1
+fn settings_that_can_take_effect_are_accepted() {
     let cases = [
         "retry(max = 3, base = \"2s\", max_elapsed = \"1001ms\")",
         "retry(max = 3, base = \"30s\")",
         "retry(max = 3, max_delay = \"50ms\")",
         "retry(max = 3, base = \"2m\"), timeout(\"elsewhere\", attempt = \"1s\")",
         "retry(max = 3, base = \"0ms\"), timeout = \"1ms\"",
-        // H4: without a total nothing ends the call before.
+        // Without a total, no timeout ends the call first.
         "retry(max = 3, base = \"2m\"), timeout(total = none, attempt = \"5s\")",
         "bulkhead(\"b\", max_queue = 1, max_wait = \"70s\"), timeout(total = none)",
         "circuit_breaker(\"b\", slow_call = \"80s\"), timeout(total = none, attempt = \"90s\")",

@@ -1,8 +1,8 @@
-//! Durations, shares, and "did you mean".
+//! Parsing of durations, rates and percentages, and "did you mean".
 
 use syn::{Error, LitStr, Result};
 
-/// The known word that is nearest to `word`, if it is near enough to be meant.
+/// Returns the known word that is closest to `word`, if it is close enough to be a typo.
 pub(crate) fn closest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let distances = known.into_iter().map(|name| (strsim::levenshtein(word, name), name));
     distances.filter(|(distance, name)| *distance <= 1 + name.len() / 4).min().map(|(_, name)| name)
@@ -21,19 +21,21 @@ const UNITS: &[(&str, u64)] = &[
 
 const DAY: u64 = 24 * 3_600_000_000_000;
 
-/// `"250ms"`, `"2s"`, `"1m30s"` to nanoseconds; at most 24 h.
+/// Parses `"250ms"`, `"2s"` or `"1m30s"` to nanoseconds; at most 24 h.
 fn duration(lit: &LitStr) -> Result<u64> {
     duration_up_to(lit, DAY)
 }
 
-/// The same, up to this many nanoseconds, but for less than a day up to that: the range of the option says more.
+/// Parses a duration of at most `longest` nanoseconds, or at most a day if `longest` is less.
+///
+/// The range check of the option gives a better message for durations below a day.
 pub(crate) fn duration_up_to(lit: &LitStr, longest: u64) -> Result<u64> {
     let longest = longest.max(DAY);
     let text = lit.value();
     let fail = |message: String| Err(Error::new(lit.span(), message));
     let mut rest = text.trim();
     if rest.is_empty() {
-        return fail("an empty duration; write a number and a unit, as in `\"250ms\"`".into());
+        return fail("the duration is empty; write a whole number and a unit, as in `\"250ms\"`".into());
     }
     let mut total: u64 = 0;
     while !rest.is_empty() {
@@ -51,7 +53,7 @@ pub(crate) fn duration_up_to(lit: &LitStr, longest: u64) -> Result<u64> {
             return fail(format!("`{text}` has no unit; write `\"{text}ms\"` or `\"{text}s\"`"));
         }
         if unit.starts_with('.') {
-            return fail(format!("`{text}` has a fraction; write it in a smaller unit, as in `\"1500ms\"`"));
+            return fail(format!("`{text}` has a fraction; use a smaller unit, as in `\"1500ms\"`"));
         }
         let Some((_, scale)) = UNITS.iter().find(|(name, _)| *name == unit) else {
             return fail(format!(
@@ -61,19 +63,19 @@ pub(crate) fn duration_up_to(lit: &LitStr, longest: u64) -> Result<u64> {
         let span = number.parse().ok().and_then(|n: u64| n.checked_mul(*scale));
         total = match span.and_then(|span| total.checked_add(span)) {
             Some(sum) if sum <= longest => sum,
-            _ if longest == DAY => return fail(format!("`{text}` is more than 24 hours")),
-            _ => return fail(format!("`{text}` is more than {} days", longest / DAY)),
+            _ if longest == DAY => return fail(format!("`{text}` is more than the maximum of 24 hours")),
+            _ => return fail(format!("`{text}` is more than the maximum of {} days", longest / DAY)),
         };
         rest = next.trim_start();
     }
     Ok(total)
 }
 
-/// The times of a rate that have a name, in seconds.
+/// Named units of time of a rate, in seconds.
 const NAMED: [(&str, u64); 7] =
     [("s", 1), ("sec", 1), ("m", 60), ("min", 60), ("h", 3600), ("d", 24 * 3600), ("day", 24 * 3600)];
 
-/// The time of a rate in nanoseconds.
+/// Parses the unit of time of a rate to nanoseconds.
 fn per(text: &str) -> Option<u64> {
     match NAMED.iter().find(|(name, _)| *name == text) {
         Some((_, seconds)) => Some(seconds * 1_000_000_000),
@@ -81,33 +83,35 @@ fn per(text: &str) -> Option<u64> {
     }
 }
 
-/// The count and the nanoseconds of what [`rate`] has read.
+/// Returns the count and the nanoseconds of a rate that [`rate`] has accepted.
 pub(crate) fn rate_of(text: &str) -> Option<(u64, u64)> {
     let (count, span) = text.split_once('/')?;
     Some((count.parse().ok()?, per(span)?))
 }
 
-/// `"100/s"`, `"10/min"`, `"3/250ms"`, as the runtime reads them.
+/// Checks a rate such as `"100/s"`, `"10/min"` or `"3/250ms"` and returns it in the form that the runtime parses.
 pub(crate) fn rate(lit: &LitStr) -> Result<String> {
     let text = lit.value();
     let fail = |message: String| Err(Error::new(lit.span(), message));
     let malformed = || {
-        fail(format!("`{text}` is not a rate; write a count and a time, as in `\"100/s\"` or `\"10/min\"`"))
+        fail(format!(
+            "`{text}` is not a rate; write a number of calls and a unit of time, as in `\"100/s\"` or `\"10/min\"`"
+        ))
     };
     let Some((count, per)) = text.split_once('/') else { return malformed() };
     let (count, per) = (count.trim(), per.trim());
     let Ok(number) = count.parse::<u32>() else { return malformed() };
     let Some(nanos) = self::per(per) else { return malformed() };
     if number == 0 || nanos == 0 {
-        return fail(format!("a rate of `{text}` would admit no call"));
+        return fail(format!("the rate `{text}` admits no calls; it must be greater than zero"));
     }
     if u128::from(number) * 100 > u128::from(nanos) {
-        return fail("a rate is at most 10000000 in a second".into());
+        return fail("the rate is too high; the maximum is 10000000 per second".into());
     }
     Ok(format!("{number}/{per}"))
 }
 
-/// What a text is that holds an amount of something.
+/// Kind of quantity that a string contains.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Quantity {
     /// `"100/s"`
@@ -156,7 +160,7 @@ const COUNTS: [&str; 11] = [
     "errors",
 ];
 
-/// Whether a text that stands for a name is an amount: it begins with a number, and the rest is a unit.
+/// Returns the kind of quantity if a string in the position of a name is a number followed by a unit.
 pub(crate) fn quantity(text: &str) -> Option<Quantity> {
     let text = text.trim().to_lowercase();
     if text.strip_prefix('p').and_then(|rank| rank.parse::<f64>().ok()).is_some_and(|rank| rank <= 100.0) {
@@ -187,13 +191,13 @@ pub(crate) fn quantity(text: &str) -> Option<Quantity> {
     if matches!(unit, "rps" | "qps" | "tps" | "rpm" | "hz") {
         return Some(Quantity::Rate);
     }
-    // `1m30s` has several.
+    // `1m30s` has several units.
     let mut units =
         unit.split(|c: char| c.is_ascii_digit() || c == '.' || c == ' ').filter(|unit| !unit.is_empty());
     units.all(|unit| TIMES.contains(&unit)).then_some(Quantity::Time)
 }
 
-/// `"50%"` to 0.5.
+/// Parses `"50%"` to 0.5.
 pub(crate) fn percentage(lit: &LitStr) -> Result<f64> {
     let text = lit.value();
     let number = text.trim().strip_suffix('%').and_then(|number| number.trim().parse::<f64>().ok());
@@ -201,7 +205,7 @@ pub(crate) fn percentage(lit: &LitStr) -> Result<f64> {
         Some(percent) if (0.0..=100.0).contains(&percent) => Ok(percent / 100.0),
         _ => Err(Error::new(
             lit.span(),
-            "a share is a number from 0 to 1, such as `0.5`, or a percentage, such as `\"50%\"`",
+            "expected a number from 0 to 1, such as `0.5`, or a percentage, such as `\"50%\"`",
         )),
     }
 }
@@ -215,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn a_duration_is_numbers_with_units() {
+    fn a_duration_is_one_or_more_numbers_with_units() {
         assert_eq!(parse("250ms"), Ok(250_000_000));
         assert_eq!(parse("1m30s"), Ok(90_000_000_000));
         assert_eq!(parse("1h 1ns"), Ok(3_600_000_000_001));
@@ -223,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rate_is_a_count_and_a_time() {
+    fn a_rate_is_a_number_and_a_unit_of_time() {
         let read = |text: &str| rate(&LitStr::new(text, proc_macro2::Span::call_site()));
         assert_eq!(read("100 / s").unwrap(), "100/s");
         assert_eq!(read("3/250ms").unwrap(), "3/250ms");
@@ -236,12 +240,12 @@ mod tests {
             ("NaN/s", "is not a rate"),
             ("1/5", "is not a rate"),
             ("1/ns", "is not a rate"),
-            ("1/1ns", "at most 10000000"),
+            ("1/1ns", "the maximum is 10000000"),
             ("1e3/s", "is not a rate"),
             ("4294967296/s", "is not a rate"),
-            ("0/s", "would admit no call"),
-            ("5/0s", "would admit no call"),
-            ("20000000/s", "at most 10000000"),
+            ("0/s", "admits no calls"),
+            ("5/0s", "admits no calls"),
+            ("20000000/s", "the maximum is 10000000"),
         ] {
             let message = read(text).unwrap_err().to_string();
             assert!(message.contains(part), "{text}: {message}");
@@ -249,8 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn an_amount_is_no_name_and_a_name_no_amount() {
-        // A2
+    fn quantities_are_distinguished_from_names() {
         for (text, what) in [
             ("100/s", Quantity::Rate),
             ("100 / 5 s", Quantity::Rate),
@@ -305,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_with_a_duration_is_said() {
+    fn duration_errors_explain_the_problem() {
         for (text, part) in [
             ("100", "has no unit; write `\"100ms\"`"),
             ("1m30", "has no unit"),
@@ -313,8 +316,8 @@ mod tests {
             ("soon", "is not a duration"),
             ("1.5s", "has a fraction"),
             ("", "empty"),
-            ("25h", "more than 24 hours"),
-            ("99999999999999999999s", "more than 24 hours"),
+            ("25h", "more than the maximum of 24 hours"),
+            ("99999999999999999999s", "more than the maximum of 24 hours"),
             ("-1s", "is not a duration"),
         ] {
             let message = parse(text).unwrap_err();

@@ -1,4 +1,4 @@
-//! Combinations that cannot work, found before rustc finds them in generated code.
+//! Reports combinations that cannot work, before rustc reports them in generated code.
 
 mod borrows;
 mod early;
@@ -20,7 +20,7 @@ use crate::text::closest;
 use borrows::{has_elided_reference, last_segment, names_lifetime};
 use settings::find;
 
-/// What a call may be called in one word.
+/// The priorities that can be written as one word.
 const CLASSES: [&str; 4] = ["critical", "high", "normal", "low"];
 
 pub(crate) fn check(args: &Args, function: &FnItem, shape: &Shape, errors: &mut Errors) {
@@ -28,22 +28,22 @@ pub(crate) fn check(args: &Args, function: &FnItem, shape: &Shape, errors: &mut 
     if runtime_above(args, function, errors) {
         return;
     }
-    caller_is_lost(function, shape, errors);
+    track_caller(function, shape, errors);
     early::check(function, shape, errors);
     output(args, function, errors);
-    option_has_no_error(args, function, shape, errors);
+    option_without_error(args, function, shape, errors);
     needs_a_stage(args, errors);
     settings::contradictions(args, errors);
-    timeout_is_possible(args, shape, errors);
+    timeout_fits(args, shape, errors);
     threads::check(args, function, shape, errors);
-    hedge_is_possible(args, function, shape, errors);
+    hedge_fits(args, function, shape, errors);
     once::check(args, function, shape, errors);
     fallback_fits(args, shape, errors);
     local_cache_is_safe(args, function, shape, errors);
     priority_is_known(args, function, shape, errors);
     borrows::clones(args, function, shape, errors);
     borrows::mutable_self(args, function, shape, errors);
-    borrows::borrow_given_out(args, function, errors);
+    borrows::returned_borrow(args, function, errors);
 }
 
 fn signature(function: &FnItem, errors: &mut Errors) {
@@ -57,8 +57,8 @@ fn signature(function: &FnItem, errors: &mut Errors) {
     if let Safety::Unsafe(token) = &sig.safety {
         errors.at(
             token,
-            "`#[resilient]` cannot be used on an `unsafe fn`: the caller's promise covers one run of the body; wrap the \
-             unsafe call in a safe function",
+            "`#[resilient]` cannot be used on an `unsafe fn`: the caller's safety guarantees cover only one execution of \
+             the body; wrap the unsafe call in a safe function",
         );
     }
     if let Some(abi) = &sig.abi
@@ -71,13 +71,14 @@ fn signature(function: &FnItem, errors: &mut Errors) {
     }
     for attr in &function.attrs {
         if attr.path().segments.last().is_some_and(|segment| segment.ident == "resilient") {
-            errors.at(attr, "a second `#[resilient]` on one function; put all policies into one attribute");
+            errors.at(attr, "this function has a second `#[resilient]`; put all policies into one attribute");
         }
     }
 }
 
-/// `#[tokio::main]` and its kind, when they stand above, come first, and make a synchronous function of an `async fn`. That
-/// function can be retried as a whole. If an argument needs the `async fn`, the error says to put `resilient` above.
+/// Reports `#[tokio::main]` and similar attributes above `#[resilient]` if an argument needs an `async fn`.
+///
+/// They run first and turn the `async fn` into a synchronous function, which can still be retried as a whole.
 fn runtime_above(args: &Args, function: &FnItem, errors: &mut Errors) -> bool {
     let awaits = |fallback: &Fallback| {
         timeouts(fallback).next().is_some()
@@ -96,23 +97,23 @@ fn runtime_above(args: &Args, function: &FnItem, errors: &mut Errors) -> bool {
         .iter()
         .any(|attr| attr.path().segments.last().is_some_and(|last| last.ident == "test"));
     let above = if body != ["let", "body", "=", "async"] {
-        "an attribute that starts a runtime stands"
+        "an attribute that starts a runtime is"
     } else if is_test {
-        "`#[tokio::test]` stands"
+        "`#[tokio::test]` is"
     } else {
-        "`#[tokio::main]` stands"
+        "`#[tokio::main]` is"
     };
     errors.at(
         &function.sig.ident,
         format!(
-            "{above} above `#[resilient]`, and has already made this `async fn` a synchronous function; swap the two, so that \
-             `#[resilient(..)]` comes first"
+            "{above} above `#[resilient]` and has already turned this `async fn` into a synchronous function; write \
+             `#[resilient(..)]` above it"
         ),
     );
     true
 }
 
-/// Whether a word stands anywhere in the tokens.
+/// Returns whether the tokens contain a word.
 fn names(tokens: &TokenStream, word: &str) -> bool {
     tokens.clone().into_iter().any(|token| match token {
         TokenTree::Ident(ident) => ident == word,
@@ -121,8 +122,10 @@ fn names(tokens: &TokenStream, word: &str) -> bool {
     })
 }
 
-/// The body runs in a closure, or in a future, which have no caller of their own. Of an `async fn` rustc says so itself.
-fn caller_is_lost(function: &FnItem, shape: &Shape, errors: &mut Errors) {
+/// Reports `#[track_caller]`, which has no effect on a body that runs in a closure or future.
+///
+/// rustc itself reports it on an `async fn`.
+fn track_caller(function: &FnItem, shape: &Shape, errors: &mut Errors) {
     if !matches!(shape, Shape::Sync | Shape::ReturnsFuture(_)) {
         return;
     }
@@ -130,7 +133,7 @@ fn caller_is_lost(function: &FnItem, shape: &Shape, errors: &mut Errors) {
         errors.at(
             attr,
             "`#[track_caller]` has no effect here: `#[resilient]` runs the body in a closure, whose caller is this function; \
-             keep `#[track_caller]` on a function that calls this one, and give it `Location::caller()` as an argument",
+             move `#[track_caller]` to a function that calls this one and passes `Location::caller()` as an argument",
         );
     }
 }
@@ -142,29 +145,29 @@ fn output(args: &Args, function: &FnItem, errors: &mut Errors) {
             "this function returns nothing, so `#[resilient]` cannot tell success from failure; return a `Result`",
         ),
         ReturnType::Type(_, ty) if matches!(plain(ty), Type::Never(_)) => {
-            errors.at(ty, "a function that never returns cannot be resilient: there is no outcome to look at");
+            errors.at(ty, "`#[resilient]` cannot be used on a function that never returns: it has no outcome to evaluate");
         }
         _ => {}
     }
 }
 
-fn option_has_no_error(args: &Args, function: &FnItem, shape: &Shape, errors: &mut Errors) {
+fn option_without_error(args: &Args, function: &FnItem, shape: &Shape, errors: &mut Errors) {
     if last_segment(&shape.attempt_type(function)).as_deref() != Some("Option") {
         return;
     }
     let retries = args.retry.as_ref().and_then(|retry| retry.when.as_ref());
     for when in retries.into_iter().chain(&args.counts) {
-        errors.at(&when.key, "an `Option` has no error that `when` could look at; return a `Result`");
+        errors.at(&when.key, "`when` needs an error to check, and an `Option` has none; return a `Result`");
     }
     if let (Some(map_err), true, None) = (&args.map_err, args.can_reject(), &args.fallback) {
         errors.at(
             &map_err.key,
-            "an `Option` cannot hold the error of `map_err`: a rejected call returns `None`",
+            "`map_err` has no effect if the function returns an `Option`: a rejected call returns `None`",
         );
     }
 }
 
-/// What protects a call.
+/// Arguments that protect a call.
 const STAGES: [&str; 9] = [
     "retry",
     "circuit_breaker",
@@ -176,24 +179,24 @@ const STAGES: [&str; 9] = [
     "coalesce",
     "load_shed",
 ];
-/// Of them, what can refuse it.
+/// Arguments that can reject a call.
 const REJECT: [&str; 8] =
     ["circuit_breaker", "bulkhead", "timeout", "fallback", "rate_limit", "hedge", "coalesce", "load_shed"];
 
 fn needs_a_stage(args: &Args, errors: &mut Errors) {
     let has = |name: &str| args.keys.iter().any(|key| key == name);
-    // With a key it is a stage; also where that could not be understood.
+    // `idempotent` with a key is a stage, even if it could not be parsed.
     let by_key = has("idempotent") && args.idempotent.is_none();
     let stage = by_key || STAGES.iter().any(|name| has(name));
-    // A word that is not known may have been meant for one.
+    // An unknown word may be a misspelled stage.
     if let (false, Some(first)) = (stage || args.has_unknown, args.keys.first()) {
         errors.at(
             first,
-            format!("`{first}` alone protects nothing; add `retry`, `circuit_breaker`, `bulkhead`, `timeout` or `fallback`"),
+            format!("`{first}` has no effect without a policy; add `retry`, `circuit_breaker`, `bulkhead`, `timeout` or `fallback`"),
         );
     }
     if let (Some(map_err), true) = (&args.map_err, has("fallback")) {
-        errors.at(&map_err.key, "`map_err` is never used: `fallback` already takes every rejection");
+        errors.at(&map_err.key, "`map_err` is never used: `fallback` already handles every rejection");
     }
     if args.has_unknown {
         return;
@@ -210,7 +213,7 @@ fn needs_a_stage(args: &Args, errors: &mut Errors) {
     }
 }
 
-/// A word that is no argument and nearly a class was meant for that.
+/// Reports a misspelled priority: a word that is not a parameter of the function and similar to a priority.
 fn priority_is_known(args: &Args, function: &FnItem, shape: &Shape, errors: &mut Errors) {
     let Some(priority) = &args.priority else { return };
     match &priority.value {
@@ -233,28 +236,28 @@ fn priority_is_known(args: &Args, function: &FnItem, shape: &Shape, errors: &mut
     }
 }
 
-fn timeout_is_possible(args: &Args, shape: &Shape, errors: &mut Errors) {
+fn timeout_fits(args: &Args, shape: &Shape, errors: &mut Errors) {
     if let (Some(timeout), false) = (&args.timeout, shape.is_async() || args.threads().is_some()) {
         errors.at(
             &timeout.key,
-            "a synchronous function cannot be stopped, so its time cannot be limited; make it an `async fn`, or let it run \
-             on threads that the caller can leave, as in `bulkhead(\"x\", threads = 8)`",
+            "`timeout` cannot cancel a synchronous function; make it an `async fn`, or run it on the threads of a bulkhead, \
+             as in `bulkhead(\"x\", threads = 8)`",
         );
     }
 }
 
-fn hedge_is_possible(args: &Args, function: &FnItem, shape: &Shape, errors: &mut Errors) {
+fn hedge_fits(args: &Args, function: &FnItem, shape: &Shape, errors: &mut Errors) {
     let Some(hedge) = &args.hedge else { return };
     if !shape.is_async() {
         errors.at(
             &hedge.key,
-            "a synchronous function cannot make two attempts at the same time; make it an `async fn`",
+            "`hedge` cannot run two attempts of a synchronous function at the same time; make it an `async fn`",
         );
     }
     if args.idempotent.is_none() && args.once.is_none() {
         errors.at(
             &hedge.key,
-            "`hedge` runs the body twice at the same time: add `idempotent` if that has the effect of once",
+            "`hedge` can run the body twice at the same time; add `idempotent` if that has the same effect as running it once",
         );
     }
     let is_mutable = |arg: &&FnArg| match arg {
@@ -264,26 +267,26 @@ fn hedge_is_possible(args: &Args, function: &FnItem, shape: &Shape, errors: &mut
         }
     };
     if let Some(arg) = function.sig.inputs.iter().find(is_mutable) {
-        errors.at(arg, "two attempts at the same time cannot both have this `&mut`: take `&`, with a lock or a cell inside");
+        errors.at(arg, "`hedge` runs attempts at the same time, which cannot share a `&mut`; take `&` and use interior mutability, such as a `Mutex`");
     }
     if let (Some((_, span)), Some(_)) = (find(hedge, "percentile"), find(hedge, "after")) {
-        errors.span(span, "give `after` or `percentile`, not both");
+        errors.span(span, "specify `after` or `percentile`, not both");
     }
 }
 
 fn fallback_fits(args: &Args, shape: &Shape, errors: &mut Errors) {
     let Some(fallback) = &args.fallback else { return };
     if let (false, Some(span)) = (shape.is_async(), timeouts(fallback).next()) {
-        errors.span(span, "a synchronous level cannot be stopped, so its time cannot be limited; make the function an `async fn`");
+        errors.span(span, "a synchronous fallback level cannot be cancelled, so it cannot have a time limit; make the function an `async fn`");
     }
     for answer in fallback.code() {
         if let Expr::Closure(closure) = answer
             && closure.inputs.len() != 1
         {
             let (given, of) = if fallback.is_single { ("", "") } else { ("&", "each level of ") };
-            let given = format!("the failure of the call, a `{given}Failure<E>`");
+            let given = format!("the failure of the call as a `{given}Failure<E>`");
             let message = format!(
-                "{of}`fallback` is called with one argument, {given}: write `|failure| ..`, or `|_| ..` where it is not needed"
+                "{of}`fallback` is called with one argument, {given}; write `|failure| ..`, or `|_| ..` to ignore it"
             );
             if closure.inputs.is_empty() {
                 errors.at(answer, message);
@@ -300,24 +303,25 @@ fn fallback_fits(args: &Args, shape: &Shape, errors: &mut Errors) {
                 .map_or_else(|| closure.body.to_token_stream(), |token| token.to_token_stream());
             errors.at(
                 token.into_iter().next(),
-                "this fallback is async, but the function is not; remove `async` from one or add it to the other",
+                "this fallback is `async`, but the function is not; remove `async` here, or make the function an `async fn`",
             );
         }
     }
 }
 
-/// Where answers differ by what the function is given, one for all would give one user's data to another.
+/// Requires a cache key for functions with parameters. Without one, a caller could receive the data of another user.
 fn local_cache_is_safe(args: &Args, function: &FnItem, shape: &Shape, errors: &mut Errors) {
-    let Some(kept) = args.fallback.as_ref().and_then(Fallback::kept) else { return };
-    let word = &kept.word;
+    let Some(cache) = args.fallback.as_ref().and_then(Fallback::local_cache) else { return };
+    let word = &cache.word;
     let has_parameters = !function.sig.inputs.is_empty()
         || function.sig.generics.type_params().next().is_some()
         || function.sig.generics.const_params().next().is_some();
-    if has_parameters && kept.key.is_none() && !kept.is_broken {
+    if has_parameters && cache.key.is_none() && !cache.is_broken {
         errors.at(
             word,
-            "`local_cache` needs a key here, or one caller would get the answer of another: name all that the answer \
-             depends on, as in `local_cache(max_age = \"10m\", key = id)`, or `key = ()` if that is nothing",
+            "`local_cache` needs a key, because otherwise one caller could receive the result of another; list everything \
+             that the result depends on, as in `local_cache(max_age = \"10m\", key = id)`, or write `key = ()` if it depends \
+             on nothing",
         );
     }
     let ty = shape.attempt_type(function);
@@ -325,12 +329,12 @@ fn local_cache_is_safe(args: &Args, function: &FnItem, shape: &Shape, errors: &m
     if has_elided_reference(&ty)
         || lifetimes.any(|param| names_lifetime(ty.to_token_stream(), &param.lifetime.ident))
     {
-        errors.at(word, "`local_cache` keeps values beyond the call, and this function returns a borrow; return an owned value");
+        errors.at(word, "`local_cache` stores results longer than the call, but this function returns a borrowed value; return an owned value");
     }
     if has_hole(&ty) {
         errors.at(
             word,
-            "`local_cache` keeps values of a type that is written out; this function returns an `impl Trait`",
+            "`local_cache` needs a concrete return type, but this function returns an `impl Trait`; write out the type",
         );
     }
 }

@@ -2,26 +2,26 @@
 
 use crate::Remedy;
 
-/// An argument of the attribute.
+/// One argument of the attribute.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Argument {
-    /// Its name.
+    /// Name of the argument.
     pub name: &'static str,
-    /// How the attribute writes it.
+    /// Example, as written in the attribute.
     pub form: &'static str,
-    /// What it does.
+    /// Description in one or a few sentences.
     pub about: &'static str,
-    /// Other names for it, for "did you mean".
+    /// Names that other libraries use for it, for "did you mean".
     pub aliases: &'static [&'static str],
 }
 
 macro_rules! arguments {
     (
         $($(#[doc = $about:literal])+ $name:ident: $form:literal $([$($alias:ident)*])?)*
-        // A keyword, which cannot be the name of a module.
+        // `crate` is a keyword and cannot be the name of a module.
         --- $($(#[doc = $hidden_about:literal])+ $hidden:ident: $hidden_form:literal)*
     ) => {
-        /// All of them.
+        /// All arguments of the attribute.
         pub const ARGUMENTS: &[Argument] = &[
             $(Argument {
                 name: stringify!($name),
@@ -37,7 +37,7 @@ macro_rules! arguments {
             },)*
         ];
 
-        /// What an editor completes.
+        /// Modules that an editor completes inside the attribute.
         pub mod complete {
             $(
                 #[doc = concat!("`", $form, "`:", $($about),+)]
@@ -48,65 +48,65 @@ macro_rules! arguments {
 }
 
 arguments! {
-    /// Stops calls to a dependency that fails or is slow. An open circuit lets probes through after a while.
+    /// Stops calls to a dependency that fails or is slow. An open circuit admits probes after a delay.
     circuit_breaker: "circuit_breaker = \"payment\""
         [breaker circuit cb circuit_breaker_policy fuse circuitbreaker]
-    /// Repeats calls that failed, within a budget that all calls share.
+    /// Repeats failed calls, limited by a budget that all calls share.
     retry: "retry(max = 3)" [retries retry_policy retryable retry_strategy]
     /// Limits how many calls run at once.
     bulkhead: "bulkhead = \"gateway\""
         [semaphore concurrency concurrency_limit concurrency_limiter thread_pool_bulkhead]
-    /// Limits the time of a call and of each attempt. Asynchronous functions, and those on `threads` of a bulkhead.
+    /// Limits the duration of a call and of each attempt. Requires an `async fn` or a bulkhead with `threads`.
     timeout: "timeout = \"2s\"" [deadline time_limiter time_limit timeout_duration max_duration timelimit]
-    /// Limits how often calls start. Each attempt pays.
+    /// Limits how often calls start. Each attempt counts against the limit.
     rate_limit: "rate_limit(\"api\", rate = \"100/s\")"
         [throttle limit ratelimit rate_limiter limiter token_bucket quota]
-    /// Sends another attempt where one is slow or fails, and takes the first answer. Asynchronous functions that are
-    /// `idempotent`, or have a key and `on_unknown = reexecute`.
+    /// Starts another attempt when one is slow or fails, and returns the first result. Requires an `async fn` that is
+    /// `idempotent`, or `idempotent(key = .., on_unknown = reexecute)`.
     hedge: "hedge(after = \"50ms\")" [speculative hedging hedged]
-    /// Calls with equal keys at the same time share one call. The function returns a value that is `Clone`.
+    /// Lets concurrent calls with equal keys share one call. The returned type must be `Clone`.
     coalesce: "coalesce(key = id)" [dedupe dedup singleflight single_flight collapse request_collapser batch]
-    /// Answers when everything else has failed: an expression, a function or closure that is given the failure, or levels
-    /// that are asked in a fixed order.
+    /// Provides a result when the call has failed: an expression, a function or closure that receives the failure, or
+    /// levels that are tried in a fixed order.
     fallback: "fallback = |failure| .."
         [default fallback_method fallback_fn fallback_to fallback_handler or_else recover on_error]
-    /// Refuses the least important calls under overload, so that the others are served in time.
+    /// Rejects the least important calls under overload, so that the others are served in time.
     load_shed: "load_shed(\"api\", target_delay = \"20ms\")"
         [shed load_shedder load_shedding shedding admission overload adaptive_limiter adaptive_throttler]
-    /// The word alone: running the function twice has the effect of once, so it is repeated even where an attempt may have
-    /// had its effect. With a key: it runs once for each key, and a repeated call gets the first answer. What the function
-    /// returns in `Ok` is `Serialize` and `DeserializeOwned`.
+    /// Without options: declares that running the function twice has the same effect as running it once, so it is
+    /// retried even if an attempt may have taken effect. With a key: runs the function once for each key; repeated
+    /// calls return the stored result. The `Ok` type must be `Serialize` and `DeserializeOwned`.
     idempotent: "idempotent(key = order.id)" [idempotency idempotency_key once exactly_once]
-    /// The importance of the call: `critical`, `high`, `normal`, `low`, or an expression of type `Priority` that may use the
+    /// Priority of the call: `critical`, `high`, `normal`, `low`, or an expression of type `Priority` that can use the
     /// arguments.
     priority: "priority = high"
-    /// A predicate over the returned value: whether it counts as failed though it is `Ok`.
+    /// Predicate over the returned value that returns whether an `Ok` value counts as a failure.
     failure: "failure = |output| .."
-    /// The arguments that the body moves. They are copied for each attempt.
+    /// Arguments that the body moves. They are cloned for each attempt.
     clone: "clone(a, b)"
-    /// The error for a rejected call, for error types without `From<Rejection>`.
+    /// Converts a rejection into the error type, for error types without `From<Rejection>`.
     map_err: "map_err = |rejection| .." [map_error on_rejection on_rejected]
-    /// The name of the operation.
+    /// Name of the operation in metrics, logs and events.
     name: "name = \"charge\"" [operation operation_name id]
-    /// Another registry than the one of the process.
+    /// Registry to use instead of the global registry.
     registry: "registry = self.registry"
     ---
-    /// The path under which the crate is found.
+    /// Path of the `resilient-runtime` crate, if it is renamed or reexported.
     crate: "crate = ::resilient_runtime"
 }
 
 const ON: &[&str] = &["enabled", "enable", "disabled", "disable", "active"];
 
-/// What to write instead of a switch, in the parentheses of an argument that has no remedy of its own.
+/// The remedy for `enabled` and its synonyms in the parentheses of an argument without its own remedy for them.
 pub const SWITCH: Remedy = Remedy {
     group: "",
     words: ON,
-    text: "a policy is on where it is written: leave it out, or write `enabled = false` in its table of the settings file",
+    text: "a listed policy is always enabled; remove the policy, or set `enabled = false` in its table of the settings file",
 };
 
 macro_rules! remedies {
     ($([$($word:ident)*] $text:literal;)*) => {
-        /// What to write instead of words that are no argument.
+        /// Remedies for words that are not arguments.
         pub const ARGUMENT_REMEDIES: &[Remedy] =
             &[$(Remedy { group: "", words: &[$(stringify!($word)),*], text: $text },)*];
     };
@@ -116,13 +116,13 @@ remedies! {
     [max max_retries max_retry retry_count max_retry_attempts times retry_max]
         "write `retry(max = 3)`";
     [attempts max_attempts max_tries tries stop_after_attempt stop]
-        "write `retry(attempts = 3)`, which counts the first one too";
+        "write `retry(attempts = 3)`, which includes the first attempt";
     [retry_on retry_if retry_when when retry_exceptions abort_on abort_if should_retry]
-        "write `retry(max = 3, when = |error| ..)`, which is true for the errors to try again";
+        "write `retry(max = 3, when = |error| ..)`, which returns true for the errors to retry";
     [fail_on skip_on record_exceptions ignore_exceptions should_handle handle is_failure is_successful]
-        "write `circuit_breaker(\"name\", when = |error| ..)` to say which errors count as failures, `retry(max \
-         = 3, when = |error| ..)` to say which errors to try again, or `failure = |output| ..` to count a \
-         returned value as a failure";
+        "write `circuit_breaker(\"name\", when = |error| ..)` to select the errors that count as failures, `retry(max \
+         = 3, when = |error| ..)` to select the errors to retry, or `failure = |output| ..` to count a returned value as \
+         a failure";
     [backoff delay base base_delay wait_duration wait exponential_backoff jitter use_jitter max_delay]
         "write `retry(max = 3, backoff = exponential, base = \"100ms\", jitter = 0.5)`";
     [retry_budget budget]
@@ -138,12 +138,13 @@ remedies! {
     [max_in_flight max_inflight]
         "write `load_shed(\"name\", max_in_flight = 100)`, or `bulkhead(\"name\", max_concurrent = 100)`";
     [cache cached cacheable memoize cache_key ttl stale_if_error]
-        "no policy answers before the call; `fallback(local_cache(max_age = \"10m\", key = id))` gives the last \
-         good answer when the call fails, and `coalesce(key = id)` shares one call";
+        "no policy returns a cached result instead of making the call; `fallback(local_cache(max_age = \"10m\", key = \
+         id))` returns the last successful result when the call fails, and `coalesce(key = id)` shares one call among \
+         concurrent callers";
     [key]
-        "write it in its policy, as in `idempotent(key = id)`, `coalesce(key = id)` or `rate_limit(\"name\", \
+        "write it inside a policy, as in `idempotent(key = id)`, `coalesce(key = id)` or `rate_limit(\"name\", \
          rate = \"100/s\", key = id)`";
     [enabled enable disabled disable active]
-        "a policy is on where it is written: leave it out, or switch off all of them by `enabled = false` at the \
-         top of the settings file";
+        "a listed policy is always enabled; remove the policy, or disable all policies with `enabled = false` at the top of \
+         the settings file";
 }

@@ -1,71 +1,72 @@
-//! Stops calls to a dependency that fails or is slow.
+//! Settings of a circuit breaker, which stops calls to a dependency that fails or is slow.
 
-const COUNTS: &str = "write `when = |error| ..`, which is true for the errors that count as failures";
+const COUNTS: &str = "write `when = |error| ..`, which returns true for the errors that count as failures";
 
 table! {
     circuit_breaker: "circuit_breaker";
 
-    /// The calls that are judged: those of a span of time, or the last calls in this number.
+    /// Calls that are evaluated: a duration, or a number of most recent calls.
     window: window = "30s", "window = \"30s\" or 100"
         [sliding_window_size sliding_window sliding_window_type window_size window_duration sampling_duration
          sampling_window rolling_window rolling_duration interval period stat_interval]
-    /// The share of failed calls in the window that opens the circuit. None: 50 %, or no such rule if `failure_threshold` is
-    /// given.
+    /// Fraction of failed calls in the window that opens the circuit. If not set: 50 %, or no such rule if
+    /// `failure_threshold` is set.
     failure_rate: some = none, "failure_rate = 0.5"
         [failure_rate_threshold failure_ratio failure_percentage failure_percent error_rate error_ratio
          error_threshold_percentage error_percent_threshold error_threshold failure_rate_percentage]
-    /// With fewer calls in the window no share is judged. None: 20, or the whole window if it holds fewer.
+    /// Minimum number of calls in the window before its rates are evaluated. If not set: 20, or the size of a smaller
+    /// window.
     min_calls: count(1, 1_000_000, "calls") = none, "min_calls = 20"
         [minimum_number_of_calls minimum_throughput min_throughput request_volume_threshold volume_threshold
          min_requests minimum_requests minimum_calls min_request_amount min_samples]
-    /// This many failures in a row open the circuit while the window holds fewer than `min_calls`; 0 for never. Not in force
-    /// where `failure_threshold` is given and `failure_rate` is not.
+    /// Number of consecutive failures that opens the circuit while the window holds fewer than `min_calls` calls; 0
+    /// disables the rule. No effect if `failure_threshold` is set and `failure_rate` is not.
     low_volume_failures: count(0, 1_000_000, "failures") = 5, "low_volume_failures = 5"
-    /// This many failures in a row open the circuit, whatever the window holds.
+    /// Number of consecutive failures that opens the circuit, regardless of the window.
     failure_threshold: count(1, 1_000_000, "failures") = none, "failure_threshold = 5"
         [threshold consecutive_failures failures max_failures fail_max failure_count failure_limit
          exceptions_allowed_before_breaking handled_events_allowed_before_breaking trip_after]
-    /// A call that takes at least this long is slow.
+    /// A call that takes at least this long counts as slow.
     slow_call: span("24h") = none, "slow_call = \"2s\""
         [slow_call_duration_threshold slow_call_duration slow_threshold slow_after latency_threshold]
-    /// The share of slow calls in the window that opens the circuit. None: a slow call counts as failed.
+    /// Fraction of slow calls in the window that opens the circuit. If not set: a slow call counts as a failure.
     slow_rate: some = none, "slow_rate = 0.8" [slow_call_rate_threshold slow_call_rate slow_ratio]
-    /// Whether calls that have not ended, but are slow already, count too. Costs each call a lock.
+    /// Whether to count calls that are still running but already slow. Adds a lock to each call.
     slow_in_flight: flag = false, "slow_in_flight = true"
-    /// How long the circuit stays open the first time, before jitter. Doubles each time the probes fail.
+    /// First open period, before jitter. It doubles each time the probes fail.
     open_for: span("24h") = "5s", "open_for = \"5s\""
         [timeout reset_timeout recovery_timeout open_timeout wait_duration_in_open_state wait_duration open_duration
          break_duration duration_of_break sleep_window cooldown half_open_after delay]
-    /// The longest open period; at least `open_for`. None: 60 s, or `open_for` if that is longer.
+    /// Longest open period; at least `open_for`. If not set: 60 s, or `open_for` if that is longer.
     open_max: span("24h") = none, "open_max = \"60s\""
         [max_open max_open_for open_for_max max_break_duration max_backoff max_delay]
-    /// The share of the open period that is random, so that not all instances probe at the same time.
+    /// Fraction of the open period that is random, so that instances do not probe at the same time.
     open_jitter: share = 0.5, "open_jitter = 0.5"
-    /// How long a probe may take. After that it is given up, and another may run.
+    /// Maximum duration of a probe. After that its permit is released and another probe can run.
     probe_lease: span("24h") = "1m", "probe_lease = \"1m\""
-    /// The number of probes that may run at once in the half-open circuit, and, without `success_threshold`, whose results
-    /// decide.
+    /// Maximum number of concurrent probes while the circuit is half-open. Without `success_threshold`, also the number
+    /// of probes that are evaluated.
     half_open_calls: count(1, 1_000, "probes") = 3, "half_open_calls = 3"
         [permitted_number_of_calls_in_half_open_state half_open_max_calls half_open_requests half_open_max_requests
          half_open_permits max_requests probes max_probes]
-    /// This many successful probes close the circuit, and one failed probe opens it again. None: `half_open_calls` probes are
-    /// judged by `failure_rate`.
+    /// Number of successful probes that closes the circuit; one failed probe opens it again. If not set:
+    /// `half_open_calls` probes are evaluated by `failure_rate`.
     success_threshold: count(1, 1_000_000, "successes") = none, "success_threshold = 2"
         [successes consecutive_successes success_count]
-    /// A predicate over the error: whether it counts as a failure. Other errors count as nothing.
+    /// Predicate over the error that returns whether it counts as a failure. Other errors are not counted.
     when: code, "when = is_outage"
         [record_exception_predicate record_failure_predicate failure_predicate is_failure failure_when failure_if
          predicate condition filter if]
-    /// Whether the circuit acts at all. Switched off, every call passes, and none is counted.
+    /// Whether the circuit breaker is active. If disabled, every call passes and no call is counted.
     enabled: switch = true, ""
 
     remedies {
         "" [automatic_transition_from_open_to_half_open_enabled max_wait_duration_in_half_open_state]
-            "an open circuit lets probes through by itself, after `open_for`";
+            "an open circuit always admits probes after `open_for`";
         "" [record_exceptions record_exception ignore_exceptions ignore_exception ignore_exception_predicate fail_on skip_on
             should_handle handle handle_errors is_successful is_excluded]
             COUNTS;
         "" [record_result_predicate handle_result failure]
-            "write `failure = |output| ..` as an argument of its own, which is true for the returned values that count as failures";
+            "use the separate argument `failure = |output| ..`, which returns true for the returned values that count as failures";
     }
 }

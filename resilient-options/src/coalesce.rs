@@ -1,16 +1,18 @@
-//! Calls with equal keys at the same time share one call.
+//! Settings of coalescing: concurrent calls with equal keys share one call.
 
 table! {
     coalesce: "coalesce";
 
-    /// What makes calls equal. A key that is an `Option` may be `None`: that call shares nothing.
+    /// Key of the call: concurrent calls with equal keys share one call. A key of type `Option` can be `None`; that
+    /// call is not shared.
     key: code, "key = id" [by id]
-    /// Whether those who wait get the leader's failure. Otherwise the next of them makes a call of its own.
+    /// Whether waiting calls receive the leader's error. If not, the next waiting call runs the function itself.
     share_errors: flag = true, "share_errors = false"
-    /// How long a call waits for another's answer. None: until its own deadline, or 60 s where it has none.
+    /// Maximum time a call waits for the leader's result. If not set: until the call's own deadline, or 60 s without a
+    /// deadline.
     max_wait: span("24h") = none, "max_wait = \"1s\"" [wait timeout max_wait_duration]
-    /// Keys in flight at once. Calls with further keys do not share.
+    /// Maximum number of keys in flight. Calls with further keys are not shared.
     max_flights: count(1, 1_000_000, "keys") = 10_000, "max_flights = 10_000"
-    /// Whether calls share at all.
+    /// Whether calls are shared.
     enabled: switch = true, ""
 }

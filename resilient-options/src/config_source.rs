@@ -1,4 +1,4 @@
-//! A source of settings, which has none of its own.
+//! A source of settings. It has no settings itself.
 
 table! {
     config_source: "";

@@ -1,48 +1,49 @@
-//! Answers when everything else has failed.
+//! Settings of a fallback, which provides a result when the call has failed.
 
-const ALWAYS_ON: &str = "this cannot be switched off: leave it out";
+const ALWAYS_ON: &str = "this policy cannot be disabled; remove it instead";
 
 table! {
     fallback: "fallback";
 
-    /// How long an asynchronous level may take that has no time of its own.
+    /// Timeout of an asynchronous level that sets no timeout itself.
     level_timeout: span("24h") = "1s", "level_timeout = \"1s\"" [timeout]
-    /// Another instance or region of the same thing.
+    /// Another instance or region of the same service.
     replica: group, "replica = f or replica(f, timeout = \"500ms\")" {
-        /// How long an asynchronous replica may take. None: `level_timeout`.
+        /// Timeout of an asynchronous replica. If not set: `level_timeout`.
         timeout as replica_timeout: span("24h") = none, "timeout = \"500ms\""
     }
-    /// A cache shared by several machines.
+    /// A cache that several machines share.
     distributed_cache: group, "distributed_cache = f or distributed_cache(f, timeout = \"500ms\")" {
-        /// How long an asynchronous distributed cache may take. None: `level_timeout`.
+        /// Timeout of an asynchronous distributed cache. If not set: `level_timeout`.
         timeout as distributed_cache_timeout: span("24h") = none, "timeout = \"500ms\""
     }
-    /// The last good answer of this key, or a function.
+    /// The built-in cache of the last successful result for each key, or a function.
     local_cache: group,
         "local_cache = \"10m\", or local_cache(max_age = \"10m\", key = id, max_entries = 1000), or local_cache = f" [cache]
     {
-        /// How long an asynchronous local cache of your own may take. None: `level_timeout`.
+        /// Timeout of your own asynchronous local cache. If not set: `level_timeout`.
         timeout as local_cache_timeout: span("24h") = none, "timeout = \"500ms\""
-        /// How old an answer of the built-in local cache may be.
+        /// Maximum age of a result that the built-in local cache returns.
         max_age as cache_max_age: span("30d") = "10m", "max_age = \"10m\"" [ttl expiry expire_after]
-        /// Everything that the answer depends on.
+        /// Cache key: everything that the result depends on.
         key: code, "key = id" [by id]
-        /// Answers that the built-in local cache keeps.
-        max_entries as cache_max_entries: count(16, 1_000_000, "answers") = 1_000, "max_entries = 1000"
+        /// Maximum number of results in the built-in local cache.
+        max_entries as cache_max_entries: count(16, 1_000_000, "entries") = 1_000, "max_entries = 1000"
             [capacity size max_size max_capacity]
     }
-    /// Another way to the same end.
+    /// An alternative implementation.
     backup: group, "backup = f or backup(f, timeout = \"2s\")" [secondary] {
-        /// How long an asynchronous backup may take. None: `level_timeout`.
+        /// Timeout of an asynchronous backup. If not set: `level_timeout`.
         timeout as backup_timeout: span("24h") = none, "timeout = \"2s\""
     }
-    /// A stand-in that always answers, and at once.
+    /// A substitute value that is always available immediately.
     default: group, "default = expression" [else otherwise value]
-    /// What the levels may still take together when the total time of the call is over. With 0 a call that is late gets what
-    /// answers at once: a local cache, or a default.
+    /// Total time the levels may use after the call's total timeout has expired. With 0, only levels that return
+    /// immediately are used then: a local cache or a default.
     grace: time("0s", "1m") = "0s", "grace = \"0ms\""
-    /// Replicas, caches of your own and backups that may be asked at once. Beyond that the next level is asked.
-    max_concurrent: count(1, 1_000_000, "levels at once") = 64, "max_concurrent = 64" [concurrency]
+    /// Maximum number of concurrent calls to replicas, backups and your own caches. Further calls use the next
+    /// level.
+    max_concurrent: count(1, 1_000_000, "calls") = 64, "max_concurrent = 64" [concurrency]
 
     remedies {
         "" [enabled enable disabled disable active] ALWAYS_ON;

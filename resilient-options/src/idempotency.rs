@@ -1,37 +1,43 @@
-//! Calls with the same key run once.
+//! Settings of idempotency keys: calls with the same key run once.
 
 table! {
     idempotency: "idempotent";
 
-    /// Calls with the same key run once: anything that is `Display`, or an `Option` of it; with `None` the call has no key.
+    /// Idempotency key: calls with the same key run once. Any `Display` type, or an `Option` of one; `None` means that
+    /// the call has no key.
     key: code, "key = order.id" [by id]
-    /// What calls with the same key must agree in; `none` for nothing. By default all arguments but `self`.
+    /// Values that must be equal in calls with the same key; `none` to compare nothing. By default, all arguments
+    /// except `self`.
     fingerprint: code, "fingerprint = (cents, &account)" [payload hash]
-    /// How long an answer is kept, and a key is taken. Within it a repeat gets the first answer.
-    // Not 0: a key that is free once its call has ended protects nobody (T112).
+    /// How long a result is stored and its key stays in use. Repeated calls within this time return the stored result.
+    // Not 0: a key that is released when its call ends cannot prevent a repeat (T112).
     ttl: time("1s", "31d") = "1h", "ttl = \"1h\"" [expires expiry expire_after max_age]
-    /// How long a call that does not show any more holds its key. Renewed each third of it while an asynchronous call runs,
-    /// not while a synchronous one does. Not shorter than the total timeout of the call, or `Registry::validate` says so.
+    /// How long a call holds its key without renewal. A running asynchronous call renews the lease every third of this
+    /// time; a synchronous call does not renew it. Should be at least the call's total timeout; otherwise
+    /// `Registry::validate` reports a problem.
     lease: time("10ms", "24h") = "1m", "lease = \"1m\""
-    /// What becomes of a call whose predecessor was lost while it ran: refused, or run again.
+    /// Handling of a call if the outcome of an earlier call with its key is unknown: `reject` rejects it, `reexecute`
+    /// executes it again.
     on_unknown: word("reject", "reexecute") = "reject", "on_unknown = reject"
-    /// How long a call waits for one with the same key that runs, and until its own deadline. 0: it does not.
+    /// Maximum time a call waits for a running call with the same key, limited by its own deadline. 0: it does not
+    /// wait.
     max_wait: time("0s", "24h") = "10s", "max_wait = \"10s\"" [wait timeout]
-    /// Whether an error that another attempt would meet again (of class `Permanent` or `Ignored`) is kept and given again like
-    /// an answer, where its type is `Serialize` and `DeserializeOwned`; else it frees the key.
+    /// Whether errors of class `Permanent` or `Ignored` are stored and returned to repeated calls. The error type
+    /// must be `Serialize` and `DeserializeOwned`; otherwise the error releases the key.
     keep_errors: flag = false, "keep_errors = true"
-    /// The name under which `Registry::set_idempotency_store` was given the store. None: the store that the component was
-    /// given, or memory.
+    /// Name of a store registered with `Registry::set_idempotency_store`. If not set: the store that was passed to the
+    /// component, or a store in memory.
     store: name = none, "store = \"orders\""
-    /// What becomes of a call when the store does not answer, or is full: refused, or run without a record.
+    /// Handling of a call if the store does not respond or is full: `closed` rejects it, `open` executes it without a
+    /// record.
     on_store_failure: word("closed", "open") = "closed", "on_store_failure = closed"
-    /// How long the store may take for each request.
+    /// Timeout of each request to the store.
     store_timeout: span("1h") = "1s", "store_timeout = \"1s\""
-    /// The largest answer that is kept, in bytes of its stored form. A call with a larger one is recorded as lost, and its
-    /// caller can see it (`unsaved`).
+    /// Maximum size of a stored result, in bytes of its stored form. A larger result is returned but not stored: the
+    /// call is recorded as lost, and `unsaved` reports this to the caller.
     max_value: count(1, 4_294_967_295, "byte") = 65_536, "max_value = 65_536"
 
     remedies {
-        "" [enabled enable disabled disable active] "this cannot be switched off: leave it out";
+        "" [enabled enable disabled disable active] "this policy cannot be disabled; remove it instead";
     }
 }

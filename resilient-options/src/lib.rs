@@ -1,12 +1,13 @@
-//! Every argument of `#[resilient(...)]` and every setting of a component, once: its name, type, unit, range, default, the
-//! names that other libraries use for it, and its documentation.
+//! The single definition of each argument of `#[resilient(...)]` and each setting of a component.
 //!
-//! The attribute parses and checks with these tables, and the runtime validates with them. Completion in editors, the JSON
-//! schema of the settings file, the documentation of each `Config` and the README's table come from them, too. The crate
-//! holds constants only and depends on nothing, because both the macro and the runtime wait for it to compile.
+//! A row defines the name, type, unit, range, default, documentation, and the names that other libraries use. The
+//! attribute parses and checks its arguments with these tables, and the runtime validates settings with them. Editor
+//! completion, the JSON schema of the settings file, the documentation of each `Config` and `docs/attribute.md` are
+//! generated from them. The crate contains only constants and has no dependencies, because both the macro and the
+//! runtime must wait for it to compile.
 //!
-//! To add a setting, add a row to the table of its component and a field to the component's `Config`. `table.rs` explains
-//! the form of a row.
+//! To add a setting, add a row to the table of its component and a field to the component's `Config`. `table.rs`
+//! documents the format of a row.
 
 #![no_std]
 #![forbid(unsafe_code)]
@@ -39,54 +40,59 @@ pub use takes::{Takes, Value};
 /// One option of the attribute, one setting of a component, or both.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Setting {
-    /// The name in the component's `Config`, in a settings file, in the environment and in `explain()`. Empty for an option
-    /// that is code.
+    /// Name in the component's `Config`, in settings files, in environment variables and in `explain()`.
+    ///
+    /// Empty for an option that is code.
     pub field: &'static str,
-    /// The name in the attribute. Empty for a setting that only a file, the environment and a call at run time can change.
+    /// Name in the attribute.
+    ///
+    /// Empty for a setting that only a settings file, the environment and run-time changes can set.
     pub option: &'static str,
-    /// The option in whose parentheses the attribute writes it: `adaptive` for `adaptive(min = 1)`. Empty for none.
+    /// Enclosing option in the attribute: `adaptive` for `adaptive(min = 1)`.
+    ///
+    /// Empty if there is none.
     pub group: &'static str,
-    /// The type and the range.
+    /// Type and allowed range.
     pub takes: Takes,
-    /// The value where nothing is said.
+    /// Value if the setting is not set.
     pub default: Value,
-    /// How the attribute writes it.
+    /// Example, as written in the attribute.
     pub form: &'static str,
-    /// What it does, in a sentence or a few.
+    /// Description in one or a few sentences.
     pub about: &'static str,
-    /// Other names for it, for "did you mean".
+    /// Names that other libraries use for it, for "did you mean".
     pub aliases: &'static [&'static str],
 }
 
-/// Words that are no option, and what to write instead.
+/// Words that are not options, and what to write instead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Remedy {
-    /// The option in whose parentheses the words stand. Empty for none.
+    /// Enclosing option of the words. Empty if there is none.
     pub group: &'static str,
-    /// The words.
+    /// The unknown words.
     pub words: &'static [&'static str],
-    /// What to write instead.
+    /// Remedy, as shown in the error message.
     pub text: &'static str,
 }
 
 /// The settings of one kind of component.
 #[derive(Debug)]
 pub struct Table {
-    /// The name of the kind in a settings file, in metrics and in JSON.
+    /// Name of the kind in settings files, metrics and JSON.
     pub kind: &'static str,
-    /// The argument of the attribute. Empty for a kind that the attribute does not have.
+    /// Argument of the attribute. Empty for a kind without one.
     pub argument: &'static str,
-    /// All of it, in the order in which it is shown.
+    /// All settings, in display order.
     pub settings: &'static [Setting],
-    /// What to write instead of words that are no option.
+    /// Remedies for words that are not options.
     pub remedies: &'static [Remedy],
 }
 
 impl Table {
-    /// The setting of this name in the component's `Config`; for a constant.
+    /// Returns the setting with this name in the component's `Config`, in a constant.
     ///
     /// # Panics
-    /// While the constant is evaluated, if there is no such setting.
+    /// Panics if there is no such setting. In a constant this is a compile error.
     #[doc(hidden)]
     pub const fn row(&self, field: &str) -> &'static Setting {
         let mut index = 0;
@@ -99,12 +105,14 @@ impl Table {
         panic!("the table has no such field")
     }
 
-    /// The setting of this name in the component's `Config`.
+    /// Returns the setting with this name in the component's `Config`.
     pub fn field(&self, field: &str) -> Option<&'static Setting> {
         self.settings.iter().find(|setting| setting.field == field)
     }
 
-    /// The options that the attribute takes in this group; those of the argument itself for an empty group.
+    /// Returns the options of a group in the attribute.
+    ///
+    /// An empty group means the options of the argument itself.
     pub fn options(&self, group: &str) -> impl Iterator<Item = &'static Setting> + Clone {
         let has_argument = !self.argument.is_empty();
         self.settings
@@ -112,7 +120,7 @@ impl Table {
             .filter(move |setting| has_argument && !setting.option.is_empty() && setting.group == group)
     }
 
-    /// The option of this name.
+    /// Returns the option with this name in a group.
     pub fn option(&self, group: &str, option: &str) -> Option<&'static Setting> {
         self.options(group).find(|setting| setting.option == option)
     }
@@ -127,7 +135,9 @@ const fn is_same(one: &str, other: &str) -> bool {
     index == one.len() && index == other.len()
 }
 
-/// Whether two names differ in case and `_` only: `failureRate`, `FailureRate` and `failure_rate` are one word.
+/// Returns whether two names differ only in case and `_`.
+///
+/// For example, `failureRate`, `FailureRate` and `failure_rate` are the same word.
 pub fn is_same_word(one: &str, other: &str) -> bool {
     fn folded(word: &str) -> impl Iterator<Item = char> {
         word.chars().filter(|letter| *letter != '_').flat_map(char::to_lowercase)
@@ -135,7 +145,7 @@ pub fn is_same_word(one: &str, other: &str) -> bool {
     folded(one).eq(folded(other))
 }
 
-/// The table of each kind.
+/// The tables of all kinds.
 pub const TABLES: &[&Table] = &[
     &circuit_breaker::TABLE,
     &retry::TABLE,
@@ -153,9 +163,9 @@ pub const TABLES: &[&Table] = &[
     &config_source::TABLE,
 ];
 
-/// Names for an editor to complete inside `#[resilient(...)]`, with what it shows when one hovers over them.
+/// Names that an editor completes inside `#[resilient(...)]`, with their hover documentation.
 ///
-/// They are modules, because editors show the documentation of a module that is imported, and not that of a constant.
+/// They are modules, because editors show the documentation of an imported module but not of an imported constant.
 #[doc(hidden)]
 pub mod ide {
     pub use crate::arguments::complete as arguments;

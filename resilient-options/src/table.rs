@@ -1,30 +1,30 @@
-//! The form of a table.
+//! The macro that defines a table of settings.
 //!
 //! ```text
-//! /// What it does.
+//! /// Description.
 //! option as field: takes(range) = default, "option = example" [names of other libraries] {
 //!     .. options in its parentheses ..
 //! }
 //! ```
 //!
-//! `as field` is left out where the setting has the name of the option. What it takes is one of
+//! `as field` is omitted if the setting has the same name as the option. `takes` is one of
 //!
 //! | | |
 //! |---|---|
-//! | `time("1s", "1h")` | a time in this range |
-//! | `span("1h")` | a time of more than zero, and at most this |
+//! | `time("1s", "1h")` | a duration in this range |
+//! | `span("1h")` | a duration greater than zero and at most this |
 //! | `limit("1h")` | the same, or `none` |
 //! | `count(1, 9, "calls")` | a whole number in this range |
-//! | `number(1.0, 9.0)`, `number(1.0, 9.0, "per cent")` | a number in this range |
-//! | `share`, `share(0.1)` | a share from 0 or this to 1 |
-//! | `some` | a share of more than 0 |
+//! | `number(1.0, 9.0)`, `number(1.0, 9.0, "percent")` | a number in this range |
+//! | `share`, `share(0.1)` | a ratio from 0, or from this value, to 1 |
+//! | `some` | a ratio greater than 0 |
 //! | `word("a", "b")` | one of these words |
 //! | `window`, `rate`, `name`, `flag` | |
-//! | `switch` | a flag that the attribute does not have |
-//! | `code`, `group` | in the attribute only |
+//! | `switch` | a flag that exists only in settings, not in the attribute |
+//! | `code`, `group` | exist only in the attribute |
 //!
-//! From a table `circuit_breaker` come `circuit_breaker::TABLE`, modules for editors to complete, and the macro
-//! `circuit_breaker!(field)`, which is the documentation of a field as a literal.
+//! A table `circuit_breaker` generates `circuit_breaker::TABLE`, the modules that editors complete, and the macro
+//! `circuit_breaker!(field)`, which expands to the documentation of a field as a literal.
 
 macro_rules! table {
     (
@@ -46,7 +46,7 @@ macro_rules! table {
             $($group:literal [$($word:ident)*] $text:expr;)*
         })?
     ) => {
-        /// The table.
+        /// The settings of this kind.
         pub const TABLE: $crate::Table = $crate::Table {
             kind: stringify!($name),
             argument: $argument,
@@ -81,7 +81,7 @@ macro_rules! table {
             )*)?],
         };
 
-        /// What an editor completes.
+        /// Modules that an editor completes inside the attribute.
         #[doc(hidden)]
         pub mod complete {
             $(
@@ -105,7 +105,7 @@ macro_rules! table {
             )*
         }
 
-        /// The documentation of a field.
+        /// Expands to the documentation of a field.
         #[doc(hidden)]
         #[macro_export]
         macro_rules! $name {
@@ -158,7 +158,7 @@ macro_rules! option {
     };
 }
 
-/// Nothing for what the attribute does not have.
+/// Expands to nothing for settings that the attribute does not have.
 macro_rules! module {
     (switch $($module:tt)*) => {};
     ($takes:ident $($module:tt)*) => { $($module)* };
@@ -235,7 +235,7 @@ macro_rules! default {
     };
 }
 
-/// The range as a literal, for documentation.
+/// Expands to the range as a literal, for documentation.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! range_text {
@@ -260,7 +260,7 @@ macro_rules! range_text {
     ($takes:ident) => { "" };
 }
 
-/// The default as a literal, for documentation.
+/// Expands to the default as a literal, for documentation.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! default_text {

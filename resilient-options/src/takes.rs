@@ -1,89 +1,91 @@
-//! What a setting takes: its type, unit and range.
+//! The type, unit and allowed range of a setting.
 
 use core::fmt;
 
-/// The type of a setting, and the values that it can have.
+/// Type of a setting and its allowed values.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Takes {
-    /// A time in nanoseconds.
+    /// A duration in nanoseconds.
     Duration {
-        /// The shortest.
+        /// Shortest duration.
         min: u64,
-        /// The longest.
+        /// Longest duration.
         max: u64,
     },
-    /// A time in nanoseconds of more than zero, or `none`.
+    /// A duration in nanoseconds greater than zero, or `none`.
     Limit {
-        /// The longest.
+        /// Longest duration.
         max: u64,
     },
     /// A whole number.
     Count {
-        /// The least.
+        /// Minimum.
         min: u64,
-        /// The most.
+        /// Maximum.
         max: u64,
-        /// What is counted.
+        /// Unit: what is counted.
         unit: &'static str,
     },
-    /// A share, written as a number or as a percentage.
+    /// A ratio, written as a number or as a percentage.
     Ratio {
-        /// The least.
+        /// Minimum.
         min: f64,
-        /// Whether it must be more than that.
+        /// Whether the value must be greater than `min`.
         above: bool,
     },
     /// A number.
     Number {
-        /// The least.
+        /// Minimum.
         min: f64,
-        /// The most.
+        /// Maximum.
         max: f64,
-        /// What it is a number of.
+        /// Unit, or empty.
         unit: &'static str,
     },
     /// One of these words.
     Word(&'static [&'static str]),
-    /// A time from 10 ms to 1 h, or a number of calls from 1 to 10 000.
+    /// A duration from 10 ms to 1 h, or a number of calls from 1 to 10 000.
     Window,
-    /// A count and a time, such as `"100/s"`.
+    /// A number of calls per unit of time, such as `"100/s"`.
     Rate,
-    /// The name of something.
+    /// A name.
     Name,
     /// `true` or `false`.
     Flag,
-    /// Code, evaluated where the function runs; in the attribute only.
+    /// An expression that is evaluated when the function is called. Only in the attribute.
     Code,
-    /// Further options in parentheses; in the attribute only.
+    /// Further options in parentheses. Only in the attribute.
     Group,
 }
 
-/// The value of a setting.
+/// Value of a setting.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Value {
-    /// None; also for what has no default.
+    /// No value: `none`, or no default.
     Unset,
-    /// A time in nanoseconds.
+    /// A duration in nanoseconds.
     Duration(u64),
     /// A whole number.
     Count(u64),
-    /// A share.
+    /// A ratio.
     Ratio(f64),
     /// A number.
     Number(f64),
     /// A word or a name.
     Text(&'static str),
-    /// On or off.
+    /// `true` or `false`.
     Flag(bool),
 }
 
 impl Takes {
-    /// A window of time, in nanoseconds.
+    /// Range of a window given as a duration, in nanoseconds.
     pub const WINDOW_TIME: core::ops::RangeInclusive<u64> = 10_000_000..=3_600_000_000_000;
-    /// A window of calls.
+    /// Range of a window given as a number of calls.
     pub const WINDOW_CALLS: core::ops::RangeInclusive<u64> = 1..=10_000;
 
-    /// Whether a value of the right type is in the range. Of another type there is nothing to say: `true`.
+    /// Returns whether a value is in the allowed range.
+    ///
+    /// Returns `true` for a value of another type, which is not checked here.
     pub fn admits(&self, value: Value) -> bool {
         match (*self, value) {
             (Self::Duration { min, max }, Value::Duration(nanos)) => (min..=max).contains(&nanos),
@@ -101,7 +103,7 @@ impl Takes {
     }
 }
 
-/// The range in words: `1 to 1000000 calls`.
+/// Formats the range as text: `1 to 1000000 calls`.
 impl fmt::Display for Takes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
@@ -147,12 +149,12 @@ const UNITS: [(&str, u64); 7] = [
     (" ns", 1),
 ];
 
-/// Nanoseconds in the largest unit that divides them.
+/// Formats nanoseconds in the largest unit that divides them.
 struct Time(u64);
 
 impl fmt::Display for Time {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // A day is 24 h: everybody reads that at once, and several days as days.
+        // One day is written as `24 h`, several days as `days`.
         let divides = |(_, scale): &&(&str, u64)| {
             self.0.is_multiple_of(*scale) && self.0 != *scale * u64::from(*scale == UNITS[0].1)
         };
@@ -161,7 +163,7 @@ impl fmt::Display for Time {
     }
 }
 
-/// `"250ms"` in nanoseconds, while this crate is compiled.
+/// Parses `"250ms"` to nanoseconds in a constant.
 pub(crate) const fn nanos(text: &str) -> u64 {
     let bytes = text.as_bytes();
     let (mut index, mut number) = (0, 0);
@@ -178,6 +180,6 @@ pub(crate) const fn nanos(text: &str) -> u64 {
             b"s" => SECOND,
             b"ms" => 1_000_000,
             b"ns" => 1,
-            _ => panic!("no unit of time"),
+            _ => panic!("unknown unit of time"),
         }
 }

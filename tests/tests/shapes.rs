@@ -1,11 +1,11 @@
-//! Every shape of function the attribute works on, compiled under lints that forbid it any trace, and called.
+//! Every kind of function that the attribute supports, compiled under strict lints and called.
 
-// T151: the expansion leaves nothing for a lint to find, not even for those that are off by default.
+// T151: the expansion triggers no lint, including lints that are off by default.
 #![deny(warnings, clippy::all, clippy::pedantic, clippy::nursery)]
 #![deny(clippy::shadow_reuse, clippy::shadow_same, clippy::shadow_unrelated, clippy::let_underscore_must_use)]
 #![deny(unused_qualifications, unused_lifetimes, trivial_casts, unreachable_pub)]
 #![deny(elided_lifetimes_in_paths, explicit_outlives_requirements, let_underscore_drop)]
-// What is written oddly here is written so on purpose.
+// The tests use unusual code on purpose.
 #![allow(
     clippy::unused_async,
     clippy::unnecessary_wraps,
@@ -14,7 +14,7 @@
 )]
 #![allow(clippy::many_single_char_names, clippy::multiple_bound_locations, clippy::elidable_lifetime_names)]
 #![allow(clippy::boxed_local, clippy::type_repetition_in_bounds)]
-// Futures that cannot be sent are a case of their own, and a function that can be constant is still called.
+// Some tests need futures that are not `Send`, and functions that could be `const`.
 #![allow(clippy::future_not_send, clippy::missing_const_for_fn)]
 
 #[path = "shapes/adaptive.rs"]
@@ -70,7 +70,7 @@ mod traits;
 
 use resilient_runtime::Rejection;
 
-/// The error of most functions here.
+/// The error of most functions in these tests.
 #[derive(Debug, PartialEq, thiserror::Error)]
 pub(crate) enum E {
     #[error("bad")]
@@ -81,16 +81,16 @@ pub(crate) enum E {
     Rejected(#[from] Rejection),
 }
 
-/// What cannot be copied.
+/// A type without `Clone`.
 #[derive(Debug, PartialEq)]
 pub(crate) struct NoClone(pub(crate) u32);
 
-/// Pending once.
+/// A future that is pending once.
 pub(crate) async fn tick() {
     tokio::task::yield_now().await;
 }
 
-/// Fails until it has been called `times` times.
+/// Fails until it was called `times` times.
 pub(crate) fn flaky(calls: &std::cell::Cell<u32>, times: u32) -> Result<u32, E> {
     calls.set(calls.get() + 1);
     if calls.get() < times { Err(E::Bad) } else { Ok(calls.get()) }

@@ -1,9 +1,9 @@
-//! What a mistake looks like. The `.stderr` files are the specification of our messages.
+//! Compile errors of the attribute. The `.stderr` files are the specification of the messages.
 //!
-//! `ui/own` holds messages of the attribute itself, `ui/rustc` those of the compiler that the attribute steers.
-//! The latter change from one release of Rust to the next, so they are compared under one release only.
-//! `TRYBUILD=overwrite cargo test -p resilient-tests --test ui` writes them anew; look at the difference. `BATCH=0` compiles
-//! each case alone.
+//! `ui/own` contains messages of the attribute itself. `ui/rustc` contains messages of the compiler for code that the
+//! attribute expands to. The latter change between releases of Rust, so that they are compared with one release only.
+//! `TRYBUILD=overwrite cargo test -p resilient-tests --test ui` rewrites the files; review the diff. `BATCH=0` compiles
+//! each case separately.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -12,20 +12,20 @@ use std::{env, fs};
 #[path = "ui/batch.rs"]
 mod batch;
 
-/// The release that wrote `ui/rustc`.
+/// The Rust release with which the files in `ui/rustc` were written.
 const PINNED: &str = "rustc 1.95.";
 
 fn is_pinned() -> bool {
     let rustc = env::var("RUSTC").unwrap_or_else(|_| "rustc".into());
-    let output = Command::new(rustc).arg("--version").output().expect("there is a compiler");
+    let output = Command::new(rustc).arg("--version").output().expect("rustc runs");
     String::from_utf8_lossy(&output.stdout).starts_with(PINNED)
 }
 
-/// The cases of one folder, as paths from the package.
+/// The cases of one folder, as paths relative to the package.
 fn cases(folder: &str) -> Vec<PathBuf> {
     let read = |folder: &Path| -> Vec<PathBuf> {
-        let entries = fs::read_dir(folder).expect("the folder is there");
-        entries.map(|entry| entry.expect("it can be read").path()).collect()
+        let entries = fs::read_dir(folder).expect("the folder exists");
+        entries.map(|entry| entry.expect("the folder can be read").path()).collect()
     };
     let mut cases: Vec<PathBuf> = read(Path::new(folder)).iter().flat_map(|folder| read(folder)).collect();
     cases.retain(|case| case.extension().is_some_and(|extension| extension == "rs"));
@@ -34,7 +34,7 @@ fn cases(folder: &str) -> Vec<PathBuf> {
 }
 
 #[test]
-fn mistakes_are_explained_at_the_users_own_token() {
+fn compile_errors_match_the_expected_messages() {
     // T126, T127, T151, T153
     let mut batches = vec![("own", cases("tests/ui/own"))];
     if is_pinned() {
@@ -46,7 +46,7 @@ fn mistakes_are_explained_at_the_users_own_token() {
     } else {
         batches.into_iter().flat_map(|(_, cases)| cases).collect()
     };
-    eprintln!("{} alone: {left:?}", left.len());
+    eprintln!("{} compiled separately: {left:?}", left.len());
     let alone = trybuild::TestCases::new();
     for case in left {
         alone.compile_fail(case);

@@ -1,4 +1,4 @@
-//! `fallback = ..` and `fallback(level = .., ..)`.
+//! Parses `fallback = ..` and `fallback(level = .., ..)`.
 
 use proc_macro2::Span;
 use resilient_options::fallback;
@@ -12,43 +12,43 @@ use super::{Keyed, each, expression, inside, key};
 use crate::diag::Errors;
 
 pub(crate) struct Fallback {
-    /// Levels in their fixed order; a single one for `fallback = ..`.
+    /// Levels in their fixed order. `fallback = ..` has one level.
     pub(crate) levels: Vec<Level>,
-    /// `fallback = ..`, which is given the failure by value.
+    /// Whether it is `fallback = ..`, which receives the failure by value.
     pub(crate) is_single: bool,
-    /// Of the component.
+    /// Settings of the component.
     pub(crate) settings: Vec<Setting>,
 }
 
 pub(crate) struct Level {
-    /// The variant of the runtime's `Level`.
+    /// Variant of the runtime's `Level`.
     pub(crate) variant: &'static str,
     pub(crate) answer: Answer,
 }
 
 pub(crate) enum Answer {
     Code(Expr),
-    /// The built-in local cache, and what tells its answers apart.
+    /// The built-in local cache.
     LocalCache(LocalCache),
 }
 
 pub(crate) struct LocalCache {
     pub(crate) word: Ident,
     pub(crate) key: Option<Keyed<Expr>>,
-    /// Some option of it could not be understood: maybe the key.
+    /// Whether an option had an error, which may have been the key.
     pub(crate) is_broken: bool,
 }
 
 impl Fallback {
-    /// The built-in local cache.
-    pub(crate) fn kept(&self) -> Option<&LocalCache> {
+    /// Returns the built-in local cache, if it is a level.
+    pub(crate) fn local_cache(&self) -> Option<&LocalCache> {
         self.levels.iter().find_map(|level| match &level.answer {
-            Answer::LocalCache(kept) => Some(kept),
+            Answer::LocalCache(cache) => Some(cache),
             Answer::Code(_) => None,
         })
     }
 
-    /// What is code.
+    /// Returns the levels that are expressions.
     pub(crate) fn code(&self) -> impl Iterator<Item = &Expr> {
         self.levels.iter().filter_map(|level| match &level.answer {
             Answer::Code(answer) => Some(answer),
@@ -57,7 +57,7 @@ impl Fallback {
     }
 }
 
-/// As written, and the variant; in the order of the chain.
+/// Name in the attribute and variant, in the order of the chain.
 const LEVELS: [(&str, &str); 5] = [
     ("replica", "Replica"),
     ("distributed_cache", "DistributedCache"),
@@ -66,7 +66,7 @@ const LEVELS: [(&str, &str); 5] = [
     ("default", "Default"),
 ];
 
-/// The option of a level that is code; the others are those of the built-in local cache.
+/// The only option of a level that is an expression. The other options belong to the built-in local cache.
 const TIMEOUT: &str = "timeout";
 
 pub(super) fn parse(name: Ident, input: ParseStream<'_>, errors: &mut Errors) -> Result<Fallback> {
@@ -83,7 +83,7 @@ pub(super) fn parse(name: Ident, input: ParseStream<'_>, errors: &mut Errors) ->
         each(content, errors, "levels", |input, errors| {
             let word = key(input, "a level, such as `default = ..`")?;
             if seen.contains(&word) {
-                return Err(Error::new(word.span(), format!("`{word}` is given twice")));
+                return Err(Error::new(word.span(), format!("`{word}` is specified twice")));
             }
             let Some(place) = LEVELS.iter().position(|(name, _)| word == name) else {
                 let options = Place::of(&fallback::TABLE);
@@ -110,13 +110,13 @@ pub(super) fn parse(name: Ident, input: ParseStream<'_>, errors: &mut Errors) ->
 
 fn no_level(word: &Ident, known: &Place, input: ParseStream<'_>) -> Error {
     if !input.peek(Token![=]) && !input.peek(token::Paren) {
-        let message = "`fallback(..)` takes named levels, as in `fallback(default = zero)`; for a single one write `fallback = zero`";
+        let message = "`fallback(..)` takes named levels, as in `fallback(default = zero)`; for a single fallback, write `fallback = zero`";
         return Error::new(word.span(), message);
     }
     known.unknown(word, "fallback level")
 }
 
-/// `= expression`, `= "10m"` of a local cache, or either in parentheses with options.
+/// Parses `= expression`, `= "10m"` for a local cache, or either in parentheses with options.
 fn level(
     word: Ident,
     place: usize,
@@ -128,8 +128,8 @@ fn level(
     let mut options_here = Place::within(&fallback::TABLE, name);
     if !input.peek(token::Paren) {
         let ahead = input.fork();
-        let is_kept = name == "local_cache" && ahead.parse::<Token![=]>().is_ok() && is_text(&ahead);
-        if is_kept {
+        let is_built_in = name == "local_cache" && ahead.parse::<Token![=]>().is_ok() && is_text(&ahead);
+        if is_built_in {
             let row = const { fallback::TABLE.row("cache_max_age") };
             let (value, span) = value::parse(&word, row.takes, input)?;
             settings.push(Setting { field: row.field, value, span });
@@ -138,17 +138,19 @@ fn level(
         return Ok(Answer::Code(expression(word, input, "|failure| ..")?.value));
     }
     if options_here.rows.is_empty() {
-        let message = format!("`{word}` has no options: write `{word} = ..`; it must answer at once");
+        let message =
+            format!("`{word}` has no options, because it must return immediately; write `{word} = ..`");
         return Err(Error::new(word.span(), message));
     }
     inside(input, |content| {
         if name == "local_cache" && (content.is_empty() || is_option(content)) {
             options_here.rows.retain(|row| row.option != TIMEOUT);
-            return kept(word, &options_here, content, errors, settings);
+            return local_cache(word, &options_here, content, errors, settings);
         }
         if content.is_empty() || is_option(content) {
-            let message =
-                format!("`{word}` needs what to ask first, as in `{word}(other, timeout = \"500ms\")`");
+            let message = format!(
+                "`{word}` needs a function or expression first, as in `{word}(other, timeout = \"500ms\")`"
+            );
             return Err(Error::new(word.span(), message));
         }
         let answer = value::expr(content)?;
@@ -163,7 +165,7 @@ fn level(
     })
 }
 
-/// `option = ..`
+/// Returns whether the input continues with `option = ..`.
 fn is_option(content: ParseStream<'_>) -> bool {
     content.peek(Ident) && content.peek2(Token![=]) && !content.peek2(Token![==])
 }
@@ -172,8 +174,8 @@ fn is_text(input: ParseStream<'_>) -> bool {
     matches!(value::expr(input), Ok(Expr::Lit(ExprLit { lit: Lit::Str(_), .. })))
 }
 
-/// `local_cache(max_age = "10m", ..)`
-fn kept(
+/// Parses the options of the built-in cache: `local_cache(max_age = "10m", ..)`.
+fn local_cache(
     word: Ident,
     place: &Place,
     content: ParseStream<'_>,
@@ -192,18 +194,18 @@ fn kept(
     options(place, content, errors, settings, special);
     let has_age = settings[before.1..].iter().any(|setting| setting.field == "cache_max_age");
     if !has_age && errors.count() == before.0 {
-        let message = "`local_cache` needs `max_age`: how old an answer may be, as in `local_cache(max_age = \"10m\", key = id)`";
+        let message = "`local_cache` needs `max_age`, the maximum age of a result, as in `local_cache(max_age = \"10m\", key = id)`";
         return Err(Error::new(word.span(), message));
     }
     Ok(Answer::LocalCache(LocalCache { word, key: by, is_broken: errors.count() > before.0 }))
 }
 
-/// `async |failure| ..`, or `|failure| async { .. }`, which is as good.
+/// Returns whether an expression is `async |failure| ..` or `|failure| async { .. }`.
 pub(crate) fn is_async(answer: &Expr) -> bool {
     matches!(answer, Expr::Closure(closure) if closure.asyncness.is_some() || matches!(&*closure.body, Expr::Async(_)))
 }
 
-/// Where a level's own time is limited, or that of all.
+/// Returns the spans of all settings that limit the time of levels.
 pub(crate) fn timeouts(fallback: &Fallback) -> impl Iterator<Item = Span> {
     let is_time = |setting: &&Setting| setting.field.ends_with("_timeout") || setting.field == "grace";
     fallback.settings.iter().filter(is_time).map(|setting| setting.span)

@@ -1,4 +1,4 @@
-//! The policies with expressions in them: a rate limit by key, a hedge, calls that share one.
+//! Parses rate limits, hedges and coalescing.
 
 use proc_macro2::Span;
 use resilient_options::{Value as Default, coalesce, hedge, rate_limit};
@@ -10,14 +10,14 @@ use super::value::{self, Setting, Value};
 use super::{Keyed, expression};
 use crate::diag::Errors;
 
-/// A rate limit, and what of it is code.
+/// A rate limit and its expressions.
 pub(crate) struct RateLimit {
     pub(crate) policy: Policy,
     pub(crate) key: Option<Keyed<Expr>>,
     pub(crate) weight: Option<Keyed<Expr>>,
 }
 
-/// Calls that share one, and what makes them equal.
+/// Coalescing and its key.
 pub(crate) struct Coalesce {
     pub(crate) policy: Policy,
     pub(crate) by: Keyed<Expr>,
@@ -64,7 +64,7 @@ pub(super) fn hedge(key: Ident, input: ParseStream<'_>, errors: &mut Errors) -> 
     listed(key, &hedge::TABLE, EXAMPLE, input, errors, special)
 }
 
-/// `= "p95"`, if that is what is there.
+/// Parses `= "p95"` if the input continues with it.
 fn percentile(input: ParseStream<'_>) -> Result<Option<(f64, Span)>> {
     let ahead = input.fork();
     if ahead.parse::<Token![=]>().is_err() {
@@ -80,11 +80,14 @@ fn percentile(input: ParseStream<'_>) -> Result<Option<(f64, Span)>> {
     let takes = const { hedge::TABLE.row("percentile") }.takes;
     match number.parse::<f64>() {
         Ok(number) if takes.admits(Default::Number(number)) => Ok(Some((number, text.span()))),
-        _ => Err(Error::new(text.span(), format!("a percentile is from {takes}, as in `after = \"p95\"`"))),
+        _ => Err(Error::new(
+            text.span(),
+            format!("the percentile must be from {takes}, as in `after = \"p95\"`"),
+        )),
     }
 }
 
-/// Nothing where it was said already what is wrong.
+/// Returns `None` if an error was already reported.
 pub(super) fn coalesce(key: Ident, input: ParseStream<'_>, errors: &mut Errors) -> Result<Option<Coalesce>> {
     const EXAMPLE: &str = "coalesce(key = id)";
     let mut by = None;
@@ -96,7 +99,7 @@ pub(super) fn coalesce(key: Ident, input: ParseStream<'_>, errors: &mut Errors) 
         Ok(true)
     };
     if !input.peek(token::Paren) {
-        let message = format!("`coalesce` needs a key: what makes calls equal, as in `{EXAMPLE}`");
+        let message = format!("`coalesce` needs a key that identifies equal calls, as in `{EXAMPLE}`");
         return Err(Error::new(key.span(), message));
     }
     let before = errors.count();
@@ -105,7 +108,7 @@ pub(super) fn coalesce(key: Ident, input: ParseStream<'_>, errors: &mut Errors) 
         Some(by) => Ok(Some(Coalesce { policy, by })),
         None if errors.count() > before => Ok(None),
         None => {
-            let message = format!("`coalesce` needs a key: what makes calls equal, as in `{EXAMPLE}`");
+            let message = format!("`coalesce` needs a key that identifies equal calls, as in `{EXAMPLE}`");
             Err(Error::new(policy.key.span(), message))
         }
     }

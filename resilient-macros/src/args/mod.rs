@@ -1,4 +1,4 @@
-//! The grammar of `#[resilient(...)]`.
+//! Parses the arguments of `#[resilient(...)]`.
 
 mod fallback;
 mod limits;
@@ -28,7 +28,7 @@ pub(crate) struct Keyed<T> {
     pub(crate) value: T,
 }
 
-/// What the attribute says, as far as it could be understood.
+/// The parsed arguments. Arguments with errors are missing.
 pub(crate) struct Args {
     pub(crate) circuit_breaker: Option<Policy>,
     /// `circuit_breaker("x", when = ..)`
@@ -43,7 +43,7 @@ pub(crate) struct Args {
     pub(crate) load_shed: Option<LoadShed>,
     pub(crate) priority: Option<Keyed<Expr>>,
     pub(crate) failure: Option<Keyed<Expr>>,
-    /// `idempotent`, the word alone.
+    /// `idempotent` without options.
     pub(crate) idempotent: Option<Ident>,
     /// `idempotent(key = ..)`
     pub(crate) once: Option<Box<Once>>,
@@ -52,14 +52,14 @@ pub(crate) struct Args {
     pub(crate) name: Option<LitStr>,
     pub(crate) registry: Option<Keyed<Expr>>,
     pub(crate) krate: Path,
-    /// Every argument's key, also of those that could not be understood.
+    /// The keys of all arguments, including those with errors.
     pub(crate) keys: Vec<Ident>,
-    /// Whether there was a key that is none.
+    /// Whether there was an unknown key.
     pub(crate) has_unknown: bool,
 }
 
 impl Args {
-    /// Never fails: what cannot be understood is reported and left out.
+    /// Parses the arguments. Never fails: arguments with errors are reported and skipped.
     pub(crate) fn parse(tokens: TokenStream, errors: &mut Errors) -> Self {
         let mut args = Self {
             circuit_breaker: None,
@@ -104,7 +104,7 @@ impl Args {
         let key = key(input, "the name of a policy, such as `circuit_breaker = \"..\"`")?;
         let text = key.to_string();
         if self.keys.contains(&key) {
-            return Err(Error::new(key.span(), format!("`{text}` is given twice")));
+            return Err(Error::new(key.span(), format!("`{text}` is specified twice")));
         }
         self.keys.push(key.clone());
         match text.as_str() {
@@ -140,7 +140,7 @@ impl Args {
         Ok(())
     }
 
-    /// Whether a stage can refuse or cut off a call.
+    /// Returns whether a stage can reject a call or time it out.
     pub(crate) fn can_reject(&self) -> bool {
         self.circuit_breaker.is_some()
             || self.bulkhead.is_some()
@@ -152,18 +152,18 @@ impl Args {
             || self.once.is_some()
     }
 
-    /// `threads` of the bulkhead: the body runs on one of those.
+    /// Returns the setting `threads` of the bulkhead, on which the body runs.
     pub(crate) fn threads(&self) -> Option<&Setting> {
         self.bulkhead.as_ref()?.settings.iter().find(|setting| setting.field == "threads")
     }
 
-    /// Whether the body may run more than once.
+    /// Returns whether the body may run more than once.
     pub(crate) fn repeats(&self) -> bool {
         self.retry.is_some() || self.hedge.is_some()
     }
 }
 
-/// Parses comma-separated parts; goes on behind the next comma after an error.
+/// Parses comma-separated parts. After an error it continues after the next comma.
 fn each(
     input: ParseStream<'_>,
     errors: &mut Errors,
@@ -177,7 +177,7 @@ fn each(
         } else if !input.is_empty() && input.parse::<Token![,]>().is_err() {
             let next = input.cursor().token_tree().map(|(token, _)| token);
             errors.at(next, format!("expected `,` between two {what}"));
-            // What looks like the next part may hold mistakes of its own.
+            // The next part may contain further errors, so do not skip it.
             if !input.peek(Ident::peek_any) {
                 skip_past_comma(input);
             }
@@ -194,7 +194,7 @@ fn skip_past_comma(input: ParseStream<'_>) {
     }
 }
 
-/// Parses what is in parentheses. After an error the rest is passed over: syn would report it as unexpected, too.
+/// Parses the content of parentheses. After an error the rest is skipped, because syn would report it as unexpected.
 fn inside<T>(input: ParseStream<'_>, parse: impl FnOnce(ParseStream<'_>) -> Result<T>) -> Result<T> {
     let content;
     parenthesized!(content in input);
@@ -213,7 +213,7 @@ fn key(input: ParseStream<'_>, expected: &str) -> Result<Ident> {
     input.call(Ident::parse_any)
 }
 
-/// `= expression`
+/// Parses `= expression`.
 fn expression(key: Ident, input: ParseStream<'_>, example: &str) -> Result<Keyed<Expr>> {
     if !input.peek(Token![=]) {
         return Err(Error::new(
@@ -223,14 +223,15 @@ fn expression(key: Ident, input: ParseStream<'_>, example: &str) -> Result<Keyed
     }
     input.parse::<Token![=]>()?;
     if input.is_empty() || input.peek(Token![,]) {
-        let message = format!("`{key} =` is not finished; expected an expression, as in `{key} = {example}`");
+        let message = format!("`{key} =` is incomplete; expected an expression, as in `{key} = {example}`");
         return Err(Error::new(key.span(), message));
     }
     Ok(Keyed { value: value::expr(input)?, key })
 }
 
 fn clone(key: Ident, input: ParseStream<'_>, errors: &mut Errors) -> Result<Keyed<Vec<Ident>>> {
-    const EXPECTED: &str = "`clone` takes the arguments to copy for each attempt, as in `clone(payload)`";
+    const EXPECTED: &str =
+        "`clone` needs the names of the arguments to clone for each attempt, as in `clone(payload)`";
     if !input.peek(syn::token::Paren) {
         return Err(Error::new(key.span(), EXPECTED));
     }
@@ -240,7 +241,7 @@ fn clone(key: Ident, input: ParseStream<'_>, errors: &mut Errors) -> Result<Keye
         each(content, errors, "arguments", |input, _| {
             let name = input.call(Ident::parse_any).map_err(|error| Error::new(error.span(), EXPECTED))?;
             if names.contains(&name) {
-                return Err(Error::new(name.span(), format!("`{name}` is given twice")));
+                return Err(Error::new(name.span(), format!("`{name}` is specified twice")));
             }
             names.push(name);
             Ok(())
@@ -248,7 +249,10 @@ fn clone(key: Ident, input: ParseStream<'_>, errors: &mut Errors) -> Result<Keye
         Ok(())
     })?;
     if names.is_empty() && errors.count() == before {
-        return Err(Error::new(key.span(), "`clone()` names no argument; write `clone(payload)`"));
+        return Err(Error::new(
+            key.span(),
+            "`clone()` is empty; name the arguments to clone, as in `clone(payload)`",
+        ));
     }
     Ok(Keyed { key, value: names })
 }
@@ -264,7 +268,7 @@ fn crate_path(key: &Ident, input: ParseStream<'_>) -> Result<Path> {
     let absolute = path.leading_colon.is_some()
         || matches!(first.as_deref(), Some("crate" | "self" | "super" | "$crate"));
     if !absolute {
-        let message = "the path must be found from everywhere: begin it with `::` or `crate::`, as in `crate = ::resilient_runtime`";
+        let message = "the path of `crate` must be absolute; start it with `::` or `crate::`, as in `crate = ::resilient_runtime`";
         return Err(Error::new_spanned(path, message));
     }
     Ok(path)

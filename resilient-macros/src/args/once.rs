@@ -1,4 +1,4 @@
-//! Idempotency by key.
+//! Parses `idempotent`.
 
 use resilient_options::idempotency;
 use syn::parse::ParseStream;
@@ -9,25 +9,25 @@ use super::value::Setting;
 use super::{Keyed, expression};
 use crate::diag::Errors;
 
-/// What `idempotent` says.
+/// The two forms of `idempotent`.
 pub(crate) enum Idempotent {
-    /// The word alone: twice has the effect of once.
+    /// Without options: running the function twice has the same effect as running it once.
     Declared(Ident),
-    /// It is carried out once for each key.
+    /// With a key: the function runs once for each key.
     ByKey(Box<Once>),
 }
 
-/// Calls with the same key are carried out once.
+/// `idempotent` with a key.
 pub(crate) struct Once {
     pub(crate) policy: Policy,
     pub(crate) by: Keyed<Expr>,
-    /// What a call with the same key must agree in; all arguments where nothing is said.
+    /// Values that calls with the same key must agree on. By default, all arguments.
     pub(crate) fingerprint: Option<Keyed<Expr>>,
 }
 
 const EXAMPLE: &str = "idempotent(key = order.id)";
 
-/// Nothing where it was said already what is wrong.
+/// Returns `None` if an error was already reported.
 pub(super) fn idempotent(
     key: Ident,
     input: ParseStream<'_>,
@@ -38,8 +38,8 @@ pub(super) fn idempotent(
     }
     let needs_a_key = |key: &Ident| {
         let message = format!(
-            "`idempotent` takes a key, as in `{EXAMPLE}`; or write the word alone where running it twice has the \
-             effect of once"
+            "`idempotent` needs a key, as in `{EXAMPLE}`; write `idempotent` without options if running the function twice \
+             has the same effect as running it once"
         );
         Error::new(key.span(), message)
     };

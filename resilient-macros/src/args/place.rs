@@ -1,25 +1,25 @@
-//! Where an option stands, what is known there, and what an unknown word means.
+//! The context of an option: which options are allowed there, and the error for an unknown word.
 
 use resilient_options::{ARGUMENT_REMEDIES, ARGUMENTS, Remedy, SWITCH, Setting as Row, Table, is_same_word};
 use syn::{Error, Ident};
 
 use crate::text::closest;
 
-/// The parentheses of an argument, or of an option of it.
+/// The parentheses of an argument or of a nested option.
 pub(super) struct Place {
     pub(super) table: &'static Table,
-    /// The option; empty for the argument itself.
+    /// The nested option; empty for the argument itself.
     pub(super) group: &'static str,
     pub(super) rows: Vec<&'static Row>,
 }
 
 impl Place {
-    /// The parentheses of an argument.
+    /// Creates the place for an argument.
     pub(super) fn of(table: &'static Table) -> Self {
         Self::within(table, "")
     }
 
-    /// The parentheses of an option.
+    /// Creates the place for a nested option.
     pub(super) fn within(table: &'static Table, group: &'static str) -> Self {
         Self { table, group, rows: table.options(group).collect() }
     }
@@ -32,7 +32,7 @@ impl Place {
         self.rows.iter().copied().find(|row| option == row.option)
     }
 
-    /// The error for a word that is no option here.
+    /// Returns the error for an unknown word.
     pub(super) fn unknown(&self, word: &Ident, what: &str) -> Error {
         let known: Vec<_> = self.rows.iter().map(|row| (row.option, row.aliases)).collect();
         let remedies = self.table.remedies.iter().filter(|remedy| remedy.group == self.group);
@@ -41,13 +41,13 @@ impl Place {
     }
 }
 
-/// The error for a word that is no argument.
+/// Returns the error for an unknown argument.
 pub(super) fn unknown_argument(word: &Ident) -> Error {
     let known: Vec<_> = ARGUMENTS.iter().map(|argument| (argument.name, argument.aliases)).collect();
     unknown(word, "argument", "", &known, ARGUMENT_REMEDIES)
 }
 
-/// `what` names the kind of word expected; `of` is where it stands.
+/// Returns the error for an unknown word. `what` is the expected kind of word and `of` its context.
 fn unknown<'a>(
     key: &Ident,
     what: &str,
@@ -70,7 +70,7 @@ fn unknown<'a>(
             (None, None) => String::new(),
         },
     };
-    Error::new(key.span(), format!("unknown {what} `{word}`{of}{means}\nknown: {list}"))
+    Error::new(key.span(), format!("unknown {what} `{word}`{of}{means}\nexpected one of: {list}"))
 }
 
 #[cfg(test)]
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn no_word_of_one_place_has_two_meanings() {
+    fn no_word_is_ambiguous_within_one_place() {
         for table in TABLES {
             let groups = table.settings.iter().map(|row| row.option).chain([""]);
             for group in groups {
@@ -111,8 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn a_filter_of_errors_of_another_library_leads_to_when() {
-        // F2
+    fn error_filters_of_other_libraries_suggest_when() {
         let words =
             ["ignoreExceptions", "record_exceptions", "fail_on", "skipOn", "ShouldHandle", "is_failure"];
         for word in words {
@@ -122,15 +121,14 @@ mod tests {
     }
 
     #[test]
-    fn a_switch_is_offered_only_where_there_is_one() {
-        // F2
+    fn disabling_is_suggested_only_where_it_is_possible() {
         let remedy = |argument, group| message(&place(argument, group), "enabled");
         assert!(remedy("circuit_breaker", "").contains("`enabled = false` in its table"));
         let argument = unknown_argument(&Ident::new("enabled", Span::call_site())).to_string();
         assert!(argument.contains("`enabled = false` at the top"));
         assert!(remedy("retry", "budget").contains("`budget = off`"));
         for argument in ["idempotent", "fallback"] {
-            assert!(remedy(argument, "").contains("cannot be switched off"), "{argument}");
+            assert!(remedy(argument, "").contains("cannot be disabled"), "{argument}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The policies that are components: each a table of its options.
+//! Parses the policies that are components, each by the table of its options.
 
 use proc_macro2::Span;
 use resilient_options::{Setting as Row, Table, Takes, bulkhead, circuit_breaker, retry, timeout};
@@ -18,13 +18,13 @@ pub(crate) struct Policy {
     pub(crate) settings: Vec<Setting>,
 }
 
-/// A retry, and what of it is code.
+/// A retry and its predicate.
 pub(crate) struct Retry {
     pub(crate) policy: Policy,
     pub(crate) when: Option<super::Keyed<Expr>>,
 }
 
-/// The breaker, and the predicate that says what it counts.
+/// Parses a circuit breaker and its predicate.
 pub(super) fn circuit_breaker(
     key: Ident,
     input: ParseStream<'_>,
@@ -59,7 +59,7 @@ pub(super) fn bulkhead(key: Ident, input: ParseStream<'_>, errors: &mut Errors) 
 
 pub(super) fn timeout(key: Ident, input: ParseStream<'_>, errors: &mut Errors) -> Result<Policy> {
     if input.peek(Token![=]) {
-        if let Some(error) = value::no_time(input) {
+        if let Some(error) = value::not_a_duration(input) {
             return Err(error);
         }
         let (value, span) = value::parse(&key, const { timeout::TABLE.row("total") }.takes, input)?;
@@ -85,7 +85,7 @@ pub(super) fn timeout(key: Ident, input: ParseStream<'_>, errors: &mut Errors) -
     Ok(policy)
 }
 
-/// `adaptive`, or what it finds: `attempt = adaptive(..)`.
+/// Parses `adaptive`, or `attempt = adaptive(..)` with the setting that adapts.
 fn adapts(
     option: &Ident,
     table: &'static Table,
@@ -104,18 +104,18 @@ fn adapts(
         return Ok(false);
     };
     if into.iter().any(|setting| setting.field == "adaptive") {
-        return Err(Error::new(word.span(), "`adaptive` is given twice"));
+        return Err(Error::new(word.span(), "`adaptive` is specified twice"));
     }
     switch(&word, table, row, input, errors, into).map(|()| true)
 }
 
-/// `= adaptive`
+/// Returns whether the input continues with `= adaptive`.
 fn is_adaptive(input: ParseStream<'_>) -> bool {
     let ahead = input.fork();
     ahead.parse::<Token![=]>().is_ok() && ahead.parse::<Ident>().is_ok_and(|word| word == "adaptive")
 }
 
-/// `adaptive`, `adaptive = true`, or `adaptive(percentile = 95, ..)`
+/// Parses `adaptive`, `adaptive = true`, or `adaptive(percentile = 95, ..)`.
 fn switch(
     option: &Ident,
     table: &'static Table,
@@ -137,7 +137,7 @@ fn switch(
     group(option, table, row, input, errors, into)?;
     if (errors.count(), into.len()) == before {
         let message = format!(
-            "`{option}()` says nothing: write `{option}` for the usual settings, or `{}`",
+            "`{option}()` is empty; write `{option}` for the default settings, or `{}`",
             in_parentheses(row)
         );
         return Err(Error::new(option.span(), message));
@@ -145,7 +145,7 @@ fn switch(
     Ok(())
 }
 
-/// Of the forms of an option the last, with options of its own.
+/// Returns the last form of an option, which has nested options.
 fn in_parentheses(row: &'static Row) -> &'static str {
     row.form.rsplit(" or ").next().unwrap_or(row.form)
 }
@@ -176,14 +176,14 @@ pub(super) fn retry(key: Ident, input: ParseStream<'_>, errors: &mut Errors) -> 
     };
     let before = errors.count();
     let mut policy = listed(key, &retry::TABLE, "retry(max = 3)", input, errors, special)?;
-    // A limit that could not be understood is not one that was forgotten.
+    // If the limit had a syntax error, do not report that it is missing.
     if errors.count() == before {
         limit(&mut policy, errors)?;
     }
     Ok(Retry { policy, when })
 }
 
-/// `= off`, if that is what is there.
+/// Parses `= off` if the input continues with it.
 fn off(input: ParseStream<'_>) -> Result<Option<Span>> {
     let ahead = input.fork();
     let is_off = ahead.parse::<Token![=]>().is_ok() && ahead.parse::<Ident>().is_ok_and(|word| word == "off");
@@ -194,7 +194,7 @@ fn off(input: ParseStream<'_>) -> Result<Option<Span>> {
     input.parse::<Ident>().map(|word| Some(word.span()))
 }
 
-/// `attempts` counts the first one too; one of the two words is enough, and needed.
+/// Checks that exactly one of `max` and `attempts` is present, unless the retry has a name.
 fn limit(policy: &mut Policy, errors: &mut Errors) -> Result<()> {
     let mut limits = policy.settings.iter_mut().filter(|setting| setting.field == "max");
     match (limits.next(), limits.next()) {
@@ -202,19 +202,19 @@ fn limit(policy: &mut Policy, errors: &mut Errors) -> Result<()> {
             Err(Error::new(policy.key.span(), "`retry` needs a limit, as in `retry(max = 3)`"))
         }
         (Some(_), Some(second)) => {
-            let message = "`max` counts retries and `attempts` counts all attempts; give one of them";
+            let message = "`max` counts retries and `attempts` counts all attempts; specify only one of them";
             errors.span(second.span, message);
             Ok(())
         }
         (Some(Setting { value: Value::Count(0), span, .. }), None) => {
-            errors.span(*span, "`max = 0` repeats nothing: leave `retry` out, or write `max = 1`");
+            errors.span(*span, "`max = 0` allows no retries; remove `retry`, or write `max = 1`");
             Ok(())
         }
         _ => Ok(()),
     }
 }
 
-/// `= "name"` or `("name", option = value, ..)`
+/// Parses `= "name"` or `("name", option = value, ..)`.
 pub(super) fn named(
     key: Ident,
     table: &'static Table,
@@ -231,14 +231,15 @@ pub(super) fn named(
     let policy = listed(key, table, &example, input, errors, special)?;
     if policy.name.is_none() && errors.count() == before {
         let key = &policy.key;
-        let message =
-            format!("`{key}` needs a name first, as in `{key} = \"payment\"` or `{key}(\"payment\", ..)`");
+        let message = format!(
+            "`{key}` needs a name before its options, as in `{key} = \"payment\"` or `{key}(\"payment\", ..)`"
+        );
         return Err(Error::new(key.span(), message));
     }
     Ok(policy)
 }
 
-/// `(["name",] option = value, ..)`
+/// Parses `(["name",] option = value, ..)`.
 pub(super) fn listed(
     key: Ident,
     table: &'static Table,
@@ -248,7 +249,7 @@ pub(super) fn listed(
     mut special: impl FnMut(&Ident, ParseStream<'_>, &mut Errors, &mut Vec<Setting>) -> Result<bool>,
 ) -> Result<Policy> {
     if !input.peek(token::Paren) {
-        return Err(Error::new(key.span(), format!("`{key}` needs its options, as in `{example}`")));
+        return Err(Error::new(key.span(), format!("`{key}` needs options, as in `{example}`")));
     }
     let place = Place::of(table);
     let (mut name, mut settings) = (None, Vec::new());
@@ -257,12 +258,12 @@ pub(super) fn listed(
             let number: LitInt = content.parse()?;
             let message = match place.rows.first() {
                 Some(Row { option, takes: Takes::Count { .. }, .. }) if example.contains('"') => {
-                    format!("write `{key}(\"payment\", {option} = {number})`")
+                    format!("`{key}` needs named options; write `{key}(\"payment\", {option} = {number})`")
                 }
                 Some(Row { option, takes: Takes::Count { .. }, .. }) => {
-                    format!("write `{key}({option} = {number})`")
+                    format!("`{key}` needs named options; write `{key}({option} = {number})`")
                 }
-                _ => format!("`{key}` needs its options by name, as in `{example}`"),
+                _ => format!("`{key}` needs named options, as in `{example}`"),
             };
             return Err(Error::new(number.span(), message));
         }
@@ -283,7 +284,7 @@ pub(super) fn listed(
         options(&place, content, errors, &mut settings, |option, input, errors, into| {
             if option == "name" {
                 let message =
-                    format!("the name comes first and without a key, as in `{key}(\"payment\", ..)`");
+                    format!("the name must come first, without `name =`, as in `{key}(\"payment\", ..)`");
                 return Err(Error::new(option.span(), message));
             }
             special(option, input, errors, into)
@@ -293,7 +294,7 @@ pub(super) fn listed(
     Ok(Policy { key, name, settings })
 }
 
-/// `option(option = value, ..)`
+/// Parses `option(option = value, ..)`.
 fn group(
     option: &Ident,
     table: &'static Table,
@@ -304,7 +305,7 @@ fn group(
 ) -> Result<()> {
     if !input.peek(token::Paren) {
         let example = in_parentheses(row);
-        return Err(Error::new(option.span(), format!("`{option}` needs its options, as in `{example}`")));
+        return Err(Error::new(option.span(), format!("`{option}` needs options, as in `{example}`")));
     }
     inside(input, |content| {
         options(&Place::within(table, row.option), content, errors, into, |_, _, _, _| Ok(false));
@@ -312,7 +313,7 @@ fn group(
     })
 }
 
-/// Parses options by the rows of a place; `special` first, which says whether it has parsed one.
+/// Parses options by the rows of a place. `special` runs first and returns whether it has parsed the option.
 pub(super) fn options(
     place: &Place,
     content: ParseStream<'_>,
@@ -329,7 +330,7 @@ pub(super) fn options(
         }
         let option = input.call(Ident::parse_any)?;
         if seen.contains(&option) {
-            return Err(Error::new(option.span(), format!("`{option}` is given twice")));
+            return Err(Error::new(option.span(), format!("`{option}` is specified twice")));
         }
         seen.push(option.clone());
         if special(&option, input, errors, into)? {

@@ -1,4 +1,4 @@
-//! Load shedding, and when the call arrived.
+//! Parses load shedding and the expression `arrived_at`.
 
 use quote::ToTokens;
 use resilient_options::load_shed;
@@ -10,7 +10,7 @@ use super::value::Setting;
 use super::{Keyed, expression};
 use crate::diag::Errors;
 
-/// A load shedder, and what of it is code.
+/// A load shedder and its expression.
 pub(crate) struct LoadShed {
     pub(crate) policy: Policy,
     pub(crate) arrived_at: Option<Keyed<Expr>>,
@@ -27,7 +27,10 @@ pub(super) fn load_shed(key: Ident, input: ParseStream<'_>, errors: &mut Errors)
             input.parse::<Token![=]>()?;
             let number: Lit = input.parse()?;
             let factor = number.to_token_stream();
-            return Err(Error::new(number.span(), format!("write `throttle(factor = {factor})`")));
+            return Err(Error::new(
+                number.span(),
+                format!("`throttle` needs its factor by name; write `throttle(factor = {factor})`"),
+            ));
         }
         Ok(false)
     };

@@ -1,4 +1,4 @@
-//! Values of settings: what each option takes, as a table entry.
+//! Parses and checks the value of a setting according to its table row.
 
 use proc_macro2::Span;
 use quote::ToTokens;
@@ -18,20 +18,20 @@ pub(crate) enum Value {
     Number(f64),
     Text(String),
     Flag(bool),
-    /// There is none, though there would be one where nothing is said.
+    /// `none`: disables a setting that has a default.
     Unset,
 }
 
-/// One setting for a component.
+/// One setting of a component.
 pub(crate) struct Setting {
-    /// The field of the component's config.
+    /// Field of the component's `Config`.
     pub(crate) field: &'static str,
     pub(crate) value: Value,
-    /// Of the value.
+    /// Span of the value.
     pub(crate) span: Span,
 }
 
-/// An expression, without what `macro_rules!` puts around a `$name:literal` or an `$answer:expr`.
+/// Parses an expression and removes the group that `macro_rules!` puts around a `$name:literal` or an `$answer:expr`.
 pub(super) fn expr(input: ParseStream<'_>) -> Result<Expr> {
     let mut expr = input.parse()?;
     while let Expr::Group(group) = expr {
@@ -40,7 +40,7 @@ pub(super) fn expr(input: ParseStream<'_>) -> Result<Expr> {
     Ok(expr)
 }
 
-/// `= value`
+/// Parses `= value`.
 pub(super) fn parse(key: &Ident, takes: Takes, input: ParseStream<'_>) -> Result<(Value, Span)> {
     let example = example(takes);
     if !input.peek(Token![=]) {
@@ -48,7 +48,7 @@ pub(super) fn parse(key: &Ident, takes: Takes, input: ParseStream<'_>) -> Result
     }
     input.parse::<Token![=]>()?;
     if input.is_empty() || input.peek(Token![,]) {
-        let message = format!("`{key} =` is not finished; expected a value, as in `{key} = {example}`");
+        let message = format!("`{key} =` is incomplete; expected a value, as in `{key} = {example}`");
         return Err(Error::new(key.span(), message));
     }
     let expr = expr(input)?;
@@ -98,28 +98,28 @@ fn read(key: &Ident, takes: Takes, expr: &Expr) -> Result<Value> {
             if Takes::WINDOW_TIME.contains(&nanos) {
                 return Ok(Value::Duration(nanos));
             }
-            fail("a window of time is from 10 ms to 1 h".into())
+            fail("`window` must be from 10 ms to 1 h, or a number of calls from 1 to 10000".into())
         }
         (Takes::Window, Some(Lit::Int(_))) => {
             let (min, max) = Takes::WINDOW_CALLS.into_inner();
             read(key, Takes::Count { min, max, unit: "calls" }, expr)
         }
         (Takes::Window, _) => {
-            fail("`window` is a duration, such as `\"30s\"`, or a number of calls, such as `100`".into())
+            fail("`window` must be a duration, such as `\"30s\"`, or a number of calls, such as `100`".into())
         }
         (Takes::Count { .. }, Some(Lit::Int(number))) => {
-            // What does not fit is more than any range holds.
+            // A number that does not fit into `u64` is outside of every range.
             let count = number.base10_parse::<u64>().unwrap_or(u64::MAX);
             in_range(key, takes, Default::Count(count), expr).map(|()| Value::Count(count))
         }
         (Takes::Count { .. }, Some(Lit::Str(text))) if text.value().parse::<u64>().is_ok() => {
-            fail(format!("`{key}` is a number: write `{key} = {}`", text.value()))
+            fail(format!("`{key}` is a number; write `{key} = {}`, without quotes", text.value()))
         }
         (Takes::Count { .. }, _) => fail(format!("`{key}` must be a whole number{}", range(takes))),
         (Takes::Ratio { .. }, lit) => match ratio(lit)? {
             Some(share) => in_range(key, takes, Default::Ratio(share), expr).map(|()| Value::Ratio(share)),
             None => fail(format!(
-                "`{key}` is a share: a number from 0 to 1, such as `0.5`, or a percentage, such as `\"50%\"`"
+                "`{key}` must be a number from 0 to 1, such as `0.5`, or a percentage, such as `\"50%\"`"
             )),
         },
         (Takes::Number { .. }, lit) => match number(lit) {
@@ -127,17 +127,17 @@ fn read(key: &Ident, takes: Takes, expr: &Expr) -> Result<Value> {
             _ => fail(format!("`{key}` must be a number{}", range(takes))),
         },
         (Takes::Rate, Some(Lit::Str(text))) => rate(text).map(Value::Text),
-        (Takes::Rate, _) => fail(format!("`{key}` is a text such as `\"100/s\"` or `\"10/min\"`")),
+        (Takes::Rate, _) => fail(format!("`{key}` must be a string, such as `\"100/s\"` or `\"10/min\"`")),
         (Takes::Flag, Some(Lit::Bool(flag))) => Ok(Value::Flag(flag.value)),
-        (Takes::Flag, _) => fail(format!("`{key}` is `true` or `false`")),
+        (Takes::Flag, _) => fail(format!("`{key}` must be `true` or `false`")),
         (Takes::Word(words), _) => word(key, words, expr),
         (Takes::Name, Some(Lit::Str(text))) => check_name(key, text).map(|()| Value::Text(text.value())),
         (Takes::Name, _) => fail(name_must_be_literal(key)),
-        (Takes::Code | Takes::Group, _) => fail(format!("`{key}` takes no such value")),
+        (Takes::Code | Takes::Group, _) => fail(format!("`{key}` cannot be set to this value")),
     }
 }
 
-/// ` from 1 to 100 calls`
+/// Formats the range, as in ` from 1 to 100 calls`.
 fn range(takes: Takes) -> String {
     let range = takes.to_string();
     let from = if range.starts_with(|letter: char| letter.is_ascii_digit()) { "from " } else { "" };
@@ -182,39 +182,41 @@ fn word(key: &Ident, words: &[&'static str], expr: &Expr) -> Result<Value> {
             let meant = closest(&text, words.iter().copied());
             let message = match meant {
                 Some(word) => format!("write `{key} = {word}`, without quotes"),
-                None => format!("`{key}` is one of {list}, without quotes"),
+                None => format!("`{key}` must be one of {list}, without quotes"),
             };
             return Err(Error::new_spanned(expr, message));
         }
         _ => None,
     };
     let Some(given) = given else {
-        return Err(Error::new_spanned(expr, format!("`{key}` is one of {list}")));
+        return Err(Error::new_spanned(expr, format!("`{key}` must be one of {list}")));
     };
     if words.contains(&given.as_str()) {
         return Ok(Value::Text(given));
     }
     let message = match closest(&given, words.iter().copied()) {
-        Some(meant) => format!("unknown `{key}` `{given}`; did you mean `{meant}`?\nknown: {list}"),
-        None => format!("unknown `{key}` `{given}`\nknown: {list}"),
+        Some(meant) => {
+            format!("unknown value `{given}` for `{key}`; did you mean `{meant}`?\nexpected one of: {list}")
+        }
+        None => format!("unknown value `{given}` for `{key}`\nexpected one of: {list}"),
     };
     Err(Error::new_spanned(expr, message))
 }
 
-/// `= "name"`
+/// Parses `= "name"`.
 pub(super) fn component_name(key: &Ident, input: ParseStream<'_>) -> Result<LitStr> {
     if !input.peek(Token![=]) {
         return Err(Error::new(key.span(), format!("`{key}` takes a name, as in `{key} = \"payment\"`")));
     }
     input.parse::<Token![=]>()?;
     if input.is_empty() || input.peek(Token![,]) {
-        let message = format!("`{key} =` is not finished; expected a name, as in `{key} = \"payment\"`");
+        let message = format!("`{key} =` is incomplete; expected a name, as in `{key} = \"payment\"`");
         return Err(Error::new(key.span(), message));
     }
     literal_name(key, input)
 }
 
-/// `"name"`
+/// Parses `"name"`.
 pub(super) fn literal_name(key: &Ident, input: ParseStream<'_>) -> Result<LitStr> {
     let expr = expr(input)?;
     let Expr::Lit(ExprLit { lit: Lit::Str(name), .. }) = expr else {
@@ -229,8 +231,8 @@ pub(super) fn literal_name(key: &Ident, input: ParseStream<'_>) -> Result<LitStr
     Ok(name)
 }
 
-/// What is wrong with `= value` of a timeout that is no time at all.
-pub(super) fn no_time(input: ParseStream<'_>) -> Option<Error> {
+/// Returns the error for `timeout = value` if the value is a name or `adaptive` instead of a duration.
+pub(super) fn not_a_duration(input: ParseStream<'_>) -> Option<Error> {
     let ahead = input.fork();
     ahead.parse::<Token![=]>().ok()?;
     match expr(&ahead).ok()? {
@@ -241,8 +243,8 @@ pub(super) fn no_time(input: ParseStream<'_>) -> Option<Error> {
                     .chars()
                     .all(|letter| letter.is_alphabetic() || matches!(letter, '_' | '-' | '.' | ':'));
             let message = format!(
-                "`{value}` is not a duration; write a whole number and a unit, as in `timeout = \"250ms\"`, or with a name \
-                 `timeout(\"{value}\", total = \"2s\")`"
+                "`{value}` is not a duration; write a whole number and a unit, as in `timeout = \"250ms\"`; to name the \
+                 timeout, write `timeout(\"{value}\", total = \"2s\")`"
             );
             is_name.then(|| Error::new(text.span(), message))
         }
@@ -252,7 +254,7 @@ pub(super) fn no_time(input: ParseStream<'_>) -> Option<Error> {
                 Expr::Call(call) => matches!(&*call.func, Expr::Path(path) if path.path.is_ident("adaptive")),
                 _ => false,
             };
-            let message = "`timeout = ..` limits the whole call; the time of an attempt adapts, as in \
+            let message = "`timeout = ..` limits the whole call, and only the attempt timeout can be adaptive; write \
                            `timeout(adaptive(percentile = 95, factor = 1.5))`";
             is_adaptive.then(|| Error::new_spanned(found, message))
         }
@@ -263,7 +265,7 @@ fn name_must_be_literal(key: &Ident) -> String {
     format!("`{key}` must be a string literal, because all calls of the function share one component")
 }
 
-/// The rule of the registry for names, so that none is changed at run time.
+/// Checks the same rules as the registry, so that no name is changed at run time.
 fn check_name(key: &Ident, name: &LitStr) -> Result<()> {
     let text = name.value();
     let problem = if text.trim().is_empty() {
@@ -281,21 +283,21 @@ fn check_name(key: &Ident, name: &LitStr) -> Result<()> {
     Err(Error::new(name.span(), format!("the name of `{key}` {problem}")))
 }
 
-/// A component with this name would exist, and nothing would have the quantity that was meant.
+/// Returns an error if a name is a quantity, which would otherwise create a component with that name and set nothing.
 fn not_a_name(key: &Ident, text: &str) -> Option<String> {
     let key = key.to_string();
     let quantity = match quantity(text)? {
-        // The operation's name is no component.
+        // The name of the operation does not name a component.
         _ if key == "name" => return None,
-        // A word, where nothing takes one.
+        // Only `hedge` takes a percentile.
         Quantity::Percentile if key != "hedge" => return None,
         quantity => quantity,
     };
     let what = match quantity {
         Quantity::Rate => "a rate",
         Quantity::Count => "a number",
-        Quantity::Share => "a share",
-        Quantity::Time => "a time",
+        Quantity::Share => "a percentage",
+        Quantity::Time => "a duration",
         Quantity::Percentile => "a percentile",
     };
     let number: String = text.chars().filter(char::is_ascii_digit).collect();
@@ -345,5 +347,5 @@ fn not_a_name(key: &Ident, text: &str) -> Option<String> {
         ("store", Quantity::Time) => format!("store_timeout = \"{text}\""),
         _ => format!("{key} = \"name\""),
     };
-    Some(format!("`{key}` takes a name here, and `{text}` is {what}: write `{form}`"))
+    Some(format!("`{key}` expects a name here, but `{text}` is {what}; write `{form}`"))
 }

@@ -1,4 +1,4 @@
-//! What surrounds an attempt: admission, judgement, repetition.
+//! Generates the code around an attempt: admission, classification and retry.
 //!
 //! ```text
 //! let mut call = Call::begin(SITE.pipeline());
@@ -15,8 +15,7 @@
 //! }
 //! ```
 //!
-//! Each point at which a future can be suspended costs time to compile, and size: there are two, admission and the
-//! body.
+//! Each await point costs compile time and size, so there are only two: admission and the body.
 
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{quote, quote_spanned};
@@ -26,12 +25,12 @@ use super::{Writer, bindings, has_hole};
 use crate::spans::{ends, located, runtime_at};
 
 impl Writer<'_> {
-    /// The whole new body behind the site: `attempt` is the old body as a closure or an `async` block.
+    /// Returns the new body after the site. `attempt` is the old body as a closure or an `async` block.
     pub(super) fn call(&self, attempt: &TokenStream) -> TokenStream {
         let (moved, begin) = (self.moved(), self.begin());
         let begin = quote!(#moved #begin);
         let attempts = self.shared(&self.once(&self.attempts(attempt)));
-        // With `return`, which clippy misses where everybody has to write it, and does not mind in a macro.
+        // An explicit `return`: some clippy lints require it, and in a macro none forbids it.
         let keyword = Token![return](Span::mixed_site());
         match &self.args.fallback {
             None => quote!(#begin #keyword #attempts;),
@@ -49,7 +48,7 @@ impl Writer<'_> {
                 let mut __call = #krate::__rt::Call::begin(__RESILIENT_SITE.pipeline());
             },
             Some(registry) => {
-                // The type makes it a borrow, however the registry is held: by reference, `Arc`, in a field.
+                // The type coerces to a borrow, whether the registry is a reference, an `Arc` or a field.
                 let registry = &registry.value;
                 let borrow = quote_spanned!(ends(registry).0=> &#registry);
                 quote_spanned! {mixed=>
@@ -81,7 +80,7 @@ impl Writer<'_> {
         quote_spanned!(mixed=> #begin __call.set_priority(#priority);)
     }
 
-    /// Says when the call arrived.
+    /// Appends the code that sets when the call arrived.
     fn arrived(&self, begin: &TokenStream) -> TokenStream {
         let arrived_at = self.args.load_shed.as_ref().and_then(|shed| shed.arrived_at.as_ref()).map(|at| {
             let at = &at.value;
@@ -90,7 +89,7 @@ impl Writer<'_> {
         quote!(#begin #arrived_at)
     }
 
-    /// Says by whose rate limit the call goes, and for how many it counts.
+    /// Appends the code that sets the rate limit key and the weight of the call.
     fn limited(&self, begin: &TokenStream) -> TokenStream {
         let mixed = Span::mixed_site();
         let Some(limit) = &self.args.rate_limit else { return begin.clone() };
@@ -110,20 +109,22 @@ impl Writer<'_> {
         let mixed = Span::mixed_site();
         let leave = if self.args.retry.is_some() { Leave::Loop } else { Leave::Block };
         let run = if self.args.hedge.is_some() {
-            // Each of its attempts is admitted for itself.
+            // Each hedged attempt is admitted separately.
             self.hedged(attempt, &leave)
         } else {
             let (admission, run) = (self.admission(&leave), self.run(attempt, &leave));
             quote!(#admission #run)
         };
         let Some(retry) = &self.args.retry else { return quote_spanned!(mixed=> '__attempt: { #run }) };
-        // rustc's "inside of this loop" then underlines the word `retry` in the attribute.
+        // The span of the loop makes rustc's "inside of this loop" underline the word `retry` in the attribute.
         let keyword = Token![loop](located(retry.policy.key.span()));
         let needed_again = self.needed_again();
         quote_spanned!(mixed=> #keyword { #needed_again #run })
     }
 
-    /// Goes on behind this if the stages admit the attempt. Nothing of it lives on: that would be part of the future.
+    /// Returns the code that continues only if the stages admit the attempt.
+    ///
+    /// It leaves no variable alive, which would become part of the future.
     fn admission(&self, leave: &Leave) -> TokenStream {
         let mixed = Span::mixed_site();
         if !self.args.can_reject() {
@@ -142,7 +143,7 @@ impl Writer<'_> {
             let stopped = self.stopped("Refused", leave);
             quote_spanned!(mixed=> #stopped continue;)
         } else {
-            // Nothing says when to come again, and nobody insists.
+            // No stage gives a retry delay, and no predicate requests a retry.
             let rejected = leave.with(&self.rejected());
             quote_spanned!(mixed=> #rejected;)
         };
@@ -160,7 +161,7 @@ impl Writer<'_> {
         }
     }
 
-    /// The attempt and what comes after it.
+    /// Returns the code of the attempt and of what follows it.
     fn run(&self, attempt: &TokenStream, leave: &Leave) -> TokenStream {
         let (copies, mixed) = (self.copies, Span::mixed_site());
         let finish = self.finish(leave);
@@ -191,7 +192,7 @@ impl Writer<'_> {
         }
     }
 
-    /// The attempt on a thread of the bulkhead. What is wrong with what it captures is blamed on the word `threads`.
+    /// Returns the attempt on a thread of the bulkhead. rustc errors about its captures point to the word `threads`.
     fn run_in_pool(&self, attempt: &TokenStream, leave: &Leave) -> TokenStream {
         let (copies, mixed) = (self.copies, Span::mixed_site());
         let (finish, stopped) = (self.finish(leave), self.stopped("CutOff", leave));
@@ -212,7 +213,7 @@ impl Writer<'_> {
         }
     }
 
-    /// What comes after an attempt that was stopped by a `Stop`.
+    /// Returns the code that follows an attempt that ended with a `Stop`.
     pub(super) fn stopped(&self, by: &str, leave: &Leave) -> TokenStream {
         let (krate, mixed) = (self.krate(), Span::mixed_site());
         let by = Ident::new(by, mixed);
@@ -237,7 +238,7 @@ impl Writer<'_> {
         }
     }
 
-    /// What makes the value of a call that was refused or cut off; with a fallback, that is the rejection.
+    /// Returns the function that converts a rejection to the return type. With a fallback, it returns the rejection.
     pub(super) fn reject(&self) -> TokenStream {
         let (krate, output, mixed) = (self.krate(), self.output, Span::mixed_site());
         if self.args.fallback.is_some() {
@@ -248,16 +249,16 @@ impl Writer<'_> {
             return quote_spanned!(mixed=> |__rejection: #krate::__rt::Rejection| #rejected);
         }
         let reject = self.runtime_at_error("reject");
-        // As a pointer: where the type cannot hold a rejection, rustc would say so of the function, and again of its call.
+        // A function pointer: otherwise rustc reports a type that cannot hold a rejection twice.
         quote_spanned!(mixed=> #reject::<#output> as fn(_) -> _)
     }
 
-    /// How that value is judged.
+    /// Returns the rule that classifies the converted rejection.
     pub(super) fn rule_of_rejections(&self) -> TokenStream {
         let (krate, output, mixed) = (self.krate(), self.output, Span::mixed_site());
         let unknown = quote_spanned!(mixed=> #krate::__rt::Judgement::from(#krate::__rt::Class::UNKNOWN));
-        // Neither a retry nor a breaker asks; and of a type that is not written out nothing is known before its values are.
-        if !self.hears_timeouts()
+        // No retry or circuit breaker uses it, or the type is not written out and only its values are known.
+        if !self.uses_timeout_class()
             || matches!(output, Type::Infer(_))
             || (self.args.fallback.is_some() && has_hole(output))
         {
@@ -267,7 +268,7 @@ impl Writer<'_> {
         let refused = quote_spanned!(mixed=> __refused);
         let predicates = self.predicates(&refused);
         if self.args.fallback.is_none() {
-            // What is not written out is known of the value alone.
+            // Without a predicate and with a type that is written out, the type is enough.
             if predicates.is_empty() && !has_hole(output) {
                 return quote_spanned!(mixed=> #krate::__rt::#rule!(#output));
             }
@@ -303,12 +304,12 @@ impl Writer<'_> {
         }
     }
 
-    /// Whether anything acts on what the error of a timeout says.
-    fn hears_timeouts(&self) -> bool {
+    /// Returns whether a stage uses the classification of a timeout error.
+    fn uses_timeout_class(&self) -> bool {
         self.args.retry.is_some() || self.args.circuit_breaker.is_some()
     }
 
-    /// Judges `__out`; leaves with it, or goes round again.
+    /// Returns the code that classifies `__out` and returns it or retries.
     fn finish(&self, leave: &Leave) -> TokenStream {
         let (krate, mixed) = (self.krate(), Span::mixed_site());
         let out = quote_spanned!(mixed=> &__out);
@@ -320,7 +321,7 @@ impl Writer<'_> {
         self.finish_with(leave, &before, &quote_spanned!(mixed=> #krate::__rt::#rule!(of #out)))
     }
 
-    /// Behind `before`, judged by `rule`.
+    /// Returns the code that runs `before`, classifies `__out` by `rule`, and returns it or retries.
     pub(super) fn finish_with(&self, leave: &Leave, before: &TokenStream, rule: &TokenStream) -> TokenStream {
         let (krate, mixed) = (self.krate(), Span::mixed_site());
         let (returned, failed) = (self.returned(), self.failed());
@@ -358,13 +359,13 @@ impl Writer<'_> {
         }
     }
 
-    /// What must hold of the outcome, whatever is said of it; `out` is a reference to it.
+    /// Returns the checks of the outcome type that precede any rule. `out` is a reference to the outcome.
     fn before_verdict(&self, out: &TokenStream) -> TokenStream {
         if self.args.fallback.is_some() || self.args.can_reject() {
             return self.settled(out);
         }
         let assert = self.runtime_at_output("assert_outcome");
-        // rustc blames the argument, so that stands at the return type, too.
+        // rustc underlines the argument, so it gets the span of the return type.
         let out = quote_spanned!(self.output_ends().0=> &__out);
         quote_spanned!(Span::mixed_site()=> #assert(#out);)
     }
@@ -381,7 +382,7 @@ impl Writer<'_> {
         verdict
     }
 
-    /// The macro that judges an outcome, or gives the rule for that.
+    /// Returns the name of the macro that classifies an outcome or returns its rule.
     fn ruling(&self, name: &str) -> Ident {
         let name = if self.error_is_static() { format!("{name}_static") } else { name.to_owned() };
         Ident::new(&name, Span::mixed_site())
@@ -398,13 +399,13 @@ impl Writer<'_> {
         verdict
     }
 
-    /// A value of any type is a success where there is a fallback; but a future says nothing yet, whatever it is called.
+    /// Returns the check that the outcome is not a future. With a fallback, a value of any other type is a success.
     fn settled(&self, out: &TokenStream) -> TokenStream {
         if self.args.fallback.is_none() {
             return TokenStream::new();
         }
         let (krate, mixed) = (self.krate(), Span::mixed_site());
-        // rustc blames the argument, so that stands at the return type.
+        // rustc underlines the argument, so it gets the span of the return type.
         let place = self.output_ends().0;
         let state = quote_spanned!(place=> (&&#krate::__rt::Settled::of(#out)).state());
         quote_spanned! {mixed=> {
@@ -413,13 +414,14 @@ impl Writer<'_> {
         }}
     }
 
-    /// The verdict after a predicate of the user. All of the call stands where that does: rustc blames what is
-    /// between its first token and its last.
+    /// Returns the code that applies a predicate of the user to the verdict.
+    ///
+    /// All tokens of the call get spans of the predicate, because rustc underlines from the first to the last one.
     fn ruled(&self, rule: &str, predicate: &Expr, out: &TokenStream) -> TokenStream {
         let (mixed, place) = (Span::mixed_site(), ends(predicate));
         let rule = runtime_at(self.krate(), rule, place);
         let so_far = quote_spanned!(mixed=> #out, __verdict);
-        // An argument must be there for the next attempt, too.
+        // An argument must remain available for the next attempt.
         let borrow =
             (self.args.repeats() && self.is_argument(predicate)).then(|| quote_spanned!(place.0=> &));
         let call = quote_spanned!(place.1=> #rule(#so_far, #borrow #predicate));
@@ -432,7 +434,7 @@ impl Writer<'_> {
         path.path.get_ident().is_some_and(|ident| arguments.iter().any(|argument| argument.ident == *ident))
     }
 
-    /// The value of a call that succeeded.
+    /// Returns the value of a successful call.
     pub(super) fn returned(&self) -> TokenStream {
         let mixed = Span::mixed_site();
         match &self.args.fallback {
@@ -441,12 +443,12 @@ impl Writer<'_> {
         }
     }
 
-    /// `__out`, whose lifetimes rustc checks here: blamed on the return type.
+    /// Returns `__out` with the span of the return type, where rustc reports lifetime errors.
     fn out(&self) -> TokenStream {
         quote_spanned!(self.output_ends().0=> __out)
     }
 
-    /// The value of a call that failed.
+    /// Returns the value of a failed call.
     fn failed(&self) -> TokenStream {
         let (krate, mixed) = (self.krate(), Span::mixed_site());
         match &self.args.fallback {
@@ -457,7 +459,7 @@ impl Writer<'_> {
         }
     }
 
-    /// The value of a call that was refused or cut off.
+    /// Returns the value of a call that was rejected or timed out.
     pub(super) fn rejected(&self) -> TokenStream {
         let (krate, output, mixed) = (self.krate(), self.output, Span::mixed_site());
         if self.args.fallback.is_some() {
@@ -477,7 +479,7 @@ impl Writer<'_> {
     }
 }
 
-/// What the attempt stands in.
+/// The construct that contains the attempt.
 pub(super) enum Leave {
     /// The loop of a retry.
     Loop,
@@ -495,7 +497,7 @@ impl Leave {
     }
 }
 
-/// The variant of `Priority` that a bare word stands for.
+/// Returns the variant of `Priority` for a word.
 fn class(word: &str) -> Option<&'static str> {
     match word {
         "critical" => Some("Critical"),

@@ -1,15 +1,15 @@
-//! What happens to a failure, where there is a fallback.
+//! Generates the fallback levels that handle a failure.
 //!
 //! ```text
 //! let key = kept::key(..);                        // only with the built-in local cache
 //! match { ATTEMPTS } {
 //!     Ok(out) => { keep!(key, &out); out }
 //!     Err(failure) => 'levels: {
-//!         match {                                 // for each level but a default
+//!         match {                                 // for each level except a default
 //!             match call.enter_level(LEVEL) { Ok(asking) => Ok(ANSWER), Err(none) => Err(none) }
 //!         } {
 //!             Ok(out) if answered => { call.level_served(..); break 'levels mark!(out, ..) }
-//!             last => call.level_failed(LEVEL),   // behind the last one: none_answered!(..)
+//!             last => call.level_failed(LEVEL),   // after the last level: `none`
 //!         }
 //!     }
 //! }
@@ -24,19 +24,19 @@ use crate::args::{Answer, Fallback, Level, LocalCache, is_async};
 use crate::shape::tokens;
 use crate::spans::{ends, located, runtime_at};
 
-/// How one level is evaluated.
+/// How a level is evaluated.
 enum Evaluated {
-    /// At once, to the function's type.
+    /// Synchronously, to the function's return type.
     Now(TokenStream),
-    /// Behind these statements by this future; where rustc is to say what is wrong with it.
+    /// Asynchronously: statements, then a future, and the span for rustc errors.
     Later(TokenStream, TokenStream, Span),
 }
 
 impl Writer<'_> {
-    /// `attempts`, which is an outcome or a failure, with the answer to that.
+    /// Returns the code that evaluates `attempts` and handles its failure with the fallback.
     pub(super) fn with_fallback(&self, fallback: &Fallback, attempts: &TokenStream) -> TokenStream {
         let (answer, mixed) = (self.fall_back(fallback), Span::mixed_site());
-        let Some(LocalCache { word, key, .. }) = fallback.kept() else {
+        let Some(LocalCache { word, key, .. }) = fallback.local_cache() else {
             return quote_spanned! {mixed=>
                 match { #attempts } {
                     ::core::result::Result::Ok(__out) => __out,
@@ -45,7 +45,7 @@ impl Writer<'_> {
             };
         };
         let (krate, output, place) = (self.krate(), self.output, located(word.span()));
-        // A type that cannot be kept is blamed itself.
+        // rustc errors about a type that cannot be stored point to that type.
         let make_key = quote_spanned!(self.output_ends().0=> key);
         let key = match key {
             Some(key) => {
@@ -71,7 +71,7 @@ impl Writer<'_> {
             };
             match #watched {
                 (::core::result::Result::Ok(__out), __seen) => {
-                    // What was made of stand-ins is not the last good answer (T114).
+                    // A result computed from degraded results is not stored as a good result (T114).
                     if __seen.is_none() && !#krate::__rt::is_marked!(&__out) {
                         #krate::__rt::keep!(&__call, __key, &__out);
                     }
@@ -82,7 +82,7 @@ impl Writer<'_> {
         }}
     }
 
-    /// The answer to `__failure`.
+    /// Returns the code that computes the result for `__failure`.
     fn fall_back(&self, fallback: &Fallback) -> TokenStream {
         let mixed = Span::mixed_site();
         let last = fallback.levels.len().saturating_sub(1);
@@ -97,10 +97,10 @@ impl Writer<'_> {
         quote_spanned!(mixed=> #why #[allow(unreachable_code)] '__levels: { #(#levels)* })
     }
 
-    /// Binds `__why`: the failure in words, if anybody wants them.
+    /// Binds `__why`: the failure as text, if anything uses it.
     fn why(&self) -> TokenStream {
         let (krate, output, mixed) = (self.krate(), self.output, Span::mixed_site());
-        // Of a type that is opaque nothing is known.
+        // Nothing is known about an opaque type.
         let marks = if has_hole(output) {
             quote!(false)
         } else {
@@ -115,13 +115,13 @@ impl Writer<'_> {
         }
     }
 
-    /// Nothing bounds a default, and nothing comes behind it.
+    /// Returns the code for a default, which has no time limit and no level after it.
     fn default_level(&self, answer: &Expr, by_value: bool) -> TokenStream {
         let (krate, output, mixed) = (self.krate(), self.output, Span::mixed_site());
         let level = self.level("Default");
         let out = match self.evaluated(answer, by_value) {
             Evaluated::Now(answer) => self.at_once(&answer),
-            // Only what is bounded has no answer.
+            // Without a time limit, there is always a result.
             Evaluated::Later(before, future, place) => {
                 let asked = quote_spanned!(place=> __call.ask_default(__asking, #future).await);
                 quote_spanned!(mixed=> #before let __out: #output = #asked;)
@@ -194,10 +194,10 @@ impl Writer<'_> {
         }
     }
 
-    /// `__out` is the answer.
+    /// Returns the code for a level that returned the result `__out`.
     fn served(&self, variant: &str, age: &TokenStream) -> TokenStream {
         let (krate, level, mixed) = (self.krate(), self.level(variant), Span::mixed_site());
-        // Of a type that is not written out it is not known whether it can be marked.
+        // It is unknown whether a type that is not written out can be marked.
         let out = if has_hole(self.output) {
             quote_spanned!(mixed=> __out)
         } else {
@@ -209,12 +209,12 @@ impl Writer<'_> {
         }
     }
 
-    /// `__last` is none.
+    /// Returns the code for a level that failed with `__last`.
     fn failed_level(&self, variant: &str, is_last: bool) -> TokenStream {
         let (krate, output, mixed) = (self.krate(), self.output, Span::mixed_site());
         let level = self.level(variant);
         let all_failed = is_last.then(|| {
-            // Where the type cannot say that, it is the type that is blamed.
+            // rustc errors about a type without a failure value point to that type.
             let none = quote_spanned!(self.output_ends().0=> none);
             quote_spanned! {mixed=>
                 break '__levels {
@@ -227,7 +227,7 @@ impl Writer<'_> {
         quote_spanned!(mixed=> __call.level_failed(#level); #unused #all_failed)
     }
 
-    /// Binds `__out` to what synchronous code of the level gives.
+    /// Binds `__out` to the result of the synchronous code of a level.
     fn at_once(&self, answer: &TokenStream) -> TokenStream {
         let (output, mixed) = (self.output, Span::mixed_site());
         quote_spanned! {mixed=>
@@ -237,7 +237,7 @@ impl Writer<'_> {
         }
     }
 
-    /// A function or closure is called with the failure; anything else is evaluated.
+    /// Returns how a level is evaluated: a function or closure is called with the failure, other code is evaluated.
     fn evaluated(&self, answer: &Expr, by_value: bool) -> Evaluated {
         let (output, mixed) = (self.output, Span::mixed_site());
         let (name, failure) = if by_value {
@@ -245,7 +245,7 @@ impl Writer<'_> {
         } else {
             ("recover_level", quote_spanned!(mixed=> &__failure))
         };
-        // All of the call at the answer: rustc blames what is between its first token and its last.
+        // All tokens of the call get spans of the level, because rustc underlines from the first to the last one.
         let place = ends(answer);
         match answer {
             Expr::Closure(_) if is_async(answer) => {
@@ -253,13 +253,13 @@ impl Writer<'_> {
                 let future = quote_spanned!(place.1=> #recover(#failure, #answer));
                 Evaluated::Later(TokenStream::new(), future, mixed)
             }
-            // Of a return type that is opaque as a whole nothing is known to tell an answer by.
+            // With a fully opaque return type, a value cannot be distinguished from a function.
             Expr::Path(_) if !matches!(output, Type::Infer(_)) => self.ask_path(answer, &failure),
             Expr::Closure(_) | Expr::Path(_) => {
                 let recover = runtime_at(self.krate(), name, place);
                 Evaluated::Now(quote_spanned!(place.1=> #recover::<#output, _>(#failure, #answer)))
             }
-            // The failure is not needed, and must not be part of a future that the expression may await in.
+            // The failure is not needed, and it must not be held across an `.await` in the expression.
             _ if by_value => {
                 let krate = self.krate();
                 let end = quote_spanned!(mixed=> #krate::__rt::end(__failure););
@@ -274,7 +274,7 @@ impl Writer<'_> {
         }
     }
 
-    /// A path may be a function, an asynchronous one, or the answer: the compiler knows which.
+    /// Handles a path, which can be a function, an asynchronous function or a value: rustc selects by type.
     fn ask_path(&self, path: &Expr, failure: &TokenStream) -> Evaluated {
         let (krate, output, mixed) = (self.krate(), self.output, Span::mixed_site());
         let (first, _) = ends(path);
@@ -287,7 +287,7 @@ impl Writer<'_> {
                 (&&&#krate::__rt::Ask::<#output, _, _>::of(&#failure, &#given)).how()
             };
         };
-        // All of it at the path: what rustc has said about a place it does not say again.
+        // All tokens get the span of the path, because rustc reports only one such error for a span.
         if self.shape.is_async() {
             let future = quote_spanned!(first=> __how.answer_later::<#output, _>(#failure, #given));
             return Evaluated::Later(before, future, first);
@@ -296,8 +296,9 @@ impl Writer<'_> {
         Evaluated::Now(quote_spanned!(mixed=> { #before #answer }))
     }
 
-    /// In a closure or `async` block of its own: `?` and `return` in it end the level, and not the function, which
-    /// has more levels to ask and its record to close.
+    /// Evaluates an expression in a separate closure or `async` block.
+    ///
+    /// `?` and `return` then end the level and not the function, which has to try further levels and record the call.
     fn evaluate(&self, answer: &Expr) -> Evaluated {
         let (krate, output, mixed) = (self.krate(), self.output, Span::mixed_site());
         let body = match answer {
@@ -315,7 +316,7 @@ impl Writer<'_> {
     }
 }
 
-/// Whether some of a type is not written out.
+/// Returns whether a type contains `_`.
 pub(crate) fn has_hole(ty: &Type) -> bool {
     fn has(tokens: TokenStream) -> bool {
         tokens.into_iter().any(|token| match token {

@@ -1,4 +1,4 @@
-//! Attempts of which several may run at the same time.
+//! Generates hedged attempts, which can run at the same time.
 //!
 //! ```text
 //! loop {                                          // only with `retry`
@@ -17,19 +17,19 @@ use super::Writer;
 use super::around::Leave;
 
 impl Writer<'_> {
-    /// `attempt` is the body as an `async` block, which makes its own copies of the arguments.
+    /// Returns the code for hedged attempts. `attempt` is the body as an `async` block that clones its arguments.
     pub(super) fn hedged(&self, attempt: &TokenStream, leave: &Leave) -> TokenStream {
         let (krate, output, mixed) = (self.krate(), self.output, Span::mixed_site());
         let judge = self.verdict(&quote_spanned!(mixed=> __out));
         let finish = self.finish_with(leave, &TokenStream::new(), &quote_spanned!(mixed=> __verdict));
-        let (stopped, hear) = (self.stopped("NoWinner", leave), self.hear());
+        let (stopped, judge_rejection) = (self.stopped("NoWinner", leave), self.judge_rejection());
         let attempts = self.repeatable(&quote_spanned!(mixed=> || #attempt));
         quote_spanned! {mixed=>
             match __call.hedged(
                 #attempts,
                 |__out: &#output| { #judge __verdict },
                 |__out: &#output, __words| #krate::__rt::describe!(__out, __words),
-                #hear,
+                #judge_rejection,
             ).await {
                 ::core::result::Result::Ok((__out, __verdict)) => { #finish }
                 ::core::result::Result::Err(__rejection) => { #stopped }
@@ -37,8 +37,8 @@ impl Writer<'_> {
         }
     }
 
-    /// Judges what the rejection of one attempt becomes.
-    fn hear(&self) -> TokenStream {
+    /// Returns the closure that classifies the error to which the rejection of an attempt is converted.
+    fn judge_rejection(&self) -> TokenStream {
         let (krate, mixed) = (self.krate(), Span::mixed_site());
         let (reject, rule) = (self.reject(), self.rule_of_rejections());
         if matches!(self.output, Type::Infer(_)) {

@@ -1,6 +1,6 @@
-//! Whether the error type of a generic function is `'static`, so that its type can be asked for.
+//! Determines whether the error type of a generic function is `'static`, so that it can be downcast.
 //!
-//! Which rule the runtime chooses cannot depend on lifetimes, but the bounds of the signature can be read.
+//! Method selection in the runtime cannot depend on lifetimes, but the macro can read the bounds of the signature.
 
 use quote::ToTokens;
 use syn::{GenericArgument, GenericParam, PathArguments, Type, TypeParamBound, WherePredicate};
@@ -9,7 +9,7 @@ use super::Writer;
 use crate::shape::plain;
 
 impl Writer<'_> {
-    /// `E` of `Result<T, E>`, where it is written out.
+    /// Returns `E` if the return type is written as `Result<T, E>`.
     pub(super) fn error_type(&self) -> Option<&Type> {
         let Type::Path(path) = self.output else { return None };
         let PathArguments::AngleBracketed(args) = &path.path.segments.last()?.arguments else {
@@ -21,7 +21,7 @@ impl Writer<'_> {
         }
     }
 
-    /// Whether a bound of the function says `E: 'static`.
+    /// Returns whether the function has the bound `E: 'static`.
     pub(super) fn error_is_static(&self) -> bool {
         let generics = &self.function.sig.generics;
         let Some(error) = self.error_type() else { return false };

@@ -1,4 +1,4 @@
-//! From the checked parts to the emitted function.
+//! Generates the new function from the checked parts.
 
 mod around;
 mod fallback;
@@ -39,14 +39,14 @@ pub(crate) fn expand(
     let bound = bindings(&function.sig, shape);
     let copies = params::copies(args, &mut function.sig, shape, &mut once);
     if !copies.is_empty() || matches!(shape, Shape::Sync) {
-        // Where each attempt gets a copy, the function does not use the argument up, and its caller need not care.
-        // And clippy does not see that a closure does.
+        // With clones for each attempt, the function does not consume the argument, which the caller need not know.
+        // Without them, clippy does not see that the closure consumes it.
         function.attrs.push(syn::parse_quote!(#[allow(clippy::needless_pass_by_value)]));
     }
     let writer = Writer { args, function: &function, shape, output: &output, copies: &copies, bound: &bound };
     let mixed = Span::mixed_site();
     let site = writer.site();
-    // Written out for clippy, as in `Writer::call`.
+    // An explicit `return` for clippy, as in `Writer::call`.
     let returned = Token![return](mixed);
     let body = match shape {
         Shape::Sync | Shape::Async if args.threads().is_some() => {
@@ -83,7 +83,7 @@ pub(crate) fn expand(
     function.with_body(&body)
 }
 
-/// The items that a body begins with, and the rest. A body that does not begin with one is not looked at.
+/// Splits a body into its leading items and the rest. A body that does not start with an item is not parsed.
 fn leading_items(body: TokenStream) -> (TokenStream, TokenStream) {
     const WORDS: [&str; 16] = [
         "fn",
@@ -119,7 +119,7 @@ fn leading_items(body: TokenStream) -> (TokenStream, TokenStream) {
                 Ok(Item::Macro(it)) if it.ident.is_none() => break,
                 Ok(Item::Verbatim(_)) | Err(_) => break,
                 Ok(_) => {
-                    // The tokens as they were written.
+                    // Copy the original tokens.
                     while input.cursor() != ahead.cursor() {
                         items.extend([input.parse::<TokenTree>()?]);
                     }
@@ -131,16 +131,16 @@ fn leading_items(body: TokenStream) -> (TokenStream, TokenStream) {
     split.parse2(body.clone()).unwrap_or((TokenStream::new(), body))
 }
 
-/// Writes the pieces of the new body.
+/// Generates the parts of the new body.
 struct Writer<'a> {
     args: &'a Args,
     function: &'a FnItem,
     shape: &'a Shape,
-    /// What an attempt returns.
+    /// Type that an attempt returns.
     output: &'a Type,
-    /// What is made anew for each attempt.
+    /// Statements that clone arguments for each attempt.
     copies: &'a TokenStream,
-    /// The arguments as they were written.
+    /// Names that the arguments bind.
     bound: &'a [Binding],
 }
 
@@ -149,12 +149,12 @@ impl Writer<'_> {
         &self.args.krate
     }
 
-    /// `::resilient_runtime::__rt::NAME`, blamed on the whole return type.
+    /// Returns `::resilient_runtime::__rt::NAME` with the span of the return type.
     fn runtime_at_output(&self, name: &str) -> TokenStream {
         runtime_at(self.krate(), name, self.output_ends())
     }
 
-    /// Where the whole return type stands, or the function's name where it has none.
+    /// Returns the first and last span of the return type, or of the function's name if there is none.
     fn output_ends(&self) -> (Span, Span) {
         match &self.function.sig.output {
             ReturnType::Default => ends(&self.function.sig.ident),
@@ -162,7 +162,7 @@ impl Writer<'_> {
         }
     }
 
-    /// `::resilient_runtime::__rt::NAME`, blamed on the `E` of `Result<T, E>` where that is written out.
+    /// Returns `::resilient_runtime::__rt::NAME` with the span of `E` if the return type is written as `Result<T, E>`.
     fn runtime_at_error(&self, name: &str) -> TokenStream {
         if let Some(error) = self.error_type() {
             return runtime_at(self.krate(), name, ends(error));
@@ -174,19 +174,23 @@ impl Writer<'_> {
         located(self.function.brace.span.open())
     }
 
-    /// The body of a synchronous function. Not `move`: what it only reads stays for the next attempt.
+    /// Returns the body of a synchronous function as a closure.
+    ///
+    /// It is not `move`, so that arguments that the body only reads remain available for the next attempt.
     fn closure(&self) -> TokenStream {
         let output = self.output;
         let body = braced(self.function.brace, self.function.body.clone());
         quote_spanned!(self.body_start()=> || -> #output #body)
     }
 
-    /// The body of an asynchronous function. Not `move`, likewise, where anything after it may need an argument.
+    /// Returns the body of an asynchronous function as an `async` block.
+    ///
+    /// It is not `move` if code after the body may need an argument.
     fn async_block(&self, brace: Brace, body: &TokenStream) -> TokenStream {
         let edge = self.edge();
-        // Of attempts at the same time each has its own.
+        // Concurrent attempts each need their own clones.
         let copies = self.args.hedge.as_ref().map(|_| self.copies);
-        // Items see no variables; behind statements clippy does not like them.
+        // Items cannot use variables, and clippy warns about items after statements.
         let (items, body) = leading_items(body.clone());
         let block = braced(brace, quote!(#items #copies #edge #body));
         let keyword = Token![async](self.body_start());
@@ -194,7 +198,7 @@ impl Writer<'_> {
         quote!(#keyword #capture #block)
     }
 
-    /// Tells inference what `?`, `return` and the last expression of an `async` block must be.
+    /// Returns code that fixes the type of `?`, `return` and the last expression of an `async` block for inference.
     fn edge(&self) -> TokenStream {
         let output = self.output;
         let (edge_at, _) = self.output_ends();
@@ -207,8 +211,10 @@ impl Writer<'_> {
         }
     }
 
-    /// Whether nothing but one run of the body uses the arguments. Then it may own them, so that a future that
-    /// holds one that is `Send` and not `Sync` is `Send`, as it is without the attribute.
+    /// Returns whether only one execution of the body uses the arguments, so that the body can own them.
+    ///
+    /// A future that holds an argument that is `Send` but not `Sync` is then `Send`, like the future without the
+    /// attribute.
     fn owns_arguments(&self) -> bool {
         let args = self.args;
         !args.repeats()

@@ -1,8 +1,8 @@
-//! Arguments that the body moves although it may run again.
+//! Reports arguments that the body moves although it may run again.
 //!
-//! What is moved in the first attempt is not there for the second: rustc reports that as a value moved in a loop, or out
-//! of a closure of this crate, and names neither `retry` nor `clone(..)`. So the uses that take an argument by value are
-//! found here, and each is checked by a statement that never runs:
+//! An argument that the first attempt moves is missing in the second. rustc reports this as a value moved in a loop, or
+//! out of a closure of this crate, and does not mention `retry` or `clone(..)`. This module therefore finds the uses
+//! that take an argument by value, and checks each with a statement that never runs:
 //!
 //! ```text
 //! if false {
@@ -10,12 +10,12 @@
 //!     trait __Again {}
 //!     impl __Again for Again {}
 //!     const fn __again<T: __Again>(_: T) {}
-//!     __again(again!(&payload));        // `Again` for what is `Copy`, else `Moved`
+//!     __again(again!(&payload));        // `Again` if it is `Copy`, otherwise `Moved`
 //! }
 //! ```
 //!
-//! Whether a type is `Copy` only rustc knows; whether a use takes the value is looked for with care: what is not sure to
-//! take it, such as `request.send()`, is left to rustc (`unsure`).
+//! Only rustc knows whether a type is `Copy`. A use that does not certainly move the value, such as `request.send()`,
+//! is left to rustc (`unsure`).
 
 use proc_macro2::{Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens, quote, quote_spanned};
@@ -36,7 +36,7 @@ use crate::shape::{Shape, plain, tokens};
 use crate::spans::located;
 
 impl Writer<'_> {
-    /// A check for each argument that the body moves and may need again.
+    /// Returns a check for each argument that the body moves and may need again.
     pub(super) fn moved(&self) -> TokenStream {
         let candidates = self.candidates();
         if !self.args.repeats() || candidates.is_empty() {
@@ -46,14 +46,14 @@ impl Writer<'_> {
             Shape::AsyncBlock(block) => tokens(&block.stmts),
             Shape::Sync | Shape::Async | Shape::ReturnsFuture(_) => self.function.body.clone(),
         };
-        // What is not whole yet, rustc has more to say about.
+        // rustc reports a body that does not parse.
         let Ok(mut body) = syn::parse2::<Block>(quote!({ #body })) else {
             return TokenStream::new();
         };
         let mut find = Find {
             candidates,
             shadows: Vec::new(),
-            // A body on a thread owns all that it mentions.
+            // A body on a thread owns everything that it mentions.
             owns: self.args.threads().is_some(),
             found: Vec::new(),
         };
@@ -62,7 +62,7 @@ impl Writer<'_> {
         quote!(#(#checks)*)
     }
 
-    /// Arguments that the body owns and that are not made anew for each attempt.
+    /// Returns the arguments that the body owns and that are not cloned for each attempt.
     pub(super) fn candidates(&self) -> Vec<Candidate> {
         let copied = self.args.clone.as_ref().map(|clone| clone.value.as_slice()).unwrap_or_default();
         let is_kept = |ident: &Ident| {
@@ -75,7 +75,7 @@ impl Writer<'_> {
         for argument in &self.function.sig.inputs {
             match argument {
                 FnArg::Receiver(receiver) if matches!(receiver.kind, ReceiverKind::Value) => {
-                    // `clone(self)` is for threads, where the body has a `self` of another name.
+                    // With `clone(self)`, which `threads` needs, the body uses a renamed `self`.
                     if receiver.mutability.is_none() && !copied.iter().any(|ident| ident == "self") {
                         candidates.push(Candidate {
                             ident: Ident::from(receiver.self_token),
@@ -120,13 +120,13 @@ impl Writer<'_> {
         let (message, note) = if name == "self" {
             (
                 format!("{fault}: take `&self`"),
-                "clone in the body what is given away, as in `self.name.clone()`".to_owned(),
+                "clone the parts that the body moves, as in `self.name.clone()`".to_owned(),
             )
         } else {
             (
                 format!("{fault}: add `clone({name})` to the attribute"),
                 format!(
-                    "`clone({name})` gives each attempt a copy of its own; or let the body borrow it, as in `&{name}`"
+                    "`clone({name})` gives each attempt its own clone; alternatively, borrow it in the body, as in `&{name}`"
                 ),
             )
         };
@@ -143,7 +143,7 @@ impl Writer<'_> {
                     let again = again(place);
                     quote_spanned!(place=> __again(#again.or((&&#krate::__rt::Repeated::of(#name)).again()));)
                 });
-                // By reference, so that each part has its own type whether the whole is borrowed or not.
+                // Match by reference, so that the parts have the same types whether or not the argument is a reference.
                 quote_spanned! {mixed=> match &#what {
                     #pattern => { #(#parts)* }
                     #[allow(unreachable_patterns)]
@@ -170,7 +170,7 @@ pub(super) struct Candidate {
     pub(super) ident: Ident,
     /// `None` for `self`.
     ty: Option<Type>,
-    /// Whether `argument.field` is a part of the argument, and not of something that it points to.
+    /// Whether `argument.field` is a part of the argument, not of a value that it points to.
     has_fields: bool,
 }
 
@@ -178,12 +178,12 @@ pub(super) struct Candidate {
 struct Moved {
     ident: Ident,
     what: TokenStream,
-    /// Where a pattern takes only parts of it.
+    /// The parts, if a pattern moves only parts of it.
     parts: Option<Parts>,
     span: Span,
 }
 
-/// References are `Copy`, or borrowed anew where they are handed on.
+/// Returns whether a type may be moved. References are `Copy` or are reborrowed.
 fn may_be_moved(ty: &Type) -> bool {
     const COPY: [&str; 17] = [
         "bool", "char", "u8", "u16", "u32", "u64", "u128", "usize", "i8", "i16", "i32", "i64", "i128",
@@ -205,7 +205,7 @@ fn last_word(ty: &Type) -> Option<String> {
     }
 }
 
-/// The name of an argument that is no pattern.
+/// Returns the name of an argument whose pattern is a plain name.
 fn whole(pat: &Pat) -> Option<&PatIdent> {
     match pat {
         Pat::Ident(pat) if pat.subpat.is_none() => Some(pat),
@@ -213,7 +213,7 @@ fn whole(pat: &Pat) -> Option<&PatIdent> {
     }
 }
 
-/// Whether a method takes a value of this type itself, by the names that the standard library uses.
+/// Returns whether a method takes `self` by value, according to the method names of the standard library.
 fn takes_self(ty: Option<&Type>, method: &Ident) -> bool {
     const OWNERS: [&str; 13] = [
         "String",
@@ -258,9 +258,9 @@ fn takes_self(ty: Option<&Type>, method: &Ident) -> bool {
 
 struct Find {
     candidates: Vec<Candidate>,
-    /// Names that are bound anew where the search is.
+    /// Names that are shadowed at the current position.
     shadows: Vec<Ident>,
-    /// Whether what is mentioned is moved into a closure or a block.
+    /// Whether mentioned names are moved into a closure or block.
     owns: bool,
     found: Vec<Moved>,
 }
@@ -271,7 +271,7 @@ impl Find {
         self.candidates.iter().find(|it| it.ident == *ident).filter(|_| !self.shadows.contains(ident))
     }
 
-    /// The argument that `expr` is, or is a field of.
+    /// Returns the argument if `expr` is an argument or a field of one.
     fn place<'e>(&self, expr: &'e Expr) -> Option<(&'e Ident, &Candidate)> {
         let (mut base, mut has_field) = (expr, false);
         loop {
@@ -290,13 +290,13 @@ impl Find {
         (!has_field || candidate.has_fields).then_some((path.path.get_ident()?, candidate))
     }
 
-    /// `expr` stands where its value is taken.
+    /// Handles `expr` in a position where its value is moved.
     fn takes(&mut self, expr: &Expr) {
         let Some((ident, _)) = self.place(expr) else { return };
         self.report(ident.clone(), expr.to_token_stream());
     }
 
-    /// `expr` is matched against a pattern, which takes what it binds by name.
+    /// Handles `expr` that is matched against a pattern, which moves what it binds.
     fn unpacks(&mut self, expr: &Expr, pat: &Pat) {
         if is_name(pat) {
             return self.takes(expr);
@@ -334,7 +334,7 @@ impl Find {
     }
 }
 
-/// Whether `#[cfg(..)]` stands in front, so that it may not be there at all.
+/// Returns whether the tokens start with `#[cfg(..)]`, so that they may be removed.
 fn is_conditional(tokens: TokenStream) -> bool {
     let mut tokens = tokens.into_iter();
     while let Some(TokenTree::Punct(punct)) = tokens.next()
@@ -349,7 +349,7 @@ fn is_conditional(tokens: TokenStream) -> bool {
     false
 }
 
-/// Whether the pattern takes the value whole.
+/// Returns whether the pattern binds the whole value.
 fn is_name(pat: &Pat) -> bool {
     match pat {
         Pat::Ident(pat) => {
@@ -557,7 +557,7 @@ impl VisitMut for Find {
     }
 
     fn visit_expr_field_mut(&mut self, field: &mut syn::ExprField) {
-        // A block that owns what it mentions takes the field alone.
+        // A block that owns what it mentions moves only the field.
         if let (Expr::Path(path), Member::Named(_) | Member::Unnamed(_)) = (&*field.base, &field.member)
             && self.candidate(path).is_some()
         {
@@ -574,7 +574,7 @@ impl VisitMut for Find {
         }
     }
 
-    // What a macro makes of its words nobody knows, but for those of the standard library that take values.
+    // The expansion of a macro is unknown, except for these macros of the standard library that take values.
     fn visit_macro_mut(&mut self, mac: &mut Macro) {
         if !["vec", "dbg"].iter().any(|name| mac.path.is_ident(name)) {
             return;
@@ -586,6 +586,6 @@ impl VisitMut for Find {
         }
     }
 
-    // It sees no arguments.
+    // Nested items cannot use arguments.
     fn visit_item_mut(&mut self, _: &mut Item) {}
 }

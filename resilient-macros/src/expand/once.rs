@@ -1,4 +1,4 @@
-//! A call that is carried out once for its key.
+//! Generates idempotency by key.
 //!
 //! ```text
 //! match call.claim(&key, fingerprint).await {
@@ -21,7 +21,7 @@ use crate::args::Once;
 use crate::spans::{ends, located, runtime_at};
 
 impl Writer<'_> {
-    /// `attempts` as they are, or only if no call with this key was carried out.
+    /// Returns `attempts`, or code that runs them only if no call with the key has run.
     pub(super) fn once(&self, attempts: &TokenStream) -> TokenStream {
         let Some(once) = &self.args.once else {
             return attempts.clone();
@@ -29,7 +29,7 @@ impl Writer<'_> {
         let (krate, output, mixed) = (self.krate(), self.output, Span::mixed_site());
         let (returned, rejected) = (self.returned(), self.rejected());
         let codec = quote_spanned!(self.output_ends().0=> codec);
-        // A value that no fallback takes the place of (T114).
+        // A value that did not come from a fallback (T114).
         let outcome = match &self.args.fallback {
             Some(_) => quote_spanned!(mixed=> __ran.as_ref().ok()),
             None => quote_spanned!(mixed=> ::core::option::Option::Some(&__ran)),
@@ -88,13 +88,13 @@ impl Writer<'_> {
         }}
     }
 
-    /// Binds `__claim`, which is `None` without a key. The key is written down before anything is awaited: a future need
-    /// not hold it.
+    /// Binds `__claim`, which is `None` without a key. The key is formatted before any `.await`, so that the future
+    /// does not hold it.
     fn claim(&self, once: &Once) -> TokenStream {
         let (krate, mixed) = (self.krate(), Span::mixed_site());
         let key = &once.by.value;
         let borrow = quote_spanned!(ends(key).0=> &(#key));
-        let print = self.print(once);
+        let print = self.fingerprint(once);
         let shown = runtime_at(krate, "shown", ends(key));
         let given = quote_spanned!(ends(key).1=> __key);
         let display = quote_spanned!(ends(key).1=> #shown(#given));
@@ -120,8 +120,8 @@ impl Writer<'_> {
         }
     }
 
-    /// What tells payloads apart: all arguments but `self`, unless it is said what.
-    fn print(&self, once: &Once) -> TokenStream {
+    /// Returns the fingerprint: of `fingerprint = ..`, or of all arguments except `self`.
+    fn fingerprint(&self, once: &Once) -> TokenStream {
         let (krate, mixed) = (self.krate(), Span::mixed_site());
         let mut prints = quote_spanned!(mixed=> #krate::__rt::Prints::NONE);
         match &once.fingerprint {
@@ -134,7 +134,7 @@ impl Writer<'_> {
             }
             None => {
                 let all = bindings(&self.function.sig, self.shape);
-                // Where the records are is no part of the payload.
+                // The registry is not part of the payload.
                 let registry = self.args.registry.as_ref().map(|registry| &registry.value);
                 for binding in
                     all.iter().filter(|binding| registry.is_none_or(|it| !is_word(it, &binding.ident)))
@@ -160,7 +160,7 @@ impl Writer<'_> {
     }
 }
 
-/// Whether an expression is this word alone.
+/// Returns whether an expression is only this word.
 fn is_word<W: ?Sized>(expr: &Expr, word: &W) -> bool
 where
     Ident: PartialEq<W>,

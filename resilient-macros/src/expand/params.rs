@@ -1,7 +1,7 @@
-//! Which arguments are made anew for each attempt.
+//! Generates the clones of arguments for each attempt.
 //!
-//! There are no hidden copies: the body borrows what it only reads. A `mut` argument is copied, because what one
-//! attempt changes must not leak into the next; and so is what `clone(..)` names, because the body moves it.
+//! There are no hidden clones: the body borrows what it only reads. A `mut` argument is cloned, because changes in one
+//! attempt must not be visible in the next. An argument in `clone(..)` is cloned, because the body moves it.
 
 use proc_macro2::TokenStream;
 use quote::{quote, quote_spanned};
@@ -13,20 +13,20 @@ use crate::args::Args;
 use crate::shape::{Shape, rebound};
 use crate::spans::{ends, located, runtime_at};
 
-/// A name that an argument's pattern binds.
+/// A name that the pattern of an argument binds.
 pub(crate) struct Binding {
     pub(crate) ident: Ident,
     pub(super) mutability: Option<Token![mut]>,
     pub(super) by_ref: bool,
-    /// `#[cfg(..)]` of the argument, which may not be there at all.
+    /// `#[cfg(..)]` attributes of the argument, which may remove it.
     pub(super) cfgs: Vec<Attribute>,
-    /// `#[allow(..)]` of the argument, and its kind.
+    /// `#[allow(..)]` and other lint attributes of the argument.
     lints: Vec<Attribute>,
 }
 
 struct Collect {
     found: Vec<Binding>,
-    /// Take the `mut` away.
+    /// Whether to remove `mut`.
     unmut: bool,
     cfgs: Vec<Attribute>,
     lints: Vec<Attribute>,
@@ -56,14 +56,14 @@ fn is_lint(attr: &Attribute) -> bool {
     ["allow", "expect", "warn", "deny", "forbid"].iter().any(|level| attr.path().is_ident(level))
 }
 
-/// `once` is where `#[async_trait]` binds the arguments: what it takes from the signature is found there.
+/// Collects the bindings of all arguments. `once` are the statements in which `#[async_trait]` rebinds arguments.
 fn collect(sig: &mut Signature, once: &mut [Stmt], unmut: bool) -> Vec<Binding> {
     let mut collect = Collect { found: Vec::new(), unmut, cfgs: Vec::new(), lints: Vec::new() };
     for arg in &mut sig.inputs {
         if let FnArg::Typed(arg) = arg {
             let found = collect.found.len();
             collect.pattern(&arg.attrs, &mut arg.pat);
-            // What is expected of a `mut` is expected where that goes.
+            // `#[expect]` about a `mut` moves with the `mut`.
             let is_moved = |it: &Binding| it.mutability.is_some() && !it.by_ref;
             if unmut && collect.found[found..].iter().any(is_moved) {
                 arg.attrs.retain(|attr| !attr.path().is_ident("expect"));
@@ -82,13 +82,14 @@ fn collect(sig: &mut Signature, once: &mut [Stmt], unmut: bool) -> Vec<Binding> 
     collect.found
 }
 
-/// The names that the arguments bind.
+/// Returns the names that the arguments bind.
 pub(crate) fn bindings(sig: &Signature, shape: &Shape) -> Vec<Binding> {
     collect(&mut sig.clone(), &mut shape.once(), false)
 }
 
-/// `let mut x = anew(&x);` for each argument to copy. The `mut` moves from the signature to there, unless something
-/// stands before the attempts that may need it, too.
+/// Returns `let mut x = anew(&x);` for each argument to clone.
+///
+/// The `mut` moves from the signature to this statement, unless statements before the attempts may need it as well.
 pub(super) fn copies(args: &Args, sig: &mut Signature, shape: &Shape, once: &mut [Stmt]) -> TokenStream {
     if !args.repeats() && args.threads().is_none() {
         return TokenStream::new();
@@ -105,17 +106,17 @@ pub(super) fn copies(args: &Args, sig: &mut Signature, shape: &Shape, once: &mut
     for Binding { ident, mutability, by_ref, cfgs, lints } in
         collect(sig, once, args.repeats() && !shape.has_before())
     {
-        // A body that runs once may change what it was given.
+        // A body that runs once may change its arguments.
         let is_changed = args.repeats() && mutability.is_some();
         if by_ref || (!is_changed && !is_named(&ident)) {
             continue;
         }
-        // All of it at the argument, which rustc then blames if that is not `Clone`.
+        // All tokens get the span of the argument, to which rustc then points if it is not `Clone`.
         let clone = runtime_at(&args.krate, "anew", ends(&ident));
         let copy = quote_spanned!(located(ident.span())=> #clone(&#ident));
-        // What needs the `mut` may be only what stands before.
+        // Possibly only the statements before the attempts need the `mut`.
         let unmut = shape.has_before().then(|| quote!(#[allow(unused_mut)]));
-        // The `mut` that a lint of the argument is about is here now.
+        // Lint attributes about the `mut` of the argument apply here now.
         let lints = lints.iter().filter(|_| is_changed);
         copies.extend(quote! {
             #(#cfgs)*

@@ -1,18 +1,18 @@
-//! A pattern that takes an argument apart.
+//! Patterns that destructure an argument.
 
 use proc_macro2::Ident;
 use syn::Pat;
 use syn::visit_mut::{self, VisitMut};
 
-/// What a pattern takes by value.
+/// The bindings that a pattern takes by value.
 pub(super) struct Parts {
-    /// The pattern, in a form that fits a reference as well.
+    /// The pattern, in a form that also matches a reference.
     pub(super) pattern: Pat,
     pub(super) names: Vec<Ident>,
 }
 
 impl Parts {
-    /// `None` where the pattern takes nothing, or borrows as well.
+    /// Returns `None` if the pattern binds nothing by value, or also borrows.
     pub(super) fn of(pat: &Pat) -> Option<Self> {
         let mut parts = Self { pattern: pat.clone(), names: Vec::new() };
         let mut is_plain = true;
@@ -21,7 +21,7 @@ impl Parts {
     }
 }
 
-/// Makes a pattern fit for a reference, where it can be.
+/// Changes a pattern so that it also matches a reference, if possible.
 struct Plain<'a> {
     names: &'a mut Vec<Ident>,
     is_plain: &'a mut bool,
@@ -30,7 +30,7 @@ struct Plain<'a> {
 impl VisitMut for Plain<'_> {
     fn visit_pat_mut(&mut self, pat: &mut Pat) {
         match pat {
-            // A name in upper case is a constant or a variant.
+            // An uppercase name is a constant or a variant.
             Pat::Ident(pat) if pat.ident.to_string().starts_with(char::is_uppercase) => {}
             Pat::Ident(pat) => {
                 *self.is_plain &=

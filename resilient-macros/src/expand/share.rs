@@ -1,4 +1,4 @@
-//! A call that may get the answer of another.
+//! Generates coalescing: a call that can return the result of another call.
 
 use proc_macro2::{Span, TokenStream};
 use quote::quote_spanned;
@@ -7,14 +7,15 @@ use super::Writer;
 use crate::spans::ends;
 
 impl Writer<'_> {
-    /// `attempts` as they are, or only if no equal call is under way.
+    /// Returns `attempts`, or code that runs them only if no equal call is in flight.
     pub(super) fn shared(&self, attempts: &TokenStream) -> TokenStream {
         let Some(coalesce) = &self.args.coalesce else {
             return attempts.clone();
         };
         let (krate, mixed, key) = (self.krate(), Span::mixed_site(), &coalesce.by.value);
         let (key, given) = (quote_spanned!(ends(key).0=> &(#key)), quote_spanned!(ends(key).0=> __key));
-        // A value that cannot be given to several callers is blamed itself: all three ask for the same, at the same place.
+        // rustc errors about a result that cannot be shared point to the return type. All three calls have the same
+        // bound and span, so the error is reported once.
         let at_output = |name| self.runtime_at_output(name);
         let ((first, last), publish) = (self.output_ends(), at_output("publish"));
         let (share, lead) = if self.shape.is_async() {
@@ -34,7 +35,7 @@ impl Writer<'_> {
         let publish = quote_spanned!(last=> #publish(&__call, __lead, #borrow __led, __seen));
         let rejected = self.rejected();
         quote_spanned! {mixed=> {
-            // Without a key the call is made alone.
+            // A call without a key is not shared.
             let __shared = {
                 use #krate::__rt::keying::*;
                 match (&&#krate::__rt::KeyOf(#key)).key() {

@@ -1,4 +1,4 @@
-//! The constant that says what the attribute said.
+//! Generates the static that describes the use of the attribute.
 
 use proc_macro2::{Literal, Span, TokenStream};
 use quote::{quote, quote_spanned};
@@ -33,14 +33,14 @@ impl Writer<'_> {
             args.fallback.iter().flat_map(|fallback| &fallback.levels).map(|level| self.level(level.variant));
         let retry_when = args.retry.as_ref().is_some_and(|retry| retry.when.is_some());
         let breaker_when = args.counts.is_some();
-        let keeps = args.fallback.as_ref().is_some_and(|fallback| fallback.kept().is_some());
+        let keeps = args.fallback.as_ref().is_some_and(|fallback| fallback.local_cache().is_some());
         quote_spanned! {mixed=>
             static __RESILIENT_SITE: #krate::__rt::Site = #krate::__rt::Site::new(#krate::__rt::SiteMeta {
                 function: #function,
                 module: ::core::module_path!(),
                 file: ::core::file!(),
                 line: ::core::line!(),
-                // Two methods that a macro makes in one line differ in nothing else.
+                // Distinguishes two methods that a macro generates in the same line.
                 inside: || ::core::any::type_name_of_val(&|| {}),
                 name: #name,
                 asynchronous: #asynchronous,
@@ -56,7 +56,7 @@ impl Writer<'_> {
         }
     }
 
-    /// `Level::VARIANT`
+    /// Returns `Level::VARIANT`.
     pub(super) fn level(&self, variant: &str) -> TokenStream {
         let (krate, mixed) = (self.krate(), Span::mixed_site());
         let variant = proc_macro2::Ident::new(variant, mixed);
@@ -97,7 +97,8 @@ impl Writer<'_> {
             }
             Value::Unset => quote_spanned!(mixed=> #krate::__rt::Value::Unset),
             Value::Flag(flag) => quote_spanned!(mixed=> #krate::__rt::Value::Flag(#flag)),
-            // Constructors alone: what a function gives, rustc takes to need a destructor, which a static cannot run.
+            // Only constructors: rustc assumes that the result of a function call needs a destructor, which a static
+            // cannot run.
             Value::Text(text) => quote_spanned! {mixed=>
                 #krate::__rt::Value::Text(#krate::__rt::Cow::Borrowed(#text))
             },

@@ -1,4 +1,4 @@
-//! A body that runs on a thread of its bulkhead: that outlives the caller, and so owns all of it.
+//! Generates a body that runs on a thread of its bulkhead. It can outlive the call and owns everything that it uses.
 
 use proc_macro2::{Group, Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens, quote, quote_spanned};
@@ -12,7 +12,7 @@ use crate::shape::rebound;
 use crate::spans::{braced, ends, located, runtime_at};
 
 impl Writer<'_> {
-    /// The body as a closure that owns what it uses.
+    /// Returns the body as a closure that owns what it uses.
     pub(super) fn sent_closure(&self, brace: Brace, body: &TokenStream) -> TokenStream {
         let (output, keyword) = (self.output, Token![move](self.body_start()));
         let is_renamed = copies_self(self.args) && own_self(&self.shape.once()).is_none();
@@ -21,14 +21,15 @@ impl Writer<'_> {
     }
 }
 
-/// Whether each attempt has a `self` of its own.
+/// Returns whether `self` is cloned for each attempt.
 fn copies_self(args: &Args) -> bool {
     args.threads().is_some()
         && args.clone.as_ref().is_some_and(|clone| clone.value.iter().any(|ident| ident == "self"))
 }
 
-/// `let __this = anew(&self);`, for a body whose `self` is called so then; where `#[async_trait]` has renamed it already,
-/// under the name that it has there.
+/// Returns `let __this = anew(&self);`, for a body in which `self` is renamed.
+///
+/// If `#[async_trait]` has already renamed it, that name is used.
 pub(super) fn self_copy(args: &Args, sig: &Signature, once: &[Stmt]) -> Option<TokenStream> {
     let receiver = sig.receiver().filter(|_| copies_self(args))?;
     let clone = runtime_at(&args.krate, "anew", ends(receiver.self_token));
@@ -42,7 +43,7 @@ pub(super) fn self_copy(args: &Args, sig: &Signature, once: &[Stmt]) -> Option<T
     })
 }
 
-/// What `#[async_trait]` calls `self`.
+/// Returns the name that `#[async_trait]` gives to `self`.
 fn own_self(once: &[Stmt]) -> Option<&Ident> {
     once.iter().find_map(|stmt| match stmt {
         Stmt::Local(local) if rebound(stmt).is_some_and(|from| from == "self") => match &local.pat {
@@ -57,7 +58,7 @@ fn this(span: Span) -> Ident {
     Ident::new("__this", located(span))
 }
 
-/// `self` is a word that cannot be bound anew.
+/// Renames `self` in the body, because `self` cannot be rebound.
 fn renamed(body: TokenStream) -> TokenStream {
     match syn::parse2::<Block>(quote!({ #body })) {
         Ok(mut block) => {
@@ -65,7 +66,7 @@ fn renamed(body: TokenStream) -> TokenStream {
             let stmts = block.stmts;
             quote!(#(#stmts)*)
         }
-        // Half-written: rustc says more about it.
+        // rustc reports a body that does not parse.
         Err(_) => renamed_tokens(body),
     }
 }
@@ -86,11 +87,11 @@ impl VisitMut for Rename {
         makes.tokens = renamed_tokens(std::mem::take(&mut makes.tokens));
     }
 
-    // It has a `self` of its own, or none.
+    // A nested item has its own `self` or none.
     fn visit_item_mut(&mut self, _: &mut Item) {}
 }
 
-/// In a macro; there, too, `self::name` is a path.
+/// Renames `self` in the tokens of a macro, except in paths such as `self::name`.
 fn renamed_tokens(tokens: TokenStream) -> TokenStream {
     let mut tokens = tokens.into_iter().peekable();
     let mut renamed = TokenStream::new();

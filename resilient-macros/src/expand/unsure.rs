@@ -1,7 +1,8 @@
-//! Arguments that the body may move where the macro cannot see it, as in `request.send()`.
+//! Arguments that the body may move in a way that the macro cannot detect, as in `request.send()`.
 //!
-//! rustc reports these as moved in a loop, or out of a closure of this crate. So that its message says what to do, the loop
-//! of a retry begins with a use of them by a macro whose name says it, and the body of a hedge goes through a trait.
+//! rustc reports these as moved in a loop, or out of a closure of this crate. To include the remedy in the message, the
+//! loop of a retry starts by passing them to a macro whose name is the remedy, and the body of a hedge is called
+//! through a trait.
 
 use proc_macro2::{Ident, TokenStream, TokenTree};
 use quote::{quote, quote_spanned};
@@ -11,7 +12,7 @@ use crate::shape::{Shape, tokens};
 use crate::spans::{ends, located, runtime_at};
 
 impl Writer<'_> {
-    /// What the body mentions and may move unseen. (`self` cannot be named in `clone(..)`.)
+    /// Returns the arguments that the body mentions and may move undetected, except `self`.
     fn unsure(&self) -> Vec<Ident> {
         let body = match self.shape {
             Shape::AsyncBlock(block) => tokens(&block.stmts),
@@ -21,7 +22,8 @@ impl Writer<'_> {
         idents.filter(|it| *it != "self" && mentions(&body, it)).collect()
     }
 
-    /// The loop of a retry begins with this: rustc then finds fault with it first, and says its name.
+    /// Returns the statement at the start of the retry loop. rustc reports an error there first and prints the macro
+    /// name.
     pub(super) fn needed_again(&self) -> TokenStream {
         let Some(retry) = &self.args.retry else { return TokenStream::new() };
         let arguments = self.unsure();
@@ -33,8 +35,8 @@ impl Writer<'_> {
         quote!(#needed!(#(#arguments),*);)
     }
 
-    /// Wraps the closure that makes the attempts of a hedge, so that rustc's error for a closure that can run only once names
-    /// the remedy.
+    /// Wraps the closure that creates the attempts of a hedge, so that rustc's error for a closure that can run only
+    /// once includes the remedy.
     pub(super) fn repeatable(&self, attempts: &TokenStream) -> TokenStream {
         let (Some(hedge), arguments) = (&self.args.hedge, self.unsure()) else { return attempts.clone() };
         if arguments.is_empty() {
@@ -46,8 +48,9 @@ impl Writer<'_> {
             "the body moves an argument, but `hedge` runs the body more than once: add {} to the attribute",
             named.join(" or ")
         );
-        let note = "`clone(..)` gives each attempt a copy of its own; or let the body borrow the argument";
-        // All of it at one place, or rustc says it twice.
+        let note =
+            "`clone(..)` gives each attempt its own clone; alternatively, borrow the argument in the body";
+        // All tokens have one span, or rustc reports the error twice.
         quote_spanned! {place=> {
             #[diagnostic::on_unimplemented(message = #message, label = "the next attempt needs it, too", note = #note)]
             trait __Repeatable<F> {

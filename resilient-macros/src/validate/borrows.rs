@@ -1,4 +1,4 @@
-//! What a body takes, keeps and gives out, where it may run more than once.
+//! Checks ownership in a body that may run more than once: clones, `mut self` and returned borrows.
 
 use proc_macro2::{TokenStream, TokenTree};
 use quote::ToTokens;
@@ -24,24 +24,24 @@ pub(super) fn clones(args: &Args, function: &FnItem, shape: &Shape, errors: &mut
     for ident in &clone.value {
         if ident == "self" {
             if args.threads().is_none() {
-                errors.at(ident, "`self` cannot be copied for each attempt; take `&self`");
+                errors.at(ident, "`self` cannot be cloned for each attempt; take `&self`");
             } else if function.sig.receiver().is_none() {
-                errors.at(ident, "this function has no `self`");
+                errors.at(ident, "this function has no `self`; remove it from `clone(..)`");
             }
         } else if !names.contains(ident) {
-            errors.at(ident, format!("no parameter is named `{ident}`"));
+            errors.at(ident, format!("this function has no parameter named `{ident}`"));
         }
     }
 }
 
-/// A `mut` argument is copied for each attempt; `self` cannot be bound anew.
+/// Reports `mut self`: a `mut` argument is cloned for each attempt, but `self` cannot be rebound.
 pub(super) fn mutable_self(args: &Args, function: &FnItem, shape: &Shape, errors: &mut Errors) {
     let (true, Some(receiver)) = (args.repeats(), function.sig.receiver()) else {
         return;
     };
     let by_value = match &receiver.kind {
         ReceiverKind::Value => true,
-        // `mut self: Pin<&mut Self>` is a `&mut self` that wants `self.as_mut()`.
+        // `mut self: Pin<&mut Self>` is a `&mut self`, on which the body calls `self.as_mut()`.
         ReceiverKind::Typed(_, ty) => {
             !matches!(plain(ty), Type::Reference(_)) && last_segment(ty).as_deref() != Some("Pin")
         }
@@ -50,13 +50,13 @@ pub(super) fn mutable_self(args: &Args, function: &FnItem, shape: &Shape, errors
     if by_value && (receiver.mutability.is_some() || shape.once().iter().any(binds_mutable_self)) {
         errors.at(
             receiver,
-            "what one attempt changes in `mut self` would leak into the next; take `self`, and write \
+            "changes to `mut self` in one attempt would be visible in the next; take `self`, and write \
              `let mut this = self.clone();` in the body",
         );
     }
 }
 
-/// `let mut __self = self;`, which is how `#[async_trait]` writes `mut self`.
+/// Returns whether a statement is `let mut __self = self;`, which `#[async_trait]` generates for `mut self`.
 fn binds_mutable_self(stmt: &Stmt) -> bool {
     let Stmt::Local(Local { pat: Pat::Ident(pat), .. }) = stmt else {
         return false;
@@ -64,7 +64,7 @@ fn binds_mutable_self(stmt: &Stmt) -> bool {
     pat.ident == "__self" && pat.mutability.is_some()
 }
 
-/// The last word of a type that is a path.
+/// Returns the last segment of a type that is a path.
 pub(super) fn last_segment(ty: &Type) -> Option<String> {
     match plain(ty) {
         Type::Path(path) => path.path.segments.last().map(|last| last.ident.to_string()),
@@ -72,12 +72,12 @@ pub(super) fn last_segment(ty: &Type) -> Option<String> {
     }
 }
 
-/// `fn f(&mut self) -> Result<&T, E>`: the one borrow that a loop cannot have, until Polonius.
-pub(super) fn borrow_given_out(args: &Args, function: &FnItem, errors: &mut Errors) {
+/// Reports `fn f(&mut self) -> Result<&T, E>`: the borrow checker rejects this borrow in a loop until Polonius.
+pub(super) fn returned_borrow(args: &Args, function: &FnItem, errors: &mut Errors) {
     let (Some(_), ReturnType::Type(_, ret)) = (&args.retry, &function.sig.output) else {
         return;
     };
-    let given_out = |arg: &&FnArg| {
+    let is_returned = |arg: &&FnArg| {
         let lifetime = match arg {
             FnArg::Receiver(receiver) => match &receiver.kind {
                 ReceiverKind::Reference(_, lifetime, Some(_)) => lifetime.as_ref(),
@@ -96,15 +96,15 @@ pub(super) fn borrow_given_out(args: &Args, function: &FnItem, errors: &mut Erro
             }
         }
     };
-    let Some(arg) = function.sig.inputs.iter().find(given_out) else {
+    let Some(arg) = function.sig.inputs.iter().find(is_returned) else {
         return;
     };
     let what = if matches!(arg, FnArg::Receiver(_)) { "`&mut self`" } else { "a `&mut` parameter" };
     errors.at(
         ret,
         format!(
-            "`retry` cannot be used on a function that gives out a borrow of {what}: the borrow would have to end before \
-             the next attempt; return an owned value"
+            "`retry` cannot be used on a function that returns a borrow of {what}: the borrow would have to end before the \
+             next attempt; return an owned value"
         ),
     );
 }
@@ -134,7 +134,7 @@ pub(super) fn has_elided_reference(ty: &Type) -> bool {
             self.0 |= lifetime.ident == "_";
         }
 
-        // `fn(&T)` and `dyn Fn(&T)` take a borrow, and give none out.
+        // `fn(&T)` and `dyn Fn(&T)` take a borrow and do not return one.
         fn visit_type_fn_ptr_mut(&mut self, _: &mut TypeFnPtr) {}
         fn visit_parenthesized_generic_arguments_mut(&mut self, _: &mut ParenthesizedGenericArguments) {}
     }

@@ -1,4 +1,4 @@
-//! What leaves a function before the future that the attribute protects is made.
+//! Reports exits from a function before it creates the future that the attribute protects.
 
 use quote::{ToTokens, quote};
 use syn::parse::Parser;
@@ -11,15 +11,16 @@ use crate::diag::Errors;
 use crate::item::FnItem;
 use crate::shape::{Shape, tokens};
 
-/// `if closed { return Box::pin(..); } Box::pin(async { .. })`: rustc accepts both futures, and only the last one is
-/// protected.
+/// Reports code such as `if closed { return Box::pin(..); } Box::pin(async { .. })`.
+///
+/// rustc accepts both futures, but only the last one is protected.
 pub(super) fn check(function: &FnItem, shape: &Shape, errors: &mut Errors) {
     let before = match shape {
         Shape::AsyncBlock(block) => tokens(&block.before),
         Shape::ReturnsFuture(_) => function.body.clone(),
         Shape::Sync | Shape::Async => return,
     };
-    // The body is parsed only where it can matter.
+    // The body is parsed only if it contains `return`.
     if !names(&before, "return") {
         return;
     }
@@ -33,8 +34,8 @@ impl Exits<'_> {
     fn report(&mut self, exit: impl ToTokens) {
         self.0.at(
             exit,
-            "this leaves the function before its future is made, and `#[resilient]` protects only the future that the \
-             function ends with; write `async fn`, or move this into the `async move { .. }` at the end",
+            "this returns before the final future of the function, and `#[resilient]` protects only that future; write \
+             `async fn`, or move this into the final `async move { .. }`",
         );
     }
 }
@@ -53,7 +54,7 @@ impl VisitMut for Exits<'_> {
         }
     }
 
-    // They leave only themselves.
+    // A `return` in these does not leave the function.
     fn visit_expr_closure_mut(&mut self, _: &mut ExprClosure) {}
     fn visit_expr_async_mut(&mut self, _: &mut ExprAsync) {}
     fn visit_item_mut(&mut self, _: &mut Item) {}

@@ -1,4 +1,4 @@
-//! Settings that contradict each other, or what the runtime takes where the attribute is silent.
+//! Reports settings that contradict each other or the defaults of the runtime.
 
 use resilient_options::{Table, Value as Default, bulkhead, circuit_breaker, retry, timeout};
 use syn::{Expr, ExprLit, Lit};
@@ -6,7 +6,7 @@ use syn::{Expr, ExprLit, Lit};
 use crate::args::{Args, Policy, RateLimit, Value};
 use crate::diag::Errors;
 
-/// The value of a setting and its place.
+/// Returns the value of a setting and its span.
 pub(super) fn find<'a>(policy: &'a Policy, field: &str) -> Option<(&'a Value, proc_macro2::Span)> {
     let setting = policy.settings.iter().find(|setting| setting.field == field)?;
     Some((&setting.value, setting.span))
@@ -26,7 +26,7 @@ pub(super) fn count(policy: &Policy, field: &str) -> Option<(u64, proc_macro2::S
     }
 }
 
-/// What the runtime takes where the attribute is silent.
+/// Returns the default that the runtime uses if the attribute does not set a value.
 pub(super) fn usual(table: &Table, field: &str) -> u64 {
     match table.field(field).map(|row| row.default) {
         Some(Default::Duration(value) | Default::Count(value)) => value,
@@ -40,16 +40,16 @@ pub(super) fn contradictions(args: &Args, errors: &mut Errors) {
             (count(breaker, "min_calls"), count(breaker, "window"))
             && calls > window
         {
-            errors.span(span, format!("the window of {window} calls never holds `min_calls = {calls}`, so the circuit could not open"));
+            errors.span(span, format!("`min_calls = {calls}` is more than the window of {window} calls, so the circuit could never open"));
         }
         open_period(breaker, errors);
         if let (Some((_, span)), None) = (find(breaker, "slow_rate"), find(breaker, "slow_call")) {
-            errors.span(span, "`slow_rate` needs `slow_call`: how long a call takes that is slow, as in `slow_call = \"2s\"`");
+            errors.span(span, "`slow_rate` needs `slow_call`, the duration from which a call is slow, as in `slow_call = \"2s\"`");
         }
         if let (Some((Value::Flag(true), span)), None) =
             (find(breaker, "slow_in_flight"), find(breaker, "slow_call"))
         {
-            errors.span(span, "`slow_in_flight` needs `slow_call`: how long a call takes that is slow, as in `slow_call = \"2s\"`");
+            errors.span(span, "`slow_in_flight` needs `slow_call`, the duration from which a call is slow, as in `slow_call = \"2s\"`");
         }
     }
     if let Some(bulkhead) = &args.bulkhead {
@@ -74,10 +74,10 @@ pub(super) fn contradictions(args: &Args, errors: &mut Errors) {
     time_runs_out(args, errors);
 }
 
-/// The longest delay where neither that nor the first one says more.
+/// The default of `max_delay`, unless `base` is longer.
 const MAX_DELAY: u64 = 5_000_000_000;
 
-/// The shortest delay before the first retry, in nanoseconds: what jitter leaves of it.
+/// Returns the shortest delay before the first retry in nanoseconds, after jitter.
 fn first_delay(retry: &Policy) -> u64 {
     let base = duration(retry, "base").map_or_else(|| usual(&retry::TABLE, "base"), |(base, _)| base);
     let longest = duration(retry, "max_delay").map_or(base.max(MAX_DELAY), |(longest, _)| longest);
@@ -92,7 +92,7 @@ fn first_delay(retry: &Policy) -> u64 {
         },
     };
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss)]
-    // A share of it, to the nanosecond.
+    // Truncation to whole nanoseconds is intended.
     let shortest = (base.min(longest) as f64 * (1.0 - jitter)) as u64;
     shortest
 }
@@ -103,7 +103,7 @@ fn retry_contradictions(retry: &Policy, errors: &mut Errors) {
     {
         errors.span(
             span,
-            "`max_delay` is shorter than `base`, the first delay; leave it away, and it follows `base`",
+            "`max_delay` is shorter than `base`, the first delay; increase it, or remove it to use the default",
         );
     }
     if let Some((elapsed, span)) = duration(retry, "max_elapsed") {
@@ -112,7 +112,7 @@ fn retry_contradictions(retry: &Policy, errors: &mut Errors) {
             errors.span(
                 span,
                 format!(
-                    "no retry is ever made: the first would begin {} after the call at the earliest, later than \
+                    "no retry can start: the first one would begin {} after the call at the earliest, which is later than \
                      `max_elapsed`; shorten `base`",
                     words(first)
                 ),
@@ -121,7 +121,7 @@ fn retry_contradictions(retry: &Policy, errors: &mut Errors) {
     }
 }
 
-/// A4: no attempt that needs a token is ever made.
+/// Reports a budget that never allows an attempt that needs a token.
 fn empty_budget(policy: &Policy, errors: &mut Errors) {
     let is_zero =
         |value: &Value| matches!(value, Value::Ratio(number) | Value::Number(number) if *number == 0.0);
@@ -132,7 +132,7 @@ fn empty_budget(policy: &Policy, errors: &mut Errors) {
     {
         errors.span(
             span,
-            "this budget never has a token, so no attempt is made but the first; give it a `ratio` or a `reserve` above 0",
+            "this budget never has a token, so only the first attempt is made; set `ratio` or `reserve` to more than 0",
         );
     }
 }
@@ -141,21 +141,21 @@ fn words(nanos: u64) -> String {
     format!("{:?}", std::time::Duration::from_nanos(nanos))
 }
 
-/// What is over before it begins, because the time of the call or the attempt is over.
+/// Reports delays and limits that the total or attempt timeout always ends first.
 fn time_runs_out(args: &Args, errors: &mut Errors) {
     let Some(timeout) = &args.timeout else { return };
     let given = duration(timeout, "total").map(|(total, _)| total);
-    // A named timeout that says nothing has its limit elsewhere.
+    // A named timeout without a total gets its limit elsewhere.
     let is_elsewhere = timeout.name.is_some() && given.is_none();
-    // None at all for `total = none` (H4).
+    // `total = none` has no limit.
     let total = total(timeout).unwrap_or(u64::MAX);
-    let which = if given.is_some() { "the total" } else { "the total is 60 s unless you give it, and that" };
+    let which = if given.is_some() { "the total timeout" } else { "the default total timeout of 60 s" };
     if !is_elsewhere {
         if let Some(retry) = &args.retry
             && first_delay(&retry.policy) >= total
         {
             let span = duration(&retry.policy, "base").map_or(retry.policy.key.span(), |(_, span)| span);
-            errors.span(span, format!("no retry is ever made: {which} ends the call before the first one; shorten `base`, as in `base = \"10ms\"`"));
+            errors.span(span, format!("no retry can start: {which} ends the call before the first one; shorten `base`, as in `base = \"10ms\"`"));
         }
         let waits = [
             args.bulkhead.as_ref(),
@@ -166,24 +166,25 @@ fn time_runs_out(args: &Args, errors: &mut Errors) {
             if let Some((wait, span)) = duration(policy, "max_wait")
                 && wait > total
             {
-                errors.span(span, format!("no call waits that long: {which} is shorter"));
+                errors.span(span, format!("no call waits that long: {which} is shorter; shorten `max_wait`"));
             }
         }
     }
     let attempt = duration(timeout, "attempt").map(|(attempt, _)| ("the attempt timeout", attempt));
-    // A hedge that is slower than the timeout is none of these: it still follows a failure at once.
+    // A hedge delay longer than the timeout is allowed, because a failed attempt starts a hedge immediately.
     for (which, limit) in attempt.into_iter().chain((!is_elsewhere).then_some((which, total))) {
         if let Some((slow, span)) =
             args.circuit_breaker.as_ref().and_then(|breaker| duration(breaker, "slow_call"))
             && slow > limit
         {
-            errors.span(span, format!("no call is ever that slow: {which} ends it before"));
+            errors
+                .span(span, format!("no call can be that slow: {which} ends it first; shorten `slow_call`"));
             break;
         }
     }
 }
 
-/// The total of a timeout: as given, or what the runtime takes where the attribute is silent; none for `total = none`.
+/// Returns the total timeout, or its default if it is not set. Returns `None` for `total = none`.
 pub(super) fn total(timeout: &Policy) -> Option<u64> {
     match find(timeout, "total") {
         Some((Value::Unset, _)) => None,
@@ -202,10 +203,8 @@ fn open_period(breaker: &Policy, errors: &mut Errors) {
             let open_for = usual(&circuit_breaker::TABLE, "open_for");
             if open_for > open_max {
                 let words = words(open_for);
-                errors.span(
-                    span,
-                    format!("`open_max` is shorter than `open_for`, which is {words} unless you give it"),
-                );
+                errors
+                    .span(span, format!("`open_max` is shorter than `open_for`, which defaults to {words}"));
             }
         }
         _ => {}
@@ -218,18 +217,18 @@ fn bulkhead_contradictions(bulkhead: &Policy, errors: &mut Errors) {
     }
     let is_adaptive = matches!(find(bulkhead, "adaptive"), Some((Value::Flag(true), _)));
     if is_adaptive {
-        found_limit(bulkhead, errors);
+        adaptive_limit(bulkhead, errors);
     }
     let queue = count(bulkhead, "max_queue").filter(|(count, _)| *count > 0);
     let wait = duration(bulkhead, "max_wait");
     if let (Some((_, span)), None) = (queue, wait) {
         errors.span(
             span,
-            "a queue needs `max_wait`, or its callers could wait for ever, as in `max_wait = \"50ms\"`",
+            "`max_queue` needs `max_wait`, because otherwise calls could wait forever; add `max_wait = \"50ms\"`",
         );
     }
     if let (None, Some((_, span))) = (queue, wait) {
-        errors.span(span, "`max_wait` has no effect without a queue: add `max_queue = 100`");
+        errors.span(span, "`max_wait` has no effect without a queue; add `max_queue = 100`");
     }
     let reserved = ["reserve_critical", "reserve_high"].map(|field| count(bulkhead, field));
     let sum: u64 = reserved.iter().flatten().map(|(count, _)| *count).sum();
@@ -252,36 +251,39 @@ fn bulkhead_contradictions(bulkhead: &Policy, errors: &mut Errors) {
     {
         errors.span(
             *span,
-            format!("the reserve of {sum} leaves nothing of `{field} = {max}` for normal calls"),
+            format!("the reserves add up to {sum}, which leaves none of `{field} = {max}` for normal calls"),
         );
     }
 }
 
-/// The limit of a bulkhead that finds it.
-fn found_limit(bulkhead: &Policy, errors: &mut Errors) {
+/// Checks the limits of an adaptive bulkhead.
+fn adaptive_limit(bulkhead: &Policy, errors: &mut Errors) {
     if let Some((_, span)) = count(bulkhead, "max_concurrent") {
         errors.span(
             span,
-            "an adaptive bulkhead finds how many calls may run; bound it with `adaptive(min = .., max = ..)`",
+            "`max_concurrent` has no effect with `adaptive`; limit it with `adaptive(min = .., max = ..)`",
         );
     }
     let (min, max) = (count(bulkhead, "adaptive_min"), count(bulkhead, "adaptive_max"));
     let least = min.map_or_else(|| usual(&bulkhead::TABLE, "adaptive_min"), |(min, _)| min);
     let most = max.map_or_else(|| usual(&bulkhead::TABLE, "adaptive_max"), |(max, _)| max);
     if let (Some((_, span)), true) = (max.or(min), least > most) {
-        errors.span(span, format!("the adaptive limit has no room: `min = {least}` is above `max = {most}`"));
+        errors.span(
+            span,
+            format!("the adaptive limit is impossible: `min = {least}` is greater than `max = {most}`"),
+        );
     } else if let Some((initial, span)) = count(bulkhead, "adaptive_initial")
         && !(least..=most).contains(&initial)
     {
-        errors.span(span, format!("an adaptive limit begins from its `min = {least}` to its `max = {most}`"));
+        errors.span(span, format!("`initial` must be from `min = {least}` to `max = {most}`"));
     }
 }
 
-/// What the runtime takes at most, too.
+/// The same maximum as in the runtime.
 const LONGEST_LOG: u64 = 10_000;
 const LONGEST_REFILL: u128 = 100 * 365 * 24 * 3600 * 1_000_000_000;
 
-/// The count and the nanoseconds of the rate, where it was understood.
+/// Returns the count and the nanoseconds of the rate, if it was parsed.
 fn rate(limit: &Policy) -> Option<(u64, u64, proc_macro2::Span)> {
     match find(limit, "rate")? {
         (Value::Text(text), span) => crate::text::rate_of(text).map(|(count, per)| (count, per, span)),
@@ -295,7 +297,9 @@ fn rate_limit_contradictions(limit: &Policy, errors: &mut Errors) {
     {
         errors.span(
             span,
-            format!("at this rate a burst of {burst} would take more than 100 years to come again"),
+            format!(
+                "a burst of {burst} would take more than 100 years to refill at this rate; reduce `burst`"
+            ),
         );
     }
     let Some((Value::Text(algorithm), span)) = find(limit, "algorithm") else { return };
@@ -304,21 +308,18 @@ fn rate_limit_contradictions(limit: &Policy, errors: &mut Errors) {
     {
         errors.span(
             span,
-            format!("a `sliding_log` remembers each call: at most {LONGEST_LOG} of them, or use a `sliding_window`"),
+            format!("a `sliding_log` stores each call, at most {LONGEST_LOG} of them; reduce the rate, or use `sliding_window`"),
         );
     }
     if algorithm == "leaky_bucket" && find(limit, "max_wait").is_none() {
-        errors.span(
-            span,
-            "with a `leaky_bucket` calls wait for their turn: say for how long, as in `max_wait = \"1s\"`",
-        );
+        errors.span(span, "a `leaky_bucket` delays calls, so it needs `max_wait`, as in `max_wait = \"1s\"`");
     }
     if let (Some((_, span)), true) = (find(limit, "burst"), algorithm != "token_bucket") {
-        errors.span(span, "only a `token_bucket` has a burst");
+        errors.span(span, "`burst` has an effect only with `token_bucket`; remove it");
     }
 }
 
-/// A function with a timeout in whatever form has a total.
+/// Checks the parts of a timeout against its total, which is set or has a default.
 fn timeout_contradictions(timeout: &Policy, errors: &mut Errors) {
     let given = duration(timeout, "total").map(|(total, _)| total);
     let ceiling = total(timeout).unwrap_or(u64::MAX);
@@ -326,11 +327,11 @@ fn timeout_contradictions(timeout: &Policy, errors: &mut Errors) {
         let Some((limit, span)) = duration(timeout, part) else { continue };
         match given {
             Some(total) if limit > total => {
-                errors.span(span, format!("the {part} timeout can never fire: the total is shorter"));
+                errors.span(span, format!("the {part} timeout can never expire: the total timeout is shorter"));
             }
             None if limit > ceiling => errors.span(
                 span,
-                format!("the {part} timeout can never fire: the total is 60 s unless you give it, as in `total = \"2m\"`"),
+                format!("the {part} timeout can never expire: the total timeout defaults to 60 s; set it, as in `total = \"2m\"`"),
             ),
             _ => {}
         }
@@ -350,11 +351,11 @@ fn adaptive_contradictions(timeout: &Policy, errors: &mut Errors) {
         (Some((_, span)), Some(_)) if least > most => errors.span(span, "`min` is longer than `max`"),
         (Some((_, span)), None) if least > most => {
             let words = words(usual_max);
-            errors.span(span, format!("`min` is longer than `max`, which is {words} unless you give it"));
+            errors.span(span, format!("`min` is longer than `max`, which defaults to {words}"));
         }
         (None, Some((_, span))) if least > most => {
             let words = words(usual_min);
-            errors.span(span, format!("`max` is shorter than `min`, which is {words} unless you give it"));
+            errors.span(span, format!("`max` is shorter than `min`, which defaults to {words}"));
         }
         _ => {}
     }
@@ -363,24 +364,24 @@ fn adaptive_contradictions(timeout: &Policy, errors: &mut Errors) {
     {
         errors.span(
             span,
-            "an adaptive timeout begins with `attempt`, which must be from its `min` to its `max`",
+            "`attempt` is the initial value of the adaptive timeout and must be from `min` to `max`",
         );
     }
     match given("window") {
         Some((window, span)) if window < most.saturating_mul(2) => errors.span(
             span,
-            "the window must be at least twice `max`, or an attempt could be forgotten before it has ended",
+            "`window` must be at least twice `max`, so that an attempt ends before it leaves the window",
         ),
         _ => {}
     }
     if total(timeout).is_some_and(|total| total < least) {
         let span = min.or(given("total")).map_or(timeout.key.span(), |(_, span)| span);
         let words = words(usual_min);
-        errors.span(span, format!("the adaptive timeout can never fire: the total is shorter than its `min`, which is {words} unless you give it"));
+        errors.span(span, format!("the adaptive timeout can never expire: the total timeout is shorter than `min`, which defaults to {words}"));
     }
 }
 
-/// A weight that is a literal can be held against the limit.
+/// Checks a weight that is a literal against the limit.
 fn weight_fits(limit: &RateLimit, errors: &mut Errors) {
     let (Some(weight), Some((calls, ..))) = (&limit.weight, rate(&limit.policy)) else { return };
     let Expr::Lit(ExprLit { lit: Lit::Int(lit), .. }) = &weight.value else { return };
@@ -388,6 +389,6 @@ fn weight_fits(limit: &RateLimit, errors: &mut Errors) {
         matches!(find(&limit.policy, "algorithm"), Some((Value::Text(name), _)) if name == "leaky_bucket");
     let most = if is_leaky { 1 } else { count(&limit.policy, "burst").map_or(calls, |(burst, _)| burst) };
     if lit.base10_parse::<u64>().is_ok_and(|weight| weight > most) {
-        errors.at(lit, format!("a call of this weight is never admitted: the limit is {most}"));
+        errors.at(lit, format!("a call with this weight is never admitted: the limit is {most}"));
     }
 }

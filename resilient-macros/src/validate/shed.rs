@@ -1,4 +1,4 @@
-//! What of a load shedder's settings cannot be.
+//! Checks the settings of a load shedder.
 
 use resilient_options::{Setting as Row, Value as Default, load_shed};
 
@@ -11,7 +11,7 @@ pub(super) fn contradictions(shed: &Policy, errors: &mut Errors) {
     shares(shed, errors);
 }
 
-/// The highest limit where nothing is said and one is found.
+/// The default of `max_in_flight` for an adaptive limit.
 const MAX_IN_FLIGHT: u64 = 1000;
 
 fn limits(shed: &Policy, errors: &mut Errors) {
@@ -33,20 +33,20 @@ fn limits(shed: &Policy, errors: &mut Errors) {
     let (min, max) = (least.map_or(usual_min, |(min, _)| min), most.map_or(MAX_IN_FLIGHT, |(max, _)| max));
     if let (true, Some((_, span))) = (min > max, least.or(most)) {
         let message = match (least, most) {
-            (Some(_), Some(_)) => "`min_in_flight` is above `max_in_flight`".to_owned(),
-            (Some(_), None) => format!(
-                "`min_in_flight` is above `max_in_flight`, which is {MAX_IN_FLIGHT} unless you give it"
-            ),
+            (Some(_), Some(_)) => "`min_in_flight` is greater than `max_in_flight`".to_owned(),
+            (Some(_), None) => {
+                format!("`min_in_flight` is greater than `max_in_flight`, which defaults to {MAX_IN_FLIGHT}")
+            }
             _ => format!(
-                "`max_in_flight` is below `min_in_flight`, which is {usual_min} unless you give it: add `min_in_flight = {max}`, \
-                 or `adaptive = false`"
+                "`max_in_flight` is less than `min_in_flight`, which defaults to {usual_min}; add `min_in_flight = {max}`, or \
+                 `adaptive = false`"
             ),
         };
         errors.span(span, message);
     }
 }
 
-/// Each class may fill at least as much as the one below it.
+/// Checks that each priority can use at least as much of the limit as the one below it.
 fn shares(shed: &Policy, errors: &mut Errors) {
     const ROWS: [&Row; 3] = [
         load_shed::TABLE.row("share_low"),
@@ -61,7 +61,7 @@ fn shares(shed: &Policy, errors: &mut Errors) {
     let [low, normal, high] = ROWS.map(share);
     for ((lower, less, lower_span), (upper, more, upper_span)) in [(low, normal), (normal, high)] {
         if let (true, Some(span)) = (less > more, upper_span.or(lower_span)) {
-            errors.span(span, format!("`{upper}` calls may fill {more} of the limit, and `{lower}` ones {less}: a higher class gets at least as much"));
+            errors.span(span, format!("`{lower} = {less}` is greater than `{upper} = {more}`; a higher priority must have at least as large a share of the limit"));
         }
     }
 }

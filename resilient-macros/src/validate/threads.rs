@@ -1,4 +1,4 @@
-//! A body that runs on a thread of its bulkhead: what it cannot have.
+//! Checks a body that runs on a thread of its bulkhead.
 
 use proc_macro2::{Span, TokenStream, TokenTree};
 use quote::quote;
@@ -19,25 +19,24 @@ pub(super) fn check(args: &Args, function: &FnItem, shape: &Shape, errors: &mut 
     for field in ["max_concurrent", "max_wait", "adaptive"] {
         if let Some((_, span)) = find(bulkhead, field) {
             let remedy = match field {
-                "adaptive" => "the number of calls at once is that of the threads",
-                "max_wait" => "calls wait for a thread as long as `timeout` lets them",
-                _ => "there are as many calls at once as `threads`",
+                "max_wait" => "calls wait for a thread until `timeout` expires",
+                _ => "the limit is the number of threads",
             };
-            errors.span(span, format!("with `threads`, `{field}` has no meaning: {remedy}"));
+            errors.span(span, format!("`{field}` has no effect with `threads`: {remedy}"));
         }
     }
     reserves(args, errors);
     if let Some(hedge) = &args.hedge {
         errors.at(
             &hedge.key,
-            "a body on `threads` cannot be hedged: the attempt that loses could not be stopped",
+            "`hedge` cannot be used with `threads`: the losing attempt could not be cancelled",
         );
     }
     let body = match shape {
         Shape::ReturnsFuture(_) => {
             errors.span(
                 threads.span,
-                "`threads` runs blocking code: write a `fn`, or an `async fn` without `.await` in it",
+                "`threads` runs blocking code; write a `fn`, or an `async fn` without `.await` in its body",
             );
             return;
         }
@@ -45,29 +44,29 @@ pub(super) fn check(args: &Args, function: &FnItem, shape: &Shape, errors: &mut 
         Shape::Sync | Shape::Async => function.body.clone(),
     };
     if let (true, Some(place)) = (shape.is_async(), awaited(&body)) {
-        let what = "with `threads` the body is blocking code on a thread of its own, where nothing can be awaited; leave \
-                    `threads` away, or await it before and hand it over as an argument";
+        let what = "`.await` cannot be used with `threads`, because the body is blocking code on another thread; remove \
+                    `threads`, or await the value in the caller and pass it as an argument";
         errors.span(place, what);
     }
     borrows(function, errors);
     self_of_each_attempt(args, function, &body, errors);
 }
 
-/// The first attempt takes it to its thread.
+/// Requires `clone(self)` for repeated attempts, because the first attempt moves `self` to its thread.
 fn self_of_each_attempt(args: &Args, function: &FnItem, body: &TokenStream, errors: &mut Errors) {
     let Some(receiver) = function.sig.receiver().filter(|_| args.repeats()) else { return };
-    // `self` alone may be `Copy`; and what borrows has been refused.
+    // A plain `self` may be `Copy`, and borrows are reported elsewhere.
     let ReceiverKind::Typed(_, ty) = &receiver.kind else { return };
     let is_copied = args.clone.as_ref().is_some_and(|clone| clone.value.iter().any(|ident| ident == "self"));
     if !is_copied && !has_borrow(ty) && names_self(body.clone()) {
         errors.at(
             receiver,
-            "the first attempt takes `self` to its thread: add `clone(self)`, so that each has its own",
+            "the first attempt moves `self` to its thread; add `clone(self)`, so that each attempt has a clone",
         );
     }
 }
 
-/// Also as `#[async_trait]` calls it.
+/// Returns whether the body mentions `self`, or `__self` as `#[async_trait]` names it.
 fn names_self(body: TokenStream) -> bool {
     body.into_iter().any(|token| match token {
         TokenTree::Ident(ident) => ident == "self" || ident == "__self",
@@ -88,12 +87,12 @@ fn reserves(args: &Args, errors: &mut Errors) {
     if let (Some((_, span)), true) = (last, reserved >= admitted) {
         errors.span(
             span,
-            format!("the reserve of {reserved} leaves nothing of the {admitted} calls that are admitted"),
+            format!("the reserves add up to {reserved}, which leaves none of the {admitted} admitted calls for normal calls"),
         );
     }
 }
 
-/// The thread outlives the caller, who may have left.
+/// Reports borrowed arguments: the body on the thread can outlive the call.
 fn borrows(function: &FnItem, errors: &mut Errors) {
     for argument in &function.sig.inputs {
         match argument {
@@ -106,14 +105,14 @@ fn borrows(function: &FnItem, errors: &mut Errors) {
                 if is_borrowed {
                     errors.at(
                         receiver,
-                        "a thread cannot borrow `self`, because its caller may leave before it ends; take `self: Arc<Self>`",
+                        "with `threads` the body cannot borrow `self`, because it can outlive the call; take `self: Arc<Self>`",
                     );
                 }
             }
             FnArg::Typed(typed) if has_borrow(&typed.ty) => errors.at(
                 &typed.ty,
-                "a thread cannot borrow an argument, because its caller may leave before it ends; take it by value, such as \
-                 a `String` or an `Arc`",
+                "with `threads` the body cannot borrow an argument, because it can outlive the call; take an owned value, such \
+                 as a `String` or an `Arc`",
             ),
             FnArg::Typed(_) => {}
         }
@@ -133,7 +132,7 @@ fn has_borrow(ty: &Type) -> bool {
             self.0 |= lifetime.ident != "static";
         }
 
-        // What a function takes is its own affair.
+        // Lifetimes in the parameters of a function type do not matter.
         fn visit_type_fn_ptr_mut(&mut self, _: &mut TypeFnPtr) {}
         fn visit_parenthesized_generic_arguments_mut(&mut self, _: &mut ParenthesizedGenericArguments) {}
         fn visit_bound_lifetimes_mut(&mut self, _: &mut BoundLifetimes) {}
@@ -143,7 +142,7 @@ fn has_borrow(ty: &Type) -> bool {
     find.0
 }
 
-/// The first `.await` of the body itself, not of a future or a function that it makes.
+/// Returns the first `.await` of the body itself, excluding nested futures and functions.
 fn awaited(body: &TokenStream) -> Option<Span> {
     struct Find(Option<Span>);
     impl VisitMut for Find {
@@ -167,14 +166,16 @@ fn awaited(body: &TokenStream) -> Option<Span> {
         }
     }
     let mut find = Find(None);
-    // What is not whole yet, rustc has more to say about.
+    // rustc reports a body that does not parse.
     if let Ok(mut block) = syn::parse2::<Block>(quote!({ #body })) {
         find.visit_block_mut(&mut block);
     }
     find.0
 }
 
-/// What a macro makes of its words nobody knows: only where none of them is `async` this is one of the body.
+/// Returns the first `.await` in the tokens of a macro.
+///
+/// The expansion is unknown: if the tokens contain `async`, the `.await` may be inside of it and is ignored.
 fn awaited_in_macro(tokens: TokenStream) -> Option<Span> {
     let (mut found, mut after_dot) = (None, false);
     for token in tokens {

@@ -1,4 +1,4 @@
-//! Bulkheads that find their limit.
+//! Adaptive bulkheads.
 
 use resilient_runtime::{Component, Registry, Rejection, resilient};
 
@@ -14,10 +14,10 @@ async fn bounded(registry: &Registry) -> Result<u32, Rejection> {
 }
 
 #[tokio::test]
-async fn they_begin_where_they_are_told_and_learn_from_calls() {
+async fn the_limit_starts_at_its_initial_value_and_adapts_to_calls() {
     let registry = Registry::new();
     assert_eq!(usual(&registry), Ok(20));
-    assert_eq!(bounded(&registry).await, Ok(4), "one of five is kept for critical calls");
+    assert_eq!(bounded(&registry).await, Ok(4), "one of five permits is reserved for critical calls");
     let stats = registry.bulkhead("bounded").stats();
     assert_eq!((stats.in_use, stats.limit), (0, 5));
     assert!(stats.adaptive.is_some() && registry.stats().to_string().contains("adaptive:"));

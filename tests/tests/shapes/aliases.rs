@@ -1,4 +1,4 @@
-//! Return types that are futures, though they do not look so.
+//! Return types that are aliases of futures.
 
 use std::cell::Cell;
 use std::future::Future;
@@ -10,7 +10,7 @@ use resilient_runtime::{Component as _, registry, resilient};
 
 type Fut = Pin<Box<dyn Future<Output = io::Result<u32>> + Send>>;
 type Borrowing<'a> = Pin<Box<dyn Future<Output = io::Result<u32>> + Send + 'a>>;
-/// Not that of `futures`: it holds the error in itself.
+/// Not the alias of `futures`: this one includes the error type.
 type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = io::Result<T>> + Send + 'a>>;
 
 fn fails(calls: &AtomicU32) -> io::Result<u32> {
@@ -55,8 +55,7 @@ impl Service for Client {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_future_behind_an_alias_is_protected_as_one_that_is_written_out() {
-    // A1
+async fn a_future_behind_an_alias_is_protected_like_a_written_out_one() {
     assert_eq!(aliased().await.unwrap(), 7);
     assert_eq!(ALIASED.load(Ordering::Relaxed), 3);
     let stats = registry().circuit_breaker("aliased").stats();
@@ -75,7 +74,7 @@ async fn a_future_behind_an_alias_is_protected_as_one_that_is_written_out() {
     assert_eq!(SERVICE.load(Ordering::Relaxed), 3);
 }
 
-/// A result that holds a future says how it went to get one.
+/// The `Result` of creating the future is evaluated, not the future.
 #[resilient(retry(max = 2, base = "0ms"))]
 fn spawns(calls: &Cell<u32>) -> io::Result<Fut> {
     calls.set(calls.get() + 1);
@@ -83,7 +82,7 @@ fn spawns(calls: &Cell<u32>) -> io::Result<Fut> {
 }
 
 #[tokio::test]
-async fn a_future_in_a_result_is_handed_on() {
+async fn a_future_in_a_result_is_returned_unchanged() {
     let calls = Cell::new(0);
     assert_eq!(spawns(&calls).unwrap().await.unwrap(), 1);
     assert_eq!(calls.get(), 2);

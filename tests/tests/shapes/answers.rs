@@ -1,11 +1,11 @@
-//! What a fallback may be: a path of any kind, a closure of any kind, any expression.
+//! The expressions that a fallback can be: paths, closures and other expressions.
 
 use resilient_runtime::fallback::Level;
 use resilient_runtime::{Component, Failure, Registry, resilient};
 
 use crate::{E, tick};
 
-/// A registry whose circuit `x` is open.
+/// Returns a registry whose circuit `x` is open.
 fn open() -> Registry {
     let registry = Registry::new();
     registry.circuit_breaker("x").force_open();
@@ -112,7 +112,7 @@ impl Client {
 }
 
 #[test]
-fn a_path_is_a_function_or_the_answer() {
+fn a_path_is_a_function_or_the_value() {
     let registry = open();
     assert_eq!((by_constant(&registry), by_none(&registry).is_none()), (Some(1), true));
     assert_eq!(by_argument(&registry, Some("a"), "b"), Some("a"));
@@ -124,7 +124,7 @@ fn a_path_is_a_function_or_the_answer() {
 }
 
 #[tokio::test]
-async fn in_an_asynchronous_function_a_path_may_be_asynchronous() {
+async fn in_an_asynchronous_function_a_path_can_be_asynchronous() {
     fn is_send<T: Send>(future: T) -> T {
         future
     }
@@ -158,8 +158,8 @@ fn single_question_mark(registry: &Registry) -> Result<u32, E> {
 }
 
 #[tokio::test]
-async fn a_question_mark_ends_the_level_and_not_the_call() {
-    // T95: and each level is counted as served or failed
+async fn a_question_mark_ends_only_the_level() {
+    // T95: each level is counted as served or failed
     for asynchronous in [false, true] {
         let registry = Registry::new();
         let answer =

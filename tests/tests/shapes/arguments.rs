@@ -1,4 +1,4 @@
-//! What each argument of the attribute does.
+//! The effect of each argument of the attribute.
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -10,7 +10,7 @@ use resilient_runtime::{Component, Priority, Registry, Rejection, RejectionKind,
 use crate::{E, flaky, tick};
 
 #[test]
-fn when_decides_what_is_worth_a_retry() {
+fn when_selects_the_errors_to_retry() {
     fn is_bad(error: &E) -> bool {
         *error == E::Bad
     }
@@ -23,12 +23,12 @@ fn when_decides_what_is_worth_a_retry() {
     assert_eq!(call(&calls, "7"), Ok(7));
     assert_eq!(calls.get(), 3);
     assert!(matches!(call(&calls, "x"), Err(E::Parse(_))));
-    assert_eq!(calls.get(), 4, "a number that is none stays none");
+    assert_eq!(calls.get(), 4, "a parse error is not retried");
 }
 
 #[test]
-fn failure_makes_a_failure_of_a_value() {
-    // T45: and the last value is returned
+fn failure_counts_a_value_as_failed() {
+    // T45: the last value is returned
     #[resilient(retry(max = 2, base = "0ms"), failure = |outcome| matches!(outcome, Ok(0..10)))]
     fn call(calls: &Cell<u32>, step: u32) -> Result<u32, E> {
         calls.set(calls.get() + step);
@@ -39,7 +39,7 @@ fn failure_makes_a_failure_of_a_value() {
 }
 
 #[test]
-fn attempts_counts_the_first_one() {
+fn attempts_includes_the_first_attempt() {
     // T45
     #[resilient(retry(attempts = 3, base = "0ms"))]
     fn call(calls: &Cell<u32>) -> Result<u32, E> {
@@ -51,7 +51,7 @@ fn attempts_counts_the_first_one() {
 }
 
 #[test]
-fn map_err_makes_an_error_that_is_not_ours() {
+fn map_err_converts_to_a_foreign_error() {
     #[resilient(registry = registry, circuit_breaker = "x", map_err = |_| std::fmt::Error)]
     fn call(registry: &Registry) -> Result<u32, std::fmt::Error> {
         Ok(1)
@@ -82,7 +82,7 @@ fn priority_is_a_word_or_an_expression_over_the_arguments() {
 }
 
 #[test]
-fn the_name_is_the_operation() {
+fn name_sets_the_operation() {
     #[resilient(registry = registry, retry(max = 1), name = "named")]
     fn call(registry: &Registry) -> Result<u32, E> {
         Ok(1)
@@ -90,11 +90,14 @@ fn the_name_is_the_operation() {
     let registry = Registry::new();
     assert_eq!(call(&registry), Ok(1));
     assert_eq!(registry.stats().operations["named"].succeeded, 1);
-    assert!(registry.stats().retry.contains_key("named"), "what has no name has the operation's");
+    assert!(
+        registry.stats().retry.contains_key("named"),
+        "an unnamed component has the name of the operation"
+    );
 }
 
 #[test]
-fn registries_keep_their_calls_apart() {
+fn each_registry_has_its_own_circuit_breaker() {
     // T158
     #[resilient(registry = registry, circuit_breaker("x", failure_threshold = 1))]
     fn call(registry: &Registry, up: bool) -> Result<u32, E> {
@@ -117,12 +120,12 @@ fn under_another_path() -> Option<u32> {
 }
 
 #[test]
-fn the_crate_may_have_another_path() {
+fn the_crate_can_have_another_path() {
     assert_eq!(under_another_path(), Some(1));
 }
 
 #[test]
-fn inline_settings_arrive() {
+fn inline_settings_reach_the_components() {
     // T40
     #[resilient(
         registry = registry,
@@ -155,14 +158,14 @@ fn inline_settings_arrive() {
 }
 
 #[test]
-fn the_defaults_that_the_attribute_checks_against_are_those_of_the_runtime() {
-    // `open_max = ".."` alone, `reserve(..)` alone: see `validate.rs` of the attribute.
+fn the_attribute_checks_against_the_defaults_of_the_runtime() {
+    // `validate.rs` of the attribute uses these for `open_max = ".."` and `reserve(..)` alone.
     assert_eq!(resilient_runtime::circuit_breaker::Config::default().open_for, Duration::from_secs(5));
     assert_eq!(resilient_runtime::bulkhead::Config::default().max_concurrent, 64);
 }
 
 #[test]
-fn functions_share_a_budget_by_its_name() {
+fn functions_share_a_budget_by_name() {
     // T40
     #[resilient(registry = registry, retry("one", max = 1, base = "0ms", budget = "shared"))]
     fn one(registry: &Registry) -> Result<u32, E> {
@@ -173,19 +176,19 @@ fn functions_share_a_budget_by_its_name() {
         Err(E::Bad)
     }
     let registry = Registry::with_clock(ManualClock::new().clock());
-    // Few calls need no tokens otherwise.
+    // With the default `free`, few calls need no tokens.
     let strict = resilient_runtime::budget::Config::default().free(0);
     registry.retry_budget("shared").reconfigure(strict).unwrap();
     for _ in 0..50 {
         assert!(one(&registry).is_err() && other(&registry).is_err());
     }
     let budget = &registry.stats().retry_budget["shared"];
-    // 30 of reserve and a tenth of each of the 100 calls.
+    // 30 tokens of reserve and a tenth of a token for each of the 100 calls.
     assert!((38..=40).contains(&budget.withdrawn) && budget.denied >= 60, "{budget:?}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn time_limits_cut_off() {
+async fn calls_and_attempts_time_out() {
     // T33, T64
     #[resilient(registry = registry, timeout(total = "1s", attempt = "300ms"), retry(max = 9, base = "0ms"), idempotent)]
     async fn call(registry: &Registry, calls: &AtomicU32) -> Result<u32, Rejection> {
@@ -196,13 +199,13 @@ async fn time_limits_cut_off() {
     let (calls, start) = (AtomicU32::new(0), tokio::time::Instant::now());
     let rejection = call(&registry, &calls).await.unwrap_err();
     assert_eq!(rejection.kind(), RejectionKind::TotalTimeout);
-    assert_eq!(calls.into_inner(), 4, "three of 300 ms, and one of what was left");
+    assert_eq!(calls.into_inner(), 4, "three attempts of 300 ms, and one of the remaining time");
     assert!((1000..1010).contains(&start.elapsed().as_millis()), "{:?}", start.elapsed());
     assert_eq!(registry.stats().timeout.values().map(|timeout| timeout.attempt_timeouts).sum::<u64>(), 3);
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_idempotent_a_lost_attempt_is_not_repeated() {
+async fn without_idempotent_a_timed_out_attempt_is_not_retried() {
     // T33
     #[resilient(registry = registry, timeout(attempt = "300ms"), retry(max = 9, base = "0ms"))]
     async fn call(registry: &Registry, calls: &AtomicU32) -> Result<u32, Rejection> {
@@ -235,7 +238,7 @@ async fn nested_functions_inherit_the_deadline() {
 }
 
 #[tokio::test]
-async fn a_queue_is_waited_in() {
+async fn calls_wait_in_the_queue_of_a_bulkhead() {
     #[resilient(registry = registry, bulkhead("x", max_concurrent = 1, max_queue = 8, max_wait = "10s"))]
     async fn call(registry: &Registry, inside: &AtomicU32) -> Result<u32, Rejection> {
         assert_eq!(inside.fetch_add(1, Ordering::SeqCst), 0, "alone");

@@ -11,7 +11,7 @@ use resilient_runtime::resilient;
 
 use crate::{E, NoClone, tick};
 
-/// Fails until it has been called `times` times.
+/// Fails until it was called `times` times.
 async fn flaky(calls: &AtomicU32, times: u32) -> Result<u32, E> {
     tick().await;
     let call = calls.fetch_add(1, Ordering::Relaxed) + 1;
@@ -273,7 +273,7 @@ async fn values_and_early_returns() {
 }
 
 #[tokio::test]
-async fn arguments_are_as_new_in_each_attempt() {
+async fn each_attempt_sees_the_original_arguments() {
     assert_eq!(two_errors("10", &AtomicU32::new(0)).await, Ok(13));
     assert_eq!(borrowed_no_clone(NoClone(1), &AtomicU32::new(0)).await, Ok(3));
     assert_eq!(cloned("abc".into(), &AtomicU32::new(0)).await, Ok(3));
@@ -308,7 +308,7 @@ async fn functions_that_return_futures() {
     assert_eq!(box_of_impl(5).await, Some(5));
 }
 
-/// Items first, as clippy wants them: nothing stands before them in the expansion.
+/// Items first: clippy requires that the expansion adds no statement before them.
 #[resilient(retry(max = 1, base = "0ms"), timeout = "5s")]
 async fn begins_with_items(x: u32) -> Result<u32, E> {
     #[derive(Clone, Copy)]
@@ -337,8 +337,7 @@ async fn begins_with_a_block(x: u32) -> Result<u32, E> {
 }
 
 #[tokio::test]
-async fn a_body_that_begins_with_items_runs() {
-    // F7
+async fn a_body_can_start_with_items() {
     assert_eq!(begins_with_items(2).await, Ok(5));
     assert_eq!(begins_with_an_import(vec![2]).await, Ok(3));
     assert_eq!(begins_with_a_block(2).await, Ok(2));

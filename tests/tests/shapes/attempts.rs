@@ -1,4 +1,5 @@
-//! What an attempt finds is what the first one found, whatever the shape: each function here fails until its third.
+//! Every attempt sees the arguments of the first one, in functions of every shape. Each function here fails until its
+//! third attempt.
 
 use std::cell::Cell;
 use std::fmt::Display;
@@ -23,7 +24,7 @@ struct Pair {
     b: Vec<u8>,
 }
 
-/// T153: a pattern needs a copy of what it calls `mut`, and of nothing else.
+/// T153: only the `mut` bindings of a pattern are cloned.
 #[resilient(retry(max = 2, base = "0ms"))]
 fn patterns(
     Pair { a, mut b }: Pair,
@@ -75,7 +76,7 @@ fn option(calls: &Cell<u32>) -> Option<u32> {
 macro_rules! returning {
     ($name:ident, $breaker:literal, $base:literal, $calls:ident, $output:ty, $body:block) => {
         #[resilient(retry(max = 2, base = $base), circuit_breaker = $breaker)]
-        #[allow(clippy::needless_lifetimes)] // `$output` may name it
+        #[allow(clippy::needless_lifetimes)] // `$output` may mention it
         fn $name<'a>($calls: &'a AtomicU32) -> $output $body
     };
 }
@@ -97,7 +98,7 @@ returning!(made_future, "the made_future", "0ms", calls, impl Future<Output = Re
 });
 
 #[test]
-fn of_a_plain_function() {
+fn attempts_of_a_synchronous_function() {
     let given = Pair { a: 1, b: vec![] };
     assert_eq!(patterns(given, [2, 3], (NoClone(4), &NoClone(0)), &mut NoClone(5)), Ok(20));
     assert_eq!(copied_by_the_body("ab".into()), Ok(4));
@@ -142,7 +143,7 @@ fn mut_in_a_future(mut x: Vec<u8>) -> impl Future<Output = Result<usize, E>> + S
     }
 }
 
-/// `let _: u32` looks like what `#[async_trait]` writes, and is not: all of the block belongs to the attempt.
+/// `let _: u32` only looks like the code of `#[async_trait]`: the whole block belongs to the attempt.
 #[resilient(retry(max = 2, base = "0ms"))]
 fn not_of_async_trait(calls: &AtomicU32) -> BoxFuture<'_, Result<u32, E>> {
     Box::pin(async move {
@@ -156,7 +157,7 @@ fn not_of_async_trait(calls: &AtomicU32) -> BoxFuture<'_, Result<u32, E>> {
     })
 }
 
-/// What stands before the box is run once, and the attempts begin with what it left.
+/// Statements before the box run once, and each attempt starts with their result.
 #[resilient(retry(max = 2, base = "0ms"))]
 fn changed_before_the_box(
     mut x: Vec<u8>,
@@ -172,7 +173,7 @@ fn changed_before_the_box(
     })
 }
 
-/// Likewise, but nothing there changes the argument, and no lint minds.
+/// Statements before the box that do not change the argument; no lint reports them.
 #[resilient(retry(max = 2, base = "0ms"))]
 fn not_changed_before_the_box(mut x: Vec<u8>) -> BoxFuture<'static, Result<usize, E>> {
     let two = 2;
@@ -185,7 +186,7 @@ fn not_changed_before_the_box(mut x: Vec<u8>) -> BoxFuture<'static, Result<usize
 }
 
 #[tokio::test]
-async fn of_an_asynchronous_function() {
+async fn attempts_of_an_asynchronous_function() {
     let sum = many(
         1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1,
         1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1,
@@ -197,7 +198,7 @@ async fn of_an_asynchronous_function() {
 }
 
 #[tokio::test]
-async fn of_a_box() {
+async fn attempts_of_a_boxed_future() {
     let calls = AtomicU32::new(0);
     assert_eq!((not_of_async_trait(&calls).await, calls.into_inner()), (Ok(3), 3));
     let once = Cell::new(0);
@@ -267,7 +268,7 @@ impl Work for NoClone {
 }
 
 #[tokio::test]
-async fn of_a_method_of_async_trait() {
+async fn attempts_of_an_async_trait_method() {
     let it = Arc::new(NoClone(1));
     assert_eq!(it.work(vec![], &[1, 2]).await, Ok(2));
     assert_eq!(it.pattern((1, vec![])).await, Ok(7));
@@ -311,7 +312,7 @@ impl NoClone {
 }
 
 #[tokio::test]
-async fn of_a_method() {
+async fn attempts_of_a_method() {
     assert_eq!(Rc::new(NoClone(1)).by_rc(), Ok(4));
     assert_eq!(Box::new(NoClone(1)).by_box(), Ok(4));
     assert_eq!(Pin::new(&mut NoClone(1)).by_pin().await, Ok(4));

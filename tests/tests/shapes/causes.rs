@@ -1,4 +1,4 @@
-//! The text of an error, as well as its type allows.
+//! The text of an error in statistics, events and rejections, depending on the bounds of its type.
 
 use std::io;
 
@@ -13,7 +13,7 @@ enum PayError {
     Rejected(#[from] Rejection),
 }
 
-/// The last error of the only operation.
+/// Returns the last error of the only operation.
 fn last(registry: &Registry) -> String {
     let stats = registry.stats();
     let (_, operation) = stats.operations.first_key_value().expect("it was called");
@@ -21,8 +21,7 @@ fn last(registry: &Registry) -> String {
 }
 
 #[test]
-fn an_error_is_told_with_its_sources_in_statistics_events_and_refusals() {
-    // E2, E3
+fn an_error_and_its_sources_appear_in_statistics_events_and_rejections() {
     #[resilient(
         registry = registry,
         circuit_breaker("bank", failure_threshold = 3),
@@ -59,8 +58,7 @@ fn an_error_is_told_with_its_sources_in_statistics_events_and_refusals() {
 }
 
 #[test]
-fn each_type_says_what_it_can() {
-    // E2
+fn error_texts_depend_on_the_type() {
     #[derive(Debug)]
     struct OnlyDebug;
     struct Nothing;
@@ -131,8 +129,7 @@ fn each_type_says_what_it_can() {
 }
 
 #[tokio::test]
-async fn attempts_at_the_same_time_tell_the_breaker_what_they_failed_with() {
-    // E2
+async fn hedged_attempts_report_their_errors_to_the_breaker() {
     #[resilient(
         registry = registry,
         circuit_breaker("bank", failure_threshold = 1),
@@ -149,8 +146,7 @@ async fn attempts_at_the_same_time_tell_the_breaker_what_they_failed_with() {
 }
 
 #[test]
-fn in_a_generic_function_the_words_follow_from_its_bounds() {
-    // E2
+fn in_a_generic_function_the_text_depends_on_the_bounds() {
     #[resilient(registry = registry, retry(max = 1, base = "0ms"))]
     fn shown<E: std::fmt::Display + Clone>(registry: &Registry, error: &E) -> Result<u32, E> {
         Err(error.clone())

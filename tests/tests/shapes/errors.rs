@@ -1,11 +1,11 @@
-//! Errors: which are worth a retry, which are evidence, and how a rejection becomes one.
+//! Errors: which are retried, which the circuit breaker counts, and how a rejection is converted to one.
 
 use std::cell::Cell;
 use std::io;
 
 use resilient_runtime::{Class, Classify, Component, Registry, Rejection, resilient};
 
-/// What the breaker `x` has in its window: calls, failures.
+/// Returns the calls and failures in the window of the breaker `x`.
 fn window(registry: &Registry) -> (u64, u64) {
     let window = registry.circuit_breaker("x").stats().window;
     (window.calls, window.failed)
@@ -32,7 +32,7 @@ impl Classify for Classified {
 }
 
 #[test]
-fn an_error_that_says_what_it_is_is_believed() {
+fn classify_determines_the_class_of_an_error() {
     #[resilient(registry = registry, circuit_breaker = "x", retry(max = 2, base = "0ms"))]
     fn call(registry: &Registry, error: fn() -> Classified) -> Result<u32, Classified> {
         Err(error())
@@ -45,7 +45,7 @@ fn an_error_that_says_what_it_is_is_believed() {
 }
 
 #[test]
-fn a_generic_function_goes_by_its_bounds() {
+fn a_generic_function_classifies_by_its_bounds() {
     #[resilient(registry = registry, circuit_breaker = "x", retry(max = 2, base = "0ms"))]
     fn call<E: Classify + From<Rejection>>(registry: &Registry, error: fn() -> E) -> Result<u32, E> {
         Err(error())
@@ -56,8 +56,7 @@ fn a_generic_function_goes_by_its_bounds() {
 }
 
 #[test]
-fn the_error_of_a_generic_function_is_judged_by_its_value_where_it_is_static() {
-    // B2
+fn a_static_error_of_a_generic_function_is_classified_by_its_value() {
     #[derive(Debug, thiserror::Error)]
     #[error("{0}")]
     struct Plain(io::Error);
@@ -145,8 +144,8 @@ fn the_error_of_a_generic_function_is_judged_by_its_value_where_it_is_static() {
 }
 
 #[test]
-fn a_refusal_further_in_is_no_evidence_for_the_breaker_outside() {
-    // T21, for nested functions: found in the `source()` chain, without any `Classify`
+fn a_nested_rejection_is_not_counted_by_the_outer_breaker() {
+    // T21 for nested functions: found in the `source()` chain without `Classify`
     #[derive(Debug, thiserror::Error)]
     enum Plain {
         #[error(transparent)]
@@ -154,7 +153,7 @@ fn a_refusal_further_in_is_no_evidence_for_the_breaker_outside() {
     }
     #[derive(Debug, thiserror::Error)]
     enum Outer {
-        #[error("further in")]
+        #[error("nested")]
         Inner(#[source] Plain),
         #[error(transparent)]
         Rejected(#[from] Rejection),
@@ -187,11 +186,11 @@ fn a_refusal_further_in_is_no_evidence_for_the_breaker_outside() {
     assert!(outer_anyhow(&registry).is_err());
     assert!(outer_boxed(&registry).is_err());
     assert!(outer_local(&registry).is_err());
-    assert_eq!(window(&registry), (1, 0), "only the one that was executed");
+    assert_eq!(window(&registry), (1, 0), "only the executed call");
 }
 
 #[test]
-fn io_errors_classify_themselves_and_hold_rejections() {
+fn io_errors_are_classified_and_can_hold_rejections() {
     // T33
     #[resilient(registry = registry, circuit_breaker = "x", retry(max = 2, base = "0ms"))]
     fn call(registry: &Registry, kind: io::ErrorKind, calls: &Cell<u32>) -> io::Result<u32> {
@@ -214,7 +213,7 @@ fn io_errors_classify_themselves_and_hold_rejections() {
 }
 
 #[test]
-fn anyhow_and_boxes_hold_a_rejection_by_themselves() {
+fn anyhow_and_boxed_errors_can_hold_a_rejection() {
     #[resilient(registry = registry, circuit_breaker = "x")]
     fn anyhow_call(registry: &Registry) -> anyhow::Result<u32> {
         Ok(1)
@@ -250,7 +249,7 @@ fn the_retry_marker_reaches_nested_functions() {
 }
 
 #[test]
-fn a_box_holds_a_rejection_by_itself() {
+fn a_boxed_error_can_hold_a_rejection() {
     type BoxedSend = Box<dyn std::error::Error + Send + Sync>;
     type Boxed = Box<dyn std::error::Error>;
     #[resilient(registry = registry, circuit_breaker = "x")]

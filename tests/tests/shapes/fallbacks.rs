@@ -8,7 +8,7 @@ use resilient_runtime::{Component, Failure, FallbackFailed, Registry, Rejection,
 
 use crate::{E, tick};
 
-/// A registry whose circuit `x` is open.
+/// Returns a registry whose circuit `x` is open.
 fn open() -> Registry {
     let registry = Registry::new();
     registry.circuit_breaker("x").force_open();
@@ -74,7 +74,7 @@ async fn sync_path_in_async(registry: &Registry, x: &str) -> Result<u32, std::nu
 }
 
 #[test]
-fn each_form_answers_a_rejection_and_a_failure() {
+fn each_form_handles_rejections_and_failures() {
     for registry in [Registry::new(), open()] {
         assert_eq!(by_path(&registry, "x"), Ok(0));
         assert_eq!(by_expression(&registry, "x", 3), Ok(3));
@@ -88,7 +88,7 @@ fn each_form_answers_a_rejection_and_a_failure() {
 }
 
 #[tokio::test]
-async fn each_asynchronous_form_answers() {
+async fn each_asynchronous_form_handles_failures() {
     assert_eq!(by_async_closure(&open(), "1", 3).await, Ok(3));
     assert_eq!(by_async_closure(&Registry::new(), "1", 3).await, Ok(1));
     assert_eq!(by_awaited_expression(&open(), "abc").await, Ok(3));
@@ -129,7 +129,7 @@ fn chain(registry: &Registry, asked: &Asked, up: &str) -> Result<u32, Chained> {
 }
 
 #[test]
-fn a_chain_runs_in_its_fixed_order_until_one_answers() {
+fn levels_run_in_fixed_order_until_one_succeeds() {
     let (registry, asked) = (Registry::new(), Asked::default());
     assert!(chain(&registry, &asked, "backup").is_ok_and(|n| n == 1));
     assert_eq!(*asked.borrow(), ["primary", "replica", "distributed", "local", "backup"]);
@@ -139,7 +139,7 @@ fn a_chain_runs_in_its_fixed_order_until_one_answers() {
 }
 
 #[test]
-fn success_asks_no_level() {
+fn a_success_runs_no_level() {
     // T96
     let (registry, asked) = (Registry::new(), Asked::default());
     assert!(chain(&registry, &asked, "primary").is_ok());
@@ -147,10 +147,10 @@ fn success_asks_no_level() {
 }
 
 #[test]
-fn when_all_levels_fail_the_error_holds_the_first_and_the_last() {
+fn if_all_levels_fail_the_error_holds_the_first_and_the_last_error() {
     // T95
     let (registry, asked) = (Registry::new(), Asked::default());
-    let error = chain(&registry, &asked, "nobody").unwrap_err();
+    let error = chain(&registry, &asked, "none").unwrap_err();
     assert_eq!(error.source().map(ToString::to_string).as_deref(), Some("primary is down"));
     let Chained::AllFailed(all) = error else { panic!("{error:?}") };
     assert_eq!((all.level(), all.last().to_string().as_str()), (Level::Default, "default is down"));
@@ -159,7 +159,7 @@ fn when_all_levels_fail_the_error_holds_the_first_and_the_last() {
 }
 
 #[test]
-fn an_error_that_cannot_hold_both_is_that_of_the_call_itself() {
+fn an_error_type_that_cannot_hold_both_gets_the_error_of_the_call() {
     #[resilient(registry = registry, retry(max = 1, base = "0ms"), fallback(backup = Err(E::Bad)))]
     fn call(registry: &Registry) -> Result<u32, E> {
         Ok("x".parse()?)
@@ -168,7 +168,7 @@ fn an_error_that_cannot_hold_both_is_that_of_the_call_itself() {
 }
 
 #[tokio::test]
-async fn levels_may_wait() {
+async fn levels_can_await() {
     #[resilient(
         registry = registry,
         retry(max = 1, base = "0ms"),
@@ -186,7 +186,7 @@ async fn levels_may_wait() {
 }
 
 #[test]
-fn a_chain_makes_a_plain_function_whole() {
+fn a_plain_function_with_levels_always_returns_a_value() {
     #[resilient(registry = registry, circuit_breaker = "x", fallback(default = 7))]
     fn call(registry: &Registry) -> u32 {
         1
@@ -218,7 +218,7 @@ fn an_option_falls_back() {
 }
 
 #[test]
-fn levels_may_be_paths() {
+fn levels_can_be_paths() {
     fn seven(failure: &Failure<E>) -> Result<u32, E> {
         assert_eq!(failure.error(), Some(&E::Bad));
         Ok(7)
@@ -231,7 +231,7 @@ fn levels_may_be_paths() {
 }
 
 #[test]
-fn success_evaluates_no_form() {
+fn a_success_evaluates_no_fallback() {
     // T96
     #[resilient(registry = registry, circuit_breaker = "x", fallback = { asked.set(true); Ok(0) })]
     fn by_block(registry: &Registry, asked: &Cell<bool>) -> Result<u32, E> {
@@ -259,7 +259,7 @@ answered!(made_by_expression, registry, Ok(5));
 answered!(made_by_closure, registry, |_| Ok(6));
 
 #[test]
-fn a_macro_may_hand_the_answer_on() {
+fn a_macro_can_pass_the_fallback_expression() {
     assert_eq!((made_by_expression(&open()), made_by_closure(&open())), (Ok(5), Ok(6)));
 }
 

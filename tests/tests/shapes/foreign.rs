@@ -1,4 +1,4 @@
-//! Beside other attributes.
+//! Combinations with attributes of other crates.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -14,7 +14,7 @@ async fn above_instrument(x: String, y: u32) -> Result<usize, E> {
     Ok(x.len() + y as usize)
 }
 
-// `#[instrument]` above moves the arguments into a block of its own, so what is owned must be copied.
+// `#[instrument]` above moves the arguments into a separate block, so owned arguments must be cloned.
 #[instrument(skip(x))]
 #[resilient(retry(max = 2, base = "0ms"), circuit_breaker = "foreign", clone(x))]
 async fn below_instrument(x: String, y: u32) -> Result<usize, E> {
@@ -35,7 +35,7 @@ fn sync_below_instrument(x: &str) -> Result<usize, E> {
 }
 
 #[tokio::test]
-async fn tracing_in_both_orders() {
+async fn instrument_works_in_both_orders() {
     assert_eq!(above_instrument("ab".into(), 1).await, Ok(3));
     assert_eq!(below_instrument("ab".into(), 1).await, Ok(3));
     assert_eq!(sync_above_instrument("ab"), Ok(2));
@@ -43,7 +43,7 @@ async fn tracing_in_both_orders() {
 }
 
 #[tokio::test]
-async fn a_function_inside_a_tokio_test() {
+async fn functions_inside_a_tokio_test_work() {
     static CALLS: AtomicU32 = AtomicU32::new(0);
     #[resilient(retry(max = 2, base = "0ms"))]
     async fn inside() -> Result<u32, E> {
@@ -86,7 +86,7 @@ impl Traced for u32 {
 }
 
 #[tokio::test]
-async fn tracing_and_async_trait_at_once() {
+async fn instrument_and_async_trait_work_together() {
     assert_eq!(1.above("2".into()).await, Ok(3));
     assert_eq!(1.below("2".into()).await, Ok(3));
 }
@@ -97,7 +97,7 @@ fn not_configured() -> u32 {
 }
 
 #[test]
-fn an_attribute_that_is_not_configured_does_nothing() {
+fn an_attribute_disabled_by_cfg_attr_has_no_effect() {
     assert_eq!(not_configured(), 1);
 }
 

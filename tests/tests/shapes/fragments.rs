@@ -1,4 +1,4 @@
-//! Functions that a `macro_rules!` makes, whose fragments reach the attribute in invisible parentheses.
+//! Functions that a `macro_rules!` generates: its fragments reach the attribute in invisible groups.
 
 use futures_util::future::BoxFuture;
 use resilient_runtime::{Failure, Priority, Registry, resilient};
@@ -45,13 +45,13 @@ macro_rules! futures {
 futures!(boxed, BoxFuture<'static, Option<usize>>, String);
 
 #[tokio::test]
-async fn fragments_are_what_they_hold() {
+async fn fragments_are_parsed_like_their_content() {
     let registry = Registry::new();
     assert_eq!(by_literals(&registry), Some(3));
     let bulkhead = registry.bulkhead("x");
     assert_eq!((by_expressions(&registry), by_path(&registry)), (Some(1), Some(1)));
     let _held = bulkhead.try_acquire().unwrap();
     assert_eq!(by_expressions(&registry), Some(2), "the last permit is reserved");
-    assert_eq!(by_path(&registry), Some(1), "and this is critical");
+    assert_eq!(by_path(&registry), Some(1), "critical calls can use it");
     assert_eq!(boxed("ab".into()).await, Some(2));
 }

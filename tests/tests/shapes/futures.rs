@@ -1,4 +1,4 @@
-//! The futures of annotated functions: as sendable as their bodies, and not much larger.
+//! The futures of annotated functions: they are `Send` if the body is, and not much larger.
 
 use std::rc::Rc;
 
@@ -21,14 +21,14 @@ async fn bare(x: &str, owned: String) -> Result<u32, E> {
     Ok(x.parse::<u32>()? + u32::try_from(owned.len()).unwrap_or(0))
 }
 
-/// A value that cannot be sent is no part of the future, so long as the body does not hold it while it waits.
+/// A value that is not `Send` is not part of the future if the body does not hold it across an `.await`.
 #[resilient(circuit_breaker = "futures", retry(max = 3), bulkhead = "futures", timeout = "1s")]
 async fn gives_out_what_cannot_be_sent() -> Result<Rc<u32>, E> {
     tick().await;
     Ok(Rc::new(1))
 }
 
-/// What can be sent and not shared: the body owns it, where it runs once.
+/// An argument that is `Send` but not `Sync`: the body owns it if it runs once.
 #[resilient(circuit_breaker = "futures", bulkhead = "futures", timeout = "1s")]
 async fn owns_what_cannot_be_shared(n: std::cell::Cell<u32>) -> Result<u32, E> {
     tick().await;
@@ -54,7 +54,7 @@ async fn large() -> Result<usize, E> {
 }
 
 #[tokio::test]
-async fn they_can_be_sent() {
+async fn futures_are_send() {
     // T152
     assert_eq!(is_send(four("1", "ab".into())).await, Ok(3));
     assert_eq!(is_send(gives_out_what_cannot_be_sent()).await, Ok(Rc::new(1)));
@@ -64,7 +64,7 @@ async fn they_can_be_sent() {
 }
 
 #[test]
-fn they_are_at_most_256_bytes_larger_than_the_body() {
+fn futures_are_at_most_256_bytes_larger_than_the_body() {
     // T152
     let (with, without) = (size_of_val(&four("1", String::new())), size_of_val(&bare("1", String::new())));
     assert!(with <= without + 256, "{with} bytes, {without} without the attribute");
@@ -113,7 +113,7 @@ async fn in_a_registry(registry: &resilient_runtime::Registry) -> Result<u32, E>
 }
 
 #[tokio::test]
-async fn those_of_methods_can_be_sent() {
+async fn futures_of_methods_are_send() {
     // T152
     let mut client = Client(1);
     assert_eq!(is_send(client.method(vec![])).await, Ok(2));
@@ -124,7 +124,7 @@ async fn those_of_methods_can_be_sent() {
 }
 
 #[test]
-fn a_call_outside_of_any_runtime_works_if_it_need_not_wait() {
+fn a_call_outside_of_a_runtime_works_if_it_does_not_wait() {
     // T149
     #[resilient(circuit_breaker = "futures", retry(max = 3), bulkhead = "futures")]
     async fn ready() -> Result<u32, E> {

@@ -1,4 +1,4 @@
-//! What each attempt finds, and what the arguments of the attribute may be made of.
+//! Arguments of the function in each attempt, and expressions that use them in the attribute.
 
 use std::cell::Cell;
 use std::fmt;
@@ -34,7 +34,7 @@ impl Patterns for () {
 }
 
 #[tokio::test]
-async fn under_async_trait_arguments_are_as_new_in_each_attempt_too() {
+async fn with_async_trait_each_attempt_sees_the_original_arguments() {
     assert_eq!(().mutable(vec![]).await, Some(1));
     assert_eq!(().pattern((0, 0), (0, "a".into())).await, Some(2));
 }
@@ -52,7 +52,7 @@ fn configured(
 }
 
 #[test]
-fn an_argument_that_is_configured_away_is_not_copied() {
+fn an_argument_removed_by_cfg_is_not_cloned() {
     assert_eq!(configured(1, "ab".into()), Some(4));
 }
 
@@ -92,7 +92,7 @@ fn made_for_each_attempt(x: &str) -> impl Future<Output = Option<usize>> {
 }
 
 #[tokio::test]
-async fn functions_that_end_in_an_async_block() {
+async fn functions_can_end_in_an_async_block() {
     assert_eq!(changed_before_the_box(vec![]).await, Some(1));
     assert_eq!(block_that_only_reads("ab".into()).await, Some(2));
     let future = nothing_borrowed(&String::from("abc"));
@@ -104,7 +104,7 @@ struct Calls(u32);
 
 impl Calls {
     #[resilient(retry(max = 2, base = "0ms"))]
-    #[allow(clippy::type_complexity)] // the attribute does not look through a type alias
+    #[allow(clippy::type_complexity)] // the attribute does not resolve type aliases
     fn borrows_nothing(&mut self) -> Result<Box<dyn Fn(&str) -> usize>, E> {
         self.0 += 1;
         if self.0 < 2 { Err(E::Bad) } else { Ok(Box::new(str::len)) }
@@ -118,12 +118,12 @@ impl Calls {
 }
 
 #[test]
-fn a_function_type_in_the_output_borrows_nothing() {
+fn a_function_type_in_the_return_type_is_not_a_borrow() {
     assert_eq!(Calls(0).borrows_nothing().unwrap()("ab"), 2);
     assert_eq!(Calls(0).gives_a_function().unwrap()(" a "), "a");
 }
 
-/// An error that borrows what was wrong.
+/// An error that borrows the invalid input.
 #[derive(Debug, PartialEq)]
 struct Bad<'a>(&'a str);
 
@@ -152,7 +152,7 @@ fn poisoned(lock: &Mutex<u32>) -> Result<MutexGuard<'_, u32>, PoisonError<MutexG
 }
 
 #[tokio::test]
-async fn an_error_may_borrow() {
+async fn an_error_can_borrow() {
     let (calls, text) = (Cell::new(0), String::from("x"));
     assert_eq!(borrowing_error(&calls, &text), Err(Bad("x")));
     assert_eq!(calls.get(), 2);
@@ -161,7 +161,7 @@ async fn an_error_may_borrow() {
 }
 
 #[test]
-fn a_refusal_further_in_is_found_in_a_box_that_cannot_be_sent() {
+fn a_nested_rejection_is_found_in_a_box_that_is_not_send() {
     // T21
     #[resilient(registry = registry, bulkhead("inner", max_concurrent = 1))]
     fn inner(registry: &Registry) -> Result<u32, Rejection> {
@@ -218,7 +218,7 @@ fn in_an_argument(registry: Arc<Registry>) -> Option<usize> {
 }
 
 #[tokio::test]
-async fn a_registry_is_borrowed_however_it_is_held() {
+async fn the_registry_can_be_any_place_that_coerces_to_a_reference() {
     let holder = Holder { shared: Arc::new(Registry::new()), own: Registry::new() };
     assert_eq!((holder.own(), holder.shared_reference()), (Some(1), Some(2)));
     assert_eq!((holder.shared().await, holder.given().await), (Some(3), Some(4)));
@@ -236,7 +236,7 @@ fn rules_that_are_arguments(
 }
 
 #[test]
-fn a_rule_that_is_an_argument_is_there_for_each_attempt() {
+fn a_predicate_that_is_an_argument_is_available_in_each_attempt() {
     let (owned, calls) = (String::from("rule"), Cell::new(0));
     let again = move |_: &E| !owned.is_empty();
     assert_eq!(rules_that_are_arguments(&calls, again, |_| false), Ok(2));

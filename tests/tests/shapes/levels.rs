@@ -1,4 +1,4 @@
-//! Chains of fallback levels: their bounds, the built-in local cache, and what the caller is told.
+//! Fallback levels: time limits, the built-in local cache, and degradation reports.
 
 use std::cell::Cell;
 use std::time::Duration;
@@ -101,7 +101,7 @@ impl Rates {
         self.primary.get()
     }
 
-    /// What it makes of a stand-in is not its last good answer.
+    /// A result computed from a degraded result is not stored as a good result.
     #[resilient(registry = self.registry, retry(max = 1, base = "0ms"), fallback(local_cache(max_age = "1h", key = ())), name = "around")]
     async fn around(&self) -> Result<u32, Error> {
         self.bounded().await
@@ -130,7 +130,7 @@ impl Rates {
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_level_is_bounded_by_its_own_time() {
+async fn each_level_has_its_own_timeout() {
     // T64, T148
     let rates = Rates::on(Clock::tokio());
     let start = tokio::time::Instant::now();
@@ -145,7 +145,7 @@ async fn each_level_is_bounded_by_its_own_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn when_the_last_level_is_cut_off_the_error_holds_the_first() {
+async fn if_the_last_level_times_out_the_error_holds_the_first_error() {
     // T95
     let error = Rates::on(Clock::tokio()).last().await.unwrap_err();
     assert_eq!(std::error::Error::source(&error).unwrap().to_string(), "primary is down");
@@ -154,7 +154,7 @@ async fn when_the_last_level_is_cut_off_the_error_holds_the_first() {
 }
 
 #[test]
-fn an_explanation_shows_the_levels_with_their_bounds() {
+fn explain_shows_the_levels_with_their_limits() {
     let rates = Rates::on(ManualClock::new().clock());
     rates.primary.set(Some(1));
     assert!(rates.kept("EUR").is_ok());
@@ -164,23 +164,23 @@ fn an_explanation_shows_the_levels_with_their_bounds() {
         "level_timeout = 200ms  (attribute)",
         "replica_timeout = 100ms  (attribute)",
         "max_concurrent = 10  (attribute)",
-        "1. replica, for 100ms at most",
-        "2. distributed_cache, for 200ms at most",
-        "3. backup, for 300ms at most",
+        "1. replica, timeout 100ms",
+        "2. distributed_cache, timeout 200ms",
+        "3. backup, timeout 300ms",
         "4. default\n",
     ] {
         assert!(text.contains(line), "{line} is not in\n{text}");
     }
     let kept = rates.registry.explain("kept").unwrap().to_string();
-    assert!(kept.contains("1. local_cache, no older than 600s\n    2. backup\n"), "{kept}");
+    assert!(kept.contains("1. local_cache, max age 600s\n    2. backup\n"), "{kept}");
 }
 
 #[test]
-fn the_last_good_answer_of_its_own_key_is_served_as_long_as_it_is_young_enough() {
+fn the_last_good_result_of_a_key_is_returned_until_it_is_too_old() {
     // T98
     let time = ManualClock::new();
     let rates = Rates::on(time.clock());
-    assert!(matches!(rates.kept("EUR"), Err(Error::AllFailed(_))), "nothing is kept yet");
+    assert!(matches!(rates.kept("EUR"), Err(Error::AllFailed(_))), "nothing is stored yet");
     rates.primary.set(Some(10));
     assert!(matches!((rates.kept("EUR"), rates.kept("CHFR")), (Ok(13), Ok(14))));
     rates.primary.set(None);
@@ -199,7 +199,7 @@ fn the_last_good_answer_of_its_own_key_is_served_as_long_as_it_is_young_enough()
 }
 
 #[tokio::test]
-async fn falsy_answers_are_kept_and_those_of_every_shape() {
+async fn false_and_empty_results_of_every_shape_are_cached() {
     // T102
     let rates = Rates::on(ManualClock::new().clock());
     assert_eq!(rates.kept_later("EUR".to_owned()).await, Err(E::Bad));
@@ -220,23 +220,23 @@ async fn falsy_answers_are_kept_and_those_of_every_shape() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_made_from_stand_ins_is_not_kept() {
+async fn results_computed_from_degraded_results_are_not_cached() {
     // T114
     let rates = Rates::on(Clock::tokio());
-    assert!(matches!(rates.around().await, Ok(9)), "from a default, inside of it");
+    assert!(matches!(rates.around().await, Ok(9)), "from a nested default");
     assert_eq!(rates.registry.fallback("around").stats().cache.stored, 0);
     rates.primary.set(Some(1));
     assert!(matches!((rates.around().await, rates.around_sync()), (Ok(1), Ok(4))));
     assert_eq!(rates.registry.fallback("around").stats().cache.stored, 1);
     rates.primary.set(None);
-    assert!(matches!(rates.around_sync(), Ok(4)), "from the cache inside of it");
+    assert!(matches!(rates.around_sync(), Ok(4)), "from a nested cache");
     assert_eq!(rates.registry.fallback("around sync").stats().cache.stored, 1);
-    // What a level gives is not kept either.
+    // The result of a level is not cached either.
     assert_eq!(rates.registry.fallback("bounded").stats().cache.stored, 0);
 }
 
 #[tokio::test]
-async fn a_value_can_say_itself_what_it_is() {
+async fn a_degraded_value_reports_its_level() {
     // T98
     let time = ManualClock::new();
     let rates = Rates::on(time.clock());
@@ -256,7 +256,7 @@ async fn a_value_can_say_itself_what_it_is() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_level_may_be_annotated_itself() {
+async fn a_level_can_be_an_annotated_function() {
     #[resilient(registry = registry, timeout("second", total = "10s"), fallback(default = Ok(4)), name = "second")]
     async fn second(registry: &Registry, left: &Cell<Option<Duration>>) -> Result<u32, Error> {
         left.set(resilient_runtime::deadline::remaining());
@@ -275,7 +275,7 @@ async fn a_level_may_be_annotated_itself() {
     let (answer, degraded) = Degradation::scope(first(&registry, &left)).await;
     let operations: Vec<_> =
         degraded.unwrap().reasons.iter().map(|reason| (reason.operation, reason.level)).collect();
-    // The inner one inherits the time of the level, and both are out of it at once: whichever is first has an answer.
+    // The inner call inherits the time limit of the level, so both expire together; either may report it first.
     assert!(left.get().is_some_and(|span| span <= Duration::from_millis(400)), "{left:?}");
     match answer {
         Ok(4) => assert_eq!(operations, [("second", Level::Default), ("first", Level::Backup)]),
@@ -285,7 +285,7 @@ async fn a_level_may_be_annotated_itself() {
 }
 
 #[test]
-fn a_refused_level_is_counted_and_the_next_is_asked() {
+fn a_rejected_level_is_counted_and_the_next_one_is_used() {
     // T97
     #[resilient(
         registry = registry,
@@ -297,16 +297,16 @@ fn a_refused_level_is_counted_and_the_next_is_asked() {
         Err(E::Bad)
     }
     let registry = Registry::new();
-    assert_eq!(nested(&registry, 0), Ok(2), "the third in a row was refused");
+    assert_eq!(nested(&registry, 0), Ok(2), "the third nested call was rejected");
     let fallback = registry.fallback("nested");
     let backup = fallback.stats().levels[&Level::Backup];
     assert_eq!((backup.asked, backup.refused, backup.served, fallback.stats().in_flight), (2, 1, 2, 0));
     fallback.reconfigure(fallback::Config::default().max_concurrent(5)).unwrap();
-    assert_eq!(nested(&registry, 0), Ok(5), "in force at once");
+    assert_eq!(nested(&registry, 0), Ok(5), "the new limit applies immediately");
 }
 
 #[test]
-fn two_functions_of_one_name_do_not_share_their_answers() {
+fn two_functions_of_one_name_do_not_share_cached_results() {
     mod other {
         use super::*;
         #[resilient(registry = registry, retry(max = 1, base = "0ms"), fallback(local_cache(max_age = "1m", key = id)), name = "same")]
@@ -343,7 +343,7 @@ impl From<Rejection> for Shareable {
 }
 
 #[tokio::test]
-async fn a_shared_answer_that_was_made_of_stand_ins_is_not_kept_and_those_who_share_it_are_told() {
+async fn a_shared_degraded_result_is_not_cached_and_is_reported_to_all_callers() {
     // T98, T114
     #[resilient(registry = registry, retry(max = 1, base = "0ms"), fallback(backup = Ok(2)), name = "inner")]
     async fn inner(registry: &Registry, is_up: bool) -> Result<u32, Shareable> {
@@ -374,7 +374,7 @@ async fn a_shared_answer_that_was_made_of_stand_ins_is_not_kept_and_those_who_sh
 }
 
 #[test]
-fn on_a_thread_of_a_bulkhead_callers_are_told_likewise() {
+fn degradation_on_a_bulkhead_thread_is_reported_to_the_caller() {
     // T98, T114
     #[resilient(registry = registry, retry(max = 1, base = "0ms"), fallback(default = Ok(2)), name = "pooled inner")]
     fn inner(registry: &Registry) -> Result<u32, E> {
@@ -396,7 +396,7 @@ fn on_a_thread_of_a_bulkhead_callers_are_told_likewise() {
 }
 
 #[test]
-fn dropped_at_any_await_a_call_gives_back_what_its_levels_hold() {
+fn a_call_dropped_at_any_await_releases_the_permits_of_its_levels() {
     // T146
     #[resilient(
         registry = registry,
@@ -465,7 +465,7 @@ where
 }
 
 #[tokio::test]
-async fn every_shape_has_levels() {
+async fn every_shape_can_have_levels() {
     let registry = Registry::new();
     assert_eq!(without_parameters(), 2);
     resilient_runtime::registry().circuit_breaker("levels").force_open();

@@ -1,4 +1,4 @@
-//! Rate limits, hedges, and calls that share one.
+//! Rate limits, hedging and coalescing.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -7,7 +7,7 @@ use std::time::Duration;
 use resilient_runtime::clock::Clock;
 use resilient_runtime::{Component, Priority, Registry, Rejection, RejectionKind, resilient};
 
-/// It can be shared, and nothing can be told from it.
+/// An error that is `Clone` and has no class.
 #[derive(Clone, Debug, thiserror::Error)]
 enum Error {
     #[error("down")]
@@ -104,7 +104,7 @@ fn shop() -> Shop {
 }
 
 #[tokio::test]
-async fn a_call_counts_for_as_many_as_it_says_and_each_attempt_pays() {
+async fn the_weight_of_a_call_counts_for_each_attempt() {
     let shop = shop();
     assert_eq!(shop.order(1, vec![1, 2, 3]).await.unwrap(), 6);
     assert!(matches!(shop.order(1, vec![0, 1, 2]).await, Err(Error::Down)));
@@ -112,11 +112,11 @@ async fn a_call_counts_for_as_many_as_it_says_and_each_attempt_pays() {
     let Err(Error::Rejected(rejection)) = shop.order(1, vec![1, 2]).await else { panic!("9 of 10 are paid") };
     assert_eq!(rejection.kind(), RejectionKind::RateLimited);
     assert!(shop.order(2, vec![1, 2]).await.is_ok());
-    assert!(shop.order(3, vec![1; 11]).await.is_err(), "never");
+    assert!(shop.order(3, vec![1; 11]).await.is_err(), "above the limit");
 }
 
 #[tokio::test]
-async fn equal_calls_share_one_with_whatever_they_return() {
+async fn equal_calls_share_one_result_of_any_type() {
     let shop = shop();
     let (a, b, c) =
         tokio::join!(shop.price(5, "EUR".into()), shop.price(5, "EUR".into()), shop.price(6, "EUR".into()));
@@ -131,10 +131,14 @@ async fn equal_calls_share_one_with_whatever_they_return() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_slow_attempt_is_hedged_with_arguments_of_its_own() {
+async fn a_slow_attempt_is_hedged_with_its_own_arguments() {
     let shop = shop();
     assert_eq!(shop.find("x", Vec::new()).await.unwrap(), ("x1".into(), 1));
-    assert_eq!(shop.registry.hedge("shapes::limits::Shop::find").stats().sent, 0, "named otherwise");
+    assert_eq!(
+        shop.registry.hedge("shapes::limits::Shop::find").stats().sent,
+        0,
+        "the hedge has another name"
+    );
     let sent: u64 = shop.registry.stats().hedge.values().map(|stats| stats.sent).sum();
     assert_eq!(sent, 1);
 }
@@ -163,7 +167,7 @@ async fn all_stages_together() {
 fn is_send<T: Send>(_: &T) {}
 
 #[test]
-fn the_futures_can_be_sent() {
+fn the_futures_are_send() {
     // T152
     let shop = shop();
     is_send(&shop.find("x", Vec::new()));
@@ -172,14 +176,13 @@ fn the_futures_can_be_sent() {
 }
 
 #[tokio::test]
-async fn calls_whose_key_is_none_share_nothing() {
+async fn calls_with_the_key_none_are_not_shared() {
     #[resilient(registry = registry, coalesce(key = user))]
     async fn page(registry: &Registry, asked: &AtomicU32, user: Option<u32>) -> Result<u32, Error> {
         asked.fetch_add(1, Ordering::Relaxed);
         tokio::task::yield_now().await;
         Ok(user.unwrap_or_default())
     }
-    // F5
     let (registry, asked) = (Registry::new(), AtomicU32::new(0));
     let anonymous = || page(&registry, &asked, None);
     assert!(tokio::join!(anonymous(), anonymous()).1.is_ok());

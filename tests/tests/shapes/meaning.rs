@@ -1,4 +1,4 @@
-//! What an error, a timeout and a refusal mean: for the retry, the circuit breaker and the idempotency key.
+//! The effect of errors, timeouts and rejections on the retry, the circuit breaker and the idempotency key.
 
 use std::cell::Cell;
 use std::io;
@@ -8,7 +8,7 @@ use resilient_runtime::{
     Class, Classify, Component, EventKind, Registry, Rejection, RejectionKind, clock::ManualClock, resilient,
 };
 
-/// As the README's first example: nobody says what it means.
+/// As in the README's first example: no class is set.
 #[derive(Debug, thiserror::Error)]
 enum PayError {
     #[error("the gateway: {0}")]
@@ -30,7 +30,7 @@ fn refused(error: &PayError) -> Option<RejectionKind> {
     }
 }
 
-/// Its sleeps take no time.
+/// The sleeps of this registry take no time.
 fn registry() -> Registry {
     Registry::with_clock(ManualClock::new().clock())
 }
@@ -82,8 +82,8 @@ impl Shop {
 }
 
 #[test]
-fn an_error_of_unknown_effect_keeps_the_idempotency_key() {
-    // B1: measured before: charged twice by the first call, and a third time by the next
+fn an_error_with_unknown_effect_keeps_the_idempotency_key() {
+    // Regression: the first call charged twice, and the next one a third time.
     for error in [reset, || PayError::Declined] {
         let shop = Shop::new();
         assert_eq!(refused(&shop.charge(7, error).unwrap_err()), None, "the error itself");
@@ -94,8 +94,7 @@ fn an_error_of_unknown_effect_keeps_the_idempotency_key() {
 }
 
 #[test]
-fn an_error_of_unknown_effect_is_repeated_with_a_key_where_that_was_allowed() {
-    // B1
+fn an_error_with_unknown_effect_is_retried_with_a_key_if_allowed() {
     for error in [reset, || PayError::Declined] {
         let shop = Shop::new();
         assert!(shop.charge_at_least_once(7, error).is_err());
@@ -106,8 +105,7 @@ fn an_error_of_unknown_effect_is_repeated_with_a_key_where_that_was_allowed() {
 }
 
 #[test]
-fn an_error_that_surely_had_no_effect_frees_the_idempotency_key() {
-    // B1
+fn an_error_without_effect_releases_the_idempotency_key() {
     let shop = Shop::new();
     let refused = || PayError::from(io::Error::from(io::ErrorKind::ConnectionRefused));
     assert!(shop.charge(7, refused).is_err());
@@ -116,8 +114,7 @@ fn an_error_that_surely_had_no_effect_frees_the_idempotency_key() {
 }
 
 #[test]
-fn an_answer_that_counts_as_failed_keeps_the_idempotency_key() {
-    // B1
+fn a_result_that_counts_as_failed_keeps_the_idempotency_key() {
     let shop = Shop::new();
     assert_eq!(shop.unacceptable(7).ok(), Some(1));
     assert_eq!(refused(&shop.unacceptable(7).unwrap_err()), Some(RejectionKind::OutcomeUnknown));
@@ -125,20 +122,19 @@ fn an_answer_that_counts_as_failed_keeps_the_idempotency_key() {
 }
 
 #[test]
-fn a_connection_that_broke_is_found_inside_an_error_and_not_repeated_unless_that_is_safe() {
-    // B1, T33
+fn a_broken_connection_inside_an_error_is_retried_only_if_idempotent() {
+    // T33
     let shop = Shop::new();
     assert!(shop.ask(reset).is_err());
     assert_eq!(shop.calls.get(), 1);
     assert!(shop.ask_again(reset).is_err());
     assert_eq!(shop.calls.get(), 4);
     assert!(shop.ask(|| PayError::Declined).is_err());
-    assert_eq!(shop.calls.get(), 7, "nothing is known of it: repeated, as asked for");
+    assert_eq!(shop.calls.get(), 7, "unknown class: retried as configured");
 }
 
 #[test]
-fn a_retry_that_does_not_happen_is_told() {
-    // A5
+fn a_retry_that_was_not_made_is_reported() {
     let shop = Shop::new();
     let mut events = shop.registry.subscribe();
     assert!(shop.ask(reset).is_err());
@@ -152,8 +148,7 @@ fn a_retry_that_does_not_happen_is_told() {
 }
 
 #[test]
-fn an_error_with_context_means_what_it_means_without() {
-    // B2
+fn context_does_not_change_the_class_of_an_error() {
     type Boxed = Box<dyn std::error::Error + Send + Sync>;
     type Local = Box<dyn std::error::Error>;
     fn missing() -> io::Result<u32> {
@@ -185,8 +180,7 @@ fn an_error_with_context_means_what_it_means_without() {
 }
 
 #[test]
-fn the_breaker_counts_what_its_own_predicate_says() {
-    // B2
+fn the_breaker_counts_errors_by_its_own_predicate() {
     fn is_outage(error: &PayError) -> bool {
         !matches!(error, PayError::Declined)
     }
@@ -197,12 +191,12 @@ fn the_breaker_counts_what_its_own_predicate_says() {
     let registry = registry();
     let breaker = registry.circuit_breaker("x");
     assert!(call(&registry, || PayError::Declined).is_err());
-    assert_eq!((breaker.stats().failed, breaker.stats().ignored), (0, 2), "it is repeated all the same");
+    assert_eq!((breaker.stats().failed, breaker.stats().ignored), (0, 2), "they are retried");
     assert!(call(&registry, reset).is_err());
     assert_eq!((breaker.stats().failed, breaker.stats().ignored), (1, 2));
 }
 
-/// An error whose type says what it means.
+/// An error that implements `Classify`.
 #[derive(Debug)]
 struct Said(Class);
 
@@ -219,8 +213,7 @@ impl Classify for Said {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_the_error_says_of_a_timeout_is_heard_by_the_breaker() {
-    // B4
+async fn the_breaker_uses_the_class_of_a_timeout_error() {
     #[resilient(registry = registry, circuit_breaker("x", failure_threshold = 1), timeout(attempt = "10ms"))]
     async fn once(registry: &Registry) -> Result<u32, Said> {
         std::future::pending().await
@@ -253,8 +246,7 @@ async fn what_the_error_says_of_a_timeout_is_heard_by_the_breaker() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_timeout_that_the_error_calls_permanent_is_not_repeated() {
-    // B4
+async fn a_timeout_classified_as_permanent_is_not_retried() {
     #[derive(Debug)]
     struct Final;
     impl From<Rejection> for Final {
@@ -278,8 +270,8 @@ async fn a_timeout_that_the_error_calls_permanent_is_not_repeated() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_timeout_may_have_had_an_effect_whatever_the_error_says_else() {
-    // B4, T33
+async fn a_timeout_is_not_retried_even_if_the_error_type_calls_it_transient() {
+    // T33
     #[derive(Debug)]
     struct Lax;
     impl From<Rejection> for Lax {
@@ -303,8 +295,7 @@ async fn a_timeout_may_have_had_an_effect_whatever_the_error_says_else() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_predicate_of_the_retry_has_the_last_word_on_timeouts() {
-    // B3
+async fn the_retry_predicate_decides_on_timeouts() {
     fn always(_: &PayError) -> bool {
         true
     }
@@ -329,8 +320,7 @@ async fn the_predicate_of_the_retry_has_the_last_word_on_timeouts() {
 }
 
 #[test]
-fn the_predicate_of_the_retry_has_the_last_word_on_refusals() {
-    // B3
+fn the_retry_predicate_decides_on_rejections() {
     fn never(_: &PayError) -> bool {
         false
     }
@@ -362,14 +352,13 @@ fn the_predicate_of_the_retry_has_the_last_word_on_refusals() {
     assert_eq!(refused(&declines(&registry).unwrap_err()), Some(RejectionKind::BulkheadFull));
     assert_eq!(refused(&says_nothing(&registry).unwrap_err()), Some(RejectionKind::BulkheadFull));
     assert_eq!(answered(&registry), 7);
-    assert_eq!(time.clock().now().since(start), Duration::ZERO, "refused at once");
+    assert_eq!(time.clock().now().since(start), Duration::ZERO, "rejected immediately");
     assert_eq!(refused(&insists(&registry).unwrap_err()), Some(RejectionKind::BulkheadFull));
     assert_eq!(time.clock().now().since(start), Duration::from_millis(700));
 }
 
 #[test]
-fn a_thread_does_not_sleep_for_a_refusal_longer_than_its_own_bounds() {
-    // B3
+fn a_thread_does_not_sleep_for_a_rejection_longer_than_its_limits() {
     #[resilient(registry = registry, rate_limit("slow", rate = "1/h"), retry(max = 3, max_delay = "5s"))]
     fn beyond(registry: &Registry) -> Result<u32, PayError> {
         Ok(1)
@@ -385,13 +374,13 @@ fn a_thread_does_not_sleep_for_a_refusal_longer_than_its_own_bounds() {
     assert_eq!(refused(&beyond(&registry).unwrap_err()), Some(RejectionKind::RateLimited));
     assert_eq!(time.clock().now().since(start), Duration::ZERO);
     assert!(within(&registry).is_ok());
-    assert!(within(&registry).is_ok(), "it says when to come again");
+    assert!(within(&registry).is_ok(), "the rejection has a retry delay");
     assert!(time.clock().now().since(start) >= Duration::from_secs(1));
 }
 
 #[test]
-fn an_open_circuit_is_waited_for_only_where_the_predicate_insists() {
-    // B3, T34
+fn the_retry_waits_for_an_open_circuit_only_if_the_predicate_accepts() {
+    // T34
     fn always(_: &PayError) -> bool {
         true
     }
@@ -410,18 +399,22 @@ fn an_open_circuit_is_waited_for_only_where_the_predicate_insists() {
     breaker.force_open();
     let start = time.clock().now();
     assert_eq!(refused(&insists(&registry).unwrap_err()), Some(RejectionKind::CircuitOpen));
-    assert_eq!(time.clock().now().since(start), Duration::ZERO, "nobody knows when it closes");
+    assert_eq!(
+        time.clock().now().since(start),
+        Duration::ZERO,
+        "a circuit that was forced open has no retry delay"
+    );
     breaker.reset();
     while breaker.try_acquire().map(|permit| permit.settle(Class::TRANSIENT)).is_ok() {}
     assert_eq!(refused(&says_nothing(&registry).unwrap_err()), Some(RejectionKind::CircuitOpen));
     assert_eq!(time.clock().now().since(start), Duration::ZERO);
-    assert_eq!(insists(&registry).ok(), Some(1), "after the circuit let a probe pass");
+    assert_eq!(insists(&registry).ok(), Some(1), "after the circuit admitted a probe");
     assert_eq!(registry.retry("again").stats().retries, 1);
 }
 
 #[test]
-fn by_hand_a_refusal_further_in_is_no_failure_and_not_asked_for_again() {
-    // B5, T21
+fn without_the_attribute_a_nested_rejection_is_neither_counted_nor_retried() {
+    // T21
     use resilient_runtime::bulkhead;
     let registry = registry();
     let (breaker, bulkhead) = (registry.circuit_breaker("outer"), registry.bulkhead("full"));
@@ -449,8 +442,7 @@ fn by_hand_a_refusal_further_in_is_no_failure_and_not_asked_for_again() {
 }
 
 #[test]
-fn by_hand_a_permanent_failure_is_not_repeated() {
-    // B5
+fn without_the_attribute_a_permanent_failure_is_not_retried() {
     let registry = registry();
     let pipeline = registry.pipeline("read").retry("again").build();
     let calls = Cell::new(0);
@@ -469,8 +461,7 @@ fn by_hand_a_permanent_failure_is_not_repeated() {
 }
 
 #[test]
-fn a_used_key_is_refused_for_good() {
-    // H7
+fn a_reused_key_is_rejected_permanently() {
     #[resilient(registry = registry, idempotent(key = id))]
     fn book(registry: &Registry, id: u64, cents: u32) -> Result<u32, Rejection> {
         Ok(cents)
@@ -482,20 +473,19 @@ fn a_used_key_is_refused_for_good() {
 }
 
 #[test]
-fn explain_says_what_becomes_of_each_failure() {
-    // B1, B3, A5
+fn explain_shows_the_handling_of_each_failure() {
     let shop = Shop::new();
     assert!(shop.charge(7, reset).is_err());
     let explained = shop.registry.explain("shapes::meaning::charge").unwrap();
     let of = |name| &explained.outcomes.iter().find(|outcome| outcome.outcome == name).unwrap().treatment;
-    assert!(of("unknown").contains("`on_unknown = reexecute` repeats it"));
-    assert!(of("unknown").contains("the idempotency key stays taken"));
-    assert!(of("transient").contains("the idempotency key is free again"));
-    assert_eq!(of("key_reused"), "not repeated");
+    assert!(of("unknown").contains("`on_unknown = reexecute` allows the retry"));
+    assert!(of("unknown").contains("the idempotency key stays claimed"));
+    assert!(of("transient").contains("the idempotency key is released"));
+    assert_eq!(of("key_reused"), "not retried");
     assert!(of("error").contains("first known cause in its `source()` chain"));
 }
 
-/// An error that calls everything the caller's own mistake.
+/// An error that classifies everything as `Ignored`.
 #[derive(Debug, thiserror::Error)]
 enum OwnMistake {
     #[error(transparent)]
@@ -543,8 +533,7 @@ impl Scale {
 }
 
 #[test]
-fn a_refusal_further_in_costs_no_token_whatever_its_class() {
-    // B7
+fn a_nested_rejection_uses_no_budget_token() {
     let scale = Scale { registry: registry() };
     for _ in 0..8 {
         assert_eq!(scale.judged_by_rejection().unwrap_err().kind(), RejectionKind::WeightExceedsLimit);
@@ -555,8 +544,7 @@ fn a_refusal_further_in_costs_no_token_whatever_its_class() {
 }
 
 #[test]
-fn the_predicate_of_the_retry_is_asked_about_a_weight_above_the_limit() {
-    // B3
+fn the_retry_predicate_is_called_for_a_weight_above_the_limit() {
     let scale = Scale { registry: registry() };
     assert_eq!(scale.insist(4).unwrap_err().kind(), RejectionKind::WeightExceedsLimit);
     assert_eq!(scale.registry.retry("again").stats().retries, 2);

@@ -159,7 +159,7 @@ where
 }
 
 #[test]
-fn every_kind_of_self() {
+fn every_kind_of_self_works() {
     let mut service = Service::new(0).unwrap();
     assert_eq!(service.by_mutable_reference(), Ok(3));
     assert_eq!(service.by_reference(1), Ok(4));
@@ -172,7 +172,7 @@ fn every_kind_of_self() {
 }
 
 #[tokio::test]
-async fn every_kind_of_self_async() {
+async fn every_kind_of_self_works_in_async_methods() {
     let mut service = Service::connect(0).await.unwrap();
     assert_eq!(service.async_by_mutable_reference().await, Ok(3));
     assert_eq!(service.async_by_reference(1).await, Ok(4));
@@ -185,7 +185,7 @@ async fn every_kind_of_self_async() {
 }
 
 #[tokio::test]
-async fn generic_impls() {
+async fn generic_impls_work() {
     let (one, two) = (1u8, 2u8);
     assert_eq!(Generic(&one).converted::<u32>(), Ok(1));
     assert_eq!(Generic(&one).same(&one).await, Ok(&1));
@@ -206,7 +206,7 @@ fn instances_of_a_generic_function_share_one_site() {
 }
 
 #[test]
-fn many_threads_meet_one_site() {
+fn many_threads_share_one_site() {
     // T120, T156
     #[resilient(circuit_breaker = "threads", bulkhead("threads", max_concurrent = 1000), name = "threads")]
     fn counted(calls: &AtomicU32) -> Option<u32> {

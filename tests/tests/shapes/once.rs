@@ -1,4 +1,4 @@
-//! Functions that are carried out once for their key.
+//! Functions with an idempotency key.
 
 use std::cell::Cell;
 use std::future::Future;
@@ -10,7 +10,7 @@ use resilient_runtime::idempotency::MemoryStore;
 use resilient_runtime::{Component, Registry, Rejection, RejectionKind, replayed, resilient};
 use serde::{Deserialize, Serialize};
 
-/// It can be kept, and says what another attempt would meet.
+/// An error that can be stored and has a class.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, thiserror::Error)]
 enum Error {
     #[error("no funds")]
@@ -107,7 +107,7 @@ impl Shop {
     )]
     async fn transfer(&self, id: &str, amount: f64, fails: &Cell<bool>) -> Receipt {
         tokio::task::yield_now().await;
-        assert!(!fails.get(), "the body of a call that was not to be made");
+        assert!(!fails.get(), "the body must not run");
         self.receipt(7)
     }
 
@@ -139,7 +139,7 @@ impl Shop {
 }
 
 #[tokio::test]
-async fn a_call_that_is_repeated_gets_the_answer_of_the_first() {
+async fn a_repeated_call_returns_the_stored_result() {
     // T115, T111, T108
     let shop = Shop::new();
     let first = shop.charge(&Order { id: 7, cents: 995 }).await;
@@ -153,7 +153,7 @@ async fn a_call_that_is_repeated_gets_the_answer_of_the_first() {
 }
 
 #[tokio::test]
-async fn all_attempts_have_one_record_and_a_permanent_error_is_given_again() {
+async fn all_attempts_share_one_record_and_a_permanent_error_is_replayed() {
     // T110, T115
     let shop = Shop::new();
     assert_eq!(shop.charge(&Order { id: 1, cents: 1 }).await.map(|receipt| receipt.cents), Ok(1));
@@ -165,7 +165,7 @@ async fn all_attempts_have_one_record_and_a_permanent_error_is_given_again() {
 }
 
 #[tokio::test]
-async fn of_calls_at_the_same_time_one_is_made() {
+async fn of_concurrent_calls_with_one_key_only_one_runs() {
     // T104
     let shop = Shop::new();
     let order = Order { id: 7, cents: 995 };
@@ -174,10 +174,10 @@ async fn of_calls_at_the_same_time_one_is_made() {
 }
 
 #[test]
-fn a_synchronous_function_is_carried_out_once() {
+fn a_synchronous_function_runs_once() {
     let shop = Shop::new();
     assert_eq!(shop.book(7, vec![0.5]), Some(2));
-    assert_eq!(shop.book(7, Vec::new()), Some(2), "the key says it all");
+    assert_eq!(shop.book(7, Vec::new()), Some(2), "only the key is compared");
     assert_eq!(shop.book(8, Vec::new()), Some(2), "another key");
     assert_eq!(
         (shop.book(0, Vec::new()), shop.book(0, Vec::new())),
@@ -188,7 +188,7 @@ fn a_synchronous_function_is_carried_out_once() {
 }
 
 #[tokio::test]
-async fn a_plain_value_is_kept_and_a_fallback_is_not() {
+async fn a_plain_value_is_stored_and_a_fallback_is_not() {
     // T114
     let (shop, fails) = (Shop::new(), Cell::new(false));
     let made = Receipt { number: 1, cents: 7 };
@@ -198,15 +198,15 @@ async fn a_plain_value_is_kept_and_a_fallback_is_not() {
     assert_eq!(
         shop.transfer("a", 2.5, &fails).await.number,
         0,
-        "another payload: refused, and a stand-in given"
+        "another payload: rejected, and the fallback is returned"
     );
     assert_eq!(shop.falls_back(1, 5, true), Ok(Receipt { number: 0, cents: 5 }));
-    assert_eq!(shop.falls_back(1, 5, true).map(|receipt| receipt.number), Ok(0), "asked again");
+    assert_eq!(shop.falls_back(1, 5, true).map(|receipt| receipt.number), Ok(0), "the fallback runs again");
     assert_eq!(shop.registry.stats().idempotency["shapes::once::falls_back"].replayed, 0);
 }
 
 #[tokio::test]
-async fn it_goes_with_calls_that_are_shared_or_hedged() {
+async fn idempotency_works_with_coalescing_and_hedging() {
     let shop = Shop::new();
     let (one, other) = tokio::join!(shop.shared(1, "ab".into()), shop.shared(1, "ab".into()));
     assert_eq!((one.clone(), shop.shared(1, "ab".into()).await), (other, one));
@@ -218,10 +218,10 @@ async fn it_goes_with_calls_that_are_shared_or_hedged() {
 }
 
 #[test]
-fn records_are_kept_where_the_attribute_says() {
+fn records_are_stored_in_the_named_store() {
     let (registry, made) = (Registry::new(), Arc::default());
     let call = || Shop::on_a_thread(registry.clone(), 7, Arc::clone(&made));
-    assert_eq!(refused(&call()), "no_store", "which nobody has told yet");
+    assert_eq!(refused(&call()), "no_store", "the store is not registered yet");
     let store = Arc::new(MemoryStore::new(registry.clock().clone(), 10));
     registry.set_idempotency_store("orders", store.clone());
     assert_eq!(call(), call());
@@ -236,13 +236,13 @@ type Hang = Arc<std::sync::Mutex<std::sync::mpsc::Receiver<()>>>;
     bulkhead("once", threads = 1, max_queue = 2),
 )]
 async fn blocks(registry: Registry, id: u64, hang: Hang) -> Result<u64, Error> {
-    // Until the other side is dropped.
+    // The body runs until the other side is dropped.
     let ended = hang.lock().map_err(|_| Error::Down)?.recv();
     ended.map_or(Ok(id), |()| Err(Error::Down))
 }
 
 #[tokio::test]
-async fn a_call_that_is_dropped_while_its_body_runs_on_a_thread_leaves_its_key_claimed_and_else_free() {
+async fn a_dropped_call_keeps_its_key_only_if_its_body_runs_on_a_thread() {
     // T105, T146
     let (end, ends) = std::sync::mpsc::channel();
     let (registry, hang) = (Registry::new(), Arc::new(std::sync::Mutex::new(ends)));
@@ -254,11 +254,11 @@ async fn a_call_that_is_dropped_while_its_body_runs_on_a_thread_leaves_its_key_c
     }
     assert!(once(&mut waits).await.is_none());
     drop((runs, waits, end));
-    assert_eq!(call(1).await, Err(Error::Rejected("in_progress".into())), "nobody knows how it ended");
-    assert_eq!(call(2).await, Ok(2), "it never began");
+    assert_eq!(call(1).await, Err(Error::Rejected("in_progress".into())), "the outcome is unknown");
+    assert_eq!(call(2).await, Ok(2), "the body did not start");
 }
 
-/// What it gives at one poll.
+/// Polls a future once.
 async fn once<F: Future>(future: &mut std::pin::Pin<Box<F>>) -> Option<F::Output> {
     std::future::poll_fn(|cx| {
         std::task::Poll::Ready(match future.as_mut().poll(cx) {
@@ -270,7 +270,7 @@ async fn once<F: Future>(future: &mut std::pin::Pin<Box<F>>) -> Option<F::Output
 }
 
 #[tokio::test]
-async fn dropped_at_any_point_it_leaves_the_key_free_before_its_body_and_claimed_after() {
+async fn a_call_dropped_before_its_body_releases_the_key_and_later_keeps_it() {
     // T105, T146
     for polls in 0..8 {
         let shop = Shop::new();
@@ -290,9 +290,9 @@ async fn dropped_at_any_point_it_leaves_the_key_free_before_its_body_and_claimed
             return;
         }
         if polls == 0 {
-            assert_eq!(again, Ok(Receipt { number: 1, cents: 995 }), "it had not begun");
+            assert_eq!(again, Ok(Receipt { number: 1, cents: 995 }), "the body had not started");
         } else {
-            // It was suspended in its body: nobody knows what it did.
+            // It was suspended in its body, so its effect is unknown.
             assert!(["in_progress", "outcome_unknown"].contains(&refused(&again)), "{polls}: {again:?}");
         }
         assert_eq!(shop.registry.stats().operations["shapes::once::charge"].in_flight, 0);
@@ -342,7 +342,7 @@ fn gives_a_future(registry: &Registry, id: u64) -> impl Future<Output = Result<u
 }
 
 #[tokio::test]
-async fn it_goes_on_methods_of_traits_and_on_functions_that_give_futures() {
+async fn idempotency_works_on_trait_methods_and_functions_that_return_futures() {
     let shop = Shop::new();
     assert_eq!(shop.post("a", &[1_u8, 2], (3, 4)).await, Ok(10));
     assert_eq!(shop.post("a", &[1_u8, 2], (3, 4)).await, Ok(10));
@@ -358,7 +358,7 @@ async fn it_goes_on_methods_of_traits_and_on_functions_that_give_futures() {
 }
 
 #[test]
-fn the_futures_can_be_sent() {
+fn the_futures_are_send() {
     // T152
     fn is_send<T: Send>(future: T) -> T {
         future
@@ -370,15 +370,15 @@ fn the_futures_can_be_sent() {
 }
 
 #[tokio::test]
-async fn its_settings_are_those_of_the_attribute() {
+async fn the_component_has_the_settings_of_the_attribute() {
     let shop = Shop::new();
     drop(once(&mut Box::pin(shop.charge(&Order { id: 7, cents: 995 }))).await);
     let config = shop.registry.idempotency("shapes::once::charge").config();
     assert_eq!((config.ttl, config.keep_errors), (Duration::from_hours(2), true));
-    assert_eq!(config.lease, Duration::from_mins(1), "else as always");
+    assert_eq!(config.lease, Duration::from_mins(1), "the default");
 }
 
-/// The type leaves a field out.
+/// A type that does not serialize one field.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Partly {
     number: u32,
@@ -386,7 +386,7 @@ struct Partly {
     note: String,
 }
 
-/// Neither the error nor the answer can be compared.
+/// A type without `PartialEq`, which cannot be compared.
 #[derive(Debug, Serialize, Deserialize)]
 struct Opaque(f64);
 
@@ -430,29 +430,30 @@ impl Shop {
 }
 
 #[test]
-fn an_answer_that_reads_back_as_another_one_is_given_and_its_caller_told() {
-    // C1, C4
+fn a_result_that_deserializes_differently_is_returned_and_reported_as_unsaved() {
     let shop = Shop::new();
     assert_eq!(shop.partly(1, "").map(|partly| partly.number), Ok(1));
     assert_eq!((resilient_runtime::unsaved(), shop.partly(1, "").map(|partly| partly.number)), (None, Ok(1)));
     assert!(replayed());
     assert_eq!(shop.partly(2, "by hand").map(|partly| partly.note), Ok("by hand".to_owned()));
     assert_eq!(resilient_runtime::unsaved(), Some(resilient_runtime::idempotency::Unsaved::NotKeepable));
-    assert_eq!(shop.partly(2, "by hand").unwrap_err().kind(), RejectionKind::OutcomeUnknown, "not once more");
+    assert_eq!(
+        shop.partly(2, "by hand").unwrap_err().kind(),
+        RejectionKind::OutcomeUnknown,
+        "it does not run again"
+    );
     assert_eq!(shop.made(), 2);
 }
 
 #[tokio::test]
-async fn answers_are_compared_where_errors_cannot_be() {
-    // C1
+async fn results_are_compared_if_errors_cannot_be() {
     let shop = Shop::new();
     assert_eq!(shop.partly_io(1).await.unwrap().note, "x");
     assert_eq!(resilient_runtime::unsaved(), Some(resilient_runtime::idempotency::Unsaved::NotKeepable));
 }
 
 #[test]
-fn what_cannot_be_compared_is_kept_to_the_bit() {
-    // C1
+fn results_that_cannot_be_compared_are_stored_bit_by_bit() {
     let shop = Shop::new();
     for (id, bits) in [(1, 0x7ff8_0000_dead_beef), (2, 1 << 63), (3, 1_193.825_500_000_000_1_f64.to_bits())] {
         let amount = std::num::NonZeroU64::new(bits).unwrap();
@@ -471,15 +472,16 @@ fn what_cannot_be_compared_is_kept_to_the_bit() {
 }
 
 #[test]
-fn functions_that_share_a_key_do_not_get_each_others_answers() {
-    // C2
+fn functions_that_share_a_key_do_not_share_results() {
     let shop = Shop::new();
     assert_eq!(shop.charged(7), Ok(1));
     let refused = shop.refunded(7).unwrap_err();
     assert_eq!(refused.kind(), RejectionKind::KeyReused);
     let said = refused.to_string();
     assert!(
-        said.contains("another operation: `shapes::once::charged`, and this is `shapes::once::refunded`"),
+        said.contains(
+            "another operation: `shapes::once::charged`; this operation is `shapes::once::refunded`"
+        ),
         "{said}"
     );
     assert_eq!((shop.charged(7), shop.made()), (Ok(1), 1));
@@ -492,7 +494,7 @@ impl Shop {
     }
 
     #[resilient(registry = self.registry, idempotent(key = order))]
-    #[allow(clippy::ref_option)] // an argument of this kind is what is tested
+    #[allow(clippy::ref_option)] // the test needs an argument of this type
     fn pay_by_borrowed_key(&self, order: &Option<String>, cents: u32) -> Outcome {
         Ok(self.receipt(cents))
     }
@@ -505,8 +507,7 @@ impl Shop {
 }
 
 #[tokio::test]
-async fn a_call_whose_key_is_none_has_no_key() {
-    // F5
+async fn a_call_with_the_key_none_runs_without_a_record() {
     let shop = Shop::new();
     for expected in [1, 2] {
         assert_eq!(
@@ -514,11 +515,11 @@ async fn a_call_whose_key_is_none_has_no_key() {
             expected,
             "carried out each time"
         );
-        // C4: nothing was to be saved.
+        // Nothing had to be saved.
         assert_eq!((replayed(), resilient_runtime::unsaved()), (false, None));
     }
     for _ in 0..2 {
-        assert_eq!(shop.pay_by_optional_key(Some(7), 5).await.unwrap().number, 3, "carried out once");
+        assert_eq!(shop.pay_by_optional_key(Some(7), 5).await.unwrap().number, 3, "runs once");
     }
     assert_eq!(refused(&shop.pay_by_optional_key(Some(7), 6).await), "key_reused");
     let key = Some("order 7".to_owned());
@@ -535,7 +536,7 @@ async fn a_call_whose_key_is_none_has_no_key() {
 struct Card;
 struct Transfer;
 
-/// Two methods in one line of the source.
+/// Two methods in one source line.
 macro_rules! pays {
     ($($method:ident: $answer:expr),+) => {$(
         impl $method {
@@ -549,8 +550,7 @@ macro_rules! pays {
 pays!(Card: 1, Transfer: 2);
 
 #[test]
-fn methods_that_a_macro_makes_in_one_line_do_not_share_their_answers() {
-    // C2
+fn methods_that_a_macro_generates_in_one_line_do_not_share_results() {
     let registry = Registry::new();
     assert_eq!(Card.pay(&registry, 7), Ok(1));
     assert_eq!(Transfer.pay(&registry, 7).map_err(|refused| refused.kind()), Err(RejectionKind::KeyReused));

@@ -1,6 +1,6 @@
-//! Bodies that may run again and take an argument by value: what looks moved, and is there for each attempt.
+//! Bodies that run more than once and use arguments in ways that look like moves but are not.
 
-// What a body does oddly here it does to show where a value is taken.
+// The odd code in these bodies shows uses that do not move a value.
 #![allow(clippy::redundant_closure_call, clippy::uninlined_format_args, clippy::single_element_loop)]
 #![allow(
     clippy::shadow_reuse,
@@ -59,7 +59,7 @@ fn push(into: &mut Vec<u32>) {
     into.push(1);
 }
 
-/// A `&mut` behind an alias is borrowed anew by each call that it is handed to.
+/// A `&mut` behind an alias is reborrowed by each call that receives it.
 #[resilient(retry(max = 1, base = "0ms"))]
 fn borrows_anew(calls: &Cell<u32>, into: Mut<'_>) -> Option<usize> {
     push(into);
@@ -67,7 +67,7 @@ fn borrows_anew(calls: &Cell<u32>, into: Mut<'_>) -> Option<usize> {
     Some(into.len())
 }
 
-/// Nothing here takes the argument: it is borrowed, looked at, or another thing of that name.
+/// Nothing here moves the argument: it is borrowed, read, or shadowed by another binding.
 #[resilient(retry(max = 1, base = "0ms"))]
 fn only_reads(calls: &Cell<u32>, name: String, pair: Pair, shared: Arc<str>) -> Option<usize> {
     fn name_of(name: String) -> usize {
@@ -108,7 +108,7 @@ fn only_reads(calls: &Cell<u32>, name: String, pair: Pair, shared: Arc<str>) -> 
     )
 }
 
-/// A block that owns what it mentions takes the field alone, which is `Copy`.
+/// A `move` block captures only the field, which is `Copy`.
 #[resilient(hedge(after = "1h"), idempotent)]
 async fn field_of_a_block(pair: Pair) -> Result<u32, Rejection> {
     tick().await;
@@ -129,7 +129,7 @@ enum Which {
     Both { id: u32, text: String },
 }
 
-/// Patterns that take nothing, or only what is `Copy`.
+/// Patterns that bind nothing, or only `Copy` parts.
 #[resilient(retry(max = 1, base = "0ms"))]
 fn takes_apart(
     calls: &Cell<u32>,
@@ -157,7 +157,7 @@ fn takes_apart(
 
 type Borrowed<'a> = &'a Option<String>;
 
-/// A type that is a reference, and a scrutinee that is borrowed.
+/// A reference type behind an alias, and a borrowed scrutinee.
 #[resilient(retry(max = 1, base = "0ms"), hedge(after = "1h"), idempotent)]
 async fn looks_into(which: Option<String>, borrowed: Borrowed<'_>) -> Result<usize, Rejection> {
     tick().await;
@@ -174,8 +174,7 @@ async fn looks_into(which: Option<String>, borrowed: Borrowed<'_>) -> Result<usi
 }
 
 #[tokio::test]
-async fn a_pattern_that_takes_only_copies_is_no_move() {
-    // F1
+async fn a_pattern_that_binds_only_copy_parts_is_not_a_move() {
     let with = |which| takes_apart(&Cell::new(0), which, (2, 3), (4, "5"), None, ("owned".to_owned(), 0));
     assert_eq!(with(Which::Number(1)), Some(10));
     assert_eq!(with(Which::Text("7".to_owned())), Some(7));
@@ -196,7 +195,7 @@ impl Account {
     }
 }
 
-/// The lint level of a `mut` argument goes where the `mut` goes.
+/// The lint attribute of a `mut` argument moves with the `mut`.
 #[resilient(retry(max = 1, base = "0ms"))]
 fn unused_mut(
     calls: &Cell<u32>,
@@ -208,8 +207,7 @@ fn unused_mut(
 }
 
 #[tokio::test]
-async fn what_is_copied_or_borrowed_is_there_for_each_attempt() {
-    // F1, F7
+async fn cloned_and_borrowed_arguments_are_available_in_each_attempt() {
     let calls = Cell::new(0);
     assert_eq!(copies(&calls, Point(1, 2), Some(3), 4_u32, (5, 6)), Some(15));
     calls.set(0);

@@ -47,11 +47,11 @@ fn shed<T: std::fmt::Debug>(outcome: &Result<T, E>) -> bool {
 }
 
 #[test]
-fn a_synchronous_function_is_shed_by_its_class() {
+fn a_synchronous_function_is_shed_by_priority() {
     let shedder = registry().load_shedder("shed: sync");
     assert_eq!(sync(1), Ok(2));
     let held: Vec<_> = (0..8).map(|_| shedder.try_acquire().unwrap()).collect();
-    assert_eq!(sync(1), Ok(10), "the ninth, of high priority");
+    assert_eq!(sync(1), Ok(10), "the ninth call, of high priority");
     let ninth = shedder.try_acquire_as(Priority::High).unwrap();
     assert!(shed(&sync(1)));
     drop((held, ninth));
@@ -81,7 +81,7 @@ fn futures_poll<F: Future + Unpin>(future: &mut F) -> Option<F::Output> {
 }
 
 #[tokio::test]
-async fn whatever_the_function_returns_can_be_shed() {
+async fn functions_of_any_return_type_can_be_shed() {
     assert_eq!(option(&"x", true), Some("x"));
     assert_eq!(option(&"x", false), None);
     let stats = registry().load_shedder("shed: option").stats();
@@ -93,7 +93,7 @@ async fn whatever_the_function_returns_can_be_shed() {
     let _held = (plain.try_acquire().unwrap(), mapping.try_acquire().unwrap());
     assert_eq!(answered(1), 99);
     let told = mapped(1).await.unwrap_err();
-    assert!(told.starts_with("`shed: mapped` sheds load; try again in "), "{told}");
+    assert!(told.starts_with("load shedder `shed: mapped` is shedding load; try again in "), "{told}");
 }
 
 struct Request<'a> {
@@ -148,7 +148,7 @@ impl From<Rejection> for Shared {
 }
 
 #[test]
-fn a_method_says_when_its_request_arrived() {
+fn arrived_at_sets_the_arrival_of_the_request() {
     let time = ManualClock::new();
     let server = Server { registry: Registry::with_clock(time.clock()) };
     let handle = |user: &str| {
@@ -158,19 +158,23 @@ fn a_method_says_when_its_request_arrived() {
     };
     assert_eq!(handle("ada"), Ok(3));
     assert_eq!(handle("ada"), Ok(3));
-    assert!(shed(&handle("ada")), "a whole interval has passed in which each request waited for 8 ms");
+    assert!(shed(&handle("ada")), "each request of a whole interval waited for 8 ms");
     assert_eq!(handle("root"), Ok(4));
     assert_eq!(server.shedder("api").stats().shed_by.delay, 1);
 }
 
 #[tokio::test(start_paused = true)]
-async fn among_all_stages_it_is_behind_those_that_cost_nothing_and_before_the_rest() {
+async fn shedding_runs_after_coalescing_and_timeout_and_before_the_other_stages() {
     let server = Server { registry: Registry::with_clock(Clock::tokio()) };
     let (a, b) = tokio::join!(server.all(1), server.all(1));
     assert_eq!((a, b), (Ok(1), Ok(1)));
     assert_eq!(server.all(0).await, Ok(98));
     let stats = server.shedder("all").stats();
-    assert_eq!((stats.in_flight, stats.admitted()), (0, 2), "who shares the answer of another is no load");
+    assert_eq!(
+        (stats.in_flight, stats.admitted()),
+        (0, 2),
+        "a call that shares a result is not counted as load"
+    );
     assert_eq!((stats.classes.low.requests, stats.classes.low.accepts), (2, 1));
     let operation = server.registry.stats().operations.into_keys().next().unwrap();
     let explained = server.registry.explain(&operation).unwrap();
@@ -213,7 +217,7 @@ impl Native for Disk {
 }
 
 #[tokio::test]
-async fn methods_of_traits_are_shed() {
+async fn trait_methods_can_be_shed() {
     let boxed: Box<dyn Store + Send + Sync> = Box::new(Disk);
     assert_eq!(boxed.get("7").await, Ok(7));
     assert!(boxed.get("x").await.is_err());
@@ -225,7 +229,7 @@ async fn methods_of_traits_are_shed() {
 fn is_send<T: Send>(_: &T) {}
 
 #[test]
-fn the_futures_can_be_sent() {
+fn the_futures_are_send() {
     // T152
     let server = Server { registry: Registry::new() };
     is_send(&asynchronous(1));

@@ -1,4 +1,4 @@
-//! Annotated functions as the registry sees them.
+//! Annotated functions in the registry: sites, settings and explanations.
 
 use resilient_runtime::{Component, Registry, registry, resilient};
 
@@ -11,7 +11,7 @@ async fn never_called() -> Result<u32, E> {
 }
 
 #[test]
-fn a_function_is_known_before_its_first_call() {
+fn a_function_is_listed_before_its_first_call() {
     let sites = registry().sites();
     let site = sites.iter().find(|site| site.operation == "never called").expect("it is listed");
     assert!(site.asynchronous && site.place.contains("sites.rs:"), "{site:?}");
@@ -46,20 +46,20 @@ fn r#raw() -> Option<u32> {
 }
 
 #[test]
-fn each_function_is_listed_once_though_it_is_never_called() {
+fn each_function_is_listed_once_even_if_it_is_never_called() {
     let listed = |end: &str| registry().sites().iter().filter(|site| site.function.ends_with(end)).count();
     assert_eq!((listed("sites::defaulted"), listed("sites::raw"), listed("r#raw")), (1, 1, 0));
-    // What names a registry of its own is listed there.
+    // A function with its own registry is listed in that registry.
     assert_eq!(listed("sites::of_its_own"), 0);
 }
 
 #[test]
-fn a_component_by_hand_has_the_settings_of_the_attribute() {
+fn a_component_created_directly_has_the_settings_of_the_attribute() {
     assert_eq!(registry().circuit_breaker("never called").config().failure_threshold, Some(7));
 }
 
 #[test]
-fn an_explanation_says_where_each_value_came_from() {
+fn explain_shows_the_origin_of_each_value() {
     // T123
     let text = registry().explain("never called").expect("it is an operation").to_string();
     assert!(text.contains("failure_threshold = 7  (attribute)"), "{text}");
@@ -79,8 +79,8 @@ fn second() -> Option<u32> {
 }
 
 #[test]
-fn of_two_that_disagree_the_first_in_the_source_is_in_force_and_that_is_said() {
-    // T119: whichever is called first
+fn of_two_conflicting_attributes_the_first_in_the_source_applies_with_a_warning() {
+    // T119: the order of the first calls does not matter
     assert_eq!((second(), first()), (Some(2), Some(1)));
     assert_eq!(registry().bulkhead("disputed").config().max_concurrent, 3);
     let said = |text: &str| text.contains("bulkhead `disputed`") && text.contains("sites.rs");
@@ -94,7 +94,7 @@ fn of_two_that_disagree_the_first_in_the_source_is_in_force_and_that_is_said() {
 }
 
 #[test]
-fn an_attribute_goes_beneath_what_was_said_at_run_time() {
+fn run_time_settings_override_the_attribute() {
     // T123
     #[resilient(registry = registry, bulkhead("x", max_concurrent = 5, max_queue = 2, max_wait = "1s"))]
     fn call(registry: &Registry) -> Option<u32> {
@@ -111,7 +111,7 @@ fn an_attribute_goes_beneath_what_was_said_at_run_time() {
 }
 
 #[tokio::test]
-async fn annotated_functions_pass_their_stages_by_while_protection_is_off() {
+async fn annotated_functions_skip_their_stages_while_protection_is_disabled() {
     // T124
     #[resilient(
         registry = registry, circuit_breaker("off", failure_threshold = 1), retry(max = 3, base = "0ms"), idempotent,
@@ -127,7 +127,7 @@ async fn annotated_functions_pass_their_stages_by_while_protection_is_off() {
     }
     let (registry, attempts) = (Registry::new(), std::cell::Cell::new(0));
     registry.set_enabled(false);
-    assert_eq!(call(&registry, &attempts).await.unwrap(), 101, "one attempt, and the fallback");
+    assert_eq!(call(&registry, &attempts).await.unwrap(), 101, "one attempt and the fallback");
     let breaker = registry.circuit_breaker("off");
     assert_eq!((breaker.stats().window.calls, registry.bulkhead("off").stats().in_use), (0, 0));
     let here = std::thread::current().name().map(str::to_owned);

@@ -1,4 +1,4 @@
-//! Plain functions.
+//! Synchronous functions.
 
 use std::cell::Cell;
 use std::fmt::Display;
@@ -7,7 +7,7 @@ use resilient_runtime::resilient;
 
 use crate::{E, NoClone, flaky};
 
-/// Fails the first attempt, so that a result shows that the retry acts.
+/// Fails the first attempt, so that a result shows that the retry works.
 fn second_attempt() -> Result<(), E> {
     if resilient_runtime::attempt() < 2 { Err(E::Bad) } else { Ok(()) }
 }
@@ -33,7 +33,7 @@ fn early_return(x: String, flag: bool) -> Result<String, E> {
 
 #[resilient(retry(max = 3, base = "0ms"))]
 fn borrowed_no_clone(x: NoClone, calls: &Cell<u32>) -> Result<u32, E> {
-    // T153: an argument that is only read needs no `Clone`.
+    // T153: an argument that is only read need not be `Clone`.
     Ok(flaky(calls, 2)? + x.0)
 }
 
@@ -182,7 +182,7 @@ fn names_like_ours(__call: u32, __out: u32, __delay: u32, __verdict: u32) -> Opt
 }
 
 mod shadowed {
-    //! A user's names in the place of the prelude's.
+    //! User-defined names that shadow names of the prelude.
     #![allow(dead_code)]
     pub(super) struct Option;
     pub(super) struct Some;
@@ -343,12 +343,16 @@ fn values_and_early_returns() {
 }
 
 #[test]
-fn arguments_are_as_new_in_each_attempt() {
+fn each_attempt_sees_the_original_arguments() {
     let calls = Cell::new(0);
     assert_eq!(question_mark("10", &calls), Ok(13));
     assert_eq!(borrowed_no_clone(NoClone(1), &Cell::new(0)), Ok(3));
     assert_eq!(cloned("abc".into(), &Cell::new(0)), Ok(3));
-    assert_eq!(fresh_mut(vec![0], &Cell::new(0)), Ok(2), "what one attempt pushed is not there in the next");
+    assert_eq!(
+        fresh_mut(vec![0], &Cell::new(0)),
+        Ok(2),
+        "changes of one attempt are not visible in the next"
+    );
     assert_eq!(mut_without_retry(1), Some(2));
     assert_eq!(patterns((1, 2), [3, 4], NoClone(5)), Some(16));
     assert_eq!(by_cfg_attr(&Cell::new(0)), Ok(2));

@@ -1,4 +1,4 @@
-//! Bodies on threads of their bulkhead.
+//! Bodies that run on the threads of a bulkhead.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -57,7 +57,7 @@ impl Service {
     #[resilient(registry = self.registry, name = "hang", bulkhead("hang", threads = 1), timeout(attempt = "20ms"))]
     fn hang(self: Arc<Self>) -> Result<u32, Error> {
         let hang = self.hang.lock().expect("no panic").take();
-        // It ends when the other side is dropped.
+        // The body ends when the other side is dropped.
         assert!(hang.is_none_or(|end| end.recv().is_err()));
         Ok(1)
     }
@@ -74,7 +74,7 @@ struct Store {
 }
 
 impl Store {
-    #[allow(unused_qualifications)] // a path that begins with `self` is another `self`
+    #[allow(unused_qualifications)] // in a path, `self` is the module
     #[resilient(
         bulkhead("store", threads = 2),
         retry(max = 3, base = "0ms"),
@@ -153,7 +153,7 @@ fn future(number: u32) -> impl Future<Output = Option<u32>> + Send {
     async move { on_a_pool_thread().then_some(number) }
 }
 
-/// `Send`, as every future should be.
+/// Checks that a future is `Send`.
 fn sent<T: Send>(future: T) -> T {
     future
 }
@@ -162,13 +162,13 @@ fn sent<T: Send>(future: T) -> T {
 fn each_attempt_has_its_own_self() {
     let store = |fails: u32| Arc::new(Store { fails: fails.into(), name: "n".into() });
     assert_eq!(store(2).put("x".into()), Ok(9));
-    assert_eq!(store(10).put("x".into()), Ok(1), "the fallback has one, too");
+    assert_eq!(store(10).put("x".into()), Ok(1), "so has the fallback");
     assert_eq!(Store::default().double(4), Ok(8));
     assert_eq!(judged(1), Ok(1));
 }
 
 #[tokio::test]
-async fn they_run_there_from_all_kinds_of_futures() {
+async fn functions_of_all_asynchronous_shapes_run_on_the_threads() {
     let store = |fails: u32| Arc::new(Store { fails: fails.into(), name: "n".into() });
     assert_eq!(sent(store(0).plain(vec![1, 2])).await, Ok(3));
     assert_eq!(sent(store(2).again((vec![1, 2], 4))).await, Ok(8));
@@ -177,11 +177,11 @@ async fn they_run_there_from_all_kinds_of_futures() {
 }
 
 #[test]
-fn they_run_there_with_arguments_of_their_own() {
+fn bodies_on_threads_own_their_arguments() {
     let registry = Arc::new(Registry::new());
     assert_eq!(plain(Arc::clone(&registry), "hello".into()).as_deref(), Ok("hello!"));
     assert_eq!(registry.stats().bulkhead["pool"].limit, 6);
-    assert_eq!(retried("x".into(), 1), Ok(("x".into(), 3)), "each attempt finds its arguments as they were");
+    assert_eq!(retried("x".into(), 1), Ok(("x".into(), 3)), "each attempt sees the original arguments");
     assert_eq!(generic::<_, Error>(Some(7), Error::Down), Ok(7));
 }
 
@@ -196,7 +196,7 @@ fn kind(error: &Error) -> Option<RejectionKind> {
 }
 
 #[test]
-fn a_synchronous_function_is_left_in_time() {
+fn a_synchronous_function_on_a_thread_times_out() {
     let (end, hang) = std::sync::mpsc::channel();
     let service = Arc::new(Service { registry: Registry::new(), hang: std::sync::Mutex::new(Some(hang)) });
     let late = Arc::clone(&service).hang().unwrap_err();

@@ -1,4 +1,4 @@
-//! Limits of time, and what is left of them.
+//! Timeouts, deadlines and adaptive attempt timeouts.
 
 use std::time::Duration;
 
@@ -45,7 +45,7 @@ fn gateway() -> Gateway {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_phase_has_the_limit_of_the_attribute() {
+async fn connect_and_read_use_the_limits_of_the_attribute() {
     let (mut gateway, start) = (gateway(), tokio::time::Instant::now());
     let rejection = gateway.reach("x").await.unwrap_err();
     assert_eq!((rejection.kind(), rejection.component()), (RejectionKind::ConnectTimeout, "gateway"));
@@ -57,7 +57,7 @@ async fn a_phase_has_the_limit_of_the_attribute() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_timeout_that_says_nothing_is_the_hierarchy() {
+async fn a_timeout_without_settings_uses_the_defaults() {
     let gateway = gateway();
     let stats = gateway.registry.timeout("usual").stats();
     let hierarchy = [stats.total, stats.read, stats.connect];
@@ -67,7 +67,7 @@ async fn a_timeout_that_says_nothing_is_the_hierarchy() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_deadline_that_a_server_opens_holds_in_annotated_functions_and_what_they_spawn() {
+async fn a_server_deadline_applies_to_annotated_functions_and_their_tasks() {
     let within = Deadline::after_on(&Clock::tokio(), Duration::from_millis(40));
     let left = within.clone().scope_async(gateway().left()).await.unwrap();
     assert_eq!(left, Duration::from_millis(40));
@@ -93,12 +93,16 @@ async fn learns<T: Clone>(registry: &Registry, value: T, millis: u64) -> Result<
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_time_of_an_attempt_follows_how_long_they_take() {
+async fn an_adaptive_attempt_timeout_follows_the_measured_latency() {
     // T73
     let registry = Registry::with_clock(Clock::tokio());
     let limit = || registry.timeout("learns").stats().attempt.unwrap();
     assert_eq!(learns(&registry, "x", 100).await, Ok("x"));
-    assert_eq!(limit(), Duration::from_secs(1), "as the attribute says, until ten were seen");
+    assert_eq!(
+        limit(),
+        Duration::from_secs(1),
+        "the value of the attribute, until ten attempts were measured"
+    );
     for _ in 0..40 {
         assert_eq!(learns(&registry, "x", 100).await, Ok("x"));
     }
@@ -114,7 +118,7 @@ async fn the_time_of_an_attempt_follows_how_long_they_take() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn it_can_be_switched_on_and_off_with_a_word() {
+async fn adaptive_is_enabled_by_the_word_or_by_a_flag() {
     #[resilient(registry = registry, timeout(adaptive, total = "5s"))]
     async fn on(registry: &Registry) -> Option<Duration> {
         registry.stats().timeout.values().next()?.attempt
@@ -129,7 +133,7 @@ async fn it_can_be_switched_on_and_off_with_a_word() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_limit_that_adapts_can_stand_where_a_fixed_one_does() {
+async fn adaptive_can_replace_a_fixed_limit() {
     #[resilient(registry = registry, timeout(attempt = adaptive(percentile = 90, min = "10ms"), total = "5s"), name = "adapts")]
     async fn adapts(registry: &Registry) -> Option<bool> {
         Some(registry.stats().timeout.values().next()?.adaptive.is_some())
@@ -138,7 +142,6 @@ async fn a_limit_that_adapts_can_stand_where_a_fixed_one_does() {
     async fn found(registry: &Registry) -> Option<bool> {
         Some(registry.stats().timeout.values().next()?.adaptive.is_some())
     }
-    // F3
     assert_eq!(adapts(&Registry::with_clock(Clock::tokio())).await, Some(true));
     let registry = Registry::with_clock(Clock::tokio());
     assert_eq!(found(&registry).await, Some(true));
@@ -147,8 +150,7 @@ async fn a_limit_that_adapts_can_stand_where_a_fixed_one_does() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_timeout_has_a_total_unless_it_says_none() {
-    // H4
+async fn a_timeout_has_a_total_unless_it_is_none() {
     #[resilient(registry = registry, timeout(attempt = "5s"), retry("often", max = 99, base = "1s"), idempotent)]
     async fn usual(registry: &Registry) -> Result<(), Rejection> {
         std::future::pending().await
@@ -171,8 +173,7 @@ async fn a_timeout_has_a_total_unless_it_says_none() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_next_item_of_a_stream_is_late_with_an_error() {
-    // H2
+async fn a_late_stream_item_is_an_error() {
     #[resilient(registry = registry, timeout("stream", read = "1s"))]
     async fn all(
         registry: &Registry,

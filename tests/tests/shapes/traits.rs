@@ -1,4 +1,4 @@
-//! Methods of traits: default ones, native asynchronous ones, and those of `#[async_trait]`.
+//! Trait methods: default, native asynchronous, and with `#[async_trait]`.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -37,7 +37,7 @@ trait Defaults {
     }
 }
 
-/// A native asynchronous trait is used with known types only, so that its futures need not be `Send` by name.
+/// A native asynchronous trait used only with concrete types, so its futures need no explicit `Send` bound.
 trait Native {
     #[resilient(retry(max = 2, base = "0ms"), circuit_breaker = "traits")]
     async fn defaulted(&self, x: &str) -> Result<u32, E> {
@@ -162,7 +162,7 @@ impl Local for std::rc::Rc<u32> {
 }
 
 #[test]
-fn default_methods() {
+fn default_methods_work() {
     assert_eq!(One(1).by_reference(), Ok(2));
     assert_eq!(One(1).by_value(), Some(One(1)));
     assert_eq!(One::of_the_type(), Some(3));
@@ -170,14 +170,14 @@ fn default_methods() {
 }
 
 #[tokio::test]
-async fn native_asynchronous_methods() {
+async fn native_asynchronous_methods_work() {
     assert_eq!(Native::defaulted(&One(1), "5").await, Ok(5));
     assert_eq!(One(1).declared(2).await, Ok(3));
     assert_eq!(One(1).later(3).await, Ok(4));
 }
 
 #[tokio::test]
-async fn methods_of_async_trait() {
+async fn methods_of_async_trait_work() {
     let calls = AtomicU32::new(0);
     let mut one: Box<dyn Boxed> = Box::new(One(0));
     assert_eq!(one.defaulted("5").await, Ok(5));

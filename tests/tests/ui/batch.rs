@@ -1,9 +1,9 @@
-//! All cases of a kind in one crate: one run of the compiler instead of one for each.
+//! Compiles all cases of a kind in one crate, with one run of the compiler.
 //!
-//! Each case is a module of the crate, and the diagnostics are sorted by the file that they point into. A case whose
-//! diagnostics are not exactly those of its `.stderr` file is left for `trybuild`, which compiles it alone and has the
-//! last word: some errors of the compiler hide others, lints are silent in a crate with errors, and some notes depend
-//! on what else there is in the crate.
+//! Each case is a module of the crate, and the diagnostics are grouped by the file to which they point. A case whose
+//! diagnostics differ from its `.stderr` file is left for `trybuild`, which compiles it separately and decides: some
+//! compiler errors hide others, lints are silent in a crate with errors, and some notes depend on other code in the
+//! crate.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -13,10 +13,10 @@ use std::{env, fs};
 
 use serde_json::Value;
 
-/// The cases of these folders, without those that a crate with the others shows right.
+/// Returns the cases that `trybuild` must compile separately.
 pub(crate) fn left(batches: &[(&str, Vec<PathBuf>)]) -> Vec<PathBuf> {
     let seen = Project::new().and_then(|project| project.check(batches)).unwrap_or_else(|why| {
-        eprintln!("each case is compiled alone: {why}");
+        eprintln!("each case is compiled separately: {why}");
         BTreeMap::new()
     });
     let cases = batches.iter().flat_map(|(_, cases)| cases);
@@ -26,7 +26,7 @@ pub(crate) fn left(batches: &[(&str, Vec<PathBuf>)]) -> Vec<PathBuf> {
 fn is_as_expected(case: &Path, seen: &BTreeMap<PathBuf, Vec<String>>) -> bool {
     let Ok(expected) = fs::read_to_string(case.with_extension("stderr")) else { return false };
     let Some(seen) = seen.get(case) else { return false };
-    // In which order the compiler comes to them depends on the crate.
+    // The order of the diagnostics depends on the crate.
     let mut expected: Vec<String> = split(&expected).into_iter().map(without_margin).collect();
     let mut seen: Vec<String> = seen.iter().map(|message| without_margin(message)).collect();
     expected.sort_unstable();
@@ -37,7 +37,7 @@ fn is_as_expected(case: &Path, seen: &BTreeMap<PathBuf, Vec<String>>) -> bool {
     expected == seen
 }
 
-/// The messages of a `.stderr` file.
+/// Splits a `.stderr` file into messages.
 fn split(stderr: &str) -> Vec<&str> {
     let is_head = |line: &str| line.starts_with("error") || line.starts_with("warning");
     let mut starts: Vec<usize> = Vec::new();
@@ -60,7 +60,7 @@ struct Project {
 }
 
 impl Project {
-    /// With the dependencies of these tests, as `cargo metadata` knows them.
+    /// Creates a project with the dependencies of these tests, as reported by `cargo metadata`.
     fn new() -> Result<Self, String> {
         let tests = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
         let output = cargo()
@@ -73,7 +73,7 @@ impl Project {
         let package = metadata["packages"]
             .as_array()
             .and_then(|all| all.iter().find(|package| package["name"] == env!("CARGO_PKG_NAME")))
-            .ok_or("these tests are no package")?;
+            .ok_or("no package of these tests in the metadata")?;
         let mut manifest = format!(
             "[package]\nname = \"ui-batch\"\nversion = \"0.0.0\"\nedition = {}\npublish = false\n[workspace]\n[dependencies]\n",
             package["edition"]
@@ -93,9 +93,9 @@ impl Project {
         Ok(Self { tests, workspace: path("workspace_root")?, target: path("target_directory")?, manifest })
     }
 
-    /// The messages about each case.
+    /// Compiles the project and returns the messages for each case.
     fn check(&self, batches: &[(&str, Vec<PathBuf>)]) -> Result<BTreeMap<PathBuf, Vec<String>>, String> {
-        // Beside what `trybuild` has built of the dependencies: with the same flags it is the same.
+        // Uses the target directory and flags of `trybuild`, so that the dependencies are built only once.
         let target = self.target.join("tests/trybuild");
         let folder = target.join("ui-batch");
         let source = folder.join("src/bin");
@@ -139,11 +139,11 @@ impl Project {
         Ok(seen)
     }
 
-    /// Which case a message is about.
+    /// Returns the case that a message belongs to.
     fn case(&self, message: &Value) -> Option<PathBuf> {
         let spans = message["spans"].as_array()?;
         let span = spans.iter().find(|span| span["is_primary"] == true).or(spans.first())?;
-        // The text of a macro stands where that was called.
+        // Code from a macro belongs to the file that calls the macro.
         let mut span = span;
         loop {
             let file = Path::new(span["file_name"].as_str()?);
@@ -154,7 +154,7 @@ impl Project {
         }
     }
 
-    /// As `trybuild` writes it, for what occurs in these cases.
+    /// Normalizes a message like `trybuild`, as far as these cases need it.
     fn normal(&self, rendered: &str, case: &Path) -> String {
         let own_path = format!("{}::", module(case));
         let (tests, workspace) =
@@ -181,7 +181,7 @@ impl Project {
             } else if is_foreign
                 && trimmed.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '|' | '.'))
             {
-                // What else is there has lines that change.
+                // Line numbers in other files change.
                 let digits = line.find(|c: char| !c.is_ascii_digit() && c != ' ').unwrap_or(0);
                 line.replace_range(..digits, &" ".repeat(digits));
             } else {
@@ -193,12 +193,12 @@ impl Project {
     }
 }
 
-/// `main.rs:22:29` is `main.rs`.
+/// Removes the line and column: `main.rs:22:29` becomes `main.rs`.
 fn without_place(line: &str) -> String {
     line.trim_end_matches(|c: char| c.is_ascii_digit() || c == ':').to_owned()
 }
 
-/// How wide the margin with the line numbers is depends on the widest of them, also of those that are not shown.
+/// Removes the margin, whose width depends on the largest line number, including numbers that are not shown.
 fn without_margin(message: &str) -> String {
     let line = |line: &str| {
         let text = line.trim_start_matches(|c: char| c.is_ascii_digit() || c == ' ');
@@ -211,7 +211,7 @@ fn without_margin(message: &str) -> String {
     message.trim_end().lines().map(line).collect::<Vec<_>>().join("\n")
 }
 
-/// The name of a case as a module.
+/// Returns the module name of a case.
 fn module(case: &Path) -> String {
     let path = case.with_extension("").display().to_string();
     path.chars().map(|letter| if letter.is_alphanumeric() { letter } else { '_' }).collect()

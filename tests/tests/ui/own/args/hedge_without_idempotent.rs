@@ -6,3 +6,5 @@ async fn f() -> Option<u32> {
 }
 
 fn main() {}
+
+// T84: a function that is not declared idempotent cannot be hedged.
